@@ -1,0 +1,1 @@
+"""Fused filtered leaky ReLU for CPUs."""

@@ -1,0 +1,1 @@
+"""Per-frame results on disk, under readable and complete keys."""

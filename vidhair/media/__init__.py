@@ -1,0 +1,1 @@
+"""Reading and writing video and sound; nothing above touches a codec."""

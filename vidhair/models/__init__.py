@@ -1,0 +1,1 @@
+"""The networks: generators, encoders, parsers, landmarks."""

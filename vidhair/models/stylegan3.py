@@ -1,0 +1,467 @@
+"""StyleGAN3 (Karras et al. 2021), configurations T and R, at any resolution and width.
+
+Shapes: B batch, Z, W widths of the latent spaces, L codes per image, C channels, H, W pixels.
+Positions are in units of the image side, x right, y down, origin at the image centre.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from vidhair.ops import bias_act, filtered_lrelu
+from vidhair.ops.fir import lowpass
+
+# Low-pass geometry shared by all published models: cutoffs grow geometrically between these.
+FIRST_CUTOFF, FIRST_STOPBAND = 2, 2**2.1
+LAST_STOPBAND_REL = 2**0.3
+NUM_CRITICAL = 2
+MARGIN = 10
+FILTER_TAPS = 6
+LRELU_UPSAMPLING = 2
+CONV_CLAMP = 256
+OUTPUT_SCALE = 0.25
+MAPPING_LR_MULTIPLIER = 0.01
+W_AVG_BETA = 0.998
+
+
+@dataclass(frozen=True, kw_only=True)
+class StyleGAN3Config:
+    """What decides the shape of a generator.
+
+    conv_kernel 3 and separable filters make configuration T (translation), conv_kernel 1 and
+    radial filters configuration R (translation and rotation).
+    """
+
+    resolution: int
+    z_dim: int = 512
+    c_dim: int = 0
+    w_dim: int = 512
+    channel_base: int = 32768
+    channel_max: int = 512
+    num_layers: int = 14
+    mapping_layers: int = 2
+    conv_kernel: int = 3
+    radial_filters: bool = False
+    img_channels: int = 3
+
+    @property
+    def num_ws(self) -> int:
+        return self.num_layers + 2
+
+
+@dataclass(frozen=True)
+class LayerGeometry:
+    """Sampling of one layer: rates in samples per image side, sizes in samples."""
+
+    in_channels: int
+    out_channels: int
+    in_size: int
+    out_size: int
+    in_rate: int
+    out_rate: int
+    in_cutoff: float
+    out_cutoff: float
+    in_half_width: float
+    out_half_width: float
+    is_torgb: bool
+    critical: bool
+    kernel: int
+    radial: bool
+
+    @property
+    def internal_rate(self) -> int:
+        """Rate at which the nonlinearity runs."""
+        return max(self.in_rate, self.out_rate) * (1 if self.is_torgb else LRELU_UPSAMPLING)
+
+    @property
+    def up(self) -> int:
+        return round(self.internal_rate / self.in_rate)
+
+    @property
+    def down(self) -> int:
+        return round(self.internal_rate / self.out_rate)
+
+    @property
+    def up_taps(self) -> int:
+        return FILTER_TAPS * self.up if self.up > 1 and not self.is_torgb else 1
+
+    @property
+    def down_taps(self) -> int:
+        return FILTER_TAPS * self.down if self.down > 1 and not self.is_torgb else 1
+
+    def padding(self, extent_in: "Extent", extent_out: "Extent") -> tuple[int, int, int, int]:
+        """Padding of the upsampled signal (x before, after, y before, after).
+
+        With no extra extent this centres the output on the input, as in the official code; k extra
+        samples on one side of the input or output move that edge by k·up or k·down.
+        """
+        total = (self.out_size - 1) * self.down + 1
+        total -= (self.in_size + self.kernel - 1) * self.up
+        total += self.up_taps + self.down_taps - 2
+        low = (total + self.up) // 2
+        high = total - low
+        i, o = extent_in, extent_out
+        return (
+            low + o.left * self.down - i.left * self.up,
+            high + o.right * self.down - i.right * self.up,
+            low + o.top * self.down - i.top * self.up,
+            high + o.bottom * self.down - i.bottom * self.up,
+        )
+
+
+@dataclass(frozen=True)
+class Extent:
+    """Samples (or pixels) beyond each side of the nominal square; never negative."""
+
+    left: int = 0
+    top: int = 0
+    right: int = 0
+    bottom: int = 0
+
+    def __post_init__(self):
+        assert min(self.left, self.top, self.right, self.bottom) >= 0, f"negative extent {self}"
+
+    def at_rate(self, rate: int, resolution: int) -> "Extent":
+        """The smallest whole number of samples at `rate` that covers these pixels."""
+        sides = (self.left, self.top, self.right, self.bottom)
+        return Extent(*(-(-side * rate // resolution) for side in sides))
+
+
+def layer_geometries(config: StyleGAN3Config) -> list[LayerGeometry]:
+    """The layers L0 … L{n−1} and ToRGB, by the rules of Karras et al. 2021, section 3.2."""
+    n, resolution = config.num_layers, config.resolution
+    last_cutoff = resolution / 2
+    last_stopband = last_cutoff * LAST_STOPBAND_REL
+    exponents = np.minimum(np.arange(n + 1) / (n - NUM_CRITICAL), 1)
+    cutoffs = FIRST_CUTOFF * (last_cutoff / FIRST_CUTOFF) ** exponents
+    stopbands = FIRST_STOPBAND * (last_stopband / FIRST_STOPBAND) ** exponents
+
+    rates = np.exp2(np.ceil(np.log2(np.minimum(stopbands * 2, resolution))))
+    half_widths = np.maximum(stopbands, rates / 2) - cutoffs
+    sizes = rates + MARGIN * 2
+    sizes[-2:] = resolution
+    channels = np.rint(np.minimum((config.channel_base / 2) / cutoffs, config.channel_max))
+    channels[-1] = config.img_channels
+
+    layers = []
+    for index in range(n + 1):
+        previous = max(index - 1, 0)
+        is_torgb = index == n
+        critical = index >= n - NUM_CRITICAL
+        layers.append(
+            LayerGeometry(
+                in_channels=int(channels[previous]),
+                out_channels=int(channels[index]),
+                in_size=int(sizes[previous]),
+                out_size=int(sizes[index]),
+                in_rate=int(rates[previous]),
+                out_rate=int(rates[index]),
+                in_cutoff=float(cutoffs[previous]),
+                out_cutoff=float(cutoffs[index]),
+                in_half_width=float(half_widths[previous]),
+                out_half_width=float(half_widths[index]),
+                is_torgb=is_torgb,
+                critical=critical,
+                kernel=1 if is_torgb else config.conv_kernel,
+                radial=config.radial_filters and not critical,
+            )
+        )
+    return layers
+
+
+class EqualizedLinear(nn.Module):
+    """Fully connected layer whose weight is scaled at run time (Karras et al. 2018)."""
+
+    def __init__(
+        self, in_features: int, out_features: int, *, act="linear", lr_multiplier=1.0, bias_init=0.0
+    ):
+        super().__init__()
+        self.act = act
+        self.weight_gain = lr_multiplier / in_features**0.5
+        self.bias_gain = lr_multiplier
+        self.weight = nn.Parameter(torch.randn(out_features, in_features) / lr_multiplier)
+        self.bias = nn.Parameter(torch.full([out_features], float(bias_init) / lr_multiplier))
+
+    def forward(self, x: Tensor) -> Tensor:
+        weight = self.weight.to(x.dtype) * self.weight_gain
+        bias = self.bias.to(x.dtype) * self.bias_gain
+        return bias_act(x @ weight.t(), bias, act=self.act)
+
+
+def normalize_second_moment(x: Tensor) -> Tensor:
+    """Scale [B, N] to a mean square of one per row."""
+    return x * (x.square().mean(dim=1, keepdim=True) + 1e-8).rsqrt()
+
+
+class MappingNetwork(nn.Module):
+    """z (and a condition c) → w."""
+
+    def __init__(self, config: StyleGAN3Config):
+        super().__init__()
+        self.num_ws = config.num_ws
+        width = config.w_dim
+        if config.c_dim:
+            self.embed = EqualizedLinear(config.c_dim, width)
+        features = config.z_dim + (width if config.c_dim else 0)
+        self.layers = nn.ModuleList()
+        for _ in range(config.mapping_layers):
+            self.layers.append(
+                EqualizedLinear(features, width, act="lrelu", lr_multiplier=MAPPING_LR_MULTIPLIER)
+            )
+            features = width
+        self.register_buffer("w_avg", torch.zeros(width))
+
+    def w(self, z: Tensor, c: Tensor | None = None) -> Tensor:
+        """[B, Z] → [B, W], before truncation and broadcast."""
+        x = normalize_second_moment(z.float())
+        if hasattr(self, "embed"):
+            x = torch.cat([x, normalize_second_moment(self.embed(c.float()))], dim=1)
+        for layer in self.layers:
+            x = layer(x)
+        return x
+
+    def forward(
+        self,
+        z: Tensor,
+        c: Tensor | None = None,
+        *,
+        truncation_psi: float = 1.0,
+        truncation_cutoff: int | None = None,
+    ) -> Tensor:
+        """[B, Z] → [B, L, W]; truncation pulls the first `truncation_cutoff` codes to w_avg."""
+        ws = self.w(z, c).unsqueeze(1).repeat(1, self.num_ws, 1)
+        if truncation_psi != 1:
+            cut = self.num_ws if truncation_cutoff is None else truncation_cutoff
+            ws = torch.cat([self.w_avg.lerp(ws[:, :cut], truncation_psi), ws[:, cut:]], dim=1)
+        return ws
+
+
+class FourierInput(nn.Module):
+    """Fourier features on a grid that a transform moves (Karras et al. 2021, appendix F)."""
+
+    def __init__(self, config: StyleGAN3Config, first: LayerGeometry):
+        super().__init__()
+        self.size, self.rate, self.bandwidth = first.in_size, first.in_rate, first.in_cutoff
+        channels = first.in_channels
+        freqs = torch.randn(channels, 2)
+        radii = freqs.square().sum(dim=1, keepdim=True).sqrt()
+        freqs = freqs / (radii * radii.square().exp().pow(0.25)) * self.bandwidth
+        self.weight = nn.Parameter(torch.randn(channels, channels))
+        self.affine = EqualizedLinear(config.w_dim, 4)
+        with torch.no_grad():
+            self.affine.weight.zero_()
+            self.affine.bias.copy_(torch.tensor([1.0, 0, 0, 0]))
+        self.register_buffer("transform", torch.eye(3))
+        self.register_buffer("freqs", freqs)
+        self.register_buffer("phases", torch.rand(channels) - 0.5)
+
+    def style(self, w: Tensor) -> Tensor:
+        """[B, W] → [B, 4]: (cos, sin, x, y) of the learned transform, already normalised."""
+        t = self.affine(w)
+        return t / t[:, :2].norm(dim=1, keepdim=True)
+
+    def forward(self, style: Tensor, transform: Tensor | None, extent: Extent) -> Tensor:
+        """style [B, 4], transform [3, 3] or [B, 3, 3] → features [B, C, H, W]."""
+        user = self.transform if transform is None else transform.to(style)
+        c, s, x, y = style.unbind(1)
+        one, zero = torch.ones_like(c), torch.zeros_like(c)
+        rotate = torch.stack([c, -s, zero, s, c, zero, zero, zero, one], 1).view(-1, 3, 3)
+        shift = torch.stack([one, zero, -x, zero, one, -y, zero, zero, one], 1).view(-1, 3, 3)
+        transform = rotate @ shift @ user
+
+        phases = self.phases + (self.freqs @ transform[:, :2, 2:]).squeeze(2)
+        freqs = self.freqs @ transform[:, :2, :2]
+        # A transform may not raise frequencies above what the layer can carry.
+        amplitudes = 1 - (freqs.norm(dim=2) - self.bandwidth) / (self.rate / 2 - self.bandwidth)
+        amplitudes = amplitudes.clamp(0, 1)
+
+        def positions(before: int, after: int) -> Tensor:
+            index = torch.arange(-before, self.size + after, device=style.device)
+            return (index + 0.5 - self.size / 2) / self.rate
+
+        xs, ys = positions(extent.left, extent.right), positions(extent.top, extent.bottom)
+        along_x = freqs[:, :, 0, None] * xs
+        along_y = freqs[:, :, 1, None] * ys + phases[:, :, None]
+        features = torch.sin((along_y[..., :, None] + along_x[..., None, :]) * (2 * torch.pi))
+        features = features * amplitudes[:, :, None, None]
+        mix = self.weight / self.weight.shape[1] ** 0.5
+        return torch.einsum("oc,bchw->bohw", mix, features)
+
+
+class SynthesisLayer(nn.Module):
+    """Modulated convolution, bias and filtered leaky ReLU; for ToRGB only the first two."""
+
+    up_filter: Tensor | None
+    down_filter: Tensor | None
+
+    def __init__(self, geometry: LayerGeometry, w_dim: int):
+        super().__init__()
+        g = self.geometry = geometry
+        self.affine = EqualizedLinear(w_dim, g.in_channels, bias_init=1)
+        self.weight = nn.Parameter(torch.randn(g.out_channels, g.in_channels, g.kernel, g.kernel))
+        self.bias = nn.Parameter(torch.zeros(g.out_channels))
+        self.register_buffer("magnitude_ema", torch.ones([]))
+        for name, taps, cutoff, half_width, radial in (
+            ("up_filter", g.up_taps, g.in_cutoff, g.in_half_width, False),
+            ("down_filter", g.down_taps, g.out_cutoff, g.out_half_width, g.radial),
+        ):
+            f = lowpass(taps, cutoff, half_width, g.internal_rate, radial=radial)
+            # Filters follow from the configuration, so they are not part of the weights.
+            f = None if f is None else torch.as_tensor(f, dtype=torch.float32)
+            self.register_buffer(name, f, persistent=False)
+
+    def style(self, w: Tensor) -> Tensor:
+        """[B, W] → [B, C_in]: one scale per input channel (the S space)."""
+        s = self.affine(w)
+        if self.geometry.is_torgb:
+            s = s / self.geometry.in_channels**0.5
+        return s
+
+    def forward(
+        self,
+        x: Tensor,
+        style: Tensor,
+        extent_in: Extent = Extent(),
+        extent_out: Extent = Extent(),
+        *,
+        impl: str = "auto",
+    ) -> Tensor:
+        """x [B, C_in, H, W], style [B, C_in] → [B, C_out, H', W']."""
+        g = self.geometry
+        x = self.convolve(x, style)
+        if g.is_torgb:
+            assert extent_in == extent_out
+            return bias_act(x, self.bias, clamp=CONV_CLAMP)
+        return filtered_lrelu(
+            x,
+            fu=self.up_filter,
+            fd=self.down_filter,
+            b=self.bias,
+            up=g.up,
+            down=g.down,
+            padding=g.padding(extent_in, extent_out),
+            clamp=CONV_CLAMP,
+            impl=impl,
+        )
+
+    def convolve(self, x: Tensor, style: Tensor) -> Tensor:
+        """Modulated convolution with one shared weight.
+
+        Scaling the input by the style, then the output by the demodulation, equals a convolution
+        with a weight per sample: w'_oi = w_oi·s_i / ‖w_o·s‖ (Karras et al. 2020, eq. 3).
+        """
+        g = self.geometry
+        weight = self.weight
+        demodulation = None
+        if not g.is_torgb:
+            weight = weight * weight.square().mean([1, 2, 3], keepdim=True).rsqrt()
+            style = style * style.square().mean(1, keepdim=True).rsqrt()
+            energy = style.square() @ weight.square().sum([2, 3]).t()
+            demodulation = (energy + 1e-8).rsqrt()
+        style = style * self.magnitude_ema.rsqrt()
+        x = x * style[:, :, None, None].to(x.dtype)
+        x = F.conv2d(x, weight.to(x.dtype), padding=g.kernel - 1)
+        if demodulation is not None:
+            x = x * demodulation[:, :, None, None].to(x.dtype)
+        return x
+
+
+class Synthesis(nn.Module):
+    """Codes → image."""
+
+    def __init__(self, config: StyleGAN3Config):
+        super().__init__()
+        self.config = config
+        self.geometries = layer_geometries(config)
+        self.input = FourierInput(config, self.geometries[0])
+        self.layers = nn.ModuleList(SynthesisLayer(g, config.w_dim) for g in self.geometries)
+
+    def styles(self, ws: Tensor) -> list[Tensor]:
+        """W+ [B, L, W] → S: the input's [B, 4], then [B, C_in] per layer, ToRGB last."""
+        assert ws.ndim == 3 and ws.shape[1] == self.config.num_ws, (
+            f"{tuple(ws.shape)} codes for a generator of {self.config.num_ws}"
+        )
+        ws = ws.to(self.input.affine.weight.dtype)
+        codes = ws.unbind(1)
+        pairs = zip(self.layers, codes[1:], strict=True)
+        return [self.input.style(codes[0]), *(layer.style(w) for layer, w in pairs)]
+
+    def forward(
+        self,
+        ws: Tensor,
+        *,
+        transform: Tensor | None = None,
+        canvas: Extent = Extent(),
+        dtype: torch.dtype = torch.float32,
+        impl: str = "auto",
+    ) -> Tensor:
+        """W+ [B, L, W] → image [B, 3, H, W], about −1 … 1; see `render_styles`."""
+        return self.render_styles(
+            self.styles(ws), transform=transform, canvas=canvas, dtype=dtype, impl=impl
+        )
+
+    def render_styles(
+        self,
+        styles: list[Tensor],
+        *,
+        transform: Tensor | None = None,
+        canvas: Extent = Extent(),
+        dtype: torch.dtype = torch.float32,
+        impl: str = "auto",
+    ) -> Tensor:
+        """S → image [B, 3, top + R + bottom, left + R + right] in float32.
+
+        transform: [3, 3] or [B, 3, 3], maps positions in the image to positions in the aligned
+        face: the inverse of the movement that is wanted of the picture. Default: the one stored.
+        canvas: pixels to render beyond each side. The Fourier features are evaluated on a larger
+        grid and every layer keeps the extent it needs, so the cost grows with the area.
+        dtype: of the activations; float32 or bfloat16.
+        """
+        resolution = self.config.resolution
+        extent = canvas.at_rate(self.geometries[0].in_rate, resolution)
+        x = self.input(styles[0], transform, extent).to(dtype)
+        for layer, style in zip(self.layers, styles[1:], strict=True):
+            wanted = canvas.at_rate(layer.geometry.out_rate, resolution)
+            x = layer(x, style, extent, wanted, impl=impl)
+            extent = wanted
+        return x.float() * OUTPUT_SCALE
+
+    def layer_outputs(self, ws: Tensor, *, transform: Tensor | None = None) -> list[Tensor]:
+        """The Fourier features and the output of every layer, for analysis and tests."""
+        styles = self.styles(ws)
+        outputs = [self.input(styles[0], transform, Extent())]
+        for layer, style in zip(self.layers, styles[1:], strict=True):
+            outputs.append(layer(outputs[-1], style))
+        return outputs
+
+
+class Generator(nn.Module):
+    """Mapping and synthesis."""
+
+    def __init__(self, config: StyleGAN3Config):
+        super().__init__()
+        self.config = config
+        self.mapping = MappingNetwork(config)
+        self.synthesis = Synthesis(config)
+
+    def forward(self, z: Tensor, *, truncation_psi: float = 1.0, **render) -> Tensor:
+        """z [B, Z] → image [B, 3, R, R]."""
+        return self.synthesis(self.mapping(z, truncation_psi=truncation_psi), **render)
+
+    def config_dict(self) -> Mapping[str, int | bool]:
+        return asdict(self.config)
+
+
+def make_transform(translate: tuple[float, float], angle_deg: float, scale: float = 1) -> Tensor:
+    """[3, 3] float64: turns the picture counter-clockwise, scales it, moves it right and down.
+
+    translate: in units of the image side. `Synthesis` takes the inverse.
+    """
+    a = np.deg2rad(angle_deg)
+    c, s = np.cos(a) * scale, np.sin(a) * scale
+    x, y = translate
+    return torch.tensor([[c, s, x], [-s, c, y], [0, 0, 1]], dtype=torch.float64)

@@ -1,0 +1,7 @@
+"""The ops of the generators: contract, plain PyTorch reference, and the choice of a kernel."""
+
+from vidhair.ops.bias_act import bias_act
+from vidhair.ops.filtered_lrelu import filtered_lrelu
+from vidhair.ops.upfirdn2d import upfirdn2d
+
+__all__ = ["bias_act", "filtered_lrelu", "upfirdn2d"]

@@ -1,0 +1,200 @@
+"""Upsample, filter, downsample: the resampling op of the alias-free generators.
+
+The defining form inserts zeros, pads, convolves and drops samples. Here the same numbers come from
+polyphase convolutions: no inserted zero is ever multiplied, separable filters stay separable, and
+every pass is a depthwise convolution in channels-last memory, which is fast on CPU as well.
+"""
+
+import math
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def _pair(value: int | Sequence[int]) -> tuple[int, int]:
+    if isinstance(value, int):
+        return value, value
+    x, y = value
+    return x, y
+
+
+def _four(padding: int | Sequence[int]) -> tuple[int, int, int, int]:
+    """(x before, x after, y before, y after); two numbers are (x, y)."""
+    if isinstance(padding, int):
+        return padding, padding, padding, padding
+    if len(padding) == 2:
+        x, y = padding
+        return x, x, y, y
+    x0, x1, y0, y1 = padding
+    return x0, x1, y0, y1
+
+
+def _phase_taps(taps: int, up: int, down: int, pad: int) -> tuple[int, list[list[int]]]:
+    """How one axis splits into phases.
+
+    Output m = P·q + p reads input i = s·q + e with filter tap k = e·up − p·down + pad, where
+    P = up / gcd and s = down / gcd. Returns the smallest e, and for every phase the tap of each
+    consecutive e (−1: none).
+    """
+    gcd = math.gcd(up, down)
+    phases = up // gcd
+    first = min(math.ceil((p * down - pad) / up) for p in range(phases))
+    last = max((p * down - pad + taps - 1) // up for p in range(phases))
+    table = []
+    for p in range(phases):
+        row = [e * up - p * down + pad for e in range(first, last + 1)]
+        table.append([k if 0 <= k < taps else -1 for k in row])
+    return first, table
+
+
+def _resample(x: Tensor, f: Tensor, up_yx, down_yx, pad_yx) -> Tensor:
+    """Correlate x [N, C, H, W] with f [fh, fw] (already flipped), polyphase in both axes."""
+    channels = x.shape[1]
+    firsts, tables, strides, sizes = [], [], [], []
+    for axis in (0, 1):
+        up, down, (before, after) = up_yx[axis], down_yx[axis], pad_yx[axis]
+        taps = f.shape[axis]
+        length = x.shape[2 + axis] * up + before + after - taps
+        assert length >= 0, f"filter of {taps} taps does not fit the padded axis of {x.shape}"
+        first, table = _phase_taps(taps, up, down, before)
+        firsts.append(first)
+        tables.append(table)
+        strides.append(down // math.gcd(up, down))
+        sizes.append(length // down + 1)
+
+    # Every phase computes the same number of samples; the last ones are cropped at the end.
+    counts = [math.ceil(size / len(table)) for size, table in zip(sizes, tables, strict=True)]
+    margins = []
+    for axis in (1, 0):
+        reach = (counts[axis] - 1) * strides[axis] + len(tables[axis][0]) + firsts[axis]
+        margins += [-firsts[axis], reach - x.shape[2 + axis]]
+    x = F.pad(x, margins) if any(margins) else x
+
+    zero_padded = F.pad(f, (0, 1, 0, 1))  # tap −1 reads the zero
+    rows = []
+    for row_taps in tables[0]:
+        columns = []
+        for column_taps in tables[1]:
+            weight = zero_padded[row_taps][:, column_taps].to(x.dtype)
+            weight = weight.expand(channels, 1, *weight.shape)
+            columns.append(F.conv2d(x, weight, stride=strides, groups=channels))
+        rows.append(_interleave(columns, axis=2))
+    return _interleave(rows, axis=1)[:, :, : sizes[0], : sizes[1]]
+
+
+def _interleave(phases: list[Tensor], axis: int) -> Tensor:
+    """Weave [N, C, H, W] phases along rows (axis 1) or columns (axis 2) of channels-last memory."""
+    if len(phases) == 1:
+        return phases[0]
+    stacked = torch.stack([p.permute(0, 2, 3, 1) for p in phases], dim=axis + 1)
+    return stacked.flatten(axis, axis + 1).permute(0, 3, 1, 2)
+
+
+def upfirdn2d(
+    x: Tensor,
+    f: Tensor | None,
+    *,
+    up: int | Sequence[int] = 1,
+    down: int | Sequence[int] = 1,
+    padding: int | Sequence[int] = 0,
+    flip_filter: bool = False,
+    gain: float = 1.0,
+) -> Tensor:
+    """Insert zeros, pad or crop, filter, drop samples.
+
+    x: [N, C, H, W]. f: [fh, fw], or [taps] for a separable filter, or None for the identity.
+    up, down: whole factors, one number or (x, y). padding: of the upsampled signal, one number,
+    (x, y) or (x before, x after, y before, y after); negative numbers crop.
+    flip_filter: False convolves, True correlates. gain: multiplies the result.
+    Returns [N, C, (H·up + padding − fh) // down + 1, …] in channels-last memory.
+    """
+    assert x.ndim == 4, f"upfirdn2d takes [N, C, H, W], not {tuple(x.shape)}"
+    up_x, up_y = _pair(up)
+    down_x, down_y = _pair(down)
+    x0, x1, y0, y1 = _four(padding)
+    if f is None:
+        f = torch.ones(1, 1, device=x.device)
+    f = f.float() * gain ** (f.ndim / 2)
+    if not flip_filter:
+        f = f.flip(list(range(f.ndim)))
+
+    x = x.contiguous(memory_format=torch.channels_last)
+    if f.ndim == 2:
+        return _resample(x, f, (up_y, up_x), (down_y, down_x), ((y0, y1), (x0, x1)))
+    x = _resample(x, f[None, :], (1, up_x), (1, down_x), ((0, 0), (x0, x1)))
+    return _resample(x, f[:, None], (up_y, 1), (down_y, 1), ((y0, y1), (0, 0)))
+
+
+def setup_filter(
+    f: Sequence | Tensor | None,
+    *,
+    normalize: bool = True,
+    flip_filter: bool = False,
+    gain: float = 1.0,
+    separable: bool | None = None,
+) -> Tensor:
+    """A FIR filter as `upfirdn2d` takes it, from taps [n] or [fh, fw].
+
+    separable: keep a 1-D filter one-dimensional; default: from 8 taps on.
+    """
+    taps = torch.as_tensor([1.0] if f is None else f, dtype=torch.float32)
+    taps = taps[None] if taps.ndim == 0 else taps
+    if separable is None:
+        separable = taps.ndim == 1 and taps.numel() >= 8
+    if taps.ndim == 1 and not separable:
+        taps = torch.outer(taps, taps)
+    if normalize:
+        taps = taps / taps.sum()
+    if flip_filter:
+        taps = taps.flip(list(range(taps.ndim)))
+    return taps * gain ** (taps.ndim / 2)
+
+
+def _filter_size(f: Tensor | None) -> tuple[int, int]:
+    """(width, height) of a filter."""
+    return (1, 1) if f is None else (f.shape[-1], f.shape[0])
+
+
+def filter2d(
+    x: Tensor, f: Tensor | None, *, padding=0, flip_filter: bool = False, gain: float = 1.0
+) -> Tensor:
+    """Filter without changing the size; `padding` comes on top."""
+    x0, x1, y0, y1 = _four(padding)
+    fw, fh = _filter_size(f)
+    padding = (x0 + fw // 2, x1 + (fw - 1) // 2, y0 + fh // 2, y1 + (fh - 1) // 2)
+    return upfirdn2d(x, f, padding=padding, flip_filter=flip_filter, gain=gain)
+
+
+def upsample2d(
+    x: Tensor, f: Tensor | None, *, up=2, padding=0, flip_filter: bool = False, gain: float = 1.0
+) -> Tensor:
+    """Upsample by whole factors; the gain makes up for the inserted zeros."""
+    up_x, up_y = _pair(up)
+    x0, x1, y0, y1 = _four(padding)
+    fw, fh = _filter_size(f)
+    padding = (
+        x0 + (fw + up_x - 1) // 2,
+        x1 + (fw - up_x) // 2,
+        y0 + (fh + up_y - 1) // 2,
+        y1 + (fh - up_y) // 2,
+    )
+    gain = gain * up_x * up_y
+    return upfirdn2d(x, f, up=up, padding=padding, flip_filter=flip_filter, gain=gain)
+
+
+def downsample2d(
+    x: Tensor, f: Tensor | None, *, down=2, padding=0, flip_filter: bool = False, gain: float = 1.0
+) -> Tensor:
+    """Downsample by whole factors."""
+    down_x, down_y = _pair(down)
+    x0, x1, y0, y1 = _four(padding)
+    fw, fh = _filter_size(f)
+    padding = (
+        x0 + (fw - down_x + 1) // 2,
+        x1 + (fw - down_x) // 2,
+        y0 + (fh - down_y + 1) // 2,
+        y1 + (fh - down_y) // 2,
+    )
+    return upfirdn2d(x, f, down=down, padding=padding, flip_filter=flip_filter, gain=gain)

@@ -1,0 +1,1 @@
+"""Model packs that ship with vidhair."""

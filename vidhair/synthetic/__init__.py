@@ -1,0 +1,1 @@
+"""The rendered-face world and its ground truth."""
