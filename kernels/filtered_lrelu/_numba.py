@@ -1,6 +1,5 @@
 """The compiled loops of the CPU kernel; see `cpu` for the notation."""
 
-
 import numpy as np
 from numba import njit, prange
 from numba.extending import overload
@@ -327,5 +326,3 @@ def backward(x, bias, taps_up, taps_down, dy, dx, up, x0, y0, gain, slope, limit
                 _add_six_rows(rows_e[at_e + 6 * w :], w, w, s_e[6:], acc)
                 _add_six_rows(rows_o[at_o + 6 * w :], w, w, s_o[6:], acc)
             _write(acc, dx[p, j])
-
-

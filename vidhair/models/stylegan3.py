@@ -4,8 +4,7 @@ Shapes: B batch, Z, W widths of the latent spaces, L codes per image, C channels
 Positions are in units of the image side, x right, y down, origin at the image centre.
 """
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -451,9 +450,6 @@ class Generator(nn.Module):
     def forward(self, z: Tensor, *, truncation_psi: float = 1.0, **render) -> Tensor:
         """z [B, Z] → image [B, 3, R, R]."""
         return self.synthesis(self.mapping(z, truncation_psi=truncation_psi), **render)
-
-    def config_dict(self) -> Mapping[str, int | bool]:
-        return asdict(self.config)
 
 
 def make_transform(translate: tuple[float, float], angle_deg: float, scale: float = 1) -> Tensor:

@@ -27,7 +27,7 @@ def lowpass(
     position = (np.arange(taps) - (taps - 1) / 2) / rate
     radius = np.hypot(*np.meshgrid(position, position))
     jinc = scipy.special.j1(2 * cutoff * np.pi * radius) / (np.pi * radius)
-    beta = scipy.signal.kaiser_beta(scipy.signal.kaiser_atten(taps, half_width / (rate / 2)))
+    beta = scipy.signal.kaiser_beta(scipy.signal.kaiser_atten(taps, 2 * half_width / (rate / 2)))
     window = np.kaiser(taps, beta)
     jinc *= np.outer(window, window)
     return jinc / jinc.sum()

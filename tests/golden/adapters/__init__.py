@@ -1,0 +1,5 @@
+"""One small function per kind of case."""
+
+from tests.golden.adapters import align, ops, smooth, stylegan3
+
+__all__ = ["align", "ops", "smooth", "stylegan3"]

@@ -1,0 +1,121 @@
+"""Alignment geometry, crops and transforms. Landmarks come in dlib's 68-point order."""
+
+import numpy as np
+from PIL import Image
+
+from tests.golden.runner import Case, Check, adapter
+from vidhair.geometry import (
+    Box,
+    CropAxes,
+    crop_axes,
+    crop_quad,
+    eye_rotation_deg,
+    frame_crop,
+    similarity_in_box,
+)
+from vidhair.models.stylegan3 import make_transform
+
+
+def _eyes(landmarks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    return landmarks[..., 36:42, :].mean(-2), landmarks[..., 42:48, :].mean(-2)
+
+
+def _axes(landmarks: np.ndarray, *, eyes_only: bool) -> CropAxes:
+    mouth = landmarks[..., 48, :].astype(float), landmarks[..., 54, :].astype(float)
+    return crop_axes(*_eyes(landmarks), *mouth, eyes_only=eyes_only)
+
+
+def _transform(case: Case, landmarks: np.ndarray, size: int) -> tuple[float, np.ndarray]:
+    """Rotation and translation by the published rule, from three detections of one face."""
+    (left_a, right_a), (left_u, right_u), (left_r, _) = (_eyes(lm) for lm in landmarks)
+    return eye_rotation_deg(left_u, right_u, left_a, right_a), (left_u - left_r) / size
+
+
+@adapter("align")
+def check_align(case: Case):
+    bound = case.spec["tolerance"]["geometry_abs"]
+
+    def geometry(name: str, got) -> Check:
+        difference = np.abs(np.asarray(got, np.float64) - case.data[name])
+        shapes_agree = np.shape(got) == case.data[name].shape
+        return Check(name, float(difference.max()) if shapes_agree else np.inf, bound)
+
+    landmarks = case.data["pos/landmarks"]
+    eyes, both = _axes(landmarks, eyes_only=True), _axes(landmarks, eyes_only=False)
+    left, right = _eyes(landmarks)
+    for name, got in (
+        ("c", eyes.centre),
+        ("x", eyes.x),
+        ("y", eyes.y),
+        ("quad", eyes.quad),
+        ("qsize", eyes.side),
+        ("fixed_quad", eyes.upright_quad),
+        ("x_eyes_and_mouth", both.x),
+        ("quad_eyes_and_mouth", both.quad),
+        ("eye_left", left),
+        ("eye_right", right),
+    ):
+        yield geometry(f"pos/{name}", got)
+
+    moves = zip(case.data["mt/translate"], case.data["mt/angle_deg"], strict=True)
+    matrices = np.stack([make_transform(t, a).numpy() for t, a in moves])
+    yield geometry("mt/matrix", matrices)
+    yield geometry("mt/inverse", np.linalg.inv(matrices))
+    yield geometry("rot/angle_deg", [eye_rotation_deg(*eyes) for eyes in case.data["rot/eyes"]])
+
+    triples = case.data["chain/landmarks_aligned_unaligned_rotated"]
+    chain = [_transform(case, triple, 1024) for triple in triples]
+    matrices = np.stack([make_transform(t, a).numpy() for a, t in chain])
+    yield geometry("chain/rotation_deg", [a for a, _ in chain])
+    yield geometry("chain/translation", [t for _, t in chain])
+    yield geometry("chain/transform", matrices)
+    yield geometry("chain/inverse_transform", np.linalg.inv(matrices))
+    yield _closed_form_check(both)
+
+    yield from _crops(case)
+    rows = []
+    sizes = zip(case.data["framecrop/landmarks"], case.data["framecrop/height_width_padding"])
+    for lm, (height, width, *padding) in sizes:
+        crop = frame_crop(*_eyes(lm), int(height), int(width), tuple(int(p) for p in padding))
+        rows.append([crop.height, crop.width, crop.top, crop.bottom, crop.left, crop.right])
+        rows[-1].append(crop.scale)
+    yield geometry("framecrop/h_w_top_bottom_left_right_scale", rows)
+
+
+def _closed_form_check(axes: CropAxes) -> Check:
+    """Our transform carries the corners of the aligned square to where the crop lies."""
+    box = Box(100.0, -40.0, 700.0)
+    unit = np.array([[-0.5, -0.5, 1], [-0.5, 0.5, 1], [0.5, 0.5, 1], [0.5, -0.5, 1]])
+    carried = np.einsum("tij,kj->tki", similarity_in_box(axes, box).matrices(), unit)[..., :2]
+    got = carried * box.side + box.centre
+    return Check("closed form (r, tx, ty, scale)", float(np.abs(got - axes.quad).max()), 1e-6)
+
+
+def _crops(case: Case):
+    image = Image.fromarray(case.data["crop/image"])
+    quads = {o["set"]: (o, case.data[f"{o['set']}/quad"]) for o in case.options}
+    for name, (options, quad) in quads.items():
+        got = crop_quad(
+            image,
+            quad,
+            size=options["output_size"],
+            transform_size=options["transform_size"],
+            pad=options["enable_padding"],
+        )
+        yield from _compare_images(case, f"{name}/out", got)
+    _, last = quads[case.options[-1]["set"]]
+    size = case.data["videocrop/out"].shape[:2]
+    corners = tuple((last + 0.5).flatten())
+    got = image.transform(size, Image.Transform.QUAD, corners, Image.Resampling.BILINEAR)
+    yield from _compare_images(case, "videocrop/out", got)
+    quad = _axes(case.data["e4e/landmarks"], eyes_only=False).quad
+    yield from _compare_images(case, "e4e/out", crop_quad(image, quad, size=256))
+
+
+def _compare_images(case: Case, name: str, got: Image.Image):
+    tolerance, reference = case.spec["tolerance"], case.data[name]
+    got = np.asarray(got)
+    same = got.shape == reference.shape
+    levels = np.abs(got.astype(float) - reference) if same else np.array([np.inf])
+    yield Check(name, float(levels.mean()), tolerance["image_mean_abs_levels"])
+    yield Check(f"{name} p99", float(np.percentile(levels, 99)), tolerance["image_p99_abs_levels"])
