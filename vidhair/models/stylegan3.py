@@ -304,6 +304,7 @@ class SynthesisLayer(nn.Module):
         self.weight = nn.Parameter(torch.randn(g.out_channels, g.in_channels, g.kernel, g.kernel))
         self.bias = nn.Parameter(torch.zeros(g.out_channels))
         self.register_buffer("magnitude_ema", torch.ones([]))
+        self.magnitude_beta: float | None = None  # set while training from scratch
         for name, taps, cutoff, half_width, radial in (
             ("up_filter", g.up_taps, g.in_cutoff, g.in_half_width, False),
             ("down_filter", g.down_taps, g.out_cutoff, g.out_half_width, g.radial),
@@ -361,6 +362,9 @@ class SynthesisLayer(nn.Module):
             style = style * style.square().mean(1, keepdim=True).rsqrt()
             energy = style.square() @ weight.square().sum([2, 3]).t()
             demodulation = (energy + 1e-8).rsqrt()
+        if self.magnitude_beta is not None:
+            magnitude = x.detach().float().square().mean()
+            self.magnitude_ema.lerp_(magnitude, 1 - self.magnitude_beta)
         style = style * self.magnitude_ema.rsqrt()
         x = x * style[:, :, None, None].to(x.dtype)
         x = F.conv2d(x, weight.to(x.dtype), padding=g.kernel - 1)

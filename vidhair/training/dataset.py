@@ -141,27 +141,32 @@ def _seed(seed: int, name: str) -> int:
 
 
 class RenderedFaces:
-    """All shards of some groups in memory: uint8 images, so 10,000 of 128 px take 1 GB with masks."""
+    """Shards of some groups in memory, as uint8: 10,000 pictures of 128 px with masks take 1 GB.
 
-    def __init__(self, folder: Path, groups: tuple[str, ...], *, masks: bool = True):
-        names = ["image", "params", "transform"] + (["mask"] if masks else [])
-        loaded: dict[str, list[Tensor]] = {n: [] for n in names}
+    The first shard of every group is held out from training.
+    """
+
+    def __init__(
+        self, folder: Path, groups: tuple[str, ...], *, held_out: bool, guides: bool = False
+    ):
+        loaded: dict[str, list[Tensor]] = {}
         for group in groups:
-            for path in sorted(folder.glob(f"{group}_*.safetensors")):
-                shard = load_file(path)
-                for n in names:
-                    loaded[n].append(shard[n])
-        self.arrays = {n: torch.cat(values) for n, values in loaded.items()}
+            shards = sorted(folder.glob(f"{group}_*.safetensors"))
+            for path in shards[:1] if held_out else shards[1:]:
+                arrays = load_file(path)
+                if guides:
+                    arrays |= load_file(path.with_suffix(".guides"))
+                for name, values in arrays.items():
+                    loaded.setdefault(name, []).append(values)
+        self.arrays = {name: torch.cat(values) for name, values in loaded.items()}
 
     def __len__(self) -> int:
         return len(self.arrays["params"])
 
-    def batches(
-        self, size: int, generator: torch.Generator, index: Tensor
-    ) -> Iterator[dict[str, Tensor]]:
-        """Endless shuffled batches out of the samples `index`."""
+    def batches(self, size: int, generator: torch.Generator) -> Iterator[dict[str, Tensor]]:
+        """Endless shuffled batches."""
         while True:
-            order = index[torch.randperm(len(index), generator=generator)]
+            order = torch.randperm(len(self), generator=generator)
             for at in range(0, len(order) - size + 1, size):
                 chosen = order[at : at + size]
                 yield {n: values[chosen] for n, values in self.arrays.items()}

@@ -1,0 +1,168 @@
+"""Model packs: a folder of safetensors files and a manifest that says what they are.
+
+    manifest.json   name, licence, parts (kind, configuration, file, sha256), training, quality
+    <part>.safetensors
+
+Only tensors and JSON are read; nothing in a pack is ever executed.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from vidhair.errors import OutputNotWritable, PackDamaged, PackNotFound
+
+FORMAT = 1
+BUNDLED = "rendered-faces"
+PACKS_VARIABLE = "VIDHAIR_PACKS"
+
+
+def bundled_folder() -> Path:
+    """Where the packs that ship with vidhair lie."""
+    return Path(__file__).parent.parent / "packs"
+
+
+def user_folder() -> Path:
+    """Where a user's own packs lie; the environment variable VIDHAIR_PACKS overrides it."""
+    override = os.environ.get(PACKS_VARIABLE)
+    return Path(override) if override else Path.home() / ".local" / "share" / "vidhair" / "packs"
+
+
+@dataclass(frozen=True)
+class Part:
+    """One network or table of a pack."""
+
+    kind: str
+    config: dict[str, Any]
+    file: str
+    sha256: str
+
+
+@dataclass(frozen=True)
+class PackFiles:
+    """An opened pack: manifest read and checked for form, tensors not yet loaded."""
+
+    folder: Path
+    name: str
+    manifest: dict[str, Any]
+    parts: dict[str, Part]
+
+    def tensors(self, part: str) -> dict[str, Tensor]:
+        """The tensors of a part in float32, after checking the file's sha256.
+
+        Raises PackDamaged if the pack has no such part or its file is missing or altered.
+        """
+        if part not in self.parts:
+            have = ", ".join(self.parts)
+            raise PackDamaged(
+                f"pack {self.name!r} has no part {part!r} (it has {have}); use a pack that does"
+            )
+        entry = self.parts[part]
+        path = self.folder / entry.file
+        remedy = "install vidhair or the pack again"
+        try:
+            digest = file_sha256(path)
+        except OSError as error:
+            raise PackDamaged(f"{path} cannot be read ({error.strerror}); {remedy}") from error
+        if digest != entry.sha256:
+            raise PackDamaged(
+                f"{path} does not match its manifest (sha256 {digest[:12]}…, expected "
+                f"{entry.sha256[:12]}…); {remedy}"
+            )
+        try:
+            tensors = load_file(path)
+        except (SafetensorError, OSError, ValueError) as error:
+            raise PackDamaged(f"{path} is not a safetensors file ({error}); {remedy}") from error
+        return {n: t.float() if t.is_floating_point() else t for n, t in tensors.items()}
+
+
+def file_sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def find_pack(name: str | os.PathLike) -> Path:
+    """The folder of a pack: a path, or a name among the user's and the bundled packs."""
+    path = Path(name)
+    for folder in (path, user_folder() / path, bundled_folder() / path):
+        if (folder / "manifest.json").is_file():
+            return folder
+    if path.is_dir():
+        raise PackNotFound(
+            f"{path} is a folder without a manifest.json; name the pack's own folder"
+        )
+    known = sorted(
+        p.parent.name for f in (user_folder(), bundled_folder()) for p in f.glob("*/manifest.json")
+    )
+    raise PackNotFound(
+        f"there is no pack {str(name)!r}; known packs: {', '.join(known) or 'none'} "
+        f"(looked in {user_folder()} and in vidhair itself)"
+    )
+
+
+def open_pack(name: str | os.PathLike = BUNDLED) -> PackFiles:
+    """Open a pack by name or path and check the form of its manifest."""
+    folder = find_pack(name)
+    path = folder / "manifest.json"
+    try:
+        manifest = json.loads(path.read_text())
+        if manifest["format"] != FORMAT:
+            raise PackDamaged(
+                f"{path} has format {manifest['format']!r}, this vidhair reads {FORMAT}; "
+                "update vidhair or convert the pack again"
+            )
+        parts = {}
+        for key, entry in manifest["parts"].items():
+            part = Part(
+                str(entry["kind"]), dict(entry["config"]), str(entry["file"]), str(entry["sha256"])
+            )
+            if Path(part.file).name != part.file:
+                raise PackDamaged(f"{path} names {part.file!r}, which is outside the pack")
+            parts[str(key)] = part
+        return PackFiles(folder, str(manifest["name"]), manifest, parts)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise PackDamaged(
+            f"{path} is not a pack manifest ({type(error).__name__}: {error}); "
+            "install vidhair or the pack again"
+        ) from error
+
+
+def write_pack(
+    folder: Path,
+    name: str,
+    parts: Mapping[str, tuple[str, Mapping[str, Any], Mapping[str, Tensor]]],
+    about: Mapping[str, Any],
+    *,
+    dtype: torch.dtype = torch.float16,
+) -> None:
+    """Write a pack. parts: name → (kind, configuration, tensors); about: further manifest entries.
+
+    Floating-point tensors are stored as `dtype`.
+    """
+    entries = {}
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for key, (kind, config, tensors) in parts.items():
+            stored = {
+                n: (t.detach().to(dtype) if t.is_floating_point() else t.detach()).contiguous()
+                for n, t in tensors.items()
+            }
+            file = f"{key}.safetensors"
+            save_file(stored, folder / file)
+            sha256 = file_sha256(folder / file)
+            entries[key] = {"kind": kind, "config": dict(config), "file": file, "sha256": sha256}
+        manifest = {"format": FORMAT, "name": name, **about, "parts": entries}
+        (folder / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n")
+    except OSError as error:
+        raise OutputNotWritable(
+            f"the pack cannot be written to {folder} ({error.strerror}); choose another folder"
+        ) from error

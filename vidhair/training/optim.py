@@ -1,0 +1,124 @@
+"""Muon for matrices, Adam for the rest, and a moving average of the weights."""
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+
+
+def orthogonalise(g: Tensor, steps: int = 5) -> Tensor:
+    """The nearest (semi-)orthogonal matrix to g [M, N], by a quintic Newton–Schulz iteration.
+
+    Coefficients of Jordan et al. 2024 (Muon): singular values end between about 0.7 and 1.2.
+    """
+    a, b, c = 3.4445, -4.7750, 2.0315
+    x = g / (g.norm() + 1e-7)
+    flipped = x.shape[0] > x.shape[1]
+    x = x.t() if flipped else x
+    for _ in range(steps):
+        s = x @ x.t()
+        x = a * x + (b * s + c * s @ s) @ x
+    return x.t() if flipped else x
+
+
+class Muon(torch.optim.Optimizer):
+    """Momentum whose update of every matrix is made orthogonal, then scaled to an RMS of one.
+
+    Convolution weights [O, I, h, w] count as matrices [O, I·h·w]. lr is therefore the root mean
+    square of the change per step, as it nearly is for Adam.
+    """
+
+    def __init__(self, params: Iterable[Tensor], lr: float, momentum: float = 0.95):
+        super().__init__(params, {"lr": lr, "momentum": momentum})
+
+    @torch.no_grad()
+    def step(self, closure=None):
+        for group in self.param_groups:
+            for p in group["params"]:
+                if p.grad is None:
+                    continue
+                state = self.state[p]
+                if not state:
+                    state["momentum"] = torch.zeros_like(p)
+                moving = state["momentum"].lerp_(p.grad, 1 - group["momentum"])
+                ahead = p.grad.lerp(moving, group["momentum"])  # Nesterov
+                update = orthogonalise(ahead.flatten(1))
+                update = update / update.square().mean().sqrt()
+                p.add_(update.view_as(p), alpha=-group["lr"])
+
+
+class Optimisers:
+    """Muon and Adam behind one face; learning rates follow one factor."""
+
+    def __init__(self, named: Iterable[tuple[str, nn.Parameter]], *, lr: float, adam_lr: float):
+        matrices, rest, small = [], [], []
+        for name, p in named:
+            if not p.requires_grad:
+                continue
+            if "mapping" in name:
+                small.append(p)  # its weights are stored a hundred times too large
+            elif p.ndim >= 2 and min(p.shape[0], p[0].numel()) >= 16:
+                matrices.append(p)
+            else:
+                rest.append(p)
+        self.muon = Muon(matrices, lr)
+        groups = [{"params": rest, "lr": adam_lr}, {"params": small, "lr": adam_lr * 100}]
+        self.adam = torch.optim.Adam([g for g in groups if g["params"]], betas=(0.9, 0.99))
+        self.base = [(g, g["lr"]) for o in (self.muon, self.adam) for g in o.param_groups]
+
+    def set_factor(self, factor: float) -> None:
+        for group, lr in self.base:
+            group["lr"] = lr * factor
+
+    def zero_grad(self) -> None:
+        self.muon.zero_grad()
+        self.adam.zero_grad()
+
+    def step(self) -> None:
+        self.muon.step()
+        self.adam.step()
+
+    def tensors(self) -> dict[str, Tensor]:
+        """The state as flat tensors, for a checkpoint without pickles."""
+        found = {}
+        for name, optimiser in (("muon", self.muon), ("adam", self.adam)):
+            for index, state in optimiser.state_dict()["state"].items():
+                for key, value in state.items():
+                    found[f"{name}.{index}.{key}"] = torch.as_tensor(value)
+        return found
+
+    def load_tensors(self, tensors: dict[str, Tensor]) -> None:
+        for name, optimiser in (("muon", self.muon), ("adam", self.adam)):
+            state: dict[int, dict[str, Tensor]] = {}
+            for key, value in tensors.items():
+                if key.startswith(f"{name}."):
+                    _, index, field = key.split(".")
+                    state.setdefault(int(index), {})[field] = value
+            optimiser.load_state_dict({**optimiser.state_dict(), "state": state})
+
+
+class Average:
+    """Exponential moving average of a module's parameters and buffers, warmed up from the start."""
+
+    def __init__(self, module: nn.Module, half_life: float):
+        """half_life: in steps."""
+        self.half_life = half_life
+        self.steps = 0
+        self.values = {n: v.detach().clone() for n, v in module.state_dict().items()}
+
+    @torch.no_grad()
+    def update(self, module: nn.Module) -> None:
+        self.steps += 1
+        beta = 0.5 ** (1 / min(self.half_life, self.steps * 0.1 + 1e-3))
+        for name, value in module.state_dict().items():
+            if value.is_floating_point():
+                self.values[name].lerp_(value, 1 - beta)
+            else:
+                self.values[name].copy_(value)
+
+
+def constant_then_linear(step: int, total: int, *, constant: float = 0.6, end: float = 0.03):
+    """Factor of the learning rate: one, then falling linearly to `end`; a short warm-up."""
+    warm = min(1.0, (step + 1) / 100)
+    fall = max(0.0, (step / total - constant) / (1 - constant))
+    return warm * (1 - (1 - end) * fall)

@@ -1,0 +1,159 @@
+"""The bundled pack from nothing: rendered faces, parser, generator, encoder, attributes, manifest."""
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from vidhair.checkpoints.packs import BUNDLED, write_pack
+from vidhair.edits.directions import fit_attributes
+from vidhair.models.encoders import SmallEncoder
+from vidhair.models.face_parser import FaceParser
+from vidhair.models.stylegan3 import Generator, StyleGAN3Config
+from vidhair.synthetic.params import column_names
+from vidhair.training.dataset import ALIGNED, MOVED, WIDE, RenderedFaces, render_group
+from vidhair.training.encoder import EncoderTraining, evaluate_encoder, train_encoder
+from vidhair.training.generator import DistillConfig, Standardiser, distill, evaluate
+from vidhair.training.parser import ParserTraining, add_guides, evaluate_parser, train_parser
+
+
+@dataclass(frozen=True, kw_only=True)
+class PackRecipe:
+    """Everything that decides a pack. traces and paints: per group of rendered faces."""
+
+    name: str
+    size: int
+    traces: dict[str, int]
+    paints: dict[str, int]
+    generator: DistillConfig
+    parser: ParserTraining = field(default_factory=ParserTraining)
+    encoder: EncoderTraining = field(default_factory=EncoderTraining)
+
+
+def _generator(size: int, base: int, width: int) -> StyleGAN3Config:
+    return StyleGAN3Config(
+        resolution=size, z_dim=64, w_dim=128, channel_base=base, channel_max=width
+    )
+
+
+RECIPES = {
+    # What the shipped pack was made with: a few hours on two CPU cores.
+    "cpu": PackRecipe(
+        name=BUNDLED,
+        size=128,
+        traces={"aligned": 2816, "moved": 2816, "wide": 2048},
+        paints={"aligned": 3, "moved": 3, "wide": 2},
+        generator=DistillConfig(
+            generator=_generator(128, 4096, 128),
+            phases=((32, 4000, 16), (64, 4000, 12), (128, 9000, 8)),
+        ),
+    ),
+    # Seconds; shows that every part runs, not that it learns.
+    "tiny": PackRecipe(
+        name="tiny",
+        size=32,
+        traces={"aligned": 128, "moved": 128, "wide": 128},
+        paints={"aligned": 1, "moved": 1, "wide": 1},
+        generator=DistillConfig(generator=_generator(32, 256, 16), phases=((16, 2, 4), (32, 4, 4))),
+    ),
+}
+
+
+def train_pack(recipe: PackRecipe, work: Path, target: Path, *, seed: int, device: str) -> None:
+    """Make a pack; what is in `work` from an earlier run is taken up where it stopped."""
+    faces = work / "faces"
+    for framing in (ALIGNED, MOVED, WIDE):
+        render_group(
+            faces,
+            framing,
+            traces=recipe.traces[framing.name],
+            paints=recipe.paints[framing.name],
+            size=recipe.size,
+            seed=seed,
+            device=device,
+        )
+    add_guides(faces)
+
+    def faces_of(*groups: str, held_out: bool = False, guides: bool = False) -> RenderedFaces:
+        return RenderedFaces(faces, groups, held_out=held_out, guides=guides)
+
+    parser = train_parser(
+        faces_of("moved", "wide", guides=True),
+        faces_of("moved", "wide", held_out=True, guides=True),
+        recipe.parser,
+        work,
+        seed=seed,
+    )
+    parser.requires_grad_(False)
+    run = distill(
+        faces_of("aligned", "moved"),
+        faces_of("aligned", "moved", held_out=True),
+        recipe.generator,
+        work,
+        seed=seed,
+        device=device,
+        features=parser.to(device).features,
+    )
+    generator = Generator(recipe.generator.generator)
+    generator.load_state_dict({n: v.cpu() for n, v in run.average.values.items()})
+    generator.eval().requires_grad_(False)
+    standardiser = run.standardiser.cpu()
+    aligned, held_out = faces_of("aligned"), faces_of("aligned", held_out=True)
+    encoder = train_encoder(
+        aligned,
+        held_out,
+        generator,
+        standardiser,
+        recipe.encoder,
+        work,
+        features=parser.cpu().features,
+        seed=seed,
+    )
+    quality = {
+        "generator_held_out_psnr_db": evaluate(run, faces_of("aligned", "moved", held_out=True)),
+        **evaluate_encoder(
+            encoder,
+            generator,
+            held_out,
+            generator.mapping.w(standardiser(held_out.arrays["params"])),
+        ),
+        **evaluate_parser(parser, faces_of("moved", "wide", held_out=True, guides=True), seed),
+    }
+    assemble(recipe, target, generator, standardiser, encoder, parser, aligned, quality, seed)
+
+
+def assemble(
+    recipe: PackRecipe,
+    target: Path,
+    generator: Generator,
+    standardiser: Standardiser,
+    encoder: SmallEncoder,
+    parser: FaceParser,
+    faces: RenderedFaces,
+    quality: dict[str, float],
+    seed: int,
+) -> None:
+    """Fit the attributes and write the pack."""
+    params = faces.arrays["params"]
+    with torch.no_grad():
+        codes = generator.mapping.w(standardiser(params))
+        generator.mapping.w_avg.copy_(codes.mean(0))
+    space = fit_attributes(column_names(), params, codes)
+    about: dict[str, Any] = {
+        "version": 1,
+        "licence": "Apache-2.0",
+        "about": "A StyleGAN3 of rendered faces with its encoder, parser and attributes. "
+        "No photograph of a person was used.",
+        "training": {"command": "vidhair train pack", "seed": seed, "recipe": asdict(recipe)},
+        "quality": {name: round(float(value), 4) for name, value in quality.items()},
+    }
+    parts: dict[str, tuple[str, dict[str, Any], dict[str, Tensor]]] = {
+        "generator": ("stylegan3", asdict(generator.config), generator.state_dict()),
+        "encoder": ("small_encoder", asdict(encoder.config), encoder.state_dict()),
+        "parser": ("face_parser", asdict(parser.config), parser.state_dict()),
+        "attributes": ("attributes", {"names": list(space.names)}, space.tensors()),
+        "world": ("standardiser", {"columns": list(column_names())}, standardiser.state_dict()),
+    }
+    write_pack(target, recipe.name, parts, about)

@@ -1,0 +1,58 @@
+"""Training state on disk: tensors in safetensors, the rest in JSON, replaced atomically."""
+
+import json
+import os
+from pathlib import Path
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+
+def save_state(path: Path, tensors: dict[str, Tensor], meta: dict) -> None:
+    """Write both into one file; an interrupted write leaves the old one."""
+    temporary = path.with_suffix(f".part{os.getpid()}")
+    contiguous = {n: t.detach().contiguous() for n, t in tensors.items()}
+    save_file(contiguous, temporary, metadata={"meta": json.dumps(meta)})
+    temporary.replace(path)
+
+
+def load_state(path: Path) -> tuple[dict[str, Tensor], dict] | None:
+    """What `save_state` wrote, or None if there is nothing yet."""
+    if not path.exists():
+        return None
+    with safe_open(path, "pt") as file:
+        meta = json.loads(file.metadata()["meta"])
+        return {name: file.get_tensor(name) for name in file.keys()}, meta  # noqa: SIM118
+
+
+def prefixed(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {f"{prefix}.{n}": t for n, t in tensors.items()}
+
+
+def strip(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    n = len(prefix) + 1
+    return {name[n:]: t for name, t in tensors.items() if name.startswith(f"{prefix}.")}
+
+
+class Curves:
+    """Measured values, appended to a JSON-lines file so that a resumed run goes on in it."""
+
+    def __init__(self, path: Path, start: int):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.exists():
+            kept = [
+                line for line in path.read_text().splitlines() if json.loads(line)["step"] <= start
+            ]
+            path.write_text("".join(f"{line}\n" for line in kept))
+        self.path = path
+
+    def add(self, step: int, **values: float) -> None:
+        with self.path.open("a") as file:
+            file.write(json.dumps({"step": step, **values}) + "\n")
+
+
+def seed_everything(seed: int) -> torch.Generator:
+    torch.manual_seed(seed)
+    return torch.Generator().manual_seed(seed)
