@@ -149,7 +149,7 @@ def crop_quad(
 
     shrink = int(side / size * 0.5)
     if shrink > 1:
-        smaller = tuple(round(n / shrink) for n in image.size)
+        smaller = (round(image.width / shrink), round(image.height / shrink))
         image = image.resize(smaller, Image.Resampling.LANCZOS)
         quad, side = quad / shrink, side / shrink
 

@@ -97,9 +97,7 @@ def find_pack(name: str | os.PathLike) -> Path:
         if (folder / "manifest.json").is_file():
             return folder
     if path.is_dir():
-        raise PackNotFound(
-            f"{path} is a folder without a manifest.json; name the pack's own folder"
-        )
+        raise PackNotFound(f"{path} has no manifest.json; name the folder of the pack itself")
     known = sorted(
         p.parent.name for f in (user_folder(), bundled_folder()) for p in f.glob("*/manifest.json")
     )

@@ -1,6 +1,7 @@
 """Encoders: aligned picture → W+."""
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -45,9 +46,7 @@ class SmallEncoder(nn.Module):
         super().__init__()
         self.config = config
         widths = (3, *config.widths)
-        self.body = nn.Sequential(
-            *(_Residual(a, b) for a, b in zip(widths, widths[1:], strict=False))
-        )
+        self.body = nn.Sequential(*(_Residual(a, b) for a, b in pairwise(widths)))
         cells = (config.size >> len(config.widths)) ** 2
         self.neck = nn.Sequential(
             nn.Flatten(), nn.Linear(widths[-1] * cells, config.hidden), nn.ReLU()

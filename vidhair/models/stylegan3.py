@@ -4,6 +4,7 @@ Shapes: B batch, Z, W widths of the latent spaces, L codes per image, C channels
 Positions are in units of the image side, x right, y down, origin at the image centre.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -199,6 +200,8 @@ def normalize_second_moment(x: Tensor) -> Tensor:
 class MappingNetwork(nn.Module):
     """z (and a condition c) → w."""
 
+    w_avg: Tensor
+
     def __init__(self, config: StyleGAN3Config):
         super().__init__()
         self.num_ws = config.num_ws
@@ -218,6 +221,7 @@ class MappingNetwork(nn.Module):
         """[B, Z] → [B, W], before truncation and broadcast."""
         x = normalize_second_moment(z.float())
         if hasattr(self, "embed"):
+            assert c is not None, "this generator is conditional and needs c"
             x = torch.cat([x, normalize_second_moment(self.embed(c.float()))], dim=1)
         for layer in self.layers:
             x = layer(x)
@@ -241,6 +245,10 @@ class MappingNetwork(nn.Module):
 
 class FourierInput(nn.Module):
     """Fourier features on a grid that a transform moves (Karras et al. 2021, appendix F)."""
+
+    transform: Tensor
+    freqs: Tensor
+    phases: Tensor
 
     def __init__(self, config: StyleGAN3Config, first: LayerGeometry):
         super().__init__()
@@ -294,6 +302,7 @@ class FourierInput(nn.Module):
 class SynthesisLayer(nn.Module):
     """Modulated convolution, bias and filtered leaky ReLU; for ToRGB only the first two."""
 
+    magnitude_ema: Tensor
     up_filter: Tensor | None
     down_filter: Tensor | None
 
@@ -309,10 +318,10 @@ class SynthesisLayer(nn.Module):
             ("up_filter", g.up_taps, g.in_cutoff, g.in_half_width, False),
             ("down_filter", g.down_taps, g.out_cutoff, g.out_half_width, g.radial),
         ):
-            f = lowpass(taps, cutoff, half_width, g.internal_rate, radial=radial)
             # Filters follow from the configuration, so they are not part of the weights.
-            f = None if f is None else torch.as_tensor(f, dtype=torch.float32)
-            self.register_buffer(name, f, persistent=False)
+            f = lowpass(taps, cutoff, half_width, g.internal_rate, radial=radial)
+            buffer = None if f is None else torch.as_tensor(f, dtype=torch.float32)
+            self.register_buffer(name, buffer, persistent=False)
 
     def style(self, w: Tensor) -> Tensor:
         """[B, W] → [B, C_in]: one scale per input channel (the S space)."""
@@ -355,7 +364,7 @@ class SynthesisLayer(nn.Module):
         with a weight per sample: w'_oi = w_oi·s_i / ‖w_o·s‖ (Karras et al. 2020, eq. 3).
         """
         g = self.geometry
-        weight = self.weight
+        weight: Tensor = self.weight
         demodulation = None
         if not g.is_torgb:
             weight = weight * weight.square().mean([1, 2, 3], keepdim=True).rsqrt()
@@ -376,12 +385,15 @@ class SynthesisLayer(nn.Module):
 class Synthesis(nn.Module):
     """Codes → image."""
 
+    layers: Sequence[SynthesisLayer]  # a ModuleList
+
     def __init__(self, config: StyleGAN3Config):
         super().__init__()
         self.config = config
         self.geometries = layer_geometries(config)
         self.input = FourierInput(config, self.geometries[0])
-        self.layers = nn.ModuleList(SynthesisLayer(g, config.w_dim) for g in self.geometries)
+        layers = [SynthesisLayer(g, config.w_dim) for g in self.geometries]
+        self.layers = nn.ModuleList(layers)  # type: ignore[assignment]
 
     def styles(self, ws: Tensor) -> list[Tensor]:
         """W+ [B, L, W] → S: the input's [B, 4], then [B, C_in] per layer, ToRGB last."""

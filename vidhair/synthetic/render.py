@@ -358,7 +358,8 @@ def _hair_colour(world: World, h: Head, q: Points, normal: Points, half: Points,
     # Kajiya-Kay: the highlight is widest across the strand. Strands run down from the crown.
     r = world.rotation[:, :, :, None]
     n, g = (
-        tuple(sum(r[:, j, i] * v[j] for j in range(3)) for i in range(3)) for v in (normal, half)
+        tuple(torch.stack([r[:, j, i] * v[j] for j in range(3)]).sum(0) for i in range(3))
+        for v in (normal, half)
     )
     top = n[1].clamp_min(0) * 1.5
     t = (x * (0.3 + top) + 0.5 * (locks - 0.5), torch.full_like(x, -1.0), z * 0.3 + (z + 0.3) * top)
@@ -482,10 +483,13 @@ def _noise(device: str) -> _Noise:
     return _Noise(torch.device(device))
 
 
-def shade(seen: Visible, faces: FaceParams, *, reduce: int = 1) -> RenderedTruth:
+def shade(
+    seen: Visible, faces: FaceParams, *, reduce: int = 1, wall: View | None = None
+) -> RenderedTruth:
     """Paint a traced view with the colours of `faces` (same shapes, hair, pose and light position).
 
     reduce: how many pixels per side of the traced view make one of the result (anti-aliasing).
+    wall: how the background lies in the picture, if it does not move with the person.
     """
     rgb, material, covered = _paint(seen, shape.head_of(faces), _noise(str(faces.yaw.device)))
     view, batch = seen.view, len(faces)
@@ -494,7 +498,7 @@ def shade(seen: Visible, faces: FaceParams, *, reduce: int = 1) -> RenderedTruth
     is_hair = covered * hit * (material != CLOTHES)
     layers = torch.stack([hit - is_hair - is_clothes, is_hair, is_clothes], 1)
     masks = rgb.new_zeros(batch, 3, view.height * view.width)
-    image = _background(view, faces)
+    image = _background(wall or view, faces)
     where = seen.index[:, None].expand(-1, 3, -1)
     masks.scatter_(2, where, layers)
     image.scatter_(2, where, torch.where(seen.hit[:, None], rgb, image.gather(2, where)))

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from vidhair.synthetic.params import FaceParams
 
-Points = tuple[Tensor, Tensor, Tensor]
+Points = tuple[Tensor, ...]  # x, y, z
 NOWHERE = 9.0  # distance of a part that is absent
 
 

@@ -55,9 +55,10 @@ WIDE = Framing(name="wide", turn_deg=10, shift=0.10, scale=(0.42, 0.8), lift=0.0
 FRAMINGS = {f.name: f for f in (ALIGNED, MOVED, WIDE)}
 
 # A traced face is painted several times: tracing costs more than painting.
-PAINTED = ("melanin", "redness", "lip_redness", "brow_colour", "iris_colour", "hair_colour")
-PAINTED += ("light_strength", "light_warmth")
-PAINTED += ("background_centre", "background_edge", "clothes_colour")
+PAINTED = (
+    "melanin", "redness", "lip_redness", "brow_colour", "iris_colour", "hair_colour",
+    "light_strength", "light_warmth", "background_centre", "background_edge", "clothes_colour",
+)  # fmt: skip
 
 
 def repaint(faces: FaceParams, generator: torch.Generator) -> FaceParams:

@@ -75,7 +75,8 @@ def train_encoder(
     """Train (or go on training) on aligned faces; the state and its curve lie in `folder`."""
     rng = seed_everything(seed)
     generator.requires_grad_(False)
-    encoder = SmallEncoder(config.encoder).to(memory_format=torch.channels_last)
+    encoder = SmallEncoder(config.encoder)
+    encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     with torch.no_grad():
         codes = generator.mapping.w(standardiser(data.arrays["params"]))
         held_out_codes = generator.mapping.w(standardiser(held_out.arrays["params"]))

@@ -1,4 +1,4 @@
-"""The bundled pack from nothing: rendered faces, parser, generator, encoder, attributes, manifest."""
+"""The bundled pack from nothing: rendered faces, parser, generator, encoder, attributes."""
 
 from dataclasses import asdict, dataclass, field
 from pathlib import Path

@@ -171,7 +171,8 @@ def train_parser(
 ) -> FaceParser:
     """Train (or go on training); the state and its curve lie in `folder`. Runs on the CPU."""
     generator = seed_everything(seed)
-    parser = FaceParser(config.parser).to(memory_format=torch.channels_last)
+    parser = FaceParser(config.parser)
+    parser.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimiser = torch.optim.AdamW(parser.parameters(), lr=config.lr, weight_decay=1e-3)
     average = Average(parser, half_life=200)
     state, step = folder / "parser.safetensors", 0

@@ -1,0 +1,93 @@
+"""Settings: small frozen dataclasses whose fields know their bounds and what they are for."""
+
+import dataclasses
+import difflib
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from vidhair.errors import InvalidSetting
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What a setting means and which values it may take (bounds inclusive)."""
+
+    about: str
+    low: float | None = None
+    high: float | None = None
+    choices: tuple[str, ...] | None = None
+
+
+def setting(
+    default: Any,
+    about: str,
+    *,
+    low: float | None = None,
+    high: float | None = None,
+    choices: tuple[str, ...] | None = None,
+) -> Any:
+    """A dataclass field with a rule."""
+    return dataclasses.field(default=default, metadata={"rule": Rule(about, low, high, choices)})
+
+
+def rules(cls: type) -> dict[str, tuple[Any, Rule]]:
+    """name → (type, rule) of every setting of a configuration class."""
+    hints = typing.get_type_hints(cls)
+    return {f.name: (hints[f.name], f.metadata["rule"]) for f in dataclasses.fields(cls)}
+
+
+def configure(cls: type[T], values: Mapping[str, Any], table: str) -> T:
+    """Build a configuration from plain values. table: its name in messages.
+
+    Raises InvalidSetting for unknown keys, wrong types and values out of bounds.
+    """
+    known = rules(cls)
+    checked = {}
+    for name, value in values.items():
+        if name not in known:
+            raise InvalidSetting(f"{table}.{name} is no setting; {_suggest(name, known, table)}")
+        kind, rule = known[name]
+        checked[name] = _check(value, kind, rule, f"{table}.{name}")
+    return cls(**checked)
+
+
+def _suggest(name: str, known: Mapping[str, Any], table: str) -> str:
+    close = difflib.get_close_matches(name, known, n=1)
+    if close:
+        return f"did you mean {table}.{close[0]}?"
+    return f"{table} has {', '.join(known)}" if known else f"{table} has no settings"
+
+
+def _check(value: Any, kind: Any, rule: Rule, where: str) -> Any:
+    options = typing.get_args(kind) if isinstance(kind, types.UnionType) else (kind,)
+    if value is None and types.NoneType in options:
+        return None
+    if float in options and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value) if int not in options else value
+    if not any(isinstance(value, o) and isinstance(value, bool) == (o is bool) for o in options):
+        wanted = " or ".join(_TYPE_NAMES.get(o, o.__name__) for o in options)
+        raise InvalidSetting(f"{where} = {value!r} must be {wanted} ({rule.about})")
+    if rule.choices is not None and value not in rule.choices:
+        raise InvalidSetting(f"{where} = {value!r} must be one of {', '.join(rule.choices)}")
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        low = float("-inf") if rule.low is None else rule.low
+        high = float("inf") if rule.high is None else rule.high
+        if not low <= value <= high:  # NaN is in no range
+            bounds = f"{'any' if rule.low is None else rule.low} … "
+            bounds += f"{'any' if rule.high is None else rule.high}"
+            raise InvalidSetting(f"{where} = {value!r} is outside {bounds} ({rule.about})")
+    return value
+
+
+_TYPE_NAMES = {
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+    str: "a text",
+    types.NoneType: "none",
+}

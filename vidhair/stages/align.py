@@ -1,0 +1,180 @@
+"""Where the face is in every frame: mesh, shots, one face per clip, the clip's box, transforms."""
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+
+from vidhair.errors import NoFaceFound
+from vidhair.geometry import Box, CropAxes, Similarity, crop_axes, similarity_in_box
+from vidhair.models.face_landmarks import POINTS, FaceMesh, eyes_and_mouth
+from vidhair.settings import setting
+
+MAX_FACES = 4
+THUMBNAIL = (24, 32)  # height, width
+
+
+@dataclass(frozen=True, kw_only=True)
+class AlignConfig:
+    min_confidence: float = setting(
+        0.5, "how sure the face detector and the tracker must be", low=0.05, high=0.99
+    )
+    bridge_seconds: float = setting(
+        0.5, "longest gap without a face that is bridged by interpolation", low=0.0, high=5.0
+    )
+    cut_threshold: float = setting(
+        0.12, "mean change of a thumbnail (0 … 1) that makes a cut", low=0.01, high=1.0
+    )
+
+
+def find_faces(frames: np.ndarray, config: AlignConfig, warm_up: int = 0) -> np.ndarray:
+    """uint8 [T, H, W, 3] → meshes float32 [T − warm_up, MAX_FACES, 478, 2]; NaN for none.
+
+    warm_up: frames at the beginning that only serve the tracker.
+    """
+    mesh = FaceMesh(max_faces=MAX_FACES, min_confidence=config.min_confidence)
+    found = np.full((len(frames), MAX_FACES, POINTS, 2), np.nan, np.float32)
+    for index, frame in enumerate(frames):
+        faces = mesh(frame)
+        found[index, : len(faces)] = faces
+    mesh.close()
+    return found[warm_up:]
+
+
+def thumbnails(frames: np.ndarray) -> np.ndarray:
+    """uint8 [T, H, W, 3] → uint8 [T, 24, 32, 3], by nearest blocks' means."""
+    _, h, w, _ = frames.shape
+    rows = np.linspace(0, h, THUMBNAIL[0] + 1).astype(int)
+    columns = np.linspace(0, w, THUMBNAIL[1] + 1).astype(int)
+    sums = np.add.reduceat(frames.astype(np.uint32), rows[:-1], axis=1)
+    sums = np.add.reduceat(sums, columns[:-1], axis=2)
+    area = np.maximum(np.diff(rows), 1)[:, None] * np.maximum(np.diff(columns), 1)[None]
+    return (sums / area[None, :, :, None]).astype(np.uint8)
+
+
+def find_cuts(thumbs: np.ndarray, threshold: float) -> np.ndarray:
+    """[T] bool: True where a frame begins a new shot (the first frame included).
+
+    A cut changes the picture by more than the threshold, and by much more than its neighbours do.
+    """
+    change = np.abs(np.diff(thumbs.astype(float), axis=0)).mean((1, 2, 3)) / 255
+    padded = np.pad(change, 3, mode="reflect") if len(change) > 3 else np.pad(change, 3)
+    usual = np.array([np.median(padded[i : i + 7]) for i in range(len(change))])
+    cuts = (change > threshold) & (change > 3 * usual)
+    return np.concatenate([[True], cuts])
+
+
+@dataclass(frozen=True)
+class FaceTrack:
+    """The face that is edited.
+
+    mesh: [T, 478, 2] float32 in pixels of the frame, NaN where absent. detected: [T] bool, found
+    in the frame itself; present: [T] bool, found or bridged. cuts: [T] bool.
+    box: the clip's fixed upright square. others: most faces seen beside this one in a frame.
+    """
+
+    mesh: np.ndarray
+    detected: np.ndarray
+    present: np.ndarray
+    cuts: np.ndarray
+    box: Box
+    others: int = 0
+
+    def __post_init__(self):
+        t = len(self.mesh)
+        assert self.mesh.shape == (t, POINTS, 2), f"mesh is {self.mesh.shape}"
+        assert self.detected.shape == self.present.shape == self.cuts.shape == (t,)
+
+    @property
+    def axes(self) -> CropAxes:
+        """The FFHQ crop of every frame, [T, 2]; NaN where absent."""
+        return crop_axes(*eyes_and_mouth(self.mesh.astype(np.float64)))
+
+    @property
+    def similarity(self) -> Similarity:
+        """(r, tx, ty, scale) of every frame in the box; NaN where absent."""
+        return similarity_in_box(self.axes, self.box)
+
+
+def follow_face(
+    meshes: np.ndarray, seconds: np.ndarray, cuts: np.ndarray, config: AlignConfig, source: str
+) -> FaceTrack:
+    """Choose the largest face of every shot, bridge short gaps, and fix the box.
+
+    meshes: [T, F, 478, 2]; seconds: [T] time stamps; source: for messages.
+    Raises NoFaceFound if there is none in the whole clip.
+    """
+    t = len(meshes)
+    visible = ~np.isnan(meshes[:, :, 0, 0])
+    if not visible.any():
+        raise NoFaceFound(
+            f"no face in any of the {t} frames of {source}; lower align.min_confidence "
+            f"(now {config.min_confidence:g}) or take a clip where a face is seen from the front"
+        )
+    chosen = np.full((t, POINTS, 2), np.nan, np.float32)
+    shot = np.cumsum(cuts)
+    for index in np.unique(shot):
+        frames = np.flatnonzero(shot == index)
+        picks = _largest_track(meshes[frames], visible[frames])
+        for frame, pick in zip(frames, picks, strict=True):
+            if pick >= 0:
+                chosen[frame] = meshes[frame, pick]
+    detected = ~np.isnan(chosen[:, 0, 0])
+    mesh = _bridge(chosen, detected, seconds, shot, config.bridge_seconds)
+    present = ~np.isnan(mesh[:, 0, 0])
+
+    axes = crop_axes(*eyes_and_mouth(mesh[present].astype(np.float64)))
+    side = float(np.median(axes.side))
+    centre = np.median(axes.centre, axis=0)
+    box = Box(float(centre[0] - side / 2), float(centre[1] - side / 2), side)
+    return FaceTrack(mesh, detected, present, cuts, box, int(visible.sum(1).max()) - 1)
+
+
+def _largest_track(meshes: np.ndarray, visible: np.ndarray) -> list[int]:
+    """Which face of each frame belongs to the shot's largest person; −1 for none.
+
+    Faces of neighbouring frames are the same person if their centres are less than half a face
+    apart.
+    """
+    centres, sizes = meshes.mean(2), np.ptp(meshes[..., 1], axis=2)
+    tracks: list[dict[int, int]] = []
+    for frame in range(len(meshes)):
+        taken: set[int] = set()
+        for face in np.flatnonzero(visible[frame]):
+            best, distance = None, 0.5
+            for number, track in enumerate(tracks):
+                last = max(track)
+                if number in taken or last == frame:
+                    continue
+                gap = centres[frame, face] - centres[last, track[last]]
+                apart = np.hypot(*gap) / max(sizes[frame, face], 1e-6)
+                if apart < distance:
+                    best, distance = number, apart
+            if best is None:
+                tracks.append({})
+                best = len(tracks) - 1
+            tracks[best][frame] = int(face)
+            taken.add(best)
+    if not tracks:
+        return [-1] * len(meshes)
+
+    def weight(track: dict[int, int]) -> float:
+        return sum(float(sizes[frame, face]) for frame, face in track.items())
+
+    largest = max(tracks, key=weight)
+    return [largest.get(frame, -1) for frame in range(len(meshes))]
+
+
+def _bridge(
+    mesh: np.ndarray, detected: np.ndarray, seconds: np.ndarray, shot: np.ndarray, longest: float
+) -> np.ndarray:
+    """Interpolate over gaps inside a shot that are no longer than `longest` seconds."""
+    mesh = mesh.copy()
+    known = np.flatnonzero(detected)
+    for a, b in pairwise(known):
+        if b - a < 2 or shot[a] != shot[b] or seconds[b] - seconds[a] > longest:
+            continue
+        for frame in range(a + 1, b):
+            share = np.float32((seconds[frame] - seconds[a]) / (seconds[b] - seconds[a]))
+            mesh[frame] = mesh[a] + (mesh[b] - mesh[a]) * share
+    return mesh

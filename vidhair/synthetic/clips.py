@@ -1,0 +1,179 @@
+"""Rendered clips: a person who moves, blinks and talks, with everything that is true of them.
+
+The same clip with other hair is rendered from the same motion, so it is the exact answer that an
+edit of the hair should give.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from scipy.ndimage import gaussian_filter1d
+
+from vidhair.synthetic.params import FaceParams, sample_faces
+from vidhair.synthetic.render import View, shade, trace
+
+PLANE_HEIGHT = 3.3  # plane units that the frame's height shows at scale 1
+SOUND_RATE = 48_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClipSpec:
+    """One rendered clip. size: (width, height) in pixels. hair: fields of FaceParams to set."""
+
+    name: str
+    seed: int
+    style: str
+    seconds: float = 5.0
+    fps: int = 25
+    size: tuple[int, int] = (512, 512)
+    hair_colour: tuple[float, float, float] = (0.25, 0.155, 0.09)
+    melanin: float | None = None
+    liveliness: float = 1.0
+
+    @property
+    def frames(self) -> int:
+        return round(self.seconds * self.fps)
+
+
+@dataclass(frozen=True)
+class Motion:
+    """How a person moves: faces [T] and their place in the picture.
+
+    turn (radians), x, y (plane units), scale: float64 [T], the in-plane movement of the person.
+    """
+
+    faces: FaceParams
+    turn: np.ndarray
+    x: np.ndarray
+    y: np.ndarray
+    scale: np.ndarray
+
+    def view(self, index: int, width: int, height: int) -> View:
+        """The picture's place in the person's plane at one frame."""
+        unit = PLANE_HEIGHT / height
+        c, s = math.cos(self.turn[index]), math.sin(self.turn[index])
+        rotate = np.array([[c, -s], [s, c]]) * unit / self.scale[index]
+        centre = np.array([width / 2, height / 2])
+        shift = np.array([self.x[index], self.y[index]])
+        offset = np.array([0.0, 0.2]) - rotate @ (centre + shift / unit)
+        matrix = torch.tensor(np.column_stack([rotate, offset])[None], dtype=torch.float32)
+        return View(matrix, height, width)
+
+
+def _wander(rng: np.random.Generator, count: int, fps: int, seconds: float, size: float):
+    """Smooth random motion: mean 0, standard deviation `size`, features of about `seconds`."""
+    sigma = seconds * fps / 2
+    pad = int(4 * sigma)
+    smooth = gaussian_filter1d(rng.standard_normal(count + 2 * pad), sigma)[pad : pad + count]
+    return smooth * size * math.sqrt(2 * math.sqrt(math.pi) * sigma)
+
+
+def _blinks(rng: np.random.Generator, count: int, fps: int) -> np.ndarray:
+    """0 open … 1 closed; one blink every two to four seconds."""
+    closed, at = np.zeros(count), rng.uniform(0.5, 1.5)
+    time = np.arange(count) / fps
+    while at < count / fps:
+        closed = np.maximum(closed, np.exp(-(((time - at) / 0.07) ** 2)))
+        at += rng.uniform(1.6, 3.6)
+    return closed
+
+
+def _talk(rng: np.random.Generator, count: int, fps: int) -> np.ndarray:
+    """Opening of the mouth: syllables in phrases, with pauses."""
+    time = np.arange(count) / fps
+    phase = 2 * np.pi * np.cumsum(4.2 + _wander(rng, count, fps, 0.5, 0.7)) / fps
+    syllables = np.clip(np.sin(phase) * 0.5 + 0.35, 0, 1)
+    phrases = np.clip(_wander(rng, count, fps, 0.8, 1.0) * 1.5 + 0.8, 0, 1)
+    return syllables * phrases * (0.5 + 0.3 * np.sin(time * 1.3)) * 0.9
+
+
+def perform(spec: ClipSpec) -> Motion:
+    """The motion of a spec; the same spec always gives the same."""
+    rng = np.random.default_rng(spec.seed)
+    generator = torch.Generator().manual_seed(spec.seed)
+    count, fps, live = spec.frames, spec.fps, spec.liveliness
+    person = sample_faces(1, generator, style=spec.style, neutral=True)
+    person = person.replace(hair_colour=spec.hair_colour)
+    if spec.melanin is not None:
+        person = person.replace(melanin=spec.melanin)
+    faces = FaceParams.unpack(person.pack().expand(count, -1).clone())
+    opened = _talk(rng, count, fps)
+
+    def wander(seconds: float, size: float) -> np.ndarray:
+        return _wander(rng, count, fps, seconds, size * live)
+
+    blink = _blinks(rng, count, fps)
+    changes = {
+        "yaw": np.clip(wander(1.0, 0.16), -0.45, 0.45),
+        "pitch": np.clip(wander(0.8, 0.07) + 0.02 * opened, -0.25, 0.25),
+        "mouth_open": opened,
+        "smile": np.clip(0.25 + wander(1.2, 0.25), -0.2, 0.9),
+        "blink_left": blink,
+        "blink_right": blink,
+        "gaze_x": np.clip(wander(0.5, 0.4), -1, 1),
+        "gaze_y": np.clip(wander(0.6, 0.25), -1, 1),
+        "brow_raise": np.clip(wander(0.7, 0.3), -0.5, 1),
+    }
+    faces = faces.replace(**{n: torch.tensor(v, dtype=torch.float32) for n, v in changes.items()})
+    return Motion(
+        faces=faces,
+        turn=wander(0.9, 0.07),
+        x=wander(1.1, 0.10),
+        y=wander(0.9, 0.05),
+        scale=np.exp(wander(1.5, 0.04)),
+    )
+
+
+def voice(opened: np.ndarray, fps: int, seed: int) -> np.ndarray:
+    """A hummed voice that follows the mouth: float32 mono samples at SOUND_RATE, −1 … 1."""
+    rng = np.random.default_rng(seed)
+    count = round(len(opened) / fps * SOUND_RATE)
+    time = np.arange(count) / SOUND_RATE
+    loud = np.interp(time * fps, np.arange(len(opened)), opened)
+    pitch = 150 + 25 * np.sin(time * 2.1 + rng.uniform(0, 6)) + 30 * loud
+    phase = 2 * np.pi * np.cumsum(pitch) / SOUND_RATE
+    tone = sum(np.sin(phase * k) / k**1.3 for k in range(1, 9))
+    breath = rng.standard_normal(count) * 0.02
+    return (0.25 * tone * loud + breath * (0.3 + loud)).astype(np.float32).clip(-1, 1)
+
+
+@dataclass(frozen=True)
+class FrameTruth:
+    """One frame of a clip in several colourings.
+
+    pictures: one uint8 [H, W, 3] per colouring; hair: uint8 [H, W]; landmarks: float64 [K, 2] px.
+    """
+
+    pictures: list[np.ndarray]
+    hair: np.ndarray
+    landmarks: np.ndarray
+
+
+def render_frame(
+    motion: Motion, index: int, spec: ClipSpec, hairs: list[Mapping[str, object]]
+) -> list[FrameTruth]:
+    """Render one frame, once per entry of `hairs` (fields of FaceParams that differ).
+
+    Entries that change colours only share the traced geometry.
+    """
+    width, height = spec.size
+    view = motion.view(index, width, height)
+    still = View(
+        torch.tensor([[[3.3 / height, 0, -1.65 * width / height], [0, 3.3 / height, -1.45]]]),
+        height,
+        width,
+    )
+    truths, traced = [], {}
+    for hair in hairs:
+        face = motion.faces[index].replace(**hair)
+        shape = tuple(sorted(k for k in hair if k != "hair_colour"))
+        if shape not in traced:
+            traced[shape] = trace(face, view.finer(2))
+        truth = shade(traced[shape], face, reduce=2, wall=still.finer(2))
+        picture = (truth.image[0].permute(1, 2, 0) * 255).round().to(torch.uint8).numpy()
+        mask = (truth.hair[0, 0] * 255).round().to(torch.uint8).numpy()
+        truths.append(FrameTruth([picture], mask, truth.landmarks[0].numpy()))
+    return truths
