@@ -1,1 +1,16 @@
-"""Reading and writing video and sound; nothing above touches a codec."""
+"""Reading and writing video, sound and stills. Nothing above this package touches a codec."""
+
+from vidhair.media.ffmpeg import ffmpeg_path
+from vidhair.media.images import read_image, write_png
+from vidhair.media.reader import ClipReader, open_clip
+from vidhair.media.writer import VideoWriter, check_target
+
+__all__ = [
+    "ClipReader",
+    "VideoWriter",
+    "check_target",
+    "ffmpeg_path",
+    "open_clip",
+    "read_image",
+    "write_png",
+]

@@ -1,0 +1,73 @@
+import errno
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from vidhair.errors import DiskFull, NotAVideo, OutputNotWritable, SourceNotFound
+from vidhair.media import read_image, write_png
+
+
+@pytest.fixture
+def picture():
+    return np.random.default_rng(0).integers(0, 256, (30, 40, 3), np.uint8)
+
+
+def test_png_round_trip(tmp_path, picture):
+    write_png(tmp_path / "a.png", picture)
+    assert np.array_equal(read_image(tmp_path / "a.png"), picture)
+    assert [file.name for file in tmp_path.iterdir()] == ["a.png"]
+
+
+@pytest.mark.parametrize(("orientation", "turns"), [(1, 0), (3, 2), (6, 3), (8, 1)])
+def test_exif_orientation_is_applied(tmp_path, picture, orientation, turns):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(picture).save(tmp_path / "a.png", exif=exif)
+    assert np.array_equal(read_image(tmp_path / "a.png"), np.rot90(picture, turns))
+
+
+def test_other_kinds_of_pixels(tmp_path, picture):
+    Image.fromarray(picture[..., 0]).save(tmp_path / "grey.png")
+    assert np.array_equal(read_image(tmp_path / "grey.png")[..., 2], picture[..., 0])
+
+    deep = picture[..., 0].astype(np.uint16) * 257
+    Image.fromarray(deep).save(tmp_path / "deep.png")
+    assert np.array_equal(read_image(tmp_path / "deep.png")[..., 1], picture[..., 0])
+
+    clear = np.zeros((4, 4, 4), np.uint8)
+    Image.fromarray(clear, "RGBA").save(tmp_path / "clear.png")
+    assert (read_image(tmp_path / "clear.png") == 255).all()
+
+
+def test_unreadable_pictures(tmp_path, picture):
+    with pytest.raises(SourceNotFound, match="no such file"):
+        read_image(tmp_path / "missing.png")
+    with pytest.raises(SourceNotFound, match="folder"):
+        read_image(tmp_path)
+    (tmp_path / "text.png").write_text("not a picture")
+    with pytest.raises(NotAVideo, match=r"text\.png"):
+        read_image(tmp_path / "text.png")
+    write_png(tmp_path / "a.png", picture)
+    (tmp_path / "cut.png").write_bytes((tmp_path / "a.png").read_bytes()[:1500])
+    with pytest.raises(NotAVideo, match=r"cut\.png"):
+        read_image(tmp_path / "cut.png")
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path, picture, monkeypatch):
+    write_png(tmp_path / "a.png", picture)
+    before = (tmp_path / "a.png").read_bytes()
+
+    def full(*args, **kwargs):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Image.Image, "save", full)
+    with pytest.raises(DiskFull, match=r"a\.png"):
+        write_png(tmp_path / "a.png", 255 - picture)
+    assert (tmp_path / "a.png").read_bytes() == before
+    assert [file.name for file in tmp_path.iterdir()] == ["a.png"]
+
+
+def test_a_missing_folder(tmp_path, picture):
+    with pytest.raises(OutputNotWritable, match="missing"):
+        write_png(tmp_path / "missing" / "a.png", picture)

@@ -1,0 +1,28 @@
+import subprocess
+import sys
+
+
+def test_importing_media_loads_no_codec():
+    code = (
+        "import sys, vidhair.media; "
+        "print({'av', 'decord', 'ffmpeg', 'imageio_ffmpeg', 'torch'} & set(sys.modules))"
+    )
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert shown.stdout.strip() == "set()"
+
+
+def test_no_ffmpeg_anywhere(monkeypatch):
+    import imageio_ffmpeg
+    import pytest
+
+    from vidhair.errors import VidhairError
+    from vidhair.media import ffmpeg_path
+
+    def missing():
+        raise RuntimeError("no ffmpeg exe could be found")
+
+    monkeypatch.setenv("PATH", "")
+    assert ffmpeg_path().is_file()
+    monkeypatch.setattr(imageio_ffmpeg, "get_ffmpeg_exe", missing)
+    with pytest.raises(VidhairError, match="install ffmpeg"):
+        ffmpeg_path()

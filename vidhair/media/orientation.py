@@ -1,0 +1,40 @@
+"""How a stored picture is turned (and mirrored) to stand upright.
+
+An orientation is [2, 2] of −1, 0, 1: row 0 says where the stored "right" points in the upright
+picture, row 1 where the stored "down" points; columns are (right, down).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import av
+
+_ROTATIONS = {(0, 1): 0, (-1, 0): 90, (0, -1): 180, (1, 0): 270}
+
+
+def orientation_of(frame: av.VideoFrame) -> np.ndarray | None:
+    """From the display matrix; None where that is no quarter turn."""
+    data: Any = frame.side_data.get("DISPLAYMATRIX")
+    if data is None:
+        return np.eye(2, dtype=int)
+    matrix = np.frombuffer(bytes(data), np.int32).reshape(3, 3)[:2, :2]
+    turned = np.where(abs(matrix) * 2 > abs(matrix).max(), np.sign(matrix), 0)
+    return turned if (abs(turned).sum(0) == 1).all() and (abs(turned).sum(1) == 1).all() else None
+
+
+def rotation(orientation: np.ndarray) -> int:
+    """Degrees clockwise from stored to upright."""
+    right, down = orientation[1].tolist()
+    return _ROTATIONS[right, down]
+
+
+def upright(image: np.ndarray, orientation: np.ndarray) -> np.ndarray:
+    """Turn [H, W, 3] from stored to upright."""
+    if orientation[0, 0] == 0:
+        image = image.swapaxes(0, 1)
+    to_right, to_down = orientation.sum(0)
+    return image[::to_down, ::to_right]

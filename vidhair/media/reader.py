@@ -1,0 +1,185 @@
+"""Reading a video as upright RGB frames.
+
+Legend: T frames, H and W of the upright picture.
+
+`read` and `read_at` decode with PyAV and convert with exact rounding. `peek` decodes with decord,
+which reaches scattered frames sooner, but whose conversion is about one level too dark and repeats
+chroma over 2×2 pixels: good for looking, not for editing.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from vidhair.errors import NotAVideo
+from vidhair.media.color import HDR_TRANSFERS, Conversion, to_rgb, tone_mapper
+from vidhair.media.orientation import upright
+from vidhair.media.scan import scan_source
+from vidhair.media.source import Tally, decoded_frames, open_container, video_stream
+from vidhair.types import Clip
+
+if TYPE_CHECKING:
+    import av
+
+# Decoded frames that are kept, so that chunks may overlap without going back to a keyframe.
+_KEPT = 16
+# Jumping over fewer frames than this to a keyframe takes longer than decoding them.
+_WORTH_A_JUMP = 32
+# Some containers land behind the time they are asked for; so many earlier keyframes are tried.
+_ATTEMPTS = 3
+
+
+def open_clip(path: str | Path) -> ClipReader:
+    """Open a video, to be closed by a `with` block.
+
+    Decodes the whole file once without making pictures: only that tells its frames and times.
+    """
+    return ClipReader(Path(path))
+
+
+class ClipReader:
+    """The frames of one video, in any order; in forward order each is decoded once.
+
+    clip: what the video is. notes: sentences on what is unusual about the source.
+    10-bit pictures are reduced to 8 bits, HDR (PQ, HLG) is tone-mapped to SDR BT.709.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._scan = scan_source(path)
+        self.clip = self._scan.clip
+        self.notes = self._scan.notes
+        self._container: Any = None
+        self._frames: Iterator[av.VideoFrame] = iter(())
+        self._next = self.clip.frame_count
+        self._recent: deque[tuple[int, av.VideoFrame]] = deque(maxlen=_KEPT)
+        self._to_sdr: Conversion | None = None
+        self._decord: Any = None
+
+    def __enter__(self) -> ClipReader:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give back the file and the decoders. Reading again opens them anew."""
+        if self._container is not None:
+            self._container.close()
+        self._container, self._frames, self._next = None, iter(()), self.clip.frame_count
+        self._recent.clear()
+        self._decord = None
+
+    def read(self, start: int, stop: int) -> np.ndarray:
+        """Frames start to stop − 1. uint8 [T, H, W, 3]."""
+        return self.read_at(range(start, stop))
+
+    def read_at(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:
+        """The frames with these numbers, in any order. uint8 [T, H, W, 3]."""
+        wanted = self._checked(indices)
+        out = np.empty((len(wanted), self.clip.height, self.clip.width, 3), np.uint8)
+        for number in np.unique(wanted):
+            out[wanted == number] = self._rgb(self._frame(int(number)))
+        return out
+
+    def peek(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:
+        """Like `read_at`, sooner, and only nearly the same levels: for looking, not for editing."""
+        wanted = self._checked(indices)
+        if self._decord is None:
+            self._decord = _open_decord(self.clip) if self._scan.plain else False
+        if self._decord and len(wanted):
+            with suppress(Exception):  # what decord trips over, PyAV reads
+                return self._decord.get_batch(wanted.tolist()).asnumpy()
+            self._decord = False
+        return self.read_at(wanted)
+
+    def _checked(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:
+        wanted = np.asarray(indices, int)
+        count = self.clip.frame_count
+        assert wanted.ndim == 1, f"frame numbers are [T], not {list(wanted.shape)}"
+        assert ((wanted >= 0) & (wanted < count)).all(), f"frame outside 0–{count - 1}: {indices}"
+        return wanted
+
+    def _rgb(self, frame: av.VideoFrame) -> np.ndarray:
+        scan = self._scan
+        color = scan.color
+        if color.transfer in HDR_TRANSFERS:
+            self._to_sdr = self._to_sdr or tone_mapper(frame, color)
+            frame = self._to_sdr(frame)
+        size = (self.clip.width, self.clip.height)
+        width, height = size if scan.orientation[0, 0] else size[::-1]
+        return upright(to_rgb(frame, color, width, height), scan.orientation)
+
+    def _frame(self, number: int) -> av.VideoFrame:
+        for kept, frame in self._recent:
+            if kept == number:
+                return frame
+        keyframe = int(self._scan.keyframes[self._scan.keyframes <= number].max(initial=0))
+        if number < self._next or keyframe > self._next + _WORTH_A_JUMP:
+            self._jump(keyframe)
+        while self._next <= number:
+            decoded = next(self._frames, None)
+            if decoded is None:
+                raise NotAVideo(f"{self.clip.path} changed while it was read; open it again")
+            self._recent.append((self._next, decoded))
+            self._next += 1
+        return self._recent[-1][1]
+
+    def _jump(self, keyframe: int) -> None:
+        """Make `keyframe`, or else the first frame, the next one."""
+        if self._container is None:
+            self._reopen()
+        earlier = self._scan.keyframes[self._scan.keyframes <= keyframe][: -_ATTEMPTS - 1 : -1]
+        if keyframe > 0 and any(self._seek(keyframe, int(target)) for target in earlier):
+            self._next = keyframe
+        else:
+            self._reopen()
+            self._next = 0
+
+    def _reopen(self) -> None:
+        if self._container is not None:
+            self._container.close()
+        self._container = open_container(self.clip.path)
+        stream = video_stream(self._container, self.clip.path)
+        stream.thread_type = "AUTO" if self._scan.threads else "NONE"
+        self._frames = decoded_frames(self._container, stream, Tally())
+
+    def _seek(self, keyframe: int, target: int) -> bool:
+        """Whether `keyframe` comes up when the container is asked for frame `target`."""
+        import av
+
+        stream = video_stream(self._container, self.clip.path)
+        pts = int(self.clip.pts[keyframe])
+        try:
+            self._container.seek(int(self.clip.pts[target]), stream=stream)
+        except av.FFmpegError:
+            return False
+        frames = decoded_frames(self._container, stream, Tally())
+        # What comes before the keyframe may lack the pictures it refers to.
+        first = next((frame for frame in frames if frame.pts is None or frame.pts >= pts), None)
+        if first is None or first.pts != pts:
+            return False
+        self._frames = chain([first], frames)
+        return True
+
+
+def _open_decord(clip: Clip) -> Any:
+    """A decord reader that numbers the frames as `clip` does, or False."""
+    import decord
+
+    decord.logging.set_level(decord.logging.QUIET)
+    seconds_T = clip.seconds_T - clip.seconds_T[0]
+    with suppress(Exception):
+        video = decord.VideoReader(str(clip.path.absolute()))
+        if len(video) == clip.frame_count and video[0].shape == (clip.height, clip.width, 3):
+            starts_T = video.get_frame_timestamp(range(len(video)))[:, 0]
+            tolerance = np.diff(seconds_T).min(initial=1.0) / 4
+            if abs(starts_T - starts_T[0] - seconds_T).max() < tolerance:
+                return video
+    return False

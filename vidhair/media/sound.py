@@ -1,0 +1,125 @@
+"""Carrying sound into an output: packet for packet where its container allows, else re-encoded."""
+
+from __future__ import annotations
+
+import errno
+import heapq
+import io
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vidhair.errors import EncodingFailed
+from vidhair.media.ffmpeg import ffmpeg_path
+from vidhair.media.source import open_container
+
+if TYPE_CHECKING:
+    import av
+    from av.container import OutputContainer
+
+# What each container is given in place of sound that it cannot hold: ffmpeg's encoder, bit rate.
+_REPLACEMENTS = {"webm": ("libopus", "160k")}
+_REPLACEMENT = ("aac", "192k")
+
+
+class SoundTrack:
+    """Every audio stream of `source`, as streams of `output`.
+
+    notes: sentences on what could not be copied.
+    """
+
+    def __init__(
+        self,
+        source: Path,
+        output: OutputContainer,
+        *,
+        delay: Fraction,
+        scratch: Path,
+        resources: ExitStack,
+    ) -> None:
+        """delay: seconds by which the sound is moved. scratch: beside it lies re-encoded sound.
+
+        resources: closes and removes what is needed while writing.
+        """
+        self.notes: tuple[str, ...] = ()
+        self._output = output
+        streams = []
+        with open_container(source) as container:
+            count = len(container.streams.audio)
+        for number in range(count):
+            stream = resources.enter_context(open_container(source)).streams.audio[number]
+            if not _can_hold(output.format.name, stream):
+                name = stream.codec_context.name if stream.codec_context else "unknown"
+                encoder, _ = _REPLACEMENTS.get(output.format.name, _REPLACEMENT)
+                part = scratch.with_name(f"{scratch.stem}-sound{number}.mp4")
+                resources.callback(part.unlink, missing_ok=True)
+                _reencode(source, number, part, output.format.name)
+                stream = resources.enter_context(open_container(part)).streams.audio[0]
+                self.notes += (
+                    f"sound {number + 1} ({name}) does not fit {output.format.name} "
+                    f"and is re-encoded with {encoder}",
+                )
+            copy = output.add_stream_from_template(stream)
+            copy.metadata.update(stream.metadata)
+            copy.disposition = stream.disposition
+            streams.append((stream, copy))
+        self.rates = [stream.rate for stream, _ in streams]
+        self._packets = heapq.merge(
+            *(_packets(*pair, delay) for pair in streams), key=_decoding_time
+        )
+        self._next = next(self._packets, None)
+
+    def mux(self, until: Fraction | None = None) -> None:
+        """Write what is left of the sound, as far as `until` seconds or to the end."""
+        while self._next is not None and (until is None or _decoding_time(self._next) <= until):
+            self._output.mux(self._next)
+            self._next = next(self._packets, None)
+
+
+def _packets(stream: Any, copy: Any, delay: Fraction) -> Iterator[av.Packet]:
+    ticks = round(delay / stream.time_base)
+    for packet in stream.container.demux(stream):
+        if packet.pts is not None:
+            packet.dts = (packet.pts if packet.dts is None else packet.dts) + ticks
+            packet.pts += ticks
+            packet.stream = copy
+            yield packet
+
+
+def _decoding_time(packet: Any) -> Fraction:
+    return packet.dts * packet.time_base
+
+
+def _can_hold(container: str, stream: Any) -> bool:
+    """Whether the muxer, asked for a header, accepts this stream."""
+    import av
+
+    try:
+        with av.open(io.BytesIO(), "w", format=container) as trial:
+            trial.add_stream_from_template(stream)
+            trial.start_encoding()
+    except (ValueError, av.FFmpegError):
+        return False
+    return True
+
+
+def _reencode(source: Path, number: int, target: Path, container: str) -> None:
+    import ffmpeg
+
+    encoder, bit_rate = _REPLACEMENTS.get(container, _REPLACEMENT)
+    sound = ffmpeg.input(str(source.absolute()))[f"a:{number}"]
+    # copyts: the sound keeps its place even where the source does not begin at zero.
+    job = sound.output(str(target.absolute()), acodec=encoder, audio_bitrate=bit_rate, copyts=None)
+    try:
+        job.overwrite_output().run(cmd=str(ffmpeg_path()), quiet=True)
+    except ffmpeg.Error as error:
+        reason = error.stderr.decode(errors="replace").strip().splitlines()[-1:]
+        if "No space left" in " ".join(reason):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from error
+        raise EncodingFailed(
+            f"sound {number + 1} of {source} cannot be re-encoded with {encoder} "
+            f"({' '.join(reason)}); write to .mkv, which holds most sound as it is"
+        ) from error

@@ -1,0 +1,111 @@
+"""The values that stages hand to each other. Each states its units and checks its own shapes.
+
+Legend: T frames. Times are kept as whole ticks of `time_base` (seconds per tick), which is exact;
+seconds are derived from them.
+"""
+
+import hashlib
+from dataclasses import dataclass, field
+from fractions import Fraction
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from vidhair.errors import SourceNotFound
+
+# Code points of ISO/IEC 23091-2, by ffmpeg's names.
+MATRICES = {"bt709": 1, "fcc": 4, "bt470bg": 5, "smpte170m": 6, "smpte240m": 7, "bt2020nc": 9}
+
+
+@dataclass(frozen=True)
+class Color:
+    """How the YUV in a file relates to RGB, by ffmpeg's names.
+
+    matrix and range ("tv" or "pc") always name what the conversion uses. primaries and transfer
+    are carried along; "unknown" means that the file does not tell.
+    """
+
+    matrix: str = "smpte170m"
+    range: str = "tv"
+    primaries: str = "unknown"
+    transfer: str = "unknown"
+
+    def __post_init__(self) -> None:
+        assert self.matrix in MATRICES, f"no matrix {self.matrix!r}, only {', '.join(MATRICES)}"
+        assert self.range in ("tv", "pc"), f"range is tv or pc, not {self.range!r}"
+
+
+@dataclass(frozen=True)
+class Sound:
+    """One audio stream. rate: samples per second."""
+
+    codec: str
+    rate: int
+    channels: int
+
+
+@dataclass(frozen=True, eq=False)
+class Clip:
+    """A video described, without its pixels.
+
+    width, height: pixels of the upright picture, after `rotation`.
+    pts: [T] int64, the tick at which each frame appears, strictly increasing.
+    end_pts: the tick at which the last frame disappears.
+    frame_rate: average frames per second, if known.
+    rotation: degrees clockwise (0, 90, 180, 270) that make the stored picture upright.
+    sample_aspect_ratio: width of a pixel over its height, in the upright picture.
+    """
+
+    path: Path
+    width: int
+    height: int
+    pts: np.ndarray
+    end_pts: int
+    time_base: Fraction
+    frame_rate: Fraction | None = None
+    rotation: int = 0
+    color: Color = field(default_factory=Color)
+    sample_aspect_ratio: Fraction = Fraction(1)
+    codec: str = "unknown"
+    container: str = "unknown"
+    sound: tuple[Sound, ...] = ()
+
+    def __post_init__(self) -> None:
+        pts = np.array(self.pts)
+        assert pts.ndim == 1 and pts.size, f"pts is [T] with T > 0, not {list(pts.shape)}"
+        assert pts.dtype == np.int64, f"pts is int64, not {pts.dtype}"
+        assert (np.diff(pts) > 0).all(), "pts increases from frame to frame"
+        assert self.end_pts > pts[-1], f"the clip ends at {self.end_pts}, before its last frame"
+        ratio = self.time_base.as_integer_ratio()
+        assert min(ratio) > 0 and max(ratio) < 2**31, f"time_base {self.time_base}"
+        assert self.width > 0 and self.height > 0, f"size {self.width}×{self.height}"
+        assert self.rotation in (0, 90, 180, 270), f"rotation {self.rotation}"
+        assert self.sample_aspect_ratio > 0, f"sample_aspect_ratio {self.sample_aspect_ratio}"
+        pts.setflags(write=False)
+        object.__setattr__(self, "pts", pts)
+
+    @property
+    def frame_count(self) -> int:
+        return len(self.pts)
+
+    @property
+    def seconds_T(self) -> np.ndarray:
+        """When each frame appears. float64."""
+        return self.pts * self.time_base.numerator / self.time_base.denominator
+
+    @property
+    def duration(self) -> float:
+        """Seconds from the first frame's appearance to the last one's disappearance."""
+        return float((self.end_pts - int(self.pts[0])) * self.time_base)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """sha256 of the file's bytes, read once, in pieces."""
+        try:
+            with self.path.open("rb") as file:
+                return hashlib.file_digest(file, "sha256").hexdigest()
+        except OSError as error:
+            raise SourceNotFound(
+                f"{self.path} can no longer be read ({error.strerror}); put it back or reopen it"
+            ) from error
