@@ -43,11 +43,11 @@ RECIPES = {
     "cpu": PackRecipe(
         name=BUNDLED,
         size=128,
-        traces={"aligned": 2816, "moved": 2816, "wide": 2048},
+        traces={"aligned": 3008, "moved": 3008, "wide": 2048},
         paints={"aligned": 3, "moved": 3, "wide": 2},
         generator=DistillConfig(
             generator=_generator(128, 4096, 128),
-            phases=((32, 4000, 16), (64, 4000, 12), (128, 9000, 8)),
+            phases=((32, 4000, 16), (64, 1500, 12), (128, 6000, 8)),
         ),
     ),
     # Seconds; shows that every part runs, not that it learns.
