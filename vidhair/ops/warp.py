@@ -39,3 +39,46 @@ def cut_squares(
     )
     sampled = F.grid_sample(frames, grid, padding_mode=padding, align_corners=False)
     return F.avg_pool2d(sampled, 2)
+
+
+def cut_rectangle(
+    frames: Tensor, left: float, top: float, step: float, height: int, width: int
+) -> Tensor:
+    """Resample an upright rectangle of every frame, without aliasing; zero beyond the frame.
+
+    frames: [T, C, H, W]. left, top: its corner in pixels. step: frame pixels per sample.
+    Returns [T, C, height, width].
+    """
+    fine = 2 if step > 1 else 1
+    shrink = max(1, int(step / fine))
+    if shrink > 1:
+        frames = F.avg_pool2d(frames, shrink, ceil_mode=True, count_include_pad=False)
+    h, w = frames.shape[2] * shrink, frames.shape[3] * shrink
+
+    def positions(start: float, count: int, extent: int) -> Tensor:
+        index = torch.arange(count * fine, dtype=frames.dtype, device=frames.device)
+        return (start + (index + 0.5) * step / fine) * 2 / extent - 1
+
+    ys, xs = positions(top, height, h), positions(left, width, w)
+    grid = torch.stack(torch.meshgrid(xs, ys, indexing="xy"), -1).expand(len(frames), -1, -1, -1)
+    sampled = F.grid_sample(frames, grid, align_corners=False)
+    return F.avg_pool2d(sampled, fine) if fine > 1 else sampled
+
+
+def spread_rectangle(
+    picture: Tensor, left: float, top: float, step: float, height: int, width: int
+) -> Tensor:
+    """The inverse of `cut_rectangle`: enlarge a canvas onto the frame it was cut from.
+
+    picture: [T, C, h, w], whose samples lie `step` frame pixels apart from (left, top) on.
+    Returns [T, C, height, width], continued by its border values beyond the canvas.
+    """
+    h, w = picture.shape[2:]
+
+    def positions(start: float, count: int, extent: int) -> Tensor:
+        index = torch.arange(count, dtype=picture.dtype, device=picture.device)
+        return (index + 0.5 - start) / step * 2 / extent - 1
+
+    ys, xs = positions(top, height, h), positions(left, width, w)
+    grid = torch.stack(torch.meshgrid(xs, ys, indexing="xy"), -1).expand(len(picture), -1, -1, -1)
+    return F.grid_sample(picture, grid, mode="bicubic", padding_mode="border", align_corners=False)

@@ -1,11 +1,31 @@
 """Temporal smoothing of latents and transforms."""
 
+from dataclasses import dataclass
+
 import numpy as np
+import torch
+
+from vidhair.edits.directions import AttributeSpace
+from vidhair.geometry import Similarity
+from vidhair.settings import setting
 
 # ⅓·(¼, ¾, 1, ¾, ¼): the taps of the released stylegan3-editing code. They sum to one, so a still
 # face stays exactly still.
 TAPS = np.array([0.25, 0.75, 1.0, 0.75, 0.25]) / 3
 REACH = len(TAPS) // 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class SmoothConfig:
+    latents: bool = setting(True, "smooth the codes over five frames")
+    transforms: bool = setting(True, "smooth rotation, place and size over five frames")
+    share: bool = setting(
+        True, "let only pose, expression and light change inside a shot (packs with attributes)"
+    )
+    average_fine_from: int = setting(
+        9, "codes of this layer and finer ones are averaged over the shot; 18 for none",
+        low=0, high=18,
+    )  # fmt: skip
 
 
 def smooth_over_time(values: np.ndarray, cuts: np.ndarray | None = None) -> np.ndarray:
@@ -38,3 +58,61 @@ def average_fine_layers(styles: np.ndarray, first: int, cuts: np.ndarray | None 
         frames = shot == index
         averaged[frames, first:] = styles[frames, first:].mean(axis=0)
     return averaged
+
+
+def runs(present: np.ndarray, cuts: np.ndarray) -> np.ndarray:
+    """[T] bool: where smoothing must begin anew: at cuts, and where the face comes or goes."""
+    changed = np.concatenate([[True], present[1:] != present[:-1]])
+    return cuts | changed
+
+
+def share_identity(styles: np.ndarray, space: AttributeSpace, cuts: np.ndarray) -> np.ndarray:
+    """Keep of every frame's difference to its shot only what pose, expression and light explain.
+
+    styles: [T, L, D]. An encoder also reads hair and skin a little differently in every frame;
+    left in, that would flicker.
+    """
+    shot = np.cumsum(cuts)
+    shared = np.empty_like(styles)
+    for index in np.unique(shot):
+        frames = shot == index
+        mean = styles[frames].mean(axis=0)
+        deviation = torch.from_numpy((styles[frames] - mean).mean(axis=1))
+        shared[frames] = mean + space.moving_part(deviation).numpy()[:, None]
+    return shared
+
+
+def smooth_styles(
+    styles: np.ndarray,
+    present: np.ndarray,
+    cuts: np.ndarray,
+    config: SmoothConfig,
+    space: AttributeSpace | None = None,
+) -> np.ndarray:
+    """Steady codes [T, L, D] of the present frames; absent ones stay as they are."""
+    steady = styles.copy()
+    if not present.any():
+        return steady
+    values, shots = styles[present], _cuts_among(present, cuts)
+    if config.share and space is not None:
+        values = share_identity(values, space, shots)
+    if config.average_fine_from < values.shape[1]:
+        values = average_fine_layers(values, config.average_fine_from, shots)
+    steady[present] = values
+    return smooth_over_time(steady, runs(present, cuts)) if config.latents else steady
+
+
+def _cuts_among(present: np.ndarray, cuts: np.ndarray) -> np.ndarray:
+    """Cuts of the clip that has only the present frames."""
+    shot = np.cumsum(cuts)[present]
+    return np.concatenate([[True], shot[1:] != shot[:-1]])
+
+
+def smooth_similarity(
+    similarity: Similarity, present: np.ndarray, cuts: np.ndarray, config: SmoothConfig
+) -> Similarity:
+    """Steady transforms; smoothed as matrices entry by entry, as the published method does."""
+    if not config.transforms:
+        return similarity
+    matrices = np.where(present[:, None, None], similarity.matrices(), np.eye(3))
+    return Similarity.from_matrices(smooth_over_time(matrices, runs(present, cuts)))

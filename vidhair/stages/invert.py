@@ -1,0 +1,35 @@
+"""Pictures → codes."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from vidhair.geometry import CropAxes
+from vidhair.models.encoders import SmallEncoder
+from vidhair.ops.warp import cut_squares, to_unit
+from vidhair.settings import setting
+
+
+@dataclass(frozen=True, kw_only=True)
+class InvertConfig:
+    batch: int = setting(16, "pictures that the encoder takes at once", low=1, high=256)
+
+
+@torch.inference_mode()
+def invert(
+    frames: np.ndarray, axes: CropAxes, encoder: SmallEncoder, config: InvertConfig
+) -> np.ndarray:
+    """Encode the FFHQ crop of every frame. frames: uint8 [T, H, W, 3]; axes: [T, 2] each.
+
+    Returns W+ [T, L, D] float32.
+    """
+    device = next(encoder.parameters()).device
+    codes = []
+    for at in range(0, len(frames), config.batch):
+        rows = slice(at, at + config.batch)
+        crops = cut_squares(
+            to_unit(frames[rows], device), axes.centre[rows], axes.x[rows], encoder.config.size
+        )
+        codes.append(encoder(crops).float().cpu())
+    return torch.cat(codes).numpy()

@@ -1,0 +1,107 @@
+"""Codes and transforms → pictures of the head, over a canvas around the clip's box."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vidhair.geometry import Box, CropAxes, Similarity
+from vidhair.models.stylegan3 import Extent, Synthesis
+from vidhair.settings import setting
+
+
+@dataclass(frozen=True, kw_only=True)
+class RenderConfig:
+    expand: float = setting(
+        0.35, "how far beyond the face crop to render, in crop sides", low=0.0, high=1.5
+    )
+    precision: str = setting("float32", "of the layers", choices=("float32", "bfloat16"))
+    batch: int = setting(4, "frames rendered at once", low=1, high=64)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return getattr(torch, self.precision)
+
+
+@dataclass(frozen=True)
+class Canvas:
+    """The rectangle that is rendered: the box at the generator's resolution and pixels around it.
+
+    left, top: its corner in the frame, in pixels. step: frame pixels per canvas pixel.
+    """
+
+    resolution: int
+    extent: Extent
+    left: float
+    top: float
+    step: float
+
+    @property
+    def height(self) -> int:
+        return self.extent.top + self.resolution + self.extent.bottom
+
+    @property
+    def width(self) -> int:
+        return self.extent.left + self.resolution + self.extent.right
+
+
+def plan_canvas(
+    axes: CropAxes, box: Box, frame_size: tuple[int, int], resolution: int, expand: float
+) -> Canvas:
+    """The smallest canvas that covers every crop, expanded, as far as the frame reaches.
+
+    axes: of the frames with a face. frame_size: (width, height).
+    """
+    width, height = frame_size
+    reach = axes.side * (0.5 + expand)
+    low = (axes.centre - reach[:, None]).min(axis=0)
+    high = (axes.centre + reach[:, None]).max(axis=0)
+    step = box.side / resolution
+    left = max(low[0], 0.0)
+    top = max(low[1], 0.0)
+    right, bottom = min(high[0], width), min(high[1], height)
+
+    def pixels(distance: float) -> int:
+        return max(0, int(np.ceil(distance / step)))
+
+    extent = Extent(
+        left=pixels(box.left - left),
+        top=pixels(box.top - top),
+        right=pixels(right - box.left - box.side),
+        bottom=pixels(bottom - box.top - box.side),
+    )
+    return Canvas(
+        resolution, extent, box.left - extent.left * step, box.top - extent.top * step, step
+    )
+
+
+def input_transforms(similarity: Similarity, device: str | torch.device = "cpu") -> Tensor:
+    """[T, 3, 3] float32 as `Synthesis` takes them: box → aligned face."""
+    inverse = np.linalg.inv(similarity.matrices())
+    return torch.as_tensor(inverse, dtype=torch.float32, device=device)
+
+
+@torch.inference_mode()
+def render(
+    synthesis: Synthesis,
+    styles: np.ndarray,
+    similarity: Similarity,
+    canvas: Canvas,
+    config: RenderConfig,
+) -> np.ndarray:
+    """styles [T, L, D], similarity [T] → uint8 [T, h, w, 3] of the canvas."""
+    device = next(synthesis.parameters()).device
+    transforms = input_transforms(similarity, device)
+    pictures = []
+    for at in range(0, len(styles), config.batch):
+        rows = slice(at, at + config.batch)
+        image = synthesis(
+            torch.from_numpy(styles[rows]).to(device),
+            transform=transforms[rows],
+            canvas=canvas.extent,
+            dtype=config.dtype,
+        )
+        levels = (image * 127.5 + 127.5).round().clamp(0, 255).to(torch.uint8)
+        pictures.append(levels.permute(0, 2, 3, 1).cpu())
+    return torch.cat(pictures).numpy()

@@ -1,0 +1,193 @@
+"""Pivotal tuning: the generator learns this one person (Roich et al. 2022), once per clip."""
+
+from collections.abc import Callable
+from copy import deepcopy
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vidhair.losses import Features, perceptual
+from vidhair.models.stylegan3 import Generator, Synthesis
+from vidhair.settings import setting
+from vidhair.stages.render import Canvas
+
+Progress = Callable[[int, int, float], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TuneConfig:
+    steps: int = setting(150, "steps of tuning; 0 leaves the generator as it is", low=0, high=20000)
+    refine_steps: int = setting(
+        40, "steps that first fit one offset of the codes for the whole clip", low=0, high=2000
+    )
+    frames: int = setting(24, "frames to learn from, chosen to differ", low=1, high=2000)
+    batch: int = setting(2, "frames per step", low=1, high=64)
+    learning_rate: float = setting(
+        0.003, "step length, relative to the size of each weight", low=1e-6, high=0.1
+    )
+    perceptual_weight: float = setting(1.0, "weight of the feature distance", low=0.0, high=100.0)
+    locality_weight: float = setting(
+        0.3, "how strongly other faces must stay as they were", low=0.0, high=100.0
+    )
+    stop_below: float = setting(
+        0.02, "stop once the smoothed loss falls below this", low=0.0, high=10.0
+    )
+    precision: str = setting("bfloat16", "of the layers", choices=("float32", "bfloat16"))
+    seed: int = setting(0, "of the order of frames", low=0, high=2**31 - 1)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return getattr(torch, self.precision)
+
+
+@dataclass(frozen=True)
+class Pivots:
+    """What the generator should draw, [N] frames.
+
+    styles: [N, L, D]. transforms: [N, 3, 3]. pictures: [N, 3, h, w] of the canvas, −1 … 1.
+    weight: [N, 1, h, w] in 0 … 1: how much each pixel counts.
+    """
+
+    styles: Tensor
+    transforms: Tensor
+    pictures: Tensor
+    weight: Tensor
+
+
+def choose_frames(codes: np.ndarray, present: np.ndarray, count: int) -> np.ndarray:
+    """Up to `count` frames that differ most: each next one is farthest from those chosen.
+
+    codes: [T, K]. Returns sorted indices of present frames.
+    """
+    candidates = np.flatnonzero(present)
+    if len(candidates) <= count:
+        return candidates
+    values = codes[candidates]
+    values = (values - values.mean(0)) / (values.std(0) + 1e-6)
+    first = int(np.argmin(np.square(values).sum(1)))
+    chosen = [first]
+    distance = np.square(values - values[first]).sum(1)
+    while len(chosen) < count:
+        farthest = int(np.argmax(distance))
+        chosen.append(farthest)
+        distance = np.minimum(distance, np.square(values - values[farthest]).sum(1))
+    return np.sort(candidates[chosen])
+
+
+def _loss(got: Tensor, pivots: Pivots, rows: Tensor, features: Features, weight: float) -> Tensor:
+    want, mask = pivots.pictures[rows], pivots.weight[rows]
+    squares = ((got - want).square() * mask).sum() / (3 * mask.sum() + 1e-6)
+    # Outside the weight both pictures show the target, so that only the person is compared.
+    inside = torch.lerp(want, got, mask)
+    return squares + weight * perceptual(inside, want, features, mask)
+
+
+def refine(
+    synthesis: Synthesis,
+    pivots: Pivots,
+    canvas: Canvas,
+    features: Features,
+    config: TuneConfig,
+    progress: Progress,
+) -> Tensor:
+    """One offset [L, D] that brings all codes nearer to the pictures."""
+    generator = torch.Generator().manual_seed(config.seed)
+    offset = torch.zeros_like(pivots.styles[0], requires_grad=True)
+    optimiser = torch.optim.Adam([offset], lr=0.03, betas=(0.9, 0.99))
+    for step in range(config.refine_steps):
+        rows = torch.randperm(len(pivots.styles), generator=generator)[: config.batch]
+        got = synthesis(
+            pivots.styles[rows] + offset,
+            transform=pivots.transforms[rows],
+            canvas=canvas.extent,
+            dtype=config.dtype,
+        )
+        loss = _loss(got, pivots, rows, features, config.perceptual_weight)
+        loss = loss + 0.02 * offset.square().mean()
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        progress(step + 1, config.refine_steps, float(loss))
+    return offset.detach()
+
+
+def tune(
+    generator: Generator,
+    pivots: Pivots,
+    canvas: Canvas,
+    features: Features,
+    config: TuneConfig,
+    progress: Progress,
+) -> dict[str, Tensor]:
+    """Fine-tune all layers but the Fourier input; returns the weights that changed.
+
+    Loss: L2 + feature distance on the pivots, and L2 to the untouched generator on other codes
+    (locality regularisation, Roich et al. 2022, eq. 4).
+    """
+    before = generator.synthesis
+    synthesis = deepcopy(before).requires_grad_(False)
+    synthesis.layers.requires_grad_(True)  # type: ignore[attr-defined]
+    groups = []
+    for layer in synthesis.layers:
+        for p in layer.parameters():
+            size = float(p.detach().square().mean().sqrt()) + 1e-3
+            groups.append({"params": [p], "lr": config.learning_rate * size, "size": size})
+    optimiser = torch.optim.Adam(groups, betas=(0.9, 0.99))
+    rng = torch.Generator().manual_seed(config.seed)
+    smoothed, order = None, torch.empty(0, dtype=torch.long)
+    for step in range(config.steps):
+        if len(order) < config.batch:
+            order = torch.cat([order, torch.randperm(len(pivots.styles), generator=rng)])
+        rows, order = order[: config.batch], order[config.batch :]
+        got = synthesis(
+            pivots.styles[rows],
+            transform=pivots.transforms[rows],
+            canvas=canvas.extent,
+            dtype=config.dtype,
+        )
+        loss = _loss(got, pivots, rows, features, config.perceptual_weight)
+        value = float(loss)
+        if config.locality_weight and step % 4 == 0:
+            loss = loss + config.locality_weight * _locality(
+                generator, before, synthesis, pivots.styles[rows], rng, config.dtype
+            )
+        optimiser.zero_grad()
+        loss.backward()
+        fade = min(1.0, (config.steps - step) / (0.3 * config.steps))
+        for group in optimiser.param_groups:
+            group["lr"] = config.learning_rate * group["size"] * fade
+        optimiser.step()
+        smoothed = value if smoothed is None else 0.95 * smoothed + 0.05 * value
+        progress(step + 1, config.steps, smoothed)
+        if smoothed < config.stop_below and step > 20:
+            break
+    return {n: p.detach() for n, p in synthesis.named_parameters() if p.requires_grad}
+
+
+def _locality(
+    generator: Generator,
+    before: Synthesis,
+    after: Synthesis,
+    styles: Tensor,
+    rng: torch.Generator,
+    dtype: torch.dtype,
+) -> Tensor:
+    """Distance between old and new generator on codes part of the way to random ones."""
+    z = torch.randn(1, generator.config.z_dim, generator=rng).to(styles.device)
+    with torch.no_grad():
+        step = generator.mapping(z) - styles[:1]
+        length = step.flatten(1).norm(dim=1)[:, None, None]
+        alpha = 0.5 * styles[:1].sub(generator.mapping.w_avg).flatten(1).norm(dim=1)[:, None, None]
+        other = styles[:1] + step / length * torch.minimum(length, alpha + 1e-6)
+        want = before(other, dtype=dtype)
+    return (after(other, dtype=dtype) - want).square().mean()
+
+
+def with_weights(generator: Generator, weights: dict[str, Tensor]) -> Synthesis:
+    """A copy of the generator's synthesis with tuned weights."""
+    synthesis = deepcopy(generator.synthesis)
+    state = synthesis.state_dict() | weights
+    synthesis.load_state_dict(state)
+    return synthesis.eval().requires_grad_(False)
