@@ -41,7 +41,7 @@ def _phase_taps(taps: int, up: int, down: int, pad: int) -> tuple[int, list[list
     gcd = math.gcd(up, down)
     phases = up // gcd
     first = min(math.ceil((p * down - pad) / up) for p in range(phases))
-    last = max((p * down - pad + taps - 1) // up for p in range(phases))
+    last = max(first, *((p * down - pad + taps - 1) // up for p in range(phases)))
     table = []
     for p in range(phases):
         row = [e * up - p * down + pad for e in range(first, last + 1)]
@@ -70,6 +70,9 @@ def _resample(x: Tensor, f: Tensor, up_yx, down_yx, pad_yx) -> Tensor:
     for axis in (1, 0):
         reach = (counts[axis] - 1) * strides[axis] + len(tables[axis][0]) + firsts[axis]
         margins += [-firsts[axis], reach - x.shape[2 + axis]]
+    if min(x.shape[3] + min(margins[:2]), x.shape[2] + min(margins[2:])) < 0:
+        # One side crops more than there is, and the other one pads: padding comes first.
+        x, margins = F.pad(x, [max(m, 0) for m in margins]), [min(m, 0) for m in margins]
     x = F.pad(x, margins) if any(margins) else x
 
     zero_padded = F.pad(f, (0, 1, 0, 1))  # tap −1 reads the zero

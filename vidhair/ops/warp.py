@@ -21,9 +21,10 @@ def cut_squares(
     Returns [T, C, size, size].
     """
     t = len(frames)
-    side = 2 * np.hypot(x[:, 0], x[:, 1])
-    # Two samples per output pixel and axis, of frames reduced so that these lie close enough.
-    shrink = max(1, int(np.median(side) / (2 * size)))
+    ratio = 2 * np.hypot(x[:, 0], x[:, 1]) / size
+    # Samples lie at most one pixel of the reduced frames apart, two to four per output pixel.
+    shrink = max(1, int(np.median(ratio) / 2))
+    fine = int(np.clip(np.ceil(ratio.max() / shrink - 1e-6), 2, 4))
     if shrink > 1:
         frames = F.avg_pool2d(frames, shrink, ceil_mode=True, count_include_pad=False)
     high, wide = (frames.shape[2] * shrink, frames.shape[3] * shrink)
@@ -34,11 +35,11 @@ def cut_squares(
     theta[:, 1, 2] = centre[:, 1] * 2 / high - 1
     grid = F.affine_grid(
         torch.as_tensor(theta, dtype=frames.dtype, device=frames.device),
-        [t, 1, 2 * size, 2 * size],
+        [t, 1, fine * size, fine * size],
         align_corners=False,
     )
     sampled = F.grid_sample(frames, grid, padding_mode=padding, align_corners=False)
-    return F.avg_pool2d(sampled, 2)
+    return F.avg_pool2d(sampled, fine)
 
 
 def cut_rectangle(

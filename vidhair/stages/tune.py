@@ -109,7 +109,7 @@ def refine(
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
-        progress(step + 1, config.refine_steps, float(loss))
+        progress(step + 1, config.refine_steps, loss.item())
     return offset.detach()
 
 
@@ -148,7 +148,7 @@ def tune(
             dtype=config.dtype,
         )
         loss = _loss(got, pivots, rows, features, config.perceptual_weight)
-        value = float(loss)
+        value = loss.item()
         if config.locality_weight and step % 4 == 0:
             loss = loss + config.locality_weight * _locality(
                 generator, before, synthesis, pivots.styles[rows], rng, config.dtype

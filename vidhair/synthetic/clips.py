@@ -5,7 +5,7 @@ edit of the hair should give.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,8 +15,9 @@ from scipy.ndimage import gaussian_filter1d
 from vidhair.synthetic.params import FaceParams, sample_faces
 from vidhair.synthetic.render import View, shade, trace
 
-PLANE_HEIGHT = 3.3  # plane units that the frame's height shows at scale 1
+PLANE_HEIGHT = 3.5  # plane units that the frame's height shows at scale 1
 SOUND_RATE = 48_000
+OVERSAMPLE = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,14 +54,20 @@ class Motion:
 
     def view(self, index: int, width: int, height: int) -> View:
         """The picture's place in the person's plane at one frame."""
-        unit = PLANE_HEIGHT / height
-        c, s = math.cos(self.turn[index]), math.sin(self.turn[index])
-        rotate = np.array([[c, -s], [s, c]]) * unit / self.scale[index]
-        centre = np.array([width / 2, height / 2])
-        shift = np.array([self.x[index], self.y[index]])
-        offset = np.array([0.0, 0.2]) - rotate @ (centre + shift / unit)
-        matrix = torch.tensor(np.column_stack([rotate, offset])[None], dtype=torch.float32)
-        return View(matrix, height, width)
+        place = (self.turn[index], self.x[index], self.y[index], self.scale[index])
+        return _place(*place, width, height)
+
+
+def _place(turn: float, x: float, y: float, scale: float, width: int, height: int) -> View:
+    """A frame that shows PLANE_HEIGHT of the plane, after moving what is in it."""
+    unit = PLANE_HEIGHT / height
+    c, s = math.cos(turn), math.sin(turn)
+    rotate = np.array([[c, -s], [s, c]]) * unit / scale
+    offset = np.array([0.0, 0.2]) - rotate @ (
+        np.array([width / 2 + x / unit, height / 2 + y / unit])
+    )
+    matrix = torch.tensor(np.column_stack([rotate, offset])[None], dtype=torch.float32)
+    return View(matrix, height, width)
 
 
 def _wander(rng: np.random.Generator, count: int, fps: int, seconds: float, size: float):
@@ -142,38 +149,35 @@ def voice(opened: np.ndarray, fps: int, seed: int) -> np.ndarray:
 
 @dataclass(frozen=True)
 class FrameTruth:
-    """One frame of a clip in several colourings.
+    """One rendered frame: picture uint8 [H, W, 3], hair uint8 [H, W], landmarks [K, 2] in px."""
 
-    pictures: one uint8 [H, W, 3] per colouring; hair: uint8 [H, W]; landmarks: float64 [K, 2] px.
-    """
-
-    pictures: list[np.ndarray]
+    picture: np.ndarray
     hair: np.ndarray
     landmarks: np.ndarray
 
 
-def render_frame(
-    motion: Motion, index: int, spec: ClipSpec, hairs: list[Mapping[str, object]]
-) -> list[FrameTruth]:
-    """Render one frame, once per entry of `hairs` (fields of FaceParams that differ).
+Changes = Mapping[str, float | tuple[float, float, float]]
 
-    Entries that change colours only share the traced geometry.
+
+@torch.inference_mode()
+def render_frame(
+    motion: Motion, index: int, spec: ClipSpec, versions: Sequence[Changes]
+) -> list[FrameTruth]:
+    """Render one frame, once per version (fields of FaceParams that differ from the motion's).
+
+    Versions that differ in colours only share the traced geometry.
     """
     width, height = spec.size
-    view = motion.view(index, width, height)
-    still = View(
-        torch.tensor([[[3.3 / height, 0, -1.65 * width / height], [0, 3.3 / height, -1.45]]]),
-        height,
-        width,
-    )
+    view = motion.view(index, width, height).finer(OVERSAMPLE)
+    wall = _place(0, 0, 0, 1, width, height).finer(OVERSAMPLE)
     truths, traced = [], {}
-    for hair in hairs:
-        face = motion.faces[index].replace(**hair)
-        shape = tuple(sorted(k for k in hair if k != "hair_colour"))
+    for version in versions:
+        face = motion.faces[index].replace(**version)
+        shape = tuple(sorted((k, v) for k, v in version.items() if not k.endswith("_colour")))
         if shape not in traced:
-            traced[shape] = trace(face, view.finer(2))
-        truth = shade(traced[shape], face, reduce=2, wall=still.finer(2))
+            traced[shape] = trace(face, view)
+        truth = shade(traced[shape], face, reduce=OVERSAMPLE, wall=wall)
         picture = (truth.image[0].permute(1, 2, 0) * 255).round().to(torch.uint8).numpy()
-        mask = (truth.hair[0, 0] * 255).round().to(torch.uint8).numpy()
-        truths.append(FrameTruth([picture], mask, truth.landmarks[0].numpy()))
+        hair = (truth.hair[0, 0] * 255).round().to(torch.uint8).numpy()
+        truths.append(FrameTruth(picture, hair, truth.landmarks[0].numpy()))
     return truths

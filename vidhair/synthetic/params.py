@@ -13,6 +13,8 @@ from functools import cache
 import torch
 from torch import Tensor
 
+from vidhair.edits.colors import HAIR_COLOURS
+
 COLOUR = 3
 
 # Hair styles: length (0 chin-less … 1 below the shoulders), volume, wave, fringe, bun, afro, and
@@ -34,25 +36,6 @@ HAIR_STYLES: dict[str, dict[str, float]] = {
     "bun": {"volume": 0.07, "bun": 1.0},
 }
 
-# Named hair colours. Also what `edit.color` accepts.
-HAIR_COLOURS: dict[str, tuple[float, float, float]] = {
-    "black": (0.045, 0.04, 0.04),
-    "dark brown": (0.14, 0.09, 0.06),
-    "brown": (0.25, 0.155, 0.09),
-    "light brown": (0.41, 0.27, 0.16),
-    "auburn": (0.42, 0.16, 0.075),
-    "red": (0.55, 0.12, 0.07),
-    "ginger": (0.68, 0.32, 0.12),
-    "dark blonde": (0.55, 0.42, 0.25),
-    "blonde": (0.76, 0.60, 0.36),
-    "platinum": (0.88, 0.80, 0.66),
-    "grey": (0.55, 0.55, 0.56),
-    "white": (0.86, 0.86, 0.86),
-    "pink": (0.82, 0.28, 0.48),
-    "blue": (0.16, 0.30, 0.72),
-    "green": (0.18, 0.50, 0.28),
-    "purple": (0.45, 0.20, 0.62),
-}
 NATURAL_HAIR = (
     "black", "dark brown", "brown", "light brown", "auburn", "ginger", "dark blonde", "blonde",
     "platinum", "grey", "white",

@@ -222,7 +222,7 @@ class Visible:
 def trace(faces: FaceParams, view: View) -> Visible:
     """What every pixel of the view sees. faces: [B], view: of B pictures."""
     world = World(faces)
-    direction = view.rays()
+    direction: Points = view.rays()
     depth = _depths(world, view)
     hit = depth.isfinite()
     index = hit.to(torch.uint8).argsort(dim=1, descending=True)[:, : int(hit.sum(1).max())]
@@ -232,12 +232,8 @@ def trace(faces: FaceParams, view: View) -> Visible:
     p = _at(direction, depth)
     normal = _normal(world, p)
     azimuth, elevation = world.head["light_azimuth"], world.head["light_elevation"]
-    light = (
-        azimuth.sin() * elevation.cos(),
-        elevation.sin(),
-        azimuth.cos() * elevation.cos(),
-    )
-    light = tuple(c.expand_as(depth) for c in light)
+    towards = (azimuth.sin() * elevation.cos(), elevation.sin(), azimuth.cos() * elevation.cos())
+    light = tuple(c.expand_as(depth) for c in towards)
     skin, hair, clothes = world.distances(p)
     on_hair = (hair < skin) & (hair < clothes)
     return Visible(
@@ -363,9 +359,8 @@ def _hair_colour(world: World, h: Head, q: Points, normal: Points, half: Points,
     )
     top = n[1].clamp_min(0) * 1.5
     t = (x * (0.3 + top) + 0.5 * (locks - 0.5), torch.full_like(x, -1.0), z * 0.3 + (z + 0.3) * top)
-    off = _dot(t, n)
-    t = _unit((t[0] - off * n[0], t[1] - off * n[1], t[2] - off * n[2]))
-    across = (1 - _dot(t, g) ** 2).clamp(0, 1)
+    strand_direction = _unit(_along(t, n, -_dot(t, n)))
+    across = (1 - _dot(strand_direction, g) ** 2).clamp(0, 1)
     sheen = 0.26 * across**16 * (0.45 + 0.9 * strands) * (1 - 0.75 * curl)
     grey = (colour * colour.new_tensor([0.3, 0.59, 0.11])[:, None]).sum(1, keepdim=True)
     return strand, sheen, 0.06 + 0.3 * grey + 0.6 * colour

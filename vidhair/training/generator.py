@@ -84,7 +84,7 @@ class SmallPictures(nn.Module):
     def __init__(self, synthesis: Synthesis, rates: list[int]):
         super().__init__()
         self.last: dict[int, int] = {}
-        self.layers = nn.ModuleDict()
+        self.layers: dict[str, SynthesisLayer] = nn.ModuleDict()  # type: ignore[assignment]
         for rate in rates:
             index = max(i for i, g in enumerate(synthesis.geometries) if g.out_rate == rate)
             g = synthesis.geometries[index]

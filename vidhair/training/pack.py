@@ -47,8 +47,9 @@ RECIPES = {
         paints={"aligned": 3, "moved": 3, "wide": 2},
         generator=DistillConfig(
             generator=_generator(128, 4096, 128),
-            phases=((32, 4000, 16), (64, 1500, 12), (128, 6000, 8)),
+            phases=((32, 3600, 8), (64, 2400, 6), (128, 6400, 4)),
         ),
+        parser=ParserTraining(steps=2000),
     ),
     # Seconds; shows that every part runs, not that it learns.
     "tiny": PackRecipe(

@@ -1,0 +1,253 @@
+"""The command line. Messages go to the error stream, results to standard output."""
+
+import argparse
+import json
+import logging
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from vidhair.errors import VidhairError
+
+INTERRUPTED = 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; returns its exit code."""
+    options = _parser().parse_args(arguments)
+    level = logging.INFO if options.verbose else logging.WARNING
+    level = logging.DEBUG if options.verbose > 1 else level
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    logging.getLogger("vidhair").setLevel(level)
+    command: Callable[[argparse.Namespace], int] = options.command
+    try:
+        return command(options)
+    except VidhairError as error:
+        print(f"vidhair: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print(
+            "\nvidhair: stopped; what is finished is in the cache, and the same command goes on "
+            "from there",
+            file=sys.stderr,
+        )
+        return INTERRUPTED
+    except BrokenPipeError:
+        return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument(
+        "-v", "--verbose", action="count", default=0, help="say more (twice: everything)"
+    )
+    common.add_argument("-q", "--quiet", action="store_true", help="say nothing but errors")
+
+    machine = argparse.ArgumentParser(add_help=False)
+    machine.add_argument("--pack", default=None, help="model pack: a name or a folder")
+    machine.add_argument("--device", default="auto", help="auto (default), cpu or cuda")
+    machine.add_argument("--cache", type=Path, help="folder for the results of every stage")
+    machine.add_argument(
+        "--no-cache", action="store_true", help="keep no results after the run, and use none"
+    )
+
+    parser = argparse.ArgumentParser(
+        prog="vidhair", description="Edit the hair and the head of a person in a video."
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def add(name: str, function, about: str, *parents) -> argparse.ArgumentParser:
+        sub = commands.add_parser(name, help=about, description=about, parents=[common, *parents])
+        sub.set_defaults(command=function)
+        return sub
+
+    run = add("run", _run, "edit a clip by a recipe", machine)
+    run.add_argument("clip", type=Path, help="the video to edit")
+    _recipe_arguments(run)
+    run.add_argument("-o", "--output", type=Path, help="default: CLIP-RECIPE.mp4 in this folder")
+    run.add_argument("--compare", type=Path, help="also write before and after side by side")
+
+    demo = add("demo", _demo, "edit the sample clip and show before and after", machine)
+    demo.add_argument("-o", "--output", type=Path, default=Path("demo"), help="folder to write to")
+    demo.add_argument("--color", default="auburn", help="of the hair")
+
+    explain = add("explain", _explain, "show a recipe's stages and settings; runs nothing")
+    _recipe_arguments(explain, positional=True)
+    explain.add_argument("--json", action="store_true", help="as JSON")
+
+    inspect = add("inspect", _inspect, "show what a clip holds: stream, shots, faces")
+    inspect.add_argument("clip", type=Path)
+    inspect.add_argument("--json", action="store_true", help="as JSON")
+
+    add("doctor", _doctor, "show versions, devices, kernels and packs of this installation")
+
+    synth = add("synth", _synth, "render clips of made-up people, with the truth about them")
+    synth.add_argument("-o", "--output", type=Path, default=Path("synth"), help="folder")
+    synth.add_argument("-n", "--count", type=int, default=1, help="how many clips")
+    synth.add_argument("--seconds", type=float, default=4.0)
+    synth.add_argument("--fps", type=int, default=25)
+    synth.add_argument("--size", default="512x512", help="WIDTHxHEIGHT")
+    synth.add_argument("--style", help="hair style (default: a different one per clip)")
+    synth.add_argument("--seed", type=int, default=0)
+    synth.add_argument(
+        "--color", action="append", default=None, help="hair colour of a twin; may be repeated"
+    )
+
+    train = add("train", _train, "make the bundled pack from nothing")
+    train.add_argument("what", choices=["pack"])
+    train.add_argument("-o", "--output", type=Path, required=True, help="folder of the new pack")
+    train.add_argument("--work", type=Path, required=True, help="folder for data and progress")
+    train.add_argument("--preset", default="cpu", help="size of the training: cpu, gpu or tiny")
+    train.add_argument("--device", default="auto", help="auto (default), cpu or cuda")
+    train.add_argument("--seed", type=int, default=1)
+    return parser
+
+
+def _recipe_arguments(parser: argparse.ArgumentParser, positional: bool = False) -> None:
+    if positional:
+        parser.add_argument("recipe", help="a name or a TOML file")
+    else:
+        parser.add_argument("-r", "--recipe", required=True, help="a name or a TOML file")
+    parser.add_argument(
+        "--set",
+        dest="settings",
+        action="append",
+        default=[],
+        metavar="STAGE.KEY=VALUE",
+        help="change a setting of the recipe; may be repeated",
+    )
+
+
+def _settings(options: argparse.Namespace) -> dict:
+    from vidhair.recipe import parse_override
+
+    return dict(parse_override(text) for text in options.settings)
+
+
+def _edit(options: argparse.Namespace, clip: Path, recipe, target: Path):
+    from vidhair.checkpoints.packs import BUNDLED
+    from vidhair.flow.edit_video import edit_video
+    from vidhair.flow.runner import Silent
+    from vidhair.report.progress import ProgressBars
+
+    result = edit_video(
+        clip,
+        recipe,
+        target,
+        pack=options.pack or BUNDLED,
+        device=options.device,
+        cache=False if options.no_cache else options.cache,
+        reporter=Silent() if options.quiet else ProgressBars(),
+    )
+    if not options.quiet:
+        for note in result.notes:
+            print(f"note: {note}", file=sys.stderr)
+        spent = ", ".join(f"{s.name} {s.seconds:.1f} s" for s in result.stages if s.computed)
+        print(f"reused from the cache: {', '.join(result.reused) or 'nothing'}", file=sys.stderr)
+        print(f"computed: {spent or 'nothing'}", file=sys.stderr)
+    return result
+
+
+def _run(options: argparse.Namespace) -> int:
+    from vidhair.recipe import load_recipe
+
+    recipe = load_recipe(options.recipe, _settings(options))
+    target = options.output or Path(f"{options.clip.stem}-{recipe.name}.mp4")
+    result = _edit(options, options.clip, recipe, target)
+    if options.compare:
+        from vidhair.report.comparison import write_comparison
+
+        write_comparison(options.clip, target, options.compare)
+    if not options.quiet:
+        print(f"{result.path}  ({result.frames} frames in {result.seconds:.1f} s)")
+        if options.compare:
+            print(f"{options.compare}  (before and after)")
+    return 0
+
+
+def _demo(options: argparse.Namespace) -> int:
+    from vidhair.recipe import load_recipe
+    from vidhair.report.comparison import write_comparison, write_sheet
+    from vidhair.samples import sample_clips
+
+    sample = sample_clips()[0]
+    recipe = load_recipe("hair_color", {"edit.color": options.color})
+    folder: Path = options.output
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        from vidhair.errors import OutputNotWritable
+
+        raise OutputNotWritable(
+            f"{folder} cannot be made ({error.strerror}); give another folder with -o"
+        ) from error
+    edited, both = folder / "edited.mp4", folder / "before-and-after.mp4"
+    sheet = folder / "before-and-after.png"
+    if not options.quiet:
+        print(f"editing {sample.name}: hair to {options.color}", file=sys.stderr)
+    _edit(options, sample, recipe, edited)
+    write_comparison(sample, edited, both)
+    write_sheet([sample, edited], sheet)
+    for path, what in ((edited, "the edited video"), (both, "side by side"), (sheet, "stills")):
+        print(f"{what + ':':<17} {path.resolve()}")
+    return 0
+
+
+def _explain(options: argparse.Namespace) -> int:
+    from vidhair.recipe import explain, load_recipe
+
+    recipe = load_recipe(options.recipe, _settings(options))
+    if options.json:
+        print(json.dumps({"name": recipe.name, **recipe.describe()}, indent=2))
+    else:
+        print(explain(recipe))
+    return 0
+
+
+def _inspect(options: argparse.Namespace) -> int:
+    from vidhair.report.inspection import describe, inspect_clip
+
+    facts = inspect_clip(options.clip)
+    print(json.dumps(facts, indent=2) if options.json else describe(facts))
+    return 0
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    from vidhair.report.doctor import main as doctor
+
+    return doctor()
+
+
+def _synth(options: argparse.Namespace) -> int:
+    from vidhair.samples import render_clips
+
+    for path in render_clips(
+        options.output,
+        count=options.count,
+        seconds=options.seconds,
+        fps=options.fps,
+        size=options.size,
+        style=options.style,
+        seed=options.seed,
+        colors=options.color or ["blonde", "black"],
+    ):
+        print(path)
+    return 0
+
+
+def _train(options: argparse.Namespace) -> int:
+    from vidhair.errors import InvalidSetting
+    from vidhair.flow.edit_video import choose_device
+    from vidhair.training.pack import RECIPES, train_pack
+
+    if options.preset not in RECIPES:
+        raise InvalidSetting(f"--preset {options.preset!r} must be one of {', '.join(RECIPES)}")
+    recipe = RECIPES[options.preset]
+    device = choose_device(options.device)
+    train_pack(recipe, options.work, options.output, seed=options.seed, device=device)
+    print(options.output)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

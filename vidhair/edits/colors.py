@@ -1,0 +1,55 @@
+"""Hair colours: by name, by hex code, or from a picture."""
+
+import difflib
+import re
+from pathlib import Path
+
+from vidhair.errors import InvalidSetting
+
+# How hair of these names looks on average in average light; sRGB, 0 … 1.
+HAIR_COLOURS: dict[str, tuple[float, float, float]] = {
+    "black": (0.045, 0.04, 0.04),
+    "dark brown": (0.14, 0.09, 0.06),
+    "brown": (0.25, 0.155, 0.09),
+    "light brown": (0.41, 0.27, 0.16),
+    "auburn": (0.42, 0.16, 0.075),
+    "red": (0.55, 0.12, 0.07),
+    "ginger": (0.68, 0.32, 0.12),
+    "dark blonde": (0.55, 0.42, 0.25),
+    "blonde": (0.76, 0.60, 0.36),
+    "platinum": (0.88, 0.80, 0.66),
+    "grey": (0.55, 0.55, 0.56),
+    "white": (0.86, 0.86, 0.86),
+    "pink": (0.82, 0.28, 0.48),
+    "blue": (0.16, 0.30, 0.72),
+    "green": (0.18, 0.50, 0.28),
+    "purple": (0.45, 0.20, 0.62),
+}
+PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
+_SYNONYMS = {"blond": "blonde", "gray": "grey", "silver": "grey", "brunette": "brown"}
+
+
+def is_picture(colour: str) -> bool:
+    """Whether a colour names a picture whose hair is meant."""
+    return Path(colour).suffix.lower() in PICTURES
+
+
+def parse_colour(colour: str) -> tuple[float, float, float]:
+    """A name or hex code → sRGB in 0 … 1. Raises InvalidSetting."""
+    text = colour.strip().lower().replace("_", " ").replace("-", " ")
+    text = re.sub(r"\bblond\b", "blonde", _SYNONYMS.get(text, text))
+    text = text.replace("gray", "grey")
+    if text in HAIR_COLOURS:
+        return HAIR_COLOURS[text]
+    hexadecimal = re.fullmatch(r"#?([0-9a-f]{6}|[0-9a-f]{3})", text)
+    if hexadecimal:
+        digits = hexadecimal[1]
+        digits = "".join(d * 2 for d in digits) if len(digits) == 3 else digits
+        red, green, blue = (int(digits[i : i + 2], 16) / 255 for i in (0, 2, 4))
+        return red, green, blue
+    close = difflib.get_close_matches(text, HAIR_COLOURS, n=1)
+    hint = f"did you mean {close[0]}? " if close else ""
+    raise InvalidSetting(
+        f"edit.color = {colour!r} is no colour; {hint}give one of {', '.join(HAIR_COLOURS)}, "
+        "a hex code such as #8a4b2d, or a picture of hair"
+    )

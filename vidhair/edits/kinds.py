@@ -1,0 +1,53 @@
+"""The kinds of edit and their settings."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from vidhair.settings import setting
+
+
+@dataclass(frozen=True, kw_only=True)
+class Edit:
+    """Base of all kinds. kind: its name in recipes."""
+
+    kind: ClassVar[str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reconstruct(Edit):
+    """No edit: shows what the generator makes of the person."""
+
+    kind = "reconstruct"
+
+
+@dataclass(frozen=True, kw_only=True)
+class HairColor(Edit):
+    kind = "hair_color"
+    color: str = setting("auburn", "a name, a hex code (#8a4b2d) or a picture of hair")
+    strength: float = setting(1.0, "share of the way to that colour", low=-1.0, high=2.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class HairLength(Edit):
+    kind = "hair_length"
+    amount: float = setting(
+        0.5, "how much longer (1 is from the chin to below the shoulders)", low=-1.5, high=1.5
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bald(Edit):
+    kind = "bald"
+    strength: float = setting(1.0, "share of the way to no hair", low=0.0, high=2.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attribute(Edit):
+    kind = "attribute"
+    name: str = setting("smile", "an attribute of the pack")
+    strength: float = setting(0.8, "change, in units of the attribute", low=-5.0, high=5.0)
+
+
+EDITS: dict[str, type[Edit]] = {
+    cls.kind: cls for cls in (HairColor, HairLength, Bald, Attribute, Reconstruct)
+}

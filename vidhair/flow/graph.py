@@ -1,0 +1,521 @@
+"""The flow: which nodes a recipe needs, in order, and how they take from each other.
+
+    decode → align → invert → smooth → tune ─┬→ render source ─┐
+                  └→ parse → matte ──────────┴→ edit → render ─┴→ compose → encode
+
+`smooth` gives the pivots, that is steady codes without an edit. Every edit here adds the same
+amount to all frames of a shot, so smoothing before or after it gives the same codes; before, the
+tuned generator can be asked what an edit will look like.
+"""
+
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+
+from vidhair.edits import HairColor, Reconstruct
+from vidhair.edits.colors import is_picture, parse_colour
+from vidhair.edits.directions import AttributeSpace
+from vidhair.flow.node import Arrays, Node
+from vidhair.flow.runner import Work
+from vidhair.geometry import Box, CropAxes, Similarity
+from vidhair.models.face_landmarks import PersonSegmenter
+from vidhair.models.pack import Pack
+from vidhair.models.stylegan3 import Synthesis
+from vidhair.ops.color import rgb_to_lab
+from vidhair.ops.warp import cut_rectangle, to_unit
+from vidhair.recipe import Recipe
+from vidhair.stages import align, matte
+from vidhair.stages import edit as editing
+from vidhair.stages.align import FaceTrack
+from vidhair.stages.compose import compose_replace, compose_residual, replace_masks
+from vidhair.stages.invert import invert
+from vidhair.stages.matte import HeadRegion
+from vidhair.stages.render import Canvas, input_transforms, plan_canvas, render
+from vidhair.stages.smooth import smooth_similarity, smooth_styles
+from vidhair.stages.tune import Pivots, choose_frames, refine, tune, with_weights
+
+WARM_UP = 2  # frames that let the face tracker settle before a chunk begins
+PROBE_FRAMES = 4
+COLOR_FRAMES = 12
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """What follows from the track alone: where to render and where to look for hair."""
+
+    track: FaceTrack
+    canvas: Canvas
+    region: HeadRegion
+
+    @property
+    def crop_side(self) -> float:
+        """Typical side of the face crop in frame pixels."""
+        return self.track.box.side
+
+    @property
+    def zoom(self) -> int:
+        """How many times finer than the parser's grid the matte is."""
+        return max(1, min(4, int(self.region.step)))
+
+    @property
+    def matte_grid(self) -> tuple[float, float, float]:
+        """(left, top, step) of the matte in frame pixels."""
+        return self.region.left, self.region.top, self.region.step / self.zoom
+
+
+class Flow:
+    """The nodes of one recipe on one clip."""
+
+    def __init__(self, recipe: Recipe, pack: Pack, source: str):
+        self.recipe, self.pack, self.source = recipe, pack, source
+        self._synthesis: Synthesis | None = None
+        self._geometry: Geometry | None = None
+
+    # ---- what is shared by nodes
+
+    @cached_property
+    def space(self) -> AttributeSpace | None:
+        """The pack's attributes, if it has any."""
+        files = self.pack.files
+        if "attributes" not in files.parts:
+            return None
+        names = tuple(files.parts["attributes"].config["names"])
+        return AttributeSpace(names, **files.tensors("attributes"))
+
+    @property
+    def _attributes(self) -> dict[str, str]:
+        return self._weights("attributes") if self.space is not None else {}
+
+    def _weights(self, *parts: str) -> dict[str, str]:
+        return {part: self.pack.fingerprint(part) for part in parts}
+
+    @property
+    def tuned(self) -> bool:
+        return self.recipe.tune.steps + self.recipe.tune.refine_steps > 0
+
+    def geometry(self, work: Work) -> Geometry:
+        if self._geometry is None:
+            track = self.track(work)
+            clip = work.reader.clip
+            size = (clip.width, clip.height)
+            axes = track.axes
+            seen = CropAxes(axes.centre[track.present], axes.x[track.present])
+            resolution = self.pack.generator.config.resolution
+            canvas = plan_canvas(seen, track.box, size, resolution, self.recipe.render.expand)
+            stride = self.pack.parser.stride
+            region = matte.plan_region(seen, size, self.recipe.matte.size, stride)
+            self._geometry = Geometry(track, canvas, region)
+        return self._geometry
+
+    def track(self, work: Work) -> FaceTrack:
+        found = work.per_clip("align")
+        box = Box(*(float(v) for v in found["box"]))
+        return FaceTrack(
+            found["mesh"],
+            found["detected"],
+            found["present"],
+            found["cuts"],
+            box,
+            int(found["others"]),
+        )
+
+    def similarity(self, work: Work) -> Similarity:
+        """Steady (r, tx, ty, scale) of every frame."""
+        return Similarity(*work.per_clip("smooth")["transform"].T)
+
+    def styles(self, work: Work) -> np.ndarray:
+        """Steady codes, with the offset that tuning found."""
+        styles = work.per_clip("smooth")["styles"]
+        return styles + work.per_clip("tune")["offset"] if self.tuned else styles
+
+    def synthesis(self, work: Work) -> Synthesis:
+        if self._synthesis is None:
+            weights = {}
+            if self.tuned:
+                found = work.per_clip("tune")
+                weights = {n: torch.from_numpy(v) for n, v in found.items() if n != "offset"}
+            self._synthesis = with_weights(self.pack.generator, weights).to(self.pack.device)
+        return self._synthesis
+
+    # ---- nodes
+
+    def nodes(self) -> list[Node]:
+        """In the order in which they run."""
+        r = self.recipe
+        nodes = [
+            Node("decode", 1, self._decode, source=True, chunk=64),
+            Node(
+                "faces",
+                1,
+                self._faces,
+                {"min_confidence": r.align.min_confidence},
+                source=True,
+                chunk=64,
+            ),
+            Node("align", 1, self._align, asdict(r.align), ("decode", "faces"), whole=True),
+            Node(
+                "invert",
+                1,
+                self._invert,
+                {},
+                ("align",),
+                self._weights("encoder"),
+                source=True,
+            ),
+            Node(
+                "smooth",
+                1,
+                self._smooth,
+                asdict(r.smooth),
+                ("align", "invert"),
+                self._attributes,
+                whole=True,
+            ),
+            Node(
+                "parse",
+                1,
+                self._parse,
+                {"size": r.matte.size},
+                ("align",),
+                self._weights("parser"),
+                source=True,
+            ),
+            Node("colors", 1, self._colors, {}, ("align", "parse"), source=True, whole=True),
+            Node(
+                "matte",
+                1,
+                self._matte,
+                asdict(r.matte),
+                ("align", "parse", "colors"),
+                source=True,
+            ),
+        ]
+        if self.tuned:
+            nodes.append(
+                Node(
+                    "tune",
+                    1,
+                    self._tune,
+                    asdict(r.tune) | {"expand": r.render.expand},
+                    ("align", "smooth", "parse"),
+                    self._weights("generator", "parser"),
+                    source=True,
+                    whole=True,
+                    steps=r.tune.steps + r.tune.refine_steps,
+                )
+            )
+        steady = ("align", "smooth", "tune") if self.tuned else ("align", "smooth")
+        look = {"expand": r.render.expand, "precision": r.render.precision}
+        generator = self._weights("generator")
+        nodes.append(Node("render_source", 1, self._render_source, look, steady, generator))
+        if isinstance(r.edit, Reconstruct):
+            return nodes
+        edit: dict[str, Any] = {"kind": r.edit.kind, **asdict(r.edit)}
+        if isinstance(r.edit, HairColor):
+            edit["color"] = self._color_settings(r.edit)
+        nodes.append(
+            Node(
+                "edit",
+                1,
+                self._edit,
+                edit | {"expand": r.render.expand},
+                (*steady, "matte"),
+                generator | self._attributes,
+                whole=True,
+            )
+        )
+        nodes.append(Node("render_edit", 1, self._render_edit, look, (*steady, "edit"), generator))
+        return nodes
+
+    def _decode(self, work: Work, start: int, stop: int) -> Arrays:
+        return {"thumbnail": align.thumbnails(work.frames(start, stop))}
+
+    def _faces(self, work: Work, start: int, stop: int) -> Arrays:
+        early = max(0, start - WARM_UP)
+        frames = work.frames(early, stop)
+        return {"mesh": align.find_faces(frames, self.recipe.align, start - early)}
+
+    def _align(self, work: Work) -> Arrays:
+        count = work.frame_count
+        meshes = work.per_frame("faces", 0, count)["mesh"]
+        thumbs = work.per_frame("decode", 0, count)["thumbnail"]
+        cuts = align.find_cuts(thumbs, self.recipe.align.cut_threshold)
+        seconds = work.reader.clip.seconds_T
+        track = align.follow_face(meshes, seconds, cuts, self.recipe.align, self.source)
+        work.meter(count)
+        return {
+            "mesh": track.mesh,
+            "detected": track.detected,
+            "present": track.present,
+            "cuts": track.cuts,
+            "box": np.array([track.box.left, track.box.top, track.box.side]),
+            "others": np.array(track.others),
+        }
+
+    def _invert(self, work: Work, start: int, stop: int) -> Arrays:
+        track, config = self.track(work), self.pack.encoder.config
+        styles = np.zeros((stop - start, config.num_ws, config.w_dim), np.float32)
+        rows = track.present[start:stop]
+        if rows.any():
+            axes, frames = track.axes, work.frames(start, stop)[rows]
+            here = CropAxes(axes.centre[start:stop][rows], axes.x[start:stop][rows])
+            styles[rows] = invert(frames, here, self.pack.encoder, self.recipe.invert)
+        return {"styles": styles}
+
+    def _smooth(self, work: Work) -> Arrays:
+        track, config = self.track(work), self.recipe.smooth
+        raw = work.per_frame("invert", 0, work.frame_count)["styles"]
+        styles = smooth_styles(raw, track.present, track.cuts, config, self.space)
+        s = smooth_similarity(track.similarity, track.present, track.cuts, config)
+        columns = np.stack([s.angle_deg, s.tx, s.ty, s.scale], 1)
+        work.meter(work.frame_count)
+        return {"styles": styles, "transform": columns}
+
+    def _parse(self, work: Work, start: int, stop: int) -> Arrays:
+        geometry = self.geometry(work)
+        segmenter = PersonSegmenter()
+        planes = matte.parse(
+            work.frames(start, stop),
+            geometry.track.mesh[start:stop],
+            geometry.region,
+            self.pack.parser,
+            segmenter,
+        )
+        segmenter.close()
+        return {"planes": planes}
+
+    def _grid_lab(self, work: Work, frames: np.ndarray) -> torch.Tensor:
+        """The region of the matte in Lab."""
+        region, zoom = self.geometry(work).region, self.geometry(work).zoom
+        picture = cut_rectangle(
+            to_unit(frames),
+            region.left,
+            region.top,
+            region.step / zoom,
+            region.height * zoom,
+            region.width * zoom,
+        )
+        return rgb_to_lab(picture / 2 + 0.5)
+
+    def _probabilities(self, work: Work, planes: np.ndarray) -> torch.Tensor:
+        """Label probabilities on the grid of the matte."""
+        labels = torch.from_numpy(planes[:, :4]).float() / 255
+        return torch.nn.functional.interpolate(
+            labels, scale_factor=self.geometry(work).zoom, mode="bilinear", align_corners=False
+        )
+
+    def _colors(self, work: Work) -> Arrays:
+        present = self.track(work).present
+        chosen = np.flatnonzero(present)
+        chosen = chosen[np.linspace(0, len(chosen) - 1, min(COLOR_FRAMES, len(chosen))).astype(int)]
+        lab, probability = [], []
+        for done, frame in enumerate(chosen):
+            planes = work.per_frame("parse", int(frame), int(frame) + 1)["planes"]
+            lab.append(self._grid_lab(work, work.frames(frame, frame + 1)))
+            probability.append(self._probabilities(work, planes))
+            work.meter(work.frame_count * (done + 1) / len(chosen))
+        flat = [torch.cat(x).movedim(1, -1).flatten(0, 2).numpy() for x in (lab, probability)]
+        return {"log_density": matte.learn_colors(*flat).log_density}
+
+    def _matte(self, work: Work, start: int, stop: int) -> Arrays:
+        geometry = self.geometry(work)
+        early, late = (
+            max(0, start - matte.NEIGHBOURS),
+            min(work.frame_count, stop + matte.NEIGHBOURS),
+        )
+        planes = work.per_frame("parse", early, late)["planes"]
+        models = matte.ColorModels(work.per_clip("colors")["log_density"])
+        lab = self._grid_lab(work, work.frames(early, late))
+        return matte.make_mattes(
+            self._probabilities(work, planes),
+            lab,
+            models,
+            geometry.track,
+            range(early, late),
+            range(start, stop),
+            geometry.matte_grid,
+            self.recipe.matte,
+        )
+
+    def _tune(self, work: Work) -> Arrays:
+        config, pack = self.recipe.tune, self.pack
+        geometry, track = self.geometry(work), self.track(work)
+        styles = work.per_clip("smooth")["styles"]
+        similarity = self.similarity(work)
+        looks = np.column_stack([styles.mean(1), similarity.angle_deg, similarity.scale])
+        chosen = choose_frames(looks, track.present, config.frames)
+        canvas, region = geometry.canvas, geometry.region
+        pictures, weights = [], []
+        for frame in chosen:
+            unit = to_unit(work.frames(frame, frame + 1), pack.device)
+            box = (canvas.left, canvas.top, canvas.step, canvas.height, canvas.width)
+            pictures.append(cut_rectangle(unit, *box))
+            planes = work.per_frame("parse", int(frame), int(frame) + 1)["planes"]
+            head = torch.from_numpy(planes[:, 1:3]).float().sum(1, keepdim=True) / 255
+            weights.append(matte.on_canvas(head.clamp(0, 1), region, canvas))
+        pivots = Pivots(
+            torch.from_numpy(styles[chosen]).to(pack.device),
+            input_transforms(similarity, pack.device)[torch.from_numpy(chosen)],
+            torch.cat(pictures),
+            0.1 + 0.9 * torch.cat(weights).to(pack.device),
+        )
+        features = pack.parser.features
+        work.meter(0)
+        offset = refine(
+            pack.generator.synthesis,
+            pivots,
+            canvas,
+            features,
+            config,
+            lambda step, _, loss: work.meter(step, f"loss {loss:.3f}"),
+        )
+        moved = Pivots(pivots.styles + offset, pivots.transforms, pivots.pictures, pivots.weight)
+        tuned = tune(
+            pack.generator,
+            moved,
+            canvas,
+            features,
+            config,
+            lambda step, _, loss: work.meter(config.refine_steps + step, f"loss {loss:.3f}"),
+        )
+        return {n: v.cpu().numpy() for n, v in tuned.items()} | {"offset": offset.cpu().numpy()}
+
+    def _render(self, work: Work, styles: np.ndarray, start: int, stop: int) -> Arrays:
+        geometry = self.geometry(work)
+        canvas, rows = geometry.canvas, geometry.track.present[start:stop]
+        pictures = np.zeros((stop - start, canvas.height, canvas.width, 3), np.uint8)
+        if rows.any():
+            columns = work.per_clip("smooth")["transform"][start:stop][rows]
+            pictures[rows] = render(
+                self.synthesis(work),
+                styles[start:stop][rows],
+                Similarity(*columns.T),
+                canvas,
+                self.recipe.render,
+            )
+        return {"picture": pictures}
+
+    def _render_source(self, work: Work, start: int, stop: int) -> Arrays:
+        return self._render(work, self.styles(work), start, stop)
+
+    def _render_edit(self, work: Work, start: int, stop: int) -> Arrays:
+        return self._render(work, work.per_clip("edit")["styles"], start, stop)
+
+    def _edit(self, work: Work) -> Arrays:
+        track = self.track(work)
+        edited = editing.edit_styles(
+            self.recipe.edit,
+            self.styles(work),
+            track.present,
+            track.cuts,
+            self.space,
+            lambda space: self._color_change(work, space),
+        )
+        work.meter(work.frame_count)
+        return {"styles": edited}
+
+    # ---- hair colour
+
+    def _color_settings(self, edit: HairColor) -> list[float]:
+        """The colour itself, so that its name or file does not matter to the cache."""
+        if is_picture(edit.color):
+            return list(matte.mean_hair_color(edit.color, self.pack.parser))
+        return list(parse_colour(edit.color))
+
+    def _color_change(self, work: Work, space: AttributeSpace) -> torch.Tensor:
+        edit = self.recipe.edit
+        assert isinstance(edit, HairColor)
+        device, geometry = self.pack.device, self.geometry(work)
+        found = work.per_frame("matte", 0, work.frame_count, ("area", "mean_lab"))
+        area = found["area"] * geometry.track.present
+        if area.sum() == 0:
+            return torch.zeros(space.directions.shape[1])
+        mean = (found["mean_lab"] * area[:, None]).sum(0) / area.sum()
+        target = rgb_to_lab(torch.tensor(self._color_settings(edit))[None, :, None, None])
+        wanted = (target.flatten() - torch.from_numpy(mean).float()) * edit.strength
+        order = np.flatnonzero(area > np.median(area[area > 0]) / 2)
+        chosen = order[np.linspace(0, len(order) - 1, min(PROBE_FRAMES, len(order))).astype(int)]
+        mattes = []
+        for frame in chosen:
+            alpha = work.per_frame("matte", int(frame), int(frame) + 1, ("alpha",))["alpha"]
+            full = torch.from_numpy(alpha)[:, None].float() / 255
+            grid = geometry.region, geometry.canvas, geometry.zoom
+            mattes.append(matte.on_canvas(full, *grid))
+        probe = editing.Probe(
+            self.synthesis(work),
+            torch.from_numpy(self.styles(work)[chosen]).to(device),
+            input_transforms(self.similarity(work), device)[torch.from_numpy(chosen)],
+            torch.cat(mattes).to(device),
+            geometry.canvas,
+        )
+        return editing.solve_hair_color(probe, space, wanted.to(device))
+
+    # ---- the last stage, which is not cached: its results are as large as the video
+
+    def notes(self, work: Work) -> list[str]:
+        """What a person should know about how the clip was read."""
+        track, notes = self.track(work), []
+        if track.others > 0:
+            notes.append(f"up to {track.others + 1} faces in a frame; the largest one is edited")
+        missing = int((~track.present).sum())
+        if missing:
+            notes.append(f"{missing} frames show no face and are passed through untouched")
+        bridged = int((track.present & ~track.detected).sum())
+        if bridged:
+            notes.append(f"{bridged} frames without a detection are bridged by interpolation")
+        return notes
+
+    def compose(self, work: Work, start: int, stop: int) -> np.ndarray:
+        """The final frames, uint8 [T, H, W, 3]."""
+        frames = work.frames(start, stop)
+        geometry = self.geometry(work)
+        rows = geometry.track.present[start:stop]
+        if not rows.any():
+            return frames
+        recon = work.per_frame("render_source", start, stop)["picture"][rows]
+        config = self.recipe.compose
+        side = geometry.crop_side
+        if isinstance(self.recipe.edit, Reconstruct):
+            edited = recon
+        else:
+            edited = work.per_frame("render_edit", start, stop)["picture"][rows]
+        if config.mode == "residual":
+            alpha = work.per_frame("matte", start, stop, ("alpha",))["alpha"][rows]
+            composed = compose_residual(
+                frames[rows],
+                recon,
+                edited,
+                alpha,
+                geometry.matte_grid,
+                geometry.canvas,
+                side,
+                config,
+            )
+        else:
+            mask, keep = self._replace_masks(work, recon, edited, start, stop, rows)
+            composed = compose_replace(
+                frames[rows], recon, edited, mask, keep, geometry.canvas, side, config
+            )
+        frames[rows] = composed
+        return frames
+
+    def _replace_masks(self, work: Work, recon, edited, start: int, stop: int, rows: np.ndarray):
+        """What `replace` pastes, and where source and reconstruction show the same."""
+        geometry = self.geometry(work)
+        canvas, region = geometry.canvas, geometry.region
+        planes = (
+            torch.from_numpy(work.per_frame("parse", start, stop)["planes"][rows]).float() / 255
+        )
+        source = {
+            "skin": matte.on_canvas(planes[:, 1:2], region, canvas),
+            "hair": matte.on_canvas(planes[:, 2:3], region, canvas),
+        }
+        meshes = geometry.track.mesh[start:stop][rows]
+        drawn = matte.parse_canvas(edited, meshes, canvas, self.pack.parser)
+        mask, keep = replace_masks(
+            self.recipe.compose, source, drawn, geometry.crop_side / canvas.step
+        )
+        return mask, keep

@@ -1,0 +1,49 @@
+"""What the runner knows of a stage: what it depends on and how to compute it."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+Arrays = dict[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Node:
+    """One stage as it stands in a run.
+
+    name: of the stage and of its results. version: raised by hand when the meaning of its results
+    changes. compute: for a whole-clip node `compute(work) → arrays`; else `compute(work, start,
+    stop) → arrays` whose first axis is the frames start … stop − 1.
+    settings: every setting that changes the results, as plain values.
+    needs: names of the nodes whose results it reads. weights: what of the pack it uses, part → sha.
+    source: whether it reads the clip's frames. chunk: frames per piece.
+    """
+
+    name: str
+    version: int
+    compute: Callable[..., Arrays]
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    needs: tuple[str, ...] = ()
+    weights: Mapping[str, str] = field(default_factory=dict)
+    source: bool = False
+    whole: bool = False
+    chunk: int = 32
+    steps: int | None = None  # for the progress of a whole-clip node; default: its frames
+
+
+@dataclass(frozen=True)
+class NodeReport:
+    """What happened to a node in a run. frames: how many were computed, of how many."""
+
+    name: str
+    computed: int
+    total: int
+    seconds: float
+
+    @property
+    def status(self) -> str:
+        if not self.computed:
+            return "reused"
+        return "computed" if self.computed == self.total else "resumed"

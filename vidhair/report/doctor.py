@@ -1,0 +1,101 @@
+"""What this installation has: versions, devices, kernels, packs, tools."""
+
+import importlib.metadata
+import platform
+import sys
+
+import torch
+
+from vidhair.cache import DiskStore
+from vidhair.checkpoints.packs import bundled_folder, open_pack, user_folder
+from vidhair.errors import VidhairError
+from vidhair.flow.edit_video import default_cache
+from vidhair.media import ffmpeg_path
+
+PACKAGES = (
+    "torch", "torchvision", "numpy", "scipy", "numba", "av", "decord", "mediapipe", "lpips",
+    "safetensors", "pillow",
+)  # fmt: skip
+
+
+def report() -> tuple[str, bool]:
+    """(text, whether everything needed works)."""
+    lines, healthy = [f"vidhair {_version('vidhair')}, Python {platform.python_version()}"], True
+    lines.append(f"platform    {platform.platform()}")
+    lines.append("packages    " + ", ".join(f"{p} {_version(p)}" for p in PACKAGES))
+
+    lines += ["", "devices"]
+    lines.append(f"  cpu       {torch.get_num_threads()} threads, used by default without a GPU")
+    if torch.cuda.is_available():
+        for index in range(torch.cuda.device_count()):
+            properties = torch.cuda.get_device_properties(index)
+            memory = properties.total_memory / 2**30
+            lines.append(f"  cuda:{index}    {properties.name}, {memory:.0f} GiB")
+    else:
+        lines.append("  cuda      none usable")
+
+    lines += ["", "kernels (for StyleGAN3 layers of the bundled pack)"]
+    lines += [f"  {line}" for line in _kernels()]
+
+    lines += ["", "packs"]
+    folders = sorted(
+        p.parent
+        for base in (bundled_folder(), user_folder())
+        if base.is_dir()
+        for p in base.glob("*/manifest.json")
+    )
+    for folder in folders:
+        try:
+            files = open_pack(folder)
+            for part in files.parts:
+                files.tensors(part)
+            lines.append(f"  {files.name:<18} complete: {', '.join(files.parts)}")
+        except VidhairError as error:
+            healthy = False
+            lines.append(f"  {folder.name:<18} {error}")
+    if not folders:
+        healthy = False
+        lines.append("  none; install vidhair again")
+
+    lines += ["", "tools"]
+    try:
+        lines.append(f"  ffmpeg    {ffmpeg_path()}")
+    except VidhairError as error:
+        healthy = False
+        lines.append(f"  ffmpeg    {error}")
+    try:
+        store = DiskStore(default_cache())
+        lines.append(f"  cache     {default_cache()}, {store.size() / 2**20:.0f} MiB")
+    except VidhairError as error:
+        lines.append(f"  cache     {error}")
+    return "\n".join(lines), healthy
+
+
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return "missing"
+
+
+def _kernels() -> list[str]:
+    from vidhair.ops.filtered_lrelu import op
+
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    x = torch.zeros(1, 1, 8, 8, device=device)
+    calls = {
+        "configuration T": {"fd": torch.ones(12, device=device)},
+        "configuration R": {"fd": torch.ones(12, 12, device=device)},
+    }
+    lines = []
+    for title, filters in calls.items():
+        rows = op().explain(x, fu=torch.ones(12, device=device), up=2, down=2, **filters)
+        for name, reason in rows:
+            lines.append(f"filtered_lrelu, {title}: {name:<10} {reason}")
+    return lines
+
+
+def main() -> int:
+    text, healthy = report()
+    print(text, file=sys.stdout)
+    return 0 if healthy else 1

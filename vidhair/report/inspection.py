@@ -1,0 +1,88 @@
+"""What vidhair sees in a clip, before anything is edited."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vidhair.errors import NoFaceFound
+from vidhair.media import open_clip
+from vidhair.stages.align import AlignConfig, find_cuts, find_faces, follow_face, thumbnails
+
+CHUNK = 64
+
+
+def inspect_clip(path: Path) -> dict[str, Any]:
+    """Stream facts, shots and faces of a clip, as plain values."""
+    config = AlignConfig()
+    with open_clip(path) as reader:
+        clip = reader.clip
+        meshes, thumbs = [], []
+        for start in range(0, clip.frame_count, CHUNK):
+            frames = reader.read(start, min(start + CHUNK, clip.frame_count))
+            meshes.append(find_faces(frames, config))
+            thumbs.append(thumbnails(frames))
+        notes = list(reader.notes)
+    cuts = find_cuts(np.concatenate(thumbs), config.cut_threshold)
+    starts = np.flatnonzero(cuts)
+    facts: dict[str, Any] = {
+        "file": str(path),
+        "container": clip.container,
+        "codec": clip.codec,
+        "width": clip.width,
+        "height": clip.height,
+        "rotation": clip.rotation,
+        "frames": clip.frame_count,
+        "seconds": round(clip.duration, 3),
+        "frame_rate": None if clip.frame_rate is None else round(float(clip.frame_rate), 3),
+        "time_base": str(clip.time_base),
+        "color": f"{clip.color.matrix}, {clip.color.range}",
+        "sound": [f"{s.codec}, {s.rate} Hz, {s.channels} ch" for s in clip.sound],
+        "shots": [round(float(s), 3) for s in clip.seconds_T[starts]],
+        "notes": notes,
+    }
+    try:
+        track = follow_face(np.concatenate(meshes), clip.seconds_T, cuts, config, str(path))
+    except NoFaceFound:
+        return facts | {"faces": None}
+    s, present = track.similarity, track.present
+    spread = {
+        "angle_deg": (float(s.angle_deg[present].min()), float(s.angle_deg[present].max())),
+        "scale": (float(s.scale[present].min()), float(s.scale[present].max())),
+    }
+    return facts | {
+        "faces": {
+            "most_in_a_frame": track.others + 1,
+            "frames_with_the_edited_face": int(track.detected.sum()),
+            "bridged": int((present & ~track.detected).sum()),
+            "crop_side_px": round(track.box.side, 1),
+            **{k: tuple(round(v, 2) for v in values) for k, values in spread.items()},
+        }
+    }
+
+
+def describe(facts: dict[str, Any]) -> str:
+    """The same as text."""
+    rate = "variable" if facts["frame_rate"] is None else f"{facts['frame_rate']:g} fps"
+    turned = f", turned by {facts['rotation']}°" if facts["rotation"] else ""
+    shots = facts["shots"]
+    lines = [
+        f"{facts['file']}",
+        f"  video   {facts['codec']} in {facts['container']}, {facts['width']}×{facts['height']}"
+        f"{turned}, {facts['color']}",
+        f"  length  {facts['frames']} frames, {facts['seconds']} s, {rate}, "
+        f"ticks of {facts['time_base']} s",
+        f"  sound   {'; '.join(facts['sound']) or 'none'}",
+        f"  shots   {len(shots)}" + (f", beginning at {shots} s" if len(shots) > 1 else ""),
+    ]
+    faces = facts["faces"]
+    if faces is None:
+        lines.append("  faces   none found; an edit would refuse this clip")
+    else:
+        low, high = faces["angle_deg"]
+        lines.append(
+            f"  faces   {faces['most_in_a_frame']} at most in a frame; the largest is seen in "
+            f"{faces['frames_with_the_edited_face']} frames ({faces['bridged']} more bridged), "
+            f"crop {faces['crop_side_px']} px, tilted {low}° … {high}°"
+        )
+    return "\n".join(lines + [f"  note    {note}" for note in facts["notes"]])

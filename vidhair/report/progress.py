@@ -1,0 +1,31 @@
+"""Progress bars: one per stage, with frames per second and the time left."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from tqdm import tqdm
+
+from vidhair.flow.runner import Meter
+
+
+class ProgressBars:
+    """A reporter for the terminal. Where there is no terminal it stays silent."""
+
+    @contextmanager
+    def stage(self, name: str, total: int, unit: str) -> Iterator[Meter]:
+        bar = tqdm(
+            total=total,
+            desc=f"{name:<13}",
+            unit=f" {unit}s",
+            disable=None,
+            dynamic_ncols=True,
+            leave=True,
+        )
+
+        def meter(done: float, note: str = "") -> None:
+            bar.update(done - bar.n)
+            if note:
+                bar.set_postfix_str(note, refresh=False)
+
+        with bar:
+            yield meter

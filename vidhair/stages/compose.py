@@ -1,0 +1,257 @@
+"""Back into the full frame: by the difference that the edit makes, or by pasting what was drawn.
+
+`residual`: the source keeps its own strands, light and sharpness; only the difference between the
+edited and the unedited rendering is added, in Lab, under the hair matte. Right for colour, and good
+even where the generator draws the person poorly. `replace`: the rendering itself, under a feathered
+mask and matched in colour. Needed where the shape changes.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from vidhair.ops.color import lab_to_rgb, rgb_to_lab
+from vidhair.ops.warp import cut_rectangle, spread_rectangle
+from vidhair.settings import setting
+from vidhair.stages.matte import guided_filter
+from vidhair.stages.render import Canvas
+
+
+@dataclass(frozen=True, kw_only=True)
+class ComposeConfig:
+    mode: str = setting(
+        "residual", "how the edit enters the frame", choices=("residual", "replace")
+    )
+    region: str = setting("hair", "what `replace` may change", choices=("hair", "face", "head"))
+    blur: float = setting(
+        0.03, "smoothing of the difference (residual), in crop sides", low=0.0, high=0.5
+    )
+    shadows: float = setting(
+        0.6, "share of the change that the darkest strands receive (residual)", low=0.0, high=1.0
+    )
+    feather: float = setting(
+        0.03, "softness of the border (replace), in crop sides", low=0.0, high=0.3
+    )
+
+
+def fill(values: Tensor, weight: Tensor, levels: int) -> Tensor:
+    """Spread values from where their weight is high to where there is none (push and pull).
+
+    values: [T, C, h, w]; weight: [T, 1, h, w] ≥ 0, about one where values are to be trusted.
+    Each of the `levels` halvings gathers what the finer one lacks.
+    """
+    gathered = values * weight
+    if levels == 0 or min(values.shape[2:]) < 4:
+        total = weight.sum((2, 3), keepdim=True)
+        mean = gathered.sum((2, 3), keepdim=True) / (total + 1e-6)
+        return mean.expand_as(values)
+    pooled = F.avg_pool2d(weight, 2, ceil_mode=True, count_include_pad=False)
+    sums = F.avg_pool2d(gathered, 2, ceil_mode=True, count_include_pad=False)
+    coarse = fill(sums / (pooled + 1e-6), (pooled * 2).clamp(max=1) * pooled.sign(), levels - 1)
+    spread = F.interpolate(coarse, size=values.shape[2:], mode="bilinear", align_corners=False)
+    trust = weight.clamp(0, 1)
+    return trust * values + (1 - trust) * spread
+
+
+def blur(x: Tensor, sigma: float) -> Tensor:
+    """Gaussian blur in pixels, by three box filters; the border is continued."""
+    if sigma < 0.3:
+        return x
+    radius = max(1, round((np.sqrt(4 * sigma * sigma + 1) - 1) / 2))
+    for _ in range(3):
+        padded = F.pad(x, (radius,) * 4, mode="replicate")
+        x = F.avg_pool2d(padded, 2 * radius + 1, stride=1)
+    return x
+
+
+def color_change(recon: Tensor, edited: Tensor, hair: Tensor, sigma: float) -> Tensor:
+    """The edit as a change of Lab that covers all hair. recon, edited: [T, 3, h, w] in 0 … 1.
+
+    hair: [T, 1, h, w], the source's matte on the canvas. Where the generator sees hair that is
+    not there, or misses some, the change of the hair around it is used.
+    """
+    change = rgb_to_lab(edited) - rgb_to_lab(recon)
+    size = change.square().sum(1, keepdim=True)
+    typical = (size * hair).sum((2, 3), keepdim=True) / (hair.sum((2, 3), keepdim=True) + 1e-6)
+    reliable = hair * (size / (typical + 1e-6)).clamp(0, 1)
+    reliable = reliable / (reliable.amax((2, 3), keepdim=True) + 1e-6)
+    return blur(fill(change, reliable, levels=6), sigma)
+
+
+def shading_share(lightness: Tensor, mean: Tensor, shadows: float) -> Tensor:
+    """How much of the change a pixel receives: all from the hair's mean lightness on, `shadows`
+    at black. Dark gaps between strands stay dark when hair turns light."""
+    return shadows + (1 - shadows) * (lightness / (mean + 1e-3)).clamp(0, 1)
+
+
+def add_residual(source: Tensor, change: Tensor, alpha: Tensor, config: ComposeConfig) -> Tensor:
+    """source [T, 3, H, W] in 0 … 1, change in Lab and alpha [T, 1, H, W] at the same size."""
+    lab = rgb_to_lab(source)
+    weight = alpha.sum((2, 3), keepdim=True) + 1e-6
+    mean = (lab[:, :1] * alpha).sum((2, 3), keepdim=True) / weight
+    share = shading_share(lab[:, :1], mean, config.shadows)
+    # Shares sum to one over the hair, so that the mean changes by as much as it should.
+    share = share / ((share * alpha).sum((2, 3), keepdim=True) / weight).clamp_min(0.2)
+    return lab_to_rgb(lab + alpha * share * change)
+
+
+@dataclass(frozen=True)
+class Window:
+    """The part of the frame that an edit may touch, in whole pixels."""
+
+    left: int
+    top: int
+    right: int
+    bottom: int
+
+    def cut(self, frames: np.ndarray) -> np.ndarray:
+        return frames[:, self.top : self.bottom, self.left : self.right]
+
+    @property
+    def height(self) -> int:
+        return self.bottom - self.top
+
+    @property
+    def width(self) -> int:
+        return self.right - self.left
+
+
+def window_of(alpha: np.ndarray, frame_size: tuple[int, int], left, top, step) -> Window | None:
+    """The smallest window that holds all of a matte [T, h, w] given on a grid; None if empty."""
+    width, height = frame_size
+    rows, columns = alpha.any((0, 2)).nonzero()[0], alpha.any((0, 1)).nonzero()[0]
+    if not len(rows):
+        return None
+    window = Window(
+        max(0, int(np.floor(left + (columns[0] - 1) * step))),
+        max(0, int(np.floor(top + (rows[0] - 1) * step))),
+        min(width, int(np.ceil(left + (columns[-1] + 2) * step))),
+        min(height, int(np.ceil(top + (rows[-1] + 2) * step))),
+    )
+    return window if window.width > 0 and window.height > 0 else None
+
+
+def frame_matte(
+    alpha: Tensor, grid: tuple[float, float, float], source: Tensor, window: Window
+) -> Tensor:
+    """A matte [T, 1, h, w] on a grid (left, top, step) brought to the window's pixels.
+
+    A grid coarser than the frame is laid onto the strands of the full-size picture again.
+    """
+    left, top, step = grid
+    full = spread_rectangle(
+        alpha, left - window.left, top - window.top, step, window.height, window.width
+    )
+    full = full.clamp(0, 1)
+    if step > 1.5:
+        full = guided_filter(source, full, round(2 * step), 1e-3)
+    # Nothing at all is changed where there is next to no hair.
+    return torch.where(full < 1 / 128, torch.zeros_like(full), full)
+
+
+def compose_residual(
+    frames: np.ndarray,
+    recon: np.ndarray,
+    edited: np.ndarray,
+    alpha: np.ndarray,
+    grid: tuple[float, float, float],
+    canvas: Canvas,
+    crop_side: float,
+    config: ComposeConfig,
+) -> np.ndarray:
+    """frames uint8 [T, H, W, 3]; recon, edited uint8 [T, h, w, 3] on the canvas; alpha uint8
+    [T, h', w'] on a grid (left, top, step in frame pixels). Returns new frames; pixels outside
+    the matte are those of the source, bit for bit."""
+    size = (frames.shape[2], frames.shape[1])
+    window = window_of(alpha, size, *grid)
+    if window is None:
+        return frames
+    source = torch.from_numpy(window.cut(frames)).movedim(-1, 1).float() / 255
+    matte = torch.from_numpy(alpha)[:, None].float() / 255
+    full = frame_matte(matte, grid, source, window)
+    # The matte as the canvas sees it.
+    left, top = canvas.left - window.left, canvas.top - window.top
+    rows = torch.from_numpy(recon).movedim(-1, 1).float() / 255
+    on_canvas = _to_canvas(full, left, top, canvas)
+    change = color_change(
+        rows,
+        torch.from_numpy(edited).movedim(-1, 1).float() / 255,
+        on_canvas,
+        config.blur * crop_side / canvas.step,
+    )
+    change = spread_rectangle(change, left, top, canvas.step, window.height, window.width)
+    result = add_residual(source, change, full, config)
+    return _merge(frames, result, full, window)
+
+
+def _to_canvas(x: Tensor, left: float, top: float, canvas: Canvas) -> Tensor:
+    return cut_rectangle(x, left, top, canvas.step, canvas.height, canvas.width).clamp(0, 1)
+
+
+def _merge(frames: np.ndarray, result: Tensor, alpha: Tensor, window: Window) -> np.ndarray:
+    levels = (result * 255).round().clamp(0, 255).to(torch.uint8).movedim(1, -1).numpy()
+    touched = (alpha[:, 0] > 0).numpy()[..., None]
+    merged = frames.copy()
+    target = window.cut(merged)
+    np.copyto(target, levels, where=touched)
+    return merged
+
+
+def compose_replace(
+    frames: np.ndarray,
+    recon: np.ndarray,
+    edited: np.ndarray,
+    mask: np.ndarray,
+    keep: np.ndarray,
+    canvas: Canvas,
+    crop_side: float,
+    config: ComposeConfig,
+) -> np.ndarray:
+    """Paste the edited rendering. mask, keep: uint8 [T, h, w] on the canvas: what is replaced, and
+    where source and reconstruction show the same thing, so that their difference is the colour
+    error that the rendering is to be corrected by."""
+    size = (frames.shape[2], frames.shape[1])
+    window = window_of(mask, size, canvas.left, canvas.top, canvas.step)
+    if window is None:
+        return frames
+    source = torch.from_numpy(window.cut(frames)).movedim(-1, 1).float() / 255
+    left, top = canvas.left - window.left, canvas.top - window.top
+    sigma = config.feather * crop_side / canvas.step
+    soft = blur(torch.from_numpy(mask)[:, None].float() / 255, sigma)
+    rows = torch.from_numpy(recon).movedim(-1, 1).float() / 255
+    on_canvas = _to_canvas(source, left, top, canvas)
+    error = rgb_to_lab(on_canvas) - rgb_to_lab(rows)
+    trusted = torch.from_numpy(keep)[:, None].float() / 255
+    error = blur(fill(error, trusted, levels=6), 0.06 * crop_side / canvas.step)
+    drawn = rgb_to_lab(torch.from_numpy(edited).movedim(-1, 1).float() / 255) + error
+    place = (left, top, canvas.step, window.height, window.width)
+    alpha = spread_rectangle(soft, *place).clamp(0, 1)
+    alpha = torch.where(alpha < 1 / 128, torch.zeros_like(alpha), alpha)
+    pasted = lab_to_rgb(spread_rectangle(drawn, *place))
+    return _merge(frames, torch.lerp(source, pasted, alpha), alpha, window)
+
+
+def replace_masks(
+    config: ComposeConfig, source: dict[str, Tensor], drawn: dict[str, Tensor], crop_pixels: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Which pixels `replace` takes from the rendering, and which show what it should match.
+
+    source, drawn: probabilities [T, 1, h, w] of "skin" and "hair" in the source and the edit.
+    crop_pixels: side of the face crop on the canvas. Returns uint8 [T, h, w] twice.
+    """
+    hair = torch.maximum(source["hair"], drawn["hair"])
+    skin = torch.maximum(source["skin"], drawn["skin"])
+    mask = {"hair": hair, "face": drawn["skin"], "head": torch.maximum(hair, skin)}[config.region]
+    radius = max(1, round(config.feather * crop_pixels))
+    widened = F.max_pool2d((mask > 0.35).float(), 2 * radius + 1, 1, radius)
+    same = torch.minimum(source["skin"], drawn["skin"])
+    outside = 1 - torch.maximum(hair, skin)
+    keep = torch.maximum(same, 0.5 * outside) * (1 - hair)
+    return _levels(widened), _levels(keep)
+
+
+def _levels(x: Tensor) -> np.ndarray:
+    return (x[:, 0] * 255).round().clamp(0, 255).to(torch.uint8).cpu().numpy()

@@ -1,0 +1,358 @@
+"""Where the hair is: a soft matte for every frame, on people that no network here was trained on.
+
+The pack's parser has seen rendered faces only. What carries it over to real ones: MediaPipe's
+silhouette and face oval as guides; colour models of this clip's own hair, skin, clothes and
+background, learned from where the parser is sure; smoothing over time in the coordinates of the
+face; and a guided filter that lays the soft result onto the strands of each frame.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from scipy.ndimage import gaussian_filter
+from torch import Tensor
+
+from vidhair.errors import NoFaceFound
+from vidhair.geometry import CropAxes, crop_axes
+from vidhair.media import read_image
+from vidhair.models.face_landmarks import (
+    MIDDLE_OF_FACE,
+    FaceMesh,
+    PersonSegmenter,
+    eyes_and_mouth,
+)
+from vidhair.models.face_parser import (
+    UNKNOWN,
+    FaceParser,
+    Label,
+    face_oval_mask,
+    polygon_mask,
+)
+from vidhair.ops.color import lab_to_rgb, rgb_to_lab
+from vidhair.ops.warp import cut_rectangle, to_unit
+from vidhair.settings import setting
+from vidhair.stages.align import FaceTrack
+from vidhair.stages.render import Canvas
+
+FACE_PIXELS = 80  # side of the face crop as the parser sees it
+REACH = 0.8  # crop sides beyond the crop that are searched for hair
+NEIGHBOURS = 2  # frames on either side that smoothing over time looks at
+GUIDE_ZOOM = 2  # MediaPipe's silhouette is asked for at a finer size
+
+
+@dataclass(frozen=True, kw_only=True)
+class MatteConfig:
+    size: int = setting(
+        FACE_PIXELS, "side of the face crop, in pixels, that the parser sees", low=48, high=160
+    )
+    color_weight: float = setting(
+        0.5, "how much the clip's own colours count beside the parser", low=0.0, high=1.0
+    )
+    smooth: float = setting(
+        0.6, "weight of the frames before and after in smoothing over time", low=0.0, high=1.0
+    )
+    edge: float = setting(
+        0.02, "reach of the refinement along strands, in crop sides", low=0.0, high=0.1
+    )
+
+
+@dataclass(frozen=True)
+class HeadRegion:
+    """The upright rectangle that is searched for hair, fixed for the clip.
+
+    left, top: corner in frame pixels; step: frame pixels per sample; height, width: samples.
+    """
+
+    left: float
+    top: float
+    step: float
+    height: int
+    width: int
+
+
+def plan_region(axes: CropAxes, frame_size: tuple[int, int], size: int, stride: int) -> HeadRegion:
+    """Covers all face crops and REACH around them, inside the frame; sides fit the parser."""
+    width, height = frame_size
+    reach = (axes.side * (0.5 + REACH))[:, None]
+    low = np.maximum((axes.centre - reach).min(0), 0)
+    high = np.minimum((axes.centre + reach).max(0), [width, height])
+    step = float(np.median(axes.side)) / size
+    columns, rows = (
+        int(np.ceil((b - a) / step / stride)) * stride for a, b in zip(low, high, strict=True)
+    )
+    return HeadRegion(float(low[0]), float(low[1]), step, rows, columns)
+
+
+@torch.inference_mode()
+def parse(
+    frames: np.ndarray,
+    meshes: np.ndarray,
+    region: HeadRegion,
+    parser: FaceParser,
+    segmenter: PersonSegmenter,
+) -> np.ndarray:
+    """Label probabilities and the silhouette of every frame.
+
+    frames: uint8 [T, H, W, 3]; meshes: [T, 478, 2] in frame pixels, NaN for none.
+    Returns uint8 [T, 5, h, w]: background, skin, hair, clothes, person.
+    """
+    device = next(parser.parameters()).device
+    unit = to_unit(frames, device)
+    picture = cut_rectangle(unit, region.left, region.top, region.step, region.height, region.width)
+    zoom = GUIDE_ZOOM
+    fine = cut_rectangle(
+        unit, region.left, region.top, region.step / zoom, region.height * zoom, region.width * zoom
+    )
+    levels = (fine * 127.5 + 127.5).round().clamp(0, 255).to(torch.uint8)
+    guides = np.zeros((len(frames), 2, region.height, region.width), np.float32)
+    for index, image in enumerate(levels.permute(0, 2, 3, 1).cpu().numpy()):
+        person = torch.from_numpy(segmenter(image))[None, None]
+        guides[index, 0] = F.avg_pool2d(person, zoom)[0, 0].numpy()
+        mesh = meshes[index]
+        if np.isfinite(mesh).all():
+            local = (mesh - [region.left, region.top]) / region.step
+            guides[index, 1] = face_oval_mask(local, region.height, region.width)
+    guide = torch.from_numpy(guides).to(device)
+    probabilities = parser(picture, guide).softmax(1)
+    planes = torch.cat([probabilities, guide[:, :1]], 1)
+    return (planes * 255).round().to(torch.uint8).cpu().numpy()
+
+
+BINS = (20, 24, 24)
+_LOW, _HIGH = np.array([0.0, -50.0, -50.0]), np.array([100.0, 60.0, 70.0])
+
+
+@dataclass(frozen=True)
+class ColorModels:
+    """Log density of Lab colours per label, [labels, *BINS], learned from one clip."""
+
+    log_density: np.ndarray
+
+    def log_likelihood(self, lab: Tensor) -> Tensor:
+        """lab [T, 3, h, w] → [T, labels, h, w]."""
+        index = _bins(lab.movedim(1, -1).cpu().numpy())
+        values = self.log_density[:, index[..., 0], index[..., 1], index[..., 2]]
+        return torch.from_numpy(values).movedim(0, 1).to(lab.device)
+
+
+def _bins(lab: np.ndarray) -> np.ndarray:
+    scaled = (lab - _LOW) / (_HIGH - _LOW) * BINS
+    return np.clip(scaled.astype(int), 0, np.array(BINS) - 1)
+
+
+def learn_colors(lab: np.ndarray, probability: np.ndarray) -> ColorModels:
+    """Colour densities from pixels and how sure their labels are.
+
+    lab: [N, 3]; probability: [N, labels] in 0 … 1. Only sure pixels count.
+    """
+    index = _bins(lab)
+    densities = []
+    for label in range(probability.shape[1]):
+        weight = np.clip((probability[:, label] - 0.7) / 0.3, 0, 1)
+        histogram = np.zeros(BINS)
+        np.add.at(histogram, tuple(index.T), weight)
+        histogram = gaussian_filter(histogram, 1.2, mode="nearest")
+        # What was never seen is unlikely, not impossible.
+        histogram = histogram / max(histogram.sum(), 1e-9) + 0.02 / np.prod(BINS)
+        densities.append(np.log(histogram))
+    return ColorModels(np.stack(densities).astype(np.float32))
+
+
+def classify(probability: Tensor, log_likelihood: Tensor, weight: float) -> Tensor:
+    """Parser and colours together: [T, labels, h, w] each → probability of hair [T, 1, h, w].
+
+    The parser's opinion is softened a little, so that clear colours can overrule it near borders.
+    """
+    prior = (probability * 0.94 + 0.015).log()
+    return (prior + weight * log_likelihood).softmax(1)[:, Label.HAIR : Label.HAIR + 1]
+
+
+def follow(values: Tensor, matrices: np.ndarray, index: int, weight: float) -> Tensor:
+    """Mean of a frame and its neighbours, each moved to where the face is in that frame.
+
+    values: [T, 1, h, w] of neighbouring frames; matrices: [T, 3, 3] from face to grid positions
+    (−1 … 1 over the grid); index: the frame among them. Returns [1, 1, h, w].
+    """
+    total, weights = torch.zeros_like(values[:1]), 0.0
+    size = list(values[:1].shape)
+    for other in range(len(values)):
+        share = weight ** abs(other - index)
+        if share == 0:
+            continue
+        theta = (matrices[other] @ np.linalg.inv(matrices[index]))[None, :2]
+        grid = F.affine_grid(torch.as_tensor(theta, dtype=values.dtype), size, align_corners=False)
+        moved = F.grid_sample(
+            values[other : other + 1], grid.to(values.device), padding_mode="border",
+            align_corners=False,
+        )  # fmt: skip
+        total, weights = total + moved * share, weights + share
+    return total / weights
+
+
+def guided_filter(guide: Tensor, values: Tensor, radius: int, eps: float) -> Tensor:
+    """Lay soft values onto the edges of a picture (He et al. 2013, colour guide).
+
+    guide: [T, 3, h, w]; values: [T, 1, h, w]; radius in pixels; eps: of the guide's variance.
+    """
+    if radius < 1:
+        return values
+
+    def mean(x: Tensor) -> Tensor:
+        return F.avg_pool2d(F.pad(x, (radius,) * 4, mode="replicate"), 2 * radius + 1, stride=1)
+
+    m_i, m_p = mean(guide), mean(values)
+    covariance = mean(guide * values) - m_i * m_p
+    pairs = [(0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2)]
+    products = torch.stack([guide[:, i] * guide[:, j] for i, j in pairs], 1)
+    means = torch.stack([m_i[:, i] * m_i[:, j] for i, j in pairs], 1)
+    xx, xy, xz, yy, yz, zz = (mean(products) - means).unbind(1)
+    xx, yy, zz = xx + eps, yy + eps, zz + eps
+    # Inverse of the symmetric 3×3 matrix by cofactors.
+    cof = (
+        yy * zz - yz * yz, xz * yz - xy * zz, xy * yz - xz * yy,
+        xx * zz - xz * xz, xy * xz - xx * yz, xx * yy - xy * xy,
+    )  # fmt: skip
+    det = xx * cof[0] + xy * cof[1] + xz * cof[2]
+    cx, cy, cz = covariance.unbind(1)
+    a = torch.stack(
+        [
+            cof[0] * cx + cof[1] * cy + cof[2] * cz,
+            cof[1] * cx + cof[3] * cy + cof[4] * cz,
+            cof[2] * cx + cof[4] * cy + cof[5] * cz,
+        ],
+        1,
+    ) / det.unsqueeze(1)
+    b = m_p - (a * m_i).sum(1, keepdim=True)
+    return ((mean(a) * guide).sum(1, keepdim=True) + mean(b)).clamp(0, 1)
+
+
+def _grid_matrices(axes: CropAxes, index: list[int], grid, height: int, width: int) -> np.ndarray:
+    """[K, 3, 3]: positions in the face crop → grid positions as grid_sample counts them."""
+    left, top, step = grid
+    sx, sy = 2 / (step * width), 2 / (step * height)
+    normalise = np.array([[sx, 0, -left * sx - 1], [0, sy, -top * sy - 1], [0, 0, 1]])
+    face = np.zeros((len(index), 3, 3))
+    face[:, :2, 0], face[:, :2, 1] = axes.x[index], axes.y[index]
+    face[:, :2, 2], face[:, 2, 2] = axes.centre[index], 1
+    return normalise @ face
+
+
+@torch.inference_mode()
+def make_mattes(
+    probability: Tensor,
+    lab: Tensor,
+    models: ColorModels,
+    track: FaceTrack,
+    given: range,
+    wanted: range,
+    grid: tuple[float, float, float],
+    config: MatteConfig,
+) -> dict[str, np.ndarray]:
+    """Mattes of the frames `wanted`, from label probabilities and Lab pictures of `given`.
+
+    Returns alpha uint8 [n, h, w], area [n] (share of the grid) and mean_lab [n, 3] of the hair.
+    """
+    hair = classify(probability, models.log_likelihood(lab), config.color_weight)
+    hair = hair * (1 - _features_mask(track, given, grid, hair.shape[2:]))
+    shot, axes = np.cumsum(track.cuts), track.axes
+    radius = round(config.edge * track.box.side / grid[2])
+    alphas = torch.zeros(len(wanted), 1, *hair.shape[2:])
+    for row, frame in enumerate(wanted):
+        if not track.present[frame]:
+            continue
+        near = [
+            f
+            for f in given
+            if abs(f - frame) <= NEIGHBOURS and track.present[f] and shot[f] == shot[frame]
+        ]
+        rows = [f - given.start for f in near]
+        matrices = _grid_matrices(axes, near, grid, *hair.shape[2:])
+        steady = follow(hair[rows], matrices, near.index(frame), config.smooth)
+        guide = lab[frame - given.start][None] / 100
+        refined = guided_filter(guide, steady, radius, 1e-3)
+        alphas[row] = ((refined - 0.04) / 0.92).clamp(0, 1)
+    rows = [f - given.start for f in wanted]
+    area = alphas.sum((1, 2, 3))
+    mean = (lab[rows] * alphas).sum((2, 3)) / (area[:, None] + 1e-6)
+    return {
+        "alpha": (alphas[:, 0] * 255).round().to(torch.uint8).numpy(),
+        "area": (area / alphas[0].numel()).numpy(),
+        "mean_lab": mean.numpy(),
+    }
+
+
+def _features_mask(track: FaceTrack, frames: range, grid, size) -> Tensor:
+    """[T, 1, h, w]: eyes, brows, nose and mouth, which are never hair."""
+    left, top, step = grid
+    masks = np.zeros((len(frames), *size), np.float32)
+    for row, frame in enumerate(frames):
+        if track.present[frame]:
+            local = (track.mesh[frame] - [left, top]) / step
+            masks[row] = polygon_mask(local[list(MIDDLE_OF_FACE)], size[0], size[1])
+    return blur_mask(torch.from_numpy(masks)[:, None])
+
+
+def blur_mask(mask: Tensor, radius: int = 2) -> Tensor:
+    return F.avg_pool2d(mask, 2 * radius + 1, 1, radius, count_include_pad=False)
+
+
+def on_canvas(values: Tensor, region: HeadRegion, canvas: Canvas, zoom: int = 1) -> Tensor:
+    """Values [T, 1, h, w] on the region's grid (times zoom) brought to the canvas."""
+    step = region.step / zoom
+    left, top = (canvas.left - region.left) / step, (canvas.top - region.top) / step
+    return cut_rectangle(values, left, top, canvas.step / step, canvas.height, canvas.width)
+
+
+def mean_hair_color(path: str, parser: FaceParser) -> tuple[float, float, float]:
+    """Mean colour (sRGB, 0 … 1) of the hair of the largest face in a picture.
+
+    Raises NoFaceFound if there is no face, or no hair.
+    """
+    picture = read_image(path)[None]
+    mesh = FaceMesh(still=True, max_faces=4)
+    faces = mesh(picture[0])
+    mesh.close()
+    if not len(faces):
+        raise NoFaceFound(f"no face in {path}; give a picture of hair with its face, or a hex code")
+    face = faces[np.argmax(np.ptp(faces[..., 1], axis=1))][None]
+    axes = crop_axes(*eyes_and_mouth(face.astype(np.float64)))
+    region = plan_region(axes, (picture.shape[2], picture.shape[1]), FACE_PIXELS, parser.stride)
+    segmenter = PersonSegmenter()
+    planes = parse(picture, face, region, parser, segmenter)
+    segmenter.close()
+    hair = planes[0, Label.HAIR] / 255.0
+    sure = np.clip((hair - 0.6) / 0.4, 0, 1)
+    if sure.sum() < 10:
+        raise NoFaceFound(f"no hair is seen in {path}; give another picture or a hex code")
+    small = cut_rectangle(
+        to_unit(picture), region.left, region.top, region.step, region.height, region.width
+    )
+    lab = rgb_to_lab(small / 2 + 0.5)[0].numpy()
+    mean = torch.from_numpy((lab * sure).sum((1, 2)) / sure.sum())
+    red, green, blue = lab_to_rgb(mean[None, :, None, None]).flatten().tolist()
+    return red, green, blue
+
+
+@torch.inference_mode()
+def parse_canvas(
+    pictures: np.ndarray, meshes: np.ndarray, canvas: Canvas, parser: FaceParser
+) -> dict[str, Tensor]:
+    """Probabilities [T, 1, h, w] of "skin" and "hair" in renderings uint8 [T, h, w, 3]."""
+    device = next(parser.parameters()).device
+    t, h, w, _ = pictures.shape
+    oval = np.stack(
+        [face_oval_mask((m - [canvas.left, canvas.top]) / canvas.step, h, w) for m in meshes]
+    )
+    guides = torch.full((t, 2, h, w), UNKNOWN)
+    guides[:, 1] = torch.from_numpy(oval)
+    stride = parser.stride
+    pad = (0, -w % stride, 0, -h % stride)
+    image = F.pad(to_unit(pictures), pad, mode="replicate").to(device)
+    guides = F.pad(guides, pad, mode="replicate").to(device)
+    planes = parser(image, guides).softmax(1)[:, :, :h, :w].cpu()
+    return {
+        "skin": planes[:, Label.SKIN : Label.SKIN + 1],
+        "hair": planes[:, Label.HAIR : Label.HAIR + 1],
+    }
