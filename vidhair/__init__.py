@@ -23,7 +23,7 @@ _ERRORS = (
 _HOMES |= dict.fromkeys(_ERRORS, "vidhair.errors")
 
 __version__ = "0.1.0"
-__all__ = ["__version__", *_HOMES]  # noqa: PLE0604
+__all__ = ["__version__", *_HOMES]
 
 
 def __getattr__(name: str) -> Any:

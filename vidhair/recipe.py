@@ -1,4 +1,4 @@
-"""Recipes: which edit is made, with which settings of every stage. One TOML file each, data only."""
+"""Recipes: which edit is made, with which settings of every stage; one TOML file each."""
 
 import difflib
 import os
@@ -84,9 +84,7 @@ def build(name: str, about: str, tables: Mapping[str, Mapping[str, Any]]) -> Rec
     kind = edit.pop("kind", None)
     if kind not in EDITS:
         raise InvalidSetting(f"edit.kind = {kind!r} must be one of {', '.join(EDITS)}")
-    configs: dict[str, Any] = {
-        n: configure(cls, tables.get(n, {}), n) for n, cls in TABLES.items()
-    }
+    configs: dict[str, Any] = {n: configure(cls, tables.get(n, {}), n) for n, cls in TABLES.items()}
     return Recipe(name=name, about=about, edit=configure(EDITS[kind], edit, "edit"), **configs)
 
 
@@ -108,9 +106,7 @@ def recipe_names() -> list[str]:
     return sorted(p.stem for p in recipe_folder().glob("*.toml"))
 
 
-def load_recipe(
-    name: str | os.PathLike, overrides: Mapping[str, Any] | None = None
-) -> Recipe:
+def load_recipe(name: str | os.PathLike, overrides: Mapping[str, Any] | None = None) -> Recipe:
     """Read a recipe by name (see `recipe_names`) or from a TOML file, and apply overrides.
 
     overrides: {"stage.key": value}. Raises UnknownRecipe or InvalidSetting.
@@ -170,4 +166,3 @@ def _toml(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     return f'"{value}"' if isinstance(value, str) else f"{value!r}"
-

@@ -118,14 +118,17 @@ def edit_video(
         work, clip = runner.work, reader.clip
         encode = chosen.encode
         notes = list(reader.notes) + flow.notes(work)
-        with VideoWriter(
-            target,
-            clip,
-            codec=encode.codec,
-            crf=encode.crf,
-            preset=encode.preset,
-            sound_from=source,
-        ) as writer, reporter.stage("compose", clip.frame_count, "frame") as meter:
+        with (
+            VideoWriter(
+                target,
+                clip,
+                codec=encode.codec,
+                crf=encode.crf,
+                preset=encode.preset,
+                sound_from=source,
+            ) as writer,
+            reporter.stage("compose", clip.frame_count, "frame") as meter,
+        ):
             for start in range(0, clip.frame_count, CHUNK):
                 stop = min(start + CHUNK, clip.frame_count)
                 writer.write(flow.compose(work, start, stop))

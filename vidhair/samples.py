@@ -1,0 +1,189 @@
+"""Rendered sample clips: where the shipped ones lie, and how more are made."""
+
+import json
+import os
+import wave
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict
+from fractions import Fraction
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from vidhair.checkpoints.packs import file_sha256
+from vidhair.edits.colors import HAIR_COLOURS, parse_colour
+from vidhair.errors import InvalidSetting, OutputNotWritable, SourceNotFound
+from vidhair.media import VideoWriter
+from vidhair.synthetic.clips import SOUND_RATE, Changes, ClipSpec, perform, render_frame, voice
+from vidhair.synthetic.params import HAIR_STYLES
+from vidhair.synthetic.render import LANDMARKS
+from vidhair.types import Clip, Color
+
+MANIFEST = "manifest.json"
+LICENCE = "Apache-2.0; rendered by vidhair, no photograph of a person was used"
+
+
+def sample_folder() -> Path:
+    """Where the sample clips lie: beside this module when installed, else at the tree's top."""
+    here = Path(__file__).parent
+    installed = here / "sample_videos"
+    return installed if installed.is_dir() else here.parent / "sample_videos"
+
+
+def sample_clips() -> list[Path]:
+    """The shipped clips, without their twins. Raises SourceNotFound if they are missing."""
+    folder = sample_folder()
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text())
+        paths = [folder / clip["file"] for clip in manifest["clips"]]
+    except (OSError, ValueError, KeyError) as error:
+        raise SourceNotFound(
+            f"the sample clips are not in {folder} ({error}); install vidhair again"
+        ) from error
+    return paths
+
+
+def write_clip(
+    spec: ClipSpec,
+    twins: Mapping[str, Changes],
+    folder: Path,
+    *,
+    workers: int | None = None,
+) -> dict:
+    """Render a clip with its twins and the truth about it; returns its manifest entry.
+
+    twins: name → what differs. Files: NAME.mp4, NAME-TWIN.mp4, NAME.truth.npz with hair masks
+    uint8 [T, H, W] and landmarks float64 [T, K, 2] in pixels.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    versions: list[Changes] = [{}, *twins.values()]
+    names = [spec.name, *(f"{spec.name}-{twin}" for twin in twins)]
+    motion = perform(spec)
+    opened = motion.faces.mouth_open.numpy()
+    sound = folder / f".{spec.name}.wav"
+    _write_wave(sound, voice(opened, spec.fps, spec.seed))
+    clip = _describe(spec, folder / f"{spec.name}.mp4")
+    writers = [VideoWriter(folder / f"{n}.mp4", clip, sound_from=sound, crf=14) for n in names]
+    hair, landmarks = [], []
+    try:
+        for writer in writers:
+            writer.__enter__()
+        for truths in _frames(spec, versions, workers or os.cpu_count() or 1):
+            for writer, truth in zip(writers, truths, strict=True):
+                writer.write(truth.picture[None])
+            hair.append(truths[0].hair)
+            landmarks.append(truths[0].landmarks)
+        for writer in writers:
+            writer.__exit__(None, None, None)
+    finally:
+        sound.unlink(missing_ok=True)
+    truth_file = folder / f"{spec.name}.truth.npz"
+    # Sixteen levels are enough for a mask and take a fifth of the room.
+    masks = (np.stack(hair) + 8) // 17 * 17
+    np.savez_compressed(
+        truth_file,
+        hair=masks.astype(np.uint8),
+        landmarks=np.stack(landmarks),
+        landmark_names=np.array(LANDMARKS),
+    )
+    files = [f"{n}.mp4" for n in names] + [truth_file.name]
+    return {
+        "file": f"{spec.name}.mp4",
+        "truth": truth_file.name,
+        "twins": {t: f"{spec.name}-{t}.mp4" for t in twins},
+        "twin_changes": {t: dict(changes) for t, changes in twins.items()},
+        "spec": asdict(spec),
+        "licence": LICENCE,
+        "sha256": {f: file_sha256(folder / f) for f in files},
+    }
+
+
+def _describe(spec: ClipSpec, path: Path) -> Clip:
+    ticks = 512
+    width, height = spec.size
+    return Clip(
+        path=path,
+        width=width,
+        height=height,
+        pts=np.arange(spec.frames, dtype=np.int64) * ticks,
+        end_pts=spec.frames * ticks,
+        time_base=Fraction(1, spec.fps * ticks),
+        frame_rate=Fraction(spec.fps),
+        color=Color("bt709", "tv", "bt709", "bt709"),
+    )
+
+
+def _write_wave(path: Path, samples: np.ndarray) -> None:
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(SOUND_RATE)
+        file.writeframes((samples * 32000).astype("<i2").tobytes())
+
+
+def _frames(spec: ClipSpec, versions: Sequence[Changes], workers: int) -> Iterator[list]:
+    jobs = [(spec, index, list(versions)) for index in range(spec.frames)]
+    progress = tqdm(total=spec.frames, desc=f"render {spec.name}", unit=" frames", disable=None)
+    with progress, ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        for truths in pool.map(_frame_job, jobs):
+            progress.update()
+            yield truths
+
+
+def _frame_job(job):
+    spec, index, versions = job
+    torch.set_num_threads(1)
+    return render_frame(perform(spec), index, spec, versions)
+
+
+def write_manifest(folder: Path, entries: Sequence[dict]) -> None:
+    text = json.dumps({"clips": list(entries)}, indent=2)
+    (folder / MANIFEST).write_text(text + "\n")
+
+
+def render_clips(
+    folder: Path,
+    *,
+    count: int,
+    seconds: float,
+    fps: int,
+    size: str,
+    style: str | None,
+    seed: int,
+    colors: Sequence[str],
+) -> list[Path]:
+    """What `vidhair synth` does: clips of made-up people with twins of other hair colours."""
+    wide, _, high = size.lower().partition("x")
+    if not (wide.isdigit() and high.isdigit() and int(wide) >= 64 and int(high) >= 64):
+        raise InvalidSetting(f"--size {size!r} must be WIDTHxHEIGHT, at least 64x64")
+    if style is not None and style not in HAIR_STYLES:
+        raise InvalidSetting(f"--style {style!r} must be one of {', '.join(HAIR_STYLES)}")
+    if not (0 < seconds <= 600 and 1 <= fps <= 120 and 1 <= count <= 1000):
+        raise InvalidSetting("--seconds must be 0 … 600, --fps 1 … 120 and --count 1 … 1000")
+    twins = {c.strip("#").replace(" ", "_"): {"hair_colour": parse_colour(c)} for c in colors}
+    styles, natural = list(HAIR_STYLES)[1:], list(HAIR_COLOURS)
+    entries = []
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for index in range(count):
+            rng = np.random.default_rng([seed, index])
+            spec = ClipSpec(
+                name=f"synth_{seed}_{index:03d}",
+                seed=seed * 1000 + index,
+                style=style or styles[rng.integers(len(styles))],
+                seconds=seconds,
+                fps=fps,
+                size=(int(wide), int(high)),
+                hair_colour=HAIR_COLOURS[natural[rng.integers(10)]],
+            )
+            entries.append(write_clip(spec, twins, folder))
+        write_manifest(folder, entries)
+    except OSError as error:
+        raise OutputNotWritable(
+            f"{folder} cannot be written ({error.strerror}); give another folder with -o"
+        ) from error
+    return [folder / entry["file"] for entry in entries]
