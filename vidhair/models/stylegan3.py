@@ -9,10 +9,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vidhair.ops import bias_act, filtered_lrelu
+from vidhair.ops.conv2d import conv2d
 from vidhair.ops.fir import lowpass
 
 # Low-pass geometry shared by all published models: cutoffs grow geometrically between these.
@@ -376,7 +376,7 @@ class SynthesisLayer(nn.Module):
             self.magnitude_ema.lerp_(magnitude, 1 - self.magnitude_beta)
         style = style * self.magnitude_ema.rsqrt()
         x = x * style[:, :, None, None].to(x.dtype)
-        x = F.conv2d(x, weight.to(x.dtype), padding=g.kernel - 1)
+        x = conv2d(x, weight.to(x.dtype), padding=g.kernel - 1)
         if demodulation is not None:
             x = x * demodulation[:, :, None, None].to(x.dtype)
         return x
