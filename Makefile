@@ -1,6 +1,9 @@
 # `make demo` and `make test` do all their own set-up: Python 3.11 or 3.12 with venv is enough.
 
-PYTHON ?= $(firstword $(foreach p,python3.12 python3.11 python3,$(shell command -v $(p) 2>/dev/null)))
+# The first interpreter that runs and fits; a name on PATH alone may be a shim of another version.
+FITS := import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info < (3, 13))
+PYTHON ?= $(shell for p in python3.12 python3.11 python3 python; do \
+	$$p -c '$(FITS)' >/dev/null 2>&1 && { echo $$p; break; }; done)
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
@@ -10,20 +13,19 @@ INSTALLED := $(VENV)/.installed
 demo: $(INSTALLED)
 	$(BIN)/vidhair demo
 
-test: $(INSTALLED)
-	$(BIN)/ruff check .
-	$(BIN)/mypy
+test: lint
 	$(BIN)/python -m pytest
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
 # The stamp depends on what decides the environment, so a second run installs nothing.
 $(INSTALLED): pyproject.toml
-	@test -n "$(PYTHON)" || { echo "vidhair needs Python 3.11 or 3.12 on PATH"; exit 1; }
-	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(not (3, 11) <= v < (3, 13))' || \
-	  { echo "vidhair needs Python 3.11 or 3.12; $(PYTHON) is $$($(PYTHON) -V). Set PYTHON=…"; exit 1; }
+	@test -n "$(PYTHON)" && $(PYTHON) -c '$(FITS)' || { \
+	  echo "vidhair needs Python 3.11 or 3.12 with venv; install it, or set PYTHON=/path/to/python";\
+	  exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@for attempt in 1 2 3; do \
 	  $(BIN)/python -m pip install --disable-pip-version-check --retries 10 --timeout 60 \

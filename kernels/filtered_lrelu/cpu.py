@@ -52,8 +52,11 @@ def refusal(
             return f"the {name}sampling filter is not separable"
         if f.numel() != TAPS_PER_PHASE * factor:
             return f"made for {TAPS_PER_PHASE * factor} {name}sampling taps, not {f.numel()}"
-    if b is not None and b.requires_grad and not x.requires_grad:
-        return "gradient for the bias alone"
+    if torch.is_grad_enabled():
+        if any(f is not None and f.requires_grad for f in (fu, fd)):
+            return "no gradient for the filters"
+        if b is not None and b.requires_grad and not x.requires_grad:
+            return "gradient for the bias alone"
     return None
 
 

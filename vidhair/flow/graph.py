@@ -289,16 +289,8 @@ class Flow:
 
     def _grid_lab(self, work: Work, frames: np.ndarray) -> torch.Tensor:
         """The region of the matte in Lab."""
-        region, zoom = self.geometry(work).region, self.geometry(work).zoom
-        picture = cut_rectangle(
-            to_unit(frames),
-            region.left,
-            region.top,
-            region.step / zoom,
-            region.height * zoom,
-            region.width * zoom,
-        )
-        return rgb_to_lab(picture / 2 + 0.5)
+        geometry = self.geometry(work)
+        return rgb_to_lab(geometry.region.cut(to_unit(frames), geometry.zoom) / 2 + 0.5)
 
     def _probabilities(self, work: Work, planes: np.ndarray) -> torch.Tensor:
         """Label probabilities on the grid of the matte."""
@@ -311,14 +303,19 @@ class Flow:
         present = self.track(work).present
         chosen = np.flatnonzero(present)
         chosen = chosen[np.linspace(0, len(chosen) - 1, min(COLOR_FRAMES, len(chosen))).astype(int)]
-        lab, probability = [], []
-        for done, frame in enumerate(chosen):
-            planes = work.per_frame("parse", int(frame), int(frame) + 1)["planes"]
-            lab.append(self._grid_lab(work, work.frames(frame, frame + 1)))
-            probability.append(self._probabilities(work, planes))
+        geometry = self.geometry(work)
+        samples: list[list[torch.Tensor]] = [[], [], [], []]
+        for done, frame in enumerate(int(f) for f in chosen):
+            planes = work.per_frame("parse", frame, frame + 1)["planes"]
+            lab = self._grid_lab(work, work.frames(frame, frame + 1))
+            probability = self._probabilities(work, planes)
+            place = (range(frame, frame + 1), geometry.matte_grid, lab.shape[2:])
+            neck = matte.face_part(matte.NECK, geometry.track, *place)
+            face = matte.face_part(matte.MIDDLE, geometry.track, *place)
+            for values, value in zip(samples, (lab, probability, neck, face), strict=True):
+                values.append(value)
             work.meter(work.frame_count * (done + 1) / len(chosen))
-        flat = [torch.cat(x).movedim(1, -1).flatten(0, 2).numpy() for x in (lab, probability)]
-        return {"log_density": matte.learn_colors(*flat).log_density}
+        return {"log_density": matte.learn_colors(*map(torch.cat, samples)).log_density}
 
     def _matte(self, work: Work, start: int, stop: int) -> Arrays:
         geometry = self.geometry(work)

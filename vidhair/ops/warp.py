@@ -43,11 +43,19 @@ def cut_squares(
 
 
 def cut_rectangle(
-    frames: Tensor, left: float, top: float, step: float, height: int, width: int
+    frames: Tensor,
+    left: float,
+    top: float,
+    step: float,
+    height: int,
+    width: int,
+    *,
+    padding: str = "zeros",
 ) -> Tensor:
-    """Resample an upright rectangle of every frame, without aliasing; zero beyond the frame.
+    """Resample an upright rectangle of every frame, without aliasing.
 
     frames: [T, C, H, W]. left, top: its corner in pixels. step: frame pixels per sample.
+    padding: "zeros", "border" or "reflection", beyond the frame.
     Returns [T, C, height, width].
     """
     fine = 2 if step > 1 else 1
@@ -62,7 +70,7 @@ def cut_rectangle(
 
     ys, xs = positions(top, height, h), positions(left, width, w)
     grid = torch.stack(torch.meshgrid(xs, ys, indexing="xy"), -1).expand(len(frames), -1, -1, -1)
-    sampled = F.grid_sample(frames, grid, align_corners=False)
+    sampled = F.grid_sample(frames, grid, padding_mode=padding, align_corners=False)
     return F.avg_pool2d(sampled, fine) if fine > 1 else sampled
 
 

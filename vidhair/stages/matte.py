@@ -38,6 +38,9 @@ from vidhair.stages.render import Canvas
 
 FACE_PIXELS = 80  # side of the face crop as the parser sees it
 REACH = 0.8  # crop sides beyond the crop that are searched for hair
+SOFTEN = 0.15  # share of the parser's opinion on the person that is spread evenly
+SURE_NOT, SURE = 0.06, 0.82  # refined probabilities that are taken for none and for all
+HAIR_ON_NECK = 0.3  # how likely hair is there beforehand
 NEIGHBOURS = 2  # frames on either side that smoothing over time looks at
 GUIDE_ZOOM = 2  # MediaPipe's silhouette is asked for at a finer size
 
@@ -48,7 +51,7 @@ class MatteConfig:
         FACE_PIXELS, "side of the face crop, in pixels, that the parser sees", low=48, high=160
     )
     color_weight: float = setting(
-        0.5, "how much the clip's own colours count beside the parser", low=0.0, high=1.0
+        0.8, "how much the clip's own colours count beside the parser", low=0.0, high=1.0
     )
     smooth: float = setting(
         0.6, "weight of the frames before and after in smoothing over time", low=0.0, high=1.0
@@ -70,6 +73,14 @@ class HeadRegion:
     step: float
     height: int
     width: int
+
+    def cut(self, frames: Tensor, zoom: int = 1) -> Tensor:
+        """The region of [T, C, H, W] frames, `zoom` times finer than its grid."""
+        size = (self.height * zoom, self.width * zoom)
+        # Beyond the frame's border the picture goes on mirrored: nothing there looks like clothes.
+        return cut_rectangle(
+            frames, self.left, self.top, self.step / zoom, *size, padding="reflection"
+        )
 
 
 def plan_region(axes: CropAxes, frame_size: tuple[int, int], size: int, stride: int) -> HeadRegion:
@@ -100,11 +111,9 @@ def parse(
     """
     device = next(parser.parameters()).device
     unit = to_unit(frames, device)
-    picture = cut_rectangle(unit, region.left, region.top, region.step, region.height, region.width)
+    picture = region.cut(unit)
     zoom = GUIDE_ZOOM
-    fine = cut_rectangle(
-        unit, region.left, region.top, region.step / zoom, region.height * zoom, region.width * zoom
-    )
+    fine = region.cut(unit, zoom)
     levels = (fine * 127.5 + 127.5).round().clamp(0, 255).to(torch.uint8)
     guides = np.zeros((len(frames), 2, region.height, region.width), np.float32)
     for index, image in enumerate(levels.permute(0, 2, 3, 1).cpu().numpy()):
@@ -142,17 +151,21 @@ def _bins(lab: np.ndarray) -> np.ndarray:
     return np.clip(scaled.astype(int), 0, np.array(BINS) - 1)
 
 
-def learn_colors(lab: np.ndarray, probability: np.ndarray) -> ColorModels:
+def learn_colors(lab: Tensor, probability: Tensor, neck: Tensor, face: Tensor) -> ColorModels:
     """Colour densities from pixels and how sure their labels are.
 
-    lab: [N, 3]; probability: [N, labels] in 0 … 1. Only sure pixels count.
+    lab: [N, 3, h, w]; probability: [N, labels, h, w]; neck, face: [N, 1, h, w] from `face_part`.
+    Only sure pixels count; the middle of the face is skin, and of the neck nothing is sure.
     """
-    index = _bins(lab)
+    sure = ((probability - 0.7) / 0.3).clamp(0, 1) * (1 - neck)
+    skin = torch.zeros_like(sure)
+    skin[:, Label.SKIN : Label.SKIN + 1] = 1
+    sure = torch.lerp(sure, skin, face)
+    index = tuple(_bins(lab.movedim(1, -1).reshape(-1, 3).cpu().numpy()).T)
     densities = []
-    for label in range(probability.shape[1]):
-        weight = np.clip((probability[:, label] - 0.7) / 0.3, 0, 1)
+    for weight in sure.movedim(1, 0).flatten(1).cpu().numpy():
         histogram = np.zeros(BINS)
-        np.add.at(histogram, tuple(index.T), weight)
+        np.add.at(histogram, index, weight)
         histogram = gaussian_filter(histogram, 1.2, mode="nearest")
         # What was never seen is unlikely, not impossible.
         histogram = histogram / max(histogram.sum(), 1e-9) + 0.02 / np.prod(BINS)
@@ -160,13 +173,23 @@ def learn_colors(lab: np.ndarray, probability: np.ndarray) -> ColorModels:
     return ColorModels(np.stack(densities).astype(np.float32))
 
 
-def classify(probability: Tensor, log_likelihood: Tensor, weight: float) -> Tensor:
+def classify(probability: Tensor, log_likelihood: Tensor, neck: Tensor, weight: float) -> Tensor:
     """Parser and colours together: [T, labels, h, w] each → probability of hair [T, 1, h, w].
 
-    The parser's opinion is softened a little, so that clear colours can overrule it near borders.
+    The parser knows well where the person ends, but less well what is what on a person it has not
+    seen the like of: there its opinion is softened, so that clear colours can overrule it. neck:
+    [T, 1, h, w] in 0 … 1, where skin is likelier than hair, whatever the parser thinks.
     """
-    prior = (probability * 0.94 + 0.015).log()
-    return (prior + weight * log_likelihood).softmax(1)[:, Label.HAIR : Label.HAIR + 1]
+    background, person = probability[:, :1], probability[:, 1:]
+    total = person.sum(1, keepdim=True)
+    person = (person / (total + 1e-4)) * (1 - SOFTEN) + SOFTEN / 3
+    skin, hair, clothes = person.split(1, 1)
+    either = skin + hair
+    skin = torch.lerp(skin, (1 - HAIR_ON_NECK) * either, neck)
+    person = torch.cat([skin, either - skin, clothes], 1)
+    prior = torch.cat([background, person * total], 1) * 0.97 + 0.0075
+    score = prior.log() + weight * log_likelihood
+    return score.softmax(1)[:, Label.HAIR : Label.HAIR + 1]
 
 
 def follow(values: Tensor, matrices: np.ndarray, index: int, weight: float) -> Tensor:
@@ -254,8 +277,10 @@ def make_mattes(
 
     Returns alpha uint8 [n, h, w], area [n] (share of the grid) and mean_lab [n, 3] of the hair.
     """
-    hair = classify(probability, models.log_likelihood(lab), config.color_weight)
-    hair = hair * (1 - _features_mask(track, given, grid, hair.shape[2:]))
+    size = probability.shape[2:]
+    neck = face_part(NECK, track, given, grid, size)
+    hair = classify(probability, models.log_likelihood(lab), neck, config.color_weight)
+    hair = hair * (1 - face_part(MIDDLE, track, given, grid, size))
     shot, axes = np.cumsum(track.cuts), track.axes
     radius = round(config.edge * track.box.side / grid[2])
     alphas = torch.zeros(len(wanted), 1, *hair.shape[2:])
@@ -272,7 +297,7 @@ def make_mattes(
         steady = follow(hair[rows], matrices, near.index(frame), config.smooth)
         guide = lab[frame - given.start][None] / 100
         refined = guided_filter(guide, steady, radius, 1e-3)
-        alphas[row] = ((refined - 0.04) / 0.92).clamp(0, 1)
+        alphas[row] = ((refined - SURE_NOT) / (SURE - SURE_NOT)).clamp(0, 1)
     rows = [f - given.start for f in wanted]
     area = alphas.sum((1, 2, 3))
     mean = (lab[rows] * alphas).sum((2, 3)) / (area[:, None] + 1e-6)
@@ -283,14 +308,31 @@ def make_mattes(
     }
 
 
-def _features_mask(track: FaceTrack, frames: range, grid, size) -> Tensor:
-    """[T, 1, h, w]: eyes, brows, nose and mouth, which are never hair."""
+def _middle(mesh: np.ndarray) -> np.ndarray:
+    return mesh[list(MIDDLE_OF_FACE)]
+
+
+def _neck(mesh: np.ndarray) -> np.ndarray:
+    """A quad below the jaw, as wide as most of it and as long as half a face."""
+    left, right, chin, brow = mesh[172], mesh[397], mesh[152], mesh[10]
+    down = (chin - brow) * 0.55
+    inwards = (right - left) * 0.06
+    return np.stack(
+        [left + inwards, left + inwards + down, right - inwards + down, right - inwards]
+    )
+
+
+MIDDLE, NECK = _middle, _neck
+
+
+def face_part(part, track: FaceTrack, frames: range, grid, size) -> Tensor:
+    """[T, 1, h, w] soft mask of a part of the face (MIDDLE, which is never hair, or NECK)."""
     left, top, step = grid
     masks = np.zeros((len(frames), *size), np.float32)
     for row, frame in enumerate(frames):
         if track.present[frame]:
-            local = (track.mesh[frame] - [left, top]) / step
-            masks[row] = polygon_mask(local[list(MIDDLE_OF_FACE)], size[0], size[1])
+            local = (part(track.mesh[frame]) - [left, top]) / step
+            masks[row] = polygon_mask(local, size[0], size[1])
     return blur_mask(torch.from_numpy(masks)[:, None])
 
 
@@ -326,10 +368,7 @@ def mean_hair_color(path: str, parser: FaceParser) -> tuple[float, float, float]
     sure = np.clip((hair - 0.6) / 0.4, 0, 1)
     if sure.sum() < 10:
         raise NoFaceFound(f"no hair is seen in {path}; give another picture or a hex code")
-    small = cut_rectangle(
-        to_unit(picture), region.left, region.top, region.step, region.height, region.width
-    )
-    lab = rgb_to_lab(small / 2 + 0.5)[0].numpy()
+    lab = rgb_to_lab(region.cut(to_unit(picture)) / 2 + 0.5)[0].numpy()
     mean = torch.from_numpy((lab * sure).sum((1, 2)) / sure.sum())
     red, green, blue = lab_to_rgb(mean[None, :, None, None]).flatten().tolist()
     return red, green, blue

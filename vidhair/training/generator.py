@@ -36,7 +36,7 @@ class DistillConfig:
     phases: tuple[tuple[int, int, int], ...]
     lr: float = 8e-3
     adam_lr: float = 5e-3
-    perceptual_from: float = 0.65  # share of the steps after which features are compared too
+    perceptual_from: float = 0.75  # share of the steps after which features are compared too
     perceptual_weight: float = 0.5
     save_every_s: float = 300
 

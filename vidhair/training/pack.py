@@ -47,7 +47,7 @@ RECIPES = {
         paints={"aligned": 3, "moved": 3, "wide": 2},
         generator=DistillConfig(
             generator=_generator(128, 4096, 128),
-            phases=((32, 3600, 8), (64, 2400, 6), (128, 6400, 4)),
+            phases=((32, 2000, 8), (64, 1200, 6), (128, 2600, 4)),
         ),
         parser=ParserTraining(steps=2000),
     ),

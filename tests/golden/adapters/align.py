@@ -74,7 +74,9 @@ def check_align(case: Case):
 
     yield from _crops(case)
     rows = []
-    sizes = zip(case.data["framecrop/landmarks"], case.data["framecrop/height_width_padding"])
+    sizes = zip(
+        case.data["framecrop/landmarks"], case.data["framecrop/height_width_padding"], strict=True
+    )
     for lm, (height, width, *padding) in sizes:
         crop = frame_crop(*_eyes(lm), int(height), int(width), tuple(int(p) for p in padding))
         rows.append([crop.height, crop.width, crop.top, crop.bottom, crop.left, crop.right])

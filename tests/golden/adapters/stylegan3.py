@@ -85,7 +85,9 @@ def check_generator(case: Case):
         styles = synthesis.styles(ws)
         for name, style in zip(names, styles, strict=True):
             yield f"s_space/{name}", style
-        for name, layer, w in zip(names, [synthesis.input, *synthesis.layers], ws.unbind(1)):
+        for name, layer, w in zip(
+            names, [synthesis.input, *synthesis.layers], ws.unbind(1), strict=True
+        ):
             yield f"s_affine/{name}", layer.affine(w)
         edited = [case.tensor(f"all_s/{name}") for name in names]
         yield "all_s_img", synthesis.render_styles(edited)

@@ -1,0 +1,252 @@
+"""One contract, every fast implementation of filtered leaky ReLU."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from tests.tolerances import assert_close
+from vidhair.errors import DeviceUnavailable
+from vidhair.models.stylegan3 import Extent, StyleGAN3Config, layer_geometries
+from vidhair.ops import filtered_lrelu
+from vidhair.ops.dispatch import Implementation
+from vidhair.ops.filtered_lrelu import op, reference
+
+# (N, C, H, W), up, padding: x before, after, y before, after
+SHAPES = {
+    "up 2": ((2, 5, 20, 17), 2, (9, 8, 9, 8)),
+    "up 4": ((2, 5, 12, 11), 4, (7, 6, 7, 6)),
+    "larger than a vector": ((1, 2, 40, 75), 2, (9, 8, 9, 8)),
+    "odd paddings": ((2, 3, 7, 13), 2, (10, 5, 13, 8)),
+    "odd paddings, up 4": ((2, 3, 7, 5), 4, (9, 14, 3, 17)),
+    "all sides cropped": ((1, 3, 24, 21), 2, (-3, -5, -4, -2)),
+    "all sides cropped, up 4": ((1, 3, 17, 16), 4, (-9, -6, -7, -13)),
+    "cropped and padded": ((2, 2, 14, 11), 2, (20, -9, -7, 18)),
+    "cropped more than there is": ((1, 2, 1, 11), 2, (10, 5, -3, 24)),
+    "one pixel": ((1, 1, 1, 1), 2, (15, 12, 14, 15)),
+    "one pixel, up 4": ((1, 1, 1, 1), 4, (20, 15, 23, 17)),
+    "one row": ((1, 2, 1, 9), 2, (9, 8, 15, 15)),
+    "one column": ((3, 1, 9, 1), 4, (17, 18, 9, 8)),
+    "one sample out": ((1, 2, 6, 6), 2, (6, 5, 5, 6)),
+    "many planes": ((3, 67, 6, 6), 2, (9, 8, 9, 8)),
+    "no batch": ((0, 3, 9, 9), 2, (9, 8, 9, 8)),
+}
+OPTIONS = {
+    "defaults": {},
+    "clamp": {"clamp": 0.4},
+    "flip": {"flip_filter": True},
+    "gain": {"gain": 0.7, "slope": 0.0},
+    "linear": {"slope": 1.0},
+}
+
+
+def random(*shape: int, seed: int = 0) -> torch.Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+def arguments(up: int, channels: int) -> dict:
+    fu, fd = random(6 * up, seed=1) / 3, random(12, seed=2) / 3
+    return {"fu": fu, "fd": fd, "b": random(channels, seed=3), "up": up, "down": 2}
+
+
+def with_gradients(call, x: torch.Tensor, b: torch.Tensor | None, dy: torch.Tensor | None, options):
+    """y, dx, db of a call."""
+    x = x.detach().requires_grad_()
+    b = None if b is None else b.detach().clone().requires_grad_()
+    y = call(x, b=b, **options)
+    y.backward(torch.ones_like(y) if dy is None else dy.to(y.dtype))
+    return y, x.grad, None if b is None else b.grad
+
+
+@pytest.fixture(params=op().fast, ids=lambda implementation: implementation.name)
+def implementation(request) -> Implementation:
+    return request.param
+
+
+class TestContract:
+    """What every implementation does as the reference does it in float64, wherever it accepts."""
+
+    def compare(self, implementation: Implementation, x: torch.Tensor, options: dict, dy=None):
+        reason = implementation.refusal(x, **options)
+        if reason is not None:
+            pytest.skip(f"{implementation.name} declines: {reason}")
+        options, bias = {**options}, options["b"]
+        del options["b"]
+        exact = x.double(), None if bias is None else bias.double()
+        shape = reference(exact[0], b=exact[1], **options).shape
+        dy = random(*shape, seed=4).to(x.dtype) if dy is None else dy
+        got = with_gradients(implementation.call, x, bias, dy, options)
+        want = with_gradients(reference, *exact, dy, options)
+        assert got[0].dtype == x.dtype and got[1].dtype == x.dtype
+        for result, definition in zip(got[:2], want[:2], strict=True):
+            assert_close("filtered_lrelu", result, definition)
+        if bias is not None:
+            # A sum over all samples of a channel, whose parts may cancel.
+            scale = float(want[1].abs().sum((0, 2, 3)).max()) if want[1].numel() else 1.0
+            assert_close("filtered_lrelu", got[2].to(x.dtype), want[2], scale=scale)
+
+    @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["f32", "bf16"])
+    @pytest.mark.parametrize("shape", SHAPES)
+    def test_shapes_and_paddings(self, implementation, shape, dtype):
+        size, up, padding = SHAPES[shape]
+        options = arguments(up, size[1]) | {"padding": padding}
+        self.compare(implementation, random(*size).to(dtype), options)
+
+    @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["f32", "bf16"])
+    @pytest.mark.parametrize("up", [2, 4])
+    @pytest.mark.parametrize("chosen", OPTIONS)
+    def test_options(self, implementation, chosen, up, dtype):
+        options = arguments(up, 3) | {"padding": (8, 9, 7, 10)} | OPTIONS[chosen]
+        self.compare(implementation, random(2, 3, 11, 10).to(dtype), options)
+
+    def test_without_bias(self, implementation):
+        options = arguments(2, 3) | {"padding": 9, "b": None}
+        self.compare(implementation, random(2, 3, 11, 10), options)
+
+    @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["f32", "bf16"])
+    def test_memory_layouts(self, implementation, dtype):
+        whole = random(2, 8, 24, 20).to(dtype)
+        layouts = {
+            "channels last": whole.contiguous(memory_format=torch.channels_last),
+            "transposed": whole.transpose(2, 3),
+            "every other channel": whole[:, ::2],
+            "a window": whole[:, :, 3:17, 5:16],
+            "one row repeated": whole[:, :, :1].expand(-1, -1, 9, -1),
+        }
+        for x in layouts.values():
+            self.compare(implementation, x, arguments(2, x.shape[1]) | {"padding": 9})
+
+    def test_layouts_of_the_upstream_gradient(self, implementation):
+        x, options = random(1, 3, 10, 12), arguments(2, 3) | {"padding": 10}
+        height, width = reference(x, **options).shape[2:]
+        dy = random(1, 3, width, height, seed=4).transpose(2, 3)
+        self.compare(implementation, x, options, dy)
+        self.compare(implementation, x, options, random(1, 3, 1, 1).expand(-1, -1, height, width))
+
+    def test_large_values_are_clamped_and_stop_the_gradient(self, implementation):
+        x, options = random(1, 2, 12, 12) * 1e4, arguments(2, 2) | {"padding": 9, "clamp": 256.0}
+        self.compare(implementation, x, options)
+
+    def test_filters_of_other_memory_layouts(self, implementation):
+        options = arguments(2, 3) | {"padding": 9}
+        spread = torch.stack([options["fu"], options["fd"]], 1)
+        options |= {"fu": spread[:, 0], "fd": spread[:, 1].double()}
+        self.compare(implementation, random(1, 3, 9, 9), options)
+
+    def test_the_same_call_gives_the_same_bits(self, implementation):
+        x, options = random(2, 33, 15, 16), arguments(2, 33) | {"padding": 9}
+        if implementation.refusal(x, **options):
+            pytest.skip(f"{implementation.name} declines")
+        first = with_gradients(implementation.call, x, options.pop("b"), None, options)
+        again = with_gradients(implementation.call, x, arguments(2, 33)["b"], None, options)
+        assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
+
+    def test_picture_too_small_for_the_filters_is_refused(self, implementation):
+        x, options = random(1, 1, 3, 3), arguments(2, 1) | {"padding": 0}
+        for call in (implementation.call, reference):
+            with pytest.raises(AssertionError):
+                call(x, **options)
+
+
+class TestRefusal:
+    """Calls that the CPU kernel declines go to the reference, and the reason is told."""
+
+    @pytest.mark.parametrize(
+        ("change", "reason"),
+        [
+            ({"x": random(1, 3, 9, 9).double()}, "no kernel for torch.float64"),
+            ({"x": random(1, 3, 9, 9).half()}, "no kernel for torch.float16"),
+            ({"x": torch.zeros(1, 3, 9, 9, device="meta")}, "runs on cpu, not on meta"),
+            ({"up": 1, "fu": None}, "made for up 2 or 4 and down 2, not 1 and 2"),
+            ({"up": 3, "fu": random(18)}, "made for up 2 or 4 and down 2, not 3 and 2"),
+            ({"down": 1}, "made for up 2 or 4 and down 2, not 2 and 1"),
+            ({"down": 4, "fd": random(24)}, "made for up 2 or 4 and down 2, not 2 and 4"),
+            ({"fu": None}, "the upsampling filter is not separable"),
+            ({"fd": None}, "the downsampling filter is not separable"),
+            ({"fd": random(12, 12)}, "the downsampling filter is not separable"),
+            ({"fu": random(8)}, "made for 12 upsampling taps, not 8"),
+            ({"up": 4}, "made for 24 upsampling taps, not 12"),
+            ({"fd": random(6)}, "made for 12 downsampling taps, not 6"),
+            ({"b": random(3).requires_grad_()}, "gradient for the bias alone"),
+            ({"fu": random(12).requires_grad_()}, "no gradient for the filters"),
+            ({"fd": random(12).requires_grad_()}, "no gradient for the filters"),
+        ],
+        ids=lambda value: value if isinstance(value, str) else "",
+    )
+    def test_reason(self, monkeypatch, change, reason):
+        monkeypatch.delenv("VIDHAIR_IMPL", raising=False)
+        options = {"x": random(1, 3, 9, 9), **arguments(2, 3), "padding": 14, **change}
+        x = options.pop("x")
+        assert op().explain(x, **options) == [("numba", reason), ("reference", "used")]
+        with pytest.raises(DeviceUnavailable, match="numba declines"):
+            filtered_lrelu(x, impl="numba", **options)
+        if x.device.type == "cpu":
+            assert torch.equal(filtered_lrelu(x, **options), reference(x, **options))
+
+    def test_gradient_of_the_bias_alone_is_right(self):
+        options = arguments(2, 3) | {"padding": 9}
+        bias, x, dy = options.pop("b"), random(2, 3, 9, 9), random(2, 3, 7, 7, seed=4)
+        got, want = bias.clone().requires_grad_(), bias.double().requires_grad_()
+        filtered_lrelu(x, b=got, **options).backward(dy)
+        reference(x.double(), b=want, **options).backward(dy.double())
+        torch.testing.assert_close(got.grad.double(), want.grad, rtol=1e-4, atol=1e-4)
+
+    def test_a_bias_that_could_be_trained_does_not_matter_without_gradients(self):
+        options = arguments(2, 3) | {"padding": 9, "b": torch.nn.Parameter(random(3))}
+        with torch.no_grad():
+            assert op().explain(random(1, 3, 9, 9), **options)[0] == ("numba", "used")
+
+
+class TestChoice:
+    x = random(1, 3, 9, 9)
+    options = arguments(2, 3) | {"padding": 9}
+
+    def test_by_name(self, monkeypatch):
+        monkeypatch.setenv("VIDHAIR_IMPL", "nonsense")  # a name in the call goes first
+        fast = filtered_lrelu(self.x, impl="numba", **self.options)
+        slow = filtered_lrelu(self.x, impl="reference", **self.options)
+        assert_close("filtered_lrelu", fast, slow)
+        assert not torch.equal(fast, slow), "both names gave the same bits"
+
+    def test_by_environment(self, monkeypatch):
+        for name in ("numba", "reference"):
+            monkeypatch.setenv("VIDHAIR_IMPL", name)
+            want = filtered_lrelu(self.x, impl=name, **self.options)
+            assert torch.equal(filtered_lrelu(self.x, **self.options), want)
+        monkeypatch.setenv("VIDHAIR_IMPL", "triton")
+        with pytest.raises(
+            DeviceUnavailable, match=r"no implementation 'triton'; choose from auto"
+        ):
+            filtered_lrelu(self.x, **self.options)
+
+    @pytest.mark.parametrize("radial", [False, True], ids=["T", "R"])
+    def test_layers_of_stylegan3_take_the_fast_way(self, monkeypatch, radial):
+        """All layers of T; of R those whose filters are separable."""
+        monkeypatch.delenv("VIDHAIR_IMPL", raising=False)
+        config = StyleGAN3Config(resolution=256, radial_filters=radial)
+        for layer in layer_geometries(config)[:-1]:
+            options = {
+                "fu": torch.ones(layer.up_taps),
+                "fd": torch.ones([layer.down_taps] * (2 if layer.radial else 1)),
+                "b": torch.zeros(3),
+                "up": layer.up,
+                "down": layer.down,
+                "padding": layer.padding(Extent(), Extent()),
+                "clamp": 256,
+            }
+            rows = dict(op().explain(torch.zeros(1, 3, layer.in_size, layer.in_size), **options))
+            assert (rows["reference"] == "used") == layer.radial, rows
+
+
+def test_importing_compiles_nothing():
+    code = (
+        "import sys, torch; from vidhair.ops.filtered_lrelu import filtered_lrelu, op; op(); "
+        "filtered_lrelu(torch.zeros(1, 1, 9, 9), up=1); print('numba' in sys.modules)"
+    )
+    environment = {k: v for k, v in os.environ.items() if k != "VIDHAIR_IMPL"}
+    shown = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment
+    )
+    assert shown.stdout.strip() == "False"

@@ -1,0 +1,56 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vidhair.ops.fir import lowpass
+
+
+def response(f: np.ndarray, frequency: float, rate: float, direction: float = 0.0) -> float:
+    """Gain of a centred filter at a frequency, along a direction in radians (2-D only)."""
+    at = (np.arange(f.shape[0]) - (f.shape[0] - 1) / 2) / rate
+    if f.ndim == 1:
+        return float((f * np.cos(2 * np.pi * frequency * at)).sum())
+    along = np.cos(direction) * at[None, :] + np.sin(direction) * at[:, None]
+    return float((f * np.cos(2 * np.pi * frequency * along)).sum())
+
+
+@given(
+    taps=st.integers(2, 48),
+    cutoff=st.floats(0.1, 0.4),
+    half_width=st.floats(0.02, 0.3),
+    radial=st.booleans(),
+)
+def test_gain_at_zero_is_one_and_the_filter_is_symmetric(taps, cutoff, half_width, radial):
+    if radial:
+        taps += taps % 2  # the generators' filters have even lengths
+    f = lowpass(taps, cutoff * 64, half_width * 64, 64, radial=radial)
+    assert f.shape == ((taps, taps) if radial else (taps,))
+    assert np.isclose(f.sum(), 1)
+    np.testing.assert_allclose(f, np.flip(f), atol=1e-12)
+    if radial:
+        np.testing.assert_allclose(f, f.T, atol=1e-12)
+
+
+@pytest.mark.parametrize("radial", [False, True])
+def test_one_tap_is_the_identity(radial):
+    assert lowpass(1, 10, 5, 64, radial=radial) is None
+
+
+@pytest.mark.parametrize("radial", [False, True])
+def test_passes_below_the_band_and_stops_above_it(radial):
+    f = lowpass(24, 12, 6, 64, radial=radial)
+    assert abs(response(f, 3, 64) - 1) < 0.03
+    assert 0.3 < response(f, 12, 64) < 0.6
+    assert all(abs(response(f, frequency, 64)) < 0.03 for frequency in range(20, 33))
+
+
+def test_radial_filter_is_the_same_in_every_direction():
+    f = lowpass(24, 12, 6, 64, radial=True)
+    for frequency in (6, 12, 16):
+        gains = [response(f, frequency, 64, angle) for angle in np.linspace(0, np.pi, 9)]
+        assert np.ptp(gains) < 0.02
+    separable = lowpass(24, 12, 6, 64)
+    square = np.outer(separable, separable)
+    gains = [response(square, 16, 64, angle) for angle in (0, np.pi / 4)]
+    assert np.ptp(gains) > 0.05

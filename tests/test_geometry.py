@@ -1,0 +1,243 @@
+import math
+
+import numpy as np
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from PIL import Image
+
+from vidhair.geometry import (
+    Box,
+    CropAxes,
+    Similarity,
+    crop_axes,
+    crop_quad,
+    eye_rotation_deg,
+    frame_crop,
+    similarity_in_box,
+)
+
+coordinate = st.floats(-2000, 2000)
+point = st.tuples(coordinate, coordinate).map(np.array)
+angle = st.floats(-179, 179)
+scale = st.floats(0.05, 20)
+UNIT = np.array([[-0.5, -0.5], [-0.5, 0.5], [0.5, 0.5], [0.5, -0.5]])  # corners as quads have them
+
+
+def rotation(angle_deg: float) -> np.ndarray:
+    """Turns the picture counter-clockwise as seen, y pointing down."""
+    a = math.radians(angle_deg)
+    return np.array([[math.cos(a), math.sin(a)], [-math.sin(a), math.cos(a)]])
+
+
+@st.composite
+def faces(draw) -> list[np.ndarray]:
+    """Eye centres and mouth corners [4][T, 2] of upright-ish faces, somewhere and turned."""
+    count = draw(st.integers(1, 4))
+    rows = []
+    for _ in range(count):
+        shape = np.array([[-1, -1], [1, -1], [-0.7, 1.2], [0.7, 1.2]])
+        jitter = np.array(draw(st.lists(st.floats(-0.3, 0.3), min_size=8, max_size=8)))
+        turn, size = rotation(draw(angle)), draw(st.floats(5, 300))
+        rows.append((shape + jitter.reshape(4, 2)) @ turn.T * size + draw(point))
+    return list(np.stack(rows, axis=1))
+
+
+@given(
+    st.lists(st.tuples(angle, st.floats(-3, 3), st.floats(-3, 3), st.floats(0.01, 50)), min_size=1)
+)
+def test_similarity_survives_the_way_through_matrices(rows):
+    similarity = Similarity(*np.array(rows).T)
+    back = Similarity.from_matrices(similarity.matrices())
+    np.testing.assert_allclose(back.angle_deg, similarity.angle_deg, atol=1e-9)
+    np.testing.assert_allclose(back.scale, similarity.scale, rtol=1e-9)
+    np.testing.assert_array_equal([back.tx, back.ty], [similarity.tx, similarity.ty])
+
+
+@given(angle, scale, point)
+def test_matrices_turn_scale_and_move(angle_deg, scale, shift):
+    matrix = Similarity(*np.array([[angle_deg], [shift[0]], [shift[1]], [scale]])).matrices()
+    carried = np.c_[UNIT, np.ones(4)] @ matrix[0].T
+    want = UNIT @ rotation(angle_deg).T * scale + shift
+    np.testing.assert_allclose(carried[:, :2], want, atol=1e-9)
+    assert np.all(carried[:, 2] == 1)
+
+
+def test_positive_angles_are_counter_clockwise_as_seen():
+    matrix = Similarity(*np.array([[90.0], [0], [0], [1]])).matrices()[0]
+    np.testing.assert_allclose(matrix @ [1, 0, 1], [0, -1, 1], atol=1e-12)  # right goes up
+
+
+@given(st.lists(st.floats(-5, 5), min_size=4, max_size=4))
+def test_from_matrices_takes_the_nearest_similarity(entries):
+    (a, b), (c, d) = entries[:2], entries[2:]
+    assume(math.hypot(a + d, b - c) > 1e-3)
+    nearest = Similarity.from_matrices(np.array([[[a, b, 0], [c, d, 0], [0, 0, 1.0]]])).matrices()
+
+    def distance(similarity: np.ndarray) -> float:
+        return float(np.square(similarity[0, :2, :2] - [[a, b], [c, d]]).sum())
+
+    best = Similarity.from_matrices(nearest)
+    for d_angle, d_scale in [(1, 1), (-1, 1), (0, 1.01), (0, 0.99)]:
+        other = Similarity(best.angle_deg + d_angle, best.tx, best.ty, best.scale * d_scale)
+        assert distance(other.matrices()) >= distance(nearest) - 1e-12
+
+
+@given(faces(), st.tuples(coordinate, coordinate, st.floats(10, 3000)))
+def test_the_similarity_carries_the_aligned_square_onto_the_quad(points, box):
+    axes, box = crop_axes(*points), Box(*box)
+    matrices = similarity_in_box(axes, box).matrices()
+    carried = np.einsum("tij,kj->tki", matrices, np.c_[UNIT, np.ones(4)])[..., :2]
+    np.testing.assert_allclose(carried * box.side + box.centre, axes.quad, atol=1e-6)
+
+
+def test_box_centre():
+    assert np.array_equal(Box(10, -20, 30).centre, [25, -5])
+
+
+@pytest.mark.parametrize("eyes_only", [False, True])
+@given(points=faces(), angle_deg=angle, scale=scale, shift=point)
+def test_the_crop_follows_the_face(eyes_only, points, angle_deg, scale, shift):
+    before = crop_axes(*points, eyes_only=eyes_only)
+    turn = rotation(angle_deg) * scale
+    after = crop_axes(*(p @ turn.T + shift for p in points), eyes_only=eyes_only)
+    np.testing.assert_allclose(after.centre, before.centre @ turn.T + shift, atol=1e-6)
+    np.testing.assert_allclose(after.x, before.x @ turn.T, atol=1e-6)
+
+
+@given(faces())
+def test_the_quad_is_a_square_around_the_centre_with_its_top_above_the_eyes(points):
+    axes = crop_axes(*points)
+    top_left, bottom_left, bottom_right, top_right = np.moveaxis(axes.quad, -2, 0)
+    np.testing.assert_allclose(axes.quad.mean(-2), axes.centre, atol=1e-6)
+    for a, b in [
+        (top_left, bottom_left),
+        (bottom_left, bottom_right),
+        (bottom_right, top_right),
+        (top_right, top_left),
+    ]:
+        np.testing.assert_allclose(np.hypot(*np.moveaxis(b - a, -1, 0)), axes.side, rtol=1e-9)
+    eyes, mouth = (points[0] + points[1]) / 2, (points[2] + points[3]) / 2
+    assert np.all(((mouth - eyes) * axes.y).sum(-1) > 0)
+    np.testing.assert_allclose(bottom_left - top_left, 2 * axes.y, atol=1e-6)
+    np.testing.assert_allclose(top_right - top_left, 2 * axes.x, atol=1e-6)
+
+
+def test_the_crop_of_a_known_face():
+    """Eyes 100 apart, mouth 120 below: side 4 × 108 from the mouth, or 4 × 100 from the eyes."""
+    face = [np.array(p, float) for p in [(150, 200), (250, 200), (170, 320), (230, 320)]]
+    both, eyes = crop_axes(*face), crop_axes(*face, eyes_only=True)
+    np.testing.assert_allclose(both.centre, [200, 212])
+    np.testing.assert_allclose(both.x, [216, 0], atol=1e-9)
+    np.testing.assert_allclose(eyes.x, [200, 0], atol=1e-9)
+    assert both.side == pytest.approx(432) and eyes.side == pytest.approx(400)
+
+
+@given(faces())
+def test_the_upright_quad_keeps_centre_and_side(points):
+    axes = crop_axes(*points)
+    upright = axes.upright_quad
+    np.testing.assert_allclose(upright.mean(-2), axes.centre, atol=1e-6)
+    np.testing.assert_allclose(
+        upright[..., 2, :] - upright[..., 0, :], axes.side[..., None] * [1, 1]
+    )
+
+
+@given(point, st.floats(1, 500), angle, angle)
+def test_eye_rotation_is_the_angle_between_the_eye_lines(middle, half, start, turn):
+    aligned, line = (rotation(a) @ [half, 0] for a in (start, start + turn))
+    got = eye_rotation_deg(middle - line, middle + line, middle - aligned, middle + aligned)
+    # Its sense is decided by which eye is lower, so the angle is known up to its sign.
+    difference = (got - turn) % 360, (got + turn) % 360
+    assert min(min(d, 360 - d) for d in difference) < 1e-3
+    if line[1] > 1e-9 * half:
+        assert got >= 180
+
+
+@given(point, st.floats(0.1, 500), angle, scale)
+def test_eye_rotation_of_parallel_lines_is_a_number(middle, half, direction, scale):
+    """Rounding must not push the cosine above one."""
+    line = rotation(direction) @ [half, 0]
+    got = eye_rotation_deg(middle - line, middle + line, -line * scale, line * scale)
+    assert min(got, 360 - got) < 1e-3
+
+
+def picture(width: int, height: int) -> Image.Image:
+    y, x = np.mgrid[:height, :width]
+    waves = [np.sin(x / 9 + y / 14), np.cos(x / 11), np.sin(y / 8 - x / 23)]
+    return Image.fromarray(np.rint(128 + 100 * np.stack(waves, -1)).astype(np.uint8))
+
+
+def square(centre: tuple[float, float], side: float, angle_deg: float = 0) -> np.ndarray:
+    return CropAxes(np.array(centre, float), rotation(angle_deg) @ [side / 2, 0]).quad
+
+
+@pytest.mark.parametrize("size", [32, 47])
+def test_the_whole_picture_as_quad_is_the_picture(size):
+    # Pixel centres are whole numbers here, so the outer edge lies at −½.
+    quad = square(((size - 1) / 2, (size - 1) / 2), size)
+    image = picture(size, size)
+    assert np.array_equal(crop_quad(image, quad, size=size, pad=False), image)
+
+
+@pytest.mark.parametrize("pad", [False, True])
+def test_an_upright_quad_inside_is_a_window(pad):
+    image = picture(200, 160)
+    got = crop_quad(image, square((99.5, 79.5), 60), size=60, pad=pad)
+    assert np.array_equal(got, image.crop((70, 50, 130, 110)))
+
+
+def test_a_quarter_turn():
+    image = picture(200, 160)
+    got = crop_quad(image, square((99.5, 79.5), 60, 90), size=60)
+    window = np.asarray(image.crop((70, 50, 130, 110)))
+    assert np.array_equal(got, np.rot90(window, -1))
+
+
+def test_padding_continues_the_picture_beyond_its_border():
+    image, quad = picture(100, 100), square((5, 50), 60)
+    inside = np.asarray(crop_quad(image, quad, size=60, pad=False), float)
+    padded = np.asarray(crop_quad(image, quad, size=60), float)
+    assert np.all(inside[:, :20] == 0) and padded[:, :20].std() > 0
+    assert padded[:, :20].mean() == pytest.approx(np.asarray(image, float).mean(), abs=25)
+    # Next to the border it is the reflected picture, well inside it the picture itself.
+    assert np.abs(padded[:, 45:] - inside[:, 45:]).mean() < 1
+    edge = np.abs(padded[:, 24] - padded[:, 26]).mean()
+    assert edge < 20
+
+
+@pytest.mark.parametrize("transform_size", [None, 64])
+def test_a_much_smaller_crop_has_no_aliases(transform_size):
+    y, x = np.mgrid[:400, :400]
+    board = Image.fromarray((255 * ((x + y) % 2)).astype(np.uint8)).convert("RGB")
+    got = np.asarray(
+        crop_quad(board, square((200, 200), 256), size=32, transform_size=transform_size), float
+    )
+    assert np.abs(got - 127.5).max() < 12
+
+
+def test_the_quad_given_is_left_alone():
+    quad = square((30, 30), 300)
+    kept = quad.copy()
+    crop_quad(picture(100, 100), quad, size=16)
+    assert np.array_equal(quad, kept)
+
+
+@given(
+    st.tuples(st.floats(100, 1000), st.floats(100, 1000)),
+    st.floats(20, 200),
+    st.floats(-20, 20),
+)
+def test_frame_crop_puts_the_eyes_64_pixels_apart(middle, apart, lower):
+    half = np.array([apart / 2, lower / 2])
+    left, right = np.array(middle) - half, np.array(middle) + half
+    crop = frame_crop(left, right, 1100, 1100)
+    assert (right[0] - left[0]) * crop.scale == pytest.approx(64)
+    for low, high, size in [
+        (crop.left, crop.right, crop.width),
+        (crop.top, crop.bottom, crop.height),
+    ]:
+        assert 0 <= low < high <= size and low % 8 == high % 8 == 0
+    assert crop.width == crop.height == round(1100 * crop.scale)
+    x, y = np.array(middle) * crop.scale
+    assert crop.left <= x <= crop.right and crop.top <= y <= crop.bottom

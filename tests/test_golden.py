@@ -1,0 +1,142 @@
+"""The golden cases, and the command that runs them."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.conftest import SHARED
+from tests.golden import adapters  # noqa: F401  (registers the adapters)
+from tests.golden.runner import ADAPTERS, Case, cases, find_adapter, run
+
+ROOT = Path(__file__).parents[1]
+GOLDEN = SHARED / "golden"
+CHECKED = [case.name for case in cases(GOLDEN) if find_adapter(case.name)]
+
+
+@pytest.mark.parametrize("name", CHECKED or ["every case"])
+def test_agrees_with_the_official_implementation(name, shared):
+    report = run(Case(shared("golden"), name))
+    assert report.passed, report.line()
+
+
+def test_every_adapter_has_a_case(shared):
+    names = [case.name for case in cases(shared("golden"))]
+    unused = [a for a in ADAPTERS if not any(n == a or n.startswith(a + "_") for n in names)]
+    assert not unused
+
+
+def copy(name: str, source: Path, target: Path) -> Path:
+    for file in (f"{name}.json", f"{name}.npz", "fill.py"):
+        shutil.copyfile(source / file, target / file)
+    return target
+
+
+def alter(folder: Path, name: str, array: str, change) -> None:
+    path = folder / f"{name}.npz"
+    with np.load(path) as file:
+        data = dict(file)
+    data[array] = change(data[array])
+    np.savez(path, **data)
+
+
+def command(*arguments: object) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [sys.executable, "-m", "tests.golden", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env=os.environ | {"PYTHONIOENCODING": "utf-8"},
+    )
+
+
+class TestCommand:
+    def test_good_folder_passes_and_a_case_can_be_chosen(self, shared, tmp_path):
+        copy("smooth", shared("golden"), tmp_path)
+        copy("align", shared("golden"), tmp_path)
+        done = command(tmp_path)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert "2 passed, 0 failed, 0 without an adapter" in done.stdout
+        chosen = command(tmp_path, "smooth")
+        assert chosen.returncode == 0 and "1 passed, 0 failed" in chosen.stdout
+        assert "align" not in chosen.stdout
+
+    def test_altered_array_fails(self, shared, tmp_path):
+        copy("smooth", shared("golden"), tmp_path)
+        alter(tmp_path, "smooth", "smooth_ws", lambda a: a + 0.01 * np.abs(a).max())
+        done = command(tmp_path)
+        assert done.returncode == 1
+        assert "FAIL  smooth" in done.stdout and "smooth_ws" in done.stdout
+
+    def test_a_crash_is_a_failure_and_hides_no_other_case(self, shared, tmp_path):
+        copy("align", shared("golden"), tmp_path)
+        copy("smooth", shared("golden"), tmp_path)
+        alter(tmp_path, "align", "pos/landmarks", lambda a: a[..., :3])
+        done = command(tmp_path)
+        assert done.returncode == 1
+        assert "ERROR align" in done.stdout and "ok    smooth" in done.stdout
+        assert "1 passed, 1 failed" in done.stdout
+
+    def test_unknown_case_or_folder(self, shared, tmp_path):
+        copy("smooth", shared("golden"), tmp_path)
+        unknown = command(tmp_path, "smooth", "nonsense")
+        assert unknown.returncode == 2 and "no case nonsense" in unknown.stdout
+        assert command(tmp_path / "nowhere").returncode == 2
+
+    def test_cases_without_an_adapter_alone_are_no_success(self, shared, tmp_path):
+        copy("smooth", shared("golden"), tmp_path)
+        for file in (tmp_path / "smooth.json", tmp_path / "smooth.npz"):
+            file.rename(tmp_path / file.name.replace("smooth", "unheard_of"))
+        done = command(tmp_path)
+        assert done.returncode == 1 and "1 without an adapter" in done.stdout
+
+
+class TestRunner:
+    @pytest.fixture
+    def case(self, shared, tmp_path) -> Case:
+        return Case(copy("smooth", shared("golden"), tmp_path), "smooth")
+
+    def test_good_case(self, case):
+        assert run(case).passed
+
+    @pytest.mark.parametrize(
+        "change",
+        [
+            lambda a: np.full_like(a, np.nan),
+            lambda a: a[:-1],
+            lambda a: a[::-1].copy(),
+            lambda a: a * (1 + 1e-4),
+        ],
+        ids=["NaN", "another shape", "another order", "a little more"],
+    )
+    def test_any_difference_fails(self, case, change):
+        alter(case.folder, "smooth", "smooth_ws", change)
+        report = run(case)
+        assert not report.passed
+        assert [check.array for check in report.checks if not check.passed] == ["smooth_ws"]
+
+    def test_output_that_no_adapter_computes_fails(self, case):
+        path = case.folder / "smooth.json"
+        spec = json.loads(path.read_text())
+        spec["arrays"]["one_more"] = spec["arrays"]["smooth_ws"]
+        path.write_text(json.dumps(spec))
+        report = run(case)
+        assert not report.passed and report.missing == ["one_more"]
+        assert "not computed: one_more" in report.line()
+
+    def test_an_adapter_that_skips_an_output_fails(self, case, monkeypatch):
+        def lazy(case: Case):
+            yield "smooth_ws", case.data["smooth_ws"]
+
+        monkeypatch.setitem(ADAPTERS, "smooth", lazy)
+        report = run(case)
+        assert not report.passed and "inversion/latents" in report.missing
+
+    def test_an_adapter_that_checks_nothing_fails(self, case, monkeypatch):
+        monkeypatch.setitem(ADAPTERS, "smooth", lambda case: iter(()))
+        assert not run(case).passed

@@ -1,0 +1,145 @@
+from dataclasses import dataclass, is_dataclass
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vidhair.errors import InvalidSetting
+from vidhair.settings import configure, rules, setting
+from vidhair.stages.align import AlignConfig
+from vidhair.stages.smooth import SmoothConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    strength: float = setting(1.0, "how much", low=0.0, high=2.0)
+    steps: int = setting(10, "how often", low=1)
+    sharp: bool = setting(True, "whether edges are kept")
+    colour: str = setting("brown", "of the hair")
+    mode: str = setting("fast", "how", choices=("fast", "good"))
+    limit: float | None = setting(None, "largest value", low=0.5)
+    count: int | None = setting(3, "of pictures")
+    either: int | float = setting(1, "any number")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Nothing:
+    pass
+
+
+def refused(match: str, **values) -> None:
+    with pytest.raises(InvalidSetting, match=match):
+        configure(Config, values, "render")
+
+
+def test_values_are_taken_and_the_rest_keeps_its_default():
+    config = configure(Config, {"strength": 0.5, "mode": "good"}, "render")
+    assert config == Config(strength=0.5, mode="good")
+    assert configure(Config, {}, "render") == Config()
+
+
+def test_an_unknown_key_gets_a_suggestion():
+    refused(r"render\.strenght is no setting; did you mean render\.strength\?", strenght=1.0)
+    refused(r"render\.zzz is no setting; render has strength, steps, sharp", zzz=1)
+    with pytest.raises(InvalidSetting, match="bald has no settings"):
+        configure(Nothing, {"strength": 1}, "bald")
+
+
+@pytest.mark.parametrize(
+    ("values", "wanted"),
+    [
+        ({"strength": "1"}, "a number"),
+        ({"strength": True}, "a number"),
+        ({"strength": None}, "a number"),
+        ({"strength": [1.0]}, "a number"),
+        ({"steps": 1.5}, "a whole number"),
+        ({"steps": 2.0}, "a whole number"),
+        ({"steps": True}, "a whole number"),
+        ({"steps": "3"}, "a whole number"),
+        ({"sharp": 1}, "true or false"),
+        ({"sharp": "true"}, "true or false"),
+        ({"colour": 3}, "a text"),
+        ({"colour": None}, "a text"),
+        ({"limit": "none"}, "a number or none"),
+        ({"count": 1.0}, "a whole number or none"),
+        ({"either": False}, "a whole number or a number"),
+    ],
+    ids=str,
+)
+def test_wrong_types_are_refused_with_the_right_one(values, wanted):
+    name = next(iter(values))
+    about = rules(Config)[name][1].about
+    refused(rf"render\.{name} = .* must be {wanted} \({about}\)", **values)
+
+
+def test_a_whole_number_is_taken_for_a_number():
+    config = configure(Config, {"strength": 1, "limit": 2, "either": 2}, "render")
+    assert config == Config(strength=1.0, limit=2.0, either=2)
+    assert type(config.strength) is float and type(config.limit) is float
+    assert type(config.either) is int
+
+
+def test_none_only_where_the_annotation_has_it():
+    assert configure(Config, {"limit": None, "count": None}, "render").count is None
+    refused("steps = None must be", steps=None)
+
+
+@pytest.mark.parametrize("value", [-0.001, 2.001, float("inf"), float("-inf"), float("nan")])
+def test_bounds(value):
+    refused(r"render\.strength = \S+ is outside 0\.0 … 2\.0 \(how much\)", strength=value)
+
+
+def test_bounds_are_inclusive_and_may_be_open():
+    assert configure(Config, {"strength": 0.0}, "render").strength == 0
+    assert configure(Config, {"strength": 2}, "render").strength == 2
+    assert configure(Config, {"steps": 10**12}, "render").steps == 10**12
+    refused("steps = 0 is outside 1 … any", steps=0)
+    refused("limit = 0.4 is outside 0.5 … any", limit=0.4)
+    refused("limit = nan", limit=float("nan"))
+    refused("either = nan is outside any … any", either=float("nan"))
+
+
+def test_choices():
+    assert configure(Config, {"mode": "good"}, "render").mode == "good"
+    refused("mode = 'best' must be one of fast, good", mode="best")
+
+
+def test_fields_can_be_listed_with_their_rules():
+    listed = rules(Config)
+    assert list(listed) == [
+        "strength", "steps", "sharp", "colour", "mode", "limit", "count", "either",
+    ]  # fmt: skip
+    kind, rule = listed["strength"]
+    assert kind is float and (rule.about, rule.low, rule.high) == ("how much", 0, 2)
+    assert listed["mode"][1].choices == ("fast", "good")
+
+
+ANYTHING = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.floats(),
+    st.text(max_size=5),
+    st.just("fast"),
+    st.lists(st.integers()),
+)
+
+
+@given(st.dictionaries(st.sampled_from(list(rules(Config))), ANYTHING))
+def test_whatever_is_given_it_is_right_or_refused(values):
+    try:
+        config = configure(Config, values, "render")
+    except InvalidSetting as error:
+        assert any(f"render.{name}" in str(error) for name in values)
+        return
+    assert 0 <= config.strength <= 2 and config.steps >= 1 and config.mode in ("fast", "good")
+    assert type(config.strength) is float and type(config.steps) is int
+    assert type(config.sharp) is bool and type(config.colour) is str
+    assert config.limit is None or config.limit >= 0.5
+
+
+@pytest.mark.parametrize("stage", [AlignConfig, SmoothConfig])
+def test_defaults_of_stages_obey_their_own_rules(stage):
+    assert is_dataclass(stage)
+    defaults = {name: getattr(stage(), name) for name in rules(stage)}
+    assert configure(stage, defaults, "stage") == stage()

@@ -1,0 +1,46 @@
+"""How far a result may lie from its definition, per op and dtype: the one table.
+
+The measure is max |got − want| / scale, where scale is max |want| unless a test knows better.
+"""
+
+import numpy as np
+import torch
+
+F32, F64, BF16 = torch.float32, torch.float64, torch.bfloat16
+
+TOLERANCES: dict[tuple[str, torch.dtype], float] = {
+    ("bias_act", F64): 1e-12,
+    ("bias_act", F32): 1e-6,
+    ("bias_act", BF16): 1e-2,
+    ("upfirdn2d", F64): 3e-7,  # filters are kept in float32
+    ("upfirdn2d", F32): 2e-6,
+    ("upfirdn2d", BF16): 1e-2,
+    ("conv2d", F32): 2e-6,
+    ("conv2d", BF16): 1e-2,
+    ("filtered_lrelu", F64): 3e-7,
+    ("filtered_lrelu", F32): 3e-6,
+    ("filtered_lrelu", BF16): 5e-3,  # one rounding, of the result
+    ("synthesis", F32): 1e-5,
+    ("synthesis", BF16): 4e-2,
+}
+
+
+def relative_error(got, want, scale: float | None = None) -> float:
+    """Largest difference as a share of the scale; infinite if the shapes differ."""
+    got, want = (
+        np.asarray(a.detach().double() if isinstance(a, torch.Tensor) else a, np.float64)
+        for a in (got, want)
+    )
+    if got.shape != want.shape:
+        return float("inf")
+    if not want.size:
+        return 0.0
+    scale = float(np.abs(want).max()) if scale is None else scale
+    difference = float(np.abs(got - want).max())
+    return difference / scale if scale else difference
+
+
+def assert_close(op: str, got: torch.Tensor, want, *, scale: float | None = None) -> None:
+    """`got` agrees with `want` as well as the table asks of its dtype."""
+    error, bound = relative_error(got, want, scale), TOLERANCES[op, got.dtype]
+    assert error <= bound, f"{op} in {got.dtype}: off by {error:.1e}, allowed {bound:.0e}"
