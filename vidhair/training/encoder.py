@@ -61,6 +61,13 @@ def photograph(image: Tensor, masks: Tensor, disguise: Disguise) -> tuple[Tensor
     return seen.clamp(0, 1), clean
 
 
+@torch.no_grad()
+def known_codes(generator: Generator, standardiser: Standardiser, data: RenderedFaces) -> Tensor:
+    """The codes w [N, D] that draw these faces, on the CPU."""
+    device = next(generator.parameters()).device
+    return generator.mapping.w(standardiser(data.arrays["params"]).to(device)).cpu()
+
+
 def train_encoder(
     data: RenderedFaces,
     held_out: RenderedFaces,
@@ -71,15 +78,15 @@ def train_encoder(
     *,
     features: Features,
     seed: int,
+    device: str = "cpu",
 ) -> SmallEncoder:
     """Train (or go on training) on aligned faces; the state and its curve lie in `folder`."""
     rng = seed_everything(seed)
-    generator.requires_grad_(False)
+    generator.requires_grad_(False).to(device)
     encoder = SmallEncoder(config.encoder)
-    encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    with torch.no_grad():
-        codes = generator.mapping.w(standardiser(data.arrays["params"]))
-        held_out_codes = generator.mapping.w(standardiser(held_out.arrays["params"]))
+    encoder.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    codes = known_codes(generator, standardiser, data)
+    held_out_codes = known_codes(generator, standardiser, held_out)
     data.arrays["w"] = codes
     encoder.w_mean.copy_(codes.mean(0))
     encoder.w_std.copy_(codes.std(0))
@@ -90,7 +97,8 @@ def train_encoder(
     if loaded is not None:
         tensors, meta = loaded
         encoder.load_state_dict(strip("encoder", tensors))
-        average.values, step = strip("average", tensors), meta["step"]
+        average.values = {n: t.to(device) for n, t in strip("average", tensors).items()}
+        step = meta["step"]
         average.steps = step
     rng.manual_seed(seed + step)
     disguise = Disguise(rng)
@@ -106,10 +114,11 @@ def train_encoder(
         masks = sample["mask"].float() / 255
         masks = torch.cat([(1 - masks.sum(1, keepdim=True)).clamp(0, 1), masks], 1)
         seen, clean = photograph(sample["image"].float() / 255, masks, disguise)
-        with torch.autocast("cpu", torch.bfloat16):
+        seen, clean = seen.to(device), clean.to(device)
+        with torch.autocast(seen.device.type, torch.bfloat16):
             code, offsets = encoder.split(seen * 2 - 1)
         code, offsets = code.float(), offsets.float()
-        true = (sample["w"] - encoder.w_mean) / encoder.w_std
+        true = (sample["w"].to(device) - encoder.w_mean) / encoder.w_std
         code_loss = (code - true).square().mean()
         loss = code_loss + config.offset_weight * offsets.square().mean()
         drawn = encoder.w_mean + encoder.w_std * (code[:, None] + offsets)[: config.drawn]
@@ -146,11 +155,12 @@ def evaluate_encoder(
 ) -> dict[str, float]:
     """Code error in standard deviations and PSNR in dB of reconstructions of held-out faces."""
     values, errors = [], []
+    device = next(encoder.parameters()).device
     for at in range(0, min(len(held_out), 192), 16):
-        image = to_images(held_out.arrays["image"][at : at + 16], "cpu")
+        image = to_images(held_out.arrays["image"][at : at + 16], device)
         ws = encoder(image)
         values.append(psnr(generator.synthesis(ws), image))
-        error = (ws.mean(1) - codes[at : at + 16]) / encoder.w_std
+        error = (ws.mean(1) - codes[at : at + 16].to(device)) / encoder.w_std
         errors.append(float(error.square().mean()))
     n = len(values)
     return {"held_out_psnr": sum(values) / n, "held_out_code_error": (sum(errors) / n) ** 0.5}

@@ -180,7 +180,7 @@ class Distillation:
         modules = {"generator": self.generator, "heads": self.heads}
         named = [(f"{k}.{n}", p) for k, m in modules.items() for n, p in m.named_parameters()]
         self.optimisers = Optimisers(named, lr=config.lr, adam_lr=config.adam_lr)
-        self.average = Average(self.generator, half_life=500)
+        self.average = Average(self.generator, half_life=50)
         self.step, self.seconds = 0, 0.0
         for layer in [*self.generator.synthesis.layers, *self.heads.layers.values()]:
             layer.magnitude_beta = 0.995

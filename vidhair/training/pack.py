@@ -1,5 +1,6 @@
 """The bundled pack from nothing: rendered faces, parser, generator, encoder, attributes."""
 
+from copy import deepcopy
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -9,12 +10,17 @@ from torch import Tensor
 
 from vidhair.checkpoints.packs import BUNDLED, write_pack
 from vidhair.edits.directions import fit_attributes
-from vidhair.models.encoders import SmallEncoder
+from vidhair.models.encoders import SmallEncoder, SmallEncoderConfig
 from vidhair.models.face_parser import FaceParser
 from vidhair.models.stylegan3 import Generator, StyleGAN3Config
 from vidhair.synthetic.params import column_names
 from vidhair.training.dataset import ALIGNED, MOVED, WIDE, RenderedFaces, render_group
-from vidhair.training.encoder import EncoderTraining, evaluate_encoder, train_encoder
+from vidhair.training.encoder import (
+    EncoderTraining,
+    evaluate_encoder,
+    known_codes,
+    train_encoder,
+)
 from vidhair.training.generator import DistillConfig, Standardiser, distill, evaluate
 from vidhair.training.parser import ParserTraining, add_guides, evaluate_parser, train_parser
 
@@ -50,6 +56,25 @@ RECIPES = {
             phases=((32, 2000, 8), (64, 1200, 6), (128, 2600, 4)),
         ),
         parser=ParserTraining(steps=2000),
+        encoder=EncoderTraining(steps=1200, drawn=2),
+    ),
+    # For one large GPU: twice the resolution, many more faces.
+    "gpu": PackRecipe(
+        name="rendered-faces-256",
+        size=256,
+        traces={"aligned": 12032, "moved": 12032, "wide": 6016},
+        paints={"aligned": 3, "moved": 3, "wide": 2},
+        generator=DistillConfig(
+            generator=_generator(256, 8192, 256),
+            phases=((32, 4000, 32), (64, 4000, 32), (128, 8000, 24), (256, 16000, 16)),
+        ),
+        parser=ParserTraining(steps=8000),
+        encoder=EncoderTraining(
+            encoder=SmallEncoderConfig(size=256, widths=(32, 48, 96, 160, 256, 320)),
+            steps=12000,
+            batch=32,
+            drawn=8,
+        ),
     ),
     # Seconds; shows that every part runs, not that it learns.
     "tiny": PackRecipe(
@@ -58,6 +83,13 @@ RECIPES = {
         traces={"aligned": 128, "moved": 128, "wide": 128},
         paints={"aligned": 1, "moved": 1, "wide": 1},
         generator=DistillConfig(generator=_generator(32, 256, 16), phases=((16, 2, 4), (32, 4, 4))),
+        parser=ParserTraining(steps=4, batch=4),
+        encoder=EncoderTraining(
+            encoder=SmallEncoderConfig(size=32, widths=(16, 32, 48), hidden=64),
+            steps=4,
+            batch=4,
+            drawn=2,
+        ),
     ),
 }
 
@@ -86,6 +118,7 @@ def train_pack(recipe: PackRecipe, work: Path, target: Path, *, seed: int, devic
         recipe.parser,
         work,
         seed=seed,
+        device=device,
     )
     parser.requires_grad_(False)
     run = distill(
@@ -95,12 +128,12 @@ def train_pack(recipe: PackRecipe, work: Path, target: Path, *, seed: int, devic
         work,
         seed=seed,
         device=device,
-        features=parser.to(device).features,
+        features=parser.features,
     )
     generator = Generator(recipe.generator.generator)
-    generator.load_state_dict({n: v.cpu() for n, v in run.average.values.items()})
+    generator.load_state_dict(run.average.values)
     generator.eval().requires_grad_(False)
-    standardiser = run.standardiser.cpu()
+    standardiser = deepcopy(run.standardiser).cpu()
     aligned, held_out = faces_of("aligned"), faces_of("aligned", held_out=True)
     encoder = train_encoder(
         aligned,
@@ -109,19 +142,19 @@ def train_pack(recipe: PackRecipe, work: Path, target: Path, *, seed: int, devic
         standardiser,
         recipe.encoder,
         work,
-        features=parser.cpu().features,
+        features=parser.features,
         seed=seed,
+        device=device,
     )
     quality = {
         "generator_held_out_psnr_db": evaluate(run, faces_of("aligned", "moved", held_out=True)),
         **evaluate_encoder(
-            encoder,
-            generator,
-            held_out,
-            generator.mapping.w(standardiser(held_out.arrays["params"])),
+            encoder, generator, held_out, known_codes(generator, standardiser, held_out)
         ),
         **evaluate_parser(parser, faces_of("moved", "wide", held_out=True, guides=True), seed),
     }
+    for module in (generator, encoder, parser):
+        module.cpu()
     assemble(recipe, target, generator, standardiser, encoder, parser, aligned, quality, seed)
 
 

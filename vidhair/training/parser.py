@@ -167,12 +167,18 @@ def soft_cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
 
 
 def train_parser(
-    data: RenderedFaces, held_out: RenderedFaces, config: ParserTraining, folder: Path, *, seed: int
+    data: RenderedFaces,
+    held_out: RenderedFaces,
+    config: ParserTraining,
+    folder: Path,
+    *,
+    seed: int,
+    device: str = "cpu",
 ) -> FaceParser:
-    """Train (or go on training); the state and its curve lie in `folder`. Runs on the CPU."""
+    """Train (or go on training); the state and its curve lie in `folder`."""
     generator = seed_everything(seed)
     parser = FaceParser(config.parser)
-    parser.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    parser.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimiser = torch.optim.AdamW(parser.parameters(), lr=config.lr, weight_decay=1e-3)
     average = Average(parser, half_life=200)
     state, step = folder / "parser.safetensors", 0
@@ -180,7 +186,8 @@ def train_parser(
     if loaded is not None:
         tensors, meta = loaded
         parser.load_state_dict(strip("parser", tensors))
-        average.values, step = strip("average", tensors), meta["step"]
+        average.values = {n: t.to(device) for n, t in strip("average", tensors).items()}
+        step = meta["step"]
         average.steps = step
     generator.manual_seed(seed + step)
     disguise = Disguise(generator)
@@ -195,7 +202,8 @@ def train_parser(
         image, masks, guides = disguise(*_unit(next(batches)))
         hidden = disguise.chance(2 * len(image), config.guide_dropout).view(-1, 2, 1, 1)
         guides = torch.lerp(guides, torch.full_like(guides, UNKNOWN), hidden)
-        with torch.autocast("cpu", torch.bfloat16):
+        image, masks, guides = image.to(device), masks.to(device), guides.to(device)
+        with torch.autocast(image.device.type, torch.bfloat16):
             logits = parser(image * 2 - 1, guides)
         loss = soft_cross_entropy(logits.float(), masks)
         optimiser.zero_grad()
@@ -227,12 +235,14 @@ def _unit(sample: dict[str, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
 def evaluate_parser(parser: FaceParser, held_out: RenderedFaces, seed: int) -> dict[str, float]:
     """Intersection over union of hair and skin on disguised held-out faces."""
     parser.eval()
+    device = next(parser.parameters()).device
     disguise = Disguise(torch.Generator().manual_seed(seed))
     overlap, total = torch.zeros(4), torch.zeros(4)
     for at in range(0, min(len(held_out), 384), 16):
         rows = {n: v[at : at + 16] for n, v in held_out.arrays.items()}
         image, masks, guides = disguise(*_unit(rows))
-        got = F.one_hot(parser(image * 2 - 1, guides).argmax(1), 4).permute(0, 3, 1, 2)
+        logits = parser(image.to(device) * 2 - 1, guides.to(device)).cpu()
+        got = F.one_hot(logits.argmax(1), 4).permute(0, 3, 1, 2)
         want = F.one_hot(masks.argmax(1), 4).permute(0, 3, 1, 2)
         overlap += (got & want).sum((0, 2, 3))
         total += (got | want).sum((0, 2, 3))
