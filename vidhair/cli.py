@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from vidhair.errors import VidhairError
+from vidhair.errors import InvalidSetting, VidhairError
 
 INTERRUPTED = 130
 
@@ -153,6 +153,12 @@ def _run(options: argparse.Namespace) -> int:
 
     recipe = load_recipe(options.recipe, _settings(options))
     target = options.output or Path(f"{options.clip.stem}-{recipe.name}.mp4")
+    if options.compare:
+        from vidhair.media import check_target
+
+        check_target(options.compare, options.clip)
+        if options.compare.absolute() == target.absolute():
+            raise InvalidSetting(f"--compare {options.compare} is the output itself; name another")
     result = _edit(options, options.clip, recipe, target)
     if options.compare:
         from vidhair.report.comparison import write_comparison
@@ -236,7 +242,6 @@ def _synth(options: argparse.Namespace) -> int:
 
 
 def _train(options: argparse.Namespace) -> int:
-    from vidhair.errors import InvalidSetting
     from vidhair.flow.edit_video import choose_device
     from vidhair.training.pack import RECIPES, train_pack
 

@@ -4,6 +4,11 @@
 that scripts can tell the causes apart. 1 is left to Python, 2 to argparse.
 """
 
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
 
 class VidhairError(Exception):
     """Base of all errors that a user's input or machine can cause."""
@@ -87,3 +92,19 @@ class EncodingFailed(VidhairError):
     """The encoder refused the stream (codec not available, size not supported, …)."""
 
     exit_code = 22
+
+
+@contextmanager
+def os_errors(target: Path) -> Iterator[None]:
+    """Name the target and the remedy when the system refuses to write."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise DiskFull(
+                f"no room left in {target.parent} while writing {target.name}; "
+                "free some space or write elsewhere"
+            ) from error
+        raise OutputNotWritable(
+            f"{target} cannot be written ({error.strerror or error}); choose another place"
+        ) from error

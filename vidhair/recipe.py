@@ -82,7 +82,7 @@ def build(name: str, about: str, tables: Mapping[str, Mapping[str, Any]]) -> Rec
             raise InvalidSetting(_unknown_table(table))
     edit = dict(tables.get("edit", {}))
     kind = edit.pop("kind", None)
-    if kind not in EDITS:
+    if not isinstance(kind, str) or kind not in EDITS:
         raise InvalidSetting(f"edit.kind = {kind!r} must be one of {', '.join(EDITS)}")
     configs: dict[str, Any] = {n: configure(cls, tables.get(n, {}), n) for n, cls in TABLES.items()}
     return Recipe(name=name, about=about, edit=configure(EDITS[kind], edit, "edit"), **configs)
@@ -115,7 +115,7 @@ def load_recipe(name: str | os.PathLike, overrides: Mapping[str, Any] | None = N
     if path.suffix != ".toml":
         path = recipe_folder() / f"{name}.toml"
     try:
-        text = path.read_text()
+        data = path.read_bytes()
     except OSError as error:
         known = recipe_names()
         close = difflib.get_close_matches(str(name), known, n=1)
@@ -125,15 +125,15 @@ def load_recipe(name: str | os.PathLike, overrides: Mapping[str, Any] | None = N
             "or the path of a .toml file"
         ) from error
     try:
-        data = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise InvalidSetting(f"{path} is not valid TOML ({error}); mend that line") from error
-    about = str(data.pop("about", ""))
-    title = str(data.pop("name", path.stem))
-    wrong = [key for key, value in data.items() if not isinstance(value, dict)]
+        tables = tomllib.loads(data.decode())
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InvalidSetting(f"{path} is not valid TOML ({error}); mend that place") from error
+    about = str(tables.pop("about", ""))
+    title = str(tables.pop("name", path.stem))
+    wrong = [key for key, value in tables.items() if not isinstance(value, dict)]
     if wrong:
         raise InvalidSetting(f"{path}: {wrong[0]!r} must be a table such as [edit]")
-    recipe = build(title, about, data)
+    recipe = build(title, about, tables)
     return recipe.override(overrides) if overrides else recipe
 
 

@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from vidhair.checkpoints.packs import file_sha256
 from vidhair.edits.colors import HAIR_COLOURS, parse_colour
-from vidhair.errors import InvalidSetting, OutputNotWritable, SourceNotFound
+from vidhair.errors import InvalidSetting, SourceNotFound, os_errors
 from vidhair.media import VideoWriter
 from vidhair.synthetic.clips import SOUND_RATE, Changes, ClipSpec, perform, render_frame, voice
 from vidhair.synthetic.params import HAIR_STYLES
@@ -167,7 +167,7 @@ def render_clips(
     twins = {c.strip("#").replace(" ", "_"): {"hair_colour": parse_colour(c)} for c in colors}
     styles, natural = list(HAIR_STYLES)[1:], list(HAIR_COLOURS)
     entries = []
-    try:
+    with os_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
         for index in range(count):
             rng = np.random.default_rng([seed, index])
@@ -182,8 +182,4 @@ def render_clips(
             )
             entries.append(write_clip(spec, twins, folder))
         write_manifest(folder, entries)
-    except OSError as error:
-        raise OutputNotWritable(
-            f"{folder} cannot be written ({error.strerror}); give another folder with -o"
-        ) from error
     return [folder / entry["file"] for entry in entries]

@@ -16,10 +16,10 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 
-from vidhair.errors import OutputNotWritable, PackDamaged, PackNotFound
+from vidhair.errors import PackDamaged, PackNotFound, os_errors
 
 FORMAT = 1
 BUNDLED = "rendered-faces"
@@ -147,7 +147,7 @@ def write_pack(
     Floating-point tensors are stored as `dtype`.
     """
     entries = {}
-    try:
+    with os_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
         for key, (kind, config, tensors) in parts.items():
             stored = {
@@ -155,12 +155,9 @@ def write_pack(
                 for n, t in tensors.items()
             }
             file = f"{key}.safetensors"
-            save_file(stored, folder / file)
+            # Not safetensors' own writing, whose errors do not say that a disk is full.
+            (folder / file).write_bytes(save(stored))
             sha256 = file_sha256(folder / file)
             entries[key] = {"kind": kind, "config": dict(config), "file": file, "sha256": sha256}
         manifest = {"format": FORMAT, "name": name, **about, "parts": entries}
         (folder / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n")
-    except OSError as error:
-        raise OutputNotWritable(
-            f"the pack cannot be written to {folder} ({error.strerror}); choose another folder"
-        ) from error

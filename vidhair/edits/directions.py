@@ -54,9 +54,12 @@ class AttributeSpace:
 
     def moving_part(self, deviations: Tensor) -> Tensor:
         """Keep of deviations [..., D] what the moving attributes explain (least squares)."""
-        basis = self.directions[self.index([n for n in MOVING if n in self.names])]
-        q, _ = torch.linalg.qr(basis.t().double())
-        return ((deviations.double() @ q) @ q.t()).to(deviations.dtype)
+        basis = self.directions[self.index([n for n in MOVING if n in self.names])].double()
+        basis = basis / (basis.norm(dim=1, keepdim=True) + 1e-12)
+        # Attributes that always change together share a direction, which counts once.
+        _, sizes, rows = torch.linalg.svd(basis, full_matrices=False)
+        q = rows[sizes > 1e-3]
+        return ((deviations.double() @ q.t()) @ q).to(deviations.dtype)
 
     def tensors(self) -> dict[str, Tensor]:
         names = ("directions", "readout", "offset", "low", "high")

@@ -61,6 +61,8 @@ def choose_device(device: str = "auto") -> str:
         kind = torch.device(device).type
     except RuntimeError as error:
         raise DeviceUnavailable(f"{device!r} is no device; use auto, cpu or cuda") from error
+    if kind not in ("cpu", "cuda"):
+        raise DeviceUnavailable(f"device {device!r} is not supported; use auto, cpu or cuda")
     if kind == "cuda" and not torch.cuda.is_available():
         raise DeviceUnavailable("no CUDA device is usable here; use --device cpu (or auto)")
     return device

@@ -73,6 +73,7 @@ class Flow:
         self.recipe, self.pack, self.source = recipe, pack, source
         self._synthesis: Synthesis | None = None
         self._geometry: Geometry | None = None
+        editing.check_edit(recipe.edit, self.space)
 
     # ---- what is shared by nodes
 

@@ -45,6 +45,7 @@ class Work:
 
     reader: ClipReader
     entries: dict[str, Entry] = field(default_factory=dict)
+    nodes: dict[str, Node] = field(default_factory=dict)
     clip_results: dict[str, Arrays] = field(default_factory=dict)
     meter: Meter = lambda done, note="": None
 
@@ -60,7 +61,14 @@ class Work:
         self, node: str, start: int, stop: int, names: tuple[str, ...] | None = None
     ) -> Arrays:
         """Results of a per-frame node, or only the named ones."""
-        return self.entries[node].read(start, stop, names)
+        entry = self.entries[node]
+        while True:
+            try:
+                return entry.read(start, stop, names)
+            except FramesMissing:
+                # Damage shows only in reading; the store then forgets the chunk: make it anew.
+                for first, last in _pieces(entry.missing(start, stop), self.nodes[node].chunk):
+                    entry.write(first, self.nodes[node].compute(self, first, last))
 
     def per_clip(self, node: str) -> Arrays:
         """Results of a whole-clip node."""
@@ -93,6 +101,7 @@ class Runner:
         """Compute what is missing of every node, in the order given."""
         for node in nodes:
             key = self.keys[node.name] = self.key(node)
+            self.work.nodes[node.name] = node
             entry = self.work.entries[node.name] = self.store.open(key)
             started = time.perf_counter()
             computed = self._whole(node, entry) if node.whole else self._chunks(node, entry)

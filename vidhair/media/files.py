@@ -1,13 +1,12 @@
 """Files that are there whole or not at all."""
 
-import errno
 import os
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from vidhair.errors import DiskFull, OutputNotWritable
+from vidhair.errors import os_errors
 
 
 @contextmanager
@@ -27,19 +26,3 @@ def whole_file(target: Path) -> Iterator[Path]:
             part.replace(target)
     finally:
         part.unlink(missing_ok=True)
-
-
-@contextmanager
-def os_errors(target: Path) -> Iterator[None]:
-    """Name the target and the remedy when the system refuses to write."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise DiskFull(
-                f"no room left in {target.parent} while writing {target.name}; "
-                "free some space or write elsewhere"
-            ) from error
-        raise OutputNotWritable(
-            f"{target} cannot be written ({error.strerror or error}); choose another place"
-        ) from error

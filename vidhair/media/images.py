@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
-from vidhair.errors import NotAVideo
-from vidhair.media.files import os_errors, whole_file
+from vidhair.errors import NotAVideo, os_errors
+from vidhair.media.files import whole_file
 from vidhair.media.source import existing_file
 
 

@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from vidhair.errors import EncodingFailed, OutputNotWritable
+from vidhair.errors import EncodingFailed, OutputNotWritable, os_errors
 from vidhair.media.color import tag_codes, to_yuv
-from vidhair.media.files import os_errors, whole_file
+from vidhair.media.files import whole_file
 from vidhair.media.sound import SoundTrack
 from vidhair.types import Clip
 

@@ -1,5 +1,7 @@
 """A pack's networks, built and loaded when they are first asked for."""
 
+import hashlib
+import json
 import os
 from collections.abc import Callable
 from functools import cached_property
@@ -34,10 +36,12 @@ class Pack:
         return self.files.name
 
     def fingerprint(self, part: str) -> str:
-        """sha256 of a part's weights; goes into cache keys."""
+        """sha256 over a part's weights and configuration; goes into cache keys."""
         if part not in self.files.parts:
             self.files.tensors(part)  # says what is missing
-        return self.files.parts[part].sha256
+        entry = self.files.parts[part]
+        text = json.dumps([entry.kind, entry.config, entry.sha256], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()
 
     def _build(self, part: str) -> Any:
         tensors = self.files.tensors(part)
@@ -50,8 +54,10 @@ class Pack:
         try:
             module = BUILDERS[entry.kind](entry.config)
             module.load_state_dict(tensors, strict=True)
-        except (RuntimeError, TypeError, AssertionError, ValueError) as error:
-            reason = str(error).splitlines()[-1].strip()
+        except (
+            RuntimeError, TypeError, AssertionError, ValueError, ArithmeticError, LookupError,
+        ) as error:  # fmt: skip
+            reason = (str(error).splitlines() or [type(error).__name__])[-1].strip()
             raise PackDamaged(
                 f"the {part} of pack {self.name!r} does not fit its configuration ({reason}); "
                 "install the pack again"

@@ -191,6 +191,17 @@ def _to_canvas(x: Tensor, left: float, top: float, canvas: Canvas) -> Tensor:
     return cut_rectangle(x, left, top, canvas.step, canvas.height, canvas.width).clamp(0, 1)
 
 
+def _see(frames: np.ndarray, canvas: Canvas) -> Tensor:
+    """The part of the frames that the canvas shows, [T, 3, h, w] in 0 … 1."""
+    size = (frames.shape[2], frames.shape[1])
+    everywhere = np.ones((1, canvas.height, canvas.width), np.uint8)
+    window = window_of(everywhere, size, canvas.left, canvas.top, canvas.step)
+    assert window is not None, "the canvas lies beside the frame"
+    place = (canvas.left - window.left, canvas.top - window.top, canvas.step)
+    seen = torch.from_numpy(window.cut(frames)).movedim(-1, 1).float() / 255
+    return cut_rectangle(seen, *place, canvas.height, canvas.width, padding="border").clamp(0, 1)
+
+
 def _merge(frames: np.ndarray, result: Tensor, alpha: Tensor, window: Window) -> np.ndarray:
     levels = (result * 255).round().clamp(0, 255).to(torch.uint8).movedim(1, -1).numpy()
     touched = (alpha[:, 0] > 0).numpy()[..., None]
@@ -222,8 +233,7 @@ def compose_replace(
     sigma = config.feather * crop_side / canvas.step
     soft = blur(torch.from_numpy(mask)[:, None].float() / 255, sigma)
     rows = torch.from_numpy(recon).movedim(-1, 1).float() / 255
-    on_canvas = _to_canvas(source, left, top, canvas)
-    error = rgb_to_lab(on_canvas) - rgb_to_lab(rows)
+    error = rgb_to_lab(_see(frames, canvas)) - rgb_to_lab(rows)
     trusted = torch.from_numpy(keep)[:, None].float() / 255
     error = blur(fill(error, trusted, levels=6), 0.06 * crop_side / canvas.step)
     drawn = rgb_to_lab(torch.from_numpy(edited).movedim(-1, 1).float() / 255) + error

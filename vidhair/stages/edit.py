@@ -23,6 +23,7 @@ NO_HAIR = {
 PROBE = 0.08  # change of a colour attribute by which its effect is measured
 LARGEST = 1.6  # no colour attribute is changed by more than this
 COLOUR_STEPS = 4
+SHARES = (1.0, 0.4, 0.15)  # of a step that are tried, until one helps
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,30 @@ class Probe:
         return rgb_to_lab((image / 2 + 0.5).clamp(0, 1))
 
 
+def check_edit(edit: Edit, space: AttributeSpace | None) -> None:
+    """Refuse, before any work, an edit that the pack's attributes cannot make."""
+    if isinstance(edit, Reconstruct):
+        return
+    if space is None:
+        raise InvalidSetting(
+            f"edit.kind = {edit.kind!r} needs a pack with attributes; choose another pack"
+        )
+    if isinstance(edit, Attribute) and edit.name not in space.names:
+        raise InvalidSetting(
+            f"edit.name = {edit.name!r} is no attribute of this pack; it has "
+            f"{', '.join(space.names)}"
+        )
+    needed: dict[type[Edit], tuple[str, ...]] = {
+        HairColor: HAIR_COLOUR, HairLength: ("hair_length",), Bald: tuple(NO_HAIR),
+    }  # fmt: skip
+    missing = [n for n in needed.get(type(edit), ()) if n not in space.names]
+    if missing:
+        raise InvalidSetting(
+            f"edit.kind = {edit.kind!r} needs the attribute {missing[0]!r}, which this pack does "
+            "not have; choose another pack"
+        )
+
+
 def edit_styles(
     edit: Edit,
     styles: np.ndarray,
@@ -59,20 +84,18 @@ def edit_styles(
     color_change: Callable[[AttributeSpace], Tensor] | None = None,
 ) -> np.ndarray:
     """Edited codes [T, L, D]. color_change: gives the change of the codes for a hair colour."""
+    check_edit(edit, space)
     if isinstance(edit, Reconstruct):
         return styles
-    if space is None:
-        raise InvalidSetting(
-            f"edit.kind = {edit.kind!r} needs a pack with attributes; choose another pack"
-        )
+    assert space is not None
     edited = styles.copy()
     if isinstance(edit, HairColor):
         assert color_change is not None
         edited[present] += color_change(space).numpy()
     elif isinstance(edit, HairLength):
-        edited[present] += edit.amount * _direction(space, "hair_length").numpy()
+        edited[present] += edit.amount * space.direction("hair_length").numpy()
     elif isinstance(edit, Attribute):
-        edited[present] += edit.strength * _direction(space, edit.name).numpy()
+        edited[present] += edit.strength * space.direction(edit.name).numpy()
     elif isinstance(edit, Bald):
         # One change per shot, from its mean code: hair does not come and go with the pose.
         shot = np.cumsum(cuts)
@@ -81,14 +104,6 @@ def edit_styles(
             mean = torch.from_numpy(styles[frames].mean(0))
             edited[frames] += edit.strength * space.towards(mean, NO_HAIR).numpy()
     return edited
-
-
-def _direction(space: AttributeSpace, name: str) -> Tensor:
-    if name not in space.names:
-        raise InvalidSetting(
-            f"edit.name = {name!r} is no attribute of this pack; it has {', '.join(space.names)}"
-        )
-    return space.direction(name)
 
 
 def solve_hair_color(probe: Probe, space: AttributeSpace, wanted: Tensor) -> Tensor:
@@ -111,8 +126,10 @@ def solve_hair_color(probe: Probe, space: AttributeSpace, wanted: Tensor) -> Ten
 
     amounts = torch.zeros(3, device=directions.device)
     reached = torch.zeros(3, device=directions.device)
-    best, best_error = amounts, float(wanted.norm())
+    error = float(wanted.norm())
     for _ in range(COLOUR_STEPS):
+        if error < 1.0:
+            break
         columns = []
         for axis in range(3):
             step = torch.zeros_like(amounts)
@@ -121,13 +138,17 @@ def solve_hair_color(probe: Probe, space: AttributeSpace, wanted: Tensor) -> Ten
         jacobian = torch.stack(columns, 1)
         # Damped, because a nearly black or white hair hardly answers to some attributes.
         normal = jacobian.t() @ jacobian
-        normal = normal + 0.01 * normal.diagonal().mean() * torch.eye(3, device=normal.device)
-        amounts = amounts + torch.linalg.solve(normal, jacobian.t() @ (wanted - reached))
-        amounts = amounts.clamp(-LARGEST, LARGEST)
-        reached = effect(amounts)
-        error = float((wanted - reached).norm())
-        if error < best_error:
-            best, best_error = amounts, error
-        if error < 1.0:
+        size = normal.diagonal().mean()
+        if size < 1e-6:
             break
-    return (best @ directions).cpu()
+        normal = normal + 0.01 * size * torch.eye(3, device=normal.device)
+        step = torch.linalg.solve(normal, jacobian.t() @ (wanted - reached))
+        for share in SHARES:
+            tried = (amounts + share * step).clamp(-LARGEST, LARGEST)
+            got = effect(tried)
+            if float((wanted - got).norm()) < error:
+                break
+        else:
+            break
+        amounts, reached, error = tried, got, float((wanted - got).norm())
+    return (amounts @ directions).cpu()

@@ -59,7 +59,7 @@ class Pivots:
 def choose_frames(codes: np.ndarray, present: np.ndarray, count: int) -> np.ndarray:
     """Up to `count` frames that differ most: each next one is farthest from those chosen.
 
-    codes: [T, K]. Returns sorted indices of present frames.
+    codes: [T, K]. Returns sorted indices of present frames, fewer where the others are the same.
     """
     candidates = np.flatnonzero(present)
     if len(candidates) <= count:
@@ -71,6 +71,8 @@ def choose_frames(codes: np.ndarray, present: np.ndarray, count: int) -> np.ndar
     distance = np.square(values - values[first]).sum(1)
     while len(chosen) < count:
         farthest = int(np.argmax(distance))
+        if distance[farthest] <= 0:
+            break
         chosen.append(farthest)
         distance = np.minimum(distance, np.square(values - values[farthest]).sum(1))
     return np.sort(candidates[chosen])

@@ -125,7 +125,9 @@ class FaceParams:
 
     def __getitem__(self, index) -> FaceParams:
         """Faces by slice, list or tensor of indices; a number gives a batch of one."""
-        index = slice(index, index + 1) if isinstance(index, int) and index >= 0 else index
+        if isinstance(index, int):
+            first = range(len(self))[index]
+            index = slice(first, first + 1)
         return FaceParams(*(getattr(self, f.name)[index] for f in fields(self)))
 
     def replace(self, **changes: Tensor | float | tuple) -> FaceParams:

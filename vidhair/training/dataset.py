@@ -165,7 +165,8 @@ class RenderedFaces:
         return len(self.arrays["params"])
 
     def batches(self, size: int, generator: torch.Generator) -> Iterator[dict[str, Tensor]]:
-        """Endless shuffled batches."""
+        """Endless shuffled batches; smaller ones where there are fewer faces than asked for."""
+        size = min(size, len(self))
         while True:
             order = torch.randperm(len(self), generator=generator)
             for at in range(0, len(order) - size + 1, size):

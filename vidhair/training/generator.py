@@ -289,11 +289,12 @@ def evaluate(run: Distillation, held_out: RenderedFaces, count: int = 192) -> fl
         layer.magnitude_beta = None
     values = []
     arrays = {n: v[:count] for n, v in held_out.arrays.items()}
+    matrices = transform_matrices(arrays["transform"])
     for at in range(0, len(arrays["params"]), 16):
         rows = slice(at, at + 16)
         got = run.predict(
             arrays["params"][rows].to(run.device),
-            arrays["matrix"][rows].to(run.device),
+            matrices[rows].to(run.device),
             run.config.generator.resolution,
             torch.bfloat16,
         )

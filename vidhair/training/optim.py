@@ -1,6 +1,7 @@
 """Muon for matrices, Adam for the rest, and a moving average of the weights."""
 
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -64,10 +65,14 @@ class Optimisers:
         self.muon = Muon(matrices, lr)
         groups = [{"params": rest, "lr": adam_lr}, {"params": small, "lr": adam_lr * 100}]
         self.adam = torch.optim.Adam([g for g in groups if g["params"]], betas=(0.9, 0.99))
-        self.base = [(g, g["lr"]) for o in (self.muon, self.adam) for g in o.param_groups]
+        self.rates = [g["lr"] for g in self._groups()]
+
+    def _groups(self) -> list[dict[str, Any]]:
+        # Asked for anew each time: loading a state replaces the groups.
+        return [*self.muon.param_groups, *self.adam.param_groups]
 
     def set_factor(self, factor: float) -> None:
-        for group, lr in self.base:
+        for group, lr in zip(self._groups(), self.rates, strict=True):
             group["lr"] = lr * factor
 
     def zero_grad(self) -> None:

@@ -1,0 +1,323 @@
+"""Whole runs on a tiny clip with a tiny pack: what comes out, and what is reused."""
+
+import dataclasses
+import os
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests import small
+from tests.media.clips import sound_packets
+from vidhair.cache import DiskStore
+from vidhair.errors import DeviceUnavailable, InvalidSetting, OutputNotWritable
+from vidhair.flow import edit_video as module
+from vidhair.flow.edit_video import CACHE_VARIABLE, choose_device, default_cache
+from vidhair.flow.graph import Flow
+from vidhair.media import open_clip
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+@pytest.fixture
+def cache(tmp_path) -> Path:
+    """A cache in which a finished run lies."""
+    return small.finished().copy(tmp_path / "cache")
+
+
+class StopsAt:
+    """A reporter that is interrupted once a stage has come as far as `done`."""
+
+    def __init__(self, name: str, done: float = 0):
+        self.name, self.done = name, done
+
+    @contextmanager
+    def stage(self, name, total, unit):
+        if (name, self.done) == (self.name, 0):
+            raise KeyboardInterrupt
+
+        def meter(done, note=""):
+            if name == self.name and done >= self.done:
+                raise KeyboardInterrupt
+
+        yield meter
+
+
+def same_pictures(path: Path) -> bool:
+    """Whether a run gave, bit for bit, the pictures of the finished one."""
+    return np.array_equal(small.decoded(path), small.decoded(small.finished().result.path))
+
+
+# ---- what comes out
+
+
+def test_every_frame_comes_out_at_its_time_with_its_sound():
+    result = small.finished().result
+    with open_clip(small.clip()) as source, open_clip(result.path) as edited:
+        a, b = source.clip, edited.clip
+        assert b.frame_count == result.frames == small.FRAMES
+        assert [p * b.time_base for p in b.pts.tolist()] == [
+            p * a.time_base for p in a.pts.tolist()
+        ]
+        assert b.end_pts * b.time_base == a.end_pts * a.time_base
+        assert len(set(np.diff(a.pts))) > 1, "the source should not have a constant rate"
+        assert (b.width, b.height, b.color, b.sound) == (a.width, a.height, a.color, a.sound)
+        assert edited.notes == ()
+    assert len(sound_packets(small.clip())) > 10
+    assert sound_packets(result.path) == sound_packets(small.clip())
+
+
+def test_a_run_says_what_it_did():
+    result = small.finished().result
+    assert [stage.name for stage in result.stages] == small.STAGES
+    assert all(stage.status == "computed" for stage in result.stages)
+    assert result.reused == () and result.untouched == 0 and result.notes == ()
+    assert result.seconds >= sum(stage.seconds for stage in result.stages) > 0
+
+
+def test_the_hair_changes_and_the_rest_does_not():
+    before, after = small.decoded(small.clip()), small.decoded(small.finished().result.path)
+    change = np.abs(after.astype(int) - before).max(-1).mean(0)
+    width, height = small.SIZE
+    hair, corner = change[18:28, width // 2 - 12 : width // 2 + 12], change[: height // 4, :24]
+    assert hair.mean() > 4 * corner.mean()
+    assert corner.mean() < 3, "codec error"
+
+
+def test_settings_go_over_the_recipe(tmp_path):
+    with pytest.raises(InvalidSetting, match="zzz"):
+        module.edit_video(
+            small.clip(), "hair_color", tmp_path / "a.mp4", settings={"zzz.zzz": 1}, cache=False
+        )
+
+
+def test_the_source_is_never_the_target(tmp_path):
+    with pytest.raises(OutputNotWritable, match="the source itself"):
+        small.edit(small.clip(), tmp_path / "cache")
+    assert not (tmp_path / "cache").exists()
+
+
+# ---- what is reused
+
+
+def test_a_second_run_reuses_every_stage(tmp_path, cache):
+    again = small.edit(tmp_path / "again.mp4", cache)
+    assert again.reused == tuple(small.STAGES)
+    assert same_pictures(again.path)
+
+
+def test_a_copy_under_another_name_reuses_every_stage(tmp_path, cache):
+    copy = tmp_path / "elsewhere" / "renamed.mp4"
+    copy.parent.mkdir()
+    copy.write_bytes(small.clip().read_bytes())
+    assert small.edit(tmp_path / "again.mp4", cache, source=copy).reused == tuple(small.STAGES)
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"edit.strength": 0.3}, ["edit", "render_edit"]),
+        ({"tune.seed": 5}, ["tune", "render_source", "edit", "render_edit"]),
+        ({"smooth.latents": False}, ["smooth", "tune", "render_source", "edit", "render_edit"]),
+        ({"compose.blur": 0.2, "encode.crf": 30}, []),
+    ],
+    ids=str,
+)
+def test_a_changed_setting_recomputes_what_follows(tmp_path, cache, changes, expected):
+    result = small.edit(tmp_path / "changed.mp4", cache, changes=changes)
+    assert small.computed(result) == expected
+    assert not same_pictures(result.path)
+    back = small.edit(tmp_path / "back.mp4", cache)
+    assert small.computed(back) == [] and same_pictures(back.path)
+
+
+def test_without_a_cache_nothing_is_reused_and_nothing_stays(tmp_path, cache, monkeypatch):
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(scratch))
+    monkeypatch.setenv(CACHE_VARIABLE, str(cache))
+    before = {path: path.stat().st_mtime_ns for path in cache.rglob("*")}
+    result = small.edit(tmp_path / "a.mp4", False)
+    assert result.reused == () and same_pictures(result.path)
+    assert list(scratch.iterdir()) == []
+    assert {path: path.stat().st_mtime_ns for path in cache.rglob("*")} == before
+
+
+def test_the_default_cache_is_where_the_environment_says(tmp_path, cache, monkeypatch):
+    monkeypatch.setenv(CACHE_VARIABLE, str(cache))
+    assert default_cache() == cache
+    assert small.edit(tmp_path / "a.mp4", None).reused == tuple(small.STAGES)
+    monkeypatch.delenv(CACHE_VARIABLE)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
+    assert default_cache() == tmp_path / "xdg" / "vidhair"
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    assert default_cache() == tmp_path / "home" / ".cache" / "vidhair"
+
+
+# ---- interruption
+
+
+@pytest.mark.parametrize(
+    ("stage", "done"),
+    [("align", 0), ("parse", 12), ("tune", 0), ("tune", 2), ("render_edit", 0), ("compose", 12)],
+)
+def test_an_interrupted_run_leaves_no_output_and_goes_on(tmp_path, cache, stage, done):
+    """From the cache of a finished run, as far as it had come at that stage."""
+    # What depends on the stage would not be there yet either.
+    later = small.STAGES[small.STAGES.index(stage) :] if stage in small.STAGES else []
+    small.forget(cache, *later)
+    target = tmp_path / "out" / "a.mp4"
+    target.parent.mkdir()
+    with pytest.raises(KeyboardInterrupt):
+        small.edit(target, cache, reporter=StopsAt(stage, done))
+    assert list(target.parent.iterdir()) == []
+    result = small.edit(target, cache)
+    done_before = stage == "parse"  # its only chunk was stored before the interruption
+    assert small.computed(result) == later[1 if done_before else 0 :]
+    assert [p.name for p in target.parent.iterdir()] == ["a.mp4"]
+    assert same_pictures(target)
+
+
+def test_an_interrupted_run_leaves_an_older_output_as_it_was(tmp_path, cache):
+    target = tmp_path / "a.mp4"
+    target.write_bytes(b"before")
+    with pytest.raises(KeyboardInterrupt):
+        small.edit(target, cache, reporter=StopsAt("compose", 12))
+    assert target.read_bytes() == b"before"
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.mp4", "cache"]
+
+
+@pytest.fixture
+def small_chunks(monkeypatch) -> None:
+    """Five frames at a time; the tracker alone keeps its chunks, which it depends on."""
+    nodes = Flow.nodes
+
+    def in_fives(self):
+        return [
+            node if node.name in ("decode", "faces") else dataclasses.replace(node, chunk=5)
+            for node in nodes(self)
+        ]
+
+    monkeypatch.setattr(Flow, "nodes", in_fives)
+    monkeypatch.setattr(module, "CHUNK", 5)
+
+
+def results(cache: Path) -> dict[str, np.ndarray]:
+    """What a finished run with the usual recipe has left, and the frames that follow from it."""
+    names = {"invert": "styles", "parse": "planes", "matte": "alpha"}
+    names |= {"render_source": "picture", "render_edit": "picture"}
+    with open_clip(small.clip()) as reader:
+        flow, runner = small.flow_on(DiskStore(cache), reader)
+        assert all(report.status == "reused" for report in runner.reports)
+        work, count = runner.work, small.FRAMES
+        found = {stage: work.per_frame(stage, 0, count)[name] for stage, name in names.items()}
+        return found | {"compose": flow.compose(work, 0, count)}
+
+
+def test_chunks_do_not_show(tmp_path, cache, small_chunks):
+    """A run in small chunks that stops in the middle of a stage and goes on ends as the others."""
+    fives = small.finished().copy(tmp_path / "fives")
+    later = small.STAGES[small.STAGES.index("invert") :]
+    small.forget(fives, *later)
+    target = tmp_path / "a.mp4"
+    with pytest.raises(KeyboardInterrupt):
+        small.edit(target, fives, reporter=StopsAt("parse", 5))
+    assert not target.exists()
+    result = small.edit(target, fives)
+    assert small.computed(result) == later[later.index("parse") :]
+    (parse,) = [stage for stage in result.stages if stage.name == "parse"]
+    assert (parse.computed, parse.total, parse.status) == (7, small.FRAMES, "resumed")
+    got, want = results(fives), results(cache)
+    for stage, array in want.items():
+        difference = np.abs(got[stage].astype(float) - array)
+        bound = 1e-4 if stage == "invert" else 2.0
+        assert difference.max() <= bound and difference.mean() < bound / 20, stage
+
+
+# ---- damage
+
+
+def files_of(cache: Path, stage: str) -> list[Path]:
+    return list(cache.glob(f"{stage}-v*/*.safetensors"))
+
+
+@pytest.mark.parametrize("stage", ["faces", "tune", "render_edit"])
+def test_a_file_that_was_cut_short_is_made_again(tmp_path, cache, stage):
+    (path,) = files_of(cache, stage)
+    os.truncate(path, path.stat().st_size - 1)
+    result = small.edit(tmp_path / "a.mp4", cache)
+    assert small.computed(result) == [stage]
+    assert same_pictures(result.path)
+
+
+def flip_the_last_byte(path: Path) -> None:
+    with path.open("rb+") as file:
+        file.seek(-1, os.SEEK_END)
+        (byte,) = file.read(1)
+        file.seek(-1, os.SEEK_END)
+        file.write(bytes([byte ^ 255]))
+
+
+def test_a_whole_clip_result_with_a_wrong_byte_is_made_again(tmp_path, cache):
+    (path,) = files_of(cache, "tune")
+    flip_the_last_byte(path)
+    result = small.edit(tmp_path / "a.mp4", cache)
+    assert small.computed(result) == ["tune"]
+    assert same_pictures(result.path)
+
+
+@pytest.mark.parametrize("stage", ["render_source", "render_edit"])
+def test_frames_with_a_wrong_byte_are_made_again(tmp_path, cache, stage):
+    (path,) = files_of(cache, stage)
+    flip_the_last_byte(path)
+    result = small.edit(tmp_path / "a.mp4", cache)
+    assert small.computed(result) == [stage]
+    assert same_pictures(result.path)
+
+
+# ---- clips without a face in some frames
+
+
+def test_frames_without_a_face_pass_through(tmp_path):
+    face, grey = small.person(), small.nobody(7)
+    frames = np.concatenate([face[:6], grey, face[:4]])
+    source = small.write_clip(tmp_path / "source.mp4", frames)
+    off = {"tune.steps": 0, "tune.refine_steps": 0, "encode.crf": 4}
+    result = small.edit(tmp_path / "a.mp4", tmp_path / "cache", source=source, changes=off)
+    with open_clip(source) as a, open_clip(result.path) as b:
+        assert a.clip.pts[13] - a.clip.pts[6] > 500, "longer than half a second"
+        assert b.clip.pts.tolist() == a.clip.pts.tolist()
+    assert (result.frames, result.untouched) == (17, 7)
+    assert any("7 frames show no face" in note for note in result.notes)
+    before, after = small.decoded(source).astype(int), small.decoded(result.path)
+    change = np.abs(after - before)
+    passed, edited = change[6:13], np.delete(change, range(6, 13), axis=0).mean((1, 2, 3))
+    assert passed.mean((1, 2, 3)).max() < 1 and passed.max() < 12
+    assert edited.min() > 2 * passed.mean()
+
+
+# ---- devices
+
+
+def test_devices_by_name():
+    assert choose_device("cpu") == "cpu"
+    assert choose_device("auto") in ("cpu", "cuda")
+    with pytest.raises(DeviceUnavailable, match="'banana' is no device; use auto, cpu or cuda"):
+        choose_device("banana")
+
+
+def test_a_device_that_is_not_there(monkeypatch):
+    monkeypatch.setattr(module.torch.cuda, "is_available", lambda: False)
+    assert choose_device("auto") == "cpu"
+    for name in ("cuda", "cuda:1"):
+        with pytest.raises(DeviceUnavailable, match="no CUDA device"):
+            choose_device(name)
+
+
+@pytest.mark.parametrize("name", ["meta", "xpu"])
+def test_devices_that_torch_knows_and_vidhair_does_not(name):
+    with pytest.raises(DeviceUnavailable):
+        choose_device(name)

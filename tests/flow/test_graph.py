@@ -1,0 +1,135 @@
+"""The flow's nodes together: where a composed frame differs, and what a cut keeps apart."""
+
+import numpy as np
+import pytest
+from scipy.ndimage import binary_dilation
+
+from tests import small
+from vidhair.cache import DiskStore, MemoryStore
+from vidhair.flow.graph import Flow
+from vidhair.media import open_clip
+from vidhair.stages.smooth import smooth_similarity, smooth_styles
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+def touchable(alpha: np.ndarray, grid: tuple[float, float, float], reach: int = 2) -> np.ndarray:
+    """[T, H, W]: pixels no farther than `reach` samples from where a matte [T, h, w] is not zero.
+
+    grid: left, top and step of the matte in frame pixels.
+    """
+    left, top, step = grid
+    width, height = small.SIZE
+    wide = np.pad(alpha > 0, [(0, 0), (reach, reach), (reach, reach)])
+    near = binary_dilation(wide, np.ones((1, 2 * reach + 1, 2 * reach + 1)))
+    columns = np.floor((np.arange(width) + 0.5 - left) / step).astype(int) + reach
+    rows = np.floor((np.arange(height) + 0.5 - top) / step).astype(int) + reach
+    inside = np.ones((height, width), bool)
+    inside &= ((rows >= 0) & (rows < near.shape[1]))[:, None]
+    inside &= (columns >= 0) & (columns < near.shape[2])
+    picked = near[:, rows.clip(0, near.shape[1] - 1)][:, :, columns.clip(0, near.shape[2] - 1)]
+    return picked & inside
+
+
+@pytest.fixture(scope="module")
+def composed():
+    """(source frames, composed frames, matte, its grid) of the finished run."""
+    with open_clip(small.clip()) as reader:
+        flow, runner = small.flow_on(DiskStore(small.finished().cache), reader)
+        work, count = runner.work, small.FRAMES
+        alpha = work.per_frame("matte", 0, count, ("alpha",))["alpha"]
+        frames = flow.compose(work, 0, count)
+        return work.frames(0, count), frames, alpha, flow.geometry(work).matte_grid
+
+
+def test_outside_the_matte_every_pixel_is_the_sources(composed):
+    source, frames, alpha, grid = composed
+    allowed, differs = touchable(alpha, grid), (frames != source).any(-1)
+    assert not (differs & ~allowed).any()
+    assert 0.1 < allowed.mean() < 0.9, "the matte should cover some of the frame and not all"
+
+
+def test_inside_the_matte_most_pixels_change(composed):
+    source, frames, alpha, grid = composed
+    full = touchable(np.where(alpha > 200, alpha, 0), grid, reach=0)
+    assert full.mean() > 0.05
+    assert (frames != source).any(-1)[full].mean() > 0.9
+
+
+def test_composing_frame_by_frame_gives_the_same(composed):
+    _, frames, _, _ = composed
+    with open_clip(small.clip()) as reader:
+        flow, runner = small.flow_on(DiskStore(small.finished().cache), reader)
+        for frame in (0, 5, small.FRAMES - 1):
+            (alone,) = flow.compose(runner.work, frame, frame + 1)
+            assert np.abs(alone.astype(int) - frames[frame]).max() <= 1
+
+
+def test_an_edit_of_no_strength_changes_next_to_nothing():
+    """The edited rendering is then the unedited one, so no difference is added."""
+    with open_clip(small.clip()) as reader:
+        changes = {"edit.strength": 0.0}
+        store = DiskStore(small.finished().copy(small.folder() / "none"))
+        flow, runner = small.flow_on(store, reader, changes=changes)
+        work, count = runner.work, small.FRAMES
+        np.testing.assert_array_equal(
+            work.per_frame("render_edit", 0, count)["picture"],
+            work.per_frame("render_source", 0, count)["picture"],
+        )
+        difference = flow.compose(work, 0, count).astype(int) - work.frames(0, count)
+    assert np.abs(difference).max() <= 1
+
+
+@pytest.fixture(scope="module")
+def two_shots(tmp_path_factory):
+    """Codes and transforms around a cut: the person, then the same mirrored and much brighter."""
+    person = small.person()[:6]
+    frames = np.concatenate([person, 255 - (255 - person[:, :, ::-1]) // 3])
+    source = small.write_clip(tmp_path_factory.mktemp("cut") / "cut.mp4", frames)
+    with open_clip(source) as reader:
+        flow, runner = small.flow_on(MemoryStore(), reader, until="smooth")
+        work = runner.work
+        raw = work.per_frame("invert", 0, len(frames))["styles"]
+        return flow, flow.track(work), raw, work.per_clip("smooth")
+
+
+SHOTS = slice(0, 6), slice(6, 12)
+
+
+def test_a_cut_is_found(two_shots):
+    _, track, _, _ = two_shots
+    assert np.flatnonzero(track.cuts).tolist() == [0, 6]
+    assert track.present.all()
+
+
+def test_every_shot_is_smoothed_as_if_alone(two_shots):
+    flow, track, raw, smooth = two_shots
+    config, similarity = flow.recipe.smooth, track.similarity
+    whole = smooth_styles(raw, track.present, np.arange(12) == 0, config, flow.space)
+    for shot in SHOTS:
+        cuts, present = track.cuts[shot], track.present[shot]
+        alone = smooth_styles(raw[shot], present, cuts, config, flow.space)
+        np.testing.assert_allclose(smooth["styles"][shot], alone, atol=1e-5)
+        assert np.abs(whole[shot] - alone).max() > 1e-3, "the cut should make a difference"
+        values = (similarity.angle_deg, similarity.tx, similarity.ty, similarity.scale)
+        here = type(similarity)(*(v[shot] for v in values))
+        steady = smooth_similarity(here, present, cuts, config)
+        columns = np.stack([steady.angle_deg, steady.tx, steady.ty, steady.scale], 1)
+        np.testing.assert_allclose(smooth["transform"][shot], columns, atol=1e-6)
+
+
+def test_the_person_is_the_same_all_through_a_shot(two_shots):
+    """Fine layers do not move inside a shot at all; between the shots they differ."""
+    flow, _, raw, smooth = two_shots
+    first = flow.recipe.smooth.average_fine_from
+    fine = smooth["styles"][:, first:]
+    for shot in SHOTS:
+        np.testing.assert_allclose(fine[shot] - fine[shot][:1], 0, atol=1e-5)
+        assert np.abs(raw[shot, first:] - raw[shot][:1, first:]).max() > 1e-4
+    assert np.abs(fine[0] - fine[6]).max() > 1e-3
+
+
+def test_a_pack_without_attributes_has_no_space(two_shots):
+    flow, *_ = two_shots
+    assert flow.space is not None and "smile" in flow.space.names
+    assert isinstance(flow, Flow)

@@ -1,0 +1,214 @@
+"""The runner with made-up nodes: what runs, on which frames, and under which keys."""
+
+from contextlib import contextmanager
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from vidhair.cache import FramesMissing, MemoryStore, fingerprint
+from vidhair.flow.node import Node
+from vidhair.flow.runner import Runner
+
+FRAMES = 20
+SOURCE = fingerprint("clip")
+WEIGHTS = fingerprint("weights")
+
+
+def a_reader(digest: str = SOURCE, frames: int = FRAMES) -> Any:
+    """Frames that are all of the value of their number."""
+
+    def read(start: int, stop: int) -> np.ndarray:
+        return np.arange(start, stop, dtype=np.uint8)[:, None, None, None].repeat(3, 3)
+
+    return SimpleNamespace(clip=SimpleNamespace(fingerprint=digest, frame_count=frames), read=read)
+
+
+class Flow:
+    """numbers (per frame, from the clip) → mean (per clip) → moved (per frame)."""
+
+    def __init__(self, *, fail_at: int | None = None, shift: float = 0.0, version: int = 1):
+        self.calls: list[tuple[str, int, int]] = []
+        self.fail_at = fail_at
+        self.shift, self.version = shift, version
+
+    def numbers(self, work, start, stop):
+        self.calls.append(("numbers", start, stop))
+        if self.fail_at is not None and start >= self.fail_at:
+            raise KeyboardInterrupt
+        return {"value": work.frames(start, stop)[:, 0, 0, 0].astype(float)}
+
+    def mean(self, work):
+        self.calls.append(("mean", 0, work.frame_count))
+        work.meter(1, "nearly")
+        return {"mean": work.per_frame("numbers", 0, work.frame_count)["value"].mean()[None]}
+
+    def moved(self, work, start, stop):
+        self.calls.append(("moved", start, stop))
+        values = work.per_frame("numbers", start, stop)["value"]
+        return {"value": values - work.per_clip("mean")["mean"] + self.shift}
+
+    def nodes(self) -> list[Node]:
+        return [
+            Node("numbers", self.version, self.numbers, source=True, chunk=8),
+            Node("mean", 1, self.mean, needs=("numbers",), whole=True, steps=3),
+            Node(
+                "moved", 1, self.moved, {"shift": self.shift}, ("numbers", "mean"),
+                {"generator": WEIGHTS}, chunk=8,
+            ),
+        ]  # fmt: skip
+
+    def run(self, store, reader=None, reporter=None) -> Runner:
+        runner = Runner(store, reader or a_reader(), reporter)
+        runner.run(self.nodes())
+        return runner
+
+
+class Listener:
+    """Writes down what a reporter is told."""
+
+    def __init__(self):
+        self.heard: list[tuple] = []
+
+    @contextmanager
+    def stage(self, name, total, unit):
+        self.heard.append((name, total, unit))
+        yield lambda done, note="": self.heard.append((name, done, note))
+
+
+def statuses(runner: Runner) -> dict[str, str]:
+    return {report.name: report.status for report in runner.reports}
+
+
+def values(runner: Runner) -> np.ndarray:
+    return runner.work.per_frame("moved", 0, runner.work.frame_count)["value"]
+
+
+def test_results_reach_the_nodes_that_need_them():
+    runner = Flow(shift=2).run(MemoryStore())
+    np.testing.assert_allclose(values(runner), np.arange(FRAMES) - 9.5 + 2)
+
+
+def test_per_frame_nodes_run_in_chunks_and_whole_ones_once():
+    flow = Flow()
+    flow.run(MemoryStore())
+    assert flow.calls == [
+        ("numbers", 0, 8), ("numbers", 8, 16), ("numbers", 16, 20), ("mean", 0, 20),
+        ("moved", 0, 8), ("moved", 8, 16), ("moved", 16, 20),
+    ]  # fmt: skip
+
+
+def test_a_second_run_computes_nothing():
+    store, again = MemoryStore(), Flow()
+    first = Flow().run(store)
+    second = again.run(store)
+    assert again.calls == []
+    assert statuses(first) == dict.fromkeys(("numbers", "mean", "moved"), "computed")
+    assert statuses(second) == dict.fromkeys(("numbers", "mean", "moved"), "reused")
+    np.testing.assert_array_equal(values(first), values(second))
+
+
+def test_a_setting_recomputes_only_what_follows():
+    store, other = MemoryStore(), Flow(shift=1)
+    Flow().run(store)
+    assert statuses(other.run(store)) == {
+        "numbers": "reused",
+        "mean": "reused",
+        "moved": "computed",
+    }
+    back = Flow()
+    back.run(store)
+    assert back.calls == []
+
+
+def test_a_version_recomputes_all_that_follows():
+    store, newer = MemoryStore(), Flow(version=2)
+    Flow().run(store)
+    assert set(statuses(newer.run(store)).values()) == {"computed"}
+
+
+def test_another_clip_shares_nothing():
+    store, other = MemoryStore(), Flow()
+    Flow().run(store)
+    runner = other.run(store, a_reader(fingerprint("another clip")))
+    assert set(statuses(runner).values()) == {"computed"}
+
+
+def test_an_interrupted_node_goes_on_at_its_chunk():
+    store = MemoryStore()
+    with pytest.raises(KeyboardInterrupt):
+        Flow(fail_at=16).run(store)
+    again = Flow()
+    runner = again.run(store)
+    assert again.calls[0] == ("numbers", 16, 20) and again.calls[1][0] == "mean"
+    report = runner.reports[0]
+    assert (report.computed, report.total, report.status) == (4, FRAMES, "resumed")
+    np.testing.assert_array_equal(values(runner), values(Flow().run(MemoryStore())))
+
+
+def test_a_resumed_node_keeps_the_cuts_between_chunks():
+    """Wherever frames are missing: chunks are what the tracker's warm-up depends on."""
+    store, again = MemoryStore(), Flow()
+    node = again.nodes()[0]
+    entry = store.open(Runner(store, a_reader()).key(node))
+    entry.write(2, {"value": np.arange(2.0, 11.0)})
+    again.run(store)
+    assert [call for call in again.calls if call[0] == "numbers"] == [
+        ("numbers", 0, 2), ("numbers", 11, 16), ("numbers", 16, 20),
+    ]  # fmt: skip
+
+
+def test_the_reporter_hears_of_nodes_that_compute_and_of_no_others():
+    store, first, second = MemoryStore(), Listener(), Listener()
+    Flow().run(store, reporter=first)
+    assert [h for h in first.heard if h[2] in ("frame", "step")] == [
+        ("numbers", 20, "frame"), ("mean", 3, "step"), ("moved", 20, "frame"),
+    ]  # fmt: skip
+    assert [h[1] for h in first.heard if h[0] == "moved" and h[2] == ""] == [8, 16, 20]
+    assert ("mean", 1, "nearly") in first.heard
+    Flow().run(store, reporter=second)
+    assert second.heard == []
+
+
+def test_the_reporter_of_a_resumed_node_counts_what_is_left():
+    store, listener = MemoryStore(), Listener()
+    with pytest.raises(KeyboardInterrupt):
+        Flow(fail_at=8).run(store)
+    Flow().run(store, reporter=listener)
+    assert listener.heard[:3] == [("numbers", 12, "frame"), ("numbers", 8, ""), ("numbers", 12, "")]
+
+
+def test_a_key_names_all_that_a_node_depends_on():
+    runner = Runner(MemoryStore(), a_reader())
+    runner.keys["mean"] = runner.key(Node("mean", 1, print))
+    node = Node("moved", 1, print, {"shift": 1}, ("mean",), {"generator": WEIGHTS})
+    key = runner.key(node)
+    assert dict(key.inputs) == {"mean": runner.keys["mean"].digest}
+    for changed in (
+        replace(node, name="other"),
+        replace(node, version=2),
+        replace(node, settings={"shift": 1.0}),
+        replace(node, settings={"shift": 1, "more": 0}),
+        replace(node, needs=()),
+        replace(node, weights={"generator": SOURCE}),
+        replace(node, weights={"encoder": WEIGHTS}),
+        replace(node, source=True),
+    ):
+        assert runner.key(changed).digest != key.digest
+    for same in (replace(node, chunk=3), replace(node, steps=9), replace(node, compute=len)):
+        assert runner.key(same).digest == key.digest
+
+
+def test_a_result_that_is_asked_for_too_early():
+    runner = Flow().run(MemoryStore())
+    late = Node("late", 1, print, whole=True)
+    runner.work.entries["late"] = runner.store.open(runner.key(late))
+    with pytest.raises(FramesMissing, match="late has no result"):
+        runner.work.per_clip("late")
+
+
+def test_a_clip_of_one_frame():
+    runner = Flow().run(MemoryStore(), a_reader(frames=1))
+    assert values(runner).tolist() == [0]

@@ -1,0 +1,282 @@
+"""All that a run needs, small enough for seconds: a pack, a clip with sound, quick settings.
+
+Made once per run of the tests, where they are first asked for; tests only read them.
+"""
+
+import atexit
+import itertools
+import shutil
+import tempfile
+import wave
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import cache
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from tests.media.clips import ffmpeg
+from vidhair.cache import Store
+from vidhair.flow.edit_video import Result, edit_video
+from vidhair.flow.graph import Flow
+from vidhair.flow.runner import Reporter, Runner
+from vidhair.media import ClipReader, VideoWriter, open_clip
+from vidhair.models.encoders import SmallEncoder, SmallEncoderConfig
+from vidhair.models.face_parser import FaceParser, FaceParserConfig, Label
+from vidhair.models.pack import Pack, load_pack
+from vidhair.models.stylegan3 import Generator, StyleGAN3Config
+from vidhair.recipe import Recipe, load_recipe
+from vidhair.synthetic.clips import SOUND_RATE, ClipSpec, perform, render_frame, voice
+from vidhair.synthetic.params import column_names, sample_faces
+from vidhair.training.generator import Standardiser
+from vidhair.training.pack import RECIPES, assemble
+from vidhair.types import Clip, Color
+
+FRAMES, SIZE = 12, (160, 144)
+TIME_BASE = Fraction(1, 1000)
+# The frames are not evenly spaced: nothing may rely on a constant rate.
+STEPS = (100, 90, 110, 100, 80, 120, 100, 100, 130, 70, 100, 100)
+# Rendering is most of the cost, so the person moves there and back again.
+RENDERED = (0, 1, 2, 3, 4, 5, 4, 3, 2, 1, 0, 1)
+GENERATOR = StyleGAN3Config(resolution=32, z_dim=64, w_dim=32, channel_base=256, channel_max=16)
+
+QUICK: dict[str, Any] = {
+    "tune.steps": 2,
+    "tune.refine_steps": 1,
+    "tune.frames": 3,
+    "tune.precision": "float32",
+    "render.expand": 0.1,
+    "matte.size": 48,
+    "encode.preset": "ultrafast",
+}
+STAGES = [
+    "decode", "faces", "align", "invert", "smooth", "parse", "colors", "matte", "tune",
+    "render_source", "edit", "render_edit",
+]  # fmt: skip
+
+
+@cache
+def folder() -> Path:
+    path = Path(tempfile.mkdtemp(prefix="vidhair-tests-"))
+    atexit.register(shutil.rmtree, path, ignore_errors=True)
+    return path
+
+
+# ---- the pack
+
+
+def guided_parser() -> FaceParser:
+    """Random, but its labels follow MediaPipe's guides: the oval is skin, the rest of the person
+    is hair."""
+    torch.manual_seed(1)
+    parser = FaceParser(FaceParserConfig(widths=(8, 12, 16)))
+    first, last = parser.encoder[0], parser.decoder[-1]
+
+    def carry(convolution: nn.Conv2d, pairs: dict[int, int]) -> None:
+        for target, source in pairs.items():
+            convolution.weight[target] = 0
+            convolution.weight[target, source, 1, 1] = 1
+
+    with torch.no_grad():
+        carry(first[0], {0: 3, 1: 4})
+        first[1].bias[:2] = 1  # −1 … 1 becomes 0 … 2, which ReLU keeps
+        carry(first[3], {0: 0, 1: 1})
+        carry(last[0], {0: 12, 1: 13})
+        carry(last[3], {0: 0, 1: 1})
+        parser.head.weight.zero_()
+        parser.head.weight[Label.BACKGROUND, 0], parser.head.weight[Label.SKIN, 1] = -6, 6
+        parser.head.bias.copy_(torch.tensor([6.0, -6.0, 0.0, -8.0]))
+    return parser.eval()
+
+
+def small_encoder() -> SmallEncoder:
+    torch.manual_seed(2)
+    return SmallEncoder(
+        SmallEncoderConfig(size=32, num_ws=16, w_dim=32, widths=(8, 16), hidden=16)
+    ).eval()
+
+
+def small_generator() -> tuple[Generator, Standardiser, torch.Tensor]:
+    """With the parameters of the faces that it was made for, [N, P]."""
+    torch.manual_seed(3)
+    generator = Generator(GENERATOR)
+    params = sample_faces(300, torch.Generator().manual_seed(4)).pack()
+    standardiser = Standardiser(len(column_names()), GENERATOR.z_dim)
+    standardiser.fit(params)
+    return generator.eval(), standardiser, params
+
+
+def write_small_pack(target: Path) -> Path:
+    generator, standardiser, params = small_generator()
+    encoder, parser = small_encoder(), guided_parser()
+    with torch.no_grad():
+        codes = generator.mapping.w(standardiser(params))
+        encoder.w_mean.copy_(codes.mean(0))
+        encoder.w_std.copy_(codes.std(0))
+    faces: Any = SimpleNamespace(arrays={"params": params})
+    recipe = RECIPES["tiny"]
+    assemble(recipe, target, generator, standardiser, encoder, parser, faces, {}, seed=1)
+    return target
+
+
+@cache
+def pack_folder() -> Path:
+    """Its parent is a folder of packs, in which it is called "tiny"."""
+    return write_small_pack(folder() / "packs" / "tiny")
+
+
+@cache
+def pack() -> Pack:
+    return load_pack(pack_folder())
+
+
+# ---- the clip
+
+
+@cache
+def _person() -> tuple[np.ndarray, np.ndarray]:
+    """(pictures uint8 [T, H, W, 3], sound at SOUND_RATE)."""
+    spec = ClipSpec(name="small", seed=3, style="bob", seconds=0.6, fps=10, size=SIZE)
+    motion = perform(spec)
+    rendered = [render_frame(motion, i, spec, [{}])[0].picture for i in range(spec.frames)]
+    pictures = np.stack([rendered[i] for i in RENDERED])
+    opened = motion.faces.mouth_open.numpy()[list(RENDERED)]
+    return pictures, voice(opened, spec.fps, spec.seed)
+
+
+def person() -> np.ndarray:
+    """A person seen from the front, uint8 [T, H, W, 3], before any codec."""
+    return _person()[0].copy()
+
+
+def nobody(count: int) -> np.ndarray:
+    """Grey pictures with a pattern, by which a lost or changed one would be noticed."""
+    width, height = SIZE
+    y, x = np.mgrid[:height, :width]
+    waves = [np.sin((x + 9 * t) / 11) + np.cos((y - 5 * t) / 17) for t in range(count)]
+    return np.repeat(np.rint(128 + 30 * np.stack(waves))[..., None], 3, axis=3).astype(np.uint8)
+
+
+def write_clip(path: Path, frames: np.ndarray, *, sound: Path | None = None, crf: int = 8) -> Path:
+    """A video of these frames, at the uneven times of STEPS."""
+    steps = list(itertools.islice(itertools.cycle(STEPS), len(frames)))
+    pts = np.cumsum([0, *steps[:-1]])
+    clip = Clip(
+        path=path,
+        width=frames.shape[2],
+        height=frames.shape[1],
+        pts=pts.astype(np.int64),
+        end_pts=int(pts[-1]) + steps[-1],
+        time_base=TIME_BASE,
+        color=Color("bt709", "tv", "bt709", "bt709"),
+    )
+    with VideoWriter(path, clip, crf=crf, preset="ultrafast", sound_from=sound) as writer:
+        writer.write(frames)
+    return path
+
+
+@cache
+def sound_file() -> Path:
+    wav, target = folder() / "voice.wav", folder() / "voice.m4a"
+    with wave.open(str(wav), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(SOUND_RATE)
+        file.writeframes((_person()[1] * 32000).astype("<i2").tobytes())
+    ffmpeg("-i", wav, "-c:a", "aac", target)
+    return target
+
+
+@cache
+def clip() -> Path:
+    """The person in FRAMES frames, with sound."""
+    return write_clip(folder() / "small.mp4", person(), sound=sound_file())
+
+
+@cache
+def faceless_clip() -> Path:
+    return write_clip(folder() / "faceless.mp4", nobody(4))
+
+
+def decoded(path: Path) -> np.ndarray:
+    with open_clip(path) as reader:
+        return reader.read(0, reader.clip.frame_count)
+
+
+# ---- runs
+
+
+def recipe(name: str = "hair_color", changes: Mapping[str, Any] | None = None) -> Recipe:
+    return load_recipe(name, QUICK | dict(changes or {}))
+
+
+def edit(
+    target: Path,
+    cache: Any,
+    *,
+    source: Path | None = None,
+    changes: Mapping[str, Any] | None = None,
+    name: str = "hair_color",
+    reporter: Reporter | None = None,
+) -> Result:
+    return edit_video(
+        source or clip(),
+        recipe(name, changes),
+        target,
+        pack=pack(),
+        device="cpu",
+        cache=cache,
+        reporter=reporter,
+    )
+
+
+def computed(result: Result) -> list[str]:
+    return [stage.name for stage in result.stages if stage.status != "reused"]
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A run that went through, with everything still in its cache."""
+
+    cache: Path
+    result: Result
+
+    def copy(self, target: Path) -> Path:
+        """The cache, to be used and spoiled."""
+        shutil.copytree(self.cache, target)
+        return target
+
+
+@cache
+def finished() -> Finished:
+    cache = folder() / "cache"
+    return Finished(cache, edit(folder() / "finished.mp4", cache))
+
+
+def forget(cache: Path, *stages: str) -> None:
+    """Remove the results of these stages."""
+    for stage in stages:
+        found = list(cache.glob(f"{stage}-v*"))
+        assert found, f"no {stage} in {cache}"
+        for entry in found:
+            shutil.rmtree(entry)
+
+
+def flow_on(
+    store: Store,
+    reader: ClipReader,
+    *,
+    changes: Mapping[str, Any] | None = None,
+    until: str | None = None,
+) -> tuple[Flow, Runner]:
+    """A flow whose stages, as far as `until`, are up to date, to look into."""
+    flow, runner = Flow(recipe(changes=changes), pack(), "the clip"), Runner(store, reader)
+    nodes = flow.nodes()
+    names = [node.name for node in nodes]
+    runner.run(nodes if until is None else nodes[: names.index(until) + 1])
+    return flow, runner

@@ -1,0 +1,522 @@
+"""The command line: what it prints, what it ends with, and what it leaves behind."""
+
+import errno
+import json
+import logging
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from tests import small
+from vidhair import cli
+from vidhair.cache import store as store_module
+from vidhair.checkpoints import packs
+from vidhair.errors import VidhairError
+from vidhair.flow.edit_video import CACHE_VARIABLE
+from vidhair.media import files, open_clip
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+QUICK = [item for key, value in small.QUICK.items() for item in ("--set", f"{key}={value}")]
+UNTUNED = ["--set", "tune.steps=0", "--set", "tune.refine_steps=0"]
+
+
+@pytest.fixture(autouse=True)
+def own_folders(tmp_path, monkeypatch):
+    """Nothing of the user's is read or written: packs, cache and current folder are the test's."""
+    level = logging.getLogger("vidhair").level
+    monkeypatch.setenv(packs.PACKS_VARIABLE, str(small.pack_folder().parent))
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "cache"))
+    (tmp_path / "out").mkdir()
+    monkeypatch.chdir(tmp_path / "out")
+    yield
+    logging.getLogger("vidhair").setLevel(level)
+
+
+@pytest.fixture
+def out(tmp_path) -> Path:
+    """The empty folder in which the commands run."""
+    return tmp_path / "out"
+
+
+@pytest.fixture
+def cached(tmp_path) -> None:
+    """The cache holds a finished run."""
+    small.finished().copy(tmp_path / "cache")
+
+
+def vidhair(*arguments: object) -> int:
+    return cli.main([str(argument) for argument in arguments])
+
+
+def run(*more: object, clip: Path | None = None, recipe: str = "hair_color") -> int:
+    """`vidhair run` on the tiny clip with the tiny pack; later arguments win."""
+    source = small.clip() if clip is None else clip
+    return vidhair(
+        "run", source, "-r", recipe, "--pack", "tiny", "--device", "cpu", "-o", "out.mp4",
+        *QUICK, *more,
+    )  # fmt: skip
+
+
+def contents(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+# ---- causes of failure
+
+
+def missing_file(folder: Path) -> int:
+    return run(clip=folder / "absent.mp4")
+
+
+def folder_for_a_clip(folder: Path) -> int:
+    return run(clip=folder)
+
+
+def text_file(folder: Path) -> int:
+    (folder / "letter.mp4").write_text("Dear reader,\nthis is no video.\n" * 20)
+    return run(clip=folder / "letter.mp4")
+
+
+def empty_file(folder: Path) -> int:
+    (folder / "empty.mp4").touch()
+    return run(clip=folder / "empty.mp4")
+
+
+def no_frames(folder: Path) -> int:
+    path = folder / "none.mp4"
+    with av.open(str(path), "w", container_options={"movflags": "empty_moov"}) as container:
+        stream = container.add_stream("libx264", rate=24)
+        stream.width, stream.height = 64, 48
+        container.start_encoding()
+    return run(clip=path)
+
+
+def no_face(folder: Path) -> int:
+    return run(clip=small.faceless_clip())
+
+
+def unknown_recipe(folder: Path) -> int:
+    return run(recipe="hair_colour")
+
+
+def unknown_key(folder: Path) -> int:
+    return run("--set", "smooth.latent=false")
+
+
+def bad_value(folder: Path) -> int:
+    return run("--set", "tune.steps=many")
+
+
+def no_setting(folder: Path) -> int:
+    return run("--set", "steps")
+
+
+def no_colour(folder: Path) -> int:
+    return run("--set", "edit.color=blurple")
+
+
+def no_pack(folder: Path) -> int:
+    return run("--pack", "absent")
+
+
+def folder_of_no_pack(folder: Path) -> int:
+    return run("--pack", folder)
+
+
+def altered_pack(folder: Path) -> int:
+    shutil.copytree(small.pack_folder(), folder / "pack")
+    with (folder / "pack" / "encoder.safetensors").open("ab") as file:
+        file.write(b"more")
+    return run("--pack", folder / "pack")
+
+
+def pack_without_a_file(folder: Path) -> int:
+    shutil.copytree(small.pack_folder(), folder / "pack")
+    (folder / "pack" / "encoder.safetensors").unlink()
+    return run("--pack", folder / "pack")
+
+
+def pack_with_a_broken_manifest(folder: Path) -> int:
+    (folder / "pack").mkdir()
+    (folder / "pack" / "manifest.json").write_text("{")
+    return run("--pack", folder / "pack")
+
+
+def missing_folder(folder: Path) -> int:
+    return run("-o", folder / "absent" / "out.mp4")
+
+
+def below_a_file(folder: Path) -> int:
+    (folder / "file").touch()
+    return run("-o", folder / "file" / "out.mp4")
+
+
+def onto_a_folder(folder: Path) -> int:
+    (folder / "folder.mp4").mkdir()
+    return run("-o", folder / "folder.mp4")
+
+
+def unknown_suffix(folder: Path) -> int:
+    return run("-o", "out.gif")
+
+
+def unknown_device(folder: Path) -> int:
+    return run("--device", "banana")
+
+
+def cache_below_a_file(folder: Path) -> int:
+    (folder / "file").touch()
+    return run("--cache", folder / "file" / "cache")
+
+
+CAUSES: dict[Callable[[Path], int], tuple[int, str]] = {
+    missing_file: (10, "there is no such file"),
+    folder_for_a_clip: (10, "it is a folder"),
+    text_file: (11, "give a"),
+    empty_file: (11, "is empty"),
+    no_frames: (12, "without frames"),
+    no_face: (13, "no face in any of the 4 frames"),
+    unknown_recipe: (14, "did you mean hair_color?"),
+    unknown_key: (15, "did you mean smooth.latents?"),
+    bad_value: (15, "tune.steps = 'many' must be a whole number"),
+    no_setting: (15, "write stage.key=value"),
+    no_colour: (15, "'blurple' is no colour"),
+    no_pack: (16, "there is no pack 'absent'; known packs: "),
+    folder_of_no_pack: (16, "has no manifest.json"),
+    altered_pack: (17, "does not match its manifest"),
+    pack_without_a_file: (17, "cannot be read"),
+    pack_with_a_broken_manifest: (17, "is not a pack manifest"),
+    missing_folder: (18, "there is no folder"),
+    below_a_file: (18, "file; create it first"),
+    onto_a_folder: (18, "is not a file"),
+    unknown_suffix: (18, ".mp4, .m4v"),
+    unknown_device: (20, "use auto, cpu or cuda"),
+    cache_below_a_file: (21, "name one that you can write to"),
+}
+
+
+def assert_one_line(capfd, says: str) -> None:
+    printed, complaint = capfd.readouterr()
+    assert printed == ""
+    assert complaint.count("\n") == 1 and complaint.endswith("\n"), complaint
+    assert complaint.startswith("vidhair: ") and says in complaint
+    assert "Traceback" not in complaint
+
+
+@pytest.mark.parametrize("cause", CAUSES, ids=lambda cause: cause.__name__)
+def test_each_cause_gives_one_line_and_its_own_code(tmp_path, out, capfd, cause):
+    code, says = CAUSES[cause]
+    assert cause(tmp_path) == code
+    assert_one_line(capfd, says)
+    assert contents(out) == []
+
+
+def test_every_error_has_its_own_code():
+    kinds = [VidhairError, *VidhairError.__subclasses__()]
+    codes = [kind.exit_code for kind in kinds]
+    assert len(set(codes)) == len(codes)
+    assert not {0, 1, 2, cli.INTERRUPTED} & set(codes) and max(codes) < 126
+    assert {code for code, _ in CAUSES.values()} | {19, 22} == set(codes) - {3}
+
+
+def test_a_codec_that_is_not_there(out, capfd, cached):
+    assert run("-q", "--set", "encode.codec=no_such_codec") == 22
+    assert_one_line(capfd, "no_such_codec")
+    assert contents(out) == []
+
+
+def full(*_) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_a_disk_that_is_full_at_the_end_of_the_output(out, capfd, monkeypatch, cached):
+    monkeypatch.setattr(files.os, "fsync", full)
+    assert run("-q") == 19
+    assert_one_line(capfd, "no room left")
+    assert contents(out) == []
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_device_on_which_every_write_fails(out, capfd, monkeypatch, cached):
+    """The hidden file beside the output is led there."""
+    monkeypatch.setattr(files.secrets, "token_hex", lambda n: "0")
+    (out / ".out.mp4.part-0.mp4").symlink_to("/dev/full")
+    assert run("-q") == 19
+    assert_one_line(capfd, "no room left")
+    assert contents(out) == []
+
+
+def test_a_disk_that_is_full_for_the_cache(out, capfd, monkeypatch):
+    monkeypatch.setattr(store_module.os, "fsync", full)
+    assert run() == 19
+    assert_one_line(capfd, "no room for the cache")
+    assert contents(out) == []
+
+
+def test_an_output_that_fails_leaves_the_older_one(out, capfd, monkeypatch, cached):
+    (out / "out.mp4").write_bytes(b"before")
+    monkeypatch.setattr(files.os, "fsync", full)
+    assert run("-q") == 19
+    assert contents(out) == ["out.mp4"] and (out / "out.mp4").read_bytes() == b"before"
+
+
+def test_an_interruption_is_no_traceback(out, capfd, monkeypatch):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("vidhair.flow.graph.Flow.nodes", interrupted)
+    assert run("-q") == cli.INTERRUPTED
+    printed, complaint = capfd.readouterr()
+    assert printed == "" and "Traceback" not in complaint
+    assert complaint.strip().startswith("vidhair: stopped") and "goes on" in complaint
+    assert contents(out) == []
+
+
+def test_an_error_in_a_process_of_its_own(out, tmp_path):
+    """As the shell sees it: one line, a code, nothing on standard output."""
+    done = subprocess.run(
+        [sys.executable, "-m", "vidhair.cli", "run", "absent.mp4", "-r", "bald", "--pack", "tiny"],
+        capture_output=True, text=True, cwd=out,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (10, "")
+    assert done.stderr.startswith("vidhair: absent.mp4") and done.stderr.count("\n") == 1
+    assert contents(out) == []
+
+
+@pytest.mark.parametrize("arguments", [[], ["nonsense"], ["run", "a.mp4"]], ids=str)
+def test_a_wrong_command_shows_the_usage(capfd, arguments):
+    with pytest.raises(SystemExit) as caught:
+        vidhair(*arguments)
+    assert caught.value.code == 2
+    assert "usage: vidhair" in capfd.readouterr().err
+
+
+# ---- run
+
+
+def test_run_tells_what_it_wrote_and_what_it_reused(out, capfd, cached):
+    assert run() == 0
+    printed, told = capfd.readouterr()
+    assert printed.startswith(f"out.mp4  ({small.FRAMES} frames in ")
+    assert printed.count("\n") == 1
+    assert f"reused from the cache: {', '.join(small.STAGES)}" in told
+    assert "computed: nothing" in told
+    assert contents(out) == ["out.mp4"]
+    with open_clip(out / "out.mp4") as reader:
+        assert reader.clip.frame_count == small.FRAMES
+
+
+def test_quiet_says_nothing(out, capfd, cached):
+    assert run("-q") == 0
+    assert capfd.readouterr() == ("", "")
+    assert contents(out) == ["out.mp4"]
+
+
+def test_the_output_is_named_after_clip_and_recipe(out, capfd):
+    source = shutil.copy(small.clip(), out.parent / "talk.mkv.mp4")
+    command = ["run", source, "-r", "reconstruct", "--pack", "tiny", "-q", *QUICK, *UNTUNED]
+    assert vidhair(*command) == 0
+    assert contents(out) == ["talk.mkv-reconstruct.mp4"]
+    assert capfd.readouterr() == ("", "")
+
+
+def test_run_with_a_comparison(out, capfd, cached):
+    assert run("--compare", "both.mp4") == 0
+    assert "both.mp4  (before and after)" in capfd.readouterr().out
+    assert contents(out) == ["both.mp4", "out.mp4"]
+    with open_clip(out / "both.mp4") as reader:
+        clip = reader.clip
+        assert (clip.width, clip.height) == (2 * small.SIZE[0], small.SIZE[1])
+        assert clip.frame_count == small.FRAMES
+
+
+def test_run_without_a_cache_leaves_none(tmp_path, out, capfd):
+    assert run("--no-cache", *UNTUNED, recipe="reconstruct") == 0
+    told = capfd.readouterr().err
+    assert "reused from the cache: nothing" in told and "decode" in told
+    assert contents(out) == ["out.mp4"] and contents(tmp_path) == ["out"]
+
+
+def test_run_with_a_cache_elsewhere(tmp_path, out, capfd):
+    cache = small.finished().copy(tmp_path / "elsewhere")
+    assert run("--cache", cache) == 0
+    assert "computed: nothing" in capfd.readouterr().err
+    assert not (tmp_path / "cache").exists()
+
+
+def test_run_repeats_the_notes(out, capfd, cached, monkeypatch):
+    monkeypatch.setattr("vidhair.flow.graph.Flow.notes", lambda self, work: ["look out"])
+    assert run() == 0
+    assert "note: look out\n" in capfd.readouterr().err
+    assert run("-q") == 0
+    assert capfd.readouterr().err == ""
+
+
+# ---- the other commands
+
+
+def test_explain_as_text(capfd):
+    assert vidhair("explain", "hair_color", "--set", "edit.color=blue") == 0
+    printed, told = capfd.readouterr()
+    assert told == ""
+    assert printed.startswith("hair_color: Dye the hair")
+    for stage in ("align", "invert", "smooth", "tune", "edit", "render", "matte", "compose"):
+        assert f"\n[{stage}]\n" in printed
+    assert 'color = "blue"' in printed
+
+
+def test_explain_as_json(capfd):
+    assert vidhair("explain", "bald", "--json", "--set", "tune.steps=7") == 0
+    told = json.loads(capfd.readouterr().out)
+    assert told["name"] == "bald"
+    assert told["edit"] == {"kind": "bald", "strength": 1.0}
+    assert told["tune"]["steps"] == 7 and told["encode"]["codec"] == "auto"
+
+
+def test_explain_of_nothing(capfd):
+    assert vidhair("explain", "absent") == 14
+    assert_one_line(capfd, "hair_color")
+
+
+def test_inspect_as_json(capfd):
+    assert vidhair("inspect", small.clip(), "--json") == 0
+    printed, told = capfd.readouterr()
+    facts = json.loads(printed)
+    assert told == ""
+    assert (facts["width"], facts["height"]) == small.SIZE
+    assert (facts["frames"], facts["codec"], facts["shots"]) == (small.FRAMES, "h264", [0.0])
+    assert facts["seconds"] == sum(small.STEPS) / 1000
+    assert facts["sound"] == ["aac, 48000 Hz, 1 ch"]
+    faces = facts["faces"]
+    assert (faces["most_in_a_frame"], faces["frames_with_the_edited_face"]) == (1, small.FRAMES)
+    assert 50 < faces["crop_side_px"] < 160 and faces["bridged"] == 0
+
+
+def test_inspect_as_text(capfd):
+    assert vidhair("inspect", small.clip()) == 0
+    printed, told = capfd.readouterr()
+    assert told == ""
+    assert f"{small.FRAMES} frames, 1.2 s" in printed and "160×144" in printed
+    assert "1 at most in a frame" in printed
+
+
+def test_inspect_of_a_clip_without_a_face_is_no_error(capfd):
+    assert vidhair("inspect", small.faceless_clip()) == 0
+    assert "none found; an edit would refuse this clip" in capfd.readouterr().out
+    assert vidhair("inspect", small.faceless_clip(), "--json") == 0
+    assert json.loads(capfd.readouterr().out)["faces"] is None
+
+
+def test_inspect_of_no_video(tmp_path, capfd):
+    (tmp_path / "a.mp4").write_text("no video")
+    assert vidhair("inspect", tmp_path / "a.mp4") == 11
+    assert_one_line(capfd, "a.mp4")
+
+
+def test_the_doctor_lists_what_there_is(tmp_path, capfd, monkeypatch):
+    monkeypatch.setattr("vidhair.report.doctor.bundled_folder", lambda: tmp_path / "none")
+    assert vidhair("doctor") == 0
+    printed, told = capfd.readouterr()
+    assert told == ""
+    assert "tiny" in printed and "complete: generator, encoder, parser, attributes" in printed
+    for what in ("packages    torch ", "devices", "kernels", "filtered_lrelu", "ffmpeg", "cache"):
+        assert what in printed
+    assert "missing" not in printed.splitlines()[2], "a package that vidhair needs"
+
+
+def test_the_doctor_finds_a_damaged_pack(tmp_path, capfd, monkeypatch):
+    monkeypatch.setattr("vidhair.report.doctor.bundled_folder", lambda: tmp_path / "none")
+    shutil.copytree(small.pack_folder().parent, tmp_path / "packs")
+    monkeypatch.setenv(packs.PACKS_VARIABLE, str(tmp_path / "packs"))
+    os.truncate(tmp_path / "packs" / "tiny" / "parser.safetensors", 1000)
+    assert vidhair("doctor") == 1
+    assert "does not match its manifest" in capfd.readouterr().out
+
+
+def test_the_doctor_misses_packs(tmp_path, capfd, monkeypatch):
+    monkeypatch.setattr("vidhair.report.doctor.bundled_folder", lambda: tmp_path / "none")
+    monkeypatch.setenv(packs.PACKS_VARIABLE, str(tmp_path / "none"))
+    assert vidhair("doctor") == 1
+    assert "install vidhair again" in capfd.readouterr().out
+
+
+def test_synth_renders_a_clip_its_twin_and_the_truth(out, capfd):
+    """In two frames of 64×64 pixels, in the worker processes that a long one would use."""
+    assert vidhair(
+        "synth", "--seconds", "0.08", "--fps", "25", "--size", "64x64", "--style", "short",
+        "--color", "light brown", "-o", "made",
+    ) == 0  # fmt: skip
+    printed, told = capfd.readouterr()
+    assert printed == "made/synth_0_000.mp4\n" and told == ""
+    assert contents(out / "made") == [
+        "manifest.json", "synth_0_000-light_brown.mp4", "synth_0_000.mp4", "synth_0_000.truth.npz",
+    ]  # fmt: skip
+    manifest = json.loads((out / "made" / "manifest.json").read_text())
+    (entry,) = manifest["clips"]
+    assert entry["twins"] == {"light_brown": "synth_0_000-light_brown.mp4"}
+    for name, digest in entry["sha256"].items():
+        assert packs.file_sha256(out / "made" / name) == digest
+    with open_clip(out / "made" / entry["file"]) as reader:
+        clip = reader.clip
+        assert (clip.frame_count, clip.width, clip.height) == (2, 64, 64)
+        assert len(clip.sound) == 1
+    truth = np.load(out / "made" / entry["truth"])
+    assert truth["hair"].shape == (2, 64, 64)
+    assert truth["hair"].max() > 150 and truth["hair"].mean() < 150
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (["synth", "--size", "big"], 15, "WIDTHxHEIGHT"),
+        (["synth", "--style", "mohawk"], 15, "must be one of bald"),
+        (["synth", "--seconds", "0"], 15, "--seconds"),
+        (["synth", "--color", "blurple"], 15, "'blurple' is no colour"),
+        (["synth", "-o", "file/made"], 18, "file/made"),
+        (["demo", "-o", "file/made"], 18, "file/made"),
+        (["train", "pack", "-o", "a", "--work", "b", "--preset", "huge"], 15, "must be one of cpu"),
+        (["train", "pack", "-o", "a", "--work", "b", "--device", "banana"], 20, "banana"),
+    ],
+    ids=lambda value: value[0] if isinstance(value, list) else "",
+)
+def test_other_commands_refuse_in_one_line(out, capfd, monkeypatch, arguments, code, says):
+    (out / "file").touch()
+    monkeypatch.setattr("vidhair.samples.sample_clips", lambda: [small.clip()])
+    assert vidhair(*arguments) == code
+    assert_one_line(capfd, says)
+    assert contents(out) == ["file"]
+
+
+def test_the_demo_writes_what_a_person_looks_at(out, capfd, monkeypatch, cached):
+    from vidhair.flow import edit_video
+
+    real = edit_video.edit_video
+
+    def quick(source, recipe, target, **options):
+        recipe = small.recipe(changes={"edit.color": recipe.edit.color})
+        return real(source, recipe, target, **{**options, "pack": "tiny"})
+
+    monkeypatch.setattr(edit_video, "edit_video", quick)
+    monkeypatch.setattr("vidhair.samples.sample_clips", lambda: [small.clip()])
+    assert vidhair("demo", "-o", "shown", "--device", "cpu") == 0
+    printed, told = capfd.readouterr()
+    names = ["before-and-after.mp4", "before-and-after.png", "edited.mp4"]
+    assert contents(out / "shown") == names
+    assert all(str(out / "shown" / name) in printed for name in names)
+    assert "small.mp4: hair to auburn" in told
+
+
+def test_without_sample_clips_the_demo_says_so(out, capfd, monkeypatch):
+    monkeypatch.setattr("vidhair.samples.sample_folder", lambda: out / "absent")
+    assert vidhair("demo") == 10
+    assert_one_line(capfd, "install vidhair again")
+    assert contents(out) == []

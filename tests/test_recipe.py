@@ -1,0 +1,249 @@
+import tomllib
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+
+from vidhair.edits import Attribute, Bald, HairColor, HairLength, Reconstruct
+from vidhair.errors import InvalidSetting, UnknownRecipe
+from vidhair.recipe import (
+    TABLES,
+    explain,
+    load_recipe,
+    parse_override,
+    recipe_folder,
+    recipe_names,
+)
+from vidhair.settings import rules
+
+KINDS = {
+    "attribute": Attribute,
+    "bald": Bald,
+    "hair_color": HairColor,
+    "hair_length": HairLength,
+    "reconstruct": Reconstruct,
+}
+
+
+def written(folder: Path, text: str, name: str = "mine.toml") -> Path:
+    path = folder / name
+    path.write_text(text)
+    return path
+
+
+def refused(match: str, name, overrides=None) -> None:
+    with pytest.raises(InvalidSetting, match=match) as caught:
+        load_recipe(name, overrides)
+    assert "\n" not in str(caught.value)
+
+
+def test_every_file_in_pipelines_is_a_recipe_by_its_name():
+    files = list((Path(__file__).parents[1] / "pipelines").glob("*.toml"))
+    assert recipe_folder() == files[0].parent
+    assert recipe_names() == sorted(f.stem for f in files)
+    assert set(KINDS) <= set(recipe_names())
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_shipped_recipes_load_and_say_what_they_do(name):
+    recipe = load_recipe(name)
+    assert recipe.name == name
+    assert recipe.about.endswith(".") and len(recipe.about) > 20
+    assert isinstance(recipe.edit, KINDS.get(name, object))
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_shipped_recipes_keep_what_their_file_says(name):
+    data = tomllib.loads((recipe_folder() / f"{name}.toml").read_text())
+    described = load_recipe(name).describe()
+    for table in set(data) - {"about", "name"}:
+        assert data[table].items() <= described[table].items()
+
+
+def test_an_unknown_recipe_lists_the_known_ones_and_the_nearest():
+    with pytest.raises(UnknownRecipe) as caught:
+        load_recipe("hair_colour")
+    message = str(caught.value)
+    assert "'hair_colour'" in message and "did you mean hair_color?" in message
+    assert all(name in message for name in recipe_names())
+    with pytest.raises(UnknownRecipe) as caught:
+        load_recipe("zzz")
+    assert "did you mean" not in str(caught.value) and "reconstruct" in str(caught.value)
+
+
+def test_a_missing_file_is_an_unknown_recipe(tmp_path):
+    with pytest.raises(UnknownRecipe, match=r"absent\.toml"):
+        load_recipe(tmp_path / "absent.toml")
+    (tmp_path / "folder.toml").mkdir()
+    with pytest.raises(UnknownRecipe, match=r"folder\.toml"):
+        load_recipe(tmp_path / "folder.toml")
+
+
+def test_a_file_of_ones_own(tmp_path):
+    path = written(
+        tmp_path,
+        """
+        about = "Mine."
+        [edit]
+        kind = "hair_color"
+        color = "#ff0080"
+        strength = 0.5
+        [smooth]
+        latents = false
+        [tune]
+        steps = 7
+        """,
+    )
+    recipe = load_recipe(path)
+    assert (recipe.name, recipe.about) == ("mine", "Mine.")
+    assert recipe.edit == HairColor(color="#ff0080", strength=0.5)
+    assert recipe.smooth.latents is False and recipe.smooth.transforms is True
+    assert recipe.tune.steps == 7
+    plain = load_recipe("hair_color")
+    assert (recipe.align, recipe.render, recipe.matte) == (plain.align, plain.render, plain.matte)
+    assert load_recipe(str(path)) == recipe
+
+
+def test_a_file_may_name_itself(tmp_path):
+    text = 'name = "fire"\n[edit]\nkind = "bald"\n'
+    assert load_recipe(written(tmp_path, text)).name == "fire"
+
+
+def test_overrides_change_what_they_name_and_nothing_else():
+    plain = load_recipe("hair_color")
+    changed = load_recipe("hair_color", {"edit.color": "blue", "tune.steps": 3})
+    assert changed.edit == HairColor(color="blue", strength=plain.edit.strength)
+    assert asdict(changed.tune) == asdict(plain.tune) | {"steps": 3}
+    assert (changed.name, changed.about) == (plain.name, plain.about)
+    same = ("align", "invert", "render", "matte", "compose", "encode")
+    assert all(getattr(changed, name) == getattr(plain, name) for name in same)
+    assert plain == load_recipe("hair_color")
+
+
+def test_overrides_follow_one_another():
+    once = load_recipe("bald", {"edit.strength": 0.5, "compose.feather": 0.1})
+    twice = once.override({"edit.strength": 0.7})
+    assert twice.edit == Bald(strength=0.7) and twice.compose.feather == 0.1
+    assert twice.compose.region == "hair"
+
+
+def test_another_kind_of_edit_takes_none_of_the_old_ones_settings():
+    changed = load_recipe("hair_color", {"edit.kind": "bald"})
+    assert changed.edit == Bald() and changed.compose.mode == "residual"
+    changed = load_recipe("hair_color", {"edit.strength": 0.4, "edit.kind": "attribute"})
+    assert changed.edit == Attribute(strength=0.4)
+    refused("edit.color is no setting", "hair_color", {"edit.kind": "bald", "edit.color": "red"})
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        ("smoth.latents", True, "there is no stage 'smoth'; did you mean smooth"),
+        ("edits.color", "red", "there is no stage 'edits'; did you mean edit"),
+        ("zzz.latents", True, "there is no stage 'zzz'; there are edit, align"),
+        ("smooth.latent", True, r"smooth\.latent is no setting; did you mean smooth\.latents\?"),
+        ("edit.colour", "red", r"edit\.colour is no setting; did you mean edit\.color\?"),
+        ("tune.zzz", 1, r"tune\.zzz is no setting; tune has steps, refine_steps"),
+        ("tune.steps.more", 1, r"tune\.steps\.more is no setting"),
+        ("steps", 3, "'steps' names no setting; write stage.key=value"),
+        ("tune.steps", "3", r"tune\.steps = '3' must be a whole number"),
+        ("tune.steps", 2.5, r"tune\.steps = 2\.5 must be a whole number"),
+        ("tune.steps", -1, r"tune\.steps = -1 is outside 0 … 20000"),
+        ("tune.steps", None, r"tune\.steps = None must be"),
+        ("smooth.latents", "yes", r"smooth\.latents = 'yes' must be true or false"),
+        ("render.expand", True, r"render\.expand = True must be a number"),
+        ("render.expand", float("nan"), r"render\.expand = nan is outside"),
+        ("compose.mode", "glue", r"compose\.mode = 'glue' must be one of residual, replace"),
+        ("edit.color", 3, r"edit\.color = 3 must be a text"),
+        ("edit.kind", "haircut", r"edit\.kind = 'haircut' must be one of hair_color"),
+        ("edit.kind", None, r"edit\.kind = None must be one of"),
+    ],
+)
+def test_what_is_wrong_is_named_with_the_remedy(path, value, message):
+    refused(message, "hair_color", {path: value})
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[edit\nkind = 3", r"mine\.toml is not valid TOML .*line 1.*mend that line"),
+        ('[edit]\nkind = "bald"\nkind = "bald"', "is not valid TOML"),
+        ("edit = 3", "'edit' must be a table such as"),
+        ('kind = "bald"', "'kind' must be a table such as"),
+        ('[[edit]]\nkind = "bald"', "'edit' must be a table such as"),
+        ("", "edit.kind = None must be one of"),
+        ("[edit]\nstrength = 1.0", "edit.kind = None must be one of"),
+        ('[edit]\nkind = "bald"\n[smoth]\nlatents = true', "no stage 'smoth'; did you mean smooth"),
+        ('[edit]\nkind = "bald"\nstrenght = 1', "did you mean edit.strength"),
+        ('[edit]\nkind = "bald"\n[align.more]\na = 1', "align.more is no setting"),
+    ],
+)
+def test_broken_files(tmp_path, text, message):
+    refused(message, written(tmp_path, text))
+
+
+def test_a_file_that_is_no_text(tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_bytes(b"\xff\xfe\x00")
+    refused("mine.toml", path)
+
+
+def test_a_kind_that_is_a_list(tmp_path):
+    refused("edit.kind", written(tmp_path, '[edit]\nkind = ["bald"]'))
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("tune.steps=3", ("tune.steps", 3)),
+        ("edit.strength=0.5", ("edit.strength", 0.5)),
+        ("smooth.latents=false", ("smooth.latents", False)),
+        ("edit.color=auburn", ("edit.color", "auburn")),
+        ('edit.color="auburn"', ("edit.color", "auburn")),
+        ("edit.color=dark brown", ("edit.color", "dark brown")),
+        ("edit.color=#8a4b2d", ("edit.color", "#8a4b2d")),
+        ("edit.color=my hair=red.png", ("edit.color", "my hair=red.png")),
+        (" edit.color = blue ", ("edit.color", "blue")),
+        ("edit.color=", ("edit.color", "")),
+    ],
+)
+def test_overrides_from_the_command_line(text, expected):
+    path, value = parse_override(text)
+    assert (path, value) == expected and type(value) is type(expected[1])
+
+
+@pytest.mark.parametrize("text", ["", "tune.steps", "=3", " = 3", "tune.steps:3"])
+def test_what_is_no_override(text):
+    with pytest.raises(InvalidSetting, match=r"write stage\.key=value"):
+        parse_override(text)
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_explain_mentions_every_stage_and_setting_with_its_meaning(name):
+    recipe = load_recipe(name)
+    text = explain(recipe)
+    assert text.splitlines()[0] == f"{name}: {recipe.about}"
+    for table, cls in {**TABLES, "edit": type(recipe.edit)}.items():
+        assert f"[{table}]" in text
+        section = text.split(f"[{table}]\n")[-1].split("\n\n")[0]
+        for key, (_, rule) in rules(cls).items():
+            assert any(
+                line.startswith(f"{key} = ") and line.endswith(f"# {rule.about}")
+                for line in section.splitlines()
+            ), key
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_what_explain_prints_is_a_recipe_again(tmp_path, name):
+    recipe = load_recipe(name, {"tune.steps": 11, "smooth.latents": False})
+    tables = "\n".join(explain(recipe).splitlines()[1:])
+    again = load_recipe(written(tmp_path, tables))
+    assert again.describe() == recipe.describe()
+    assert again.tune.steps == 11 and again.smooth.latents is False
+
+
+def test_explain_follows_the_flow():
+    tables = list(load_recipe("hair_color").describe())
+    assert tables == [
+        "align", "invert", "smooth", "tune", "edit", "render", "matte", "compose", "encode",
+    ]  # fmt: skip

@@ -1,0 +1,72 @@
+import json
+
+import pytest
+import torch
+
+from vidhair.training import state
+from vidhair.training.state import (
+    Curves,
+    load_state,
+    prefixed,
+    save_state,
+    seed_everything,
+    strip,
+)
+
+
+def test_what_is_saved_is_loaded(tmp_path):
+    tensors = {"a": torch.randn(3, 4), "b": torch.arange(5), "c": torch.ones(2, 6).t()}
+    save_state(tmp_path / "s.safetensors", tensors, {"step": 3, "seconds": 1.5})
+    loaded, meta = load_state(tmp_path / "s.safetensors")
+    assert meta == {"step": 3, "seconds": 1.5}
+    assert set(loaded) == set(tensors)
+    assert all(torch.equal(loaded[name], tensors[name]) for name in tensors)
+    assert [p.name for p in tmp_path.iterdir()] == ["s.safetensors"]
+
+
+def test_nothing_saved_yet(tmp_path):
+    assert load_state(tmp_path / "s.safetensors") is None
+
+
+def test_an_interrupted_write_leaves_the_old_state(tmp_path, monkeypatch):
+    path = tmp_path / "s.safetensors"
+    save_state(path, {"a": torch.zeros(2)}, {"step": 1})
+
+    def half(tensors, target, metadata):
+        target.write_bytes(b"half")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(state, "save_file", half)
+    with pytest.raises(KeyboardInterrupt):
+        save_state(path, {"a": torch.ones(2)}, {"step": 2})
+    tensors, meta = load_state(path)
+    assert meta == {"step": 1} and torch.equal(tensors["a"], torch.zeros(2))
+
+
+def test_prefixes_come_off_again():
+    tensors = {"a": torch.zeros(1), "a.b": torch.ones(1)}
+    both = prefixed("net", tensors) | prefixed("network", {"c": torch.ones(1)})
+    assert set(both) == {"net.a", "net.a.b", "network.c"}
+    assert strip("net", both) == tensors
+    assert set(strip("network", both)) == {"c"}
+
+
+def test_curves_go_on_where_the_state_is(tmp_path):
+    """What was measured after the last saved step is measured again, not twice."""
+    path = tmp_path / "deeper" / "curve.jsonl"
+    first = Curves(path, 0)
+    for step in (20, 40, 60):
+        first.add(step, loss=1 / step)
+    Curves(path, 40).add(60, loss=0.5, psnr=20.0)
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    assert [row["step"] for row in rows] == [20, 40, 60]
+    assert rows[0]["loss"] == 0.05 and rows[2] == {"step": 60, "loss": 0.5, "psnr": 20.0}
+
+
+def test_a_seed_fixes_both_sources_of_chance():
+    drawn = []
+    for seed in (1, 1, 2):
+        generator = seed_everything(seed)
+        drawn.append((torch.rand(3).tolist(), torch.rand(3, generator=generator).tolist()))
+    assert drawn[0] == drawn[1]
+    assert drawn[0][0] != drawn[2][0] and drawn[0][1] != drawn[2][1]
