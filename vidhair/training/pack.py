@@ -56,7 +56,7 @@ RECIPES = {
             phases=((32, 2000, 8), (64, 1200, 6), (128, 2900, 4)),
         ),
         parser=ParserTraining(steps=2000),
-        encoder=EncoderTraining(steps=1200, drawn=2),
+        encoder=EncoderTraining(steps=900, drawn=2),
     ),
     # For one large GPU: twice the resolution, many more faces.
     "gpu": PackRecipe(

@@ -1,0 +1,85 @@
+"""The shipped clips, and what the flow finds in them against what is true of them."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from vidhair.cache import MemoryStore
+from vidhair.checkpoints.packs import file_sha256
+from vidhair.edits.colors import parse_colour
+from vidhair.flow.graph import Flow
+from vidhair.flow.runner import Runner
+from vidhair.geometry import Similarity, similarity_in_box
+from vidhair.media import open_clip
+from vidhair.models.pack import load_pack
+from vidhair.recipe import load_recipe
+from vidhair.samples import MANIFEST, sample_clips, sample_folder
+from vidhair.synthetic.render import LANDMARKS, true_crop
+
+MANIFESTED = json.loads((sample_folder() / MANIFEST).read_text())["clips"]
+NAMES = [entry["file"] for entry in MANIFESTED]
+
+
+@pytest.fixture(params=MANIFESTED, ids=NAMES)
+def entry(request):
+    return request.param
+
+
+def test_there_are_several_and_the_demo_takes_the_first():
+    assert [path.name for path in sample_clips()] == NAMES and len(NAMES) >= 2
+
+
+def test_files_are_those_of_the_manifest(entry):
+    for name, digest in entry["sha256"].items():
+        assert file_sha256(sample_folder() / name) == digest
+
+
+def test_twins_have_the_same_frames_and_sound(entry):
+    with open_clip(sample_folder() / entry["file"]) as reader:
+        clip = reader.clip
+    assert 4 <= clip.frame_count / float(clip.frame_rate) <= 6 and clip.sound
+    for twin in entry["twins"].values():
+        with open_clip(sample_folder() / twin) as reader:
+            np.testing.assert_array_equal(reader.clip.seconds_T, clip.seconds_T)
+            assert reader.clip.sound
+
+
+def test_twins_differ_in_the_hair_alone(entry):
+    truth = np.load(sample_folder() / entry["truth"])
+    middle = len(truth["hair"]) // 2
+    hair = truth["hair"][middle] > 128
+    with open_clip(sample_folder() / entry["file"]) as reader:
+        source = reader.read(middle, middle + 1)[0].astype(int)
+    for name, twin in entry["twins"].items():
+        with open_clip(sample_folder() / twin) as reader:
+            change = np.abs(reader.read(middle, middle + 1)[0].astype(int) - source).mean(-1)
+        bare = truth["hair"][middle] == 0
+        assert change[hair].mean() > 15 > 4 * change[bare].mean(), name
+        assert parse_colour(name) == tuple(entry["twin_changes"][name]["hair_colour"])
+
+
+def errors(found: Similarity, true: Similarity) -> tuple[float, float]:
+    """Root mean squares of the rotation (degrees) and of the translation (share of the crop)."""
+    turn = found.angle_deg - true.angle_deg
+    shift = np.hypot(found.tx - true.tx, found.ty - true.ty)
+    return float(np.sqrt(np.square(turn).mean())), float(np.sqrt(np.square(shift).mean()))
+
+
+def test_tracking_is_near_the_truth_and_smoothing_brings_it_nearer(entry):
+    path = sample_folder() / entry["file"]
+    pack = load_pack()
+    with open_clip(path) as reader, torch.inference_mode():
+        flow = Flow(load_recipe("reconstruct"), pack, str(path))
+        runner = Runner(MemoryStore(), reader)
+        runner.run(flow.nodes()[:5])
+        track, steady = flow.track(runner.work), flow.similarity(runner.work)
+    assert track.present.all() and track.detected.all()
+    points = torch.from_numpy(np.load(sample_folder() / entry["truth"])["landmarks"])
+    assert points.shape[1] == len(LANDMARKS)
+    true = similarity_in_box(true_crop(points), track.box)
+    raw, smooth = errors(track.similarity, true), errors(steady, true)
+    print(f"{entry['file']}: {raw[0]:.2f}° {raw[1]:.2%} → {smooth[0]:.2f}° {smooth[1]:.2%}")
+    assert smooth[0] <= 1.5 and smooth[1] <= 0.015
+    assert smooth[0] < raw[0] and smooth[1] < raw[1]
