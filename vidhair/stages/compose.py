@@ -29,6 +29,10 @@ class ComposeConfig:
     blur: float = setting(
         0.03, "smoothing of the difference (residual), in crop sides", low=0.0, high=0.5
     )
+    evenness: float = setting(
+        0.8, "how even the difference is made over the hair (residual); 0 as it is drawn",
+        low=0.0, high=1.0,
+    )  # fmt: skip
     shadows: float = setting(
         0.6, "share of the change that the darkest strands receive (residual)", low=0.0, high=1.0
     )
@@ -67,18 +71,24 @@ def blur(x: Tensor, sigma: float) -> Tensor:
     return x
 
 
-def color_change(recon: Tensor, edited: Tensor, hair: Tensor, sigma: float) -> Tensor:
+def color_change(
+    recon: Tensor, edited: Tensor, hair: Tensor, sigma: float, evenness: float = 0.0
+) -> Tensor:
     """The edit as a change of Lab that covers all hair. recon, edited: [T, 3, h, w] in 0 … 1.
 
     hair: [T, 1, h, w], the source's matte on the canvas. Where the generator sees hair that is
-    not there, or misses some, the change of the hair around it is used.
+    not there, or misses some, the change of the hair around it is used. evenness: how far the
+    change is drawn to its mean over the hair; a small generator is right about that, and less so
+    about every place.
     """
     change = rgb_to_lab(edited) - rgb_to_lab(recon)
     size = change.square().sum(1, keepdim=True)
     typical = (size * hair).sum((2, 3), keepdim=True) / (hair.sum((2, 3), keepdim=True) + 1e-6)
     reliable = hair * (size / (typical + 1e-6)).clamp(0, 1)
     reliable = reliable / (reliable.amax((2, 3), keepdim=True) + 1e-6)
-    return blur(fill(change, reliable, levels=6), sigma)
+    weight = reliable / (reliable.sum((2, 3), keepdim=True) + 1e-6)
+    mean = (change * weight).sum((2, 3), keepdim=True)
+    return torch.lerp(blur(fill(change, reliable, levels=6), sigma), mean, evenness)
 
 
 def shading_share(lightness: Tensor, mean: Tensor, shadows: float) -> Tensor:
@@ -181,6 +191,7 @@ def compose_residual(
         torch.from_numpy(edited).movedim(-1, 1).float() / 255,
         on_canvas,
         config.blur * crop_side / canvas.step,
+        config.evenness,
     )
     change = spread_rectangle(change, left, top, canvas.step, window.height, window.width)
     result = add_residual(source, change, full, config)

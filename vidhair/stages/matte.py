@@ -39,7 +39,7 @@ from vidhair.stages.render import Canvas
 FACE_PIXELS = 80  # side of the face crop as the parser sees it
 REACH = 0.8  # crop sides beyond the crop that are searched for hair
 SOFTEN = 0.15  # share of the parser's opinion on the person that is spread evenly
-SURE_NOT, SURE = 0.06, 0.82  # refined probabilities that are taken for none and for all
+SURE_NOT, SURE = 0.1, 0.82  # refined probabilities that are taken for none and for all
 HAIR_ON_NECK = 0.3  # how likely hair is there beforehand
 NEIGHBOURS = 2  # frames on either side that smoothing over time looks at
 GUIDE_ZOOM = 2  # MediaPipe's silhouette is asked for at a finer size

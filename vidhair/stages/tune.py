@@ -18,9 +18,9 @@ Progress = Callable[[int, int, float], None]
 
 @dataclass(frozen=True, kw_only=True)
 class TuneConfig:
-    steps: int = setting(150, "steps of tuning; 0 leaves the generator as it is", low=0, high=20000)
+    steps: int = setting(80, "steps of tuning; 0 leaves the generator as it is", low=0, high=20000)
     refine_steps: int = setting(
-        40, "steps that first fit one offset of the codes for the whole clip", low=0, high=2000
+        30, "steps that first fit one offset of the codes for the whole clip", low=0, high=2000
     )
     frames: int = setting(24, "frames to learn from, chosen to differ", low=1, high=2000)
     batch: int = setting(2, "frames per step", low=1, high=64)
