@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from functools import cache
+from numbers import Integral
 
 import torch
 from torch import Tensor
@@ -125,8 +126,8 @@ class FaceParams:
 
     def __getitem__(self, index) -> FaceParams:
         """Faces by slice, list or tensor of indices; a number gives a batch of one."""
-        if isinstance(index, int):
-            first = range(len(self))[index]
+        if isinstance(index, Integral):
+            first = range(len(self))[int(index)]
             index = slice(first, first + 1)
         return FaceParams(*(getattr(self, f.name)[index] for f in fields(self)))
 

@@ -1,0 +1,297 @@
+"""Packs come back as they were written; whatever is wrong with one is said, naming the file."""
+
+import json
+import os
+import pickle
+import re
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from vidhair.checkpoints.packs import (
+    BUNDLED,
+    PACKS_VARIABLE,
+    file_sha256,
+    find_pack,
+    open_pack,
+    user_folder,
+    write_pack,
+)
+from vidhair.errors import OutputNotWritable, PackDamaged, PackNotFound
+
+
+def tensors() -> dict[str, torch.Tensor]:
+    g = torch.Generator().manual_seed(0)
+    return {
+        "layer.weight": torch.randn(5, 3, generator=g),
+        "strided": torch.randn(4, 6, generator=g).t(),
+        "scalar": torch.tensor(2.5),
+        "empty": torch.zeros(0, 4),
+        "count": torch.tensor(2**40 + 1),
+        "mask": torch.tensor([True, False]),
+    }
+
+
+@pytest.fixture
+def pack(tmp_path) -> Path:
+    folder = tmp_path / "mine"
+    parts = {
+        "numbers": ("table", {"names": ["a", "b"], "size": 3}, tensors()),
+        "other": ("table", {}, {"x": torch.ones(2)}),
+    }
+    write_pack(folder, "mine", parts, {"licence": "CC0", "quality": {"psnr": 30.5}})
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def packs_of_the_user(tmp_path, monkeypatch) -> Path:
+    """An empty folder of packs in place of this user's."""
+    folder = tmp_path / "packs of the user"
+    folder.mkdir()
+    monkeypatch.setenv(PACKS_VARIABLE, str(folder))
+    return folder
+
+
+def change_manifest(pack: Path, change) -> None:
+    path = pack / "manifest.json"
+    manifest = json.loads(path.read_text())
+    change(manifest)
+    path.write_text(json.dumps(manifest))
+
+
+def one_sentence(error: pytest.ExceptionInfo, *names: object) -> str:
+    """The message, after checking that it is a sentence that names all these."""
+    message = str(error.value)
+    assert "\n" not in message and len(message) > 30
+    for name in names:
+        assert str(name) in message
+    return message
+
+
+class TestRoundTrip:
+    def test_tensors_come_back_to_half_precision(self, pack):
+        got, want = open_pack(pack).tensors("numbers"), tensors()
+        assert got.keys() == want.keys()
+        for name, tensor in want.items():
+            if tensor.is_floating_point():
+                assert got[name].dtype == torch.float32
+                assert torch.equal(got[name], tensor.half().float())
+            else:
+                assert got[name].dtype == tensor.dtype and torch.equal(got[name], tensor)
+
+    def test_full_precision_on_demand(self, tmp_path):
+        write_pack(tmp_path / "p", "p", {"t": ("table", {}, tensors())}, {}, dtype=torch.float32)
+        got = open_pack(tmp_path / "p").tensors("t")
+        assert all(torch.equal(got[name], tensor) for name, tensor in tensors().items())
+
+    def test_the_manifest_says_what_the_parts_are(self, pack):
+        files = open_pack(pack)
+        assert files.name == "mine" and list(files.parts) == ["numbers", "other"]
+        assert files.parts["numbers"].kind == "table"
+        assert files.parts["numbers"].config == {"names": ["a", "b"], "size": 3}
+        assert files.manifest["licence"] == "CC0"
+        assert files.manifest["quality"] == {"psnr": 30.5}
+        for part in files.parts.values():
+            assert part.sha256 == file_sha256(pack / part.file)
+
+    def test_what_is_written_is_left_alone(self, tmp_path):
+        given, kept = tensors(), tensors()
+        write_pack(tmp_path / "p", "p", {"t": ("table", {}, given)}, {})
+        assert all(torch.equal(given[n], t) and given[n].dtype == t.dtype for n, t in kept.items())
+
+    def test_parameters_are_written_without_their_gradients(self, tmp_path):
+        weight = torch.nn.Parameter(torch.ones(3))
+        write_pack(tmp_path / "p", "p", {"t": ("table", {}, {"w": weight})}, {})
+        got = open_pack(tmp_path / "p").tensors("t")["w"]
+        assert torch.equal(got, torch.ones(3)) and not got.requires_grad
+
+    def test_the_same_contents_make_the_same_files(self, pack, tmp_path):
+        again = tmp_path / "again"
+        write_pack(again, "mine", {"numbers": ("table", {}, tensors())}, {})
+        name = "numbers.safetensors"
+        assert (again / name).read_bytes() == (pack / name).read_bytes()
+
+    def test_a_pack_can_be_written_anew(self, pack):
+        write_pack(pack, "newer", {"numbers": ("table", {}, {"x": torch.zeros(1)})}, {})
+        files = open_pack(pack)
+        assert files.name == "newer" and list(files.parts) == ["numbers"]
+        assert files.tensors("numbers")["x"] == 0
+
+    def test_nothing_is_loaded_before_it_is_asked_for(self, pack):
+        (pack / "numbers.safetensors").unlink()
+        assert open_pack(pack).tensors("other")["x"].sum() == 2
+
+
+class TestFinding:
+    def test_by_path(self, pack, monkeypatch):
+        monkeypatch.chdir(pack.parent)
+        assert find_pack(pack) == find_pack(str(pack)) == pack
+        assert find_pack("mine") == Path("mine")
+
+    def test_by_name_among_the_packs_of_the_user(self, pack, packs_of_the_user):
+        pack.rename(packs_of_the_user / "mine")
+        assert find_pack("mine") == packs_of_the_user / "mine"
+        assert open_pack("mine").tensors("other")["x"].sum() == 2
+
+    def test_a_pack_of_the_user_goes_before_the_bundled_one(self, pack, packs_of_the_user):
+        pack.rename(packs_of_the_user / BUNDLED)
+        assert open_pack().name == "mine"
+
+    def test_the_folder_of_the_user(self, packs_of_the_user, monkeypatch):
+        assert user_folder() == packs_of_the_user
+        monkeypatch.delenv(PACKS_VARIABLE)
+        assert user_folder().is_relative_to(Path.home())
+
+    def test_an_absent_name_is_said_with_the_known_ones(self, pack, packs_of_the_user):
+        pack.rename(packs_of_the_user / "mine")
+        with pytest.raises(PackNotFound) as error:
+            open_pack("yours")
+        one_sentence(error, "'yours'", "mine", packs_of_the_user)
+
+    def test_a_folder_that_only_holds_packs(self, pack):
+        with pytest.raises(PackNotFound) as error:
+            open_pack(pack.parent)
+        one_sentence(error, pack.parent, "manifest.json")
+
+
+class TestDamage:
+    @pytest.mark.parametrize("place", ["first", "header", "last"])
+    def test_an_altered_byte(self, pack, place):
+        path = pack / "numbers.safetensors"
+        data = bytearray(path.read_bytes())
+        data[{"first": 0, "header": 40, "last": -1}[place]] ^= 1
+        path.write_bytes(data)
+        with pytest.raises(PackDamaged) as error:
+            open_pack(pack).tensors("numbers")
+        one_sentence(error, path, "sha256")
+
+    @pytest.mark.parametrize("length", [0, 7, 100, -1])
+    def test_a_file_cut_short(self, pack, length):
+        path = pack / "numbers.safetensors"
+        path.write_bytes(path.read_bytes()[:length])
+        with pytest.raises(PackDamaged) as error:
+            open_pack(pack).tensors("numbers")
+        one_sentence(error, path)
+
+    def test_a_missing_file(self, pack):
+        path = pack / "numbers.safetensors"
+        path.unlink()
+        with pytest.raises(PackDamaged) as error:
+            open_pack(pack).tensors("numbers")
+        one_sentence(error, path, "cannot be read")
+
+    def test_a_folder_in_place_of_a_file(self, pack):
+        path = pack / "numbers.safetensors"
+        path.unlink()
+        path.mkdir()
+        with pytest.raises(PackDamaged) as error:
+            open_pack(pack).tensors("numbers")
+        one_sentence(error, path, "cannot be read")
+
+    def test_a_wrong_sha256_in_the_manifest(self, pack):
+        change_manifest(pack, lambda m: m["parts"]["numbers"].update(sha256="0" * 64))
+        with pytest.raises(PackDamaged) as error:
+            open_pack(pack).tensors("numbers")
+        one_sentence(error, pack / "numbers.safetensors", "0" * 12)
+
+    def test_a_part_that_the_pack_does_not_have(self, pack):
+        with pytest.raises(PackDamaged) as error:
+            open_pack(pack).tensors("encoder")
+        one_sentence(error, "'mine'", "'encoder'", "numbers, other")
+
+    @pytest.mark.parametrize("contents", [b"", b"\xff" * 64, b"PK\x03\x04" + b"\0" * 60])
+    def test_a_file_of_another_kind(self, pack, contents):
+        path = pack / "numbers.safetensors"
+        path.write_bytes(contents)
+        sha256 = file_sha256(path)
+        change_manifest(pack, lambda m: m["parts"]["numbers"].update(sha256=sha256))
+        with pytest.raises(PackDamaged) as error:
+            open_pack(pack).tensors("numbers")
+        one_sentence(error, path, "not a safetensors file")
+
+    def test_a_pickle_is_not_executed(self, pack, tmp_path):
+        class Hostile:
+            def __reduce__(self):
+                return os.mkdir, (str(tmp_path / "executed"),)
+
+        path = pack / "numbers.safetensors"
+        path.write_bytes(pickle.dumps(Hostile()))
+        sha256 = file_sha256(path)
+        change_manifest(pack, lambda m: m["parts"]["numbers"].update(sha256=sha256))
+        with pytest.raises(PackDamaged):
+            open_pack(pack).tensors("numbers")
+        assert not (tmp_path / "executed").exists()
+
+    @pytest.mark.parametrize("key", ["format", "name", "parts"])
+    def test_a_manifest_that_lacks_a_key(self, pack, key):
+        change_manifest(pack, lambda m: m.pop(key))
+        with pytest.raises(PackDamaged) as error:
+            open_pack(pack)
+        one_sentence(error, pack / "manifest.json", key)
+
+    @pytest.mark.parametrize("key", ["kind", "config", "file", "sha256"])
+    def test_a_part_that_lacks_a_key(self, pack, key):
+        change_manifest(pack, lambda m: m["parts"]["other"].pop(key))
+        with pytest.raises(PackDamaged) as error:
+            open_pack(pack)
+        one_sentence(error, pack / "manifest.json", key)
+
+    @pytest.mark.parametrize(
+        "text",
+        [b"", b"{", b"[]", b"3", b"null", b'"format"', b"\xff\xfe{}", b"[" * 20],
+        ids=["empty", "cut", "list", "number", "null", "text", "not UTF-8", "nested"],
+    )
+    def test_a_manifest_that_is_none(self, pack, text):
+        (pack / "manifest.json").write_bytes(text)
+        with pytest.raises(PackDamaged) as error:
+            open_pack(pack)
+        one_sentence(error, pack / "manifest.json")
+
+    @pytest.mark.parametrize(
+        "parts", [None, 3, ["numbers"], {"numbers": None}, {"numbers": "table"}]
+    )
+    def test_parts_of_a_wrong_form(self, pack, parts):
+        change_manifest(pack, lambda m: m.update(parts=parts))
+        with pytest.raises(PackDamaged) as error:
+            open_pack(pack)
+        one_sentence(error, pack / "manifest.json")
+
+    @pytest.mark.parametrize("config", [None, 3, "text", [1, 2]])
+    def test_a_configuration_of_a_wrong_form(self, pack, config):
+        change_manifest(pack, lambda m: m["parts"]["other"].update(config=config))
+        with pytest.raises(PackDamaged) as error:
+            open_pack(pack)
+        one_sentence(error, pack / "manifest.json")
+
+    @pytest.mark.parametrize("version", [0, 2, "1", None])
+    def test_another_format(self, pack, version):
+        change_manifest(pack, lambda m: m.update(format=version))
+        with pytest.raises(PackDamaged, match=re.escape(f"format {version!r}")) as error:
+            open_pack(pack)
+        one_sentence(error, pack / "manifest.json", "update vidhair")
+
+    def test_a_file_outside_the_pack(self, pack, tmp_path):
+        secret = tmp_path / "secret.safetensors"
+        save_file({"x": torch.ones(1)}, secret)
+        for name in ("../secret.safetensors", str(secret), "mine/../../secret.safetensors"):
+            entry = {"file": name, "sha256": file_sha256(secret)}
+            change_manifest(pack, lambda m, e=entry: m["parts"]["other"].update(e))
+            with pytest.raises(PackDamaged, match="outside the pack") as error:
+                open_pack(pack)
+            one_sentence(error, pack / "manifest.json", name)
+
+
+class TestWriting:
+    def test_a_file_in_the_way_of_the_folder(self, tmp_path):
+        (tmp_path / "taken").write_text("")
+        with pytest.raises(OutputNotWritable) as error:
+            write_pack(tmp_path / "taken", "p", {}, {})
+        one_sentence(error, tmp_path / "taken")
+
+    def test_a_folder_in_the_way_of_a_file(self, tmp_path):
+        (tmp_path / "p" / "t.safetensors").mkdir(parents=True)
+        with pytest.raises(OutputNotWritable) as error:
+            write_pack(tmp_path / "p", "p", {"t": ("table", {}, {"x": torch.ones(1)})}, {})
+        one_sentence(error, tmp_path / "p")

@@ -1,0 +1,152 @@
+"""A pack's networks: what was written is what is loaded, and misfits are said."""
+
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.models.tiny import random, tiny_generator
+from vidhair.checkpoints.packs import write_pack
+from vidhair.errors import PackDamaged, PackNotFound
+from vidhair.models.encoders import SmallEncoder, SmallEncoderConfig
+from vidhair.models.face_parser import FaceParser, FaceParserConfig
+from vidhair.models.pack import load_pack
+
+ENCODER = SmallEncoderConfig(size=8, num_ws=16, w_dim=12, widths=(4,), hidden=6)
+PARSER = FaceParserConfig(widths=(4, 6))
+
+
+def networks() -> dict[str, tuple]:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        encoder, parser = SmallEncoder(ENCODER), FaceParser(PARSER)
+    generator = tiny_generator()
+    return {
+        "generator": ("stylegan3", asdict(generator.config), generator.state_dict()),
+        "encoder": ("small_encoder", asdict(ENCODER), encoder.state_dict()),
+        "parser": ("face_parser", asdict(PARSER), parser.state_dict()),
+        "attributes": ("attributes", {"names": ["yaw"]}, {"directions": random(1, 12)}),
+    }
+
+
+def write(folder: Path, **parts: tuple) -> Path:
+    write_pack(folder, "small", networks() | parts, {})
+    return folder
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    return write(tmp_path_factory.mktemp("packs") / "small")
+
+
+def test_networks_are_those_that_were_written(folder):
+    pack = load_pack(folder)
+    assert pack.name == "small"
+    for part, (_, _, tensors) in networks().items():
+        if part == "attributes":
+            continue
+        state = getattr(pack, part).state_dict()
+        assert state.keys() == tensors.keys()
+        for name, tensor in tensors.items():
+            want = tensor.half().float() if tensor.is_floating_point() else tensor
+            assert torch.equal(state[name], want), name
+
+
+def test_networks_are_ready_to_be_used(folder):
+    pack = load_pack(folder)
+    for module in (pack.generator, pack.encoder, pack.parser):
+        assert not module.training
+        assert not any(p.requires_grad for p in module.parameters())
+    ws = pack.encoder(random(2, 3, 8, 8))
+    assert pack.generator.synthesis(ws).shape == (2, 3, 16, 16)
+    assert pack.parser(random(1, 3, 8, 8)).shape == (1, 4, 8, 8)
+
+
+def test_a_network_is_loaded_once(folder):
+    pack = load_pack(folder)
+    assert pack.generator is pack.generator
+
+
+def test_tables_are_tensors(folder):
+    table = load_pack(folder).table("attributes")
+    assert torch.equal(table["directions"], random(1, 12).half().float())
+
+
+def test_fingerprints_tell_weights_and_configurations_apart(folder, tmp_path):
+    pack, again = load_pack(folder), load_pack(write(tmp_path / "again"))
+    prints = {part: pack.fingerprint(part) for part in networks()}
+    assert len(set(prints.values())) == len(prints)
+    assert {part: again.fingerprint(part) for part in prints} == prints
+    w_mean = {"w_mean": torch.ones(12)}
+    weights = load_pack(write(tmp_path / "w", **altered("encoder", tensors=w_mean)))
+    settings = load_pack(write(tmp_path / "c", **altered("encoder", config={"size": 16})))
+    both = {p.fingerprint("encoder") for p in (weights, settings)}
+    assert len(both | {prints["encoder"]}) == 3
+    assert weights.fingerprint("generator") == prints["generator"]
+
+
+def test_a_part_that_is_not_there_has_no_fingerprint(folder):
+    with pytest.raises(PackDamaged, match="no part 'mapper'"):
+        load_pack(folder).fingerprint("mapper")
+
+
+def test_an_absent_pack(tmp_path):
+    with pytest.raises(PackNotFound, match="nowhere"):
+        load_pack(tmp_path / "nowhere")
+
+
+def altered(part: str, *, kind=None, config=None, tensors=None) -> dict[str, tuple]:
+    old_kind, old_config, old_tensors = networks()[part]
+    return {
+        part: (
+            kind or old_kind,
+            old_config | (config or {}),
+            {n: t for n, t in (old_tensors | (tensors or {})).items() if t is not None},
+        )
+    }
+
+
+MISFITS = {
+    "missing tensor": altered("generator", tensors={"synthesis.layers.3.bias": None}),
+    "surplus tensor": altered("encoder", tensors={"more": torch.ones(1)}),
+    "other shape": altered("parser", tensors={"head.bias": torch.ones(5)}),
+    "other size": altered("generator", config={"channel_max": 8}),
+    "unknown key": altered("encoder", config={"depth": 3}),
+    "wrong type": altered("encoder", config={"hidden": "many"}),
+    "no layers": altered("generator", config={"num_layers": -1}),
+    "no resolution": altered("generator", config={"resolution": 0}),
+    "no widths": altered("parser", config={"widths": []}),
+}
+
+
+@pytest.mark.filterwarnings("ignore:divide by zero")
+@pytest.mark.parametrize("misfit", MISFITS)
+def test_a_part_that_does_not_fit_its_configuration(misfit, tmp_path):
+    (part,) = MISFITS[misfit]
+    pack = load_pack(write(tmp_path / "small", **MISFITS[misfit]))
+    with pytest.raises(PackDamaged, match=f"the {part} of pack 'small' does not fit") as error:
+        getattr(pack, part)
+    assert "\n" not in str(error.value)
+
+
+def test_the_other_parts_of_a_damaged_pack_still_load(tmp_path):
+    pack = load_pack(write(tmp_path / "small", **MISFITS["missing tensor"]))
+    assert pack.encoder(random(1, 3, 8, 8)).shape == (1, 16, 12)
+
+
+def test_a_part_of_an_unknown_kind(tmp_path):
+    pack = load_pack(write(tmp_path / "small", **altered("encoder", kind="transformer")))
+    with pytest.raises(PackDamaged, match=r"'transformer'.*update vidhair"):
+        pack.encoder  # noqa: B018
+
+
+def test_an_altered_file_is_found_when_its_part_is_loaded(tmp_path):
+    folder = write(tmp_path / "small")
+    path = folder / "generator.safetensors"
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+    pack = load_pack(folder)
+    with pytest.raises(PackDamaged, match=r"generator\.safetensors"):
+        pack.generator  # noqa: B018

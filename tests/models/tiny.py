@@ -1,0 +1,24 @@
+"""Generators small enough for tests, with random weights that are the same every time."""
+
+import torch
+
+from vidhair.models.stylegan3 import Generator, StyleGAN3Config
+
+T = {"conv_kernel": 3, "radial_filters": False}
+R = {"conv_kernel": 1, "radial_filters": True}
+
+
+def tiny_config(resolution: int = 16, **changes) -> StyleGAN3Config:
+    small = {"z_dim": 8, "w_dim": 12, "channel_base": 256, "channel_max": 12}
+    return StyleGAN3Config(resolution=resolution, **small | changes)
+
+
+def tiny_generator(resolution: int = 16, *, seed: int = 0, **changes) -> Generator:
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        generator = Generator(tiny_config(resolution, **changes))
+    return generator.eval().requires_grad_(False)
+
+
+def random(*shape: int, seed: int = 0) -> torch.Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))

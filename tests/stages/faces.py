@@ -1,0 +1,35 @@
+"""Face meshes drawn by hand: what the stages read of a mesh, without MediaPipe."""
+
+import numpy as np
+
+from vidhair.models.face_landmarks import (
+    EYE_LEFT,
+    EYE_RIGHT,
+    FACE_OVAL,
+    MIDDLE_OF_FACE,
+    MOUTH_LEFT,
+    MOUTH_RIGHT,
+    POINTS,
+)
+
+
+def _ring(count: int, width: float, height: float) -> np.ndarray:
+    """Points on an ellipse, clockwise as seen from its top on."""
+    angle = np.arange(count) / count * 2 * np.pi
+    return np.stack([width * np.sin(angle), -height * np.cos(angle)], 1)
+
+
+def face_mesh(x: float, y: float, size: float, turn_deg: float = 0) -> np.ndarray:
+    """float32 [478, 2]: an upright face around (x, y), `size` from its centre to its chin.
+
+    Its FFHQ crop is centred 0.13 sizes above (x, y) and has a side of 2.8 sizes.
+    """
+    mesh = np.zeros((POINTS, 2))
+    mesh[list(FACE_OVAL)] = _ring(len(FACE_OVAL), 0.75, 1)
+    mesh[list(MIDDLE_OF_FACE)] = _ring(len(MIDDLE_OF_FACE), 0.5, 0.7)
+    mesh[list(EYE_LEFT)] = np.array([-0.35, -0.2]) + _ring(len(EYE_LEFT), 0.1, 0.05)
+    mesh[list(EYE_RIGHT)] = np.array([0.35, -0.2]) + _ring(len(EYE_RIGHT), 0.1, 0.05)
+    mesh[MOUTH_LEFT], mesh[MOUTH_RIGHT] = [-0.25, 0.5], [0.25, 0.5]
+    a = np.deg2rad(turn_deg)
+    turn = np.array([[np.cos(a), np.sin(a)], [-np.sin(a), np.cos(a)]])
+    return (mesh @ turn.T * size + [x, y]).astype(np.float32)

@@ -1,0 +1,368 @@
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vidhair.models.stylegan3 import Extent
+from vidhair.ops.color import delta_e_2000, rgb_to_lab
+from vidhair.stages.compose import (
+    ComposeConfig,
+    blur,
+    compose_replace,
+    compose_residual,
+    fill,
+    replace_masks,
+    shading_share,
+    window_of,
+)
+from vidhair.stages.render import Canvas
+
+HEIGHT, WIDTH = 48, 64
+CANVAS = Canvas(16, Extent(4, 2, 6, 5), left=8.0, top=4.0, step=1.5)  # to (47, 38.5)
+CROP_SIDE = 24.0  # frame pixels
+LEFT, TOP = 12, 8  # corner of the matte's grid; its step is one
+INSIDE, BORDER = np.s_[:, 14:26, 18:34], np.s_[:, 12:28, 16:36]
+
+
+def levels(*rgb: float, size=(HEIGHT, WIDTH), count: int = 2) -> np.ndarray:
+    return np.full((count, *size, 3), rgb, np.uint8)
+
+
+def on_canvas(*rgb: float) -> np.ndarray:
+    return levels(*rgb, size=(CANVAS.height, CANVAS.width))
+
+
+def noise(seed: int = 0, low: int = 0, high: int = 256) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    return rng.integers(low, high, (2, HEIGHT, WIDTH, 3), dtype=np.uint8)
+
+
+def matte(level: int = 255, border: int = 128) -> np.ndarray:
+    """uint8 [2, 24, 28] on the grid at (LEFT, TOP): sure hair with a soft border."""
+    full = np.zeros((2, HEIGHT, WIDTH), np.uint8)
+    full[BORDER], full[INSIDE] = border * level // 255, level
+    return full[:, TOP : TOP + 24, LEFT : LEFT + 28]
+
+
+def residual(frames, recon, edited, alpha=None, grid=(LEFT, TOP, 1.0), **config) -> np.ndarray:
+    alpha = matte() if alpha is None else alpha
+    return compose_residual(
+        frames, recon, edited, alpha, grid, CANVAS, CROP_SIDE, ComposeConfig(**config)
+    )
+
+
+def lab(picture: np.ndarray) -> torch.Tensor:
+    """uint8 [..., 3] → Lab [..., 3]."""
+    return rgb_to_lab(torch.from_numpy(picture).double() / 255, dim=-1)
+
+
+class TestResidual:
+    def test_outside_the_matte_every_bit_is_the_source(self):
+        frames = noise()
+        got = residual(frames, on_canvas(60, 40, 30), on_canvas(150, 60, 40))
+        outside = np.ones((HEIGHT, WIDTH), bool)
+        outside[BORDER[1:]] = False
+        assert np.array_equal(got[:, outside], frames[:, outside])
+        assert (got[INSIDE] != frames[INSIDE]).any(-1).mean() > 0.95
+
+    def test_on_a_coarse_grid_only_its_surroundings_are_touched(self):
+        frames = noise()
+        alpha = np.zeros((2, 24, 32), np.uint8)
+        alpha[:, 8:14, 10:18] = 255  # rows 16 … 28 and columns 20 … 36 of the frame
+        got = residual(
+            frames, on_canvas(60, 40, 30), on_canvas(150, 60, 40), alpha, grid=(0.0, 0.0, 2.0)
+        )
+        near = np.zeros((HEIGHT, WIDTH), bool)
+        near[14:30, 18:38] = True
+        assert np.array_equal(got[:, ~near], frames[:, ~near])
+        assert (got[:, 18:26, 22:34] != frames[:, 18:26, 22:34]).any(-1).mean() > 0.9
+
+    def test_an_edit_that_changes_nothing_gives_the_source_back(self):
+        frames, recon = noise(), on_canvas(60, 40, 30)
+        recon[:, ::2] += 40
+        assert np.array_equal(residual(frames, recon, recon.copy()), frames)
+
+    def test_every_colour_survives_an_edit_that_changes_nothing(self):
+        grid = np.stack(np.meshgrid(*[np.arange(0, 256, 17)] * 3), -1).reshape(-1, 3)
+        grid = np.resize(grid, (2, HEIGHT, WIDTH, 3)).astype(np.uint8)
+        same = on_canvas(90, 90, 90)
+        everywhere = np.full((2, HEIGHT, WIDTH), 255, np.uint8)
+        assert np.array_equal(residual(grid, same, same, everywhere, (0.0, 0.0, 1.0)), grid)
+
+    def test_without_hair_the_frames_themselves_come_back(self):
+        frames = noise()
+        assert residual(frames, on_canvas(0, 0, 0), on_canvas(255, 0, 0), matte(0, 0)) is frames
+
+    def test_the_frames_given_are_left_alone(self):
+        frames = noise()
+        kept = frames.copy()
+        residual(frames, on_canvas(60, 40, 30), on_canvas(150, 60, 40))
+        assert np.array_equal(frames, kept)
+
+    def test_plain_hair_changes_as_much_as_the_rendering(self):
+        """The generator need not draw the person in the right colour."""
+        before, after = (50, 40, 35), (110, 60, 40)
+        got = residual(levels(70, 60, 52), on_canvas(*before), on_canvas(*after))[INSIDE]
+        recon, edited = (lab(np.array([c], np.uint8)) for c in (before, after))
+        want = lab(np.array([[70, 60, 52]], np.uint8)) + edited - recon
+        assert delta_e_2000(lab(got).reshape(-1, 3), want, dim=-1).max() < 1
+
+    def test_half_a_matte_takes_half_of_the_change(self):
+        frames, recon, edited = levels(70, 60, 52), on_canvas(70, 60, 52), on_canvas(140, 70, 50)
+        full = lab(residual(frames, recon, edited, matte(255)))[INSIDE]
+        half = lab(residual(frames, recon, edited, matte(128)))[INSIDE]
+        source = lab(frames)[INSIDE]
+        torch.testing.assert_close(half - source, (full - source) / 2, atol=0.6, rtol=0.02)
+
+    def test_hair_that_the_generator_does_not_draw_changes_with_the_rest(self):
+        frames, recon, edited = levels(70, 60, 52), on_canvas(70, 60, 52), on_canvas(70, 60, 52)
+        edited[:, :, :12] = (150, 70, 50)  # as far as column 26 of the frame
+        got = residual(frames, recon, edited, blur=0.0)
+        drawn, missed = got[:, 16:24, 19:23], got[:, 16:24, 30:33]
+        assert delta_e_2000(lab(drawn), lab(levels(150, 70, 50)[:, :8, :4]), dim=-1).max() < 5
+        assert delta_e_2000(lab(missed), lab(levels(150, 70, 50)[:, :8, :3]), dim=-1).max() < 5
+
+    def test_strands_stay_visible(self):
+        rng = np.random.default_rng(0)
+        strands = rng.normal(size=(2, 1, WIDTH, 1)) * 12 + 70
+        frames = np.broadcast_to(strands, (2, HEIGHT, WIDTH, 3)).astype(np.uint8)
+        got = residual(frames, on_canvas(70, 70, 70), on_canvas(120, 90, 70))
+        before, after = lab(frames[INSIDE])[..., 0], lab(got[INSIDE])[..., 0]
+        for t in range(2):
+            together = np.corrcoef(before[t].flatten(), after[t].flatten())[0, 1]
+            assert together > 0.98
+        assert after.std() > 0.8 * before.std()
+
+    def test_dark_gaps_stay_dark_when_hair_turns_light(self):
+        frames = levels(90, 75, 60)
+        frames[:, :, ::4] = (12, 10, 8)
+        recon, edited = on_canvas(90, 75, 60), on_canvas(190, 160, 120)
+
+        def change(shadows: float, columns) -> float:
+            got = lab(residual(frames, recon, edited, shadows=shadows))
+            return float((got - lab(frames))[:, 16:24, columns, 0].mean())
+
+        gaps, strands = slice(20, 33, 4), slice(21, 33, 4)
+        assert change(0.0, gaps) < 0.3 * change(0.0, strands)
+        assert change(1.0, gaps) == pytest.approx(change(1.0, strands), rel=0.1)
+        # The mean changes by as much in either case.
+        total = [change(s, slice(20, 32)) for s in (0.0, 0.5, 1.0)]
+        assert max(total) - min(total) < 0.08 * max(total)
+
+    def test_each_frame_has_its_own_matte_and_change(self):
+        frames, recon, edited = noise(), on_canvas(60, 40, 30), on_canvas(150, 60, 40)
+        edited[1] = (40, 60, 150)
+        alpha = matte()
+        alpha[1, :, :12] = 0
+        together = residual(frames, recon, edited, alpha)
+        for t in range(2):
+            row = slice(t, t + 1)
+            alone = residual(frames[row], recon[row], edited[row], alpha[row])
+            assert np.abs(together[row].astype(int) - alone).max() <= 1
+
+
+def replaced(frames, recon, edited, mask, keep, **config) -> np.ndarray:
+    options = {"mode": "replace", **config}
+    return compose_replace(
+        frames, recon, edited, mask, keep, CANVAS, CROP_SIDE, ComposeConfig(**options)
+    )
+
+
+# A square of the canvas, and where its middle lies in the frame.
+SQUARE, MIDDLE = np.s_[:, 4:19, 4:22], np.s_[:, 17:25, 22:33]
+
+
+def square_mask() -> tuple[np.ndarray, np.ndarray]:
+    """What is replaced, and all the rest to be matched."""
+    mask = np.zeros((2, CANVAS.height, CANVAS.width), np.uint8)
+    mask[SQUARE] = 255
+    return mask, 255 - mask
+
+
+class TestReplace:
+    def test_away_from_the_mask_every_bit_is_the_source(self):
+        frames, (mask, keep) = noise(), square_mask()
+        got = replaced(frames, on_canvas(90, 90, 90), on_canvas(20, 200, 20), mask, keep)
+        # The square spans columns 14 … 41 and rows 10 … 32.5; its border is softened.
+        near = np.zeros((HEIGHT, WIDTH), bool)
+        near[3:40, 7:48] = True
+        assert np.array_equal(got[:, ~near], frames[:, ~near])
+        assert (got[MIDDLE] != frames[MIDDLE]).any(-1).mean() > 0.9
+
+    def test_inside_the_mask_the_rendering_is_shown(self):
+        grey, (mask, keep) = (100, 100, 100), square_mask()
+        got = replaced(levels(*grey), on_canvas(*grey), on_canvas(30, 160, 60), mask, keep)
+        want = levels(30, 160, 60)[MIDDLE]
+        assert np.abs(got[MIDDLE].astype(int) - want).max() <= 4
+
+    def test_a_rendering_that_agrees_changes_nothing(self):
+        y, x = np.mgrid[:HEIGHT, :WIDTH]
+        plane = np.stack([60 + x, 200 - x - y, 40 + 2 * y], -1)
+        frames = np.stack([plane, plane // 2]).astype(np.uint8)
+        cy = CANVAS.top + (np.arange(CANVAS.height) + 0.5) * CANVAS.step - 0.5
+        cx = CANVAS.left + (np.arange(CANVAS.width) + 0.5) * CANVAS.step - 0.5
+        cx, cy = np.meshgrid(cx, cy)
+        small = np.stack([60 + cx, 200 - cx - cy, 40 + 2 * cy], -1)
+        small = np.rint(np.stack([small, small / 2])).astype(np.uint8)
+        got = replaced(frames, small, small, *square_mask())
+        assert np.abs(got.astype(int) - frames).max() <= 4
+
+    def test_the_colour_error_of_the_rendering_is_corrected(self):
+        """The generator draws everything darker than it is; what it adds is made lighter too."""
+        frames, recon, edited = levels(130, 110, 100), on_canvas(100, 90, 90), on_canvas(50, 40, 40)
+        got = replaced(frames, recon, edited, *square_mask())[MIDDLE]
+        one = [np.array([c], np.uint8) for c in ((130, 110, 100), (100, 90, 90), (50, 40, 40))]
+        source, drawn, added = map(lab, one)
+        want = added + source - drawn
+        assert delta_e_2000(lab(got).reshape(-1, 3), want, dim=-1).max() < 1.5
+
+    def test_what_is_not_to_be_kept_does_not_count_as_colour_error(self):
+        frames, recon, edited = levels(100, 100, 100), on_canvas(100, 100, 100), on_canvas(9, 9, 90)
+        recon[SQUARE] = (250, 20, 20)
+        got = replaced(frames, recon, edited, *square_mask())[MIDDLE]
+        assert np.abs(got.astype(int) - [9, 9, 90]).max() <= 4
+
+    def test_the_border_is_as_soft_as_asked(self):
+        frames, recon, edited = levels(40, 40, 40), on_canvas(40, 40, 40), on_canvas(220, 220, 220)
+        steps = []
+        for feather in (0.0, 0.1):
+            got = replaced(frames, recon, edited, *square_mask(), feather=feather)
+            steps.append(np.abs(np.diff(got[0, 22, :, 0].astype(int))).max())
+        assert steps[0] > 1.5 * steps[1]
+
+    def test_an_empty_mask_gives_the_frames_themselves(self):
+        frames, (mask, keep) = noise(), square_mask()
+        got = replaced(frames, on_canvas(0, 0, 0), on_canvas(9, 9, 9), mask * 0, keep)
+        assert got is frames
+
+
+class TestReplaceMasks:
+    """Rows 0–9: hair of the source, 6–15: hair of the edit, 20–29: skin of both, 40–: neither."""
+
+    @staticmethod
+    def planes(hair: slice, skin: slice) -> dict[str, torch.Tensor]:
+        planes = {name: torch.zeros(1, 1, 60, 8) for name in ("hair", "skin")}
+        planes["hair"][:, :, hair], planes["skin"][:, :, skin] = 0.95, 0.95
+        return planes
+
+    def masks(self, region: str, feather: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
+        config = ComposeConfig(mode="replace", region=region, feather=feather)
+        source = self.planes(slice(0, 10), slice(20, 30))
+        drawn = self.planes(slice(6, 16), slice(20, 30))
+        mask, keep = replace_masks(config, source, drawn, 10)
+        assert mask.dtype == keep.dtype == np.uint8 and mask.shape == keep.shape == (1, 60, 8)
+        return mask[0, :, 4], keep[0, :, 4]
+
+    @pytest.mark.parametrize(
+        ("region", "rows"),
+        [
+            ("hair", set(range(16))),
+            ("face", set(range(20, 30))),
+            ("head", set(range(16)) | set(range(20, 30))),
+        ],
+    )
+    def test_regions(self, region, rows):
+        mask, _ = self.masks(region)
+        widened = {r + d for r in rows for d in (-1, 0, 1)} & set(range(60))
+        assert set(np.flatnonzero(mask)) == widened
+
+    def test_a_feathered_region_is_widened_by_the_feather(self):
+        mask, _ = self.masks("face", feather=0.3)
+        assert np.flatnonzero(mask).tolist() == list(range(17, 33))
+
+    def test_colours_are_matched_on_common_skin_and_half_as_much_around(self):
+        _, keep = self.masks("hair")
+        assert keep[:16].max() < 20
+        assert keep[20:30].min() > 235
+        assert keep[40:].min() > 110 and keep[40:].max() < 135
+
+
+class TestWindow:
+    @given(
+        st.tuples(st.integers(0, 9), st.integers(0, 11)),
+        st.tuples(st.integers(1, 10), st.integers(1, 12)),
+        st.tuples(st.floats(-20, 60), st.floats(-20, 40)),
+        st.floats(0.4, 4),
+    )
+    def test_holds_all_of_the_matte_that_lies_in_the_frame(self, first, size, corner, step):
+        alpha = np.zeros((2, 10, 12), np.uint8)
+        alpha[1, first[0] : first[0] + size[0], first[1] : first[1] + size[1]] = 1
+        left, top = corner
+        window = window_of(alpha, (WIDTH, HEIGHT), left, top, step)
+        rows, columns = alpha[1].nonzero()
+        x0, x1 = left + columns.min() * step, left + (columns.max() + 1) * step
+        y0, y1 = top + rows.min() * step, top + (rows.max() + 1) * step
+        if window is None:
+            assert x1 <= 0 or y1 <= 0 or x0 >= WIDTH or y0 >= HEIGHT
+            return
+        assert 0 <= window.left < window.right <= WIDTH
+        assert 0 <= window.top < window.bottom <= HEIGHT
+        assert window.left <= max(x0, 0) and window.right >= min(x1, WIDTH)
+        assert window.top <= max(y0, 0) and window.bottom >= min(y1, HEIGHT)
+        # … and not much more.
+        assert window.left >= min(x0 - 2 * step - 1, WIDTH)
+        assert window.bottom <= max(y1 + 2 * step + 1, 0)
+
+    def test_no_hair_no_window(self):
+        assert window_of(np.zeros((1, 4, 4), np.uint8), (WIDTH, HEIGHT), 0, 0, 1) is None
+
+
+class TestFill:
+    VALUES = torch.rand(2, 3, 37, 50, generator=torch.Generator().manual_seed(0))
+
+    def test_trusted_values_are_kept(self):
+        weight = torch.zeros(2, 1, 37, 50)
+        weight[..., 5:20, 9:30] = 1
+        got = fill(self.VALUES, weight, 6)
+        assert torch.equal(got[..., 5:20, 9:30], self.VALUES[..., 5:20, 9:30])
+
+    @pytest.mark.parametrize("levels", [0, 3, 6])
+    def test_a_constant_spreads_unchanged(self, levels):
+        weight = torch.zeros(2, 1, 37, 50)
+        weight[..., 5:9, 9:30] = 0.7
+        values = torch.where(weight > 0, 2.5, -100.0).expand(-1, 3, -1, -1)
+        got = fill(values, weight, levels)
+        torch.testing.assert_close(got, torch.full_like(got, 2.5), atol=0.01, rtol=0)
+
+    def test_untrusted_places_take_after_the_nearest_trusted_ones(self):
+        values = torch.zeros(1, 1, 32, 64)
+        values[..., :8], values[..., -8:] = -1, 1
+        weight = (values != 0).float()
+        got = fill(values, weight, 6)[0, 0, 16]
+        assert (got.diff() >= -1e-6).all()
+        assert got[9] < -0.3 and got[-10] > 0.3
+
+    def test_nothing_trusted_gives_nothing(self):
+        got = fill(self.VALUES, torch.zeros(2, 1, 37, 50), 6)
+        assert torch.equal(got, torch.zeros_like(got))
+
+
+class TestBlur:
+    @pytest.mark.parametrize("sigma", [2.5, 6.0, 11.0])
+    def test_a_point_becomes_a_bell_of_that_width(self, sigma):
+        point = torch.zeros(1, 1, 121, 121, dtype=torch.float64)
+        point[..., 60, 60] = 1
+        bell = blur(point, sigma)[0, 0]
+        offsets = torch.arange(121.0) - 60
+        assert float(bell.sum()) == pytest.approx(1)
+        assert float(bell.argmax()) == 60 * 121 + 60
+        assert float((bell.sum(0) * offsets**2).sum()) == pytest.approx(sigma**2, rel=0.2)
+        torch.testing.assert_close(bell, bell.t())
+
+    def test_constants_and_borders_stay(self):
+        x = torch.full((1, 2, 10, 7), 3.5)
+        torch.testing.assert_close(blur(x, 4.0), x)
+
+    def test_next_to_no_blur_is_none(self):
+        x = torch.rand(1, 1, 5, 5)
+        assert blur(x, 0.0) is x
+
+
+@given(st.floats(0, 1), st.floats(1, 90), st.floats(0, 100))
+def test_a_pixel_gets_from_the_least_share_to_all_of_the_change(shadows, mean, lightness):
+    at = [torch.tensor(v, dtype=torch.float64) for v in (0.0, lightness, 1e3)]
+    middle = torch.tensor(mean, dtype=torch.float64)
+    low, share, high = (float(shading_share(v, middle, shadows)) for v in at)
+    assert low == pytest.approx(shadows) and high == pytest.approx(1)
+    assert shadows - 1e-9 <= share <= 1 + 1e-9

@@ -1,0 +1,217 @@
+import numpy as np
+import pytest
+import torch
+
+from tests.models.tiny import random, tiny_generator
+from vidhair.edits import Attribute, Bald, HairColor, HairLength, Reconstruct
+from vidhair.edits.directions import AttributeSpace
+from vidhair.errors import InvalidSetting
+from vidhair.models.stylegan3 import Extent
+from vidhair.ops.color import rgb_to_lab
+from vidhair.stages.edit import (
+    HAIR_COLOUR,
+    LARGEST,
+    NO_HAIR,
+    Probe,
+    edit_styles,
+    solve_hair_color,
+)
+from vidhair.stages.render import Canvas
+
+D, LAYERS, COUNT = 20, 4, 7
+NAMES = (*NO_HAIR, "smile", *HAIR_COLOUR)
+PRESENT = np.array([1, 1, 0, 1, 1, 1, 0], bool)
+CUTS = np.arange(COUNT) == 4
+
+
+def space_of(names: tuple[str, ...] = NAMES) -> AttributeSpace:
+    """Attribute k is coordinate k of the code, less a tenth."""
+    directions = torch.eye(D)[: len(names)]
+    offset = torch.full((len(names),), -0.1)
+    return AttributeSpace(names, directions, directions, offset, offset, offset)
+
+
+SPACE = space_of()
+
+
+def styles() -> np.ndarray:
+    return random(COUNT, LAYERS, D).numpy()
+
+
+def edited(edit, space=SPACE, **options) -> np.ndarray:
+    return edit_styles(edit, styles(), PRESENT, CUTS, space, **options)
+
+
+class TestStyles:
+    @pytest.mark.parametrize("space", [SPACE, None])
+    def test_a_reconstruction_keeps_the_codes(self, space):
+        assert np.array_equal(edited(Reconstruct(), space), styles())
+
+    @pytest.mark.parametrize("edit", [Bald(), HairLength(), Attribute(), HairColor()])
+    def test_a_pack_without_attributes_cannot_edit(self, edit):
+        with pytest.raises(InvalidSetting, match=f"edit.kind = '{edit.kind}'.*another pack"):
+            edited(edit, None)
+
+    def test_an_attribute_is_moved_by_its_strength(self):
+        change = edited(Attribute(name="smile", strength=-0.7)) - styles()
+        want = np.zeros((COUNT, LAYERS, D), np.float32)
+        want[PRESENT, :, NAMES.index("smile")] = -0.7
+        np.testing.assert_allclose(change, want, atol=1e-6)
+
+    def test_hair_grows_by_the_amount(self):
+        change = edited(HairLength(amount=0.5)) - styles()
+        want = np.zeros((COUNT, LAYERS, D), np.float32)
+        want[PRESENT, :, NAMES.index("hair_length")] = 0.5
+        np.testing.assert_allclose(change, want, atol=1e-6)
+
+    def test_an_unknown_attribute_is_said_with_those_there_are(self):
+        with pytest.raises(InvalidSetting) as error:
+            edited(Attribute(name="height"))
+        assert "edit.name = 'height'" in str(error.value)
+        assert all(name in str(error.value) for name in NAMES)
+
+    def test_hair_length_where_the_pack_has_none(self):
+        with pytest.raises(InvalidSetting, match="hair_length"):
+            edited(HairLength(), space_of(("smile", "yaw")))
+
+    def test_baldness_where_the_pack_knows_no_hair(self):
+        with pytest.raises(InvalidSetting):
+            edited(Bald(), space_of(("smile", "yaw")))
+
+    @pytest.mark.parametrize("strength", [0.0, 0.5, 1.0, 2.0])
+    def test_baldness_brings_the_mean_of_every_shot_towards_no_hair(self, strength):
+        got = edited(Bald(strength=strength))
+        for shot in (slice(0, 4), slice(4, 7)):
+            rows = np.flatnonzero(PRESENT[shot]) + shot.start
+            before, after = (
+                SPACE.read(torch.from_numpy(codes[rows].mean(0))) for codes in (styles(), got)
+            )
+            bare = list(range(len(NO_HAIR)))
+            torch.testing.assert_close(
+                after[bare], before[bare] * (1 - strength), atol=1e-5, rtol=0
+            )
+            torch.testing.assert_close(after[len(bare) :], before[len(bare) :])
+
+    def test_baldness_changes_all_frames_of_a_shot_alike(self):
+        change = edited(Bald()) - styles()
+        assert not change[~PRESENT].any()
+        for shot in (slice(0, 4), slice(4, 7)):
+            assert np.ptp(change[shot][PRESENT[shot]], axis=(0, 1)).max() < 1e-6
+        assert np.abs(change[0] - change[4]).max() > 0.01
+
+    def test_a_hair_colour_adds_what_is_found_for_it(self):
+        found = random(D, seed=1)
+        change = edited(HairColor(), color_change=lambda space: found) - styles()
+        want = np.broadcast_to(found.numpy(), change[PRESENT].shape)
+        np.testing.assert_allclose(change[PRESENT], want, atol=1e-6)
+        assert not change[~PRESENT].any()
+
+    def test_the_codes_given_are_left_alone(self):
+        given = styles()
+        for edit in (Bald(), HairLength(), Attribute()):
+            edit_styles(edit, given, PRESENT, CUTS, SPACE)
+        assert np.array_equal(given, styles())
+
+
+class Painter:
+    """Stands in for a generator whose colours are known: the first three numbers of a code are
+    the colour of the left half; the right half it cannot change."""
+
+    def __call__(self, ws: torch.Tensor, *, transform, canvas, dtype) -> torch.Tensor:
+        colour = ws.mean(1)[:, :3, None, None].expand(-1, -1, 12, 12).clone()
+        colour[..., 6:] = 0.9
+        return colour * 2 - 1
+
+
+def painted(*colours: tuple[float, float, float], hair: float = 1.0) -> Probe:
+    ws = torch.zeros(len(colours), LAYERS, D)
+    ws[..., :3] = torch.tensor(colours)[:, None]
+    matte = torch.full((len(colours), 1, 12, 12), hair)
+    eye = torch.eye(3).repeat(len(colours), 1, 1)
+    return Probe(Painter(), ws, eye, matte, Canvas(12, Extent(), 0.0, 0.0, 1.0))
+
+
+def lab(*rgb: float) -> torch.Tensor:
+    return rgb_to_lab(torch.tensor(rgb)[None, :, None, None]).flatten()
+
+
+COLOUR_SPACE = AttributeSpace(
+    # Directions that mix the channels: the attributes are not what they are called.
+    HAIR_COLOUR,
+    torch.tensor([[1, 0.2, 0], [0.1, 0.8, 0.1], [0, 0.3, 1.2]]) @ torch.eye(D)[:3],
+    torch.eye(D)[:3],
+    *torch.zeros(3, 3),
+)
+
+
+class TestColour:
+    @pytest.mark.parametrize(
+        ("before", "after"),
+        [
+            ((0.25, 0.16, 0.09), (0.42, 0.16, 0.08)),  # brown → auburn
+            ((0.76, 0.60, 0.36), (0.25, 0.16, 0.09)),  # blonde → brown
+            ((0.25, 0.16, 0.09), (0.86, 0.86, 0.86)),  # brown → white
+            ((0.76, 0.60, 0.36), (0.16, 0.30, 0.72)),  # blonde → blue
+        ],
+    )
+    def test_the_hair_that_can_change_reaches_the_colour(self, before, after):
+        probe, wanted = painted(before), lab(*after) - lab(*before)
+        change = solve_hair_color(probe, COLOUR_SPACE, wanted)
+        assert change.shape == (D,)
+        got = probe.lab(change)[0, :, 6, 2]
+        assert float((got - lab(*after)).norm()) < 0.1 * float(wanted.norm())
+
+    def test_frames_of_several_colours_move_by_it_on_average(self):
+        probe = painted((0.3, 0.2, 0.1), (0.4, 0.3, 0.2), (0.35, 0.2, 0.15))
+        wanted = torch.tensor([15.0, 8, -5])
+        change = solve_hair_color(probe, COLOUR_SPACE, wanted)
+        moved = (probe.lab(change) - probe.lab(torch.zeros(D)))[..., :6].mean((0, 2, 3))
+        torch.testing.assert_close(moved, wanted, atol=2.5, rtol=0)
+
+    def test_only_colours_are_used(self):
+        change = solve_hair_color(painted((0.3, 0.2, 0.1)), COLOUR_SPACE, torch.ones(3) * 5)
+        assert change[:3].abs().max() > 0.01 and not change[3:].any()
+
+    def test_no_change_wanted_is_none_made(self):
+        change = solve_hair_color(painted((0.3, 0.2, 0.1)), COLOUR_SPACE, torch.zeros(3))
+        assert not change.any()
+
+    def test_what_cannot_be_reached_is_approached_within_bounds(self):
+        probe, wanted = painted((0.3, 0.2, 0.1)), torch.tensor([0.0, 90, 0])
+        change = solve_hair_color(probe, COLOUR_SPACE, wanted)
+        amounts = torch.linalg.solve(COLOUR_SPACE.directions[:, :3].t(), change[:3])
+        assert amounts.abs().max() == pytest.approx(LARGEST)
+        got = probe.lab(change)[0, :, 6, 2] - lab(0.3, 0.2, 0.1)
+        assert (got - wanted).norm() < 0.5 * wanted.norm()
+
+    @pytest.mark.parametrize(
+        ("before", "after"),
+        [((0.76, 0.60, 0.36), (0.045, 0.04, 0.04)), ((0.25, 0.16, 0.09), (0.86, 0.86, 0.86))],
+    )
+    def test_more_than_black_and_more_than_white_are_approached(self, before, after):
+        """As `edit.strength` = 1.5 asks."""
+        probe, wanted = painted(before), 1.5 * (lab(*after) - lab(*before))
+        change = solve_hair_color(probe, COLOUR_SPACE, wanted)
+        got = probe.lab(change)[0, :, 6, 2] - lab(*before)
+        assert (got - wanted).norm() < 0.6 * wanted.norm()
+
+    def test_without_hair_nothing_is_changed(self):
+        probe = painted((0.3, 0.2, 0.1), hair=0.0)
+        assert not solve_hair_color(probe, COLOUR_SPACE, torch.tensor([10.0, 0, 0])).any()
+
+    def test_with_a_generator(self):
+        """What some change of the attributes does can be asked for, and is found again."""
+        generator = tiny_generator(16)
+        generator.synthesis.layers[-1].weight.mul_(12)
+        directions = random(3, 12, seed=3) * 0.3
+        space = AttributeSpace(HAIR_COLOUR, directions, directions, *torch.zeros(3, 3))
+        canvas = Canvas(16, Extent(2, 2, 2, 2), 0.0, 0.0, 1.0)
+        hair = torch.ones(2, 1, 20, 20)
+        eye = torch.eye(3).repeat(2, 1, 1)
+        probe = Probe(generator.synthesis, random(2, 16, 12, seed=4), eye, hair, canvas)
+        plain = probe.lab(torch.zeros(12))
+        moved = probe.lab(torch.tensor([0.6, -0.4, 0.3]) @ directions) - plain
+        wanted = moved.mean((0, 2, 3))
+        change = solve_hair_color(probe, space, wanted)
+        got = (probe.lab(change) - plain).mean((0, 2, 3))
+        assert (got - wanted).norm() < 0.6 * wanted.norm()

@@ -1,0 +1,404 @@
+"""The pieces of the matte on pictures drawn by hand; parser and MediaPipe are not run."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.models.tiny import random
+from tests.stages.faces import face_mesh
+from vidhair.geometry import CropAxes
+from vidhair.models.face_landmarks import POINTS
+from vidhair.models.face_parser import Label
+from vidhair.models.stylegan3 import Extent
+from vidhair.stages.align import AlignConfig, FaceTrack, follow_face
+from vidhair.stages.matte import (
+    BINS,
+    MIDDLE,
+    NECK,
+    NEIGHBOURS,
+    REACH,
+    ColorModels,
+    HeadRegion,
+    MatteConfig,
+    classify,
+    face_part,
+    follow,
+    guided_filter,
+    learn_colors,
+    make_mattes,
+    on_canvas,
+    plan_region,
+)
+from vidhair.stages.render import Canvas
+
+LABELS = len(Label)
+
+
+def ramps(height: int, width: int) -> torch.Tensor:
+    """[1, 2, H, W]: every pixel tells the x and y of its centre."""
+    x, y = np.meshgrid(np.arange(width) + 0.5, np.arange(height) + 0.5)
+    return torch.tensor(np.stack([x, y])[None], dtype=torch.float64)
+
+
+class TestRegion:
+    @given(
+        size=st.tuples(st.integers(100, 2000), st.integers(100, 2000)),
+        faces=st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1), st.floats(0.02, 0.4)),
+                       min_size=1, max_size=4),
+        stride=st.sampled_from([1, 16]),
+    )  # fmt: skip
+    def test_covers_every_head_inside_the_frame_with_sides_that_fit(self, size, faces, stride):
+        width, height = size
+        x, y, half = np.array(faces).T * [[width], [height], [min(size)]]
+        axes = CropAxes(np.stack([x, y], 1), np.stack([half, 0 * half], 1))
+        region = plan_region(axes, size, 80, stride)
+        assert region.width % stride == region.height % stride == 0
+        assert region.step == pytest.approx(np.median(2 * half) / 80)
+        reach = 2 * half * (0.5 + REACH)
+        right = region.left + region.width * region.step
+        bottom = region.top + region.height * region.step
+        assert 0 <= region.left <= max((x - reach).min(), 0) + 1e-6
+        assert 0 <= region.top <= max((y - reach).min(), 0) + 1e-6
+        assert right >= min((x + reach).max(), width) - 1e-6
+        assert bottom >= min((y + reach).max(), height) - 1e-6
+        # … and goes no further than one stride beyond.
+        assert right <= min((x + reach).max(), width) + stride * region.step + 1e-6
+        assert bottom <= min((y + reach).max(), height) + stride * region.step + 1e-6
+
+    @pytest.mark.parametrize("zoom", [1, 2])
+    def test_cutting_reads_the_frame_at_the_samples(self, zoom):
+        region = HeadRegion(left=10.5, top=4.0, step=1.5, height=8, width=12)
+        got = region.cut(ramps(40, 60), zoom)
+        step = 1.5 / zoom
+        xs = 10.5 + (np.arange(12 * zoom) + 0.5) * step
+        ys = 4.0 + (np.arange(8 * zoom) + 0.5) * step
+        want = torch.tensor(np.stack(np.meshgrid(xs, ys))[None])
+        torch.testing.assert_close(got, want, atol=1e-6, rtol=0)
+
+    def test_beyond_the_frame_the_picture_goes_on(self):
+        region = HeadRegion(left=0, top=0, step=1, height=30, width=30)
+        assert region.cut(torch.ones(1, 3, 20, 20)).min() == 1
+
+    @pytest.mark.parametrize("zoom", [1, 2])
+    def test_values_of_the_region_are_brought_to_the_canvas(self, zoom):
+        region = HeadRegion(left=5.0, top=2.0, step=2.0, height=20, width=24)
+        place = region.cut(ramps(80, 80), zoom)
+        canvas = Canvas(8, Extent(2, 1, 0, 3), left=13.0, top=8.0, step=2.5)
+        got = on_canvas(place, region, canvas, zoom)
+        xs = 13.0 + (np.arange(canvas.width) + 0.5) * 2.5
+        ys = 8.0 + (np.arange(canvas.height) + 0.5) * 2.5
+        want = torch.tensor(np.stack(np.meshgrid(xs, ys))[None])
+        torch.testing.assert_close(got, want, atol=1e-6, rtol=0)
+
+
+class TestGuidedFilter:
+    def test_constants_stay(self):
+        values = torch.full((2, 1, 20, 24), 0.37)
+        got = guided_filter(random(2, 3, 20, 24), values, 4, 1e-3)
+        torch.testing.assert_close(got, values, atol=1e-5, rtol=0)
+
+    def test_a_soft_border_becomes_that_of_the_picture(self):
+        """The parser is a few pixels off; the picture knows where the hair ends."""
+        guide = torch.zeros(1, 3, 40, 40)
+        guide[..., 20:] = torch.tensor([0.6, 0.4, 0.2])[:, None, None]
+        x = torch.arange(40.0)
+        rough = torch.sigmoid((x - 22) / 3).expand(1, 1, 40, 40)
+        got = guided_filter(guide, rough, 8, 1e-3)[0, 0, 20]
+        rough, true = rough[0, 0, 20], x >= 20
+        assert got[20] - got[19] > 4 * (rough[20] - rough[19])
+        assert torch.equal(got > 0.5, true) and not torch.equal(rough > 0.5, true)
+
+    def test_values_that_are_a_mixture_of_the_colours_stay(self):
+        guide = torch.rand(1, 3, 30, 30, generator=torch.Generator().manual_seed(0))
+        values = (guide * torch.tensor([0.2, 0.5, 0.1])[:, None, None]).sum(1, keepdim=True) + 0.1
+        got = guided_filter(guide, values, 5, 1e-6)
+        torch.testing.assert_close(got, values, atol=2e-3, rtol=0)
+
+    def test_without_reach_nothing_happens(self):
+        values = random(1, 1, 9, 9)
+        assert guided_filter(random(1, 3, 9, 9), values, 0, 1e-3) is values
+
+    def test_results_are_probabilities(self):
+        values = random(2, 1, 16, 16).clamp(0, 1).round()
+        got = guided_filter(random(2, 3, 16, 16, seed=1), values, 2, 1e-3)
+        assert got.min() >= 0 and got.max() <= 1
+
+    def test_frames_do_not_mix(self):
+        guide, values = random(3, 3, 16, 16), random(3, 1, 16, 16, seed=1).sigmoid()
+        together = guided_filter(guide, values, 3, 1e-2)
+        alone = [guided_filter(guide[k : k + 1], values[k : k + 1], 3, 1e-2) for k in range(3)]
+        torch.testing.assert_close(together, torch.cat(alone), atol=1e-5, rtol=0)
+
+
+def blob(x: float, y: float, size: int = 48) -> torch.Tensor:
+    ys, xs = torch.meshgrid(torch.arange(size) + 0.5, torch.arange(size) + 0.5, indexing="ij")
+    return torch.exp(-((xs - x) ** 2 + (ys - y) ** 2) / 30)[None, None]
+
+
+def place(x: float, y: float, angle_deg: float = 0, size: int = 48) -> np.ndarray:
+    """Face → grid, for a face in pixels around (x, y)."""
+    a = math.radians(angle_deg)
+    turn = np.array([[math.cos(a), math.sin(a), 0], [-math.sin(a), math.cos(a), 0], [0, 0, 1]])
+    normalise = np.array([[2 / size, 0, 2 * x / size - 1], [0, 2 / size, 2 * y / size - 1],
+                          [0, 0, 1]])  # fmt: skip
+    return normalise @ turn
+
+
+class TestFollow:
+    def test_what_moves_with_the_face_is_kept(self):
+        at = [(16, 20), (22, 22), (30, 18)]
+        values = torch.cat([blob(x, y) for x, y in at])
+        matrices = np.stack([place(x, y) for x, y in at])
+        for index in range(3):
+            got = follow(values, matrices, index, 1.0)
+            torch.testing.assert_close(got, values[index : index + 1], atol=0.03, rtol=0)
+
+    def test_what_turns_with_the_face_is_kept(self):
+        # Twelve pixels to the right of the face, then above it.
+        values = torch.cat([blob(36, 24), blob(24, 12)])
+        matrices = np.stack([place(24, 24), place(24, 24, 90)])
+        got = follow(values, matrices, 0, 1.0)
+        torch.testing.assert_close(got, values[:1], atol=0.03, rtol=0)
+
+    def test_weights_fall_with_the_distance_in_time(self):
+        values = torch.tensor([1.0, 0, 0, 0]).view(4, 1, 1, 1).expand(4, 1, 8, 8)
+        matrices = np.stack([np.eye(3)] * 4)
+        got = follow(values, matrices, 2, 0.5)
+        want = 0.25 / (0.25 + 0.5 + 1 + 0.5)
+        torch.testing.assert_close(got, torch.full((1, 1, 8, 8), want))
+
+    def test_without_weight_the_frame_is_left_alone(self):
+        values, matrices = random(3, 1, 8, 8), np.stack([np.eye(3)] * 3)
+        torch.testing.assert_close(follow(values, matrices, 1, 0.0), values[1:2])
+
+
+def one_label(label: Label, sure: float, shape=(1, 1)) -> torch.Tensor:
+    p = torch.full((1, LABELS, *shape), (1 - sure) / (LABELS - 1))
+    p[:, label] = sure
+    return p
+
+
+NOTHING_KNOWN = torch.zeros(1, LABELS, 1, 1)
+NO_NECK = torch.zeros(1, 1, 1, 1)
+
+
+class TestClassify:
+    @pytest.mark.parametrize("label", list(Label))
+    def test_without_colours_the_parser_decides(self, label):
+        hair = classify(one_label(label, 0.94), NOTHING_KNOWN, NO_NECK, 0.8)
+        assert hair > 0.75 if label is Label.HAIR else hair < 0.12
+
+    def test_clear_colours_overrule_the_parser_on_the_person(self):
+        colours = NOTHING_KNOWN.clone()
+        colours[:, Label.HAIR] = 7
+        parser = one_label(Label.SKIN, 0.9)
+        assert classify(parser, colours, NO_NECK, 0.8) > 0.8
+        assert classify(parser, colours, NO_NECK, 0.0) < 0.12  # not if they do not count
+
+    def test_they_hardly_overrule_where_the_person_ends(self):
+        colours = NOTHING_KNOWN.clone()
+        colours[:, Label.HAIR] = 4
+        wall, skin = one_label(Label.BACKGROUND, 0.98), one_label(Label.SKIN, 0.98)
+        on_wall, on_skin = (classify(p, colours, NO_NECK, 0.8) for p in (wall, skin))
+        assert on_wall < 0.5 * on_skin
+
+    def test_on_the_neck_skin_is_likelier(self):
+        parser = one_label(Label.HAIR, 0.6)
+        usual = classify(parser, NOTHING_KNOWN, NO_NECK, 0.8)
+        neck = classify(parser, NOTHING_KNOWN, NO_NECK + 1, 0.8)
+        half = classify(parser, NOTHING_KNOWN, NO_NECK + 0.5, 0.8)
+        assert neck < half < usual and neck < 0.35
+
+    def test_probabilities(self):
+        g = torch.Generator().manual_seed(0)
+        p = torch.randn(2, LABELS, 6, 7, generator=g).softmax(1)
+        colours = torch.randn(2, LABELS, 6, 7, generator=g) * 30
+        hair = classify(p, colours, torch.rand(2, 1, 6, 7, generator=g), 1.0)
+        assert hair.shape == (2, 1, 6, 7) and hair.min() >= 0 and hair.max() <= 1
+
+
+COLOURS = {  # Lab
+    Label.BACKGROUND: (60.0, -30.0, 30.0),
+    Label.SKIN: (70.0, 18.0, 18.0),
+    Label.HAIR: (20.0, 5.0, 8.0),
+    Label.CLOTHES: (45.0, 10.0, -40.0),
+}
+
+
+def quarters(size: int = 16) -> tuple[torch.Tensor, torch.Tensor]:
+    """Lab [1, 3, S, S] and label [S, S]: a quarter of the picture per label."""
+    labels = torch.arange(4).view(2, 2).repeat_interleave(size // 2, 0)
+    labels = labels.repeat_interleave(size // 2, 1)
+    table = torch.tensor([COLOURS[label] for label in Label])
+    lab = table[labels].permute(2, 0, 1)[None] + random(1, 3, size, size)
+    return lab, labels
+
+
+def probabilities(labels: torch.Tensor, sure: float = 0.97) -> torch.Tensor:
+    one_hot = F.one_hot(labels, LABELS).permute(2, 0, 1)[None].float()
+    return one_hot * sure + (1 - one_hot) * (1 - sure) / (LABELS - 1)
+
+
+class TestColours:
+    NONE = torch.zeros(1, 1, 16, 16)
+
+    def test_pixels_are_known_by_their_colours(self):
+        lab, labels = quarters()
+        models = learn_colors(lab, probabilities(labels), self.NONE, self.NONE)
+        likely = models.log_likelihood(lab)
+        assert likely.shape == (1, LABELS, 16, 16)
+        assert torch.equal(likely.argmax(1)[0], labels)
+        best, second = likely.topk(2, dim=1).values.unbind(1)
+        assert (best - second).min() > 2
+
+    def test_densities_sum_to_about_one(self):
+        lab, labels = quarters()
+        models = learn_colors(lab, probabilities(labels), self.NONE, self.NONE)
+        assert models.log_density.shape == (LABELS, *BINS)
+        np.testing.assert_allclose(np.exp(models.log_density).sum((1, 2, 3)), 1.02, rtol=1e-3)
+
+    def test_colours_never_seen_say_nothing(self):
+        lab, labels = quarters()
+        models = learn_colors(lab, probabilities(labels), self.NONE, self.NONE)
+        strange = torch.tensor([95.0, -80.0, 200.0]).view(1, 3, 1, 1)  # beyond the table, too
+        likely = models.log_likelihood(strange)
+        assert likely.isfinite().all()
+        assert likely.max() - likely.min() < 0.1
+
+    def test_pixels_the_parser_is_unsure_of_teach_nothing(self):
+        lab, labels = quarters()
+        p = probabilities(labels)
+        p[..., 8:, :8] = 0.1
+        p[:, Label.HAIR, 8:, :8] = 0.65
+        p[:, Label.SKIN, 8:, :8] = 0.2
+        likely = learn_colors(lab, p, self.NONE, self.NONE).log_likelihood(lab)
+        hair = likely[0, :, 8:, :8]
+        assert hair.max() - hair.min() < 0.1
+
+    def test_the_neck_teaches_nothing_and_the_face_teaches_skin(self):
+        lab, labels = quarters()
+        neck, face = self.NONE.clone(), self.NONE.clone()
+        neck[..., 8:, :8], face[..., 8:, 8:] = 1, 1  # of what the parser calls hair and clothes
+        likely = learn_colors(lab, probabilities(labels), neck, face).log_likelihood(lab)[0]
+        assert (likely[:, 8:, :8].max(0).values - likely[:, 8:, :8].min(0).values).max() < 0.1
+        assert (likely[:, 8:, 8:].argmax(0) == Label.SKIN).all()
+
+
+SIZE = 64
+GRID = (0.0, 0.0, 1.0)
+FACE = (32.0, 38.0, 14.0)
+HAIR_ROWS = slice(6, 20)
+HAIR_LAB, REST_LAB = (20.0, 5.0, 8.0), (70.0, 15.0, 15.0)
+
+
+def track_of(present: list[bool], cuts: tuple[int, ...] = ()) -> FaceTrack:
+    none = np.full((POINTS, 2), np.nan, np.float32)
+    meshes = np.array([[face_mesh(*FACE) if p else none] for p in present])
+    starts = np.isin(np.arange(len(present)), [0, *cuts])
+    config = AlignConfig(bridge_seconds=0)
+    return follow_face(meshes, np.arange(len(present)) / 25, starts, config, "clip")
+
+
+def scene(hair: list[bool]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Label probabilities [T, 4, S, S] and Lab [T, 3, S, S]: a bar of hair over the face."""
+    p = one_label(Label.BACKGROUND, 0.97, (SIZE, SIZE)).repeat(len(hair), 1, 1, 1)
+    lab = torch.tensor(REST_LAB).view(1, 3, 1, 1).repeat(len(hair), 1, SIZE, SIZE)
+    for t, has_hair in enumerate(hair):
+        if has_hair:
+            p[t, :, HAIR_ROWS, 16:48] = one_label(Label.HAIR, 0.97)[0]
+            lab[t, :, HAIR_ROWS, 16:48] = torch.tensor(HAIR_LAB).view(3, 1, 1)
+    return p, lab
+
+
+NO_COLOURS = ColorModels(np.zeros((LABELS, *BINS), np.float32))
+
+
+def mattes(hair: list[bool], present=None, cuts=(), wanted=None, **config):
+    p, lab = scene(hair)
+    track = track_of(present or [True] * len(hair), cuts)
+    wanted = wanted or range(len(hair))
+    return make_mattes(
+        p, lab, NO_COLOURS, track, range(len(hair)), wanted, GRID, MatteConfig(**config)
+    )
+
+
+class TestMattes:
+    def test_hair_is_all_hair_and_the_rest_none(self):
+        got = mattes([True] * 3)
+        assert got["alpha"].dtype == np.uint8 and got["alpha"].shape == (3, SIZE, SIZE)
+        assert got["alpha"][:, 9:17, 20:44].min() > 240
+        outside = np.ones((SIZE, SIZE), bool)
+        outside[3:23, 13:51] = False
+        assert got["alpha"][:, outside].max() == 0
+
+    def test_area_and_mean_colour_are_those_of_the_hair(self):
+        got = mattes([True] * 3)
+        np.testing.assert_allclose(got["area"], 14 * 32 / SIZE**2, rtol=0.1)
+        np.testing.assert_allclose(got["mean_lab"], np.tile(HAIR_LAB, (3, 1)), atol=2)
+
+    def test_no_hair_at_all(self):
+        got = mattes([False] * 2)
+        assert got["alpha"].max() == 0 and got["area"].max() == 0
+        assert np.isfinite(got["mean_lab"]).all()
+
+    def test_frames_without_a_face_have_no_matte(self):
+        got = mattes([True] * 4, present=[True, True, False, True])
+        assert got["alpha"][2].max() == 0 and got["area"][2] == 0
+        assert all(got["alpha"][k].max() > 240 for k in (0, 1, 3))
+
+    def test_smoothing_over_time_fills_a_frame_in_which_hair_is_missed(self):
+        """… and one in which it is seen wrongly counts little."""
+        hair = [True, True, False, True, True]
+        middle = (2, 13, 32)
+        smooth, alone = mattes(hair, smooth=1.0), mattes(hair, smooth=0.0)
+        assert smooth["alpha"][middle] > 150 and alone["alpha"][middle] == 0
+
+    def test_it_reaches_neither_across_cuts_nor_too_far(self):
+        hair = [True] * 3 + [False] * 5
+        cut = mattes(hair, cuts=(3,), smooth=1.0)["alpha"][:, 13, 32]
+        assert cut[:3].min() > 240 and cut[3:].max() == 0
+        uncut = mattes(hair, smooth=1.0)["alpha"][:, 13, 32]
+        assert uncut[3] > 0 and uncut[3 + NEIGHBOURS :].max() == 0
+
+    def test_a_part_of_the_clip_gets_the_mattes_of_the_whole(self):
+        hair = [True, False, True, True, False, True]
+        whole, part = mattes(hair), mattes(hair, wanted=range(2, 5))
+        for name in whole:
+            np.testing.assert_array_equal(part[name], whole[name][2:5])
+
+    def test_the_middle_of_the_face_is_never_hair(self):
+        everywhere = one_label(Label.HAIR, 0.97, (SIZE, SIZE))
+        lab = torch.tensor(HAIR_LAB).view(1, 3, 1, 1).repeat(1, 1, SIZE, SIZE)
+        got = make_mattes(
+            everywhere, lab, NO_COLOURS, track_of([True]), range(1), range(1), GRID, MatteConfig()
+        )["alpha"][0]
+        assert got[36:40, 30:34].max() == 0
+        assert got[10, 32] > 240
+
+
+class TestFaceParts:
+    @pytest.mark.parametrize("grid", [GRID, (4.0, 6.0, 0.5)])
+    def test_they_lie_where_the_mesh_says(self, grid):
+        left, top, step = grid
+
+        def at(mask: torch.Tensor, x: float, y: float) -> float:
+            return float(mask[0, 0, int((y - top) / step), int((x - left) / step)])
+
+        track, size = track_of([True]), (int(SIZE / step), int(SIZE / step))
+        middle = face_part(MIDDLE, track, range(1), grid, size)
+        neck = face_part(NECK, track, range(1), grid, size)
+        x, y, length = FACE
+        assert at(middle, x, y) == 1 and at(neck, x, y) == 0
+        below = y + 1.2 * length
+        assert at(neck, x, below) > 0.9 and at(middle, x, below) == 0
+        assert at(neck, x - 1.5 * length, below) == 0
+        assert middle.max() <= 1 and neck.min() >= 0
+
+    def test_a_frame_without_a_face_has_none(self):
+        masks = face_part(MIDDLE, track_of([False, True]), range(2), GRID, (SIZE, SIZE))
+        assert masks[0].max() == 0 and masks[1].max() == 1

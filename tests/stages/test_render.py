@@ -1,0 +1,137 @@
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.models.tiny import random, tiny_generator
+from vidhair.geometry import Box, CropAxes, Similarity
+from vidhair.models.stylegan3 import Extent, Synthesis, make_transform
+from vidhair.stages.render import Canvas, RenderConfig, input_transforms, plan_canvas, render
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+@st.composite
+def clips(draw) -> tuple[CropAxes, Box, tuple[int, int]]:
+    """Face crops around a box in a frame."""
+    width, height = draw(st.integers(200, 1000)), draw(st.integers(200, 1000))
+    count = draw(st.integers(1, 4))
+    centre = [(draw(st.floats(0, width)), draw(st.floats(0, height))) for _ in range(count)]
+    half = [draw(st.floats(30, 150)) for _ in range(count)]
+    axes = CropAxes(np.array(centre), np.stack([half, np.zeros(count)], 1))
+    side, middle = float(np.median(axes.side)), np.median(axes.centre, axis=0)
+    box = Box(float(middle[0] - side / 2), float(middle[1] - side / 2), side)
+    return axes, box, (width, height)
+
+
+class TestPlan:
+    @given(clips(), st.sampled_from([16, 128]), st.floats(0, 1))
+    def test_the_canvas_covers_all_crops_inside_the_frame(self, clip, resolution, expand):
+        axes, box, (width, height) = clip
+        canvas = plan_canvas(axes, box, (width, height), resolution, expand)
+        right = canvas.left + canvas.width * canvas.step
+        bottom = canvas.top + canvas.height * canvas.step
+        reach = (axes.side * (0.5 + expand))[:, None]
+        low, high = axes.centre - reach, axes.centre + reach
+        assert canvas.left <= max(low[:, 0].min(), 0) + 1e-6
+        assert canvas.top <= max(low[:, 1].min(), 0) + 1e-6
+        assert right >= min(high[:, 0].max(), width) - 1e-6
+        assert bottom >= min(high[:, 1].max(), height) - 1e-6
+
+    @given(clips(), st.sampled_from([16, 128]), st.floats(0, 1))
+    def test_the_box_lies_in_it_at_the_resolution_of_the_generator(self, clip, resolution, expand):
+        axes, box, size = clip
+        canvas = plan_canvas(axes, box, size, resolution, expand)
+        assert canvas.step * resolution == pytest.approx(box.side)
+        assert canvas.left + canvas.extent.left * canvas.step == pytest.approx(box.left)
+        assert canvas.top + canvas.extent.top * canvas.step == pytest.approx(box.top)
+
+    @given(clips(), st.floats(0, 1))
+    def test_no_pixel_is_drawn_in_vain(self, clip, expand):
+        """Each extra row or column covers something wanted, inside the frame."""
+        axes, box, (width, height) = clip
+        canvas = plan_canvas(axes, box, (width, height), 64, expand)
+        reach = (axes.side * (0.5 + expand))[:, None]
+        low, high = (axes.centre - reach).min(0), (axes.centre + reach).max(0)
+        step, extent = canvas.step, canvas.extent
+        right = canvas.left + canvas.width * step
+        bottom = canvas.top + canvas.height * step
+        if extent.left:
+            assert canvas.left + step > max(low[0], 0) - 1e-6
+        if extent.top:
+            assert canvas.top + step > max(low[1], 0) - 1e-6
+        if extent.right:
+            assert right - step < min(high[0], width) + 1e-6
+        if extent.bottom:
+            assert bottom - step < min(high[1], height) + 1e-6
+
+    def test_size_is_the_square_and_what_lies_beyond(self):
+        canvas = Canvas(64, Extent(1, 2, 30, 40), 0.0, 0.0, 1.0)
+        assert (canvas.width, canvas.height) == (95, 106)
+
+
+def still(count: int, *, angle: float = 0, tx: float = 0, ty: float = 0) -> Similarity:
+    return Similarity(*(np.full(count, float(v)) for v in (angle, tx, ty, 1)))
+
+
+def test_input_transforms_undo_the_movement_of_the_face():
+    similarity = Similarity(*np.array([[10.0, -5], [0.1, 0], [0.2, -0.3], [0.9, 1.2]]))
+    got = input_transforms(similarity)
+    assert got.dtype == torch.float32
+    for k in range(2):
+        m = make_transform((similarity.tx[k], similarity.ty[k]), similarity.angle_deg[k],
+                           similarity.scale[k])  # fmt: skip
+        torch.testing.assert_close(got[k].double() @ m, torch.eye(3).double(), atol=1e-6, rtol=0)
+
+
+@pytest.fixture(scope="module")
+def synthesis() -> Synthesis:
+    return tiny_generator(16).synthesis
+
+
+class TestRender:
+    STYLES = random(5, 16, 12).numpy()
+    PLAIN = Canvas(16, Extent(), 0.0, 0.0, 1.0)
+
+    def test_levels_of_what_the_generator_draws(self, synthesis):
+        got = render(synthesis, self.STYLES, still(5), self.PLAIN, RenderConfig())
+        assert got.dtype == np.uint8 and got.shape == (5, 16, 16, 3)
+        want = synthesis(torch.from_numpy(self.STYLES)).permute(0, 2, 3, 1) * 127.5 + 127.5
+        assert np.abs(got - want.clamp(0, 255).numpy()).max() <= 0.51
+
+    def test_values_beyond_the_range_are_clipped(self):
+        generator = tiny_generator(16)
+        generator.synthesis.layers[-1].weight.mul_(1000)
+        got = render(generator.synthesis, self.STYLES, still(5), self.PLAIN, RenderConfig())
+        image = generator.synthesis(torch.from_numpy(self.STYLES)).permute(0, 2, 3, 1).numpy()
+        assert np.all(got[image > 1.01] == 255) and np.all(got[image < -1.01] == 0)
+        assert (got == 255).any() and (got == 0).any()
+
+    @pytest.mark.parametrize("batch", [1, 2, 64])
+    def test_the_size_of_batches_does_not_show(self, synthesis, batch):
+        similarity = Similarity(*np.array([[0, 5, -9, 20, 3.0], *[[0, 0.1, -0.2, 0.1, 0]] * 2,
+                                           [1, 1.1, 0.9, 1, 1]]))  # fmt: skip
+        canvas = Canvas(16, Extent(3, 0, 4, 2), 0.0, 0.0, 1.0)
+        usual = render(synthesis, self.STYLES, similarity, canvas, RenderConfig())
+        got = render(synthesis, self.STYLES, similarity, canvas, RenderConfig(batch=batch))
+        assert got.shape == (5, 18, 23, 3)
+        assert np.abs(got.astype(int) - usual).max() <= 1
+
+    def test_a_face_that_moves_right_is_drawn_further_right(self):
+        generator = tiny_generator(32, conv_kernel=1, radial_filters=True)
+        generator.synthesis.layers[-1].weight.mul_(20)
+        square = Canvas(32, Extent(), 0.0, 0.0, 1.0)
+        config = RenderConfig()
+        before = render(generator.synthesis, self.STYLES, still(5), square, config).astype(int)
+        moved = still(5, tx=8 / 32, ty=-4 / 32)
+        after = render(generator.synthesis, self.STYLES, moved, square, config)
+        inside = np.s_[:, 12:20, 12:20]
+        assert before[inside].std() > 5
+        assert np.abs(after[inside] - np.roll(before, (-4, 8), (1, 2))[inside]).max() <= 2
+
+    def test_bfloat16_is_close(self, synthesis):
+        full = render(synthesis, self.STYLES, still(5), self.PLAIN, RenderConfig())
+        short = RenderConfig(precision="bfloat16")
+        got = render(synthesis, self.STYLES, still(5), self.PLAIN, short)
+        assert np.abs(got.astype(int) - full).max() <= 6

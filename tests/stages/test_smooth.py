@@ -1,0 +1,240 @@
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from vidhair.edits.directions import AttributeSpace
+from vidhair.geometry import Similarity
+from vidhair.stages.smooth import (
+    SmoothConfig,
+    average_fine_layers,
+    runs,
+    share_identity,
+    smooth_over_time,
+    smooth_similarity,
+    smooth_styles,
+)
+
+TAPS = np.array([1 / 12, 3 / 12, 4 / 12, 3 / 12, 1 / 12])
+
+
+def by_definition(values: np.ndarray, cuts: np.ndarray) -> np.ndarray:
+    shot, result = np.cumsum(cuts), np.empty_like(values)
+    for i in range(len(values)):
+        total, weight = 0.0, 0.0
+        for offset, tap in zip(range(-2, 3), TAPS, strict=True):
+            j = i + offset
+            if 0 <= j < len(values) and shot[j] == shot[i]:
+                total, weight = total + tap * values[j], weight + tap
+        result[i] = total / weight
+    return result
+
+
+@st.composite
+def clips(draw, low: int = 1, high: int = 14) -> tuple[np.ndarray, np.ndarray]:
+    """Values [T, 2, 3] and cuts [T]."""
+    count = draw(st.integers(low, high))
+    values = draw(hnp.arrays(np.float64, (count, 2, 3), elements=st.floats(-100, 100)))
+    return values, np.array(draw(st.lists(st.booleans(), min_size=count, max_size=count)))
+
+
+class TestOverTime:
+    @given(clips())
+    def test_is_the_mean_of_five_frames_of_the_shot(self, clip):
+        values, cuts = clip
+        got = smooth_over_time(values, cuts)
+        np.testing.assert_allclose(got, by_definition(values, cuts), atol=1e-10)
+
+    def test_one_frame_spreads_over_five(self):
+        values = np.zeros(11)
+        values[5] = 1
+        np.testing.assert_allclose(smooth_over_time(values), np.r_[[0] * 3, TAPS, [0] * 3])
+
+    @given(st.floats(-1e6, 1e6, width=32), st.lists(st.booleans(), min_size=1, max_size=20))
+    def test_what_is_still_stays_exactly_still(self, value, cuts):
+        values = np.full((len(cuts), 3), value, np.float32)
+        assert np.array_equal(smooth_over_time(values, np.array(cuts)), values)
+
+    def test_steady_motion_is_kept_between_the_ends(self):
+        values = np.arange(20.0)[:, None] * [1, -3] + 7
+        got = smooth_over_time(values)
+        np.testing.assert_allclose(got[2:-2], values[2:-2], atol=1e-12)
+        # At the ends the mean lies a little inside.
+        assert got[0, 0] > values[0, 0] and got[-1, 0] < values[-1, 0]
+
+    @given(clips(low=2))
+    def test_nothing_crosses_a_cut(self, clip):
+        values, cuts = clip
+        pieces = np.split(values, np.flatnonzero(cuts))
+        alone = [smooth_over_time(piece) for piece in pieces if len(piece)]
+        np.testing.assert_allclose(
+            smooth_over_time(values, cuts), np.concatenate(alone), atol=1e-10
+        )
+
+    @given(clips())
+    def test_results_stay_among_the_values(self, clip):
+        values, cuts = clip
+        got = smooth_over_time(values, cuts)
+        assert got.shape == values.shape
+        assert np.all(got >= values.min(0) - 1e-9) and np.all(got <= values.max(0) + 1e-9)
+
+    def test_flicker_is_damped(self):
+        flicker = (np.arange(40) % 2 * 2 - 1).astype(np.float32)
+        got = smooth_over_time(flicker)
+        assert got.dtype == np.float32 and np.abs(got[2:-2]).max() < 1e-6
+
+    def test_the_input_is_left_alone(self):
+        values = np.random.default_rng(0).normal(size=(9, 4))
+        kept = values.copy()
+        smooth_over_time(values, np.arange(9) == 4)
+        assert np.array_equal(values, kept)
+
+
+def test_runs_begin_at_cuts_and_where_the_face_comes_or_goes():
+    present = np.array([0, 0, 1, 1, 1, 0, 1, 1], bool)
+    cuts = np.array([1, 0, 0, 0, 1, 0, 0, 0], bool)
+    assert runs(present, cuts).tolist() == [True, False, True, False, True, True, True, False]
+
+
+def random(*shape: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
+
+
+def test_fine_layers_are_averaged_over_their_shot():
+    styles, cuts = random(7, 4, 3), np.arange(7) == 3
+    got = average_fine_layers(styles, 2, cuts)
+    assert np.array_equal(got[:, :2], styles[:, :2])
+    for shot in (slice(0, 3), slice(3, 7)):
+        want = styles[shot, 2:].mean(0)
+        np.testing.assert_allclose(got[shot, 2:], np.broadcast_to(want, got[shot, 2:].shape))
+
+
+D = 6
+MOVES = np.array([0, 2])  # the axes along which the space below says that faces move
+
+
+def space() -> AttributeSpace:
+    directions = torch.eye(D)[[0, 1, 2]] * torch.tensor([2.0, 1, 1])[:, None]
+    zero = torch.zeros(3)
+    return AttributeSpace(("yaw", "hair_length", "smile"), directions, directions, zero, zero, zero)
+
+
+class TestShareIdentity:
+    def test_only_what_moves_differs_within_a_shot(self):
+        styles, cuts = random(8, 4, D), np.arange(8) == 5
+        got = share_identity(styles, space(), cuts)
+        stays = np.setdiff1d(np.arange(D), MOVES)
+        for shot in (slice(0, 5), slice(5, 8)):
+            assert np.ptp(got[shot][..., stays], axis=0).max() < 1e-6
+            mean = styles[shot].mean(0)
+            np.testing.assert_allclose(got[shot].mean(0), mean, atol=1e-6)
+            # All layers move by the mean movement of the layers.
+            moved = (styles[shot] - mean).mean(1)[:, MOVES]
+            for layer in range(4):
+                np.testing.assert_allclose((got[shot] - mean)[:, layer, MOVES], moved, atol=1e-6)
+
+    def test_codes_that_only_move_are_kept(self):
+        base, path = random(1, 4, D), np.zeros((9, 1, D), np.float32)
+        path[:, 0, MOVES] = random(9, 2, seed=1)
+        styles = base + path
+        got = share_identity(styles, space(), np.arange(9) == 0)
+        np.testing.assert_allclose(got, styles, atol=1e-5)
+
+
+class TestStyles:
+    PLAIN = SmoothConfig(share=False, average_fine_from=18)
+
+    def test_only_smoothing(self):
+        styles, cuts = random(9, 4, D), np.arange(9) == 4
+        got = smooth_styles(styles, np.ones(9, bool), cuts, self.PLAIN)
+        np.testing.assert_allclose(got, by_definition(styles, cuts), atol=1e-6)
+
+    def test_everything_can_be_switched_off(self):
+        styles, present = random(9, 4, D), np.ones(9, bool)
+        off = SmoothConfig(latents=False, share=False, average_fine_from=18)
+        assert np.array_equal(smooth_styles(styles, present, present & False, off, space()), styles)
+
+    def test_a_pack_without_attributes_is_smoothed_too(self):
+        styles, present = random(9, 4, D), np.ones(9, bool)
+        got = smooth_styles(styles, present, present & False, SmoothConfig(average_fine_from=18))
+        np.testing.assert_allclose(got, by_definition(styles, present & False), atol=1e-6)
+
+    def test_absent_frames_stay_and_touch_no_others(self):
+        present = np.array([1, 1, 1, 0, 0, 1, 1, 1, 1, 0], bool)
+        cuts = np.arange(10) == 7
+        styles = random(10, 12, D)
+        config = SmoothConfig(average_fine_from=9)
+        got = smooth_styles(styles, present, cuts, config, space())
+        # Smoothing among absent frames alone would be harmless, touching present ones would not.
+        spoilt = styles.copy()
+        spoilt[~present] = 1e6
+        again = smooth_styles(spoilt, present, cuts, config, space())
+        assert np.array_equal(again[present], got[present])
+
+    def test_an_absent_face_everywhere(self):
+        styles, absent = random(5, 4, D), np.zeros(5, bool)
+        got = smooth_styles(styles, absent, absent, SmoothConfig(), space())
+        assert np.array_equal(got, styles)
+
+    def test_a_still_face_stays_still(self):
+        styles = np.broadcast_to(random(1, 12, D), (8, 12, D)).copy()
+        present, cuts = np.ones(8, bool), np.arange(8) == 3
+        got = smooth_styles(styles, present, cuts, SmoothConfig(), space())
+        np.testing.assert_allclose(got, styles, atol=1e-6)
+
+    def test_fine_layers_are_the_same_all_through_a_shot(self):
+        styles, present = random(9, 12, D), np.ones(9, bool)
+        config = SmoothConfig(share=False, average_fine_from=5)
+        got = smooth_styles(styles, present, np.arange(9) == 4, config)
+        for shot in (slice(0, 4), slice(4, 9)):
+            assert np.ptp(got[shot, 5:], axis=0).max() < 1e-6
+            assert np.ptp(got[shot, :5], axis=0).max() > 0.1
+
+
+class TestSimilarity:
+    @staticmethod
+    def motion(count: int) -> Similarity:
+        t = np.arange(count) / 10
+        return Similarity(20 * np.sin(t), 0.1 * np.cos(t), 0.2 * t, 1 + 0.1 * np.sin(2 * t))
+
+    def test_a_still_face_stays_still(self):
+        still = Similarity(*(np.full(7, v) for v in (12.5, 0.1, -0.2, 0.8)))
+        present = np.ones(7, bool)
+        got = smooth_similarity(still, present, np.arange(7) == 3, SmoothConfig())
+        for name in ("angle_deg", "tx", "ty", "scale"):
+            np.testing.assert_allclose(getattr(got, name), getattr(still, name), atol=1e-12)
+
+    def test_matrices_are_averaged(self):
+        moving, cuts = self.motion(12), np.arange(12) == 5
+        got = smooth_similarity(moving, np.ones(12, bool), cuts, SmoothConfig())
+        np.testing.assert_allclose(
+            got.matrices(), by_definition(moving.matrices(), cuts), atol=1e-12
+        )
+
+    def test_angles_are_averaged_the_short_way_round(self):
+        around = Similarity(np.array([179.0, -179] * 5), *np.zeros((2, 10)), np.ones(10))
+        got = smooth_similarity(around, np.ones(10, bool), np.zeros(10, bool), SmoothConfig())
+        assert np.all(np.abs(got.angle_deg) > 178.9)
+
+    def test_frames_without_a_face_do_not_count(self):
+        moving = self.motion(10)
+        present = np.array([1, 1, 1, 1, 0, 1, 1, 1, 0, 0], bool)
+        for values in (moving.angle_deg, moving.tx, moving.ty, moving.scale):
+            values[~present] = np.nan
+        got = smooth_similarity(moving, present, np.zeros(10, bool), SmoothConfig())
+        want = by_definition(np.nan_to_num(moving.matrices()), runs(present, np.zeros(10, bool)))
+        np.testing.assert_allclose(got.matrices()[present], want[present], atol=1e-12)
+
+    def test_can_be_switched_off(self):
+        moving = self.motion(6)
+        config = SmoothConfig(transforms=False)
+        assert smooth_similarity(moving, np.ones(6, bool), np.zeros(6, bool), config) is moving
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 4])
+def test_clips_shorter_than_the_taps(count):
+    values = random(count, 3).astype(np.float64)
+    got = smooth_over_time(values)
+    np.testing.assert_allclose(got, by_definition(values, np.zeros(count, bool)), atol=1e-12)
