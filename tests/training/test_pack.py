@@ -39,8 +39,13 @@ def test_the_pack_is_complete(trained):
     assert manifest["training"]["seed"] == 1
     assert manifest["training"]["recipe"]["generator"]["phases"] == [[16, 2, 4], [32, 2, 4]]
     quality = manifest["quality"]
-    assert set(quality) >= {"generator_held_out_psnr_db", "held_out_psnr", "iou_hair", "iou_skin"}
-    assert 0 <= quality["iou_hair"] <= 1 and -20 < quality["held_out_psnr"] < 60
+    assert set(quality) >= {
+        "generator_held_out_psnr_db",
+        "encoder_held_out_psnr_db",
+        "parser_iou_hair",
+        "parser_iou_skin",
+    }
+    assert 0 <= quality["parser_iou_hair"] <= 1 and -20 < quality["encoder_held_out_psnr_db"] < 60
 
 
 @torch.no_grad()

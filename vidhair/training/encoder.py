@@ -163,4 +163,7 @@ def evaluate_encoder(
         error = (ws.mean(1) - codes[at : at + 16].to(device)) / encoder.w_std
         errors.append(float(error.square().mean()))
     n = len(values)
-    return {"held_out_psnr": sum(values) / n, "held_out_code_error": (sum(errors) / n) ** 0.5}
+    return {
+        "encoder_held_out_psnr_db": sum(values) / n,
+        "encoder_held_out_code_error": (sum(errors) / n) ** 0.5,
+    }

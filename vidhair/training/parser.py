@@ -247,4 +247,7 @@ def evaluate_parser(parser: FaceParser, held_out: RenderedFaces, seed: int) -> d
         overlap += (got & want).sum((0, 2, 3))
         total += (got | want).sum((0, 2, 3))
     iou = overlap / total
-    return {"iou_hair": float(iou[Label.HAIR]), "iou_skin": float(iou[Label.SKIN])}
+    return {
+        "parser_iou_hair": float(iou[Label.HAIR]),
+        "parser_iou_skin": float(iou[Label.SKIN]),
+    }
