@@ -220,7 +220,7 @@ class Flow:
         nodes.append(
             Node(
                 "edit",
-                1,
+                2,
                 self._edit,
                 edit | {"expand": r.render.expand},
                 (*steady, "matte"),
@@ -403,17 +403,18 @@ class Flow:
         return self._render(work, work.per_clip("edit")["styles"], start, stop)
 
     def _edit(self, work: Work) -> Arrays:
-        track = self.track(work)
+        track, edit = self.track(work), self.recipe.edit
+        wanted = self._wanted_change(work, edit) if isinstance(edit, HairColor) else None
         edited = editing.edit_styles(
-            self.recipe.edit,
+            edit,
             self.styles(work),
             track.present,
             track.cuts,
             self.space,
-            lambda space: self._color_change(work, space),
+            None if wanted is None else lambda space: self._color_change(work, space, wanted),
         )
         work.meter(work.frame_count)
-        return {"styles": edited}
+        return {"styles": edited} | ({} if wanted is None else {"lab_change": wanted.numpy()})
 
     # ---- hair colour
 
@@ -423,17 +424,28 @@ class Flow:
             return list(matte.mean_hair_color(edit.color, self.pack.parser))
         return list(parse_colour(edit.color))
 
-    def _color_change(self, work: Work, space: AttributeSpace) -> torch.Tensor:
-        edit = self.recipe.edit
-        assert isinstance(edit, HairColor)
-        device, geometry = self.pack.device, self.geometry(work)
+    def _hair(self, work: Work) -> tuple[np.ndarray, np.ndarray]:
+        """Of every frame: how much hair there is [T], and its mean Lab [T, 3]."""
         found = work.per_frame("matte", 0, work.frame_count, ("area", "mean_lab"))
-        area = found["area"] * geometry.track.present
+        return found["area"] * self.track(work).present, found["mean_lab"]
+
+    def _wanted_change(self, work: Work, edit: HairColor) -> torch.Tensor:
+        """The change [3] of the hair's mean Lab over the clip."""
+        area, mean_lab = self._hair(work)
+        if area.sum() == 0:
+            return torch.zeros(3)
+        mean = (mean_lab * area[:, None]).sum(0) / area.sum()
+        target = rgb_to_lab(torch.tensor(self._color_settings(edit))[None, :, None, None])
+        return (target.flatten() - torch.from_numpy(mean).float()) * edit.strength
+
+    def _color_change(
+        self, work: Work, space: AttributeSpace, wanted: torch.Tensor
+    ) -> torch.Tensor:
+        """The change [D] of the codes that makes the hair's mean change as wanted."""
+        device, geometry = self.pack.device, self.geometry(work)
+        area, _ = self._hair(work)
         if area.sum() == 0:
             return torch.zeros(space.directions.shape[1])
-        mean = (found["mean_lab"] * area[:, None]).sum(0) / area.sum()
-        target = rgb_to_lab(torch.tensor(self._color_settings(edit))[None, :, None, None])
-        wanted = (target.flatten() - torch.from_numpy(mean).float()) * edit.strength
         order = np.flatnonzero(area > np.median(area[area > 0]) / 2)
         chosen = order[np.linspace(0, len(order) - 1, min(PROBE_FRAMES, len(order))).astype(int)]
         mattes = []
@@ -491,6 +503,7 @@ class Flow:
                 geometry.canvas,
                 side,
                 config,
+                None if edited is recon else work.per_clip("edit").get("lab_change"),
             )
         else:
             mask, keep = self._replace_masks(work, recon, edited, start, stop, rows)

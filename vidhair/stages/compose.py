@@ -19,6 +19,8 @@ from vidhair.settings import setting
 from vidhair.stages.matte import guided_filter
 from vidhair.stages.render import Canvas
 
+LARGEST_UNEVENNESS = 0.12  # of the difference over the hair, as a share of its mean
+
 
 @dataclass(frozen=True, kw_only=True)
 class ComposeConfig:
@@ -33,8 +35,11 @@ class ComposeConfig:
         0.8, "how even the difference is made over the hair (residual); 0 as it is drawn",
         low=0.0, high=1.0,
     )  # fmt: skip
+    exact: bool = setting(
+        True, "let the hair's mean reach the colour asked for, also where the drawing falls short"
+    )
     shadows: float = setting(
-        0.6, "share of the change that the darkest strands receive (residual)", low=0.0, high=1.0
+        0.88, "share of the change that the darkest strands receive (residual)", low=0.0, high=1.0
     )
     feather: float = setting(
         0.03, "softness of the border (replace), in crop sides", low=0.0, high=0.3
@@ -72,14 +77,20 @@ def blur(x: Tensor, sigma: float) -> Tensor:
 
 
 def color_change(
-    recon: Tensor, edited: Tensor, hair: Tensor, sigma: float, evenness: float = 0.0
+    recon: Tensor,
+    edited: Tensor,
+    hair: Tensor,
+    sigma: float,
+    evenness: float = 0.0,
+    wanted: Tensor | None = None,
 ) -> Tensor:
     """The edit as a change of Lab that covers all hair. recon, edited: [T, 3, h, w] in 0 … 1.
 
     hair: [T, 1, h, w], the source's matte on the canvas. Where the generator sees hair that is
     not there, or misses some, the change of the hair around it is used. evenness: how far the
     change is drawn to its mean over the hair; a small generator is right about that, and less so
-    about every place.
+    about every place. What is left of its unevenness is bounded by the change itself. wanted: [3],
+    the mean that the change should have, if that is known.
     """
     change = rgb_to_lab(edited) - rgb_to_lab(recon)
     size = change.square().sum(1, keepdim=True)
@@ -88,7 +99,12 @@ def color_change(
     reliable = reliable / (reliable.amax((2, 3), keepdim=True) + 1e-6)
     weight = reliable / (reliable.sum((2, 3), keepdim=True) + 1e-6)
     mean = (change * weight).sum((2, 3), keepdim=True)
-    return torch.lerp(blur(fill(change, reliable, levels=6), sigma), mean, evenness)
+    uneven = (blur(fill(change, reliable, levels=6), sigma) - mean) * (1 - evenness)
+    if wanted is not None:
+        mean = wanted.to(mean).view(1, 3, 1, 1)
+    bound = LARGEST_UNEVENNESS * mean.norm(dim=1, keepdim=True)
+    uneven = uneven * (bound / (uneven.norm(dim=1, keepdim=True) + 1e-6)).clamp(max=1)
+    return mean + uneven
 
 
 def shading_share(lightness: Tensor, mean: Tensor, shadows: float) -> Tensor:
@@ -98,14 +114,32 @@ def shading_share(lightness: Tensor, mean: Tensor, shadows: float) -> Tensor:
 
 
 def add_residual(source: Tensor, change: Tensor, alpha: Tensor, config: ComposeConfig) -> Tensor:
-    """source [T, 3, H, W] in 0 … 1, change in Lab and alpha [T, 1, H, W] at the same size."""
+    """source [T, 3, H, W] in 0 … 1, change in Lab and alpha [T, 1, H, W] at the same size.
+
+    Means over the hair change by as much as `change` says. Within it, lightness and chroma follow
+    the light: dark strands receive less of both, and hair that turns dark loses contrast. The same
+    shift everywhere would paint the shadows.
+    """
     lab = rgb_to_lab(source)
-    weight = alpha.sum((2, 3), keepdim=True) + 1e-6
-    mean = (lab[:, :1] * alpha).sum((2, 3), keepdim=True) / weight
-    share = shading_share(lab[:, :1], mean, config.shadows)
-    # Shares sum to one over the hair, so that the mean changes by as much as it should.
-    share = share / ((share * alpha).sum((2, 3), keepdim=True) / weight).clamp_min(0.2)
-    return lab_to_rgb(lab + alpha * share * change)
+    weight = alpha / (alpha.sum((2, 3), keepdim=True) + 1e-6)
+
+    def mean(x: Tensor) -> Tensor:
+        return (x * weight).sum((2, 3), keepdim=True)
+
+    def proportion(lightness: Tensor) -> Tensor:
+        x = (lightness / mean(lightness).clamp_min(1)).clamp(0, 1)
+        return x / mean(x).clamp_min(0.2)
+
+    old, tint = lab[:, :1], lab[:, 1:]
+    typical = mean(lab)
+    lighter = shading_share(old, typical[:, :1], config.shadows)
+    share = torch.where(change[:, :1] > 0, lighter, old)
+    new = old + share / mean(share).clamp_min(0.2) * change[:, :1]
+    before, after = typical[:, 1:], typical[:, 1:] + change[:, 1:]
+    own = tint - before * proportion(old)
+    fade = ((typical[:, :1] + change[:, :1]) / typical[:, :1].clamp_min(1)).clamp(0, 1)
+    moved = own * fade + after * proportion(new.clamp_min(0))
+    return lab_to_rgb(torch.lerp(lab, torch.cat([new, moved], 1), alpha))
 
 
 @dataclass(frozen=True)
@@ -171,10 +205,11 @@ def compose_residual(
     canvas: Canvas,
     crop_side: float,
     config: ComposeConfig,
+    wanted: np.ndarray | None = None,
 ) -> np.ndarray:
     """frames uint8 [T, H, W, 3]; recon, edited uint8 [T, h, w, 3] on the canvas; alpha uint8
-    [T, h', w'] on a grid (left, top, step in frame pixels). Returns new frames; pixels outside
-    the matte are those of the source, bit for bit."""
+    [T, h', w'] on a grid (left, top, step in frame pixels); wanted: see `color_change`. Returns new
+    frames; pixels outside the matte are those of the source, bit for bit."""
     size = (frames.shape[2], frames.shape[1])
     window = window_of(alpha, size, *grid)
     if window is None:
@@ -192,6 +227,7 @@ def compose_residual(
         on_canvas,
         config.blur * crop_side / canvas.step,
         config.evenness,
+        torch.from_numpy(wanted).float() if wanted is not None and config.exact else None,
     )
     change = spread_rectangle(change, left, top, canvas.step, window.height, window.width)
     result = add_residual(source, change, full, config)
