@@ -21,13 +21,14 @@ FLOORS = (
     {"flow"},
     {"training", "synthetic", "samples", "report", "cli", "ui"},
 )
-# Beside those: the lowest floor is one room, an op and its kernels belong together, training is
-# made of rendered faces, and the command line starts everything.
+# Beside those: the lowest floor is one room, an op and its kernels belong together, training and
+# samples are made of rendered faces, and the command line starts everything.
 NEIGHBOURS = {
     *((a, b) for a in FLOORS[0] for b in FLOORS[0]),
     ("ops", "kernels"),
     ("kernels", "ops"),
     ("training", "synthetic"),
+    ("samples", "synthetic"),
     ("cli", "report"),
     ("cli", "samples"),
     ("cli", "training"),
@@ -116,9 +117,9 @@ def test_imports_point_one_way():
     assert not wrong
 
 
-def test_rendered_faces_are_for_training_only():
+def test_rendered_faces_are_for_training_and_samples_only():
     users = {room(a) for a, b in EDGES if room(b) == "synthetic" and b.startswith("vidhair")}
-    assert users <= {"training", "synthetic"}
+    assert users <= {"training", "synthetic", "samples"}
 
 
 @pytest.mark.parametrize("foreign", RESERVED)

@@ -83,7 +83,7 @@ def write_clip(
         sound.unlink(missing_ok=True)
     truth_file = folder / f"{spec.name}.truth.npz"
     # Sixteen levels are enough for a mask and take a fifth of the room.
-    masks = (np.stack(hair) + 8) // 17 * 17
+    masks = (np.stack(hair).astype(np.uint16) + 8) // 17 * 17
     np.savez_compressed(
         truth_file,
         hair=masks.astype(np.uint8),

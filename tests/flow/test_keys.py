@@ -18,6 +18,7 @@ from vidhair.media import open_clip
 from vidhair.models.pack import Pack, load_pack
 from vidhair.recipe import TABLES, Recipe, load_recipe
 from vidhair.settings import rules
+from vidhair.stages.edit import HAIR_COLOUR, NO_HAIR
 
 STAGES = set(small.STAGES)
 DRAWN = {"render_source", "edit", "render_edit"}
@@ -58,6 +59,8 @@ EXPECTED: dict[str, tuple[Any, set[str]]] = {
     "compose.blur": (0.1, set()),
     "compose.shadows": (0.1, set()),
     "compose.feather": (0.1, set()),
+    "compose.evenness": (0.3, set()),
+    "compose.exact": (False, set()),
     "encode.codec": ("libx265", set()),
     "encode.crf": (30, set()),
     "encode.preset": ("fast", set()),
@@ -76,11 +79,12 @@ WEIGHTS = {
 def a_pack(**changed: str) -> Any:
     """A pack of which only the fingerprints are known."""
     parts = dict.fromkeys(WEIGHTS)
+    names = ["yaw", *HAIR_COLOUR, *NO_HAIR]
     files = SimpleNamespace(
-        parts={name: SimpleNamespace(config={"names": ["yaw"]}) for name in parts},
+        parts={name: SimpleNamespace(config={"names": names}) for name in parts},
         tensors=lambda part: dict.fromkeys(
-            ("directions", "readout"), torch.zeros(1, 2)
-        ) | dict.fromkeys(("offset", "low", "high"), torch.zeros(1)),
+            ("directions", "readout"), torch.zeros(len(names), 2)
+        ) | dict.fromkeys(("offset", "low", "high"), torch.zeros(len(names))),
     )  # fmt: skip
     return SimpleNamespace(
         files=files, fingerprint=lambda part: fingerprint(changed.get(part, part)), name="made up"

@@ -6,7 +6,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -143,7 +143,9 @@ def edit_video(
             clip.frame_count,
             int((~present).sum()),
             seconds,
-            tuple(runner.reports),
+            tuple(
+                replace(r, computed=r.computed + work.mended.get(r.name, 0)) for r in runner.reports
+            ),
             tuple(notes),
         )
 

@@ -46,6 +46,7 @@ class Work:
     reader: ClipReader
     entries: dict[str, Entry] = field(default_factory=dict)
     nodes: dict[str, Node] = field(default_factory=dict)
+    mended: dict[str, int] = field(default_factory=dict)
     clip_results: dict[str, Arrays] = field(default_factory=dict)
     meter: Meter = lambda done, note="": None
 
@@ -69,6 +70,7 @@ class Work:
                 # Damage shows only in reading; the store then forgets the chunk: make it anew.
                 for first, last in _pieces(entry.missing(start, stop), self.nodes[node].chunk):
                     entry.write(first, self.nodes[node].compute(self, first, last))
+                    self.mended[node] = self.mended.get(node, 0) + last - first
 
     def per_clip(self, node: str) -> Arrays:
         """Results of a whole-clip node."""
