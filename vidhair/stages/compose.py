@@ -19,6 +19,7 @@ from vidhair.settings import setting
 from vidhair.stages.matte import guided_filter
 from vidhair.stages.render import Canvas
 
+BRIGHTEST = 1.3  # lightness of strands, as a multiple of their mean, when hair turns lighter
 LARGEST_UNEVENNESS = 0.12  # of the difference over the hair, as a share of its mean
 
 
@@ -39,7 +40,7 @@ class ComposeConfig:
         True, "let the hair's mean reach the colour asked for, also where the drawing falls short"
     )
     shadows: float = setting(
-        0.88, "share of the change that the darkest strands receive (residual)", low=0.0, high=1.0
+        0.85, "share of the change that the darkest strands receive (residual)", low=0.0, high=1.0
     )
     feather: float = setting(
         0.03, "softness of the border (replace), in crop sides", low=0.0, high=0.3
@@ -135,6 +136,9 @@ def add_residual(source: Tensor, change: Tensor, alpha: Tensor, config: ComposeC
     lighter = shading_share(old, typical[:, :1], config.shadows)
     share = torch.where(change[:, :1] > 0, lighter, old)
     new = old + share / mean(share).clamp_min(0.2) * change[:, :1]
+    # What is brighter than hair ever gets is not hair, whatever the matte says.
+    brightest = BRIGHTEST * (typical[:, :1] + change[:, :1])
+    new = torch.where(change[:, :1] > 0, torch.maximum(old, new.minimum(brightest)), new)
     before, after = typical[:, 1:], typical[:, 1:] + change[:, 1:]
     own = tint - before * proportion(old)
     fade = ((typical[:, :1] + change[:, :1]) / typical[:, :1].clamp_min(1)).clamp(0, 1)
