@@ -134,7 +134,7 @@ class TestResidual:
             assert together > 0.98
         assert after.std() > 0.8 * before.std()
 
-    def test_dark_gaps_stay_dark_when_hair_turns_light(self):
+    def test_fine_strands_keep_their_contrast_when_hair_turns_light(self):
         frames = levels(90, 75, 60)
         frames[:, :, ::4] = (12, 10, 8)
         recon, edited = on_canvas(90, 75, 60), on_canvas(190, 160, 120)
@@ -144,8 +144,9 @@ class TestResidual:
             return float((got - lab(frames))[:, 16:24, columns, 0].mean())
 
         gaps, strands = slice(20, 33, 4), slice(21, 33, 4)
-        assert change(0.0, gaps) < 0.3 * change(0.0, strands)
         assert change(1.0, gaps) == pytest.approx(change(1.0, strands), rel=0.1)
+        # Strands finer than the light keep their contrast whatever the setting.
+        assert change(0.0, gaps) == pytest.approx(change(0.0, strands), rel=0.15)
         # The mean changes by as much in either case.
         total = [change(s, slice(20, 32)) for s in (0.0, 0.5, 1.0)]
         assert max(total) - min(total) < 0.08 * max(total)
@@ -360,9 +361,10 @@ class TestBlur:
 
 
 @given(st.floats(0, 1), st.floats(1, 90), st.floats(0, 100))
-def test_a_pixel_gets_from_the_least_share_to_all_of_the_change(shadows, mean, lightness):
+def test_a_pixel_gets_all_of_the_change_at_the_mean_and_less_in_shadow(shadows, mean, lightness):
     at = [torch.tensor(v, dtype=torch.float64) for v in (0.0, lightness, 1e3)]
     middle = torch.tensor(mean, dtype=torch.float64)
     low, share, high = (float(shading_share(v, middle, shadows)) for v in at)
-    assert low == pytest.approx(shadows) and high == pytest.approx(1)
-    assert shadows - 1e-9 <= share <= 1 + 1e-9
+    assert float(shading_share(middle, middle, shadows)) == pytest.approx(1, abs=1e-3)
+    assert low == pytest.approx(shadows) and high == pytest.approx(1 + (1 - shadows) / 2)
+    assert low - 1e-9 <= share <= high + 1e-9

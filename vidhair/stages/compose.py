@@ -19,7 +19,8 @@ from vidhair.settings import setting
 from vidhair.stages.matte import guided_filter
 from vidhair.stages.render import Canvas
 
-BRIGHTEST = 1.3  # lightness of strands, as a multiple of their mean, when hair turns lighter
+# Lightness of strands, as a multiple of their mean, when hair turns lighter: at its border, inside.
+BRIGHTEST = (1.2, 2.0)
 LARGEST_UNEVENNESS = 0.12  # of the difference over the hair, as a share of its mean
 
 
@@ -40,7 +41,7 @@ class ComposeConfig:
         True, "let the hair's mean reach the colour asked for, also where the drawing falls short"
     )
     shadows: float = setting(
-        0.85, "share of the change that the darkest strands receive (residual)", low=0.0, high=1.0
+        0.5, "share of the change that the darkest strands receive (residual)", low=0.0, high=1.0
     )
     feather: float = setting(
         0.03, "softness of the border (replace), in crop sides", low=0.0, high=0.3
@@ -109,17 +110,21 @@ def color_change(
 
 
 def shading_share(lightness: Tensor, mean: Tensor, shadows: float) -> Tensor:
-    """How much of the change a pixel receives: all from the hair's mean lightness on, `shadows`
-    at black. Dark gaps between strands stay dark when hair turns light."""
-    return shadows + (1 - shadows) * (lightness / (mean + 1e-3)).clamp(0, 1)
+    """How much of the change a pixel receives: all at the hair's mean lightness, `shadows` at
+    black, more in bright light. What lies in shadow stays darker when hair turns light."""
+    return shadows + (1 - shadows) * (lightness / (mean + 1e-3)).clamp(0, 1.5)
 
 
-def add_residual(source: Tensor, change: Tensor, alpha: Tensor, config: ComposeConfig) -> Tensor:
+def add_residual(
+    source: Tensor, change: Tensor, alpha: Tensor, config: ComposeConfig, reach: float = 0.0
+) -> Tensor:
     """source [T, 3, H, W] in 0 … 1, change in Lab and alpha [T, 1, H, W] at the same size.
 
     Means over the hair change by as much as `change` says. Within it, lightness and chroma follow
     the light: dark strands receive less of both, and hair that turns dark loses contrast. The same
-    shift everywhere would paint the shadows.
+    shift everywhere would paint the shadows. The light is what is left of the lightness after a
+    blur over `reach` pixels inside the hair: strands finer than that keep their own contrast, which
+    would flicker if it grew.
     """
     lab = rgb_to_lab(source)
     weight = alpha / (alpha.sum((2, 3), keepdim=True) + 1e-6)
@@ -133,16 +138,18 @@ def add_residual(source: Tensor, change: Tensor, alpha: Tensor, config: ComposeC
 
     old, tint = lab[:, :1], lab[:, 1:]
     typical = mean(lab)
-    lighter = shading_share(old, typical[:, :1], config.shadows)
+    light = (blur(old * alpha, reach) + 1e-3 * old) / (blur(alpha, reach) + 1e-3)
+    lighter = shading_share(light, typical[:, :1], config.shadows)
     share = torch.where(change[:, :1] > 0, lighter, old)
-    new = old + share / mean(share).clamp_min(0.2) * change[:, :1]
-    # What is brighter than hair ever gets is not hair, whatever the matte says.
-    brightest = BRIGHTEST * (typical[:, :1] + change[:, :1])
+    shift = share / mean(share).clamp_min(0.2) * change[:, :1]
+    new = old + shift
+    # What is brighter than hair gets, where the matte is not sure, is not hair.
+    brightest = torch.lerp(*alpha.new_tensor(BRIGHTEST), alpha**4) * (typical + change)[:, :1]
     new = torch.where(change[:, :1] > 0, torch.maximum(old, new.minimum(brightest)), new)
     before, after = typical[:, 1:], typical[:, 1:] + change[:, 1:]
-    own = tint - before * proportion(old)
+    own = tint - before * proportion(light)
     fade = ((typical[:, :1] + change[:, :1]) / typical[:, :1].clamp_min(1)).clamp(0, 1)
-    moved = own * fade + after * proportion(new.clamp_min(0))
+    moved = own * fade + after * proportion((light + shift).clamp_min(0))
     return lab_to_rgb(torch.lerp(lab, torch.cat([new, moved], 1), alpha))
 
 
@@ -234,7 +241,7 @@ def compose_residual(
         torch.from_numpy(wanted).float() if wanted is not None and config.exact else None,
     )
     change = spread_rectangle(change, left, top, canvas.step, window.height, window.width)
-    result = add_residual(source, change, full, config)
+    result = add_residual(source, change, full, config, 0.03 * crop_side)
     return _merge(frames, result, full, window)
 
 
