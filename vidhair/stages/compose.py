@@ -144,7 +144,8 @@ def add_residual(
     shift = share / mean(share).clamp_min(0.2) * change[:, :1]
     new = old + shift
     # What is brighter than hair gets, where the matte is not sure, is not hair.
-    brightest = torch.lerp(*alpha.new_tensor(BRIGHTEST), alpha**4) * (typical + change)[:, :1]
+    border, inside = BRIGHTEST
+    brightest = (border + (inside - border) * alpha**4) * (typical + change)[:, :1]
     new = torch.where(change[:, :1] > 0, torch.maximum(old, new.minimum(brightest)), new)
     before, after = typical[:, 1:], typical[:, 1:] + change[:, 1:]
     own = tint - before * proportion(light)
