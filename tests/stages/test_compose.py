@@ -366,5 +366,5 @@ def test_a_pixel_gets_all_of_the_change_at_the_mean_and_less_in_shadow(shadows, 
     middle = torch.tensor(mean, dtype=torch.float64)
     low, share, high = (float(shading_share(v, middle, shadows)) for v in at)
     assert float(shading_share(middle, middle, shadows)) == pytest.approx(1, abs=1e-3)
-    assert low == pytest.approx(shadows) and high == pytest.approx(1 + (1 - shadows) / 2)
+    assert low == pytest.approx(shadows) and high == pytest.approx(1 + (1 - shadows) / 4)
     assert low - 1e-9 <= share <= high + 1e-9

@@ -20,7 +20,7 @@ from vidhair.stages.matte import guided_filter
 from vidhair.stages.render import Canvas
 
 # Lightness of strands, as a multiple of their mean, when hair turns lighter: at its border, inside.
-BRIGHTEST = (1.2, 2.0)
+BRIGHTEST = (1.1, 1.8)
 LARGEST_UNEVENNESS = 0.12  # of the difference over the hair, as a share of its mean
 
 
@@ -112,7 +112,7 @@ def color_change(
 def shading_share(lightness: Tensor, mean: Tensor, shadows: float) -> Tensor:
     """How much of the change a pixel receives: all at the hair's mean lightness, `shadows` at
     black, more in bright light. What lies in shadow stays darker when hair turns light."""
-    return shadows + (1 - shadows) * (lightness / (mean + 1e-3)).clamp(0, 1.5)
+    return shadows + (1 - shadows) * (lightness / (mean + 1e-3)).clamp(0, 1.25)
 
 
 def add_residual(
@@ -138,7 +138,9 @@ def add_residual(
 
     old, tint = lab[:, :1], lab[:, 1:]
     typical = mean(lab)
-    light = (blur(old * alpha, reach) + 1e-3 * old) / (blur(alpha, reach) + 1e-3)
+    # Only what is surely hair tells its light: a bright wall behind fine strands is none.
+    sure, hair = alpha**4, old.minimum(1.5 * typical[:, :1])
+    light = (blur(hair * sure, reach) + 1e-3 * hair) / (blur(sure, reach) + 1e-3)
     lighter = shading_share(light, typical[:, :1], config.shadows)
     share = torch.where(change[:, :1] > 0, lighter, old)
     shift = share / mean(share).clamp_min(0.2) * change[:, :1]
