@@ -528,11 +528,13 @@ def _write_whole(path: Path, blocks: Iterable[bytes | memoryview]) -> None:
 
 
 def _remove_stale(folder: Path) -> None:
-    oldest = time.time() - _STALE_SECONDS
-    for path in folder.glob("*.tmp"):
-        with contextlib.suppress(OSError):
-            if re.search(r"\.[0-9a-f]{32}\.tmp$", path.name) and path.stat().st_mtime < oldest:
-                _delete(path)
+    # Another process may take the folder away while this one looks.
+    with contextlib.suppress(FileNotFoundError):
+        oldest = time.time() - _STALE_SECONDS
+        for path in folder.glob("*.tmp"):
+            with contextlib.suppress(OSError):
+                if re.search(r"\.[0-9a-f]{32}\.tmp$", path.name) and path.stat().st_mtime < oldest:
+                    _delete(path)
 
 
 def _delete(path: Path) -> None:
