@@ -90,3 +90,5 @@ def test_tracking_is_near_the_truth_and_smoothing_steadies_it(entry):
     # The taps flatten fast movements a little, so the places themselves hardly get nearer.
     jitter = [rms(np.diff(e, axis=0)) for e in (raw, smooth)]
     assert jitter[1][0] < 0.5 * jitter[0][0] and jitter[1][1] < jitter[0][1]
+    if rms(smooth)[1] >= rms(raw)[1]:
+        pytest.xfail(f"translation {rms(raw)[1]:.3%} before smoothing, {rms(smooth)[1]:.3%} after")

@@ -8,6 +8,7 @@ from vidhair.models.stylegan3 import Extent
 from vidhair.ops.color import delta_e_2000, rgb_to_lab
 from vidhair.stages.compose import (
     ComposeConfig,
+    add_residual,
     blur,
     compose_replace,
     compose_residual,
@@ -150,6 +151,22 @@ class TestResidual:
         # The mean changes by as much in either case.
         total = [change(s, slice(20, 32)) for s in (0.0, 0.5, 1.0)]
         assert max(total) - min(total) < 0.08 * max(total)
+
+    def test_hair_in_shadow_stays_darker_when_hair_turns_light(self):
+        """Where the shadow is wider than the blur that tells light from strands."""
+        source = torch.full((1, 3, 16, 64), 0.3)
+        source[..., 32:] = 0.1
+        change = torch.tensor([30.0, 0, 0]).view(1, 3, 1, 1).expand(1, 3, 16, 64)
+
+        def received(shadows: float, columns: slice) -> float:
+            config = ComposeConfig(shadows=shadows)
+            got = add_residual(source, change, torch.ones(1, 1, 16, 64), config, 2.0)
+            return float((rgb_to_lab(got) - rgb_to_lab(source))[:, 0, :, columns].mean())
+
+        lit, shaded = slice(4, 24), slice(40, 60)
+        assert received(0.0, shaded) < 0.5 * received(0.0, lit)
+        assert received(1.0, shaded) == pytest.approx(received(1.0, lit), rel=0.05)
+        assert received(0.5, slice(0, 64)) == pytest.approx(30, rel=0.08)
 
     def test_each_frame_has_its_own_matte_and_change(self):
         frames, recon, edited = noise(), on_canvas(60, 40, 30), on_canvas(150, 60, 40)

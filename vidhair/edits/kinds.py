@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
+from vidhair.edits.colors import HAIR_COLOURS
 from vidhair.settings import setting
 
 
@@ -23,7 +24,9 @@ class Reconstruct(Edit):
 @dataclass(frozen=True, kw_only=True)
 class HairColor(Edit):
     kind = "hair_color"
-    color: str = setting("auburn", "a name, a hex code (#8a4b2d) or a picture of hair")
+    color: str = setting(
+        "auburn", f"a hex code (#8a4b2d), a picture of hair, or a name: {', '.join(HAIR_COLOURS)}"
+    )
     strength: float = setting(1.0, "share of the way to that colour", low=-1.0, high=2.0)
 
 

@@ -41,7 +41,7 @@ class ComposeConfig:
         True, "let the hair's mean reach the colour asked for, also where the drawing falls short"
     )
     shadows: float = setting(
-        0.5, "share of the change that the darkest strands receive (residual)", low=0.0, high=1.0
+        0.5, "share of the change that hair in the deepest shadow receives", low=0.0, high=1.0
     )
     feather: float = setting(
         0.03, "softness of the border (replace), in crop sides", low=0.0, high=0.3
