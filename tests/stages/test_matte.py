@@ -250,7 +250,7 @@ class TestColours:
     def test_pixels_are_known_by_their_colours(self):
         lab, labels = quarters()
         models = learn_colors(lab, probabilities(labels), self.NONE, self.NONE)
-        likely = models.log_likelihood(lab)
+        likely = models.log_likelihood(lab, self.NONE)
         assert likely.shape == (1, LABELS, 16, 16)
         assert torch.equal(likely.argmax(1)[0], labels)
         best, second = likely.topk(2, dim=1).values.unbind(1)
@@ -259,14 +259,14 @@ class TestColours:
     def test_densities_sum_to_about_one(self):
         lab, labels = quarters()
         models = learn_colors(lab, probabilities(labels), self.NONE, self.NONE)
-        assert models.log_density.shape == (LABELS, *BINS)
+        assert models.log_density.shape == (LABELS + 1, *BINS)  # and skin in shadow
         np.testing.assert_allclose(np.exp(models.log_density).sum((1, 2, 3)), 1.02, rtol=1e-3)
 
     def test_colours_never_seen_say_nothing(self):
         lab, labels = quarters()
         models = learn_colors(lab, probabilities(labels), self.NONE, self.NONE)
         strange = torch.tensor([95.0, -80.0, 200.0]).view(1, 3, 1, 1)  # beyond the table, too
-        likely = models.log_likelihood(strange)
+        likely = models.log_likelihood(strange, torch.zeros(1, 1, 1, 1))
         assert likely.isfinite().all()
         assert likely.max() - likely.min() < 0.1
 
@@ -276,7 +276,7 @@ class TestColours:
         p[..., 8:, :8] = 0.1
         p[:, Label.HAIR, 8:, :8] = 0.65
         p[:, Label.SKIN, 8:, :8] = 0.2
-        likely = learn_colors(lab, p, self.NONE, self.NONE).log_likelihood(lab)
+        likely = learn_colors(lab, p, self.NONE, self.NONE).log_likelihood(lab, self.NONE)
         hair = likely[0, :, 8:, :8]
         assert hair.max() - hair.min() < 0.1
 
@@ -284,9 +284,23 @@ class TestColours:
         lab, labels = quarters()
         neck, face = self.NONE.clone(), self.NONE.clone()
         neck[..., 8:, :8], face[..., 8:, 8:] = 1, 1  # of what the parser calls hair and clothes
-        likely = learn_colors(lab, probabilities(labels), neck, face).log_likelihood(lab)[0]
+        models = learn_colors(lab, probabilities(labels), neck, face)
+        likely = models.log_likelihood(lab, self.NONE)[0]
         assert (likely[:, 8:, :8].max(0).values - likely[:, 8:, :8].min(0).values).max() < 0.1
         assert (likely[:, 8:, 8:].argmax(0) == Label.SKIN).all()
+
+    def test_skin_in_shadow_is_skin_on_the_neck_alone(self):
+        lab, labels = quarters()
+        models = learn_colors(lab, probabilities(labels), self.NONE, self.NONE)
+        shadow = torch.tensor([35.0, 12.0, 12.0]).view(1, 3, 1, 1)
+        here, elsewhere = (
+            models.log_likelihood(shadow, torch.full((1, 1, 1, 1), neck))[0, :, 0, 0]
+            for neck in (1.0, 0.0)
+        )
+        assert here.argmax() == Label.SKIN and here[Label.SKIN] > here[Label.HAIR] + 2
+        assert elsewhere[Label.SKIN] < here[Label.SKIN] - 2
+        others = [label for label in Label if label is not Label.SKIN]
+        assert torch.equal(here[others], elsewhere[others])
 
 
 SIZE = 64
@@ -315,7 +329,7 @@ def scene(hair: list[bool]) -> tuple[torch.Tensor, torch.Tensor]:
     return p, lab
 
 
-NO_COLOURS = ColorModels(np.zeros((LABELS, *BINS), np.float32))
+NO_COLOURS = ColorModels(np.zeros((LABELS + 1, *BINS), np.float32))
 
 
 def mattes(hair: list[bool], present=None, cuts=(), wanted=None, **config):

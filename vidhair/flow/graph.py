@@ -184,10 +184,10 @@ class Flow:
                 self._weights("parser"),
                 source=True,
             ),
-            Node("colors", 1, self._colors, {}, ("align", "parse"), source=True, whole=True),
+            Node("colors", 2, self._colors, {}, ("align", "parse"), source=True, whole=True),
             Node(
                 "matte",
-                1,
+                2,
                 self._matte,
                 asdict(r.matte),
                 ("align", "parse", "colors"),

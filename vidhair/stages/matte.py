@@ -129,21 +129,31 @@ def parse(
     return (planes * 255).round().to(torch.uint8).cpu().numpy()
 
 
+# How much of its lightness skin keeps in the shadow of the chin; its colour fades more slowly.
+SHADES = (1.0, 0.8, 0.65, 0.5, 0.38)
 BINS = (20, 24, 24)
 _LOW, _HIGH = np.array([0.0, -50.0, -50.0]), np.array([100.0, 60.0, 70.0])
 
 
 @dataclass(frozen=True)
 class ColorModels:
-    """Log density of Lab colours per label, [labels, *BINS], learned from one clip."""
+    """Log density of Lab colours, [labels + 1, *BINS], learned from one clip; the last is that of
+    skin in shadow."""
 
     log_density: np.ndarray
 
-    def log_likelihood(self, lab: Tensor) -> Tensor:
-        """lab [T, 3, h, w] → [T, labels, h, w]."""
+    def log_likelihood(self, lab: Tensor, neck: Tensor) -> Tensor:
+        """lab [T, 3, h, w], neck [T, 1, h, w] in 0 … 1 → [T, labels, h, w].
+
+        On the neck, what looks like skin in shadow is as likely skin as what is lit.
+        """
         index = _bins(lab.movedim(1, -1).cpu().numpy())
         values = self.log_density[:, index[..., 0], index[..., 1], index[..., 2]]
-        return torch.from_numpy(values).movedim(0, 1).to(lab.device)
+        likely = torch.from_numpy(values).movedim(0, 1).to(lab.device)
+        labels, shaded = likely[:, :-1], likely[:, -1]
+        lit = labels[:, Label.SKIN]
+        labels[:, Label.SKIN] = torch.lerp(lit, torch.logaddexp(lit, shaded), neck[:, 0])
+        return labels
 
 
 def _bins(lab: np.ndarray) -> np.ndarray:
@@ -161,11 +171,15 @@ def learn_colors(lab: Tensor, probability: Tensor, neck: Tensor, face: Tensor) -
     skin = torch.zeros_like(sure)
     skin[:, Label.SKIN : Label.SKIN + 1] = 1
     sure = torch.lerp(sure, skin, face)
-    index = tuple(_bins(lab.movedim(1, -1).reshape(-1, 3).cpu().numpy()).T)
+    pixels = lab.movedim(1, -1).reshape(-1, 3).cpu().numpy()
+    weights = sure.movedim(1, 0).flatten(1).cpu().numpy()
+    kinds = [(pixels, weight) for weight in weights]
+    shaded = np.concatenate([pixels * [k, k**0.6, k**0.6] for k in SHADES])
+    kinds.append((shaded, np.tile(weights[Label.SKIN], len(SHADES))))
     densities = []
-    for weight in sure.movedim(1, 0).flatten(1).cpu().numpy():
+    for colours, weight in kinds:
         histogram = np.zeros(BINS)
-        np.add.at(histogram, index, weight)
+        np.add.at(histogram, tuple(_bins(colours).T), weight)
         histogram = gaussian_filter(histogram, 1.2, mode="nearest")
         # What was never seen is unlikely, not impossible.
         histogram = histogram / max(histogram.sum(), 1e-9) + 0.02 / np.prod(BINS)
@@ -279,7 +293,7 @@ def make_mattes(
     """
     size = probability.shape[2:]
     neck = face_part(NECK, track, given, grid, size)
-    hair = classify(probability, models.log_likelihood(lab), neck, config.color_weight)
+    hair = classify(probability, models.log_likelihood(lab, neck), neck, config.color_weight)
     hair = hair * (1 - face_part(MIDDLE, track, given, grid, size))
     shot, axes = np.cumsum(track.cuts), track.axes
     radius = round(config.edge * track.box.side / grid[2])
