@@ -15,6 +15,7 @@ from vidhair.geometry import CropAxes
 from vidhair.models.face_landmarks import POINTS
 from vidhair.models.face_parser import Label
 from vidhair.models.stylegan3 import Extent
+from vidhair.ops.color import lab_to_rgb
 from vidhair.stages.align import AlignConfig, FaceTrack, follow_face
 from vidhair.stages.matte import (
     BINS,
@@ -22,6 +23,7 @@ from vidhair.stages.matte import (
     NECK,
     NEIGHBOURS,
     REACH,
+    Border,
     ColorModels,
     HeadRegion,
     MatteConfig,
@@ -33,6 +35,7 @@ from vidhair.stages.matte import (
     make_mattes,
     on_canvas,
     plan_region,
+    unmix,
 )
 from vidhair.stages.render import Canvas
 
@@ -301,6 +304,53 @@ class TestColours:
         assert elsewhere[Label.SKIN] < here[Label.SKIN] - 2
         others = [label for label in Label if label is not Label.SKIN]
         assert torch.equal(here[others], elsewhere[others])
+
+
+def soften(alpha: torch.Tensor) -> torch.Tensor:
+    return F.avg_pool2d(F.pad(alpha, (1, 1, 1, 1), mode="replicate"), 3, 1)
+
+
+class TestUnmix:
+    BORDER = Border.on_grid(1.0)
+
+    def scene(self, hair: float, behind: float) -> tuple[torch.Tensor, torch.Tensor]:
+        """The true matte [1, 1, 24, 48] of a slanted edge, and the picture it makes."""
+        y, x = torch.meshgrid(torch.arange(24.0), torch.arange(48.0), indexing="ij")
+        true = (x - 20 - 0.3 * y + 0.5).clamp(0, 1)[None, None]
+        lab = torch.zeros(1, 3, 24, 48)
+        lab[:, :1] = true * hair + (1 - true) * behind
+        return true, lab_to_rgb(lab)
+
+    def test_a_soft_matte_becomes_as_sharp_as_the_picture(self):
+        true, picture = self.scene(20, 85)
+        soft = soften(true)
+        sharp = unmix(soft, picture, self.BORDER)
+        inner = (..., slice(4, -4), slice(4, -4))
+        before, after = ((a - true)[inner].abs().mean() for a in (soft, sharp))
+        assert after < 0.25 * before and sharp.min() >= 0 and sharp.max() <= 1
+
+    def test_where_colours_tell_nothing_the_matte_stays(self):
+        true, picture = self.scene(40, 42)
+        soft = soften(true)
+        torch.testing.assert_close(unmix(soft, picture, self.BORDER), soft, atol=0.03, rtol=0)
+
+    def test_away_from_the_border_and_in_wide_soft_parts_the_matte_stays(self):
+        picture = random(1, 3, 24, 64).clamp(0, 1)
+        alpha = torch.linspace(0, 1, 64).expand(1, 1, 24, 64)
+        assert torch.equal(unmix(alpha, picture, self.BORDER), alpha)
+        true, picture = self.scene(20, 85)
+        sharp = unmix(soften(true), random(1, 3, 24, 48).clamp(0, 1), self.BORDER)
+        sure = (true == 1) | (true == 0)
+        far = sure & (F.avg_pool2d(true, 11, 1, 5) % 1 == 0)
+        assert torch.equal(sharp[far], true[far])
+
+    def test_nothing_beyond_its_support_matters(self):
+        true, picture = self.scene(20, 85)
+        whole = unmix(soften(true), picture, Border(1, 1.0))
+        support = Border(1, 1.0).support
+        part = unmix(soften(true)[..., 8:40], picture[..., 8:40], Border(1, 1.0))
+        keep = slice(support, 32 - support)
+        torch.testing.assert_close(part[..., keep], whole[..., 8:40][..., keep])
 
 
 SIZE = 64

@@ -13,14 +13,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from vidhair.ops.blur import blur, box_radius
 from vidhair.ops.color import lab_to_rgb, rgb_to_lab
 from vidhair.ops.warp import cut_rectangle, spread_rectangle
 from vidhair.settings import setting
-from vidhair.stages.matte import guided_filter
+from vidhair.stages.matte import Border, dilate, guided_filter, unmix
 from vidhair.stages.render import Canvas
 
 # Lightness of strands, as a multiple of their mean, when hair turns lighter: at its border, inside.
 BRIGHTEST = (1.1, 1.8)
+LIGHT_REACH = 0.03  # blur that tells light from strands, in crop sides
 LARGEST_UNEVENNESS = 0.12  # of the difference over the hair, as a share of its mean
 
 
@@ -65,17 +67,6 @@ def fill(values: Tensor, weight: Tensor, levels: int) -> Tensor:
     spread = F.interpolate(coarse, size=values.shape[2:], mode="bilinear", align_corners=False)
     trust = weight.clamp(0, 1)
     return trust * values + (1 - trust) * spread
-
-
-def blur(x: Tensor, sigma: float) -> Tensor:
-    """Gaussian blur in pixels, by three box filters; the border is continued."""
-    if sigma < 0.3:
-        return x
-    radius = max(1, round((np.sqrt(4 * sigma * sigma + 1) - 1) / 2))
-    for _ in range(3):
-        padded = F.pad(x, (radius,) * 4, mode="replicate")
-        x = F.avg_pool2d(padded, 2 * radius + 1, stride=1)
-    return x
 
 
 def color_change(
@@ -145,15 +136,19 @@ def add_residual(
     share = torch.where(change[:, :1] > 0, lighter, old)
     shift = share / mean(share).clamp_min(0.2) * change[:, :1]
     new = old + shift
-    # What is brighter than hair gets, where the matte is not sure, is not hair.
-    border, inside = BRIGHTEST
-    brightest = (border + (inside - border) * alpha**4) * (typical + change)[:, :1]
-    new = torch.where(change[:, :1] > 0, torch.maximum(old, new.minimum(brightest)), new)
     before, after = typical[:, 1:], typical[:, 1:] + change[:, 1:]
     own = tint - before * proportion(light)
     fade = ((typical[:, :1] + change[:, :1]) / typical[:, :1].clamp_min(1)).clamp(0, 1)
     moved = own * fade + after * proportion((light + shift).clamp_min(0))
-    return lab_to_rgb(torch.lerp(lab, torch.cat([new, moved], 1), alpha))
+    mixed = torch.lerp(lab, torch.cat([new, moved], 1), alpha)
+    # Where the matte is not sure, nothing gets brighter than both hair and what is behind it.
+    border, inside = BRIGHTEST
+    brightest = (border + (inside - border) * alpha**4) * (typical + change)[:, :1]
+    outside = ((0.1 - alpha) * 10).clamp(0, 1)
+    behind = blur(old * outside, reach) / (blur(outside, reach) + 1e-3)
+    brightest = torch.maximum(torch.maximum(brightest, behind), old)
+    limited = torch.where(change[:, :1] > 0, mixed[:, :1].minimum(brightest), mixed[:, :1])
+    return lab_to_rgb(torch.cat([limited, mixed[:, 1:]], 1))
 
 
 @dataclass(frozen=True)
@@ -177,17 +172,22 @@ class Window:
         return self.right - self.left
 
 
-def window_of(alpha: np.ndarray, frame_size: tuple[int, int], left, top, step) -> Window | None:
-    """The smallest window that holds all of a matte [T, h, w] given on a grid; None if empty."""
+def window_of(
+    alpha: np.ndarray, frame_size: tuple[int, int], left, top, step, margin: int = 0
+) -> Window | None:
+    """The smallest window that holds all of a matte [T, h, w] given on a grid; None if empty.
+
+    margin: frame pixels around it that are held, too.
+    """
     width, height = frame_size
     rows, columns = alpha.any((0, 2)).nonzero()[0], alpha.any((0, 1)).nonzero()[0]
     if not len(rows):
         return None
     window = Window(
-        max(0, int(np.floor(left + (columns[0] - 1) * step))),
-        max(0, int(np.floor(top + (rows[0] - 1) * step))),
-        min(width, int(np.ceil(left + (columns[-1] + 2) * step))),
-        min(height, int(np.ceil(top + (rows[-1] + 2) * step))),
+        max(0, int(np.floor(left + (columns[0] - 1) * step)) - margin),
+        max(0, int(np.floor(top + (rows[0] - 1) * step)) - margin),
+        min(width, int(np.ceil(left + (columns[-1] + 2) * step)) + margin),
+        min(height, int(np.ceil(top + (rows[-1] + 2) * step)) + margin),
     )
     return window if window.width > 0 and window.height > 0 else None
 
@@ -200,14 +200,15 @@ def frame_matte(
     A grid coarser than the frame is laid onto the strands of the full-size picture again.
     """
     left, top, step = grid
-    full = spread_rectangle(
+    coarse = spread_rectangle(
         alpha, left - window.left, top - window.top, step, window.height, window.width
-    )
-    full = full.clamp(0, 1)
-    if step > 1.5:
-        full = guided_filter(source, full, round(2 * step), 1e-3)
+    ).clamp(0, 1)
+    border = Border.on_grid(step)
+    full = guided_filter(source, coarse, round(2 * step), 1e-3) if step > 1.5 else coarse
+    full = unmix(full, source, border)
     # Nothing at all is changed where there is next to no hair.
-    return torch.where(full < 1 / 128, torch.zeros_like(full), full)
+    beyond = (dilate(coarse, border.radius) == 0) | (full < 1 / 128)
+    return torch.where(beyond, torch.zeros_like(full), full)
 
 
 def compose_residual(
@@ -225,7 +226,10 @@ def compose_residual(
     [T, h', w'] on a grid (left, top, step in frame pixels); wanted: see `color_change`. Returns new
     frames; pixels outside the matte are those of the source, bit for bit."""
     size = (frames.shape[2], frames.shape[1])
-    window = window_of(alpha, size, *grid)
+    reach = LIGHT_REACH * crop_side
+    # So far around it, that it does not matter which frames share a window.
+    margin = max(Border.on_grid(grid[2]).support, 3 * box_radius(reach))
+    window = window_of(alpha, size, *grid, margin=margin)
     if window is None:
         return frames
     source = torch.from_numpy(window.cut(frames)).movedim(-1, 1).float() / 255
@@ -244,7 +248,7 @@ def compose_residual(
         torch.from_numpy(wanted).float() if wanted is not None and config.exact else None,
     )
     change = spread_rectangle(change, left, top, canvas.step, window.height, window.width)
-    result = add_residual(source, change, full, config, 0.03 * crop_side)
+    result = add_residual(source, change, full, config, reach)
     return _merge(frames, result, full, window)
 
 

@@ -30,6 +30,7 @@ from vidhair.models.face_parser import (
     face_oval_mask,
     polygon_mask,
 )
+from vidhair.ops.blur import blur, box_radius
 from vidhair.ops.color import lab_to_rgb, rgb_to_lab
 from vidhair.ops.warp import cut_rectangle, to_unit
 from vidhair.settings import setting
@@ -40,6 +41,7 @@ FACE_PIXELS = 80  # side of the face crop as the parser sees it
 REACH = 0.8  # crop sides beyond the crop that are searched for hair
 SOFTEN = 0.15  # share of the parser's opinion on the person that is spread evenly
 SURE_NOT, SURE = 0.1, 0.82  # refined probabilities that are taken for none and for all
+UNLIKE = 15.0  # distance in Lab from which hair and what lies behind it are told apart
 HAIR_ON_NECK = 0.3  # how likely hair is there beforehand
 NEIGHBOURS = 2  # frames on either side that smoothing over time looks at
 GUIDE_ZOOM = 2  # MediaPipe's silhouette is asked for at a finer size
@@ -263,6 +265,49 @@ def guided_filter(guide: Tensor, values: Tensor, radius: int, eps: float) -> Ten
     ) / det.unsqueeze(1)
     b = m_p - (a * m_i).sum(1, keepdim=True)
     return ((mean(a) * guide).sum(1, keepdim=True) + mean(b)).clamp(0, 1)
+
+
+@dataclass(frozen=True)
+class Border:
+    """How near its border a matte may be sharpened, and how far the colours are looked for: px."""
+
+    radius: int
+    sigma: float
+
+    @classmethod
+    def on_grid(cls, step: float) -> "Border":
+        """For a matte whose samples are `step` pixels apart."""
+        return cls(max(2, round(1.5 * step)), max(3.0, 3 * step))
+
+    @property
+    def support(self) -> int:
+        """Pixels beyond which nothing matters."""
+        return self.radius + 3 * box_radius(self.sigma)
+
+
+def unmix(alpha: Tensor, source: Tensor, border: Border) -> Tensor:
+    """Sharpen a matte near its border by the colours on either side.
+
+    alpha: [T, 1, H, W]; source: [T, 3, H, W] in 0 … 1. A pixel there lies between the colour of the
+    hair and that of what is behind it, both taken from where the matte is sure nearby: the
+    compositing equation solved for alpha. It counts by how unlike the two are.
+    """
+    lab = rgb_to_lab(source)
+    sure, sure_not = ((alpha - 0.9) * 10).clamp(0, 1), ((0.1 - alpha) * 10).clamp(0, 1)
+
+    def nearby(weight: Tensor) -> Tensor:
+        return blur(lab * weight, border.sigma) / blur(weight, border.sigma).clamp_min(1e-4)
+
+    behind = nearby(sure_not)
+    way = nearby(sure) - behind
+    length = way.square().sum(1, keepdim=True)
+    seen = (((lab - behind) * way).sum(1, keepdim=True) / (length + 1e-6)).clamp(0, 1)
+    near = dilate(sure, border.radius) * dilate(sure_not, border.radius)
+    return torch.lerp(alpha, seen, near * length / (length + UNLIKE**2))
+
+
+def dilate(x: Tensor, radius: int) -> Tensor:
+    return F.max_pool2d(x, 2 * radius + 1, 1, radius)
 
 
 def _grid_matrices(axes: CropAxes, index: list[int], grid, height: int, width: int) -> np.ndarray:
