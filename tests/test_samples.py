@@ -13,7 +13,9 @@ from vidhair.flow.graph import Flow
 from vidhair.flow.runner import Runner
 from vidhair.geometry import Similarity, similarity_in_box
 from vidhair.media import open_clip
+from vidhair.metrics import mean_lab
 from vidhair.models.pack import load_pack
+from vidhair.ops.color import delta_e_2000, rgb_to_lab
 from vidhair.recipe import load_recipe
 from vidhair.samples import MANIFEST, sample_clips, sample_folder
 from vidhair.synthetic.render import LANDMARKS, true_crop
@@ -57,7 +59,16 @@ def test_twins_differ_in_the_hair_alone(entry):
             change = np.abs(reader.read(middle, middle + 1)[0].astype(int) - source).mean(-1)
         bare = truth["hair"][middle] == 0
         assert change[hair].mean() > max(8, 10 * change[bare].mean()), name
-        assert parse_colour(name) == tuple(entry["twin_changes"][name]["hair_colour"])
+
+
+def test_hair_of_a_twin_shows_the_colour_of_its_name(entry):
+    hair = np.load(sample_folder() / entry["truth"])["hair"][::20] > 128
+    for name, twin in entry["twins"].items():
+        with open_clip(sample_folder() / twin) as reader:
+            frames = np.concatenate([reader.read(i, i + 1) for i in range(0, 20 * len(hair), 20)])
+        shown = torch.from_numpy(mean_lab(frames, hair.astype(np.float32)))
+        wanted = rgb_to_lab(torch.tensor(parse_colour(name))[None])[0]
+        assert delta_e_2000(shown, wanted, dim=0) < 4, name
 
 
 def errors(found: Similarity, true: Similarity) -> np.ndarray:
@@ -86,9 +97,6 @@ def test_tracking_is_near_the_truth_and_smoothing_steadies_it(entry):
     true = similarity_in_box(true_crop(points), track.box)
     raw, smooth = errors(track.similarity, true), errors(steady, true)
     assert rms(smooth)[0] <= 1.5 and rms(smooth)[1] <= 0.015
-    assert rms(smooth)[0] < rms(raw)[0]
-    # The taps flatten fast movements a little, so the places themselves hardly get nearer.
+    assert rms(smooth)[0] < rms(raw)[0] and rms(smooth)[1] < rms(raw)[1]
     jitter = [rms(np.diff(e, axis=0)) for e in (raw, smooth)]
     assert jitter[1][0] < 0.5 * jitter[0][0] and jitter[1][1] < jitter[0][1]
-    if rms(smooth)[1] >= rms(raw)[1]:
-        pytest.xfail(f"translation {rms(raw)[1]:.3%} before smoothing, {rms(smooth)[1]:.3%} after")

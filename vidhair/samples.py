@@ -18,7 +18,7 @@ from vidhair.checkpoints.packs import file_sha256
 from vidhair.edits.colors import HAIR_COLOURS, parse_colour
 from vidhair.errors import InvalidSetting, SourceNotFound, os_errors
 from vidhair.media import VideoWriter
-from vidhair.synthetic.clips import SOUND_RATE, Changes, ClipSpec, perform, render_frame, voice
+from vidhair.synthetic.clips import SOUND_RATE, Changes, ClipSpec, dye, perform, render_frame, voice
 from vidhair.synthetic.params import HAIR_STYLES
 from vidhair.synthetic.render import LANDMARKS
 from vidhair.types import Clip, Color
@@ -164,7 +164,7 @@ def render_clips(
         raise InvalidSetting(f"--style {style!r} must be one of {', '.join(HAIR_STYLES)}")
     if not (0 < seconds <= 600 and 1 <= fps <= 120 and 1 <= count <= 1000):
         raise InvalidSetting("--seconds must be 0 … 600, --fps 1 … 120 and --count 1 … 1000")
-    twins = {c.strip("#").replace(" ", "_"): {"hair_colour": parse_colour(c)} for c in colors}
+    named = {c.strip("#").replace(" ", "_"): parse_colour(c) for c in colors}
     styles, natural = list(HAIR_STYLES)[1:], list(HAIR_COLOURS)
     entries = []
     with os_errors(folder):
@@ -180,6 +180,7 @@ def render_clips(
                 size=(int(wide), int(high)),
                 hair_colour=HAIR_COLOURS[natural[rng.integers(10)]],
             )
+            twins = {name: {"hair_colour": dye(spec, colour)} for name, colour in named.items()}
             entries.append(write_clip(spec, twins, folder))
         write_manifest(folder, entries)
     return [folder / entry["file"] for entry in entries]

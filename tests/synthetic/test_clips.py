@@ -5,11 +5,14 @@ import pytest
 import torch
 from scipy.ndimage import maximum_filter
 
+from vidhair.edits.colors import HAIR_COLOURS
+from vidhair.ops.color import delta_e_2000, rgb_to_lab
 from vidhair.synthetic.clips import (
     SOUND_RATE,
     ClipSpec,
     FrameTruth,
     Motion,
+    dye,
     perform,
     render_frame,
     voice,
@@ -189,6 +192,21 @@ class TestFrames:
         change = np.abs(after.picture.astype(int) - frame[0].picture)
         assert 0 < change.mean() < 8
         assert np.abs(after.landmarks - frame[0].landmarks).max() < 1.5
+
+    @pytest.mark.parametrize("name", ["auburn", "dark blonde", "blue"])
+    def test_dyed_hair_shows_the_colour_on_average(self, motion, name):
+        wanted = HAIR_COLOURS[name]
+        version = {"hair_colour": dye(SPEC, wanted)}
+        shown = []
+        for index in (5, 30, 45):
+            (truth,) = render_frame(motion, index, SPEC, [version])
+            picture = torch.from_numpy(truth.picture).float() / 255
+            shown.append(rgb_to_lab(picture[torch.from_numpy(truth.hair) > 127]))
+        mean, want = torch.cat(shown).mean(0), rgb_to_lab(torch.tensor(wanted)[None])[0]
+        assert delta_e_2000(mean, want, dim=0) < 4
+
+    def test_dye_stays_within_what_can_be_seen(self):
+        assert all(0 < c <= 1 for c in dye(SPEC, (1.0, 1.0, 1.0), frames=1))
 
 
 class TestVoice:

@@ -6,18 +6,22 @@ edit of the hair should give.
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from scipy.ndimage import gaussian_filter1d
 
+from vidhair.ops.color import lab_to_rgb, rgb_to_lab
 from vidhair.synthetic.params import FaceParams, sample_faces
 from vidhair.synthetic.render import View, shade, trace
 
 PLANE_HEIGHT = 3.5  # plane units that the frame's height shows at scale 1
 SOUND_RATE = 48_000
 OVERSAMPLE = 2
+
+Colour = tuple[float, float, float]  # sRGB in 0 … 1
+Changes = Mapping[str, float | Colour]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +34,7 @@ class ClipSpec:
     seconds: float = 5.0
     fps: int = 25
     size: tuple[int, int] = (512, 512)
-    hair_colour: tuple[float, float, float] = (0.25, 0.155, 0.09)
+    hair_colour: Colour = (0.25, 0.155, 0.09)
     melanin: float | None = None
     liveliness: float = 1.0
 
@@ -156,9 +160,6 @@ class FrameTruth:
     landmarks: np.ndarray
 
 
-Changes = Mapping[str, float | tuple[float, float, float]]
-
-
 @torch.inference_mode()
 def render_frame(
     motion: Motion, index: int, spec: ClipSpec, versions: Sequence[Changes]
@@ -181,3 +182,28 @@ def render_frame(
         hair = (truth.hair[0, 0] * 255).round().to(torch.uint8).numpy()
         truths.append(FrameTruth(picture, hair, truth.landmarks[0].numpy()))
     return truths
+
+
+def dye(spec: ClipSpec, wanted: Colour, *, frames: int = 3, rounds: int = 4) -> Colour:
+    """The `hair_colour` with which the clip's hair shows `wanted` as its mean (in Lab).
+
+    `hair_colour` is what hair shows in average light; a clip has its own. Judged on a few small
+    frames. Where the light is too dim or too bright for the colour, the nearest that can be.
+    """
+    height = min(160, spec.size[1])
+    small = replace(spec, size=(max(1, round(spec.size[0] * height / spec.size[1])), height))
+    motion = perform(small)
+    chosen = np.linspace(0, spec.frames - 1, frames + 2).round().astype(int)[1:-1]
+    target = torch.tensor(wanted)
+    colour = target
+    for _ in range(rounds):
+        shown = []
+        for index in chosen:
+            version = {"hair_colour": tuple(colour.tolist())}
+            (truth,) = render_frame(motion, int(index), small, [version])
+            picture = torch.from_numpy(truth.picture).float() / 255
+            shown.append(rgb_to_lab(picture[torch.from_numpy(truth.hair) > 127]))
+        mean = lab_to_rgb(torch.cat(shown).mean(0, keepdim=True))[0]
+        colour = (colour * (target / mean.clamp_min(0.01)).clamp(0.25, 4)).clamp(0.002, 1)
+    red, green, blue = (round(c, 4) for c in colour.tolist())
+    return red, green, blue
