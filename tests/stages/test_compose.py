@@ -8,6 +8,7 @@ from vidhair.models.stylegan3 import Extent
 from vidhair.ops.color import delta_e_2000, rgb_to_lab
 from vidhair.stages.compose import (
     ComposeConfig,
+    ReplaceMasks,
     add_residual,
     compose_replace,
     compose_residual,
@@ -179,10 +180,17 @@ class TestResidual:
             assert np.abs(together[row].astype(int) - alone).max() <= 1
 
 
-def replaced(frames, recon, edited, mask, keep, **config) -> np.ndarray:
-    options = {"mode": "replace", **config}
+def replaced(frames, recon, edited, taken, same, hair=None, **config) -> np.ndarray:
+    """hair: what is hair in source and rendering alike."""
+    hair = np.zeros_like(taken) if hair is None else hair
     return compose_replace(
-        frames, recon, edited, mask, keep, CANVAS, CROP_SIDE, ComposeConfig(**options)
+        frames,
+        recon,
+        edited,
+        ReplaceMasks(taken, same, hair, hair),
+        CANVAS,
+        CROP_SIDE,
+        ComposeConfig(**{"mode": "replace", **config}),
     )
 
 
@@ -234,6 +242,18 @@ class TestReplace:
         want = added + source - drawn
         assert delta_e_2000(lab(got).reshape(-1, 3), want, dim=-1).max() < 1.5
 
+    def test_drawn_hair_takes_the_mean_colour_of_the_persons_own(self):
+        """Hair is drawn redder than it is; skin is right, and stays so."""
+        frames, recon, edited = levels(60, 50, 40), on_canvas(60, 50, 40), on_canvas(90, 50, 40)
+        recon[:, :12] = (90, 50, 40)
+        hair = np.zeros(recon.shape[:3], np.uint8)
+        hair[:, :12] = 255
+        mask, keep = square_mask()
+        keep[:, :12] = 0
+        got = replaced(frames, recon, edited, mask, keep, hair)
+        assert np.abs(got[:, 18, 22:33].astype(int) - (60, 50, 40)).max() <= 4
+        assert np.abs(got[:, 28, 22:33].astype(int) - (90, 50, 40)).max() <= 6
+
     def test_what_is_not_to_be_kept_does_not_count_as_colour_error(self):
         frames, recon, edited = levels(100, 100, 100), on_canvas(100, 100, 100), on_canvas(9, 9, 90)
         recon[SQUARE] = (250, 20, 20)
@@ -267,9 +287,11 @@ class TestReplaceMasks:
         config = ComposeConfig(mode="replace", region=region, feather=feather)
         source = self.planes(slice(0, 10), slice(20, 30))
         drawn = self.planes(slice(6, 16), slice(20, 30))
-        mask, keep = replace_masks(config, source, drawn, 10)
-        assert mask.dtype == keep.dtype == np.uint8 and mask.shape == keep.shape == (1, 60, 8)
-        return mask[0, :, 4], keep[0, :, 4]
+        masks = replace_masks(config, source, drawn, 10)
+        for mask in (masks.taken, masks.same, masks.hair, masks.same_hair):
+            assert mask.dtype == np.uint8 and mask.shape == (1, 60, 8)
+        assert set(np.flatnonzero(masks.same_hair[0, :, 4] > 128)) == set(range(6, 10))
+        return masks.taken[0, :, 4], masks.same[0, :, 4]
 
     @pytest.mark.parametrize(
         ("region", "rows"),
@@ -283,6 +305,12 @@ class TestReplaceMasks:
         mask, _ = self.masks(region)
         widened = {r + d for r in rows for d in (-1, 0, 1)} & set(range(60))
         assert set(np.flatnonzero(mask)) == widened
+
+    def test_what_is_drawn_away_from_the_person_is_not_taken(self):
+        source, drawn = (self.planes(slice(0, 10), slice(20, 30)) for _ in range(2))
+        drawn["hair"][:, :, 45:50] = 0.95
+        masks = replace_masks(ComposeConfig(mode="replace", region="head"), source, drawn, 10)
+        assert masks.taken[0, 40:].max() == 0 and masks.taken[0, :10].min() == 255
 
     def test_a_feathered_region_is_widened_by_the_feather(self):
         mask, _ = self.masks("face", feather=0.3)

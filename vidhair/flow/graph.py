@@ -30,7 +30,12 @@ from vidhair.recipe import Recipe
 from vidhair.stages import align, matte
 from vidhair.stages import edit as editing
 from vidhair.stages.align import FaceTrack
-from vidhair.stages.compose import compose_replace, compose_residual, replace_masks
+from vidhair.stages.compose import (
+    ReplaceMasks,
+    compose_replace,
+    compose_residual,
+    replace_masks,
+)
 from vidhair.stages.invert import invert
 from vidhair.stages.matte import HeadRegion
 from vidhair.stages.render import Canvas, input_transforms, plan_canvas, render
@@ -506,15 +511,16 @@ class Flow:
                 None if edited is recon else work.per_clip("edit").get("lab_change"),
             )
         else:
-            mask, keep = self._replace_masks(work, recon, edited, start, stop, rows)
+            masks = self._replace_masks(work, edited, start, stop, rows)
             composed = compose_replace(
-                frames[rows], recon, edited, mask, keep, geometry.canvas, side, config
+                frames[rows], recon, edited, masks, geometry.canvas, side, config
             )
         frames[rows] = composed
         return frames
 
-    def _replace_masks(self, work: Work, recon, edited, start: int, stop: int, rows: np.ndarray):
-        """What `replace` pastes, and where source and reconstruction show the same."""
+    def _replace_masks(
+        self, work: Work, edited: np.ndarray, start: int, stop: int, rows: np.ndarray
+    ) -> ReplaceMasks:
         geometry = self.geometry(work)
         canvas, region = geometry.canvas, geometry.region
         planes = (
@@ -526,7 +532,5 @@ class Flow:
         }
         meshes = geometry.track.mesh[start:stop][rows]
         drawn = matte.parse_canvas(edited, meshes, canvas, self.pack.parser)
-        mask, keep = replace_masks(
-            self.recipe.compose, source, drawn, geometry.crop_side / canvas.step
-        )
-        return mask, keep
+        crop_pixels = geometry.crop_side / canvas.step
+        return replace_masks(self.recipe.compose, source, drawn, crop_pixels)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 import torch.nn.functional as F
+from scipy.ndimage import label
 from torch import Tensor
 
 from vidhair.ops.blur import blur, box_radius
@@ -276,31 +277,49 @@ def _merge(frames: np.ndarray, result: Tensor, alpha: Tensor, window: Window) ->
     return merged
 
 
+@dataclass(frozen=True)
+class ReplaceMasks:
+    """For every frame, uint8 [T, h, w] on the canvas.
+
+    taken: what `replace` takes from the rendering. same: where source and reconstruction show the
+    same, so that their difference is the colour error that the rendering is to be corrected by.
+    hair, same_hair: where hair is drawn, and where source and rendering both show it.
+    """
+
+    taken: np.ndarray
+    same: np.ndarray
+    hair: np.ndarray
+    same_hair: np.ndarray
+
+
 def compose_replace(
     frames: np.ndarray,
     recon: np.ndarray,
     edited: np.ndarray,
-    mask: np.ndarray,
-    keep: np.ndarray,
+    masks: ReplaceMasks,
     canvas: Canvas,
     crop_side: float,
     config: ComposeConfig,
 ) -> np.ndarray:
-    """Paste the edited rendering. mask, keep: uint8 [T, h, w] on the canvas: what is replaced, and
-    where source and reconstruction show the same thing, so that their difference is the colour
-    error that the rendering is to be corrected by."""
+    """Paste the edited rendering, corrected in colour: skin and surroundings place by place, hair
+    by how far the mean of the person's own hair is from what the generator makes of it."""
     size = (frames.shape[2], frames.shape[1])
-    window = window_of(mask, size, canvas.left, canvas.top, canvas.step)
+    window = window_of(masks.taken, size, canvas.left, canvas.top, canvas.step)
     if window is None:
         return frames
     source = torch.from_numpy(window.cut(frames)).movedim(-1, 1).float() / 255
     left, top = canvas.left - window.left, canvas.top - window.top
     sigma = config.feather * crop_side / canvas.step
-    soft = blur(torch.from_numpy(mask)[:, None].float() / 255, sigma)
+    soft = blur(_share(masks.taken), sigma)
     rows = torch.from_numpy(recon).movedim(-1, 1).float() / 255
-    error = rgb_to_lab(_see(frames, canvas)) - rgb_to_lab(rows)
-    trusted = torch.from_numpy(keep)[:, None].float() / 255
-    error = blur(fill(error, trusted, levels=6), 0.06 * crop_side / canvas.step)
+    difference = rgb_to_lab(_see(frames, canvas)) - rgb_to_lab(rows)
+    error = blur(fill(difference, _share(masks.same), levels=6), 0.06 * crop_side / canvas.step)
+    hair, same_hair = _share(masks.hair), _share(masks.same_hair)
+    amount = same_hair.sum((2, 3), keepdim=True)
+    hair_error = (difference * same_hair).sum((2, 3), keepdim=True) / (amount + 1e-6)
+    # A few stray pixels tell nothing of the hair's colour.
+    enough = (amount / (0.1 * hair.sum((2, 3), keepdim=True) + 1e-6)).clamp(max=1)
+    error = torch.lerp(error, hair_error, hair * enough)
     drawn = rgb_to_lab(torch.from_numpy(edited).movedim(-1, 1).float() / 255) + error
     place = (left, top, canvas.step, window.height, window.width)
     alpha = spread_rectangle(soft, *place).clamp(0, 1)
@@ -311,21 +330,39 @@ def compose_replace(
 
 def replace_masks(
     config: ComposeConfig, source: dict[str, Tensor], drawn: dict[str, Tensor], crop_pixels: float
-) -> tuple[np.ndarray, np.ndarray]:
-    """Which pixels `replace` takes from the rendering, and which show what it should match.
+) -> ReplaceMasks:
+    """source, drawn: probabilities [T, 1, h, w] of "skin" and "hair" in the source and the edit.
 
-    source, drawn: probabilities [T, 1, h, w] of "skin" and "hair" in the source and the edit.
-    crop_pixels: side of the face crop on the canvas. Returns uint8 [T, h, w] twice.
+    crop_pixels: side of the face crop on the canvas.
     """
     hair = torch.maximum(source["hair"], drawn["hair"])
     skin = torch.maximum(source["skin"], drawn["skin"])
-    mask = {"hair": hair, "face": drawn["skin"], "head": torch.maximum(hair, skin)}[config.region]
+    region = {"hair": hair, "face": drawn["skin"], "head": torch.maximum(hair, skin)}[config.region]
+    taken = _touching(region > 0.35, torch.maximum(source["hair"], source["skin"]) > 0.35)
     radius = max(1, round(config.feather * crop_pixels))
-    widened = F.max_pool2d((mask > 0.35).float(), 2 * radius + 1, 1, radius)
     same = torch.minimum(source["skin"], drawn["skin"])
     outside = 1 - torch.maximum(hair, skin)
-    keep = torch.maximum(same, 0.5 * outside) * (1 - hair)
-    return _levels(widened), _levels(keep)
+    return ReplaceMasks(
+        taken=_levels(dilate(taken.float(), radius)),
+        same=_levels(torch.maximum(same, 0.5 * outside) * (1 - hair)),
+        hair=_levels(drawn["hair"]),
+        same_hair=_levels(torch.minimum(source["hair"], drawn["hair"]).square()),
+    )
+
+
+def _touching(parts: Tensor, person: Tensor) -> Tensor:
+    """Of parts [T, 1, h, w] those that touch the person: what else is drawn belongs to nobody."""
+    kept = np.zeros(parts.shape, bool)
+    for index, (part, body) in enumerate(
+        zip(parts[:, 0].numpy(), person[:, 0].numpy(), strict=True)
+    ):
+        numbers, _ = label(part)
+        kept[index, 0] = np.isin(numbers, np.unique(numbers[part & body]))
+    return torch.from_numpy(kept & parts.numpy())
+
+
+def _share(levels: np.ndarray) -> Tensor:
+    return torch.from_numpy(levels)[:, None].float() / 255
 
 
 def _levels(x: Tensor) -> np.ndarray:
