@@ -73,6 +73,11 @@ class TestOverTime:
             smooth_over_time(values, cuts), np.concatenate(alone), atol=1e-10
         )
 
+    def test_not_even_nothing_crosses_a_cut(self):
+        values = np.array([1.0, 1, 1, np.nan, np.nan, 2, 2])
+        cuts = np.isin(np.arange(7), [0, 3, 5])
+        np.testing.assert_allclose(smooth_over_time(values, cuts), values)
+
     @given(clips())
     def test_results_stay_among_the_values(self, clip):
         values, cuts = clip

@@ -46,7 +46,9 @@ def smooth_over_time(values: np.ndarray, cuts: np.ndarray | None = None) -> np.n
         same = (shot[low:high] == shot[low + offset : high + offset]) * tap
         weight[low:high] += same
         shape = (-1,) + (1,) * (values.ndim - 1)
-        total[low:high] += same.reshape(shape) * values[low + offset : high + offset]
+        share = same.reshape(shape)
+        # What lies beyond a cut may be anything, NaN included.
+        total[low:high] += share * np.where(share > 0, values[low + offset : high + offset], 0)
     return (total / weight.reshape((-1,) + (1,) * (values.ndim - 1))).astype(values.dtype)
 
 
