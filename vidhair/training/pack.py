@@ -53,10 +53,10 @@ RECIPES = {
         paints={"aligned": 3, "moved": 3, "wide": 2},
         generator=DistillConfig(
             generator=_generator(128, 4096, 128),
-            phases=((32, 2000, 8), (64, 1200, 6), (128, 2900, 4)),
+            phases=((32, 2000, 8), (64, 1200, 6), (128, 5000, 4)),
         ),
         parser=ParserTraining(steps=2000),
-        encoder=EncoderTraining(steps=900, drawn=2),
+        encoder=EncoderTraining(steps=1500, drawn=2),
     ),
     # For one large GPU: twice the resolution, many more faces.
     "gpu": PackRecipe(
