@@ -19,7 +19,7 @@ STD = (0.229, 0.224, 0.225)
 
 
 class CelebAMaskLabel(IntEnum):
-    """Left and right are the person's own."""
+    """Left and right as the data set names them."""
 
     BACKGROUND = 0
     SKIN = 1

@@ -18,8 +18,8 @@ class StyleHead(nn.Module):
 
     def __init__(self, inputs: int, outputs: int, size: int, *, pooled: bool = False):
         super().__init__()
+        assert size > 1 and size.bit_count() == 1, f"a map of {size} pixels cannot be halved to one"
         halvings = size.bit_length() - 1
-        assert size == 1 << halvings and halvings, f"a map of {size} pixels cannot be halved to one"
         self.pooled = pooled
         widths = (inputs, *[outputs] * halvings)
         self.convolutions = nn.Sequential()
