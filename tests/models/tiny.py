@@ -1,6 +1,9 @@
-"""Generators small enough for tests, with random weights that are the same every time."""
+"""Networks small enough for tests, with random weights that are the same every time."""
+
+from collections.abc import Callable
 
 import torch
+from torch import nn
 
 from vidhair.models.stylegan3 import Generator, StyleGAN3Config
 
@@ -22,3 +25,11 @@ def tiny_generator(resolution: int = 16, *, seed: int = 0, **changes) -> Generat
 
 def random(*shape: int, seed: int = 0) -> torch.Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+def seeded(build: Callable[[], nn.Module], *, seed: int = 0) -> nn.Module:
+    """A module for evaluation whose random weights are the same every time."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        module = build()
+    return module.eval().requires_grad_(False)
