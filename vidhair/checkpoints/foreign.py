@@ -14,7 +14,7 @@ from torch import Tensor
 from vidhair.checkpoints.limits import Budget, Refused, shown
 from vidhair.checkpoints.plain import Made, Plain
 from vidhair.checkpoints.safetensors_files import looks_like_safetensors, read_safetensors
-from vidhair.checkpoints.torch_files import LEGACY_START, read_legacy, read_pickle, read_zip
+from vidhair.checkpoints.torch_files import LEGACY_MARK, read_legacy, read_pickle, read_zip
 from vidhair.errors import CheckpointUnreadable
 
 __all__ = ["Checkpoint", "Made", "check_tensors", "read_checkpoint"]
@@ -85,9 +85,9 @@ def interpreted(path: Path, data: memoryview) -> Checkpoint:
     start = bytes(data[:32])
     if start.startswith(b"PK\x03\x04"):
         kind, value = "torch zip", read_zip(data, budget)
-    elif start.startswith(LEGACY_START):
+    elif start[:1] == b"\x80" and LEGACY_MARK in start:
         kind, value = "torch legacy", read_legacy(data, budget)
-    elif start[:1] == b"\x80" and 2 <= start[1] <= 5:
+    elif start[:1] == b"\x80" and start[1:2] in (b"\2", b"\3", b"\4", b"\5"):
         kind, value = "pickle", read_pickle(data, budget)
     elif looks_like_safetensors(data):
         tensors, metadata = read_safetensors(data, budget)

@@ -1,6 +1,6 @@
 """What a foreign file may ask for at most, and how it is refused."""
 
-MAX_STEPS = 2_000_000  # of a pickle program; a StyleGAN pickle takes about 10⁵
+MAX_STEPS = 1_000_000  # of a pickle program; a StyleGAN pickle takes about 10⁵
 MAX_COPIED = 64 << 20  # bytes of text and small values; weights are not copied
 MAX_VALUES = 1_000_000  # in the whole tree, a shared value counted wherever it appears
 MAX_DEPTH = 100

@@ -185,6 +185,10 @@ class Machine:
         for key, value in zip(items[::2], items[1::2], strict=True):
             target[checked_key(key)] = value
 
+    def empty_set(self) -> None:
+        self.budget.take_steps(3)  # it takes four times the memory of a list
+        self.push(set())
+
     def add(self, items: list[Any]) -> None:
         target = self.top()
         if type(target) is not set:
@@ -281,7 +285,7 @@ STEPS: dict[int, Callable[[Machine], None]] = {
     ord("]"): lambda m: m.push([]),
     ord("}"): lambda m: m.push({}),
     ord(")"): lambda m: m.push(()),
-    0x8F: lambda m: m.push(set()),
+    0x8F: Machine.empty_set,
     0x91: lambda m: m.push(frozenset(checked_key(item) for item in m.unmark())),
     ord("l"): lambda m: m.push(m.unmark()),
     ord("t"): lambda m: m.push(tuple(m.unmark())),

@@ -10,7 +10,7 @@ from vidhair.checkpoints.pickles import Machine
 from vidhair.checkpoints.storages import Storage, declared
 
 MAGIC = 0x1950A86A20F9469CFC6C
-LEGACY_START = b"\x80\x02\x8a\x0a" + MAGIC.to_bytes(10, "little") + b"."
+LEGACY_MARK = b"\x8a\x0a" + MAGIC.to_bytes(10, "little") + b"."
 PROTOCOL = 1001
 TORCH_SAVE = "save it anew with torch.save"
 
