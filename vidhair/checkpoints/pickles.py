@@ -209,7 +209,10 @@ class Machine:
                 "convert it with legacy.py of NVIDIA's StyleGAN3, or get a release for PyTorch",
             )
         else:
-            raise Refused(f"asks for {shown(label)}, which no weights need")
+            raise Refused(
+                f"asks for {shown(label)}, which no weights need",
+                "it may be meant to run code, so get the tensors alone, as safetensors",
+            )
 
     def global_name(self) -> None:
         self.name(self.line(), self.line())
