@@ -200,6 +200,10 @@ PROGRAMS: dict[str, tuple[bytes, str]] = {
         + b"t",
         "64 MiB beside its weights",
     ),
+    "a long name": (
+        value("x" * 100_000) + b"q\x010" + b"(" + b"h\x01h\x01\x93" + b"t",
+        "asks for xxx",
+    ),
     "a text of 4 GB": (b"X\xff\xff\xff\xffabc", "ends in the middle"),
     "a text of 2⁶³ bytes": (b"\x8d" + b"\xff" * 8, "ends in the middle"),
     "bytes of 2⁶² bytes": (b"\x8e" + struct.pack("<Q", 1 << 62), "ends in the middle"),
@@ -328,6 +332,11 @@ def entry(dtype="F32", shape=(2,), data_offsets=(0, 8), **more) -> dict:
 
 GOOD = archive(program(tensor()))
 BIG = 1 << 39
+TRUTHS = flat(
+    program(storage(count=1 << 20, kind="BoolStorage")),
+    ["0"],
+    struct.pack("<q", 1 << 20) + bytes(1 << 20),
+)
 
 # name → (contents, what the message must say)
 FILES: dict[str, tuple[Callable[[], bytes] | bytes, str]] = {
@@ -366,6 +375,15 @@ FILES: dict[str, tuple[Callable[[], bytes] | bytes, str]] = {
         archive(
             program(b"(", *([tensor((1024,), (1,), held=storage(count=1024))] * 3000), b"t"),
             {"data/0": bytes(4096)},
+        ),
+        "many times its own size",
+    ),
+    "truth values searched again and again": (
+        program(
+            name(*LOAD) + b"q\x000B",
+            struct.pack("<I", len(TRUTHS)) + TRUTHS + b"\x85q\x010(",
+            *([tensor((1,), (1,), held=b"h\x00h\x01R")] * 3000),
+            b"t",
         ),
         "many times its own size",
     ),

@@ -200,6 +200,7 @@ class Machine:
     def name(self, module: Any, name: Any) -> None:
         if type(module) is not str or type(name) is not str:
             raise Refused("names something by a value that is no text")
+        self.budget.take_copied(len(module) + len(name))
         label = f"{module}.{name}"
         if label in self.names:
             self.push(self.names[label])

@@ -146,8 +146,10 @@ def from_bytes(data: memoryview, dtype: torch.dtype, budget: Budget) -> Tensor:
     if not count:
         return torch.empty(0, dtype=dtype)
     raw = torch.frombuffer(data, dtype=torch.uint8, count=count * dtype.itemsize)
-    if dtype == torch.bool and int(raw.max()) > 1:
-        raise Refused("holds truth values other than 0 and 1")
+    if dtype == torch.bool:
+        budget.take_tensor(len(raw))  # a storage declared many times is searched as often
+        if int(raw.max()) > 1:
+            raise Refused("holds truth values other than 0 and 1")
     if raw.data_ptr() % dtype.itemsize:
         budget.take_tensor(len(raw))
         raw = raw.clone()
