@@ -100,6 +100,12 @@ class EncodingFailed(VidhairError):
     exit_code = 22
 
 
+class CheckpointUnreadable(VidhairError):
+    """A foreign weight file is missing, damaged, of no known format, or more than plain data."""
+
+    exit_code = 23
+
+
 @contextmanager
 def os_errors(target: Path) -> Iterator[None]:
     """Name the target and the remedy when the system refuses to write."""

@@ -1,1 +1,1 @@
-"""Weights as tensors only, never code: packs, manifests, name maps."""
+"""Weights as tensors only, never code: packs, manifests, name maps, foreign files."""
