@@ -12,6 +12,24 @@ STYLEGAN3 = (
     (r"synthesis\.L(\d+)_\d+_\d+\.((?!up_filter|down_filter).+)", r"synthesis.layers.\1.\2"),
 )
 
+# Within one layer of rosinality's StyleGAN2.
+STYLEGAN2_TORGB = {
+    "conv.weight": "weight",
+    "conv.modulation.weight": "affine.weight",
+    "conv.modulation.bias": "affine.bias",
+    "bias": "bias",
+}
+STYLEGAN2_CONV = {
+    "conv.weight": "weight",
+    "conv.modulation.weight": "affine.weight",
+    "conv.modulation.bias": "affine.bias",
+    "noise.weight": "noise_strength",
+    "activate.bias": "bias",
+}
+# Fixed filters, which we design ourselves; the average code is kept beside these generators.
+STYLEGAN2_UNUSED = (r".*\.(blur\.kernel|upsample\.kernel|blur_weight)",)
+STYLEGAN2_ABSENT = ("mapping.w_avg",)
+
 
 def rename(names: Iterable[str], table: tuple[tuple[str, str], ...]) -> dict[str, str]:
     """Official → ours for every name that a pattern of the table covers whole."""
@@ -28,3 +46,28 @@ def rename(names: Iterable[str], table: tuple[tuple[str, str], ...]) -> dict[str
 def stylegan3_names(names: Iterable[str]) -> dict[str, str]:
     """Names of NVIDIA's StyleGAN3 `Generator`."""
     return rename(names, STYLEGAN3)
+
+
+def stylegan2_names(blocks: int, mapping_layers: int) -> dict[str, str]:
+    """Names of rosinality's StyleGAN2 `Generator`, which StyleGANEX and HairCLIPv2 share.
+
+    blocks: how many resolutions from 4 pixels on.
+    """
+    names = {"input.input": "synthesis.const"}
+    for k in range(mapping_layers):
+        for kind in ("weight", "bias"):
+            names[f"style.{k + 1}.{kind}"] = f"mapping.layers.{k}.{kind}"
+    convs, torgbs = [("conv1", "0.conv1")], [("to_rgb1", "0.torgb")]
+    for k in range(1, blocks):
+        convs += [(f"convs.{2 * k - 2}", f"{k}.conv0"), (f"convs.{2 * k - 1}", f"{k}.conv1")]
+        torgbs.append((f"to_rgbs.{k - 1}", f"{k}.torgb"))
+    for index, (official, ours) in enumerate(convs):
+        names[f"noises.noise_{index}"] = f"synthesis.blocks.{ours}.noise_const"
+        names |= _layer_names(official, ours, STYLEGAN2_CONV)
+    for official, ours in torgbs:
+        names |= _layer_names(official, ours, STYLEGAN2_TORGB)
+    return names
+
+
+def _layer_names(official: str, ours: str, table: dict[str, str]) -> dict[str, str]:
+    return {f"{official}.{a}": f"synthesis.blocks.{ours}.{b}" for a, b in table.items()}
