@@ -30,6 +30,14 @@ STYLEGAN2_CONV = {
 STYLEGAN2_UNUSED = (r".*\.(blur\.kernel|upsample\.kernel|blur_weight)",)
 STYLEGAN2_ABSENT = ("mapping.w_avg",)
 
+STYLEGANEX_FUSION = (
+    (r"(\d+)\.transform\.0\.(weight|bias)", r"\1.project.\2"),
+    (r"(\d+)\.fusion_out\.(weight|bias)", r"\1.feature.\2"),
+    (r"(\d+)\.fusion_skip\.(weight|bias)", r"\1.rgb.\2"),
+    (r"(\d+)\.norm\.style\.(weight|bias)", r"\1.attention.style.\2"),
+    (r"(\d+)\.conv\.(weight|bias)", r"\1.attention.mask.\2"),
+)
+
 
 def rename(names: Iterable[str], table: tuple[tuple[str, str], ...]) -> dict[str, str]:
     """Official → ours for every name that a pattern of the table covers whole."""
@@ -71,3 +79,14 @@ def stylegan2_names(blocks: int, mapping_layers: int) -> dict[str, str]:
 
 def _layer_names(official: str, ours: str, table: dict[str, str]) -> dict[str, str]:
     return {f"{official}.{a}": f"synthesis.blocks.{ours}.{b}" for a, b in table.items()}
+
+
+def styleganex_fusion_names(names: Iterable[str]) -> dict[str, str]:
+    """Names of StyleGANEX's list of fusion layers."""
+    found = rename(names, STYLEGANEX_FUSION)
+    # Its attention has an activation behind every linear layer, which counts in the official name.
+    for official in names:
+        match = re.fullmatch(r"(\d+)\.linear\.(\d+)\.(weight|bias)", official)
+        if match:
+            found[official] = f"{match[1]}.attention.mlp.{int(match[2]) // 2}.{match[3]}"
+    return found

@@ -61,6 +61,11 @@ class Canvas:
     feature: Tensor
     rgb: Tensor | None = None
 
+    @property
+    def picture(self) -> Tensor:
+        assert self.rgb is not None, "no block has run, so there is no picture"
+        return self.rgb
+
 
 class ModulatedConv(nn.Module):
     """Convolution whose input channels are scaled by a style, with one weight for the whole batch.
@@ -214,7 +219,7 @@ class Synthesis(nn.Module):
 
     def render_styles(self, styles: Sequence[Tensor], *, noise: Noise | None = None) -> Tensor:
         """S → image [B, 3, R, R]."""
-        return _picture(self.run(self.start(len(styles[0])), styles, noise))
+        return self.run(self.start(len(styles[0])), styles, noise).picture
 
     def feature_at(self, ws: Tensor, size: int, *, noise: Noise | None = None) -> Canvas:
         """W+ → feature (the F of an F/S code) and picture behind the block of this size."""
@@ -232,7 +237,7 @@ class Synthesis(nn.Module):
     def finish(self, canvas: Canvas, ws: Tensor, *, noise: Noise | None = None) -> Tensor:
         """Feature [B, C, H, H] and W+ → image; without canvas.rgb the colours of the earlier
         blocks are missing, as in HairCLIPv2."""
-        return _picture(self.advance(canvas, ws, self.config.resolution, noise=noise))
+        return self.advance(canvas, ws, self.config.resolution, noise=noise).picture
 
     def run(
         self,
@@ -261,11 +266,6 @@ class Synthesis(nn.Module):
         sizes = self.config.sizes
         assert size in sizes, f"no block of {size} pixels in a generator of {sizes}"
         return sizes.index(size)
-
-
-def _picture(canvas: Canvas) -> Tensor:
-    assert canvas.rgb is not None, "no block has run, so there is no picture"
-    return canvas.rgb
 
 
 class Generator(nn.Module):
