@@ -38,6 +38,9 @@ STYLEGANEX_FUSION = (
     (r"(\d+)\.conv\.(weight|bias)", r"\1.attention.mask.\2"),
 )
 
+BALD_MAPPER = ((r"structure_mapping\.fc(\d+)\.(weight|bias)", r"structure.layers.\1.\2"),)
+BALD_MAPPER_UNUSED = (r"structure_mapping\.w_avg",)
+
 
 def rename(names: Iterable[str], table: tuple[tuple[str, str], ...]) -> dict[str, str]:
     """Official → ours for every name that a pattern of the table covers whole."""
@@ -90,3 +93,20 @@ def styleganex_fusion_names(names: Iterable[str]) -> dict[str, str]:
         if match:
             found[official] = f"{match[1]}.attention.mlp.{int(match[2]) // 2}.{match[3]}"
     return found
+
+
+def styleclip_mapper_names() -> dict[str, str]:
+    """Names of StyleCLIP's mappers; the first one's spelling is official."""
+    parts = {"course_mapping": "coarse", "medium_mapping": "medium", "fine_mapping": "fine"}
+    parts = {f"{official}.": f"{ours}." for official, ours in parts.items()} | {"mapping.": ""}
+    return {
+        f"{official}mapping.{k + 1}.{kind}": f"{ours}layers.{k}.{kind}"
+        for official, ours in parts.items()
+        for k in range(4)
+        for kind in ("weight", "bias")
+    }
+
+
+def bald_mapper_names(names: Iterable[str]) -> dict[str, str]:
+    """Names of HairMapper's network."""
+    return rename(names, BALD_MAPPER)
