@@ -1,5 +1,14 @@
 """One small function per kind of case."""
 
-from tests.golden.adapters import align, edits, ops, smooth, stylegan2, stylegan3, styleganex
+from tests.golden.adapters import (
+    align,
+    edits,
+    hairclipv2,
+    ops,
+    smooth,
+    stylegan2,
+    stylegan3,
+    styleganex,
+)
 
-__all__ = ["align", "edits", "ops", "smooth", "stylegan2", "stylegan3", "styleganex"]
+__all__ = ["align", "edits", "hairclipv2", "ops", "smooth", "stylegan2", "stylegan3", "styleganex"]
