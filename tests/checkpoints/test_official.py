@@ -7,10 +7,12 @@ from torch import nn
 from tests.models.tiny import randomised, tiny_stylegan2_config
 from vidhair.checkpoints.names import (
     STYLEGAN2_ABSENT,
+    STYLEGAN2_ADA_UNUSED,
     STYLEGAN2_UNUSED,
     bald_mapper_names,
     rename,
     styleclip_mapper_names,
+    stylegan2_ada_names,
     stylegan2_names,
     styleganex_fusion_names,
 )
@@ -93,3 +95,20 @@ def test_every_weight_of_a_fusion_has_one_official_name():
     stems = ("transform.0", "fusion_out", "fusion_skip", "linear.0", "linear.2", "norm.style")
     official = [f"0.{s}.{kind}" for s in (*stems, "conv") for kind in ("weight", "bias")]
     assert sorted(styleganex_fusion_names(official).values()) == sorted(layers.state_dict())
+
+
+def test_names_of_stylegan2_ada_cover_every_weight():
+    config = tiny_stylegan2_config(64, c_dim=3)
+    generator = randomised(Generator(config))
+    names = stylegan2_ada_names(len(config.sizes), config.mapping_layers)
+    assert set(generator.state_dict()) <= set(names.values())
+    assert names["synthesis.b16.conv0.noise_const"] == "synthesis.blocks.2.conv0.noise_const"
+    assert names["mapping.fc1.bias"] == "mapping.layers.1.bias"
+    ours = {name: official for official, name in names.items()}
+    official = {ours[name]: value for name, value in generator.state_dict().items()}
+    official["synthesis.b8.conv0.resample_filter"] = torch.ones(4, 4)
+    other = Generator(config)
+    load_official(other, official, names, unused=STYLEGAN2_ADA_UNUSED)
+    z, c = torch.ones(1, 8), torch.eye(3)[:1]
+    want = generator.synthesis(generator.mapping(z, c))
+    assert torch.equal(other.synthesis(other.mapping(z, c)), want)

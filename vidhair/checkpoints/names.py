@@ -29,6 +29,7 @@ STYLEGAN2_CONV = {
 # Fixed filters, which we design ourselves; the average code is kept beside these generators.
 STYLEGAN2_UNUSED = (r".*\.(blur\.kernel|upsample\.kernel|blur_weight)",)
 STYLEGAN2_ABSENT = ("mapping.w_avg",)
+STYLEGAN2_ADA_UNUSED = (r".*\.resample_filter",)
 
 STYLEGANEX_FUSION = (
     (r"(\d+)\.transform\.0\.(weight|bias)", r"\1.project.\2"),
@@ -110,3 +111,23 @@ def styleclip_mapper_names() -> dict[str, str]:
 def bald_mapper_names(names: Iterable[str]) -> dict[str, str]:
     """Names of HairMapper's network."""
     return rename(names, BALD_MAPPER)
+
+
+def stylegan2_ada_names(blocks: int, mapping_layers: int) -> dict[str, str]:
+    """Names of NVIDIA's StyleGAN2-ADA `Generator` of the skip architecture."""
+    names = {
+        "mapping.w_avg": "mapping.w_avg",
+        "synthesis.b4.const": "synthesis.const",
+        "mapping.embed.weight": "mapping.embed.weight",
+        "mapping.embed.bias": "mapping.embed.bias",
+    }
+    for k in range(mapping_layers):
+        for kind in ("weight", "bias"):
+            names[f"mapping.fc{k}.{kind}"] = f"mapping.layers.{k}.{kind}"
+    for k in range(blocks):
+        for layer in ("conv0", "conv1", "torgb"):
+            for kind in (*STYLEGAN2_TORGB.values(), "noise_strength", "noise_const"):
+                names[f"synthesis.b{4 << k}.{layer}.{kind}"] = (
+                    f"synthesis.blocks.{k}.{layer}.{kind}"
+                )
+    return names
