@@ -64,6 +64,12 @@ class PackDamaged(VidhairError):
     exit_code = 17
 
 
+class WeightsDoNotFit(VidhairError):
+    """Weights from elsewhere lack parameters of the network, or hold others than it has."""
+
+    exit_code = 29
+
+
 class OutputNotWritable(VidhairError):
     """The output cannot be created where it was asked for."""
 

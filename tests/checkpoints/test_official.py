@@ -1,114 +1,147 @@
-"""Nothing may be left out on either side."""
+"""Official weights: all of both sides, or an error that says what is wrong."""
+
+from functools import cache
 
 import pytest
 import torch
 from torch import nn
 
-from tests.models.tiny import randomised, tiny_stylegan2_config
-from vidhair.checkpoints.names import (
-    STYLEGAN2_ABSENT,
-    STYLEGAN2_ADA_UNUSED,
-    STYLEGAN2_UNUSED,
-    bald_mapper_names,
-    rename,
-    styleclip_mapper_names,
-    stylegan2_ada_names,
-    stylegan2_names,
-    styleganex_fusion_names,
+from vidhair.checkpoints import encoder_names
+from vidhair.checkpoints.names import rename
+from vidhair.checkpoints.official import NameMap, load_official, under
+from vidhair.errors import WeightsDoNotFit
+from vidhair.models.bisenet import CelebAMaskParser, HairClipParser
+from vidhair.models.face_identity import FaceIdentity
+from vidhair.models.style_encoders import (
+    E4eEncoder,
+    RestylePspEncoder,
+    SketchEncoder,
+    StyleEncoderConfig,
+    WEncoder,
 )
-from vidhair.checkpoints.official import load_official
-from vidhair.errors import PackDamaged
-from vidhair.models.mappers import BaldMapper, LevelsMapper
-from vidhair.models.stylegan2 import Generator
-from vidhair.models.styleganex import EditAttention, SkipFusion
 
-NAMES = {"fc.w": "weight", "fc.b": "bias"}
+NAMES = NameMap(
+    ((r"fc\.(weight|bias)", r"linear.\1"), (r"bn\.(\w+)", r"norm.\1")), unused=(r"old\..+",)
+)
 
 
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.linear = nn.Linear(2, 3)
+        self.norm = nn.BatchNorm1d(3)
+
+
+@pytest.fixture
 def weights() -> dict[str, torch.Tensor]:
-    return {"fc.w": torch.ones(1, 3, 2), "fc.b": torch.full([1, 3, 1, 1], 2.0)}
+    g = torch.Generator().manual_seed(0)
+    rows = {n: torch.randn(3, generator=g) for n in ("weight", "bias", "running_mean")}
+    return {
+        "fc.weight": torch.randn(3, 2, generator=g),
+        "fc.bias": torch.randn(3, generator=g),
+        **{f"bn.{name}": value for name, value in rows.items()},
+        "bn.running_var": torch.rand(3, generator=g),
+        "bn.num_batches_tracked": torch.tensor(7),
+        "old.weight": torch.zeros(1),
+    }
 
 
-def test_values_arrive_without_their_extra_dimensions():
-    module = nn.Linear(2, 3)
-    load_official(module, weights(), NAMES)
-    assert torch.equal(module.weight, torch.ones(3, 2))
-    assert torch.equal(module.bias, torch.full([3], 2.0))
+def test_all_tensors_arrive(weights):
+    net = Net()
+    load_official(net, weights, NAMES)
+    assert torch.equal(net.linear.weight, weights["fc.weight"])
+    assert torch.equal(net.norm.running_var, weights["bn.running_var"])
+    assert net.norm.num_batches_tracked == 7
 
 
-def test_unknown_weights_are_refused_unless_named_as_unused():
-    more = weights() | {"blur.kernel": torch.ones(4)}
-    with pytest.raises(PackDamaged, match=r"unknown weights blur\.kernel"):
-        load_official(nn.Linear(2, 3), more, NAMES)
-    load_official(nn.Linear(2, 3), more, NAMES, unused=[r".*\.kernel"])
+def test_what_may_be_absent(weights):
+    del weights["bn.num_batches_tracked"], weights["old.weight"]
+    load_official(Net(), weights, NAMES)
 
 
-def test_missing_weights_are_refused_unless_they_may_be_absent():
-    few = weights()
-    del few["fc.b"]
-    module = nn.Linear(2, 3)
-    with pytest.raises(PackDamaged, match="no weights for bias"):
-        load_official(module, few, NAMES)
-    before = module.bias.clone()
-    load_official(module, few, NAMES, absent=["bias"])
-    assert torch.equal(module.bias, before)
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda w: w.pop("bn.running_mean"), "missing: norm.running_mean"),
+        (lambda w: w.update(surprise=torch.zeros(1)), "unknown: surprise"),
+        (lambda w: w.update({"bn.extra": torch.zeros(1)}), "unknown: bn.extra"),
+        (lambda w: w.update({"fc.bias": torch.zeros(4)}), r"linear.bias \(4,\) instead of \(3,\)"),
+        (lambda w: w.clear(), "missing: linear.weight, linear.bias, norm.weight and 3 more"),
+    ],
+)
+def test_anything_else_is_an_error_and_changes_nothing(weights, change, says):
+    net = Net()
+    before = {name: value.clone() for name, value in net.state_dict().items()}
+    change(weights)
+    with pytest.raises(WeightsDoNotFit, match=says):
+        load_official(net, weights, NAMES)
+    assert all(torch.equal(before[name], value) for name, value in net.state_dict().items())
 
 
-@pytest.mark.parametrize("shape", [(2, 3), (3, 3), (6,)])
-def test_another_shape_is_refused(shape):
-    wrong = weights() | {"fc.w": torch.ones(shape)}
-    with pytest.raises(PackDamaged, match=r"fc\.w is \["):
-        load_official(nn.Linear(2, 3), wrong, NAMES)
+def test_entries_under_a_prefix(weights):
+    whole = {f"encoder.{name}": value for name, value in weights.items()} | {"encoderx": 0}
+    assert under(whole, "encoder.").keys() == weights.keys()
 
 
-def test_a_refused_checkpoint_changes_nothing():
-    module = nn.Linear(2, 3)
-    before = module.weight.clone()
-    with pytest.raises(PackDamaged):
-        load_official(module, weights() | {"x": torch.ones(1)}, NAMES)
-    assert torch.equal(module.weight, before)
+@cache
+def modules() -> dict[str, tuple[nn.Module, NameMap]]:
+    def config(**changes) -> StyleEncoderConfig:
+        return StyleEncoderConfig(num_ws=14, **changes)
+
+    names = encoder_names
+    resnet = config(backbone="resnet34")
+    with torch.device("meta"):
+        return {
+            "e4e": (E4eEncoder(config()), names.PYRAMID_ENCODER),
+            "W": (WEncoder(config()), names.W_ENCODER),
+            "ReStyle": (RestylePspEncoder(config()), names.RESTYLE_IRSE50_ENCODER),
+            "ReStyle, ResNet": (RestylePspEncoder(resnet), names.RESTYLE_RESNET34_ENCODER),
+            "sketch": (SketchEncoder(), names.SKETCH_ENCODER),
+            "ArcFace": (FaceIdentity(), names.FACE_IDENTITY),
+            "19 labels": (CelebAMaskParser(), names.CELEBAMASK_PARSER),
+            "16 labels": (HairClipParser(), names.HAIRCLIP_PARSER),
+        }
 
 
-def test_every_weight_of_stylegan2_has_one_official_name():
-    config = tiny_stylegan2_config(64)
-    generator = randomised(Generator(config))
-    names = stylegan2_names(len(config.sizes), config.mapping_layers)
-    assert sorted([*names.values(), *STYLEGAN2_ABSENT]) == sorted(generator.state_dict())
-    assert names["noises.noise_3"] == "synthesis.blocks.2.conv0.noise_const"
-    assert names["convs.5.activate.bias"] == "synthesis.blocks.3.conv1.bias"
-    assert names["to_rgbs.1.conv.weight"] == "synthesis.blocks.2.torgb.weight"
-    assert names["style.2.bias"] == "mapping.layers.1.bias"
-    fixed = ["convs.0.conv.blur.kernel", "to_rgbs.1.upsample.kernel", "to_rgbs.0.blur_weight"]
-    assert len(rename(fixed, tuple((p, "") for p in STYLEGAN2_UNUSED))) == 3
+@pytest.mark.parametrize(
+    ("kind", "pairs"),
+    {
+        "e4e": {
+            "input_layer.0.weight": "backbone.stem.0.weight",
+            "body.20.res_layer.5.fc2.weight": "backbone.blocks.20.main.5.excite.weight",
+            "body.3.shortcut_layer.1.running_var": "backbone.blocks.3.shortcut.1.running_var",
+            "styles.13.convs.10.bias": "heads.13.convolutions.10.bias",
+            "latlayer2.weight": "lateral_fine.weight",
+        },
+        "W": {"linear.bias": "linear.bias"},
+        "ReStyle": {"styles.0.linear.weight": "heads.0.linear.weight"},
+        "ReStyle, ResNet": {
+            "relu.weight": "backbone.stem.2.weight",
+            "body.3.downsample.0.weight": "backbone.blocks.3.shortcut.0.weight",
+            "body.15.bn2.num_batches_tracked": "backbone.blocks.15.main.4.num_batches_tracked",
+        },
+        "sketch": {
+            "output_layer_3.3.weight": "heads.0.3.weight",
+            "output_layer_5.0.bias": "heads.2.0.bias",
+        },
+        "ArcFace": {"output_layer.3.weight": "head.2.weight"},
+        "19 labels": {
+            "cp.resnet.layer4.1.bn2.bias": "context.backbone.blocks.7.main.4.bias",
+            "cp.arm16.bn_atten.weight": "context.refine_16.attention.1.weight",
+            "cp.conv_avg.conv.weight": "context.whole.0.weight",
+            "ffm.conv2.weight": "fusion.attention.2.weight",
+            "conv_out32.conv_out.weight": "head_16.1.weight",
+        },
+        "16 labels": {"conv_out.conv.bn.running_mean": "head.0.1.running_mean"},
+    }.items(),
+)
+def test_known_names(kind, pairs):
+    module, names = modules()[kind]
+    assert rename(pairs, names.table) == pairs
+    assert set(pairs.values()) <= module.state_dict().keys()
 
 
-def test_every_weight_of_the_mappers_has_one_official_name():
-    names = styleclip_mapper_names()
-    assert set(LevelsMapper(4).state_dict()) <= set(names.values())
-    assert names["course_mapping.mapping.1.weight"] == "coarse.layers.0.weight"
-    official = [f"structure_mapping.fc{k}.{kind}" for k in range(8) for kind in ("weight", "bias")]
-    assert set(bald_mapper_names(official).values()) == set(BaldMapper(4).state_dict())
-
-
-def test_every_weight_of_a_fusion_has_one_official_name():
-    layers = nn.ModuleList([SkipFusion(2, 3, attention=EditAttention(3, 4, depth=1))])
-    stems = ("transform.0", "fusion_out", "fusion_skip", "linear.0", "linear.2", "norm.style")
-    official = [f"0.{s}.{kind}" for s in (*stems, "conv") for kind in ("weight", "bias")]
-    assert sorted(styleganex_fusion_names(official).values()) == sorted(layers.state_dict())
-
-
-def test_names_of_stylegan2_ada_cover_every_weight():
-    config = tiny_stylegan2_config(64, c_dim=3)
-    generator = randomised(Generator(config))
-    names = stylegan2_ada_names(len(config.sizes), config.mapping_layers)
-    assert set(generator.state_dict()) <= set(names.values())
-    assert names["synthesis.b16.conv0.noise_const"] == "synthesis.blocks.2.conv0.noise_const"
-    assert names["mapping.fc1.bias"] == "mapping.layers.1.bias"
-    ours = {name: official for official, name in names.items()}
-    official = {ours[name]: value for name, value in generator.state_dict().items()}
-    official["synthesis.b8.conv0.resample_filter"] = torch.ones(4, 4)
-    other = Generator(config)
-    load_official(other, official, names, unused=STYLEGAN2_ADA_UNUSED)
-    z, c = torch.ones(1, 8), torch.eye(3)[:1]
-    want = generator.synthesis(generator.mapping(z, c))
-    assert torch.equal(other.synthesis(other.mapping(z, c)), want)
+def test_other_names_are_left_out():
+    for name in ("output_layer.0.weight", "body.0.res_layer.6.weight", "module.body.0.bn1.weight"):
+        assert rename([name], encoder_names.PYRAMID_ENCODER.table) == {}
+    assert rename(["conv_out16.conv_out.weight"], encoder_names.HAIRCLIP_PARSER.table) == {}

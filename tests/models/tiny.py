@@ -1,4 +1,6 @@
-"""Generators small enough for tests, with random weights that are the same every time."""
+"""Networks small enough for tests, with random weights that are the same every time."""
+
+from collections.abc import Callable
 
 import torch
 from torch import nn
@@ -36,4 +38,12 @@ def randomised(module: nn.Module, seed: int = 0) -> nn.Module:
     draw = torch.Generator().manual_seed(seed)
     for tensor in module.state_dict().values():
         tensor.copy_(torch.randn(tensor.shape, generator=draw))
+    return module.eval().requires_grad_(False)
+
+
+def seeded(build: Callable[[], nn.Module], *, seed: int = 0) -> nn.Module:
+    """A module for evaluation whose random weights are the same every time."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        module = build()
     return module.eval().requires_grad_(False)

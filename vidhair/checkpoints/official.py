@@ -1,51 +1,74 @@
-"""Load weights under official names into a module of ours, leaving nothing out on either side."""
+"""Official weights into our modules: every tensor is used, and every parameter is given."""
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from vidhair.errors import PackDamaged
+from vidhair.checkpoints.names import rename
+from vidhair.errors import WeightsDoNotFit
+
+# What a file may lack: a counter of training, unknown to files from before torch 0.4.1.
+MAY_BE_ABSENT = (r"(.+\.)?num_batches_tracked",)
+SHOWN = 3  # names in a message
 
 
-def load_official(
-    module: nn.Module,
-    weights: Mapping[str, Tensor],
-    names: Mapping[str, str],
-    *,
-    unused: Collection[str] = (),
-    absent: Collection[str] = (),
-) -> None:
-    """names: official → ours. unused: patterns of official names that have no place in ours.
-    absent: our names that official weights may lack, and which then keep their values.
+@dataclass(frozen=True)
+class NameMap:
+    """table: (official pattern, our name). unused: official patterns that no output depends on.
 
-    A value may have extra dimensions of one, such as [1, C, 1, 1] for a bias [C].
-    Raises PackDamaged, naming what is missing, unknown or of another shape.
+    absent: patterns of our names that the file lacks by design; those tensors keep their values.
     """
+
+    table: tuple[tuple[str, str], ...]
+    unused: tuple[str, ...] = ()
+    absent: tuple[str, ...] = ()
+
+
+def under(weights: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """The entries whose names begin with a prefix, without it."""
+    return {n.removeprefix(prefix): value for n, value in weights.items() if n.startswith(prefix)}
+
+
+def load_official(module: nn.Module, weights: Mapping[str, Tensor], names: NameMap) -> None:
+    """Copy official weights into a module; raises WeightsDoNotFit unless all of both sides fit.
+
+    A shape may differ in dimensions of one: official biases are [1, C, 1, 1] in places.
+    """
+    used = [n for n in weights if not _covered(n, names.unused)]
+    renamed = rename(used, names.table)
     own = module.state_dict()
-    state, unknown = {}, []
-    for official, value in weights.items():
-        ours = names.get(official)
-        if ours in own:
-            state[ours] = _fitted(official, value, own[ours])
-        elif not any(re.fullmatch(pattern, official) for pattern in unused):
-            unknown.append(official)
-    missing = [name for name in own if name not in state and name not in absent]
-    for problem, found in (("unknown weights", unknown), ("no weights for", missing)):
-        if found:
-            listed = ", ".join(sorted(found)[:4]) + (" …" if len(found) > 4 else "")
-            raise PackDamaged(
-                f"{problem} {listed} in a {type(module).__name__}; "
-                "give the checkpoint's own configuration"
-            )
-    module.load_state_dict({**own, **state})
-
-
-def _fitted(official: str, value: Tensor, like: Tensor) -> Tensor:
-    squeezed = [n for n in value.shape if n != 1]
-    if squeezed != [n for n in like.shape if n != 1]:
-        raise PackDamaged(
-            f"{official} is {list(value.shape)} where {list(like.shape)} is needed; "
-            "give the checkpoint's own configuration"
+    given = {ours: weights[theirs] for theirs, ours in renamed.items()}
+    assert len(given) == len(renamed), "the name map gives two official names one name of ours"
+    strange = [n for n in used if n not in renamed]
+    strange += [theirs for theirs, ours in renamed.items() if ours not in own]
+    may_be_absent = MAY_BE_ABSENT + names.absent
+    missing = [n for n in own if n not in given and not _covered(n, may_be_absent)]
+    misshapen = [
+        f"{n} {tuple(given[n].shape)} instead of {tuple(own[n].shape)}"
+        for n in own
+        if n in given and _without_ones(given[n]) != _without_ones(own[n])
+    ]
+    problems = {"unknown": strange, "missing": missing, "of another shape": misshapen}
+    found = [f"{what}: {_listed(which)}" for what, which in problems.items() if which]
+    if found:
+        raise WeightsDoNotFit(
+            f"the weights do not fit a {type(module).__name__} ({'; '.join(found)}); "
+            "choose a file for this network and configuration"
         )
-    return value.reshape(like.shape)
+    fitted = {n: value.reshape(own[n].shape) for n, value in given.items()}
+    module.load_state_dict(own | fitted, strict=True)
+
+
+def _without_ones(tensor: Tensor) -> list[int]:
+    return [size for size in tensor.shape if size != 1]
+
+
+def _covered(name: str, patterns: Iterable[str]) -> bool:
+    return any(re.fullmatch(pattern, name) for pattern in patterns)
+
+
+def _listed(names: list[str]) -> str:
+    more = len(names) - SHOWN
+    return ", ".join(names[:SHOWN]) + (f" and {more} more" if more > 0 else "")

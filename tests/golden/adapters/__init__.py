@@ -3,12 +3,25 @@
 from tests.golden.adapters import (
     align,
     edits,
+    encoders,
     hairclipv2,
     ops,
+    parsers,
     smooth,
     stylegan2,
     stylegan3,
     styleganex,
 )
 
-__all__ = ["align", "edits", "hairclipv2", "ops", "smooth", "stylegan2", "stylegan3", "styleganex"]
+__all__ = [
+    "align",
+    "edits",
+    "encoders",
+    "hairclipv2",
+    "ops",
+    "parsers",
+    "smooth",
+    "stylegan2",
+    "stylegan3",
+    "styleganex",
+]

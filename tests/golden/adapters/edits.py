@@ -5,8 +5,8 @@ import torch
 from torch import nn
 
 from tests.golden.runner import Case, adapter
-from vidhair.checkpoints.names import styleclip_mapper_names
-from vidhair.checkpoints.official import load_official
+from vidhair.checkpoints.generator_names import STYLECLIP_LEVELS, STYLECLIP_SINGLE
+from vidhair.checkpoints.official import NameMap, load_official
 from vidhair.edits import latents
 from vidhair.models.mappers import STYLECLIP_STRENGTH, CodeMapper, LevelsMapper
 
@@ -15,13 +15,13 @@ from vidhair.models.mappers import STYLECLIP_STRENGTH, CodeMapper, LevelsMapper
 @torch.no_grad()
 def check_mappers(case: Case):
     w = case.tensor("w")
-    models: dict[str, nn.Module] = {
-        "levels": LevelsMapper(),
-        "levels_no_fine": LevelsMapper(fine=False),
-        "single": CodeMapper(),
+    models: dict[str, tuple[nn.Module, NameMap]] = {
+        "levels": (LevelsMapper(), STYLECLIP_LEVELS),
+        "levels_no_fine": (LevelsMapper(fine=False), STYLECLIP_LEVELS),
+        "single": (CodeMapper(), STYLECLIP_SINGLE),
     }
-    for name, mapper in models.items():
-        load_official(mapper, case.weights(name), styleclip_mapper_names())
+    for name, (mapper, names) in models.items():
+        load_official(mapper, case.weights(name), names)
         change = mapper(w)
         yield f"{name}/out", change
         if name == "levels":

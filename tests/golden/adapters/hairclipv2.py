@@ -4,7 +4,7 @@ import torch
 
 from tests.golden.adapters.stylegan2 import build
 from tests.golden.runner import Case, adapter
-from vidhair.checkpoints.names import BALD_MAPPER_UNUSED, bald_mapper_names
+from vidhair.checkpoints.generator_names import BALD_MAPPER
 from vidhair.checkpoints.official import load_official
 from vidhair.edits import blending, hair_losses
 from vidhair.edits.latents import add_change
@@ -88,8 +88,8 @@ def check_parts(case: Case):
     yield "display/y", to_picture(case.tensor("display/x")[0])
     yield "display/vis_seg", paint_labels(case.data["display/labels"])
 
-    mapper, weights = BaldMapper(), case.weights("bald")
-    load_official(mapper, weights, bald_mapper_names(weights), unused=BALD_MAPPER_UNUSED)
+    mapper = BaldMapper()
+    load_official(mapper, case.weights("bald"), BALD_MAPPER)
     ws = case.tensor("bald/src_latent")
     change = mapper(ws)
     yield "bald/mapper_out", change

@@ -3,7 +3,8 @@
 import torch
 
 from tests.golden.runner import Case, adapter
-from vidhair.checkpoints.names import STYLEGAN2_ABSENT, STYLEGAN2_UNUSED, stylegan2_names
+from vidhair.checkpoints import generator_names
+from vidhair.checkpoints.names import rename
 from vidhair.checkpoints.official import load_official
 from vidhair.models.stylegan2 import Generator, StyleGAN2Config, mix_codes
 from vidhair.ops.upfirdn2d import setup_filter
@@ -23,9 +24,9 @@ def build(case: Case, options: dict, kind: type = Generator):
     )
     generator = kind(config).eval()
     weights = case.weights("G")
-    names = stylegan2_names(len(config.sizes), config.mapping_layers)
-    load_official(generator, weights, names, unused=STYLEGAN2_UNUSED, absent=STYLEGAN2_ABSENT)
-    for name in weights.keys() - names.keys():
+    names = generator_names.stylegan2(len(config.sizes), config.mapping_layers)
+    load_official(generator, weights, names)
+    for name in weights.keys() - rename(weights, names.table).keys():
         designed = SMALL_FILTER if name.endswith("blur_weight") else FILTER
         torch.testing.assert_close(weights[name].squeeze(), designed, msg=name)
     return generator

@@ -24,8 +24,15 @@ def build(case: Case) -> tuple[Generator, list[str]]:
         radial_filters=official.get("use_radial_filters", False),
         img_channels=official["img_channels"],
     )
+    return load_generator(config, case.weights("G"))
+
+
+def load_generator(
+    config: StyleGAN3Config, weights: dict[str, torch.Tensor]
+) -> tuple[Generator, list[str]]:
+    """A generator with these weights, and the official layer names in order."""
     generator = Generator(config).eval()
-    weights = case.weights("G")
+    weights = dict(weights)
     names = stylegan3_names(weights)
     state = {ours: weights.pop(theirs) for theirs, ours in names.items()}
     generator.load_state_dict(state, strict=True)

@@ -5,7 +5,7 @@ from torch import nn
 
 from tests.golden.adapters.stylegan2 import build
 from tests.golden.runner import Case, Check, adapter, relative_error
-from vidhair.checkpoints.names import styleganex_fusion_names
+from vidhair.checkpoints.generator_names import STYLEGANEX_FUSIONS
 from vidhair.checkpoints.official import load_official
 from vidhair.models.stylegan2 import Canvas, Generator
 from vidhair.models.styleganex import EditAttention, SkipFusion, WideGenerator
@@ -18,8 +18,7 @@ def _fusions(case: Case, model: str, *, fuse_rgb: bool = True, attention: bool =
     for skip_channels, channels in case.options["fusion_channels"]:
         look = EditAttention(channels, 512, ATTENTION_DEPTH) if attention else None
         layers.append(SkipFusion(skip_channels, channels, fuse_rgb=fuse_rgb, attention=look))
-    weights = case.weights(model)
-    load_official(layers, weights, styleganex_fusion_names(weights))
+    load_official(layers, case.weights(model), STYLEGANEX_FUSIONS)
     return layers.eval()
 
 

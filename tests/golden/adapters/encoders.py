@@ -1,0 +1,132 @@
+"""The published encoders, the ReStyle loop, and ArcFace."""
+
+import torch
+from torch import Tensor
+
+from tests.golden.adapters.stylegan3 import load_generator
+from tests.golden.runner import Case, adapter
+from vidhair.checkpoints import encoder_names
+from vidhair.checkpoints.official import NameMap, load_official, under
+from vidhair.models.backbone import STEM
+from vidhair.models.face_identity import FaceIdentity
+from vidhair.models.restyle import average_image, restyle
+from vidhair.models.style_encoders import (
+    E4eEncoder,
+    GradualEncoder,
+    RestyleE4eEncoder,
+    RestylePspEncoder,
+    SketchEncoder,
+    StyleEncoder,
+    StyleEncoderConfig,
+    WEncoder,
+)
+from vidhair.models.stylegan3 import StyleGAN3Config
+
+RESTYLE = {"psp": RestylePspEncoder, "e4e": RestyleE4eEncoder}
+
+
+def _picture(case: Case, name: str = "image") -> Tensor:
+    return case.tensor(name).permute(0, 3, 1, 2).float() / 255 * 2 - 1
+
+
+def _stats(backbone, image: Tensor, taps: tuple[int, ...]) -> Tensor:
+    """Mean and deviation at the stem and at the ends of the stages, [taps, B, 2]."""
+    rows = [
+        torch.stack([x.mean([1, 2, 3]), x.std([1, 2, 3], correction=0)], dim=1)
+        for x in backbone(image, (STEM, *taps))
+    ]
+    return torch.stack(rows)
+
+
+def _check(case: Case, encoder: StyleEncoder, names: NameMap, image: Tensor):
+    encoder = encoder.eval().requires_grad_(False)
+    load_official(encoder, case.weights("E"), names)
+    yield "codes", encoder(image)
+    for name in case.outputs:
+        if name.startswith("codes_stage"):
+            yield name, encoder(image, stage=int(name.removeprefix("codes_stage")))
+    taps = (2, 6, 12, 15) if encoder.config.backbone == "resnet34" else (2, 6, 20, 23)
+    yield "stats", _stats(encoder.backbone, image, taps)
+
+
+def _num_ws(case: Case) -> int:
+    return 2 * case.options["stylegan_size"].bit_length() - 4
+
+
+@adapter("enc_psp_gradual")
+def check_gradual(case: Case):
+    encoder = GradualEncoder(StyleEncoderConfig(num_ws=_num_ws(case)))
+    yield from _check(case, encoder, encoder_names.PYRAMID_ENCODER, _picture(case))
+
+
+@adapter("enc_e4e")
+def check_e4e(case: Case):
+    encoder = E4eEncoder(StyleEncoderConfig(num_ws=_num_ws(case)))
+    yield from _check(case, encoder, encoder_names.PYRAMID_ENCODER, _picture(case))
+
+
+@adapter("enc_w_backbone")
+def check_w(case: Case):
+    encoder = WEncoder(StyleEncoderConfig(num_ws=_num_ws(case)))
+    yield from _check(case, encoder, encoder_names.W_ENCODER, _picture(case))
+
+
+@adapter("restyle_psp_irse", "restyle_e4e_irse", "restyle_psp_resnet", "restyle_e4e_resnet")
+def check_restyle_encoder(case: Case):
+    _, kind, backbone = case.name.split("_")
+    resnet = backbone == "resnet"
+    config = StyleEncoderConfig(
+        num_ws=case.options["n_styles"],
+        in_channels=case.options["input_nc"],
+        backbone="resnet34" if resnet else "irse50",
+    )
+    names = (
+        encoder_names.RESTYLE_RESNET34_ENCODER if resnet else encoder_names.RESTYLE_IRSE50_ENCODER
+    )
+    pair = torch.cat([_picture(case), _picture(case, "image2")], 1)
+    yield from _check(case, RESTYLE[kind](config), names, pair)
+
+
+@adapter("restyle_loop")
+def check_restyle_loop(case: Case):
+    image, w_avg = _picture(case), case.tensor("latent_avg")
+    config = StyleGAN3Config(
+        resolution=64,
+        channel_base=2048,
+        channel_max=32,
+        conv_kernel=1,
+        radial_filters=True,
+    )
+    for kind, options in case.options.items():
+        weights = case.weights(kind)
+        encoder = RESTYLE[kind](StyleEncoderConfig(num_ws=16, in_channels=6))
+        encoder = encoder.eval().requires_grad_(False)
+        names = encoder_names.RESTYLE_IRSE50_ENCODER
+        load_official(encoder, under(weights, "encoder."), names)
+        generator, _ = load_generator(config, under(weights, "decoder."))
+        synthesis = generator.requires_grad_(False).synthesis
+        average = average_image(synthesis, w_avg)
+        yield f"{kind}/avg_image", average[:, ::4, ::4]
+        steps = options["n_iters"]
+        latents = restyle(image, encoder, synthesis, w_avg, steps=steps, average=average)
+        yield f"{kind}/latents", latents
+        aligned = [synthesis(codes) for codes in latents.unbind(1)]
+        last = synthesis(latents[:, -1], transform=case.tensor("landmarks_transform"))
+        yield f"{kind}/images", torch.stack(aligned, 1)
+        yield f"{kind}/images_unaligned", torch.stack([*aligned[:-1], last], 1)
+
+
+@adapter("hairclipv2_sketch_encoder")
+def check_sketch_encoder(case: Case):
+    encoder = SketchEncoder(in_channels=case.options["input_nc"]).eval().requires_grad_(False)
+    load_official(encoder, case.weights("E"), encoder_names.SKETCH_ENCODER)
+    yield "codes", encoder(case.tensor("sketch")[None, None].float() / 255)
+
+
+@adapter("arcface")
+def check_identity(case: Case):
+    model = FaceIdentity(affine=case.options["affine"]).eval().requires_grad_(False)
+    load_official(model, case.weights("R"), encoder_names.FACE_IDENTITY)
+    image = _picture(case)
+    yield "embedding", model(image)
+    yield "stats", _stats(model.backbone, image, (2, 6, 20, 23))

@@ -1,0 +1,31 @@
+"""The face parsers of the BiSeNet kind."""
+
+import torch
+
+from tests.golden.runner import Case, Check, adapter
+from vidhair.checkpoints import encoder_names
+from vidhair.checkpoints.official import load_official
+from vidhair.models.bisenet import CelebAMaskParser, HairClipParser, magnified
+
+
+@adapter("bisenet")
+def check_celebamask_parser(case: Case):
+    parser = CelebAMaskParser().eval().requires_grad_(False)
+    load_official(parser, case.weights("P"), encoder_names.CELEBAMASK_PARSER)
+    image = case.tensor("image").permute(0, 3, 1, 2).float() / 255 * 2 - 1
+    logits, at_8, at_16 = parser.training_logits(image)
+    assert torch.equal(logits, parser(image))
+    yield "logits", logits
+    yield "logits16_sub", at_8[:, ::4]
+    yield "logits32_sub", at_16[:, ::4]
+    differing = (logits.argmax(1) != case.tensor("labels")).double().mean()
+    yield Check("labels", float(differing), 1 - case.spec["tolerance"]["labels_equal_fraction"])
+
+
+@adapter("hairclipv2_parsing")
+def check_hairclip_parser(case: Case):
+    parser = HairClipParser().eval().requires_grad_(False)
+    load_official(parser, case.weights("P"), encoder_names.HAIRCLIP_PARSER)
+    logits = parser(case.tensor("x").float())
+    yield "logits", logits
+    yield "logits_big_sub", magnified(logits)[..., ::64, ::64]
