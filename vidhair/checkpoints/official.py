@@ -16,10 +16,14 @@ SHOWN = 3  # names in a message
 
 @dataclass(frozen=True)
 class NameMap:
-    """table: (official pattern, our name). unused: official patterns that no output depends on."""
+    """table: (official pattern, our name). unused: official patterns that no output depends on.
+
+    absent: patterns of our names that the file lacks by design; those tensors keep their values.
+    """
 
     table: tuple[tuple[str, str], ...]
     unused: tuple[str, ...] = ()
+    absent: tuple[str, ...] = ()
 
 
 def under(weights: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
@@ -28,7 +32,10 @@ def under(weights: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
 
 
 def load_official(module: nn.Module, weights: Mapping[str, Tensor], names: NameMap) -> None:
-    """Copy official weights into a module; raises WeightsDoNotFit unless all of both sides fit."""
+    """Copy official weights into a module; raises WeightsDoNotFit unless all of both sides fit.
+
+    A shape may differ in dimensions of one: official biases are [1, C, 1, 1] in places.
+    """
     used = [n for n in weights if not _covered(n, names.unused)]
     renamed = rename(used, names.table)
     own = module.state_dict()
@@ -36,11 +43,12 @@ def load_official(module: nn.Module, weights: Mapping[str, Tensor], names: NameM
     assert len(given) == len(renamed), "the name map gives two official names one name of ours"
     strange = [n for n in used if n not in renamed]
     strange += [theirs for theirs, ours in renamed.items() if ours not in own]
-    missing = [n for n in own if n not in given and not _covered(n, MAY_BE_ABSENT)]
+    may_be_absent = MAY_BE_ABSENT + names.absent
+    missing = [n for n in own if n not in given and not _covered(n, may_be_absent)]
     misshapen = [
         f"{n} {tuple(given[n].shape)} instead of {tuple(own[n].shape)}"
         for n in own
-        if n in given and given[n].shape != own[n].shape
+        if n in given and _without_ones(given[n]) != _without_ones(own[n])
     ]
     problems = {"unknown": strange, "missing": missing, "of another shape": misshapen}
     found = [f"{what}: {_listed(which)}" for what, which in problems.items() if which]
@@ -49,7 +57,12 @@ def load_official(module: nn.Module, weights: Mapping[str, Tensor], names: NameM
             f"the weights do not fit a {type(module).__name__} ({'; '.join(found)}); "
             "choose a file for this network and configuration"
         )
-    module.load_state_dict(own | given, strict=True)
+    fitted = {n: value.reshape(own[n].shape) for n, value in given.items()}
+    module.load_state_dict(own | fitted, strict=True)
+
+
+def _without_ones(tensor: Tensor) -> list[int]:
+    return [size for size in tensor.shape if size != 1]
 
 
 def _covered(name: str, patterns: Iterable[str]) -> bool:

@@ -13,9 +13,9 @@ from torch import Tensor, nn
 
 from vidhair.models.backbone import Backbone
 from vidhair.models.irse import irse50
+from vidhair.models.mapping import EqualizedLinear
 from vidhair.models.resnet import resnet34
 from vidhair.models.style_heads import StyleHead
-from vidhair.models.stylegan3 import EqualizedLinear
 
 BACKBONES = {"irse50": irse50, "resnet34": resnet34}
 MIDDLE, FINE = 3, 7  # the first layers that look at the middle and at the fine features

@@ -4,7 +4,7 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
-from vidhair.models.stylegan3 import EqualizedLinear
+from vidhair.models.mapping import EqualizedLinear
 
 SLOPE = 0.01
 

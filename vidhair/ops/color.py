@@ -26,7 +26,11 @@ def _xyz_matrix(like: Tensor) -> Tensor:
 def rgb_to_lab(rgb: Tensor, dim: int = 1) -> Tensor:
     """sRGB in 0 … 1 → L in 0 … 100, a and b in about −110 … 110."""
     linear = torch.where(rgb <= 0.04045, rgb / 12.92, ((rgb.clamp_min(0) + 0.055) / 1.055) ** 2.4)
-    xyz = _transform(linear, _xyz_matrix(rgb), dim)
+    return xyz_to_lab(_transform(linear, _xyz_matrix(rgb), dim), dim)
+
+
+def xyz_to_lab(xyz: Tensor, dim: int = 1) -> Tensor:
+    """XYZ relative to the white point → Lab."""
     f = torch.where(
         xyz > _DELTA**3, xyz.clamp_min(_DELTA**3) ** (1 / 3), xyz / (3 * _DELTA**2) + 4 / 29
     )

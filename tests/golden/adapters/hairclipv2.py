@@ -1,0 +1,97 @@
+"""HairCLIPv2's parts: F/S split, blending, masks, colour, losses, bald mapper."""
+
+import torch
+
+from tests.golden.adapters.stylegan2 import build
+from tests.golden.runner import Case, adapter
+from vidhair.checkpoints.generator_names import BALD_MAPPER
+from vidhair.checkpoints.official import load_official
+from vidhair.edits import blending, hair_losses
+from vidhair.edits.latents import add_change
+from vidhair.models.mappers import BALD_GAIN, BaldMapper
+from vidhair.models.stylegan2 import Canvas
+from vidhair.ops.morphology import enlarge_mask
+from vidhair.ops.resize import bicubic_shrink
+from vidhair.report.pictures import paint_labels, to_picture
+
+EAR, HAIR = 6, 10
+PRIOR_WEIGHT = 0.001
+
+
+def _is(case: Case, array: str, *labels: int) -> torch.Tensor:
+    """[1, 1, H, W] mask of some classes."""
+    return torch.isin(case.tensor(array), torch.tensor(labels)).float()[None, None]
+
+
+def _generator(case: Case):
+    synthesis = build(case, case.options["generator"]).synthesis
+    ws, other = case.tensor("gen/wplus"), case.tensor("gen/wplus_s")
+    half = synthesis.feature_at(ws, 32)
+    yield "gen/F", half.feature[:, ::4]
+    yield "gen/skip_at_F", half.rgb
+    yield "gen/img_full", synthesis.finish(half, ws)
+    bare = Canvas(half.feature)
+    yield "gen/img_from_F", synthesis.finish(bare, other)
+    yield "gen/img_from_F_same_w", synthesis.finish(bare, ws)
+    start = Canvas(synthesis.feature_at(ws, 8).feature)
+    yield "gen/F_2_to_3", synthesis.advance(start, other, 32).feature[:, ::8]
+
+
+def _blending(case: Case):
+    names = ("src", "bald", "global", "local")
+    source, bald, proxy, local = (case.tensor(f"blend/feature_{name}") for name in names)
+    taken = _is(case, "blend/visual_mask", EAR, HAIR)
+    with_proxy = blending.blend_proxy(
+        source, bald, proxy, taken, _is(case, "blend/global_seg", HAIR)
+    )
+    local_mask = _is(case, "blend/local_mask", 1)
+    yield "blend/out_global", with_proxy
+    yield "blend/out_global_local", blending.blend(with_proxy, local, local_mask)
+    yield "blend/out_local", blending.blend(source, local, local_mask)
+
+    mask = blending.colour_mask(_is(case, "color/seg", HAIR), 1024)
+    yield "color/final_hair_mask", mask[0, 0]
+    source, colour = (case.tensor(f"color/feature_{name}").float() for name in ("src", "color"))
+    yield "color/out", blending.blend(source, colour, mask)[..., ::2, ::2]
+    for name in ("m0_out_k30", "m1_out_k7", "m2_out_k30"):
+        which, _, size = name.split("_")
+        yield f"morph/{name}", enlarge_mask(case.tensor(f"morph/{which}"), int(size[1:]))
+
+
+def _losses(case: Case):
+    rgb = case.tensor("lab/rgb01")
+    yield "lab/xyz", hair_losses.linear_to_xyz(rgb)
+    yield "lab/lab", hair_losses.lab(rgb * 2 - 1)
+    yield "lab/avg", hair_losses.masked_mean(case.tensor("lab/lab"), case.tensor("lab/mask"))
+    target, result = case.tensor("lab/target"), case.tensor("lab/result")
+    target_hair, hair = _is(case, "lab/target_seg", HAIR), _is(case, "lab/result_seg", HAIR)
+    wanted = hair_losses.masked_mean(hair_losses.lab(target), target_hair)
+    yield "lab/loss", hair_losses.hair_colour_loss(result, hair, wanted)
+    wanted = hair_losses.lab(case.tensor("lab/single_colour"))
+    yield "lab/loss_single_colour", hair_losses.hair_colour_loss(result, hair, wanted)
+    yield "bg/loss", hair_losses.background_loss(result, target, hair, target_hair)
+    masked = hair_losses.masked_features(case.tensor("style/features"), case.tensor("style/mask"))
+    yield "style/masked", masked
+    yield "style/gram", hair_losses.gram_matrix(masked)
+    space = (case.tensor(f"pnorm/X_{name}").float() for name in ("mean", "comp", "stdev"))
+    yield "pnorm/loss", PRIOR_WEIGHT * hair_losses.prior_loss(case.tensor("pnorm/latent"), *space)
+
+
+@adapter("hairclipv2")
+@torch.no_grad()
+def check_parts(case: Case):
+    yield from _generator(case)
+    yield from _blending(case)
+    yield from _losses(case)
+    for factor in (2, 4):
+        yield f"bicubic/y{factor}", bicubic_shrink(case.tensor(f"bicubic/x{factor}"), factor)
+    yield "display/y", to_picture(case.tensor("display/x")[0])
+    yield "display/vis_seg", paint_labels(case.data["display/labels"])
+
+    mapper = BaldMapper()
+    load_official(mapper, case.weights("bald"), BALD_MAPPER)
+    ws = case.tensor("bald/src_latent")
+    change = mapper(ws)
+    yield "bald/mapper_out", change
+    strength = case.options["bald"]["checkpoint_alpha"] * BALD_GAIN
+    yield "bald/latent_bald", add_change(ws, change, strength)

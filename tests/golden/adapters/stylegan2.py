@@ -1,0 +1,73 @@
+"""StyleGAN2 in the form that rosinality's code gave it."""
+
+import torch
+
+from tests.golden.runner import Case, adapter
+from vidhair.checkpoints import generator_names
+from vidhair.checkpoints.names import rename
+from vidhair.checkpoints.official import load_official
+from vidhair.models.stylegan2 import Generator, StyleGAN2Config, mix_codes
+from vidhair.ops.upfirdn2d import setup_filter
+
+FILTER = setup_filter([1, 3, 3, 1]) * 4  # as the official filters are stored, gain included
+SMALL_FILTER = setup_filter([1, 2, 1])  # of StyleGANEX
+
+
+def build(case: Case, options: dict, kind: type = Generator):
+    """Our generator with the case's weights."""
+    config = StyleGAN2Config(
+        resolution=options["size"],
+        z_dim=options["style_dim"],
+        w_dim=options["style_dim"],
+        channel_base=16384 * options["channel_multiplier"],
+        mapping_layers=options["n_mlp"],
+    )
+    generator = kind(config).eval()
+    weights = case.weights("G")
+    names = generator_names.stylegan2(len(config.sizes), config.mapping_layers)
+    load_official(generator, weights, names)
+    for name in weights.keys() - rename(weights, names.table).keys():
+        designed = SMALL_FILTER if name.endswith("blur_weight") else FILTER
+        torch.testing.assert_close(weights[name].squeeze(), designed, msg=name)
+    return generator
+
+
+def _layer_stats(synthesis, ws) -> torch.Tensor:
+    rows: list[torch.Tensor] = []
+
+    def note(_module, _inputs, x):
+        rows.append(torch.stack([x.mean([1, 2, 3]), x.std([1, 2, 3], correction=0)], dim=1))
+
+    hooks = [m.register_forward_hook(note) for b in synthesis.blocks for m in b.layers]
+    synthesis(ws)
+    for hook in hooks:
+        hook.remove()
+    return torch.stack(rows)
+
+
+@adapter("sg2_rosinality")
+def check_generator(case: Case):
+    generator = build(case, case.options["constructor"])
+    mapping, synthesis = generator.mapping, generator.synthesis
+    with torch.no_grad():
+        z1, z2 = case.tensor("z1"), case.tensor("z2")
+        ws1, ws2 = mapping(z1), mapping(z2)
+        yield "style_z1", mapping.w(z1)
+        yield "latent_z1", ws1
+        yield "img_z1", synthesis(ws1)
+        yield "layer_stats_z1", _layer_stats(synthesis, ws1)
+        noise = [case.tensor(f"noise/{i}") for i in range(len(synthesis.stored_noise()))]
+        yield "img_z1_noise", synthesis(ws1, noise=noise)
+        mixed = mix_codes(ws1, ws2, case.options["inject_index"])
+        yield "latent_mix", mixed
+        yield "img_mix", synthesis(mixed)
+        yield "img_wplus", synthesis(case.tensor("wplus"))
+        yield "mean_latent_of_z", mapping.w(torch.cat([z1, z2])).mean(0, keepdim=True)
+        mapping.w_avg.copy_(case.tensor("truncation_latent")[0])
+        yield "img_trunc", generator(z1, truncation_psi=0.6)
+        cut = [mapping(z, truncation_psi=0.5) for z in (z2, z1)]
+        yield "img_mix_trunc", synthesis(mix_codes(*cut, 4))
+
+    wplus = case.tensor("wplus")[:1].requires_grad_()
+    synthesis(wplus).backward(case.tensor("grad/dimg"))
+    yield "grad/dwplus", wplus.grad

@@ -1,0 +1,66 @@
+"""What hair proxies are optimised for (HairCLIPv2, Wei et al. 2023, section 3.3).
+
+Pictures are [B, 3, H, W] in −1 … 1, masks [B, 1, H, W] of 0 and 1.
+"""
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from vidhair.ops.color import xyz_to_lab
+
+# The published loss takes pictures for linear RGB; its white is the sum of each row.
+_TO_XYZ = (
+    (0.412453, 0.357580, 0.180423),
+    (0.212671, 0.715160, 0.072169),
+    (0.019334, 0.119193, 0.950227),
+)
+MAPPING_SLOPE = 0.2  # of the leaky ReLU that ends the mapping network
+
+
+def linear_to_xyz(rgb: Tensor) -> Tensor:
+    """Linear RGB in 0 … 1 → XYZ relative to white."""
+    matrix = rgb.new_tensor(_TO_XYZ)
+    matrix = matrix / matrix.sum(1, keepdim=True)
+    return (rgb.movedim(1, -1) @ matrix.t()).movedim(-1, 1)
+
+
+def lab(picture: Tensor) -> Tensor:
+    """Lab of a picture as the published colour loss sees it: without undoing sRGB's curve."""
+    return xyz_to_lab(linear_to_xyz((picture + 1) / 2))
+
+
+def masked_mean(x: Tensor, mask: Tensor) -> Tensor:
+    """Mean over the mask, [B, C, 1, 1]; zero where the mask is empty."""
+    return (x * mask).sum([2, 3], keepdim=True) / mask.sum([2, 3], keepdim=True).clamp_min(1)
+
+
+def hair_colour_loss(picture: Tensor, hair: Tensor, target_lab: Tensor) -> Tensor:
+    """Mean absolute difference of the hair's mean Lab from a target [B, 3, 1, 1]."""
+    return (masked_mean(lab(picture), hair) - target_lab).abs().mean()
+
+
+def background_loss(picture: Tensor, source: Tensor, hair: Tensor, source_hair: Tensor) -> Tensor:
+    """Mean square of the change where neither picture has hair, over all pixels."""
+    background = (1 - hair) * (1 - source_hair)
+    return F.mse_loss(picture * background, source * background)
+
+
+def masked_features(features: Tensor, mask: Tensor) -> Tensor:
+    """Features [B, C, h, w] under a mask of any size, whose nearest pixels count."""
+    return features * F.interpolate(mask, size=features.shape[2:])
+
+
+def gram_matrix(features: Tensor) -> Tensor:
+    """[B, C, h, w] → [B·C, B·C]: products of channels, over the number of values."""
+    rows = features.flatten(0, 1).flatten(1)
+    return rows @ rows.t() / features.numel()
+
+
+def prior_loss(ws: Tensor, mean: Tensor, components: Tensor, stds: Tensor) -> Tensor:
+    """How far codes [B, L, W] lie from those of random faces (Zhu et al. 2020, the P-norm space).
+
+    The leaky ReLU at the end of the mapping is undone; then mean [W], components [W, W] (one per
+    row) and stds [W] of a principal component analysis whiten the code.
+    """
+    whitened = (F.leaky_relu(ws, 1 / MAPPING_SLOPE) - mean) @ components.t() / stds
+    return whitened.square().mean()

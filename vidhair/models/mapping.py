@@ -1,0 +1,98 @@
+"""The mapping network of StyleGAN2 and 3: z → w.
+
+Shapes: B batch, Z, W widths of the latent spaces, L codes per image.
+"""
+
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+from vidhair.ops import bias_act
+
+MAPPING_LR_MULTIPLIER = 0.01
+
+
+class MappingConfig(Protocol):
+    """What a generator's configuration tells its mapping network."""
+
+    @property
+    def z_dim(self) -> int: ...
+    @property
+    def c_dim(self) -> int: ...
+    @property
+    def w_dim(self) -> int: ...
+    @property
+    def mapping_layers(self) -> int: ...
+    @property
+    def num_ws(self) -> int: ...
+
+
+class EqualizedLinear(nn.Module):
+    """Fully connected layer whose weight is scaled at run time (Karras et al. 2018)."""
+
+    def __init__(
+        self, in_features: int, out_features: int, *, act="linear", lr_multiplier=1.0, bias_init=0.0
+    ):
+        super().__init__()
+        self.act = act
+        self.weight_gain = lr_multiplier / in_features**0.5
+        self.bias_gain = lr_multiplier
+        self.weight = nn.Parameter(torch.randn(out_features, in_features) / lr_multiplier)
+        self.bias = nn.Parameter(torch.full([out_features], float(bias_init) / lr_multiplier))
+
+    def forward(self, x: Tensor) -> Tensor:
+        weight = self.weight.to(x.dtype) * self.weight_gain
+        bias = self.bias.to(x.dtype) * self.bias_gain
+        return bias_act(x @ weight.t(), bias, act=self.act)
+
+
+def normalize_second_moment(x: Tensor) -> Tensor:
+    """Scale [B, N] to a mean square of one per row."""
+    return x * (x.square().mean(dim=1, keepdim=True) + 1e-8).rsqrt()
+
+
+class MappingNetwork(nn.Module):
+    """z (and a condition c) → w."""
+
+    w_avg: Tensor
+
+    def __init__(self, config: MappingConfig):
+        super().__init__()
+        self.num_ws = config.num_ws
+        width = config.w_dim
+        if config.c_dim:
+            self.embed = EqualizedLinear(config.c_dim, width)
+        features = config.z_dim + (width if config.c_dim else 0)
+        self.layers = nn.ModuleList()
+        for _ in range(config.mapping_layers):
+            self.layers.append(
+                EqualizedLinear(features, width, act="lrelu", lr_multiplier=MAPPING_LR_MULTIPLIER)
+            )
+            features = width
+        self.register_buffer("w_avg", torch.zeros(width))
+
+    def w(self, z: Tensor, c: Tensor | None = None) -> Tensor:
+        """[B, Z] → [B, W], before truncation and broadcast."""
+        x = normalize_second_moment(z.float())
+        if hasattr(self, "embed"):
+            assert c is not None, "this generator is conditional and needs c"
+            x = torch.cat([x, normalize_second_moment(self.embed(c.float()))], dim=1)
+        for layer in self.layers:
+            x = layer(x)
+        return x
+
+    def forward(
+        self,
+        z: Tensor,
+        c: Tensor | None = None,
+        *,
+        truncation_psi: float = 1.0,
+        truncation_cutoff: int | None = None,
+    ) -> Tensor:
+        """[B, Z] → [B, L, W]; truncation pulls the first `truncation_cutoff` codes to w_avg."""
+        ws = self.w(z, c).unsqueeze(1).repeat(1, self.num_ws, 1)
+        if truncation_psi != 1:
+            cut = self.num_ws if truncation_cutoff is None else truncation_cutoff
+            ws = torch.cat([self.w_avg.lerp(ws[:, :cut], truncation_psi), ws[:, cut:]], dim=1)
+        return ws
