@@ -168,6 +168,17 @@ class TestResidual:
         assert received(1.0, shaded) == pytest.approx(received(1.0, lit), rel=0.05)
         assert received(0.5, slice(0, 64)) == pytest.approx(30, rel=0.08)
 
+    def test_hair_that_turns_dark_keeps_some_of_its_sheen(self):
+        source = torch.full((1, 3, 16, 64), 0.5)
+        source[..., ::3] = 0.6
+        before = rgb_to_lab(source)[:, 0]
+        change = torch.tensor([-0.8 * float(before.mean()), 0, 0]).view(1, 3, 1, 1)
+        change = change.expand(1, 3, 16, 64)
+        got = add_residual(source, change, torch.ones(1, 1, 16, 64), ComposeConfig(), 2.0)
+        after = rgb_to_lab(got)[:, 0]
+        assert float(after.mean()) == pytest.approx(0.2 * float(before.mean()), rel=0.05)
+        assert 0.4 * before.std() < after.std() < 0.8 * before.std()
+
     def test_each_frame_has_its_own_matte_and_change(self):
         frames, recon, edited = noise(), on_canvas(60, 40, 30), on_canvas(150, 60, 40)
         edited[1] = (40, 60, 150)

@@ -30,6 +30,11 @@ _CONTAINERS = {
     ".webm": ("webm", "libvpx-vp9"),
 }
 _LARGEST_TIMESCALE = 2**31 - 1
+# These encoders save on colour first. Nobody may see skin change its tint because hair was dyed.
+_FAITHFUL_COLOUR = {
+    "libx264": {"x264-params": "chroma-qp-offset=-12"},
+    "libx265": {"x265-params": "cbqpoffs=-12:crqpoffs=-12:log-level=error"},
+}
 
 
 def check_target(target: str | Path, *sources: str | Path) -> None:
@@ -81,6 +86,7 @@ class VideoWriter:
         self._options = {"crf": str(crf)}
         if self._codec in ("libx264", "libx265"):
             self._options["preset"] = preset
+            self._options |= _FAITHFUL_COLOUR[self._codec]
         # No container holds pictures from before 0: a clip that begins there moves as a whole.
         self._delay = max(0, -int(clip.pts[0]))
         if self._delay:

@@ -23,6 +23,7 @@ from vidhair.stages.render import Canvas
 
 # Lightness of strands, as a multiple of their mean, when hair turns lighter: at its border, inside.
 BRIGHTEST = (1.1, 1.8)
+SHEEN = 0.5  # share of the strands' contrast that is a reflection
 LIGHT_REACH = 0.03  # blur that tells light from strands, in crop sides
 LARGEST_UNEVENNESS = 0.12  # of the difference over the hair, as a share of its mean
 
@@ -137,6 +138,9 @@ def add_residual(
     share = torch.where(change[:, :1] > 0, lighter, old)
     shift = share / mean(share).clamp_min(0.2) * change[:, :1]
     new = old + shift
+    # The sheen of strands is not dyed: hair that turns dark keeps some of their contrast.
+    lost = (-change[:, :1] / typical[:, :1].clamp_min(1)).clamp(0, 1)
+    new = new + SHEEN * lost * (hair - light) * sure
     before, after = typical[:, 1:], typical[:, 1:] + change[:, 1:]
     own = tint - before * proportion(light)
     fade = ((typical[:, :1] + change[:, :1]) / typical[:, :1].clamp_min(1)).clamp(0, 1)
