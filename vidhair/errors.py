@@ -64,12 +64,6 @@ class PackDamaged(VidhairError):
     exit_code = 17
 
 
-class WeightsDoNotFit(VidhairError):
-    """Weights from elsewhere lack parameters of the network, or hold others than it has."""
-
-    exit_code = 29
-
-
 class OutputNotWritable(VidhairError):
     """The output cannot be created where it was asked for."""
 
@@ -104,6 +98,12 @@ class CheckpointUnreadable(VidhairError):
     """A foreign weight file is missing, damaged, of no known format, or more than plain data."""
 
     exit_code = 23
+
+
+class WeightsDoNotFit(VidhairError):
+    """Weights from elsewhere lack parameters of the network, or hold others than it has."""
+
+    exit_code = 24
 
 
 @contextmanager
