@@ -2,8 +2,9 @@
 
 import pytest
 import torch
+import torch.nn.functional as F
 
-from vidhair.ops.blur import blur, box_radius
+from vidhair.ops.blur import blur, box_mean, box_radius
 
 
 @pytest.mark.parametrize("sigma", [2.5, 6.0, 11.0])
@@ -28,3 +29,10 @@ def test_constants_and_borders_stay():
 def test_next_to_no_blur_is_none():
     x = torch.rand(1, 1, 5, 5)
     assert blur(x, 0.0) is x
+
+
+@pytest.mark.parametrize("radius", [1, 4])
+def test_box_mean_is_the_mean_of_a_square(radius):
+    x = torch.rand(2, 3, 12, 15, dtype=torch.float64)
+    padded = F.pad(x, (radius,) * 4, mode="replicate")
+    torch.testing.assert_close(box_mean(x, radius), F.avg_pool2d(padded, 2 * radius + 1, stride=1))

@@ -30,7 +30,7 @@ from vidhair.models.face_parser import (
     face_oval_mask,
     polygon_mask,
 )
-from vidhair.ops.blur import blur, box_radius
+from vidhair.ops.blur import blur, box_mean, box_radius
 from vidhair.ops.color import lab_to_rgb, rgb_to_lab
 from vidhair.ops.warp import cut_rectangle, to_unit
 from vidhair.settings import setting
@@ -239,7 +239,7 @@ def guided_filter(guide: Tensor, values: Tensor, radius: int, eps: float) -> Ten
         return values
 
     def mean(x: Tensor) -> Tensor:
-        return F.avg_pool2d(F.pad(x, (radius,) * 4, mode="replicate"), 2 * radius + 1, stride=1)
+        return box_mean(x, radius)
 
     m_i, m_p = mean(guide), mean(values)
     covariance = mean(guide * values) - m_i * m_p
