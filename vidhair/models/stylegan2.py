@@ -36,6 +36,7 @@ class StyleGAN2Config:
     channel_max: int = 512
     mapping_layers: int = 8
     img_channels: int = 3
+    conv_clamp: float | None = None  # bound of the activations in StyleGAN2-ADA
 
     def __post_init__(self):
         r = self.resolution
@@ -75,6 +76,7 @@ class ModulatedConv(nn.Module):
     """
 
     resample_filter: Tensor
+    clamp: float | None = None  # bound of the output
 
     def __init__(
         self, in_channels: int, out_channels: int, w_dim: int, *, kernel: int, demodulate: bool
@@ -126,7 +128,7 @@ class StyledConv(ModulatedConv):
         x = self.modulated(x, style)
         if noise is not None:
             x = x + self.noise_strength * noise
-        return bias_act(x, self.bias, act="lrelu")
+        return bias_act(x, self.bias, act="lrelu", clamp=self.clamp)
 
 
 class ToRGB(ModulatedConv):
@@ -139,7 +141,7 @@ class ToRGB(ModulatedConv):
         return upsample2d(rgb, self.resample_filter)
 
     def forward(self, x: Tensor, style: Tensor, rgb: Tensor | None = None) -> Tensor:
-        y = bias_act(self.modulated(x, style), self.bias)
+        y = bias_act(self.modulated(x, style), self.bias, clamp=self.clamp)
         return y if rgb is None else y + self.enlarge(rgb)
 
 
@@ -179,6 +181,8 @@ class Synthesis(nn.Module):
         self.const = nn.Parameter(torch.randn(first, FIRST_SIZE, FIRST_SIZE))
         blocks = [self.make_block(size) for size in config.sizes]
         self.blocks = nn.ModuleList(blocks)  # type: ignore[assignment]
+        for layer in (layer for block in blocks for layer in block.layers):
+            layer.clamp = config.conv_clamp
 
     def make_block(self, size: int) -> Block:
         c, width = self.config, self.config.w_dim
@@ -188,6 +192,10 @@ class Synthesis(nn.Module):
             conv0 = StyledConv(c.channels(size // 2), channels, width, size=size, up=True)
         conv1 = StyledConv(channels, channels, width, size=size, up=False)
         return Block(conv0, conv1, ToRGB(channels, c.img_channels, width))
+
+    def tunable(self) -> list[nn.Module]:
+        """What pivotal tuning may change: all but the learned constant."""
+        return [*self.blocks]
 
     def styles(self, ws: Tensor) -> list[Tensor]:
         """W+ [B, L, W] → S: [B, C_in] per layer in order of execution, torgb last in a block."""

@@ -173,6 +173,17 @@ def layer_geometries(config: StyleGAN3Config) -> list[LayerGeometry]:
     return layers
 
 
+def designed_filters(g: LayerGeometry) -> tuple[Tensor | None, Tensor | None]:
+    """The low-pass filters before and after the nonlinearity; None for a single tap."""
+    up = lowpass(g.up_taps, g.in_cutoff, g.in_half_width, g.internal_rate)
+    down = lowpass(g.down_taps, g.out_cutoff, g.out_half_width, g.internal_rate, radial=g.radial)
+
+    def tensor(taps: np.ndarray | None) -> Tensor | None:
+        return None if taps is None else torch.as_tensor(taps, dtype=torch.float32, device="cpu")
+
+    return tensor(up), tensor(down)
+
+
 class FourierInput(nn.Module):
     """Fourier features on a grid that a transform moves (Karras et al. 2021, appendix F)."""
 
@@ -244,14 +255,10 @@ class SynthesisLayer(nn.Module):
         self.bias = nn.Parameter(torch.zeros(g.out_channels))
         self.register_buffer("magnitude_ema", torch.ones([]))
         self.magnitude_beta: float | None = None  # set while training from scratch
-        for name, taps, cutoff, half_width, radial in (
-            ("up_filter", g.up_taps, g.in_cutoff, g.in_half_width, False),
-            ("down_filter", g.down_taps, g.out_cutoff, g.out_half_width, g.radial),
-        ):
-            # Filters follow from the configuration, so they are not part of the weights.
-            f = lowpass(taps, cutoff, half_width, g.internal_rate, radial=radial)
-            buffer = None if f is None else torch.as_tensor(f, dtype=torch.float32)
-            self.register_buffer(name, buffer, persistent=False)
+        # Filters follow from the configuration, so they are not part of the weights.
+        up, down = designed_filters(g)
+        self.register_buffer("up_filter", up, persistent=False)
+        self.register_buffer("down_filter", down, persistent=False)
 
     def style(self, w: Tensor) -> Tensor:
         """[B, W] → [B, C_in]: one scale per input channel (the S space)."""
@@ -313,8 +320,12 @@ class SynthesisLayer(nn.Module):
 
 
 class Synthesis(nn.Module):
-    """Codes → image."""
+    """Codes → image.
 
+    expands: whether it draws beyond the aligned crop.
+    """
+
+    expands = True
     layers: Sequence[SynthesisLayer]  # a ModuleList
 
     def __init__(self, config: StyleGAN3Config):
@@ -324,6 +335,10 @@ class Synthesis(nn.Module):
         self.input = FourierInput(config, self.geometries[0])
         layers = [SynthesisLayer(g, config.w_dim) for g in self.geometries]
         self.layers = nn.ModuleList(layers)  # type: ignore[assignment]
+
+    def tunable(self) -> list[nn.Module]:
+        """What pivotal tuning may change: all but the Fourier features."""
+        return [*self.layers]
 
     def styles(self, ws: Tensor) -> list[Tensor]:
         """W+ [B, L, W] → S: the input's [B, 4], then [B, C_in] per layer, ToRGB last."""

@@ -25,11 +25,11 @@ from vidhair.models.face_landmarks import (
 )
 from vidhair.models.face_parser import (
     UNKNOWN,
-    FaceParser,
     Label,
     face_oval_mask,
     polygon_mask,
 )
+from vidhair.models.head_parser import Parser
 from vidhair.ops.blur import blur, box_mean, box_radius
 from vidhair.ops.color import lab_to_rgb, rgb_to_lab
 from vidhair.ops.warp import cut_rectangle, to_unit
@@ -37,7 +37,6 @@ from vidhair.settings import setting
 from vidhair.stages.align import FaceTrack
 from vidhair.stages.render import Canvas
 
-FACE_PIXELS = 80  # side of the face crop as the parser sees it
 REACH = 0.8  # crop sides beyond the crop that are searched for hair
 SOFTEN = 0.15  # share of the parser's opinion on the person that is spread evenly
 SURE_NOT, SURE = 0.1, 0.82  # refined probabilities that are taken for none and for all
@@ -49,8 +48,11 @@ GUIDE_ZOOM = 2  # MediaPipe's silhouette is asked for at a finer size
 
 @dataclass(frozen=True, kw_only=True)
 class MatteConfig:
-    size: int = setting(
-        FACE_PIXELS, "side of the face crop, in pixels, that the parser sees", low=48, high=160
+    size: int | None = setting(
+        None,
+        "side of the face crop, in pixels, that the parser sees; none: what it was made for",
+        low=48,
+        high=1024,
     )
     color_weight: float = setting(
         0.8, "how much the clip's own colours count beside the parser", low=0.0, high=1.0
@@ -103,7 +105,7 @@ def parse(
     frames: np.ndarray,
     meshes: np.ndarray,
     region: HeadRegion,
-    parser: FaceParser,
+    parser: Parser,
     segmenter: PersonSegmenter,
 ) -> np.ndarray:
     """Label probabilities and the silhouette of every frame.
@@ -406,7 +408,7 @@ def on_canvas(values: Tensor, region: HeadRegion, canvas: Canvas, zoom: int = 1)
     return cut_rectangle(values, left, top, canvas.step / step, canvas.height, canvas.width)
 
 
-def mean_hair_color(path: str, parser: FaceParser) -> tuple[float, float, float]:
+def mean_hair_color(path: str, parser: Parser) -> tuple[float, float, float]:
     """Mean colour (sRGB, 0 … 1) of the hair of the largest face in a picture.
 
     Raises NoFaceFound if there is no face, or no hair.
@@ -419,7 +421,9 @@ def mean_hair_color(path: str, parser: FaceParser) -> tuple[float, float, float]
         raise NoFaceFound(f"no face in {path}; give a picture of hair with its face, or a hex code")
     face = faces[np.argmax(np.ptp(faces[..., 1], axis=1))][None]
     axes = crop_axes(*eyes_and_mouth(face.astype(np.float64)))
-    region = plan_region(axes, (picture.shape[2], picture.shape[1]), FACE_PIXELS, parser.stride)
+    region = plan_region(
+        axes, (picture.shape[2], picture.shape[1]), parser.face_pixels, parser.stride
+    )
     segmenter = PersonSegmenter()
     planes = parse(picture, face, region, parser, segmenter)
     segmenter.close()
@@ -435,7 +439,7 @@ def mean_hair_color(path: str, parser: FaceParser) -> tuple[float, float, float]
 
 @torch.inference_mode()
 def parse_canvas(
-    pictures: np.ndarray, meshes: np.ndarray, canvas: Canvas, parser: FaceParser
+    pictures: np.ndarray, meshes: np.ndarray, canvas: Canvas, parser: Parser
 ) -> dict[str, Tensor]:
     """Probabilities [T, 1, h, w] of "skin" and "hair" in renderings uint8 [T, h, w, 3]."""
     device = next(parser.parameters()).device

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from vidhair.losses import Features, perceptual
-from vidhair.models.stylegan3 import Generator, Synthesis
+from vidhair.models.aligned import MovableGenerator, MovableSynthesis
 from vidhair.settings import setting
 from vidhair.stages.render import Canvas
 
@@ -87,7 +87,7 @@ def _loss(got: Tensor, pivots: Pivots, rows: Tensor, features: Features, weight:
 
 
 def refine(
-    synthesis: Synthesis,
+    synthesis: MovableSynthesis,
     pivots: Pivots,
     canvas: Canvas,
     features: Features,
@@ -116,7 +116,7 @@ def refine(
 
 
 def tune(
-    generator: Generator,
+    generator: MovableGenerator,
     pivots: Pivots,
     canvas: Canvas,
     features: Features,
@@ -130,10 +130,9 @@ def tune(
     """
     before = generator.synthesis
     synthesis = deepcopy(before).requires_grad_(False)
-    synthesis.layers.requires_grad_(True)  # type: ignore[attr-defined]
     groups = []
-    for layer in synthesis.layers:
-        for p in layer.parameters():
+    for layer in synthesis.tunable():
+        for p in layer.requires_grad_(True).parameters():
             size = float(p.detach().square().mean().sqrt()) + 1e-3
             groups.append({"params": [p], "lr": config.learning_rate * size, "size": size})
     optimiser = torch.optim.Adam(groups, betas=(0.9, 0.99))
@@ -169,9 +168,9 @@ def tune(
 
 
 def _locality(
-    generator: Generator,
-    before: Synthesis,
-    after: Synthesis,
+    generator: MovableGenerator,
+    before: MovableSynthesis,
+    after: MovableSynthesis,
     styles: Tensor,
     rng: torch.Generator,
     dtype: torch.dtype,
@@ -187,7 +186,7 @@ def _locality(
     return (after(other, dtype=dtype) - want).square().mean()
 
 
-def with_weights(generator: Generator, weights: dict[str, Tensor]) -> Synthesis:
+def with_weights(generator: MovableGenerator, weights: dict[str, Tensor]) -> MovableSynthesis:
     """A copy of the generator's synthesis with tuned weights."""
     synthesis = deepcopy(generator.synthesis)
     state = synthesis.state_dict() | weights
