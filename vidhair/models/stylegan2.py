@@ -12,7 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vidhair.models.mapping import EqualizedLinear, MappingNetwork
+from vidhair.models import generator
+from vidhair.models.mapping import EqualizedLinear, GeneratorConfig
 from vidhair.ops import bias_act, upfirdn2d
 from vidhair.ops.conv2d import conv2d
 from vidhair.ops.upfirdn2d import setup_filter, upsample2d
@@ -25,17 +26,8 @@ Noise = Sequence[Tensor | None]
 
 
 @dataclass(frozen=True, kw_only=True)
-class StyleGAN2Config:
-    """What decides the shape of a generator."""
-
-    resolution: int
-    z_dim: int = 512
-    c_dim: int = 0
-    w_dim: int = 512
-    channel_base: int = 32768
-    channel_max: int = 512
-    mapping_layers: int = 8
-    img_channels: int = 3
+class StyleGAN2Config(GeneratorConfig):
+    """A block for every power of two from 4 to the resolution, and two codes for each."""
 
     def __post_init__(self):
         r = self.resolution
@@ -268,20 +260,11 @@ class Synthesis(nn.Module):
         return sizes.index(size)
 
 
-class Generator(nn.Module):
-    """Mapping and synthesis."""
+class Generator(generator.Generator[StyleGAN2Config]):
+    """Mapping and synthesis of StyleGAN2."""
 
-    synthesis_class: type[Synthesis] = Synthesis
-
-    def __init__(self, config: StyleGAN2Config):
-        super().__init__()
-        self.config = config
-        self.mapping = MappingNetwork(config)
-        self.synthesis = self.synthesis_class(config)
-
-    def forward(self, z: Tensor, *, truncation_psi: float = 1.0, **render) -> Tensor:
-        """z [B, Z] → image [B, 3, R, R]."""
-        return self.synthesis(self.mapping(z, truncation_psi=truncation_psi), **render)
+    synthesis_class = Synthesis
+    synthesis: Synthesis
 
 
 def mix_codes(coarse: Tensor, fine: Tensor, crossover: int) -> Tensor:
