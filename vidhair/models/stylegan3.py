@@ -242,9 +242,10 @@ class SynthesisLayer(nn.Module):
             ("up_filter", g.up_taps, g.in_cutoff, g.in_half_width, False),
             ("down_filter", g.down_taps, g.out_cutoff, g.out_half_width, g.radial),
         ):
-            # Filters follow from the configuration, so they are not part of the weights.
+            # Filters follow from the configuration, so they are not part of the weights: they are
+            # real even where those are to come from a file and the module is built on "meta".
             f = lowpass(taps, cutoff, half_width, g.internal_rate, radial=radial)
-            buffer = None if f is None else torch.as_tensor(f, dtype=torch.float32)
+            buffer = None if f is None else torch.as_tensor(f, dtype=torch.float32, device="cpu")
             self.register_buffer(name, buffer, persistent=False)
 
     def style(self, w: Tensor) -> Tensor:
