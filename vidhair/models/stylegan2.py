@@ -12,7 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vidhair.models.mapping import EqualizedLinear, MappingNetwork
+from vidhair.models import generator
+from vidhair.models.mapping import EqualizedLinear, GeneratorConfig
 from vidhair.ops import bias_act, upfirdn2d
 from vidhair.ops.conv2d import conv2d
 from vidhair.ops.upfirdn2d import setup_filter, upsample2d
@@ -25,17 +26,9 @@ Noise = Sequence[Tensor | None]
 
 
 @dataclass(frozen=True, kw_only=True)
-class StyleGAN2Config:
-    """What decides the shape of a generator."""
+class StyleGAN2Config(GeneratorConfig):
+    """A block for every power of two from 4 to the resolution, and two codes for each."""
 
-    resolution: int
-    z_dim: int = 512
-    c_dim: int = 0
-    w_dim: int = 512
-    channel_base: int = 32768
-    channel_max: int = 512
-    mapping_layers: int = 8
-    img_channels: int = 3
     conv_clamp: float | None = None  # bound of the activations in StyleGAN2-ADA
 
     def __post_init__(self):
@@ -87,7 +80,7 @@ class ModulatedConv(nn.Module):
         self.affine = EqualizedLinear(w_dim, in_channels, bias_init=1)
         self.weight = nn.Parameter(torch.randn(out_channels, in_channels, kernel, kernel))
         self.bias = nn.Parameter(torch.zeros(out_channels))
-        taps = setup_filter(RESAMPLING_TAPS, separable=True)
+        taps = setup_filter(RESAMPLING_TAPS, separable=True, device="cpu")
         self.register_buffer("resample_filter", taps, persistent=False)
 
     def style(self, w: Tensor) -> Tensor:
@@ -276,20 +269,11 @@ class Synthesis(nn.Module):
         return sizes.index(size)
 
 
-class Generator(nn.Module):
-    """Mapping and synthesis."""
+class Generator(generator.Generator[StyleGAN2Config]):
+    """Mapping and synthesis of StyleGAN2."""
 
-    synthesis_class: type[Synthesis] = Synthesis
-
-    def __init__(self, config: StyleGAN2Config):
-        super().__init__()
-        self.config = config
-        self.mapping = MappingNetwork(config)
-        self.synthesis = self.synthesis_class(config)
-
-    def forward(self, z: Tensor, *, truncation_psi: float = 1.0, **render) -> Tensor:
-        """z [B, Z] → image [B, 3, R, R]."""
-        return self.synthesis(self.mapping(z, truncation_psi=truncation_psi), **render)
+    synthesis_class = Synthesis
+    synthesis: Synthesis
 
 
 def mix_codes(coarse: Tensor, fine: Tensor, crossover: int) -> Tensor:

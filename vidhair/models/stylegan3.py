@@ -11,7 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from vidhair.models.mapping import EqualizedLinear, MappingNetwork
+from vidhair.models import generator
+from vidhair.models.mapping import EqualizedLinear, GeneratorConfig
 from vidhair.ops import bias_act, filtered_lrelu
 from vidhair.ops.conv2d import conv2d
 from vidhair.ops.fir import lowpass
@@ -29,24 +30,17 @@ W_AVG_BETA = 0.998
 
 
 @dataclass(frozen=True, kw_only=True)
-class StyleGAN3Config:
-    """What decides the shape of a generator.
+class StyleGAN3Config(GeneratorConfig):
+    """The same number of codes at any resolution.
 
     conv_kernel 3 and separable filters make configuration T (translation), conv_kernel 1 and
     radial filters configuration R (translation and rotation).
     """
 
-    resolution: int
-    z_dim: int = 512
-    c_dim: int = 0
-    w_dim: int = 512
-    channel_base: int = 32768
-    channel_max: int = 512
-    num_layers: int = 14
     mapping_layers: int = 2
+    num_layers: int = 14
     conv_kernel: int = 3
     radial_filters: bool = False
-    img_channels: int = 3
 
     @property
     def num_ws(self) -> int:
@@ -399,18 +393,11 @@ class Synthesis(nn.Module):
         return outputs
 
 
-class Generator(nn.Module):
-    """Mapping and synthesis."""
+class Generator(generator.Generator[StyleGAN3Config]):
+    """Mapping and synthesis of StyleGAN3."""
 
-    def __init__(self, config: StyleGAN3Config):
-        super().__init__()
-        self.config = config
-        self.mapping = MappingNetwork(config)
-        self.synthesis = Synthesis(config)
-
-    def forward(self, z: Tensor, *, truncation_psi: float = 1.0, **render) -> Tensor:
-        """z [B, Z] → image [B, 3, R, R]."""
-        return self.synthesis(self.mapping(z, truncation_psi=truncation_psi), **render)
+    synthesis_class = Synthesis
+    synthesis: Synthesis
 
 
 def make_transform(translate: tuple[float, float], angle_deg: float, scale: float = 1) -> Tensor:
