@@ -19,6 +19,7 @@ from vidhair.models.style_encoders import (
     StyleEncoderConfig,
     WEncoder,
 )
+from vidhair.models.unfilled import Unfilled
 
 NAMES = NameMap(
     ((r"fc\.(weight|bias)", r"linear.\1"), (r"bn\.(\w+)", r"norm.\1")), unused=(r"old\..+",)
@@ -90,7 +91,7 @@ def modules() -> dict[str, tuple[nn.Module, NameMap]]:
 
     names = encoder_names
     resnet = config(backbone="resnet34")
-    with torch.device("meta"):
+    with Unfilled():
         return {
             "e4e": (E4eEncoder(config()), names.PYRAMID_ENCODER),
             "W": (WEncoder(config()), names.W_ENCODER),

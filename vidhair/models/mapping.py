@@ -43,7 +43,8 @@ class EqualizedLinear(nn.Module):
         self.act = act
         self.weight_gain = lr_multiplier / in_features**0.5
         self.bias_gain = lr_multiplier
-        self.weight = nn.Parameter(torch.randn(out_features, in_features) / lr_multiplier)
+        weight = torch.empty(out_features, in_features)
+        self.weight = nn.Parameter(weight.normal_(std=1 / lr_multiplier))
         self.bias = nn.Parameter(torch.full([out_features], float(bias_init) / lr_multiplier))
 
     def forward(self, x: Tensor) -> Tensor:

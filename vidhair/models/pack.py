@@ -23,6 +23,7 @@ from vidhair.models.mappers import BaldMapper, CodeMapper, LevelsMapper
 from vidhair.models.style_encoders import SketchEncoder
 from vidhair.models.stylegan2 import StyleGAN2Config
 from vidhair.models.stylegan3 import Generator, StyleGAN3Config
+from vidhair.models.unfilled import Unfilled
 
 # kind of a part → how to build the empty module from its configuration
 BUILDERS: dict[str, Callable[[dict[str, Any]], nn.Module]] = {
@@ -84,7 +85,7 @@ class Pack:
             )
         try:
             # Weights are taken as they lie in the file, without memory for others before.
-            with torch.device("meta"):
+            with Unfilled():
                 module = BUILDERS[entry.kind](entry.config)
             module.load_state_dict(tensors, strict=True, assign=True)
         except (

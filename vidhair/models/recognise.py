@@ -28,6 +28,7 @@ from vidhair.models.pack import BUILDERS
 from vidhair.models.style_encoders import StyleEncoderConfig
 from vidhair.models.stylegan2 import StyleGAN2Config
 from vidhair.models.stylegan3 import StyleGAN3Config, designed_filters, layer_geometries
+from vidhair.models.unfilled import Unfilled
 
 Weights = Mapping[str, Tensor]
 
@@ -182,7 +183,7 @@ def _fitted(
     absent: Mapping[str, Tensor] | None = None,
 ) -> Found:
     """absent: what to take for weights that the file may lack, by our names."""
-    with torch.device("meta"):
+    with Unfilled():
         module = BUILDERS[kind](config)
     network, prefix = module, ""
     if isinstance(module, PublishedEncoder):
@@ -191,7 +192,7 @@ def _fitted(
     state = {**(absent or {}), **state}
     for name, value in module.state_dict().items():
         if name not in state:  # a counter of training
-            state[name] = torch.zeros(value.shape, dtype=value.dtype, device="cpu")
+            state[name] = torch.zeros(value.shape, dtype=value.dtype)
     return Found(part, kind, config, state)
 
 

@@ -57,7 +57,7 @@ class StyledLayer(nn.Module):
         self.noise_strength = nn.Parameter(torch.zeros(out_channels))
         self.affine = EqualizedLinear(w_dim, 2 * out_channels)
         self.register_buffer("noise_const", torch.randn(size, size))
-        taps = setup_filter(BLUR_TAPS, separable=True, device="cpu")
+        taps = setup_filter(BLUR_TAPS, separable=True)
         self.register_buffer("blur_filter", taps, persistent=False)
 
     def forward(self, x: Tensor, style: Tensor, noise: Tensor | None) -> Tensor:

@@ -80,7 +80,7 @@ class ModulatedConv(nn.Module):
         self.affine = EqualizedLinear(w_dim, in_channels, bias_init=1)
         self.weight = nn.Parameter(torch.randn(out_channels, in_channels, kernel, kernel))
         self.bias = nn.Parameter(torch.zeros(out_channels))
-        taps = setup_filter(RESAMPLING_TAPS, separable=True, device="cpu")
+        taps = setup_filter(RESAMPLING_TAPS, separable=True)
         self.register_buffer("resample_filter", taps, persistent=False)
 
     def style(self, w: Tensor) -> Tensor:

@@ -173,7 +173,7 @@ def designed_filters(g: LayerGeometry) -> tuple[Tensor | None, Tensor | None]:
     down = lowpass(g.down_taps, g.out_cutoff, g.out_half_width, g.internal_rate, radial=g.radial)
 
     def tensor(taps: np.ndarray | None) -> Tensor | None:
-        return None if taps is None else torch.as_tensor(taps, dtype=torch.float32, device="cpu")
+        return None if taps is None else torch.as_tensor(taps, dtype=torch.float32)
 
     return tensor(up), tensor(down)
 

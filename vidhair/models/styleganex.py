@@ -67,7 +67,7 @@ class DilatedConv(PooledNoiseConv):
         super().__init__(in_channels, out_channels, w_dim, size=size, up=up)
         self.scale = 1
         self.dilation = dilation_of(size // 2 if up else size)
-        taps = setup_filter(SPREAD_TAPS, device="cpu")
+        taps = setup_filter(SPREAD_TAPS)
         self.register_buffer("spread_filter", taps, persistent=False)
 
     def convolve(self, x: Tensor, weight: Tensor) -> Tensor:
@@ -88,7 +88,7 @@ class DilatedToRGB(ToRGB):
     def __init__(self, in_channels: int, out_channels: int, w_dim: int, *, size: int):
         super().__init__(in_channels, out_channels, w_dim)
         self.spacing = dilation_of(size // 2) // 2
-        taps = setup_filter(SPREAD_TAPS, device="cpu")
+        taps = setup_filter(SPREAD_TAPS)
         self.register_buffer("spread_filter", taps, persistent=False)
 
     def enlarge(self, rgb: Tensor) -> Tensor:

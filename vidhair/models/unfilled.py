@@ -1,0 +1,24 @@
+"""Modules whose weights are going to be replaced, built without filling them first."""
+
+import torch
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+
+DRAWN = frozenset({torch.randn, torch.rand})
+FILLED_IN_PLACE = frozenset({Tensor.normal_, Tensor.uniform_})
+
+
+class Unfilled(TorchFunctionMode):
+    """Under it, random tensors are memory that nobody has written to, which costs nothing.
+
+    What is computed (designed filters, say) is as always. `torch.device("meta")` would do the same
+    at the price of loading much of torch's compiler.
+    """
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        kwargs = kwargs or {}
+        if func in DRAWN:
+            return torch.empty(*args, **kwargs)
+        if func in FILLED_IN_PLACE:
+            return args[0]
+        return func(*args, **kwargs)
