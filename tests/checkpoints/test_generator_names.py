@@ -11,7 +11,6 @@ from vidhair.checkpoints.official import NameMap, load_official
 from vidhair.errors import WeightsDoNotFit
 from vidhair.models.mappers import BaldMapper, CodeMapper, LevelsMapper
 from vidhair.models.stylegan2 import Generator
-from vidhair.models.styleganex import EditAttention, SkipFusion
 
 
 class TestShapes:
@@ -106,11 +105,3 @@ def test_mappers():
         renamed = rename(both(*official), names.table)
         assert sorted(renamed.values()) == sorted(module.state_dict())
     assert rename(levels, generator_names.STYLECLIP_SINGLE.table) == {}
-
-
-def test_fusions():
-    layers = nn.ModuleList([SkipFusion(2, 3, attention=EditAttention(3, 4, depth=1))])
-    stems = ("transform.0", "fusion_out", "fusion_skip", "linear.0", "linear.2", "norm.style")
-    official = both(*(f"0.{stem}" for stem in (*stems, "conv")))
-    renamed = rename(official, generator_names.STYLEGANEX_FUSIONS.table)
-    assert sorted(renamed.values()) == sorted(layers.state_dict())

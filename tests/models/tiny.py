@@ -1,12 +1,14 @@
 """Networks small enough for tests, with random weights that are the same every time."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 from torch import nn
 
 from vidhair.models.stylegan2 import StyleGAN2Config
 from vidhair.models.stylegan3 import Generator, StyleGAN3Config
+from vidhair.models.styleganex_network import StyleGANEX, StyleGANEXConfig
 
 T = {"conv_kernel": 3, "radial_filters": False}
 R = {"conv_kernel": 1, "radial_filters": True}
@@ -47,3 +49,27 @@ def seeded(build: Callable[[], nn.Module], *, seed: int = 0) -> nn.Module:
         torch.manual_seed(seed)
         module = build()
     return module.eval().requires_grad_(False)
+
+
+TINY_STYLEGANEX = StyleGANEXConfig(
+    resolution=64,
+    w_dim=16,
+    channel_base=256,
+    channel_max=8,
+    mapping_layers=2,
+    skips=4,
+    fuse_rgb=True,
+)
+
+
+def tiny_styleganex(**changes) -> StyleGANEX:
+    """With an average code, heads and fusions that let through more than they do at first."""
+    network = seeded(lambda: StyleGANEX(replace(TINY_STYLEGANEX, **changes)))
+    draw = torch.Generator().manual_seed(3)
+    network.w_avg.copy_(torch.randn(TINY_STYLEGANEX.w_dim, generator=draw))
+    for head in network.encoder.heads:
+        for layer in head.convolutions[::2]:
+            layer.weight.mul_(3)
+    for weight in network.fusions.parameters():
+        weight.add_(torch.randn(weight.shape, generator=draw), alpha=0.1)
+    return network

@@ -87,22 +87,6 @@ def _exact(names: dict[str, str]) -> Table:
     return tuple((re.escape(theirs), ours) for theirs, ours in names.items())
 
 
-# A list of fusion layers. An activation follows every linear layer of the attention, and counts
-# in the official index.
-STYLEGANEX_FUSIONS = NameMap(
-    (
-        (r"(\d+)\.transform\.0\.(weight|bias)", r"\1.project.\2"),
-        (r"(\d+)\.fusion_out\.(weight|bias)", r"\1.feature.\2"),
-        (r"(\d+)\.fusion_skip\.(weight|bias)", r"\1.rgb.\2"),
-        (r"(\d+)\.norm\.style\.(weight|bias)", r"\1.attention.style.\2"),
-        (r"(\d+)\.conv\.(weight|bias)", r"\1.attention.mask.\2"),
-        *(
-            (rf"(\d+)\.linear\.{2 * k}\.(weight|bias)", rf"\1.attention.mlp.{k}.\2")
-            for k in range(8)
-        ),
-    )
-)
-
 # The spelling of the first part is official.
 STYLECLIP_LEVELS = NameMap(
     tuple(

@@ -25,6 +25,15 @@ class NameMap:
     unused: tuple[str, ...] = ()
     absent: tuple[str, ...] = ()
 
+    def within(self, theirs: str, ours: str) -> "NameMap":
+        """The same names with a prefix each, as part of a larger network."""
+        before = re.escape(theirs)
+        return NameMap(
+            tuple((before + pattern, ours + name) for pattern, name in self.table),
+            tuple(before + pattern for pattern in self.unused),
+            tuple(re.escape(ours) + pattern for pattern in self.absent),
+        )
+
 
 def under(weights: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
     """The entries whose names begin with a prefix, without it."""

@@ -49,13 +49,13 @@ class StyleEncoder(nn.Module):
         self.config = config
         self.backbone = config.build_backbone()
 
-    def taps(self, image: Tensor, stages: Sequence[int]) -> list[Tensor]:
-        """Features at the ends of the backbone's stages with these numbers."""
+    def taps(self, image: Tensor, blocks: Sequence[int]) -> list[Tensor]:
+        """Features behind the backbone's blocks with these numbers."""
         c = self.config
         assert image.shape[1:] == (c.in_channels, c.size, c.size), (
             f"pictures {tuple(image.shape)} for an encoder of {(c.in_channels, c.size, c.size)}"
         )
-        return self.backbone(image, [self.backbone.stage_ends[k] for k in stages])
+        return self.backbone(image, blocks)
 
 
 def _codes_around_first(
@@ -74,7 +74,7 @@ class PyramidEncoder(StyleEncoder):
 
     heads: Sequence[StyleHead]  # a ModuleList
 
-    def __init__(self, config: StyleEncoderConfig):
+    def __init__(self, config: StyleEncoderConfig, *, pooled: bool = False):
         super().__init__(config)
         assert config.backbone == "irse50", "published with an IR-SE50 only"
         *_, fine, middle, coarse = self.backbone.widths
@@ -84,12 +84,17 @@ class PyramidEncoder(StyleEncoder):
         heads = []
         for layer in range(config.num_ws):
             reduction = 16 if layer < MIDDLE else 8 if layer < FINE else 4
-            heads.append(StyleHead(coarse, config.w_dim, config.size // reduction))
+            size = config.size // reduction
+            heads.append(StyleHead(coarse, config.w_dim, size, pooled=pooled))
         self.heads = nn.ModuleList(heads)  # type: ignore[assignment]
 
-    def layer_features(self, image: Tensor) -> list[Tensor]:
+    @property
+    def pyramid_taps(self) -> tuple[int, ...]:
+        """The blocks with the features `layer_features` is made of."""
+        return self.backbone.stage_ends[-3:]
+
+    def layer_features(self, fine: Tensor, middle: Tensor, coarse: Tensor) -> list[Tensor]:
         """What the head of each layer looks at."""
-        fine, middle, coarse = self.taps(image, (-3, -2, -1))
         middle = _added_to(self.lateral_middle(middle), coarse)
         fine = _added_to(self.lateral_fine(fine), middle)
         layers = range(self.config.num_ws)
@@ -106,7 +111,11 @@ class GradualEncoder(PyramidEncoder):
 
     def forward(self, image: Tensor) -> Tensor:
         """Aligned pictures [B, 3, 256, 256] in −1 … 1 → [B, L, D] relative to the average code."""
-        pairs = zip(self.heads, self.layer_features(image), strict=True)
+        return self.codes(*self.taps(image, self.pyramid_taps))
+
+    def codes(self, fine: Tensor, middle: Tensor, coarse: Tensor) -> Tensor:
+        """Like `forward`, from the features behind `pyramid_taps`."""
+        pairs = zip(self.heads, self.layer_features(fine, middle, coarse), strict=True)
         return torch.stack([head(features) for head, features in pairs], 1)
 
 
@@ -118,7 +127,8 @@ class E4eEncoder(PyramidEncoder):
 
         stage: the last layer with an offset, as training unlocks them one by one; None: all.
         """
-        return _codes_around_first(self.heads, self.layer_features(image), stage)
+        features = self.layer_features(*self.taps(image, self.pyramid_taps))
+        return _codes_around_first(self.heads, features, stage)
 
 
 class WEncoder(StyleEncoder):
@@ -130,7 +140,7 @@ class WEncoder(StyleEncoder):
 
     def forward(self, image: Tensor) -> Tensor:
         """Aligned pictures [B, 3, 256, 256] in −1 … 1 → [B, L, D] relative to the average code."""
-        (features,) = self.taps(image, (-1,))
+        (features,) = self.taps(image, self.backbone.stage_ends[-1:])
         code = self.linear(features.mean((2, 3)))
         return code[:, None].repeat(1, self.config.num_ws, 1)
 
@@ -152,7 +162,7 @@ class RestylePspEncoder(LastMapEncoder):
 
     def forward(self, pair: Tensor) -> Tensor:
         """Picture and present reconstruction [B, 6, 256, 256] → change of the codes [B, L, D]."""
-        (features,) = self.taps(pair, (-1,))
+        (features,) = self.taps(pair, self.backbone.stage_ends[-1:])
         return torch.stack([head(features) for head in self.heads], 1)
 
 
@@ -164,7 +174,7 @@ class RestyleE4eEncoder(LastMapEncoder):
 
         stage: the last layer with an offset, as training unlocks them one by one; None: all.
         """
-        (features,) = self.taps(pair, (-1,))
+        (features,) = self.taps(pair, self.backbone.stage_ends[-1:])
         return _codes_around_first(self.heads, [features] * len(self.heads), stage)
 
 
