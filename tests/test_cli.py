@@ -17,7 +17,7 @@ import pytest
 from tests import small
 from vidhair import cli
 from vidhair.cache import store as store_module
-from vidhair.checkpoints import packs
+from vidhair.checkpoints import download, packs
 from vidhair.errors import (
     CheckpointUnreadable,
     DiskFull,
@@ -36,10 +36,11 @@ UNTUNED = ["--set", "tune.steps=0", "--set", "tune.refine_steps=0"]
 
 @pytest.fixture(autouse=True)
 def own_folders(tmp_path, monkeypatch):
-    """Nothing of the user's is read or written: packs, cache and current folder are the test's."""
+    """Nothing of the user's is read or written: every folder that is used is the test's."""
     level = logging.getLogger("vidhair").level
     monkeypatch.setenv(packs.PACKS_VARIABLE, str(small.pack_folder().parent))
     monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "cache"))
+    monkeypatch.setenv(download.WEIGHTS_VARIABLE, str(tmp_path / "weights"))
     (tmp_path / "out").mkdir()
     monkeypatch.chdir(tmp_path / "out")
     yield
@@ -183,6 +184,16 @@ def cache_below_a_file(folder: Path) -> int:
     return run("--cache", folder / "file" / "cache")
 
 
+def unknown_weights(folder: Path) -> int:
+    return vidhair("models", "pull", "stylegan4")
+
+
+def other_weights(folder: Path) -> int:
+    (folder / "weights").mkdir()
+    (folder / "weights" / "vgg16-397923af.pth").write_bytes(b"<html>")
+    return vidhair("models", "pull", "lpips-vgg16")
+
+
 CAUSES: dict[Callable[[Path], int], tuple[int, str]] = {
     missing_file: (10, "there is no such file"),
     folder_for_a_clip: (10, "it is a folder"),
@@ -206,6 +217,8 @@ CAUSES: dict[Callable[[Path], int], tuple[int, str]] = {
     unknown_suffix: (18, ".mp4, .m4v"),
     unknown_device: (20, "use auto, cpu or cuda"),
     cache_below_a_file: (21, "name one that you can write to"),
+    unknown_weights: (15, "is not among the known weights"),
+    other_weights: (25, "has 6 bytes instead of 553433881"),
 }
 
 
@@ -229,7 +242,7 @@ def test_every_error_has_its_own_code():
     kinds = [VidhairError, *VidhairError.__subclasses__()]
     codes = [kind.exit_code for kind in kinds]
     assert len(set(codes)) == len(codes)
-    assert not {0, 1, 2, cli.INTERRUPTED} & set(codes) and max(codes) < 126
+    assert not {0, 1, 2, cli.LEFT_TO_DO, cli.INTERRUPTED} & set(codes) and max(codes) < 126
     elsewhere = {DiskFull, EncodingFailed, CheckpointUnreadable, WeightsDoNotFit}
     reached = {code for code, _ in CAUSES.values()} | {kind.exit_code for kind in elsewhere}
     assert reached == set(codes) - {3}

@@ -5,10 +5,12 @@ import json
 import logging
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 from vidhair.errors import InvalidSetting, VidhairError
 
+LEFT_TO_DO = 4  # some of what was asked for needs a person
 INTERRUPTED = 130
 
 
@@ -27,8 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return error.exit_code
     except KeyboardInterrupt:
         print(
-            "\nvidhair: stopped; what is finished is in the cache, and the same command goes on "
-            "from there",
+            "\nvidhair: stopped; what is finished is kept, and the same command goes on from there",
             file=sys.stderr,
         )
         return INTERRUPTED
@@ -56,8 +57,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    def add(name: str, function, about: str, *parents) -> argparse.ArgumentParser:
-        sub = commands.add_parser(name, help=about, description=about, parents=[common, *parents])
+    def add(name: str, function, about: str, *parents, to=commands) -> argparse.ArgumentParser:
+        sub = to.add_parser(name, help=about, description=about, parents=[common, *parents])
         sub.set_defaults(command=function)
         return sub
 
@@ -80,6 +81,16 @@ def _parser() -> argparse.ArgumentParser:
     inspect.add_argument("--json", action="store_true", help="as JSON")
 
     add("doctor", _doctor, "show versions, devices, kernels and packs of this installation")
+
+    about = "weights that others published and vidhair can read"
+    models = commands.add_parser("models", help=about, description=about)
+    models_do = models.add_subparsers(required=True, metavar="ACTION")
+
+    listing = add("list", _models_list, "show which there are, and their licences", to=models_do)
+    listing.add_argument("--json", action="store_true", help="as JSON")
+
+    pull = add("pull", _models_pull, "fetch some, and check what is there", to=models_do)
+    pull.add_argument("names", nargs="+", metavar="NAME", help="as in `vidhair models list`")
 
     synth = add("synth", _synth, "render clips of made-up people, with the truth about them")
     synth.add_argument("-o", "--output", type=Path, default=Path("synth"), help="folder")
@@ -222,6 +233,37 @@ def _doctor(options: argparse.Namespace) -> int:
     from vidhair.report.doctor import main as doctor
 
     return doctor()
+
+
+def _models_list(options: argparse.Namespace) -> int:
+    from vidhair.checkpoints.download import weights_folder
+    from vidhair.checkpoints.known import KNOWN
+    from vidhair.report.known_weights import as_data, table
+
+    folder = weights_folder()
+    print(json.dumps(as_data(KNOWN, folder), indent=2) if options.json else table(KNOWN, folder))
+    return 0
+
+
+def _models_pull(options: argparse.Namespace) -> int:
+    from vidhair.checkpoints.download import pull, weights_folder
+    from vidhair.checkpoints.known import find_weights
+    from vidhair.report.known_weights import by_hand, terms
+    from vidhair.report.progress import transfer_bar
+
+    folder, left = weights_folder(), 0
+    for entry in find_weights(options.names):
+        there = (folder / entry.file).exists()
+        if not there:
+            # Told even to those who want to hear nothing: they are about to accept it.
+            print(terms(entry), file=sys.stderr)
+        if not there and entry.url is None:
+            print(by_hand(entry, folder), file=sys.stderr)
+            left = LEFT_TO_DO
+            continue
+        with nullcontext() if options.quiet or there else transfer_bar(entry.file) as progress:
+            print(pull(entry, folder, progress))
+    return left
 
 
 def _synth(options: argparse.Namespace) -> int:

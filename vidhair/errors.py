@@ -106,6 +106,12 @@ class WeightsDoNotFit(VidhairError):
     exit_code = 24
 
 
+class DownloadFailed(VidhairError):
+    """Weights cannot be fetched, or are not those that were published."""
+
+    exit_code = 25
+
+
 @contextmanager
 def os_errors(target: Path) -> Iterator[None]:
     """Name the target and the remedy when the system refuses to write."""

@@ -1,6 +1,6 @@
-"""Progress bars: one per stage, with frames per second and the time left."""
+"""Progress bars: one per stage or file, with what is done per second and the time left."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from tqdm import tqdm
@@ -29,3 +29,16 @@ class ProgressBars:
 
         with bar:
             yield meter
+
+
+@contextmanager
+def transfer_bar(name: str) -> Iterator[Callable[[int, int | None], None]]:
+    """Shows a file arriving: call it with the bytes that are there and those of the whole."""
+    bar = tqdm(desc=name, unit="B", unit_scale=True, disable=None, dynamic_ncols=True)
+
+    def meter(done: int, total: int | None) -> None:
+        bar.total = total
+        bar.update(done - bar.n)
+
+    with bar:
+        yield meter
