@@ -96,6 +96,9 @@ def a_pack(**changed: str) -> Any:
         fingerprint=lambda part: fingerprint(changed.get(part, part)),
         name="made up",
         device="cpu",
+        inverter_parts=("encoder",),
+        has=lambda part: part in parts,
+        parser=SimpleNamespace(face_pixels=256),
     )
 
 

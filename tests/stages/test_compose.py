@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vidhair.models.stylegan3 import Extent
-from vidhair.ops.color import delta_e_2000, rgb_to_lab
+from vidhair.ops.color import delta_e_2000, lab_to_rgb, rgb_to_lab
 from vidhair.stages.compose import (
     ComposeConfig,
     ReplaceMasks,
@@ -178,6 +178,33 @@ class TestResidual:
         after = rgb_to_lab(got)[:, 0]
         assert float(after.mean()) == pytest.approx(0.2 * float(before.mean()), rel=0.05)
         assert 0.4 * before.std() < after.std() < 0.8 * before.std()
+
+    WALL, SEEN = 85.0, 44  # its lightness, and the column in which the matte is wrong about it
+
+    def lightened(self, share: float, reach: float) -> torch.Tensor:
+        """Lightness by columns of hair (20, lighter by 30) before a wall; they meet in column 32,
+        which is hair by `share`."""
+        alpha = torch.zeros(1, 1, 16, 64)
+        alpha[..., :32], alpha[..., 32] = 1, share
+        source = torch.zeros(1, 3, 16, 64)
+        source[:, :1] = torch.lerp(torch.tensor(self.WALL), torch.tensor(20.0), alpha)
+        alpha[..., self.SEEN] = 0.4
+        change = torch.tensor([30.0, 0, 0]).view(1, 3, 1, 1).expand(1, 3, 16, 64)
+        got = add_residual(lab_to_rgb(source), change, alpha, ComposeConfig(), reach)
+        return rgb_to_lab(got)[0, 0].mean(0)
+
+    @pytest.mark.parametrize("share", [0.25, 0.5])
+    def test_a_border_pixel_becomes_the_mixture_of_the_wall_and_the_new_hair(self, share):
+        """It is brighter than any hair: what is behind it may shine through."""
+        got = self.lightened(share, 4.0)
+        assert float(got[16]) == pytest.approx(50, abs=0.5)
+        want = share * got[16] + (1 - share) * self.WALL
+        assert float(got[32]) == pytest.approx(float(want), abs=0.5)
+
+    @pytest.mark.parametrize("reach", [0.0, 4.0])
+    def test_a_wall_that_the_matte_takes_for_hair_does_not_glow(self, reach):
+        got = self.lightened(0.5, reach)
+        assert float(got[self.SEEN]) == pytest.approx(self.WALL, abs=0.3)
 
     def test_each_frame_has_its_own_matte_and_change(self):
         frames, recon, edited = noise(), on_canvas(60, 40, 30), on_canvas(150, 60, 40)

@@ -6,6 +6,7 @@ from tests.models.tiny import random, tiny_generator
 from vidhair.edits import Attribute, Bald, HairColor, HairLength, Reconstruct
 from vidhair.edits.directions import AttributeSpace
 from vidhair.errors import InvalidSetting
+from vidhair.models.mappers import BaldMapper
 from vidhair.models.stylegan3 import Extent
 from vidhair.ops.color import rgb_to_lab
 from vidhair.stages.edit import (
@@ -47,8 +48,8 @@ class TestStyles:
     def test_a_reconstruction_keeps_the_codes(self, space):
         assert np.array_equal(edited(Reconstruct(), space), styles())
 
-    @pytest.mark.parametrize("edit", [Bald(), HairLength(), Attribute(), HairColor()])
-    def test_a_pack_without_attributes_cannot_edit(self, edit):
+    @pytest.mark.parametrize("edit", [Bald(), HairLength(), Attribute()])
+    def test_a_pack_without_attributes_cannot_make_most_edits(self, edit):
         with pytest.raises(InvalidSetting, match=f"edit.kind = '{edit.kind}'.*another pack"):
             edited(edit, None)
 
@@ -92,6 +93,16 @@ class TestStyles:
             )
             torch.testing.assert_close(after[len(bare) :], before[len(bare) :])
 
+    def test_a_mapper_makes_heads_bald_where_a_pack_has_one(self):
+        bald = BaldMapper(D, depth=2, strength=0.7).requires_grad_(False)
+        for space in (None, SPACE):
+            change = edited(Bald(strength=0.5), space, bald=bald) - styles()
+            for shot in (slice(0, 4), slice(4, 7)):
+                mean = torch.from_numpy(styles()[shot][PRESENT[shot]].mean(0))
+                want = (0.5 * 0.7 * bald(mean[None])).numpy()
+                got = change[shot][PRESENT[shot]]
+                np.testing.assert_allclose(got, np.broadcast_to(want, got.shape), atol=1e-6)
+
     def test_baldness_changes_all_frames_of_a_shot_alike(self):
         change = edited(Bald()) - styles()
         assert not change[~PRESENT].any()
@@ -101,7 +112,7 @@ class TestStyles:
 
     def test_a_hair_colour_adds_what_is_found_for_it(self):
         found = random(D, seed=1)
-        change = edited(HairColor(), color_change=lambda space: found) - styles()
+        change = edited(HairColor(), color_change=found) - styles()
         want = np.broadcast_to(found.numpy(), change[PRESENT].shape)
         np.testing.assert_allclose(change[PRESENT], want, atol=1e-6)
         assert not change[~PRESENT].any()
@@ -198,6 +209,25 @@ class TestColour:
     def test_without_hair_nothing_is_changed(self):
         probe = painted((0.3, 0.2, 0.1), hair=0.0)
         assert not solve_hair_color(probe, COLOUR_SPACE, torch.tensor([10.0, 0, 0])).any()
+
+    @pytest.mark.parametrize("space", [None, space_of(("smile", "yaw"))])
+    @pytest.mark.parametrize(
+        ("before", "after"),
+        [((0.3, 0.2, 0.1), (0.45, 0.2, 0.1)), ((0.2, 0.15, 0.1), (0.75, 0.6, 0.4))],
+    )
+    def test_without_attributes_for_it_gradients_lead_there(self, space, before, after):
+        probe, wanted = painted(before), lab(*after) - lab(*before)
+        change = solve_hair_color(probe, space, wanted)
+        assert change.shape == (LAYERS, D)
+        got = probe.lab(change)[0, :, 6, 2]
+        assert float((got - lab(*after)).norm()) < max(2.0, 0.05 * float(wanted.norm()))
+        assert not change[:, 3:].any(), "numbers that do nothing stay"
+        assert not change[[0, 1, 3]].any(), "only the codes that colour hair are moved"
+
+    def test_without_hair_or_effect_gradients_change_nothing(self):
+        wanted = torch.tensor([10.0, 0, 0])
+        assert not solve_hair_color(painted((0.3, 0.2, 0.1), hair=0.0), None, wanted).any()
+        assert not solve_hair_color(painted((2.0, 2.0, 2.0)), None, wanted).any()
 
     def test_with_a_generator(self):
         """What some change of the attributes does can be asked for, and is found again."""

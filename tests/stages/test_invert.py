@@ -4,6 +4,7 @@ import torch
 
 from vidhair.geometry import CropAxes
 from vidhair.models.encoders import SmallEncoder, SmallEncoderConfig
+from vidhair.models.inversion import Inverter
 from vidhair.stages.invert import InvertConfig, invert
 
 COUNT = 5
@@ -14,11 +15,12 @@ AXES = CropAxes(
 
 
 @pytest.fixture(scope="module")
-def encoder() -> SmallEncoder:
+def inverter() -> Inverter:
     config = SmallEncoderConfig(size=16, num_ws=5, w_dim=7, widths=(4, 6), hidden=9)
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        return SmallEncoder(config).eval()
+        network = SmallEncoder(config).eval()
+    return Inverter(config.size, config.num_ws, config.w_dim, torch.device("cpu"), network)
 
 
 @pytest.fixture(scope="module")
@@ -27,44 +29,44 @@ def frames() -> np.ndarray:
     return coarse.repeat(9, 1).repeat(9, 2)
 
 
-def test_one_code_per_frame_and_layer(frames, encoder):
-    codes = invert(frames, AXES, encoder, InvertConfig())
+def test_one_code_per_frame_and_layer(frames, inverter):
+    codes = invert(frames, AXES, inverter, InvertConfig())
     assert codes.shape == (COUNT, 5, 7) and codes.dtype == np.float32
     assert np.ptp(codes[:, 0], axis=0).max() > 1e-3
 
 
 @pytest.mark.parametrize("batch", [1, 2, 4])
-def test_the_size_of_batches_does_not_show(frames, encoder, batch):
+def test_the_size_of_batches_does_not_show(frames, inverter, batch):
     upright = CropAxes(AXES.centre, np.tile([16.0, 0], (COUNT, 1)))
-    codes = invert(frames, upright, encoder, InvertConfig())
-    got = invert(frames, upright, encoder, InvertConfig(batch=batch))
+    codes = invert(frames, upright, inverter, InvertConfig())
+    got = invert(frames, upright, inverter, InvertConfig(batch=batch))
     np.testing.assert_allclose(got, codes, atol=1e-5)
 
 
-def test_the_encoder_sees_the_crop_of_the_face(encoder):
+def test_the_encoder_sees_the_crop_of_the_face(inverter):
     """A crop of the encoder's own size on whole pixels is a window of the frame."""
     frames = np.random.default_rng(1).integers(0, 256, (1, 40, 50, 3), dtype=np.uint8)
     axes = CropAxes(np.array([[20.0, 18]]), np.array([[16.0, 0]]))
     window = frames[:, 2:34, 4:36].astype(np.float32).reshape(1, 16, 2, 16, 2, 3).mean((2, 4))
     picture = torch.from_numpy(window).permute(0, 3, 1, 2) / 127.5 - 1
     with torch.no_grad():
-        want = encoder(picture).numpy()
-    np.testing.assert_allclose(invert(frames, axes, encoder, InvertConfig()), want, atol=1e-4)
+        want = inverter.codes(picture).numpy()
+    np.testing.assert_allclose(invert(frames, axes, inverter, InvertConfig()), want, atol=1e-4)
 
 
-def test_a_frame_that_moves_with_its_face_keeps_its_code(frames, encoder):
+def test_a_frame_that_moves_with_its_face_keeps_its_code(frames, inverter):
     moved = np.roll(frames, (3, -4), (1, 2))
     axes = CropAxes(np.full((COUNT, 2), [54.0, 36]), np.full((COUNT, 2), [16.0, 0]))
     shifted = CropAxes(axes.centre + np.array([-4, 3]), axes.x)
-    got = invert(moved, shifted, encoder, InvertConfig())
-    np.testing.assert_allclose(got, invert(frames, axes, encoder, InvertConfig()), atol=1e-4)
+    got = invert(moved, shifted, inverter, InvertConfig())
+    np.testing.assert_allclose(got, invert(frames, axes, inverter, InvertConfig()), atol=1e-4)
 
 
-def test_a_frame_turned_with_its_face_keeps_its_code(frames, encoder):
+def test_a_frame_turned_with_its_face_keeps_its_code(frames, inverter):
     square = frames[:, :, :72]
     axes = CropAxes(np.full((COUNT, 2), [40.0, 30]), np.full((COUNT, 2), [12.0, 9]))
     turned = np.rot90(square, axes=(1, 2))  # counter-clockwise: (x, y) → (y, 72 − x)
     there = CropAxes(np.full((COUNT, 2), [30.0, 32]), np.full((COUNT, 2), [9.0, -12]))
-    got = invert(np.ascontiguousarray(turned), there, encoder, InvertConfig())
-    want = invert(np.ascontiguousarray(square), axes, encoder, InvertConfig())
+    got = invert(np.ascontiguousarray(turned), there, inverter, InvertConfig())
+    want = invert(np.ascontiguousarray(square), axes, inverter, InvertConfig())
     np.testing.assert_allclose(got, want, atol=1e-4)

@@ -110,4 +110,5 @@ BISENET: Table = (
 CELEBAMASK_PARSER = NameMap(
     (*BISENET, *_label_head("conv_out16", "head_8"), *_label_head("conv_out32", "head_16"))
 )
-HAIRCLIP_PARSER = NameMap(BISENET)
+# Its heads for training alone may be stored.
+HAIRCLIP_PARSER = NameMap(BISENET, unused=(r"conv_out(16|32)\..+",))

@@ -22,6 +22,20 @@ STYLEGAN2_CONV = {
 }
 
 
+# Filters follow from the configuration; the transform is whatever was rendered last.
+STYLEGAN3 = NameMap(
+    (
+        (r"mapping\.w_avg", "mapping.w_avg"),
+        (r"mapping\.embed\.(weight|bias)", r"mapping.embed.\1"),
+        (r"mapping\.fc(\d+)\.(weight|bias)", r"mapping.layers.\1.\2"),
+        (r"synthesis\.input\.(weight|freqs|phases|affine\..+)", r"synthesis.input.\1"),
+        (r"synthesis\.L(\d+)_\d+_\d+\.((?!up_filter|down_filter).+)", r"synthesis.layers.\1.\2"),
+    ),
+    unused=(r"synthesis\.L.+\.(up|down)_filter", r"synthesis\.input\.transform"),
+    absent=(r"synthesis\.input\.transform",),
+)
+
+
 def stylegan2(blocks: int, mapping_layers: int) -> NameMap:
     """Names of rosinality's StyleGAN2 `Generator`, which StyleGANEX and HairCLIPv2 share.
 
@@ -44,7 +58,7 @@ def stylegan2(blocks: int, mapping_layers: int) -> NameMap:
     return NameMap(
         _exact(names),
         unused=(r".+\.(blur\.kernel|upsample\.kernel|blur_weight)",),
-        absent=(r"mapping\.w_avg",),
+        absent=(r"mapping\.w_avg", r".+\.noise_const"),
     )
 
 

@@ -32,9 +32,17 @@ def under(weights: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
 
 
 def load_official(module: nn.Module, weights: Mapping[str, Tensor], names: NameMap) -> None:
-    """Copy official weights into a module; raises WeightsDoNotFit unless all of both sides fit.
+    """Copy official weights into a module; raises WeightsDoNotFit unless all of both sides fit."""
+    module.load_state_dict(module.state_dict() | official_state(module, weights, names))
 
-    A shape may differ in dimensions of one: official biases are [1, C, 1, 1] in places.
+
+def official_state(
+    module: nn.Module, weights: Mapping[str, Tensor], names: NameMap
+) -> dict[str, Tensor]:
+    """The weights under our names and in our shapes, without what is absent by design.
+
+    Only names and shapes of the module count, so it may lie on the meta device. A shape may differ
+    in dimensions of one: official biases are [1, C, 1, 1] in places. Raises WeightsDoNotFit.
     """
     used = [n for n in weights if not _covered(n, names.unused)]
     renamed = rename(used, names.table)
@@ -57,8 +65,7 @@ def load_official(module: nn.Module, weights: Mapping[str, Tensor], names: NameM
             f"the weights do not fit a {type(module).__name__} ({'; '.join(found)}); "
             "choose a file for this network and configuration"
         )
-    fitted = {n: value.reshape(own[n].shape) for n, value in given.items()}
-    module.load_state_dict(own | fitted, strict=True)
+    return {n: given[n].reshape(own[n].shape) for n in own if n in given}
 
 
 def _without_ones(tensor: Tensor) -> list[int]:

@@ -19,6 +19,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
+from vidhair.checkpoints.intact import known_intact, remember_intact
 from vidhair.errors import PackDamaged, PackNotFound, os_errors
 
 FORMAT = 1
@@ -56,20 +57,26 @@ class PackFiles:
     manifest: dict[str, Any]
     parts: dict[str, Part]
 
-    def tensors(self, part: str) -> dict[str, Tensor]:
-        """The tensors of a part in float32, after checking the file's sha256.
-
-        Raises PackDamaged if the pack has no such part or its file is missing or altered.
-        """
+    def part(self, part: str) -> Part:
+        """Raises PackDamaged if the pack has no such part."""
         if part not in self.parts:
             have = ", ".join(self.parts)
             raise PackDamaged(
                 f"pack {self.name!r} has no part {part!r} (it has {have}); use a pack that does"
             )
-        entry = self.parts[part]
+        return self.parts[part]
+
+    def check(self, part: str, *, anew: bool = False) -> Path:
+        """The file of a part, whose sha256 is that of the manifest; raises PackDamaged.
+
+        anew: even if this very file was found intact before.
+        """
+        entry = self.part(part)
         path = self.folder / entry.file
         remedy = "install vidhair or the pack again"
         try:
+            if not anew and known_intact(path, entry.sha256):
+                return path
             digest = file_sha256(path)
         except OSError as error:
             raise PackDamaged(f"{path} cannot be read ({error.strerror}); {remedy}") from error
@@ -78,6 +85,16 @@ class PackFiles:
                 f"{path} does not match its manifest (sha256 {digest[:12]}…, expected "
                 f"{entry.sha256[:12]}…); {remedy}"
             )
+        remember_intact(path, digest)
+        return path
+
+    def tensors(self, part: str) -> dict[str, Tensor]:
+        """The tensors of a part in float32, after checking its file.
+
+        Those that the file holds in float32 lie over it. Raises PackDamaged.
+        """
+        path = self.check(part)
+        remedy = "install vidhair or the pack again"
         try:
             tensors = load_file(path)
         except (SafetensorError, OSError, ValueError) as error:
@@ -140,18 +157,18 @@ def write_pack(
     parts: Mapping[str, tuple[str, Mapping[str, Any], Mapping[str, Tensor]]],
     about: Mapping[str, Any],
     *,
-    dtype: torch.dtype = torch.float16,
+    dtype: torch.dtype | None = torch.float16,
 ) -> None:
     """Write a pack. parts: name → (kind, configuration, tensors); about: further manifest entries.
 
-    Floating-point tensors are stored as `dtype`.
+    Floating-point tensors are stored as `dtype`; None: as they are.
     """
     entries = {}
     with os_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
         for key, (kind, config, tensors) in parts.items():
             stored = {
-                n: (t.detach().to(dtype) if t.is_floating_point() else t.detach()).contiguous()
+                n: t.detach().to(dtype if t.is_floating_point() else None).contiguous()
                 for n, t in tensors.items()
             }
             file = f"{key}.safetensors"

@@ -15,16 +15,17 @@ from typing import Any
 import numpy as np
 import torch
 
-from vidhair.edits import HairColor, Reconstruct
+from vidhair.edits import Bald, HairColor, Reconstruct
 from vidhair.edits.colors import is_picture, parse_colour
 from vidhair.edits.directions import AttributeSpace
 from vidhair.flow.node import Arrays, Node
 from vidhair.flow.runner import Work
 from vidhair.geometry import Box, CropAxes, Similarity
+from vidhair.models.aligned import MovableSynthesis
 from vidhair.models.face_landmarks import PersonSegmenter
+from vidhair.models.mappers import BaldMapper
 from vidhair.models.pack import Pack
 from vidhair.models.perceptual import Perceptual, find_perceptual
-from vidhair.models.stylegan3 import Synthesis
 from vidhair.ops.color import rgb_to_lab
 from vidhair.ops.warp import cut_rectangle, to_unit
 from vidhair.recipe import Recipe
@@ -77,9 +78,9 @@ class Flow:
 
     def __init__(self, recipe: Recipe, pack: Pack, source: str):
         self.recipe, self.pack, self.source = recipe, pack, source
-        self._synthesis: Synthesis | None = None
+        self._synthesis: MovableSynthesis | None = None
         self._geometry: Geometry | None = None
-        editing.check_edit(recipe.edit, self.space)
+        editing.check_edit(recipe.edit, self.space, self.bald)
 
     # ---- what is shared by nodes
 
@@ -92,12 +93,23 @@ class Flow:
         names = tuple(files.parts["attributes"].config["names"])
         return AttributeSpace(names, **files.tensors("attributes"))
 
+    @cached_property
+    def bald(self) -> BaldMapper | None:
+        """The pack's mapper to bald heads, if it has one and it is asked for."""
+        wanted = isinstance(self.recipe.edit, Bald) and self.pack.has("bald_mapper")
+        return self.pack.build("bald_mapper") if wanted else None
+
     @property
     def _attributes(self) -> dict[str, str]:
         return self._weights("attributes") if self.space is not None else {}
 
     def _weights(self, *parts: str) -> dict[str, str]:
         return {part: self.pack.fingerprint(part) for part in parts}
+
+    @property
+    def face_pixels(self) -> int:
+        """Side of the face crop as the parser sees it."""
+        return self.recipe.matte.size or self.pack.parser.face_pixels
 
     @property
     def tuned(self) -> bool:
@@ -130,7 +142,7 @@ class Flow:
             resolution = self.pack.generator.config.resolution
             canvas = plan_canvas(seen, track.box, size, resolution, self.recipe.render.expand)
             stride = self.pack.parser.stride
-            region = matte.plan_region(seen, size, self.recipe.matte.size, stride)
+            region = matte.plan_region(seen, size, self.face_pixels, stride)
             self._geometry = Geometry(track, canvas, region)
         return self._geometry
 
@@ -155,7 +167,7 @@ class Flow:
         styles = work.per_clip("smooth")["styles"]
         return styles + work.per_clip("tune")["offset"] if self.tuned else styles
 
-    def synthesis(self, work: Work) -> Synthesis:
+    def synthesis(self, work: Work) -> MovableSynthesis:
         if self._synthesis is None:
             weights = {}
             if self.tuned:
@@ -186,7 +198,7 @@ class Flow:
                 self._invert,
                 {},
                 ("align",),
-                self._weights("encoder"),
+                self._weights(*self.pack.inverter_parts),
                 source=True,
             ),
             Node(
@@ -202,7 +214,7 @@ class Flow:
                 "parse",
                 1,
                 self._parse,
-                {"size": r.matte.size},
+                {"size": self.face_pixels},
                 ("align",),
                 self._weights("parser"),
                 source=True,
@@ -212,7 +224,7 @@ class Flow:
                 "matte",
                 2,
                 self._matte,
-                asdict(r.matte),
+                asdict(r.matte) | {"size": self.face_pixels},
                 ("align", "parse", "colors"),
                 source=True,
             ),
@@ -247,7 +259,9 @@ class Flow:
                 self._edit,
                 edit | {"expand": r.render.expand},
                 (*steady, "matte"),
-                generator | self._attributes,
+                generator
+                | self._attributes
+                | (self._weights("bald_mapper") if self.bald is not None else {}),
                 whole=True,
             )
         )
@@ -280,13 +294,13 @@ class Flow:
         }
 
     def _invert(self, work: Work, start: int, stop: int) -> Arrays:
-        track, config = self.track(work), self.pack.encoder.config
-        styles = np.zeros((stop - start, config.num_ws, config.w_dim), np.float32)
+        track, inverter = self.track(work), self.pack.inverter
+        styles = np.zeros((stop - start, inverter.num_ws, inverter.w_dim), np.float32)
         rows = track.present[start:stop]
         if rows.any():
             axes, frames = track.axes, work.frames(start, stop)[rows]
             here = CropAxes(axes.centre[start:stop][rows], axes.x[start:stop][rows])
-            styles[rows] = invert(frames, here, self.pack.encoder, self.recipe.invert)
+            styles[rows] = invert(frames, here, inverter, self.recipe.invert)
         return {"styles": styles}
 
     def _smooth(self, work: Work) -> Arrays:
@@ -434,7 +448,8 @@ class Flow:
             track.present,
             track.cuts,
             self.space,
-            None if wanted is None else lambda space: self._color_change(work, space, wanted),
+            None if wanted is None else self._color_change(work, wanted),
+            self.bald,
         )
         work.meter(work.frame_count)
         return {"styles": edited} | ({} if wanted is None else {"lab_change": wanted.numpy()})
@@ -461,14 +476,12 @@ class Flow:
         target = rgb_to_lab(torch.tensor(self._color_settings(edit))[None, :, None, None])
         return (target.flatten() - torch.from_numpy(mean).float()) * edit.strength
 
-    def _color_change(
-        self, work: Work, space: AttributeSpace, wanted: torch.Tensor
-    ) -> torch.Tensor:
-        """The change [D] of the codes that makes the hair's mean change as wanted."""
+    def _color_change(self, work: Work, wanted: torch.Tensor) -> torch.Tensor:
+        """The change [D] or [L, D] of the codes that makes the hair's mean change as wanted."""
         device, geometry = self.pack.device, self.geometry(work)
         area, _ = self._hair(work)
         if area.sum() == 0:
-            return torch.zeros(space.directions.shape[1])
+            return torch.zeros(self.pack.generator.config.w_dim)
         order = np.flatnonzero(area > np.median(area[area > 0]) / 2)
         chosen = order[np.linspace(0, len(order) - 1, min(PROBE_FRAMES, len(order))).astype(int)]
         mattes = []
@@ -484,7 +497,7 @@ class Flow:
             torch.cat(mattes).to(device),
             geometry.canvas,
         )
-        return editing.solve_hair_color(probe, space, wanted.to(device))
+        return editing.solve_hair_color(probe, self.space, wanted.to(device))
 
     # ---- the last stage, which is not cached: its results are as large as the video
 

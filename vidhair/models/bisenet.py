@@ -138,6 +138,7 @@ class BiSeNet(nn.Module):
 
     def __init__(self, labels: int, *, widths: tuple[int, ...] = (64, 128, 256, 512)):
         super().__init__()
+        self.labels = labels
         self.context_width = widths[1]
         self.context = ContextPath(widths, self.context_width)
         fused = 2 * self.context_width

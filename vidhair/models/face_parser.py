@@ -51,6 +51,8 @@ class _Block(nn.Sequential):
 class FaceParser(nn.Module):
     """A U-Net. Any size whose sides are multiples of `stride`."""
 
+    face_pixels = 80  # side of the face crop as it sees it
+
     def __init__(self, config: FaceParserConfig):
         super().__init__()
         self.config = config

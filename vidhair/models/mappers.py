@@ -74,15 +74,16 @@ class LevelsMapper(nn.Module):
 
 
 class BaldMapper(nn.Module):
-    """HairMapper (Wu et al. 2022): the change that takes the hair off."""
+    """HairMapper (Wu et al. 2022): the change that takes the hair off.
 
-    def __init__(self, w_dim: int = 512, *, depth: int = 8):
+    strength: by what the change is to be multiplied: the checkpoint's alpha times `BALD_GAIN`.
+    """
+
+    def __init__(self, w_dim: int = 512, *, depth: int = 8, strength: float = 1.0):
         super().__init__()
+        self.strength = strength
         self.structure = CodeMapper(w_dim, depth=depth, normalize=False)
 
     def forward(self, ws: Tensor) -> Tensor:
-        """W+ [B, L, W] → change of its first codes [B, 8, W].
-
-        To be scaled by the checkpoint's own factor times `BALD_GAIN`.
-        """
+        """W+ [B, L, W] → change of its first codes [B, 8, W], to be scaled by `strength`."""
         return self.structure(ws[:, :BALD_CODES])

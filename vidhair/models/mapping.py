@@ -3,7 +3,8 @@
 Shapes: B batch, Z, W widths of the latent spaces, L codes per image.
 """
 
-from typing import Protocol
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -13,19 +14,23 @@ from vidhair.ops import bias_act
 MAPPING_LR_MULTIPLIER = 0.01
 
 
-class MappingConfig(Protocol):
-    """What a generator's configuration tells its mapping network."""
+@dataclass(frozen=True, kw_only=True)
+class GeneratorConfig(ABC):
+    """What decides the shape of a generator."""
+
+    resolution: int
+    z_dim: int = 512
+    c_dim: int = 0
+    w_dim: int = 512
+    channel_base: int = 32768
+    channel_max: int = 512
+    mapping_layers: int = 8
+    img_channels: int = 3
 
     @property
-    def z_dim(self) -> int: ...
-    @property
-    def c_dim(self) -> int: ...
-    @property
-    def w_dim(self) -> int: ...
-    @property
-    def mapping_layers(self) -> int: ...
-    @property
-    def num_ws(self) -> int: ...
+    @abstractmethod
+    def num_ws(self) -> int:
+        """Codes per image."""
 
 
 class EqualizedLinear(nn.Module):
@@ -57,7 +62,7 @@ class MappingNetwork(nn.Module):
 
     w_avg: Tensor
 
-    def __init__(self, config: MappingConfig):
+    def __init__(self, config: GeneratorConfig):
         super().__init__()
         self.num_ws = config.num_ws
         width = config.w_dim

@@ -4,24 +4,43 @@ import hashlib
 import json
 import os
 from collections.abc import Callable
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from vidhair.checkpoints.packs import BUNDLED, PackFiles, open_pack
+from vidhair.checkpoints.packs import BUNDLED, PackFiles, bundled_folder, open_pack
 from vidhair.errors import PackDamaged
+from vidhair.models.aligned import AlignedGenerator, MovableGenerator
+from vidhair.models.bisenet import BiSeNet, CelebAMaskParser, HairClipParser
 from vidhair.models.encoders import SmallEncoder, SmallEncoderConfig
+from vidhair.models.face_identity import FaceIdentity
 from vidhair.models.face_parser import FaceParser, FaceParserConfig
+from vidhair.models.head_parser import HeadParser, Parser
+from vidhair.models.inversion import ENCODERS, Inverter, PublishedEncoder, RestyleLoop
+from vidhair.models.mappers import BaldMapper, CodeMapper, LevelsMapper
+from vidhair.models.style_encoders import SketchEncoder
+from vidhair.models.stylegan2 import StyleGAN2Config
 from vidhair.models.stylegan3 import Generator, StyleGAN3Config
 
 # kind of a part → how to build the empty module from its configuration
 BUILDERS: dict[str, Callable[[dict[str, Any]], nn.Module]] = {
     "stylegan3": lambda c: Generator(StyleGAN3Config(**c)),
+    "stylegan2": lambda c: AlignedGenerator(StyleGAN2Config(**c)),
     "small_encoder": lambda c: SmallEncoder(SmallEncoderConfig(**c)),
+    **{kind: partial(PublishedEncoder.planned, kind) for kind in ENCODERS},
     "face_parser": lambda c: FaceParser(FaceParserConfig(**c)),
+    "celebamask_parser": lambda c: CelebAMaskParser(**c),
+    "hairclip_parser": lambda c: HairClipParser(**c),
+    "face_identity": lambda c: FaceIdentity(**c),
+    "levels_mapper": lambda c: LevelsMapper(**c),
+    "code_mapper": lambda c: CodeMapper(**c),
+    "bald_mapper": lambda c: BaldMapper(**c),
+    "sketch_encoder": lambda c: SketchEncoder(**c),
 }
+# Parts for which the bundled pack stands in: they do not belong to a generator.
+STAND_INS = ("parser",)
 
 
 class Pack:
@@ -35,46 +54,77 @@ class Pack:
     def name(self) -> str:
         return self.files.name
 
+    def has(self, part: str) -> bool:
+        return part in self.files.parts
+
+    def _holder(self, part: str) -> PackFiles:
+        """The files that a part is taken from."""
+        if part in STAND_INS and not self.has(part):
+            return self._bundled
+        return self.files
+
+    @cached_property
+    def _bundled(self) -> PackFiles:
+        return open_pack(bundled_folder() / BUNDLED)
+
     def fingerprint(self, part: str) -> str:
         """sha256 over a part's weights and configuration; goes into cache keys."""
-        if part not in self.files.parts:
-            self.files.tensors(part)  # says what is missing
-        entry = self.files.parts[part]
+        entry = self._holder(part).part(part)
         text = json.dumps([entry.kind, entry.config, entry.sha256], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
-    def _build(self, part: str) -> Any:
-        tensors = self.files.tensors(part)
-        entry = self.files.parts[part]
+    def build(self, part: str) -> Any:
+        """The network of a part, from its file. Raises PackDamaged."""
+        files = self._holder(part)
+        entry, tensors = files.part(part), files.tensors(part)
         if entry.kind not in BUILDERS:
             raise PackDamaged(
-                f"pack {self.name!r} has a {part} of kind {entry.kind!r}, which this vidhair does "
+                f"pack {files.name!r} has a {part} of kind {entry.kind!r}, which this vidhair does "
                 "not know; update vidhair"
             )
         try:
-            module = BUILDERS[entry.kind](entry.config)
-            module.load_state_dict(tensors, strict=True)
+            # Weights are taken as they lie in the file, without memory for others before.
+            with torch.device("meta"):
+                module = BUILDERS[entry.kind](entry.config)
+            module.load_state_dict(tensors, strict=True, assign=True)
         except (
             RuntimeError, TypeError, AssertionError, ValueError, ArithmeticError, LookupError,
         ) as error:  # fmt: skip
             reason = (str(error).splitlines() or [type(error).__name__])[-1].strip()
             raise PackDamaged(
-                f"the {part} of pack {self.name!r} does not fit its configuration ({reason}); "
+                f"the {part} of pack {files.name!r} does not fit its configuration ({reason}); "
                 "install the pack again"
             ) from error
         return module.eval().requires_grad_(False).to(self.device)
 
     @cached_property
-    def generator(self) -> Generator:
-        return self._build("generator")
+    def generator(self) -> MovableGenerator:
+        return self.build("generator")
 
     @cached_property
-    def encoder(self) -> SmallEncoder:
-        return self._build("encoder")
+    def encoder(self) -> SmallEncoder | PublishedEncoder:
+        return self.build("encoder")
+
+    @property
+    def inverter_parts(self) -> tuple[str, ...]:
+        """Whose weights decide what `inverter` gives."""
+        looped = self.files.part("encoder").kind.startswith("restyle")
+        return ("encoder", "generator") if looped else ("encoder",)
 
     @cached_property
-    def parser(self) -> FaceParser:
-        return self._build("parser")
+    def inverter(self) -> Inverter:
+        """How pictures become codes."""
+        encoder, config = self.encoder, self.encoder.config
+        codes: Callable[[Tensor], Tensor] = encoder
+        if "generator" in self.inverter_parts:
+            assert isinstance(encoder, PublishedEncoder)
+            codes = RestyleLoop(encoder, self.generator.synthesis)
+        return Inverter(config.size, config.num_ws, config.w_dim, torch.device(self.device), codes)
+
+    @cached_property
+    def parser(self) -> Parser:
+        network = self.build("parser")
+        return HeadParser(network).eval() if isinstance(network, BiSeNet) else network
 
     def table(self, part: str) -> dict[str, Tensor]:
         """Tensors of a part that is no network, on the pack's device."""

@@ -6,12 +6,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vidhair.models.stylegan3 import Synthesis
+from vidhair.models.aligned import MovableSynthesis
 
 STEPS = 3
 
 
-def average_image(synthesis: Synthesis, w_avg: Tensor, size: int = 256) -> Tensor:
+def average_image(synthesis: MovableSynthesis, w_avg: Tensor, size: int = 256) -> Tensor:
     """The average face [3, size, size], aligned; w_avg: [D] or [L, D]."""
     codes = w_avg.expand(1, synthesis.config.num_ws, -1)
     return _seen_by_encoder(synthesis, codes, size)[0]
@@ -20,7 +20,7 @@ def average_image(synthesis: Synthesis, w_avg: Tensor, size: int = 256) -> Tenso
 def restyle(
     image: Tensor,
     encoder: Callable[[Tensor], Tensor],
-    synthesis: Synthesis,
+    synthesis: MovableSynthesis,
     w_avg: Tensor,
     *,
     steps: int = STEPS,
@@ -47,7 +47,7 @@ def restyle(
     return torch.stack(history, 1)
 
 
-def _seen_by_encoder(synthesis: Synthesis, codes: Tensor, size: int) -> Tensor:
+def _seen_by_encoder(synthesis: MovableSynthesis, codes: Tensor, size: int) -> Tensor:
     """Render without a transform; mean over the pixels of a cell, or their repetition."""
     aligned = torch.eye(3, device=codes.device)
     return F.adaptive_avg_pool2d(synthesis(codes, transform=aligned), size)

@@ -11,7 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vidhair.models.mapping import EqualizedLinear, MappingNetwork
+from vidhair.models import generator
+from vidhair.models.mapping import EqualizedLinear
 from vidhair.models.stylegan2 import FIRST_SIZE, Noise, StyleGAN2Config
 from vidhair.ops import bias_act, upfirdn2d
 from vidhair.ops.conv2d import conv2d
@@ -23,7 +24,7 @@ NORM_EPSILON = 1e-8
 
 @dataclass(frozen=True, kw_only=True)
 class StyleGAN1Config(StyleGAN2Config):
-    """What decides the shape of a generator."""
+    """Blocks and codes of StyleGAN2, fewer channels in the large ones."""
 
     channel_base: int = 16384
 
@@ -56,7 +57,7 @@ class StyledLayer(nn.Module):
         self.noise_strength = nn.Parameter(torch.zeros(out_channels))
         self.affine = EqualizedLinear(w_dim, 2 * out_channels)
         self.register_buffer("noise_const", torch.randn(size, size))
-        taps = setup_filter(BLUR_TAPS, separable=True)
+        taps = setup_filter(BLUR_TAPS, separable=True, device="cpu")
         self.register_buffer("blur_filter", taps, persistent=False)
 
     def forward(self, x: Tensor, style: Tensor, noise: Tensor | None) -> Tensor:
@@ -121,19 +122,12 @@ class Synthesis(nn.Module):
         return bias_act(conv2d(x, weight), self.torgb.bias)
 
 
-class Generator(nn.Module):
-    """Mapping and synthesis.
+class Generator(generator.Generator[StyleGAN1Config]):
+    """Mapping and synthesis of StyleGAN.
 
     The mapping is that of StyleGAN2, whose activations have a gain of √2. The published StyleGAN
     has the gain in its weights instead, which is the same map with biases √2 as large.
     """
 
-    def __init__(self, config: StyleGAN1Config):
-        super().__init__()
-        self.config = config
-        self.mapping = MappingNetwork(config)
-        self.synthesis = Synthesis(config)
-
-    def forward(self, z: Tensor, *, truncation_psi: float = 1.0, **render) -> Tensor:
-        """z [B, Z] → image [B, 3, R, R]."""
-        return self.synthesis(self.mapping(z, truncation_psi=truncation_psi), **render)
+    synthesis_class = Synthesis
+    synthesis: Synthesis

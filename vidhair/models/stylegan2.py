@@ -12,7 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vidhair.models.mapping import EqualizedLinear, MappingNetwork
+from vidhair.models import generator
+from vidhair.models.mapping import EqualizedLinear, GeneratorConfig
 from vidhair.ops import bias_act, upfirdn2d
 from vidhair.ops.conv2d import conv2d
 from vidhair.ops.upfirdn2d import setup_filter, upsample2d
@@ -25,17 +26,10 @@ Noise = Sequence[Tensor | None]
 
 
 @dataclass(frozen=True, kw_only=True)
-class StyleGAN2Config:
-    """What decides the shape of a generator."""
+class StyleGAN2Config(GeneratorConfig):
+    """A block for every power of two from 4 to the resolution, and two codes for each."""
 
-    resolution: int
-    z_dim: int = 512
-    c_dim: int = 0
-    w_dim: int = 512
-    channel_base: int = 32768
-    channel_max: int = 512
-    mapping_layers: int = 8
-    img_channels: int = 3
+    conv_clamp: float | None = None  # bound of the activations in StyleGAN2-ADA
 
     def __post_init__(self):
         r = self.resolution
@@ -75,6 +69,7 @@ class ModulatedConv(nn.Module):
     """
 
     resample_filter: Tensor
+    clamp: float | None = None  # bound of the output
 
     def __init__(
         self, in_channels: int, out_channels: int, w_dim: int, *, kernel: int, demodulate: bool
@@ -85,7 +80,7 @@ class ModulatedConv(nn.Module):
         self.affine = EqualizedLinear(w_dim, in_channels, bias_init=1)
         self.weight = nn.Parameter(torch.randn(out_channels, in_channels, kernel, kernel))
         self.bias = nn.Parameter(torch.zeros(out_channels))
-        taps = setup_filter(RESAMPLING_TAPS, separable=True)
+        taps = setup_filter(RESAMPLING_TAPS, separable=True, device="cpu")
         self.register_buffer("resample_filter", taps, persistent=False)
 
     def style(self, w: Tensor) -> Tensor:
@@ -126,7 +121,7 @@ class StyledConv(ModulatedConv):
         x = self.modulated(x, style)
         if noise is not None:
             x = x + self.noise_strength * noise
-        return bias_act(x, self.bias, act="lrelu")
+        return bias_act(x, self.bias, act="lrelu", clamp=self.clamp)
 
 
 class ToRGB(ModulatedConv):
@@ -139,7 +134,7 @@ class ToRGB(ModulatedConv):
         return upsample2d(rgb, self.resample_filter)
 
     def forward(self, x: Tensor, style: Tensor, rgb: Tensor | None = None) -> Tensor:
-        y = bias_act(self.modulated(x, style), self.bias)
+        y = bias_act(self.modulated(x, style), self.bias, clamp=self.clamp)
         return y if rgb is None else y + self.enlarge(rgb)
 
 
@@ -179,6 +174,8 @@ class Synthesis(nn.Module):
         self.const = nn.Parameter(torch.randn(first, FIRST_SIZE, FIRST_SIZE))
         blocks = [self.make_block(size) for size in config.sizes]
         self.blocks = nn.ModuleList(blocks)  # type: ignore[assignment]
+        for layer in (layer for block in blocks for layer in block.layers):
+            layer.clamp = config.conv_clamp
 
     def make_block(self, size: int) -> Block:
         c, width = self.config, self.config.w_dim
@@ -188,6 +185,10 @@ class Synthesis(nn.Module):
             conv0 = StyledConv(c.channels(size // 2), channels, width, size=size, up=True)
         conv1 = StyledConv(channels, channels, width, size=size, up=False)
         return Block(conv0, conv1, ToRGB(channels, c.img_channels, width))
+
+    def tunable(self) -> list[nn.Module]:
+        """What pivotal tuning may change: all but the learned constant."""
+        return [*self.blocks]
 
     def styles(self, ws: Tensor) -> list[Tensor]:
         """W+ [B, L, W] → S: [B, C_in] per layer in order of execution, torgb last in a block."""
@@ -268,20 +269,11 @@ class Synthesis(nn.Module):
         return sizes.index(size)
 
 
-class Generator(nn.Module):
-    """Mapping and synthesis."""
+class Generator(generator.Generator[StyleGAN2Config]):
+    """Mapping and synthesis of StyleGAN2."""
 
-    synthesis_class: type[Synthesis] = Synthesis
-
-    def __init__(self, config: StyleGAN2Config):
-        super().__init__()
-        self.config = config
-        self.mapping = MappingNetwork(config)
-        self.synthesis = self.synthesis_class(config)
-
-    def forward(self, z: Tensor, *, truncation_psi: float = 1.0, **render) -> Tensor:
-        """z [B, Z] → image [B, 3, R, R]."""
-        return self.synthesis(self.mapping(z, truncation_psi=truncation_psi), **render)
+    synthesis_class = Synthesis
+    synthesis: Synthesis
 
 
 def mix_codes(coarse: Tensor, fine: Tensor, crossover: int) -> Tensor:

@@ -11,7 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from vidhair.models.mapping import EqualizedLinear, MappingNetwork
+from vidhair.models import generator
+from vidhair.models.mapping import EqualizedLinear, GeneratorConfig
 from vidhair.ops import bias_act, filtered_lrelu
 from vidhair.ops.conv2d import conv2d
 from vidhair.ops.fir import lowpass
@@ -29,24 +30,17 @@ W_AVG_BETA = 0.998
 
 
 @dataclass(frozen=True, kw_only=True)
-class StyleGAN3Config:
-    """What decides the shape of a generator.
+class StyleGAN3Config(GeneratorConfig):
+    """The same number of codes at any resolution.
 
     conv_kernel 3 and separable filters make configuration T (translation), conv_kernel 1 and
     radial filters configuration R (translation and rotation).
     """
 
-    resolution: int
-    z_dim: int = 512
-    c_dim: int = 0
-    w_dim: int = 512
-    channel_base: int = 32768
-    channel_max: int = 512
-    num_layers: int = 14
     mapping_layers: int = 2
+    num_layers: int = 14
     conv_kernel: int = 3
     radial_filters: bool = False
-    img_channels: int = 3
 
     @property
     def num_ws(self) -> int:
@@ -173,6 +167,17 @@ def layer_geometries(config: StyleGAN3Config) -> list[LayerGeometry]:
     return layers
 
 
+def designed_filters(g: LayerGeometry) -> tuple[Tensor | None, Tensor | None]:
+    """The low-pass filters before and after the nonlinearity; None for a single tap."""
+    up = lowpass(g.up_taps, g.in_cutoff, g.in_half_width, g.internal_rate)
+    down = lowpass(g.down_taps, g.out_cutoff, g.out_half_width, g.internal_rate, radial=g.radial)
+
+    def tensor(taps: np.ndarray | None) -> Tensor | None:
+        return None if taps is None else torch.as_tensor(taps, dtype=torch.float32, device="cpu")
+
+    return tensor(up), tensor(down)
+
+
 class FourierInput(nn.Module):
     """Fourier features on a grid that a transform moves (Karras et al. 2021, appendix F)."""
 
@@ -244,14 +249,10 @@ class SynthesisLayer(nn.Module):
         self.bias = nn.Parameter(torch.zeros(g.out_channels))
         self.register_buffer("magnitude_ema", torch.ones([]))
         self.magnitude_beta: float | None = None  # set while training from scratch
-        for name, taps, cutoff, half_width, radial in (
-            ("up_filter", g.up_taps, g.in_cutoff, g.in_half_width, False),
-            ("down_filter", g.down_taps, g.out_cutoff, g.out_half_width, g.radial),
-        ):
-            # Filters follow from the configuration, so they are not part of the weights.
-            f = lowpass(taps, cutoff, half_width, g.internal_rate, radial=radial)
-            buffer = None if f is None else torch.as_tensor(f, dtype=torch.float32)
-            self.register_buffer(name, buffer, persistent=False)
+        # Filters follow from the configuration, so they are not part of the weights.
+        up, down = designed_filters(g)
+        self.register_buffer("up_filter", up, persistent=False)
+        self.register_buffer("down_filter", down, persistent=False)
 
     def style(self, w: Tensor) -> Tensor:
         """[B, W] → [B, C_in]: one scale per input channel (the S space)."""
@@ -313,8 +314,12 @@ class SynthesisLayer(nn.Module):
 
 
 class Synthesis(nn.Module):
-    """Codes → image."""
+    """Codes → image.
 
+    expands: whether it draws beyond the aligned crop.
+    """
+
+    expands = True
     layers: Sequence[SynthesisLayer]  # a ModuleList
 
     def __init__(self, config: StyleGAN3Config):
@@ -324,6 +329,10 @@ class Synthesis(nn.Module):
         self.input = FourierInput(config, self.geometries[0])
         layers = [SynthesisLayer(g, config.w_dim) for g in self.geometries]
         self.layers = nn.ModuleList(layers)  # type: ignore[assignment]
+
+    def tunable(self) -> list[nn.Module]:
+        """What pivotal tuning may change: all but the Fourier features."""
+        return [*self.layers]
 
     def styles(self, ws: Tensor) -> list[Tensor]:
         """W+ [B, L, W] → S: the input's [B, 4], then [B, C_in] per layer, ToRGB last."""
@@ -384,18 +393,11 @@ class Synthesis(nn.Module):
         return outputs
 
 
-class Generator(nn.Module):
-    """Mapping and synthesis."""
+class Generator(generator.Generator[StyleGAN3Config]):
+    """Mapping and synthesis of StyleGAN3."""
 
-    def __init__(self, config: StyleGAN3Config):
-        super().__init__()
-        self.config = config
-        self.mapping = MappingNetwork(config)
-        self.synthesis = Synthesis(config)
-
-    def forward(self, z: Tensor, *, truncation_psi: float = 1.0, **render) -> Tensor:
-        """z [B, Z] → image [B, 3, R, R]."""
-        return self.synthesis(self.mapping(z, truncation_psi=truncation_psi), **render)
+    synthesis_class = Synthesis
+    synthesis: Synthesis
 
 
 def make_transform(translate: tuple[float, float], angle_deg: float, scale: float = 1) -> Tensor:

@@ -67,7 +67,8 @@ class DilatedConv(PooledNoiseConv):
         super().__init__(in_channels, out_channels, w_dim, size=size, up=up)
         self.scale = 1
         self.dilation = dilation_of(size // 2 if up else size)
-        self.register_buffer("spread_filter", setup_filter(SPREAD_TAPS), persistent=False)
+        taps = setup_filter(SPREAD_TAPS, device="cpu")
+        self.register_buffer("spread_filter", taps, persistent=False)
 
     def convolve(self, x: Tensor, weight: Tensor) -> Tensor:
         if not self.up:
@@ -87,7 +88,8 @@ class DilatedToRGB(ToRGB):
     def __init__(self, in_channels: int, out_channels: int, w_dim: int, *, size: int):
         super().__init__(in_channels, out_channels, w_dim)
         self.spacing = dilation_of(size // 2) // 2
-        self.register_buffer("spread_filter", setup_filter(SPREAD_TAPS), persistent=False)
+        taps = setup_filter(SPREAD_TAPS, device="cpu")
+        self.register_buffer("spread_filter", taps, persistent=False)
 
     def enlarge(self, rgb: Tensor) -> Tensor:
         return _blur(rgb, self.spread_filter, self.spacing, padding=self.spacing)

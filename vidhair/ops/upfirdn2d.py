@@ -137,12 +137,14 @@ def setup_filter(
     flip_filter: bool = False,
     gain: float = 1.0,
     separable: bool | None = None,
+    device: torch.device | str | None = None,
 ) -> Tensor:
     """A FIR filter as `upfirdn2d` takes it, from taps [n] or [fh, fw].
 
     separable: keep a 1-D filter one-dimensional; default: from 8 taps on.
+    device: default: that of the taps, or where new tensors are made.
     """
-    taps = torch.as_tensor([1.0] if f is None else f, dtype=torch.float32)
+    taps = torch.as_tensor([1.0] if f is None else f, dtype=torch.float32, device=device)
     taps = taps[None] if taps.ndim == 0 else taps
     if separable is None:
         separable = taps.ndim == 1 and taps.numel() >= 8

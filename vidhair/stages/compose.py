@@ -16,9 +16,10 @@ from torch import Tensor
 
 from vidhair.ops.blur import blur, box_radius
 from vidhair.ops.color import lab_to_rgb, rgb_to_lab
+from vidhair.ops.matting import Border, guided_filter, unmix
+from vidhair.ops.morphology import dilate
 from vidhair.ops.warp import cut_rectangle, spread_rectangle
 from vidhair.settings import setting
-from vidhair.stages.matte import Border, dilate, guided_filter, unmix
 from vidhair.stages.render import Canvas
 
 # Lightness of strands, as a multiple of their mean, when hair turns lighter: at its border, inside.
@@ -212,7 +213,7 @@ def frame_matte(
     full = guided_filter(source, coarse, round(2 * step), 1e-3) if step > 1.5 else coarse
     full = unmix(full, source, border)
     # Nothing at all is changed where there is next to no hair.
-    beyond = (dilate(coarse, border.radius) == 0) | (full < 1 / 128)
+    beyond = (dilate(coarse, 2 * border.radius + 1) == 0) | (full < 1 / 128)
     return torch.where(beyond, torch.zeros_like(full), full)
 
 
@@ -347,7 +348,7 @@ def replace_masks(
     same = torch.minimum(source["skin"], drawn["skin"])
     outside = 1 - torch.maximum(hair, skin)
     return ReplaceMasks(
-        taken=_levels(dilate(taken.float(), radius)),
+        taken=_levels(dilate(taken.float(), 2 * radius + 1)),
         same=_levels(torch.maximum(same, 0.5 * outside) * (1 - hair)),
         hair=_levels(drawn["hair"]),
         same_hair=_levels(torch.minimum(source["hair"], drawn["hair"]).square()),
@@ -361,8 +362,8 @@ def _touching(parts: Tensor, person: Tensor) -> Tensor:
         zip(parts[:, 0].numpy(), person[:, 0].numpy(), strict=True)
     ):
         numbers, _ = label(part)
-        kept[index, 0] = np.isin(numbers, np.unique(numbers[part & body]))
-    return torch.from_numpy(kept & parts.numpy())
+        kept[index, 0] = np.isin(numbers, numbers[part & body])
+    return torch.from_numpy(kept)
 
 
 def _share(levels: np.ndarray) -> Tensor:

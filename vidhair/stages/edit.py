@@ -1,6 +1,5 @@
 """Codes → edited codes."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +9,8 @@ from torch import Tensor
 from vidhair.edits.directions import AttributeSpace
 from vidhair.edits.kinds import Attribute, Bald, Edit, HairColor, HairLength, Reconstruct
 from vidhair.errors import InvalidSetting
-from vidhair.models.stylegan3 import Synthesis
+from vidhair.models.aligned import MovableSynthesis
+from vidhair.models.mappers import BaldMapper
 from vidhair.ops.color import rgb_to_lab
 from vidhair.stages.render import Canvas
 
@@ -24,6 +24,12 @@ PROBE = 0.08  # change of a colour attribute by which its effect is measured
 LARGEST = 1.6  # no colour attribute is changed by more than this
 COLOUR_STEPS = 4
 SHARES = (1.0, 0.4, 0.15)  # of a step that are tried, until one helps
+# Without attributes: the codes that colour the hair, as shares of all (9 to 12 of 18 in
+# HairCLIPv2), how far in Lab a unit along their gradients leads, and how often these are taken.
+COLOUR_CODES = (9 / 18, 13 / 18)
+UNIT_OF_LAB = 25.0
+LINEARISATIONS = 3
+NEAR_ENOUGH = 1.0  # in Lab
 
 
 @dataclass(frozen=True)
@@ -33,7 +39,7 @@ class Probe:
     styles: [N, L, D]; transforms: [N, 3, 3]; hair: [N, 1, h, w], the source's matte on the canvas.
     """
 
-    synthesis: Synthesis
+    synthesis: MovableSynthesis
     styles: Tensor
     transforms: Tensor
     hair: Tensor
@@ -41,19 +47,35 @@ class Probe:
 
     @torch.inference_mode()
     def lab(self, change: Tensor) -> Tensor:
-        """The rendering [N, 3, h, w] in Lab after a change [D] of all codes."""
+        """The rendering [N, 3, h, w] in Lab after a change [D] or [L, D] of all codes."""
+        return self._lab(change, slice(None))
+
+    def _lab(self, change: Tensor, rows: slice) -> Tensor:
         image = self.synthesis(
-            self.styles + change,
-            transform=self.transforms,
+            self.styles[rows] + change,
+            transform=self.transforms[rows],
             canvas=self.canvas.extent,
             dtype=torch.bfloat16 if self.styles.device.type == "cpu" else torch.float32,
         )
         return rgb_to_lab((image / 2 + 0.5).clamp(0, 1))
 
+    def gradients(self, change: Tensor) -> Tensor:
+        """Of the hair's mean L, a and b by the change [L, D]: [3, L, D]. One frame at a time."""
+        total = torch.zeros(3, *change.shape, device=change.device)
+        weight = self.hair / (self.hair.sum() + 1e-6)
+        for row in range(len(self.styles)):
+            rows = slice(row, row + 1)
+            variable = change.detach().clone().requires_grad_()
+            mean = (self._lab(variable, rows) * weight[rows]).sum((0, 2, 3))
+            for axis in range(3):
+                (got,) = torch.autograd.grad(mean[axis], variable, retain_graph=axis < 2)
+                total[axis] += got
+        return total
 
-def check_edit(edit: Edit, space: AttributeSpace | None) -> None:
-    """Refuse, before any work, an edit that the pack's attributes cannot make."""
-    if isinstance(edit, Reconstruct):
+
+def check_edit(edit: Edit, space: AttributeSpace | None, bald: BaldMapper | None = None) -> None:
+    """Refuse, before any work, an edit that the pack has no attributes or mapper for."""
+    if isinstance(edit, (Reconstruct, HairColor)) or (isinstance(edit, Bald) and bald is not None):
         return
     if space is None:
         raise InvalidSetting(
@@ -65,7 +87,7 @@ def check_edit(edit: Edit, space: AttributeSpace | None) -> None:
             f"{', '.join(space.names)}"
         )
     needed: dict[type[Edit], tuple[str, ...]] = {
-        HairColor: HAIR_COLOUR, HairLength: ("hair_length",), Bald: tuple(NO_HAIR),
+        HairLength: ("hair_length",), Bald: tuple(NO_HAIR),
     }  # fmt: skip
     missing = [n for n in needed.get(type(edit), ()) if n not in space.names]
     if missing:
@@ -81,54 +103,101 @@ def edit_styles(
     present: np.ndarray,
     cuts: np.ndarray,
     space: AttributeSpace | None,
-    color_change: Callable[[AttributeSpace], Tensor] | None = None,
+    color_change: Tensor | None = None,
+    bald: BaldMapper | None = None,
 ) -> np.ndarray:
-    """Edited codes [T, L, D]. color_change: gives the change of the codes for a hair colour."""
-    check_edit(edit, space)
+    """Edited codes [T, L, D].
+
+    color_change: [D] or [L, D], of the codes, for another hair colour. bald: a pack's mapper,
+    which goes before its attributes.
+    """
+    check_edit(edit, space, bald)
     if isinstance(edit, Reconstruct):
         return styles
-    assert space is not None
     edited = styles.copy()
     if isinstance(edit, HairColor):
         assert color_change is not None
-        edited[present] += color_change(space).numpy()
-    elif isinstance(edit, HairLength):
-        edited[present] += edit.amount * space.direction("hair_length").numpy()
-    elif isinstance(edit, Attribute):
-        edited[present] += edit.strength * space.direction(edit.name).numpy()
+        edited[present] += color_change.numpy()
     elif isinstance(edit, Bald):
         # One change per shot, from its mean code: hair does not come and go with the pose.
         shot = np.cumsum(cuts)
         for index in np.unique(shot[present]):
             frames = present & (shot == index)
             mean = torch.from_numpy(styles[frames].mean(0))
-            edited[frames] += edit.strength * space.towards(mean, NO_HAIR).numpy()
+            edited[frames] += edit.strength * _towards_bald(mean, space, bald).numpy()
+    elif isinstance(edit, HairLength) and space is not None:
+        edited[present] += edit.amount * space.direction("hair_length").numpy()
+    elif isinstance(edit, Attribute) and space is not None:
+        edited[present] += edit.strength * space.direction(edit.name).numpy()
     return edited
 
 
-def solve_hair_color(probe: Probe, space: AttributeSpace, wanted: Tensor) -> Tensor:
-    """The change [D] of the codes that changes the mean Lab of the hair by `wanted` [3].
+def _towards_bald(code: Tensor, space: AttributeSpace | None, bald: BaldMapper | None) -> Tensor:
+    """The change of a code [L, D] that takes the hair off, [L, D] or [D]."""
+    if bald is None:
+        assert space is not None
+        return space.towards(code, NO_HAIR)
+    device = next(bald.parameters()).device
+    change = torch.zeros_like(code)
+    with torch.inference_mode():
+        first = bald.strength * bald(code[None].to(device))[0].cpu()
+    change[: len(first)] = first
+    return change
 
-    Gauss-Newton over the three colour attributes: their effect on the rendering is measured, not
-    assumed. Only hair that the generator draws and can recolour counts, as in composing.
+
+def solve_hair_color(probe: Probe, space: AttributeSpace | None, wanted: Tensor) -> Tensor:
+    """The change [D] or [L, D] of the codes that changes the mean Lab of the hair by `wanted` [3].
+
+    Along the pack's three colour attributes, if it has any; else along the gradients of the hair's
+    mean colour by the codes that colour it (HairCLIPv2, Wei et al. 2023, colour proxy), which is
+    the smallest change that does it. Gauss-Newton either way: the effect on the rendering is
+    measured, not assumed.
     """
-    directions = space.directions[space.index(HAIR_COLOUR)].to(probe.styles.device)
-    plain = probe.lab(torch.zeros_like(directions[0]))
-    nudged = probe.lab(directions.sum(0) * PROBE * (1 if float(wanted[0]) >= 0 else -1))
+    if space is not None and set(HAIR_COLOUR) <= set(space.names):
+        directions = space.directions[space.index(HAIR_COLOUR)].to(probe.styles.device)
+        return _reach(probe, directions, wanted, torch.zeros_like(directions[0]))[0].cpu()
+    change = torch.zeros_like(probe.styles[0])
+    count = len(change)
+    first, end = (round(share * count) for share in COLOUR_CODES)
+    missing = wanted
+    for _ in range(LINEARISATIONS):
+        if float(missing.norm()) < NEAR_ENOUGH:
+            break
+        gradients = probe.gradients(change)
+        gradients[:, :first] = gradients[:, end:] = 0
+        sizes = gradients.square().sum((1, 2), keepdim=True)
+        if float(sizes.max()) < 1e-12:
+            break
+        directions = gradients * (UNIT_OF_LAB / sizes.clamp_min(1e-12))
+        change, missing = _reach(probe, directions, missing, change)
+    return change.cpu()
+
+
+def _reach(
+    probe: Probe, directions: Tensor, wanted: Tensor, start: Tensor
+) -> tuple[Tensor, Tensor]:
+    """From a change of the codes on along three directions [3, …], until the hair's mean Lab has
+    moved by `wanted` [3]: the new change, and what is still missing. Only hair that the generator
+    draws and can recolour counts, as in composing.
+    """
+    plain = probe.lab(start)
+    nudged = probe.lab(start + directions.sum(0) * PROBE * (1 if float(wanted[0]) >= 0 else -1))
     moved = (nudged - plain).square().sum(1, keepdim=True)
     typical = (moved * probe.hair).sum() / (probe.hair.sum() + 1e-6)
     weight = probe.hair * (moved / (typical + 1e-6)).clamp(0, 1)
     weight = weight / (weight.sum() + 1e-6)
 
+    def along(amounts: Tensor) -> Tensor:
+        return start + torch.tensordot(amounts, directions, 1)
+
     def effect(amounts: Tensor) -> Tensor:
-        change = probe.lab(amounts @ directions) - plain
-        return (change * weight).sum((0, 2, 3))
+        return ((probe.lab(along(amounts)) - plain) * weight).sum((0, 2, 3))
 
     amounts = torch.zeros(3, device=directions.device)
     reached = torch.zeros(3, device=directions.device)
     error = float(wanted.norm())
     for _ in range(COLOUR_STEPS):
-        if error < 1.0:
+        if error < NEAR_ENOUGH:
             break
         columns = []
         for axis in range(3):
@@ -151,4 +220,4 @@ def solve_hair_color(probe: Probe, space: AttributeSpace, wanted: Tensor) -> Ten
         else:
             break
         amounts, reached, error = tried, got, float((wanted - got).norm())
-    return (amounts @ directions).cpu()
+    return along(amounts), wanted - reached

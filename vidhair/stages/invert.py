@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from vidhair.geometry import CropAxes
-from vidhair.models.encoders import SmallEncoder
+from vidhair.models.inversion import Inverter
 from vidhair.ops.warp import cut_squares, to_unit
 from vidhair.settings import setting
 
@@ -18,18 +18,17 @@ class InvertConfig:
 
 @torch.inference_mode()
 def invert(
-    frames: np.ndarray, axes: CropAxes, encoder: SmallEncoder, config: InvertConfig
+    frames: np.ndarray, axes: CropAxes, inverter: Inverter, config: InvertConfig
 ) -> np.ndarray:
     """Encode the FFHQ crop of every frame. frames: uint8 [T, H, W, 3]; axes: [T, 2] each.
 
     Returns W+ [T, L, D] float32.
     """
-    device = next(encoder.parameters()).device
     codes = []
     for at in range(0, len(frames), config.batch):
         rows = slice(at, at + config.batch)
         crops = cut_squares(
-            to_unit(frames[rows], device), axes.centre[rows], axes.x[rows], encoder.config.size
+            to_unit(frames[rows], inverter.device), axes.centre[rows], axes.x[rows], inverter.size
         )
-        codes.append(encoder(crops).float().cpu())
+        codes.append(inverter.codes(crops).float().cpu())
     return torch.cat(codes).numpy()

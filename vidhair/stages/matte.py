@@ -25,23 +25,21 @@ from vidhair.models.face_landmarks import (
 )
 from vidhair.models.face_parser import (
     UNKNOWN,
-    FaceParser,
     Label,
     face_oval_mask,
     polygon_mask,
 )
-from vidhair.ops.blur import blur, box_mean, box_radius
+from vidhair.models.head_parser import Parser
 from vidhair.ops.color import lab_to_rgb, rgb_to_lab
+from vidhair.ops.matting import guided_filter
 from vidhair.ops.warp import cut_rectangle, to_unit
 from vidhair.settings import setting
 from vidhair.stages.align import FaceTrack
 from vidhair.stages.render import Canvas
 
-FACE_PIXELS = 80  # side of the face crop as the parser sees it
 REACH = 0.8  # crop sides beyond the crop that are searched for hair
 SOFTEN = 0.15  # share of the parser's opinion on the person that is spread evenly
 SURE_NOT, SURE = 0.1, 0.82  # refined probabilities that are taken for none and for all
-UNLIKE = 15.0  # distance in Lab from which hair and what lies behind it are told apart
 HAIR_ON_NECK = 0.3  # how likely hair is there beforehand
 NEIGHBOURS = 2  # frames on either side that smoothing over time looks at
 GUIDE_ZOOM = 2  # MediaPipe's silhouette is asked for at a finer size
@@ -49,8 +47,11 @@ GUIDE_ZOOM = 2  # MediaPipe's silhouette is asked for at a finer size
 
 @dataclass(frozen=True, kw_only=True)
 class MatteConfig:
-    size: int = setting(
-        FACE_PIXELS, "side of the face crop, in pixels, that the parser sees", low=48, high=160
+    size: int | None = setting(
+        None,
+        "side of the face crop, in pixels, that the parser sees; none: what it was made for",
+        low=48,
+        high=1024,
     )
     color_weight: float = setting(
         0.8, "how much the clip's own colours count beside the parser", low=0.0, high=1.0
@@ -103,7 +104,7 @@ def parse(
     frames: np.ndarray,
     meshes: np.ndarray,
     region: HeadRegion,
-    parser: FaceParser,
+    parser: Parser,
     segmenter: PersonSegmenter,
 ) -> np.ndarray:
     """Label probabilities and the silhouette of every frame.
@@ -230,86 +231,6 @@ def follow(values: Tensor, matrices: np.ndarray, index: int, weight: float) -> T
     return total / weights
 
 
-def guided_filter(guide: Tensor, values: Tensor, radius: int, eps: float) -> Tensor:
-    """Lay soft values onto the edges of a picture (He et al. 2013, colour guide).
-
-    guide: [T, 3, h, w]; values: [T, 1, h, w]; radius in pixels; eps: of the guide's variance.
-    """
-    if radius < 1:
-        return values
-
-    def mean(x: Tensor) -> Tensor:
-        return box_mean(x, radius)
-
-    m_i, m_p = mean(guide), mean(values)
-    covariance = mean(guide * values) - m_i * m_p
-    pairs = [(0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2)]
-    products = torch.stack([guide[:, i] * guide[:, j] for i, j in pairs], 1)
-    means = torch.stack([m_i[:, i] * m_i[:, j] for i, j in pairs], 1)
-    xx, xy, xz, yy, yz, zz = (mean(products) - means).unbind(1)
-    xx, yy, zz = xx + eps, yy + eps, zz + eps
-    # Inverse of the symmetric 3×3 matrix by cofactors.
-    cof = (
-        yy * zz - yz * yz, xz * yz - xy * zz, xy * yz - xz * yy,
-        xx * zz - xz * xz, xy * xz - xx * yz, xx * yy - xy * xy,
-    )  # fmt: skip
-    det = xx * cof[0] + xy * cof[1] + xz * cof[2]
-    cx, cy, cz = covariance.unbind(1)
-    a = torch.stack(
-        [
-            cof[0] * cx + cof[1] * cy + cof[2] * cz,
-            cof[1] * cx + cof[3] * cy + cof[4] * cz,
-            cof[2] * cx + cof[4] * cy + cof[5] * cz,
-        ],
-        1,
-    ) / det.unsqueeze(1)
-    b = m_p - (a * m_i).sum(1, keepdim=True)
-    return ((mean(a) * guide).sum(1, keepdim=True) + mean(b)).clamp(0, 1)
-
-
-@dataclass(frozen=True)
-class Border:
-    """How near its border a matte may be sharpened, and how far the colours are looked for: px."""
-
-    radius: int
-    sigma: float
-
-    @classmethod
-    def on_grid(cls, step: float) -> "Border":
-        """For a matte whose samples are `step` pixels apart."""
-        return cls(max(2, round(1.5 * step)), max(3.0, 3 * step))
-
-    @property
-    def support(self) -> int:
-        """Pixels beyond which nothing matters."""
-        return self.radius + 3 * box_radius(self.sigma)
-
-
-def unmix(alpha: Tensor, source: Tensor, border: Border) -> Tensor:
-    """Sharpen a matte near its border by the colours on either side.
-
-    alpha: [T, 1, H, W]; source: [T, 3, H, W] in 0 … 1. A pixel there lies between the colour of the
-    hair and that of what is behind it, both taken from where the matte is sure nearby: the
-    compositing equation solved for alpha. It counts by how unlike the two are.
-    """
-    lab = rgb_to_lab(source)
-    sure, sure_not = ((alpha - 0.9) * 10).clamp(0, 1), ((0.1 - alpha) * 10).clamp(0, 1)
-
-    def nearby(weight: Tensor) -> Tensor:
-        return blur(lab * weight, border.sigma) / blur(weight, border.sigma).clamp_min(1e-4)
-
-    behind = nearby(sure_not)
-    way = nearby(sure) - behind
-    length = way.square().sum(1, keepdim=True)
-    seen = (((lab - behind) * way).sum(1, keepdim=True) / (length + 1e-6)).clamp(0, 1)
-    near = dilate(sure, border.radius) * dilate(sure_not, border.radius)
-    return torch.lerp(alpha, seen, near * length / (length + UNLIKE**2))
-
-
-def dilate(x: Tensor, radius: int) -> Tensor:
-    return F.max_pool2d(x, 2 * radius + 1, 1, radius)
-
-
 def _grid_matrices(axes: CropAxes, index: list[int], grid, height: int, width: int) -> np.ndarray:
     """[K, 3, 3]: positions in the face crop → grid positions as grid_sample counts them."""
     left, top, step = grid
@@ -406,7 +327,7 @@ def on_canvas(values: Tensor, region: HeadRegion, canvas: Canvas, zoom: int = 1)
     return cut_rectangle(values, left, top, canvas.step / step, canvas.height, canvas.width)
 
 
-def mean_hair_color(path: str, parser: FaceParser) -> tuple[float, float, float]:
+def mean_hair_color(path: str, parser: Parser) -> tuple[float, float, float]:
     """Mean colour (sRGB, 0 … 1) of the hair of the largest face in a picture.
 
     Raises NoFaceFound if there is no face, or no hair.
@@ -419,7 +340,9 @@ def mean_hair_color(path: str, parser: FaceParser) -> tuple[float, float, float]
         raise NoFaceFound(f"no face in {path}; give a picture of hair with its face, or a hex code")
     face = faces[np.argmax(np.ptp(faces[..., 1], axis=1))][None]
     axes = crop_axes(*eyes_and_mouth(face.astype(np.float64)))
-    region = plan_region(axes, (picture.shape[2], picture.shape[1]), FACE_PIXELS, parser.stride)
+    region = plan_region(
+        axes, (picture.shape[2], picture.shape[1]), parser.face_pixels, parser.stride
+    )
     segmenter = PersonSegmenter()
     planes = parse(picture, face, region, parser, segmenter)
     segmenter.close()
@@ -435,7 +358,7 @@ def mean_hair_color(path: str, parser: FaceParser) -> tuple[float, float, float]
 
 @torch.inference_mode()
 def parse_canvas(
-    pictures: np.ndarray, meshes: np.ndarray, canvas: Canvas, parser: FaceParser
+    pictures: np.ndarray, meshes: np.ndarray, canvas: Canvas, parser: Parser
 ) -> dict[str, Tensor]:
     """Probabilities [T, 1, h, w] of "skin" and "hair" in renderings uint8 [T, h, w, 3]."""
     device = next(parser.parameters()).device

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from vidhair.geometry import Box, CropAxes, Similarity
-from vidhair.models.stylegan3 import Extent, Synthesis
+from vidhair.models.aligned import MovableSynthesis
+from vidhair.models.stylegan3 import Extent
 from vidhair.settings import setting
 
 
@@ -84,7 +85,7 @@ def input_transforms(similarity: Similarity, device: str | torch.device = "cpu")
 
 @torch.inference_mode()
 def render(
-    synthesis: Synthesis,
+    synthesis: MovableSynthesis,
     styles: np.ndarray,
     similarity: Similarity,
     canvas: Canvas,

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vidhair.models.aligned import MovableGenerator, MovableSynthesis
 from vidhair.models.perceptual import CHOICES, PerceptualDistance
-from vidhair.models.stylegan3 import Generator, Synthesis
 from vidhair.settings import setting
 from vidhair.stages.render import Canvas
 
@@ -98,7 +98,7 @@ def _loss(
 
 
 def refine(
-    synthesis: Synthesis,
+    synthesis: MovableSynthesis,
     pivots: Pivots,
     canvas: Canvas,
     distance: PerceptualDistance,
@@ -127,7 +127,7 @@ def refine(
 
 
 def tune(
-    generator: Generator,
+    generator: MovableGenerator,
     pivots: Pivots,
     canvas: Canvas,
     distance: PerceptualDistance,
@@ -141,10 +141,9 @@ def tune(
     """
     before = generator.synthesis
     synthesis = deepcopy(before).requires_grad_(False)
-    synthesis.layers.requires_grad_(True)  # type: ignore[attr-defined]
     groups = []
-    for layer in synthesis.layers:
-        for p in layer.parameters():
+    for layer in synthesis.tunable():
+        for p in layer.requires_grad_(True).parameters():
             size = float(p.detach().square().mean().sqrt()) + 1e-3
             groups.append({"params": [p], "lr": config.learning_rate * size, "size": size})
     optimiser = torch.optim.Adam(groups, betas=(0.9, 0.99))
@@ -180,9 +179,9 @@ def tune(
 
 
 def _locality(
-    generator: Generator,
-    before: Synthesis,
-    after: Synthesis,
+    generator: MovableGenerator,
+    before: MovableSynthesis,
+    after: MovableSynthesis,
     styles: Tensor,
     rng: torch.Generator,
     dtype: torch.dtype,
@@ -198,7 +197,7 @@ def _locality(
     return (after(other, dtype=dtype) - want).square().mean()
 
 
-def with_weights(generator: Generator, weights: dict[str, Tensor]) -> Synthesis:
+def with_weights(generator: MovableGenerator, weights: dict[str, Tensor]) -> MovableSynthesis:
     """A copy of the generator's synthesis with tuned weights."""
     synthesis = deepcopy(generator.synthesis)
     state = synthesis.state_dict() | weights

@@ -3,7 +3,8 @@
 import torch
 
 from tests.golden.runner import Case, Check, adapter, relative_error
-from vidhair.checkpoints.names import stylegan3_names
+from vidhair.checkpoints.generator_names import STYLEGAN3
+from vidhair.checkpoints.official import load_official
 from vidhair.models.stylegan3 import Extent, Generator, StyleGAN3Config, make_transform
 
 SEAM = 6  # pixels beside a tile's edge where the zero padding of its layers still shows
@@ -32,17 +33,14 @@ def load_generator(
 ) -> tuple[Generator, list[str]]:
     """A generator with these weights, and the official layer names in order."""
     generator = Generator(config).eval()
-    weights = dict(weights)
-    names = stylegan3_names(weights)
-    state = {ours: weights.pop(theirs) for theirs, ours in names.items()}
-    generator.load_state_dict(state, strict=True)
-    # What is left must be the fixed filters, which we design ourselves.
-    for theirs, value in weights.items():
+    load_official(generator, weights, STYLEGAN3)
+    # Its filters we design ourselves.
+    for theirs in (name for name in weights if name.endswith("_filter")):
         layer, kind = theirs.split(".")[1:]
         designed = getattr(generator.synthesis.layers[int(layer[1:].split("_")[0])], kind)
-        assert torch.allclose(designed, value, rtol=1e-5, atol=1e-7), theirs
+        assert torch.allclose(designed, weights[theirs], rtol=1e-5, atol=1e-7), theirs
     layers = sorted(
-        {n.split(".")[1] for n in names if ".L" in n}, key=lambda n: int(n[1:].split("_")[0])
+        {n.split(".")[1] for n in weights if ".L" in n}, key=lambda n: int(n[1:].split("_")[0])
     )
     return generator, layers
 

@@ -1,0 +1,152 @@
+"""Built without memory for its weights, a module is what it is when built with random ones."""
+
+import importlib
+import pkgutil
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import vidhair.models
+from tests.models.test_style_encoders import CONFIG as ENCODER
+from tests.models.test_style_encoders import KINDS as ENCODERS
+from tests.models.tiny import R, T, random, randomised, tiny_config, tiny_stylegan2_config
+from vidhair.models import stylegan1, stylegan2, stylegan3
+from vidhair.models.aligned import AlignedGenerator
+from vidhair.models.bisenet import CelebAMaskParser, HairClipParser
+from vidhair.models.encoders import SmallEncoder, SmallEncoderConfig
+from vidhair.models.face_identity import FaceIdentity
+from vidhair.models.face_parser import FaceParser, FaceParserConfig
+from vidhair.models.head_parser import HeadParser
+from vidhair.models.inversion import PublishedEncoder
+from vidhair.models.irse import irse50
+from vidhair.models.mappers import BaldMapper, LevelsMapper
+from vidhair.models.mapping import MappingNetwork
+from vidhair.models.resnet import resnet18, resnet34
+from vidhair.models.style_encoders import SketchEncoder, StyleEncoderConfig
+from vidhair.models.style_heads import StyleHead
+from vidhair.models.stylegan2 import Canvas
+from vidhair.models.stylegan3 import Extent
+from vidhair.models.styleganex import EditAttention, SkipFusion, WideGenerator
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+BACKBONE = {"widths": (4, 5, 6, 8), "units": (1, 1, 1, 1)}
+SKETCH = {"num_ws": (3, 2, 1), "w_dim": 5, "widths": (4, 5, 6), "units": (1, 1, 1)}
+BISENET = {"widths": (4, 8, 8, 12)}
+SMALL = SmallEncoderConfig(size=8, num_ws=3, w_dim=5, widths=(4,), hidden=6)
+STYLEGAN1 = stylegan1.StyleGAN1Config(
+    resolution=16, z_dim=8, w_dim=8, channel_base=64, channel_max=6, mapping_layers=2
+)
+Z, CODES, IMAGE, SKIP = random(2, 8), random(2, 9, 6), random(2, 3, 32, 32), random(2, 2, 5, 5)
+
+
+def pictures(module: nn.Module) -> Tensor:
+    return module(IMAGE)
+
+
+def codes(module: nn.Module) -> Tensor:
+    return module(CODES)
+
+
+def generated(module: nn.Module) -> Tensor:
+    return module(Z, truncation_psi=0.7)
+
+
+def fused(fusion: nn.Module) -> Tensor:
+    canvas = Canvas(random(2, 4, 5, 5), random(2, 3, 5, 5))
+    merged = fusion(canvas, SKIP, editing=random(2, 8))
+    return torch.cat([merged.feature, merged.picture], 1)
+
+
+def wide(generator: WideGenerator) -> Tensor:
+    """Every block at the feature's size, noise pooled."""
+    ws = random(2, generator.config.num_ws, 8)
+    return generator.synthesis.render(random(2, generator.config.channels(4), 5, 7), ws)
+
+
+# How to build one of each, and an output that depends on all of it.
+MODULES: dict[str, tuple[Callable[[], nn.Module], Callable[[nn.Module], Tensor]]] = {
+    "StyleGAN": (lambda: stylegan1.Generator(STYLEGAN1), generated),
+    "StyleGAN2": (lambda: stylegan2.Generator(tiny_stylegan2_config(16)), generated),
+    "StyleGAN3-T": (lambda: stylegan3.Generator(tiny_config(**T)), generated),
+    "StyleGAN3-R": (lambda: stylegan3.Generator(tiny_config(**R)), generated),
+    "StyleGAN2, movable": (
+        lambda: AlignedGenerator(tiny_stylegan2_config(16)),
+        lambda generator: generator(Z, transform=torch.eye(3) * 0.9, canvas=Extent(1, 2, 3, 4)),
+    ),
+    "StyleGANEX": (lambda: WideGenerator(tiny_stylegan2_config(64)), wide),
+    "fusion": (lambda: SkipFusion(2, 4, attention=EditAttention(4, 8, depth=1)), fused),
+    "mapping": (
+        lambda: MappingNetwork(tiny_stylegan2_config(c_dim=3)),
+        lambda mapping: mapping(Z, random(2, 3), truncation_psi=0.7),
+    ),
+    "IR-SE50": (lambda: irse50(**BACKBONE), lambda backbone: backbone(IMAGE, (3,))[0]),
+    "ResNet-34": (lambda: resnet34(**BACKBONE), lambda backbone: backbone(IMAGE, (3,))[0]),
+    "ResNet-18": (lambda: resnet18(**BACKBONE), lambda backbone: backbone(IMAGE, (3,))[0]),
+    **{
+        name: (
+            lambda kind=kind, changes=changes: kind(StyleEncoderConfig(**ENCODER | changes)),
+            lambda encoder: encoder(random(2, encoder.config.in_channels, 32, 32)),
+        )
+        for name, (kind, changes) in ENCODERS.items()
+    },
+    "with its average code": (
+        lambda: PublishedEncoder("psp", StyleEncoderConfig(**ENCODER)),
+        lambda encoder: encoder(random(2, encoder.config.in_channels, 32, 32)),
+    ),
+    "sketch": (lambda: SketchEncoder(**SKETCH), lambda encoder: encoder(IMAGE[:, :1])),
+    "head": (lambda: StyleHead(3, 5, 32), pictures),
+    "levels": (lambda: LevelsMapper(6), codes),
+    "bald": (lambda: BaldMapper(6), codes),
+    "19 labels": (
+        lambda: CelebAMaskParser(**BISENET),
+        lambda parser: torch.stack(parser.training_logits(IMAGE)),
+    ),
+    "16 labels": (lambda: HairClipParser(**BISENET), pictures),
+    "4 of 19 labels": (lambda: HeadParser(CelebAMaskParser(**BISENET)), pictures),
+    "parser": (lambda: FaceParser(FaceParserConfig(widths=(4, 6))), pictures),
+    "small encoder": (lambda: SmallEncoder(SMALL), lambda encoder: encoder(IMAGE[..., :8, :8])),
+    "identity": (lambda: FaceIdentity(size=32, width=7, **BACKBONE), pictures),
+}
+
+
+def on_meta(build: Callable[[], nn.Module]) -> nn.Module:
+    with torch.device("meta"):
+        return build()
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_a_module_built_on_meta_is_the_same_once_loaded(name):
+    build, output = MODULES[name]
+    usual = randomised(build())
+    state = usual.state_dict()
+    for key, value in state.items():
+        if key.endswith(("running_var", "magnitude_ema")):
+            value.abs_()
+    loaded = on_meta(build)
+    assert all(tensor.is_meta for tensor in loaded.state_dict().values())
+    loaded.load_state_dict(state, strict=True, assign=True)
+    loaded.eval().requires_grad_(False)
+    assert not [n for n, p in loaded.named_parameters() if p.is_meta]
+    assert not [n for n, b in loaded.named_buffers() if b.is_meta]
+    want = output(usual)
+    assert want.isfinite().all() and want.std() > 0
+    assert torch.equal(output(loaded), want)
+
+
+def test_every_class_is_among_them():
+    for module in pkgutil.iter_modules(vidhair.models.__path__, "vidhair.models."):
+        importlib.import_module(module.name)
+    built = [part for build, _ in MODULES.values() for part in on_meta(build).modules()]
+    covered = {kind for part in built for kind in type(part).__mro__}
+    assert {kind for kind in subclasses(nn.Module) if is_ours(kind)} <= covered
+
+
+def subclasses(kind: type) -> set[type]:
+    return {kind}.union(*map(subclasses, kind.__subclasses__()))
+
+
+def is_ours(kind: type) -> bool:
+    return kind.__module__.startswith("vidhair.models.")
