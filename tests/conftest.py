@@ -26,6 +26,16 @@ def shared() -> Callable[[str], Path]:
     return find
 
 
+@pytest.fixture(scope="session", autouse=True)
+def no_weights_at_hand(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Tests find the same on every machine: no weights that its user once downloaded."""
+    empty = str(tmp_path_factory.mktemp("weights"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TORCH_HOME", empty)
+        patch.setenv("VIDHAIR_WEIGHTS", empty)
+        yield
+
+
 @pytest.fixture(scope="module")
 def one_thread() -> Iterator[None]:
     """Many small tensor operations: waking a second thread costs more than it computes."""

@@ -29,6 +29,7 @@ from vidhair.media import ClipReader, VideoWriter, open_clip
 from vidhair.models.encoders import SmallEncoder, SmallEncoderConfig
 from vidhair.models.face_parser import FaceParser, FaceParserConfig, Label
 from vidhair.models.pack import Pack, load_pack
+from vidhair.models.perceptual import BACKBONES
 from vidhair.models.stylegan3 import Generator, StyleGAN3Config
 from vidhair.recipe import Recipe, load_recipe
 from vidhair.synthetic.clips import SOUND_RATE, ClipSpec, perform, render_frame, voice
@@ -133,6 +134,28 @@ def pack_folder() -> Path:
 @cache
 def pack() -> Pack:
     return load_pack(pack_folder())
+
+
+# ---- what LPIPS sees with
+
+
+@cache
+def convolutions(net: str) -> dict[str, torch.Tensor]:
+    """Random weights under torchvision's names, of a size that keeps features alive."""
+    generator = torch.Generator().manual_seed(5)
+    return {
+        name: torch.randn(shape, generator=generator) * (2 / np.prod(shape[1:])) ** 0.5
+        for name, shape in BACKBONES[net].shapes.items()
+    }
+
+
+@cache
+def classifier(net: str = "alex") -> Path:
+    """A file as torchvision's, but with a last layer of next to nothing."""
+    path = folder() / "classifiers" / BACKBONES[net].file
+    path.parent.mkdir(exist_ok=True)
+    torch.save(convolutions(net) | {"classifier.6.bias": torch.zeros(3)}, path)
+    return path
 
 
 # ---- the clip

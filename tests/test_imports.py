@@ -43,10 +43,14 @@ RESERVED = {
     "decord": ("vidhair.media",),
     "ffmpeg": ("vidhair.media",),
     "imageio_ffmpeg": ("vidhair.media",),
+    "lpips": ("vidhair.models.perceptual",),
+    "torchvision": ("vidhair.models.perceptual",),
     "numba": ("vidhair.kernels",),
     "triton": ("vidhair.kernels",),
 }
-HEAVY = ("numba", "triton", "mediapipe", "av", "decord", "cv2", "ray", "gradio")
+HEAVY = (
+    "numba", "triton", "mediapipe", "av", "decord", "cv2", "ray", "gradio", "lpips", "torchvision",
+)  # fmt: skip
 
 
 def sources() -> dict[str, Path]:

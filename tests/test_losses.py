@@ -4,7 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from vidhair.losses import gradient_l1, perceptual, pyramid_l1, weighted_l1
+from vidhair.losses import gradient_l1, pyramid_l1, weighted_l1
+from vidhair.models.perceptual import FeatureDistance
 
 
 def pictures(seed: int, count: int = 2, size: int = 16) -> Tensor:
@@ -20,7 +21,7 @@ LOSSES = {
     "weighted": weighted_l1,
     "pyramid": pyramid_l1,
     "gradient": gradient_l1,
-    "perceptual": lambda got, want: perceptual(got, want, features),
+    "perceptual": FeatureDistance(features),
 }
 
 
@@ -71,23 +72,3 @@ def test_gradient_ignores_brightness_and_sees_edges():
     edge[..., 4:] = 7.0
     assert gradient_l1(edge, flat) == 1  # one jump in the seven of every row
     assert gradient_l1(edge.transpose(2, 3), flat) == 1
-
-
-def test_perceptual_compares_directions_of_features():
-    image = pictures(0)
-    near = perceptual(image, image * 0.5, lambda x: [x])
-    assert near == pytest.approx(0, abs=1e-5)
-    opposite = perceptual(image, -image, lambda x: [x])
-    assert opposite == pytest.approx(4, abs=1e-3)
-    layers = perceptual(image, -image, lambda x: [x, x.abs()])
-    assert layers == pytest.approx(2, abs=1e-3)
-
-
-def test_perceptual_mask_leaves_the_outside_out():
-    got, want, mask = pictures(0), pictures(0), torch.zeros(2, 1, 16, 16)
-    mask[..., :8] = 1
-    got[..., 8:] = -got[..., 8:]
-    assert perceptual(got, want, lambda x: [x], mask) == pytest.approx(0, abs=1e-6)
-    assert perceptual(got, want, lambda x: [x], 1 - mask) == pytest.approx(4, abs=1e-3)
-    full = perceptual(got, want, features, torch.ones_like(mask))
-    torch.testing.assert_close(full, perceptual(got, want, features), rtol=1e-4, atol=1e-5)

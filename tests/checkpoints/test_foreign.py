@@ -234,6 +234,10 @@ class TestFitness:
         assert message.startswith("faces.pt ") and says in message and "\n" not in message
         assert "; " in message
 
+    def test_what_to_use_instead_is_named(self):
+        with pytest.raises(CheckpointUnreadable, match=r"; use faces-2\.pt$"):
+            check_tensors("faces.pt", {}, {"w": (2,)}, "faces-2.pt")
+
 
 def test_values_are_those_of_pickle():
     """The pieces that hostile files are made of are well-formed themselves."""

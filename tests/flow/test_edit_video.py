@@ -73,7 +73,9 @@ def test_a_run_says_what_it_did():
     result = small.finished().result
     assert [stage.name for stage in result.stages] == small.STAGES
     assert all(stage.status == "computed" for stage in result.stages)
-    assert result.reused == () and result.untouched == 0 and result.notes == ()
+    assert result.reused == () and result.untouched == 0
+    (note,) = result.notes
+    assert "features of the pack's parser" in note and "models pull lpips-alex" in note
     assert result.seconds >= sum(stage.seconds for stage in result.stages) > 0
 
 
@@ -128,6 +130,18 @@ def test_a_copy_under_another_name_reuses_every_stage(tmp_path, cache):
 def test_a_changed_setting_recomputes_what_follows(tmp_path, cache, changes, expected):
     result = small.edit(tmp_path / "changed.mp4", cache, changes=changes)
     assert small.computed(result) == expected
+
+
+def test_tuning_with_lpips_says_so_and_gives_other_pictures(tmp_path, cache):
+    path = str(small.classifier())
+    changes = {"tune.perceptual": "lpips_alex", "tune.perceptual_weights": path}
+    result = small.edit(tmp_path / "a.mp4", cache, changes=changes)
+    assert small.computed(result) == ["tune", "render_source", "edit", "render_edit"]
+    (note,) = result.notes
+    assert "LPIPS on AlexNet" in note and path in note
+    assert not same_pictures(result.path)
+    again = small.edit(tmp_path / "b.mp4", cache, changes=changes)
+    assert again.reused == tuple(small.STAGES) and again.notes == result.notes
     assert not same_pictures(result.path)
     back = small.edit(tmp_path / "back.mp4", cache)
     assert small.computed(back) == [] and same_pictures(back.path)

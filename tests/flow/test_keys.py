@@ -1,5 +1,6 @@
 """What recomputes what: the keys of all stages under every setting, without running any."""
 
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,6 +13,7 @@ from tests import small
 from vidhair.cache import MemoryStore, fingerprint
 from vidhair.checkpoints.packs import open_pack, write_pack
 from vidhair.edits import HairColor
+from vidhair.errors import CheckpointUnreadable
 from vidhair.flow.graph import Flow
 from vidhair.flow.runner import Runner
 from vidhair.media import open_clip
@@ -27,7 +29,8 @@ SMOOTH = {"smooth"} | TUNED
 PARSE = {"parse", "colors", "matte"} | TUNED
 ALIGN = STAGES - {"decode", "faces"}
 
-# Setting → another value than the default, and the stages that have to run again.
+# Setting → another value than the default (or what makes it), and the stages that have to run
+# again.
 EXPECTED: dict[str, tuple[Any, set[str]]] = {
     "align.min_confidence": (0.4, ALIGN | {"faces"}),
     "align.bridge_seconds": (0.1, ALIGN),
@@ -42,6 +45,8 @@ EXPECTED: dict[str, tuple[Any, set[str]]] = {
     "tune.frames": (2, TUNED),
     "tune.batch": (1, TUNED),
     "tune.learning_rate": (0.01, TUNED),
+    "tune.perceptual": ("pack", set()),  # which "auto" is, without weights of LPIPS
+    "tune.perceptual_weights": (lambda: str(small.classifier()), TUNED),
     "tune.perceptual_weight": (0.5, TUNED),
     "tune.locality_weight": (0.0, TUNED),
     "tune.stop_below": (0.5, TUNED),
@@ -87,7 +92,13 @@ def a_pack(**changed: str) -> Any:
         ) | dict.fromkeys(("offset", "low", "high"), torch.zeros(len(names))),
     )  # fmt: skip
     return SimpleNamespace(
-        files=files, fingerprint=lambda part: fingerprint(changed.get(part, part)), name="made up"
+        files=files,
+        fingerprint=lambda part: fingerprint(changed.get(part, part)),
+        name="made up",
+        device="cpu",
+        inverter_parts=("encoder",),
+        has=lambda part: part in parts,
+        parser=SimpleNamespace(face_pixels=256),
     )
 
 
@@ -113,7 +124,7 @@ def test_every_setting_has_its_expectation():
 def test_a_setting_recomputes_what_depends_on_it_and_no_more(path):
     value, expected = EXPECTED[path]
     recipe = load_recipe("hair_color")
-    other = recipe.override({path: value})
+    other = recipe.override({path: value() if callable(value) else value})
     assert other != recipe
     before = keys(recipe)
     assert list(before) == small.STAGES
@@ -124,6 +135,42 @@ def test_a_setting_recomputes_what_depends_on_it_and_no_more(path):
 def test_other_weights_recompute_what_uses_them(part):
     recipe = load_recipe("hair_color")
     assert changed(keys(recipe), keys(recipe, a_pack(**{part: "new"}))) == WEIGHTS[part]
+
+
+def perceptual_keys(choice: str, path: Path | str = "") -> dict[str, str]:
+    settings = {"tune.perceptual": choice, "tune.perceptual_weights": str(path)}
+    return keys(load_recipe("hair_color", settings))
+
+
+def test_auto_is_what_it_finds(tmp_path, monkeypatch):
+    """The same setting is another key once there are weights, wherever they lie."""
+    before = keys(load_recipe("hair_color"))
+    cached = tmp_path / "hub" / "checkpoints" / small.classifier().name
+    cached.parent.mkdir(parents=True)
+    shutil.copy(small.classifier(), cached)
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    found = keys(load_recipe("hair_color"))
+    assert changed(before, found) == TUNED
+    assert found == perceptual_keys("lpips_alex") == perceptual_keys("auto", small.classifier())
+    assert perceptual_keys("pack") == before
+
+
+def test_other_weights_of_lpips_are_another_key(tmp_path):
+    other = tmp_path / "other.pth"
+    weights = dict(small.convolutions("alex"))
+    torch.save(weights, other)
+    want = perceptual_keys("lpips_alex", small.classifier())
+    assert perceptual_keys("lpips_alex", other) == want, "without a last layer it is the same"
+    weights["features.10.bias"] = weights["features.10.bias"] + 1e-3
+    torch.save(weights, other)
+    assert changed(want, perceptual_keys("lpips_alex", other)) == TUNED
+
+
+def test_lpips_without_weights_is_refused_before_anything_runs():
+    with pytest.raises(CheckpointUnreadable, match="models pull lpips-alex"):
+        perceptual_keys("lpips_alex")
+    off = {"tune.steps": 0, "tune.refine_steps": 0, "tune.perceptual": "lpips_alex"}
+    assert "tune" not in keys(load_recipe("hair_color", off)), "nothing measures likeness then"
 
 
 def test_another_edit_shares_everything_before_it():

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from vidhair.metrics import color_difference, color_progress, flicker, mean_lab, psnr
+from vidhair.metrics import color_difference, color_progress, flicker, lpips, mean_lab, psnr
+from vidhair.models.perceptual import FeatureDistance
 
 
 def plain(*levels: int) -> np.ndarray:
@@ -27,6 +28,30 @@ def test_psnr_looks_only_where_there_is_weight():
     weight[0, :, :3] = 0
     assert psnr(a, b, weight) == float("inf")
     assert np.isnan(psnr(a, b, weight * 0))
+
+
+def test_lpips_compares_pictures_from_minus_one_to_one():
+    def l1(got, want, mask=None):
+        assert mask is None and got.shape == want.shape == (1, 3, 4, 6)
+        return (got - want).abs().mean()
+
+    assert lpips(plain(0, 51), plain(255, 102), l1) == pytest.approx((2 + 0.4) / 2)
+
+
+def test_lpips_looks_only_where_there_is_weight():
+    """A frame counts by its weight; features of single pixels see no farther than the mask."""
+    distance = FeatureDistance(lambda x: [x])
+    a, b, weight = plain(10, 10), plain(10, 240), ones(2)
+    opposite = lpips(a[1:], b[1:], distance)
+    assert opposite == pytest.approx(4, abs=1e-3)
+    assert lpips(a, b, distance) == pytest.approx(opposite / 2)
+    assert lpips(a, b, distance, weight) == pytest.approx(opposite / 2)
+    weight[1, :, :3] = 0
+    assert lpips(a, b, distance, weight) == pytest.approx(opposite / 3)
+    a[1, :, :3] = 240
+    assert lpips(a[1:], b[1:], distance) == pytest.approx(opposite / 2, abs=1e-3)
+    assert lpips(a[1:], b[1:], distance, weight[1:]) == pytest.approx(opposite)
+    assert np.isnan(lpips(a, b, distance, weight * 0))
 
 
 def test_color_difference_of_black_and_white_is_a_hundred():

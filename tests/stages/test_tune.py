@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.models.tiny import random, tiny_generator
+from vidhair.models.perceptual import FeatureDistance
 from vidhair.models.stylegan3 import Extent, Generator, Synthesis
 from vidhair.stages.render import Canvas
 from vidhair.stages.tune import Pivots, TuneConfig, choose_frames, refine, tune, with_weights
@@ -22,6 +23,9 @@ def person(seed: int = 0) -> Generator:
 
 def features(x: torch.Tensor) -> list[torch.Tensor]:
     return [x, F.avg_pool2d(x, 2)]
+
+
+DISTANCE = FeatureDistance(features)
 
 
 def draw(synthesis: Synthesis, pivots: Pivots) -> torch.Tensor:
@@ -67,7 +71,7 @@ class Losses(list):
 def tuned(pivots: Pivots, generator: Generator | None = None, losses=None, **options):
     config = TuneConfig(**SETTINGS | {"steps": 12} | options)
     losses = Losses() if losses is None else losses
-    return tune(generator or person(), pivots, CANVAS, features, config, losses)
+    return tune(generator or person(), pivots, CANVAS, DISTANCE, config, losses)
 
 
 class TestTune:
@@ -123,7 +127,7 @@ class TestTune:
                 person(),
                 Pivots(pivots.styles, pivots.transforms, pictures, weight),
                 CANVAS,
-                lambda x: [x],
+                FeatureDistance(lambda x: [x]),
                 config,
                 Losses(),
             )
@@ -163,7 +167,7 @@ class TestRefine:
         pivots = pivots_of(generator.synthesis, offset)
         losses = Losses()
         config = TuneConfig(**SETTINGS | {"refine_steps": 20, "batch": COUNT})
-        got = refine(generator.synthesis, pivots, CANVAS, features, config, losses)
+        got = refine(generator.synthesis, pivots, CANVAS, DISTANCE, config, losses)
         assert got.shape == (LAYERS + 2, 12) and not got.requires_grad
         assert len(losses) == 20
 
@@ -175,7 +179,7 @@ class TestRefine:
 
     def test_no_steps_are_no_offset(self, pivots):
         config = TuneConfig(refine_steps=0)
-        got = refine(person().synthesis, pivots, CANVAS, features, config, Losses())
+        got = refine(person().synthesis, pivots, CANVAS, DISTANCE, config, Losses())
         assert torch.equal(got, torch.zeros(LAYERS + 2, 12))
 
 

@@ -140,17 +140,19 @@ def check_tensors(
     path: str | os.PathLike,
     tensors: Mapping[str, Any],
     shapes: Mapping[str, tuple[int, ...]] | None = None,
+    wanted: str = "the weights that this converter is for",
 ) -> dict[str, Tensor]:
     """The tensors, if all are fit to be weights: finite real numbers, or whole ones.
 
     With shapes, exactly these names must be there, in these shapes. Raises
-    CheckpointUnreadable, which names the file (path) and the first tensor at fault.
+    CheckpointUnreadable, which names the file (path), the first tensor at fault, and what to use
+    instead (wanted).
     """
 
     def refused(fault: str, remedy: str) -> CheckpointUnreadable:
         return CheckpointUnreadable(f"{shown_path(Path(path))} {fault}; {remedy}")
 
-    other = "use the weights that this converter is for"
+    other = f"use {wanted}"
     for name, tensor in tensors.items():
         if not isinstance(tensor, Tensor):
             raise refused(f"holds {shown(tensor)} as {shown(name)}, not a tensor", other)

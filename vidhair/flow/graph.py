@@ -25,6 +25,7 @@ from vidhair.models.aligned import MovableSynthesis
 from vidhair.models.face_landmarks import PersonSegmenter
 from vidhair.models.mappers import BaldMapper
 from vidhair.models.pack import Pack
+from vidhair.models.perceptual import Perceptual, find_perceptual
 from vidhair.ops.color import rgb_to_lab
 from vidhair.ops.warp import cut_rectangle, to_unit
 from vidhair.recipe import Recipe
@@ -113,6 +114,23 @@ class Flow:
     @property
     def tuned(self) -> bool:
         return self.recipe.tune.steps + self.recipe.tune.refine_steps > 0
+
+    @cached_property
+    def perceptual(self) -> Perceptual:
+        """What tuning measures likeness by: decided before keys are made, as it is part of them."""
+        return find_perceptual(
+            self.recipe.tune.perceptual,
+            self.recipe.tune.perceptual_weights,
+            lambda: self.pack.parser.features,
+            self._weights("parser"),
+            device=self.pack.device,
+        )
+
+    @property
+    def _tune_settings(self) -> dict[str, Any]:
+        """Without how the perceptual distance was found; its weights say what it is."""
+        settings = asdict(self.recipe.tune) | {"expand": self.recipe.render.expand}
+        return {n: v for n, v in settings.items() if n not in ("perceptual", "perceptual_weights")}
 
     def geometry(self, work: Work) -> Geometry:
         if self._geometry is None:
@@ -217,9 +235,9 @@ class Flow:
                     "tune",
                     1,
                     self._tune,
-                    asdict(r.tune) | {"expand": r.render.expand},
+                    self._tune_settings,
                     ("align", "smooth", "parse"),
-                    self._weights("generator", "parser"),
+                    self._weights("generator") | dict(self.perceptual.weights),
                     source=True,
                     whole=True,
                     steps=r.tune.steps + r.tune.refine_steps,
@@ -379,13 +397,13 @@ class Flow:
             torch.cat(pictures),
             0.1 + 0.9 * torch.cat(weights).to(pack.device),
         )
-        features = pack.parser.features
+        distance = self.perceptual.build()
         work.meter(0)
         offset = refine(
             pack.generator.synthesis,
             pivots,
             canvas,
-            features,
+            distance,
             config,
             lambda step, _, loss: work.meter(step, f"loss {loss:.3f}"),
         )
@@ -394,7 +412,7 @@ class Flow:
             pack.generator,
             moved,
             canvas,
-            features,
+            distance,
             config,
             lambda step, _, loss: work.meter(config.refine_steps + step, f"loss {loss:.3f}"),
         )
@@ -484,7 +502,7 @@ class Flow:
     # ---- the last stage, which is not cached: its results are as large as the video
 
     def notes(self, work: Work) -> list[str]:
-        """What a person should know about how the clip was read."""
+        """What a person should know about how the clip was read and edited."""
         track, notes = self.track(work), []
         if track.others > 0:
             notes.append(f"up to {track.others + 1} faces in a frame; the largest one is edited")
@@ -494,6 +512,8 @@ class Flow:
         bridged = int((track.present & ~track.detected).sum())
         if bridged:
             notes.append(f"{bridged} frames without a detection are bridged by interpolation")
+        if self.tuned:
+            notes.append(self.perceptual.about)
         return notes
 
     def compose(self, work: Work, start: int, stop: int) -> np.ndarray:

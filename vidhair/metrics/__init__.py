@@ -10,9 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vidhair.models.perceptual import PerceptualDistance
 from vidhair.ops.color import delta_e_2000, rgb_to_lab
 
-__all__ = ["color_difference", "color_progress", "flicker", "mean_lab", "psnr"]
+__all__ = ["color_difference", "color_progress", "flicker", "lpips", "mean_lab", "psnr"]
 
 
 def _lab(frame: np.ndarray) -> Tensor:
@@ -40,6 +41,33 @@ def psnr(a: np.ndarray, b: np.ndarray, weight: np.ndarray | None = None) -> floa
     if count == 0:
         return float("nan")
     return float("inf") if error == 0 else float(10 * np.log10(255**2 * count / error))
+
+
+def lpips(
+    a: np.ndarray,
+    b: np.ndarray,
+    distance: PerceptualDistance,
+    weight: np.ndarray | None = None,
+    *,
+    device: str = "cpu",
+) -> float:
+    """Mean LPIPS under the weight. distance: `LPIPS(read_lpips(path))`, or another, on `device`.
+
+    Clips of one frame give that frame's distance.
+    """
+
+    def picture(frame: np.ndarray) -> Tensor:
+        return (torch.from_numpy(frame).to(device)[None].movedim(-1, 1).float() / 255) * 2 - 1
+
+    def weighted(index: int) -> tuple[float, float]:
+        pair = picture(a[index]), picture(b[index])
+        if weight is None:
+            return float(distance(*pair)), 1.0
+        mask = torch.from_numpy(weight[index].astype(np.float32)).to(device)[None, None]
+        total = float(mask.sum())
+        return float(distance(*pair, mask)) * total, total
+
+    return _mean(weighted(index) for index in range(len(a)))
 
 
 def color_difference(a: np.ndarray, b: np.ndarray, weight: np.ndarray) -> float:

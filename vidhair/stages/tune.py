@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vidhair.losses import Features, perceptual
 from vidhair.models.aligned import MovableGenerator, MovableSynthesis
+from vidhair.models.perceptual import CHOICES, PerceptualDistance
 from vidhair.settings import setting
 from vidhair.stages.render import Canvas
 
@@ -27,7 +27,16 @@ class TuneConfig:
     learning_rate: float = setting(
         0.003, "step length, relative to the size of each weight", low=1e-6, high=0.1
     )
-    perceptual_weight: float = setting(1.0, "weight of the feature distance", low=0.0, high=100.0)
+    perceptual: str = setting(
+        "auto",
+        "what measures likeness: LPIPS, or features of the pack's parser; auto is LPIPS if its "
+        "weights are here",
+        choices=CHOICES,
+    )
+    perceptual_weights: str = setting(
+        "", "file of torchvision's AlexNet or VGG16 for LPIPS; empty looks for one"
+    )
+    perceptual_weight: float = setting(1.0, "weight of that measure", low=0.0, high=100.0)
     locality_weight: float = setting(
         0.3, "how strongly other faces must stay as they were", low=0.0, high=100.0
     )
@@ -78,19 +87,21 @@ def choose_frames(codes: np.ndarray, present: np.ndarray, count: int) -> np.ndar
     return np.sort(candidates[chosen])
 
 
-def _loss(got: Tensor, pivots: Pivots, rows: Tensor, features: Features, weight: float) -> Tensor:
+def _loss(
+    got: Tensor, pivots: Pivots, rows: Tensor, distance: PerceptualDistance, weight: float
+) -> Tensor:
     want, mask = pivots.pictures[rows], pivots.weight[rows]
     squares = ((got - want).square() * mask).sum() / (3 * mask.sum() + 1e-6)
     # Outside the weight both pictures show the target, so that only the person is compared.
     inside = torch.lerp(want, got, mask)
-    return squares + weight * perceptual(inside, want, features, mask)
+    return squares + weight * distance(inside, want, mask)
 
 
 def refine(
     synthesis: MovableSynthesis,
     pivots: Pivots,
     canvas: Canvas,
-    features: Features,
+    distance: PerceptualDistance,
     config: TuneConfig,
     progress: Progress,
 ) -> Tensor:
@@ -106,7 +117,7 @@ def refine(
             canvas=canvas.extent,
             dtype=config.dtype,
         )
-        loss = _loss(got, pivots, rows, features, config.perceptual_weight)
+        loss = _loss(got, pivots, rows, distance, config.perceptual_weight)
         loss = loss + 0.02 * offset.square().mean()
         optimiser.zero_grad()
         loss.backward()
@@ -119,13 +130,13 @@ def tune(
     generator: MovableGenerator,
     pivots: Pivots,
     canvas: Canvas,
-    features: Features,
+    distance: PerceptualDistance,
     config: TuneConfig,
     progress: Progress,
 ) -> dict[str, Tensor]:
     """Fine-tune all layers but the Fourier input; returns the weights that changed.
 
-    Loss: L2 + feature distance on the pivots, and L2 to the untouched generator on other codes
+    Loss: L2 + perceptual distance on the pivots, and L2 to the untouched generator on other codes
     (locality regularisation, Roich et al. 2022, eq. 4).
     """
     before = generator.synthesis
@@ -148,7 +159,7 @@ def tune(
             canvas=canvas.extent,
             dtype=config.dtype,
         )
-        loss = _loss(got, pivots, rows, features, config.perceptual_weight)
+        loss = _loss(got, pivots, rows, distance, config.perceptual_weight)
         value = loss.item()
         if config.locality_weight and step % 4 == 0:
             loss = loss + config.locality_weight * _locality(

@@ -9,8 +9,9 @@ import torch.nn.functional as F
 from torch import Tensor
 from tqdm import tqdm
 
-from vidhair.losses import Features, perceptual, pyramid_l1
+from vidhair.losses import pyramid_l1
 from vidhair.models.encoders import SmallEncoder, SmallEncoderConfig
+from vidhair.models.perceptual import PerceptualDistance
 from vidhair.models.stylegan3 import Generator
 from vidhair.training.dataset import RenderedFaces
 from vidhair.training.generator import Standardiser, psnr, to_images
@@ -76,7 +77,7 @@ def train_encoder(
     config: EncoderTraining,
     folder: Path,
     *,
-    features: Features,
+    distance: PerceptualDistance,
     seed: int,
     device: str = "cpu",
 ) -> SmallEncoder:
@@ -125,7 +126,7 @@ def train_encoder(
         got = generator.synthesis(drawn, dtype=torch.bfloat16)
         want = clean[: config.drawn] * 2 - 1
         picture = (got - want).abs().mean() + 0.5 * pyramid_l1(got, want)
-        picture = picture + config.perceptual_weight * perceptual(got, want, features)
+        picture = picture + config.perceptual_weight * distance(got, want)
         loss = loss + config.picture_weight * picture
         optimiser.zero_grad()
         loss.backward()

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from vidhair.geometry import Similarity
-from vidhair.losses import Features, gradient_l1, perceptual, pyramid_l1, weighted_l1
+from vidhair.losses import gradient_l1, pyramid_l1, weighted_l1
+from vidhair.models.perceptual import PerceptualDistance
 from vidhair.models.stylegan3 import (
     MARGIN,
     OUTPUT_SCALE,
@@ -223,7 +224,7 @@ def distill(
     *,
     seed: int,
     device: str = "cpu",
-    features: Features | None = None,
+    distance: PerceptualDistance | None = None,
 ) -> Distillation:
     """Train (or go on training) a generator; the state and its curve lie in `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -256,8 +257,8 @@ def distill(
         loss = weighted_l1(got, want, weight) + 0.5 * pyramid_l1(got, want)
         loss = loss + 0.5 * gradient_l1(got, want)
         late = run.step >= config.perceptual_from * config.steps
-        if features is not None and late and rate == config.generator.resolution:
-            loss = loss + config.perceptual_weight * perceptual(got, want, features)
+        if distance is not None and late and rate == config.generator.resolution:
+            loss = loss + config.perceptual_weight * distance(got, want)
         run.optimisers.set_factor(constant_then_linear(run.step, config.steps))
         run.optimisers.zero_grad()
         loss.backward()

@@ -12,6 +12,7 @@ from vidhair.checkpoints.packs import BUNDLED, write_pack
 from vidhair.edits.directions import fit_attributes
 from vidhair.models.encoders import SmallEncoder, SmallEncoderConfig
 from vidhair.models.face_parser import FaceParser
+from vidhair.models.perceptual import FeatureDistance
 from vidhair.models.stylegan3 import Generator, StyleGAN3Config
 from vidhair.synthetic.params import column_names
 from vidhair.training.dataset import ALIGNED, MOVED, WIDE, RenderedFaces, render_group
@@ -121,6 +122,7 @@ def train_pack(recipe: PackRecipe, work: Path, target: Path, *, seed: int, devic
         device=device,
     )
     parser.requires_grad_(False)
+    distance = FeatureDistance(parser.features)
     run = distill(
         faces_of("aligned", "moved"),
         faces_of("aligned", "moved", held_out=True),
@@ -128,7 +130,7 @@ def train_pack(recipe: PackRecipe, work: Path, target: Path, *, seed: int, devic
         work,
         seed=seed,
         device=device,
-        features=parser.features,
+        distance=distance,
     )
     generator = Generator(recipe.generator.generator)
     generator.load_state_dict(run.average.values)
@@ -142,7 +144,7 @@ def train_pack(recipe: PackRecipe, work: Path, target: Path, *, seed: int, devic
         standardiser,
         recipe.encoder,
         work,
-        features=parser.features,
+        distance=distance,
         seed=seed,
         device=device,
     )
