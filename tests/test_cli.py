@@ -191,7 +191,7 @@ def unknown_weights(folder: Path) -> int:
 def other_weights(folder: Path) -> int:
     (folder / "weights").mkdir()
     (folder / "weights" / "vgg16-397923af.pth").write_bytes(b"<html>")
-    return vidhair("models", "pull", "lpips-vgg16")
+    return vidhair("models", "pull", "lpips-vgg")
 
 
 CAUSES: dict[Callable[[Path], int], tuple[int, str]] = {

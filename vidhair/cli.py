@@ -82,15 +82,34 @@ def _parser() -> argparse.ArgumentParser:
 
     add("doctor", _doctor, "show versions, devices, kernels and packs of this installation")
 
-    about = "weights that others published and vidhair can read"
+    about = "packs, and the published weights that they can be made of"
     models = commands.add_parser("models", help=about, description=about)
     models_do = models.add_subparsers(required=True, metavar="ACTION")
 
-    listing = add("list", _models_list, "show which there are, and their licences", to=models_do)
+    listing = add(
+        "list",
+        _models_list,
+        "show the published weights that can be read, and their licences",
+        to=models_do,
+    )
     listing.add_argument("--json", action="store_true", help="as JSON")
 
-    pull = add("pull", _models_pull, "fetch some, and check what is there", to=models_do)
+    pull = add(
+        "pull", _models_pull, "fetch published weights, and check what is there", to=models_do
+    )
     pull.add_argument("names", nargs="+", metavar="NAME", help="as in `vidhair models list`")
+
+    convert = add("convert", _models_convert, "make a pack of weight files", to=models_do)
+    convert.add_argument("files", nargs="+", type=Path, metavar="FILE", help="weights of others")
+    convert.add_argument(
+        "-o", "--output", required=True, metavar="PACK",
+        help="a name, kept among your packs, or the path of a folder (with a /)",
+    )  # fmt: skip
+    verify = add("verify", _models_verify, "check a pack's files and networks", to=models_do)
+    verify.add_argument("pack", help="a name or a folder")
+    show = add("show", _models_show, "show what a pack or a weight file holds", to=models_do)
+    show.add_argument("pack", metavar="PACK|FILE", help="a pack's name or folder, or a file")
+    show.add_argument("--json", action="store_true", help="as JSON")
 
     synth = add("synth", _synth, "render clips of made-up people, with the truth about them")
     synth.add_argument("-o", "--output", type=Path, default=Path("synth"), help="folder")
@@ -264,6 +283,38 @@ def _models_pull(options: argparse.Namespace) -> int:
         with nullcontext() if options.quiet or there else transfer_bar(entry.file) as progress:
             print(pull(entry, folder, progress))
     return left
+
+
+def _models_convert(options: argparse.Namespace) -> int:
+    from vidhair.models.conversion import convert
+    from vidhair.report.packs import conversion_text
+
+    conversion = convert(options.files, options.output)
+    if not options.quiet:
+        print(conversion_text(conversion))
+    return 0
+
+
+def _models_verify(options: argparse.Namespace) -> int:
+    from vidhair.models.pack import load_pack
+    from vidhair.report.packs import verify_pack
+
+    for line in verify_pack(load_pack(options.pack)):
+        if not options.quiet:
+            print(line)
+    return 0
+
+
+def _models_show(options: argparse.Namespace) -> int:
+    from vidhair.checkpoints.packs import open_pack
+    from vidhair.report.packs import describe_file, describe_pack, file_text, pack_text
+
+    if Path(options.pack).is_file():
+        facts, text = describe_file(Path(options.pack)), file_text
+    else:
+        facts, text = describe_pack(open_pack(options.pack)), pack_text
+    print(json.dumps(facts, indent=2) if options.json else text(facts))
+    return 0
 
 
 def _synth(options: argparse.Namespace) -> int:

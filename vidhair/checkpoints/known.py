@@ -185,9 +185,9 @@ def _hairclip(
     return KnownWeights(name, part, purpose, licence, source, file, page=_drive(key))
 
 
-def _backbone(network: str, file: str, size: int, sha256: str) -> KnownWeights:
+def _backbone(name: str, network: str, file: str, size: int, sha256: str) -> KnownWeights:
     return KnownWeights(
-        f"lpips-{network.lower()}",
+        f"lpips-{name}",
         "perceptual",
         f"{network}, the backbone of LPIPS",
         TORCHVISION_TERMS,
@@ -359,11 +359,11 @@ KNOWN: tuple[KnownWeights, ...] = (
         HAIRCLIP_TERMS, "sketch_proxy.pt", "1qk0ZIfA1VmrFUzDJ0g8mK8nx0WtF-5sY",
     ),
     _backbone(
-        "AlexNet", "alexnet-owt-7be5be79.pth", 244_408_911,
+        "alex", "AlexNet", "alexnet-owt-7be5be79.pth", 244_408_911,
         "7be5be791159472b1fbf3c69796f7cb30dca7ad8466c2df70058c37116cdee02",
     ),
     _backbone(
-        "VGG16", "vgg16-397923af.pth", 553_433_881,
+        "vgg", "VGG16", "vgg16-397923af.pth", 553_433_881,
         "397923af8e79cdbb6a7127f12361acd7a2f83e06b05044ddf496e83de57a5bf0",
     ),
 )  # fmt: skip

@@ -9,6 +9,7 @@ Only tensors and JSON are read; nothing in a pack is ever executed.
 import hashlib
 import json
 import os
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -151,6 +152,14 @@ def open_pack(name: str | os.PathLike = BUNDLED) -> PackFiles:
         ) from error
 
 
+def _apart(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The same values, none of them in memory that another one uses: safetensors refuses that."""
+    users = Counter(t.untyped_storage().data_ptr() for t in tensors.values())
+    return {
+        n: t.clone() if users[t.untyped_storage().data_ptr()] > 1 else t for n, t in tensors.items()
+    }
+
+
 def write_pack(
     folder: Path,
     name: str,
@@ -167,10 +176,12 @@ def write_pack(
     with os_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
         for key, (kind, config, tensors) in parts.items():
-            stored = {
-                n: t.detach().to(dtype if t.is_floating_point() else None).contiguous()
-                for n, t in tensors.items()
-            }
+            stored = _apart(
+                {
+                    n: t.detach().to(dtype if t.is_floating_point() else None).contiguous()
+                    for n, t in tensors.items()
+                }
+            )
             file = f"{key}.safetensors"
             # Not safetensors' own writing, whose errors do not say that a disk is full.
             (folder / file).write_bytes(save(stored))

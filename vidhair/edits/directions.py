@@ -35,6 +35,11 @@ class AttributeSpace:
         p, _ = self.directions.shape
         assert len(self.names) == p and self.readout.shape == self.directions.shape
 
+    @property
+    def knows_motion(self) -> bool:
+        """Whether it tells what moves in a shot from what belongs to the person."""
+        return any(name in MOVING for name in self.names)
+
     def index(self, names: Sequence[str]) -> list[int]:
         return [self.names.index(n) for n in names]
 

@@ -2,16 +2,21 @@
 
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import torch
+from torch import Tensor
+
+from vidhair.checkpoints.directions import is_direction, read_direction
 from vidhair.checkpoints.foreign import read_checkpoint, shown_path
 from vidhair.checkpoints.packs import file_sha256, user_folder, write_pack
 from vidhair.errors import OutputNotWritable, WeightsDoNotFit, os_errors
 from vidhair.models.recognise import Found, recognise
 
+USUAL = 3.0  # how far along a direction faces usually lie
 LICENCE = "that of the files it was made from; see their authors' pages before you share results"
 
 
@@ -41,23 +46,38 @@ def convert(files: Sequence[str | os.PathLike], pack: str | os.PathLike) -> Conv
     folder = pack_folder(pack)
     if folder.exists():
         raise OutputNotWritable(f"{folder} exists already; choose another name or remove it")
-    read, sources = [], []
+    read: list[tuple[Path, Found]] = []
+    directions: dict[Path, Tensor] = {}
     for path in map(Path, files):
-        checkpoint = read_checkpoint(path)
-        networks = recognise(checkpoint)
-        read += [(path, network) for network in networks]
-        sources.append(
-            {
-                "file": path.name,
-                "format": checkpoint.format,
-                "sha256": file_sha256(path),
-                "networks": [network.kind for network in networks],
-            }
-        )
+        if is_direction(path):
+            directions[path] = read_direction(path)
+        else:
+            read += [(path, network) for network in recognise(read_checkpoint(path))]
+    if directions:
+        read.append((next(iter(directions)), _attributes(directions)))
+    sources = [{"file": path.name, "sha256": file_sha256(path)} for path in map(Path, files)]
     taken, left_out = _chosen(read)
     parts = _joined({part: network for part, (_, network) in taken.items()})
     _write(folder, parts, sources)
     return Conversion(folder, {part: path for part, (path, _) in taken.items()}, left_out)
+
+
+def _attributes(directions: Mapping[Path, Tensor]) -> Found:
+    """Directions of InterFaceGAN as a pack's attributes, each called as its file is."""
+    names = [path.stem for path in directions]
+    widths = {len(direction) for direction in directions.values()}
+    if len(set(names)) < len(names) or len(widths) > 1:
+        raise WeightsDoNotFit(
+            f"the directions {', '.join(names)} need different names and equal lengths "
+            f"(they have {', '.join(map(str, sorted(widths)))} numbers); convert others"
+        )
+    rows = torch.stack(list(directions.values()))
+    unit = rows / rows.norm(dim=1, keepdim=True)
+    # The distance from the boundary is the attribute's value; where the boundary lies is not told.
+    zeros = torch.zeros(len(names))
+    space = {"offset": zeros, "low": zeros - USUAL, "high": zeros + USUAL}
+    space |= {"directions": unit, "readout": unit}
+    return Found("attributes", "attributes", {"names": names}, space)
 
 
 Chosen = dict[str, tuple[Path, Found]]

@@ -23,6 +23,7 @@ from vidhair.models.mappers import BaldMapper, CodeMapper, LevelsMapper
 from vidhair.models.style_encoders import SketchEncoder
 from vidhair.models.stylegan2 import StyleGAN2Config
 from vidhair.models.stylegan3 import Generator, StyleGAN3Config
+from vidhair.models.styleganex_network import StyleGANEX, StyleGANEXConfig
 from vidhair.models.unfilled import Unfilled
 
 # kind of a part → how to build the empty module from its configuration
@@ -39,7 +40,9 @@ BUILDERS: dict[str, Callable[[dict[str, Any]], nn.Module]] = {
     "code_mapper": lambda c: CodeMapper(**c),
     "bald_mapper": lambda c: BaldMapper(**c),
     "sketch_encoder": lambda c: SketchEncoder(**c),
+    "styleganex": lambda c: StyleGANEX(StyleGANEXConfig(**c)),
 }
+TABLES = ("attributes", "editing_vector")  # kinds of parts that are no networks
 # Parts for which the bundled pack stands in: they do not belong to a generator.
 STAND_INS = ("parser",)
 

@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vidhair.cache import fingerprint
+from vidhair.checkpoints.download import weights_folder
 from vidhair.checkpoints.foreign import check_tensors, read_checkpoint
 from vidhair.errors import CheckpointUnreadable, InvalidSetting
 
@@ -165,11 +166,8 @@ def read_lpips(path: str | os.PathLike, nets: Sequence[str] = tuple(BACKBONES)) 
 
 
 def weight_folders() -> tuple[Path, ...]:
-    """Where files of weights may lie: vidhair's own folder (the environment variable
-    VIDHAIR_WEIGHTS overrides it), then torch's cache (TORCH_HOME does)."""
-    own = os.environ.get(WEIGHTS_VARIABLE)
-    default = Path.home() / ".local" / "share" / "vidhair" / "weights"
-    return Path(own) if own else default, Path(torch.hub.get_dir()) / "checkpoints"
+    """Where files of weights may lie: vidhair's own folder, then torch's cache (TORCH_HOME)."""
+    return weights_folder(), Path(torch.hub.get_dir()) / "checkpoints"
 
 
 def find_lpips(

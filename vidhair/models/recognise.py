@@ -16,6 +16,7 @@ from torch import Tensor
 from vidhair.checkpoints import encoder_names, generator_names
 from vidhair.checkpoints.foreign import Checkpoint, check_tensors, shown_path
 from vidhair.checkpoints.official import NameMap, official_state, under
+from vidhair.checkpoints.styleganex_names import styleganex
 from vidhair.errors import WeightsDoNotFit
 from vidhair.models.bisenet import (
     HAIRCLIP_LABELS,
@@ -28,6 +29,7 @@ from vidhair.models.pack import BUILDERS
 from vidhair.models.style_encoders import StyleEncoderConfig
 from vidhair.models.stylegan2 import StyleGAN2Config
 from vidhair.models.stylegan3 import StyleGAN3Config, designed_filters, layer_geometries
+from vidhair.models.styleganex_network import one_average, styleganex_config
 from vidhair.models.unfilled import Unfilled
 
 Weights = Mapping[str, Tensor]
@@ -152,6 +154,8 @@ def _composed(weights: Weights, beside: Mapping[str, Any]) -> list[Found]:
     """Networks that lie under prefixes of one file."""
     options = beside.get("opts")
     options = options if isinstance(options, Mapping) else {}
+    if "encoder.featlayer.weight" in weights:
+        return _styleganex(weights, options, beside)
     found = []
     if sketch := under(weights, "encoder_firststage."):
         found.append(_sketch_encoder(sketch))
@@ -449,6 +453,19 @@ def _sketch_encoder(weights: Weights) -> Found:
         weights,
         encoder_names.SKETCH_ENCODER,
     )
+
+
+def _styleganex(
+    weights: Weights, options: Mapping[str, Any], beside: Mapping[str, Any]
+) -> list[Found]:
+    config = styleganex_config(weights, options)
+    average = one_average(beside.get("latent_avg"))
+    names = styleganex(len(config.generator.sizes), config.mapping_layers, config.skips)
+    given = {**weights, "latent_avg": average}
+    found = [_fitted("styleganex", "styleganex", asdict(config), given, names)]
+    if isinstance(vector := beside.get("editing_w"), Tensor):
+        found.append(Found("editing_vector", "editing_vector", {}, {"editing_w": vector.float()}))
+    return found
 
 
 # ---- mappers, parsers, identity

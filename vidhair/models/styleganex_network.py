@@ -305,13 +305,22 @@ def load_styleganex(
     every layer, [L, W]. Raises WeightsDoNotFit.
     """
     config = styleganex_config(weights, options)
+    network = StyleGANEX(config)
+    names = styleganex(len(config.generator.sizes), config.mapping_layers, config.skips)
+    load_official(network, {**weights, "latent_avg": one_average(latent_avg)}, names)
+    return network.eval()
+
+
+def one_average(latent_avg: object) -> Tensor:
+    """The average code [W] of a file that may repeat it for every layer. Raises WeightsDoNotFit."""
+    if not isinstance(latent_avg, Tensor) or not latent_avg.numel():
+        raise WeightsDoNotFit(
+            "StyleGANEX's latent_avg is missing; choose a file that holds it beside its state_dict"
+        )
     average = latent_avg.reshape(-1, latent_avg.shape[-1])
     if not torch.equal(average, average[:1].expand_as(average)):
         raise WeightsDoNotFit(
             f"latent_avg {tuple(latent_avg.shape)} differs between layers; "
             "choose a file with one average code"
         )
-    network = StyleGANEX(config)
-    names = styleganex(len(config.generator.sizes), config.mapping_layers, config.skips)
-    load_official(network, {**weights, "latent_avg": average[0]}, names)
-    return network.eval()
+    return average[0]

@@ -96,7 +96,7 @@ def smooth_styles(
     if not present.any():
         return steady
     values, shots = styles[present], _cuts_among(present, cuts)
-    if config.share and space is not None:
+    if config.share and space is not None and space.knows_motion:
         values = share_identity(values, space, shots)
     if config.average_fine_from < values.shape[1]:
         values = average_fine_layers(values, config.average_fine_from, shots)
