@@ -4,6 +4,8 @@ import numpy as np
 from numba import njit, prange
 from numba.extending import overload
 
+TAPS = 12  # of the downsampling filter
+
 _fast = njit(fastmath={"nsz", "arcp", "contract", "afn", "reassoc"}, inline="never", cache=True)
 
 
@@ -92,11 +94,86 @@ def _add_six_rows(s, stride, n, c, out):
 
 
 @_fast
+def _twelve_turned_rows(ring, oldest, n, c, out):
+    """out[i] = Σ_t c[t] · row t, for the rows of a ring from the oldest on."""
+    _six_turned_rows(ring, oldest, n, c, out)
+    _add_six_turned_rows(ring, oldest + 6, n, c[6:], out)
+
+
+@_fast
+def _six_turned_rows(ring, oldest, n, c, out):
+    c0, c1, c2, c3, c4, c5 = c[0], c[1], c[2], c[3], c[4], c[5]
+    s0 = ring[oldest % TAPS]
+    s1 = ring[(oldest + 1) % TAPS]
+    s2 = ring[(oldest + 2) % TAPS]
+    s3 = ring[(oldest + 3) % TAPS]
+    s4 = ring[(oldest + 4) % TAPS]
+    s5 = ring[(oldest + 5) % TAPS]
+    for i in range(n):
+        out[i] = (
+            c0 * s0[i] + c1 * s1[i] + c2 * s2[i] + c3 * s3[i] + c4 * s4[i] + c5 * s5[i]
+        )  # fmt: skip
+
+
+@_fast
+def _add_six_turned_rows(ring, oldest, n, c, out):
+    c0, c1, c2, c3, c4, c5 = c[0], c[1], c[2], c[3], c[4], c[5]
+    s0 = ring[oldest % TAPS]
+    s1 = ring[(oldest + 1) % TAPS]
+    s2 = ring[(oldest + 2) % TAPS]
+    s3 = ring[(oldest + 3) % TAPS]
+    s4 = ring[(oldest + 4) % TAPS]
+    s5 = ring[(oldest + 5) % TAPS]
+    for i in range(n):
+        out[i] += (
+            c0 * s0[i] + c1 * s1[i] + c2 * s2[i] + c3 * s3[i] + c4 * s4[i] + c5 * s5[i]
+        )  # fmt: skip
+
+
+@_fast
+def _pair(a, b, n, out):
+    for i in range(n):
+        out[i] = a[i] + b[i]
+
+
+@_fast
+def _mirrored_taps(e, o, n, c, out):
+    """out[i] = Σ_k c[k] · (e[i + k] + o[i + 5 − k]): twelve taps, the same from either end."""
+    c0, c1, c2, c3, c4, c5 = c[0], c[1], c[2], c[3], c[4], c[5]
+    for i in range(n):
+        out[i] = (
+            c0 * (e[i] + o[i + 5]) + c1 * (e[i + 1] + o[i + 4]) + c2 * (e[i + 2] + o[i + 3])
+            + c3 * (e[i + 3] + o[i + 2]) + c4 * (e[i + 4] + o[i + 1]) + c5 * (e[i + 5] + o[i])
+        )  # fmt: skip
+
+
+@_fast
+def _add_mirrored_taps(e, o, n, c, out):
+    c0, c1, c2, c3, c4, c5 = c[0], c[1], c[2], c[3], c[4], c[5]
+    for i in range(n):
+        out[i] += (
+            c0 * (e[i] + o[i + 5]) + c1 * (e[i + 1] + o[i + 4]) + c2 * (e[i + 2] + o[i + 3])
+            + c3 * (e[i + 3] + o[i + 2]) + c4 * (e[i + 4] + o[i + 1]) + c5 * (e[i + 5] + o[i])
+        )  # fmt: skip
+
+
+@_fast
 def _six_taps(v, n, c, out):
     """out[i] = Σ_k c[k] · v[i + k]"""
     c0, c1, c2, c3, c4, c5 = c[0], c[1], c[2], c[3], c[4], c[5]
     for i in range(n):
         out[i] = (
+            c0 * v[i] + c1 * v[i + 1] + c2 * v[i + 2]
+            + c3 * v[i + 3] + c4 * v[i + 4] + c5 * v[i + 5]
+        )  # fmt: skip
+
+
+@_fast
+def _add_six_taps(v, n, c, out):
+    """out[i] += Σ_k c[k] · v[i + k]"""
+    c0, c1, c2, c3, c4, c5 = c[0], c[1], c[2], c[3], c[4], c[5]
+    for i in range(n):
+        out[i] += (
             c0 * v[i] + c1 * v[i + 1] + c2 * v[i + 2]
             + c3 * v[i + 3] + c4 * v[i + 4] + c5 * v[i + 5]
         )  # fmt: skip
@@ -185,7 +262,11 @@ def _padded_plane(plane, margin_y, margin_x, bias, s, stride):
 
 @njit(parallel=True, cache=True)
 def forward(x, bias, taps_up, taps_down, y, up, x0, y0, gain, slope, limit):
-    """x [P, H, W] → y [P, H', W']; planes of channel c have index n·C + c."""
+    """x [P, H, W] → y [P, H', W']; planes of channel c have index n·C + c.
+
+    taps_down: [1, 12] for a separable filter, [12, 12] for one that is the same from either end of
+    both axes, as radial ones are: f[t, k] = f[11 − t, k] = f[t, 11 − k].
+    """
     planes, h, w = x.shape
     out_h, out_w = y.shape[1:]
     n_rows, n_cols = 2 * out_h + 10, 2 * out_w + 10
@@ -194,8 +275,9 @@ def forward(x, bias, taps_up, taps_down, y, up, x0, y0, gain, slope, limit):
     clamp = np.float32(limit)
     first_y, c_y = _phase_table(taps_up, up, y0)
     first_x, c_x = _phase_table(taps_up, up, x0)
-    even = taps_down[0::2].copy()
-    odd = taps_down[1::2].copy()
+    radial = taps_down.shape[0] > 1
+    even = taps_down[:, 0::2].copy()
+    odd = taps_down[:, 1::2].copy()
     # Rows and columns that the first and last taps reach beyond the plane, on either side.
     margin_y = max(0, -first_y.min())
     margin_x = max(0, -first_x.min())
@@ -206,24 +288,40 @@ def forward(x, bias, taps_up, taps_down, y, up, x0, y0, gain, slope, limit):
     for p in prange(planes):
         s = np.empty(height * stride, np.float32)
         v = np.empty(stride, np.float32)
-        e = np.zeros(half, np.float32)
-        o = np.zeros(half, np.float32)
-        rows_e = np.empty((n_rows // 2) * out_w, np.float32)
-        rows_o = np.empty((n_rows // 2) * out_w, np.float32)
+        # The last twelve rows, in turn: activated samples, or, if separable, their filtered rows.
+        ring_e = np.zeros((TAPS if radial else 1, half), np.float32)
+        ring_o = np.zeros((TAPS if radial else 1, half), np.float32)
+        rows = np.empty((1 if radial else TAPS, out_w), np.float32)
+        pair_e = np.empty(half, np.float32)
+        pair_o = np.empty(half, np.float32)
         acc = np.empty(out_w, np.float32)
         _padded_plane(x[p], margin_y, margin_x, bias[p % bias.shape[0]], s, stride)
         for m in range(n_rows):
             phase = m % up
             top = (m // up + first_y[phase] + margin_y) * stride
             _six_rows(s[top:], stride, stride, c_y[phase], v)
+            turn = m % TAPS
+            e = ring_e[turn if radial else 0]
+            o = ring_o[turn if radial else 0]
             _upsample_row(v, margin_x, up, first_x, c_x, n_cols, e, o)
             _activate(e, half, positive, negative, clamp)
             _activate(o, half, positive, negative, clamp)
-            rows = rows_e if m % 2 == 0 else rows_o
-            _twelve_taps(e, o, out_w, even, odd, rows[(m // 2) * out_w :])
-        for j in range(out_h):
-            _six_rows(rows_e[j * out_w :], out_w, out_w, even, acc)
-            _add_six_rows(rows_o[j * out_w :], out_w, out_w, odd, acc)
+            if not radial:
+                _twelve_taps(e, o, out_w, even[0], odd[0], rows[turn])
+            if m < TAPS - 1 or m % 2 == 0:
+                continue
+            j = (m - TAPS + 1) // 2
+            if radial:
+                for t in range(TAPS // 2):
+                    above, below = (2 * j + t) % TAPS, (2 * j + TAPS - 1 - t) % TAPS
+                    _pair(ring_e[above], ring_e[below], half, pair_e)
+                    _pair(ring_o[above], ring_o[below], half, pair_o)
+                    if t == 0:
+                        _mirrored_taps(pair_e, pair_o, out_w, even[t], acc)
+                    else:
+                        _add_mirrored_taps(pair_e, pair_o, out_w, even[t], acc)
+            else:
+                _twelve_turned_rows(rows, 2 * j, out_w, taps_down[0], acc)
             _write(acc, y[p, j])
 
 
@@ -266,9 +364,10 @@ def backward(x, bias, taps_up, taps_down, dy, dx, up, x0, y0, gain, slope, limit
     clamp = np.float32(limit)
     first_y, c_y = _phase_table(taps_up, up, y0)
     first_x, c_x = _phase_table(taps_up, up, x0)
-    # du[2a + b] = Σ_s d[2s + b] · dy[a − s]: six taps over dy, in reverse.
-    even = taps_down[0::2][::-1].copy()
-    odd = taps_down[1::2][::-1].copy()
+    # du[2a + b] = Σ_s d[2s + b] · dy[a − s]: six taps over dy, in reverse, along both axes.
+    radial = taps_down.shape[0] > 1
+    even = taps_down[::-1, 0::2][:, ::-1].copy()
+    odd = taps_down[::-1, 1::2][:, ::-1].copy()
     margin_y = max(0, -first_y.min())
     margin_x = max(0, -first_x.min())
     height = max(h + margin_y, (n_rows + up) // up + first_y.max() + 6 + margin_y)
@@ -305,10 +404,18 @@ def backward(x, bias, taps_up, taps_down, dy, dx, up, x0, y0, gain, slope, limit
             top = (m // up + first_y[phase] + margin_y) * stride
             _six_rows(s[top:], stride, stride, c_y[phase], v)
             _upsample_row(v, margin_x, up, first_x, c_x, n_cols, e[low:], o[low:])
-            taps = even if m % 2 == 0 else odd
-            _six_rows(g[(m // 2) * g_stride :], g_stride, g_stride, taps, gv)
-            _six_taps(gv, n_half, even, ge[low:])
-            _six_taps(gv, n_half, odd, go[low:])
+            if radial:
+                ge[low : low + n_half] = 0
+                go[low : low + n_half] = 0
+                for k in range(TAPS // 2):
+                    row = g[(m // 2 + k) * g_stride :]
+                    _add_six_taps(row, n_half, even[2 * k + 1 - m % 2], ge[low:])
+                    _add_six_taps(row, n_half, odd[2 * k + 1 - m % 2], go[low:])
+            else:
+                taps = even[0] if m % 2 == 0 else odd[0]
+                _six_rows(g[(m // 2) * g_stride :], g_stride, g_stride, taps, gv)
+                _six_taps(gv, n_half, even[0], ge[low:])
+                _six_taps(gv, n_half, odd[0], go[low:])
             _mask(e[low:], ge[low:], n_half, positive, negative, clamp)
             _mask(o[low:], go[low:], n_half, positive, negative, clamp)
             rows = rows_e if m % 2 == 0 else rows_o

@@ -48,16 +48,28 @@ def refusal(
     if up not in (2, 4) or down != 2:
         return f"made for up 2 or 4 and down 2, not {up} and {down}"
     for name, f, factor in (("up", fu, up), ("down", fd, down)):
-        if f is None or f.ndim != 1:
-            return f"the {name}sampling filter is not separable"
-        if f.numel() != TAPS_PER_PHASE * factor:
-            return f"made for {TAPS_PER_PHASE * factor} {name}sampling taps, not {f.numel()}"
+        if f is None:
+            return f"there is no {name}sampling filter"
+        if f.shape[-1] != TAPS_PER_PHASE * factor:
+            return f"made for {TAPS_PER_PHASE * factor} {name}sampling taps, not {f.shape[-1]}"
+    if fu.ndim != 1:
+        return "the upsampling filter is not separable"
+    if fd.ndim != 1 and not _mirrored(fd):
+        return "the downsampling filter is neither separable nor the same from all sides"
     if torch.is_grad_enabled():
         if any(f is not None and f.requires_grad for f in (fu, fd)):
             return "no gradient for the filters"
         if b is not None and b.requires_grad and not x.requires_grad:
             return "gradient for the bias alone"
     return None
+
+
+def _mirrored(f: Tensor) -> bool:
+    """Whether a filter [n, n] is the same from either end of both axes, up to rounding."""
+    if f.shape[0] != f.shape[1]:
+        return False
+    bound = 1e-6 * float(f.abs().max())
+    return all(float((f - f.flip(axis)).abs().max()) <= bound for axis in (0, 1))
 
 
 def filtered_lrelu(
@@ -80,7 +92,8 @@ def filtered_lrelu(
     x0, x1, y0, y1 = _four(padding)
     taps_up, taps_down = fu.detach().float() * up, fd.detach().float()
     if not flip_filter:
-        taps_up, taps_down = taps_up.flip(0), taps_down.flip(0)
+        taps_up, taps_down = taps_up.flip(-1), taps_down.flip(-1)
+    taps_down = torch.atleast_2d(taps_down)
     bias = torch.zeros(x.shape[1]) if b is None else b
     limit = math.inf if clamp is None else clamp
     return _FilteredLRelu.apply(
@@ -94,8 +107,9 @@ class _FilteredLRelu(torch.autograd.Function):
         x = x.contiguous()
         x0, x1, y0, y1 = padding
         n, c, h, w = x.shape
-        out_h = (h * up + y0 + y1 - len(taps_up) + 1 - len(taps_down)) // 2 + 1
-        out_w = (w * up + x0 + x1 - len(taps_up) + 1 - len(taps_down)) // 2 + 1
+        beyond = 1 - taps_up.shape[-1] - taps_down.shape[-1]
+        out_h = (h * up + y0 + y1 + beyond) // 2 + 1
+        out_w = (w * up + x0 + x1 + beyond) // 2 + 1
         assert out_h > 0 and out_w > 0, f"{tuple(x.shape)} is too small for {padding=}"
         y = torch.empty(n, c, out_h, out_w, dtype=x.dtype)
         ctx.save_for_backward(x, bias, taps_up, taps_down)
