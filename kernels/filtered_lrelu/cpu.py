@@ -47,9 +47,9 @@ def refusal(
         return f"no kernel for {x.dtype}"
     if up not in (2, 4) or down != 2:
         return f"made for up 2 or 4 and down 2, not {up} and {down}"
+    if fu is None or fd is None:
+        return f"there is no {'up' if fu is None else 'down'}sampling filter"
     for name, f, factor in (("up", fu, up), ("down", fd, down)):
-        if f is None:
-            return f"there is no {name}sampling filter"
         if f.shape[-1] != TAPS_PER_PHASE * factor:
             return f"made for {TAPS_PER_PHASE * factor} {name}sampling taps, not {f.shape[-1]}"
     if fu.ndim != 1:
