@@ -14,8 +14,9 @@ from torch import Tensor, nn
 from vidhair.models import generator
 from vidhair.models.mapping import EqualizedLinear, GeneratorConfig
 from vidhair.ops import bias_act, filtered_lrelu
-from vidhair.ops.conv2d import conv2d
+from vidhair.ops.conv2d import modulated_conv
 from vidhair.ops.fir import lowpass
+from vidhair.ops.memory import keep_freed_memory
 
 # Low-pass geometry shared by all published models: cutoffs grow geometrically between these.
 FIRST_CUTOFF, FIRST_STOPBAND = 2, 2**2.1
@@ -289,10 +290,10 @@ class SynthesisLayer(nn.Module):
         )
 
     def convolve(self, x: Tensor, style: Tensor) -> Tensor:
-        """Modulated convolution with one shared weight.
+        """Modulated convolution: w'_oi = w_oi·s_i / ‖w_o·s‖ (Karras et al. 2020, eq. 3).
 
-        Scaling the input by the style, then the output by the demodulation, equals a convolution
-        with a weight per sample: w'_oi = w_oi·s_i / ‖w_o·s‖ (Karras et al. 2020, eq. 3).
+        Scaling the input by the style and the output by the demodulation equals a convolution with
+        a weight per sample, so a batch shares one weight; a single sample has the weight scaled.
         """
         g = self.geometry
         weight: Tensor = self.weight
@@ -306,11 +307,7 @@ class SynthesisLayer(nn.Module):
             magnitude = x.detach().float().square().mean()
             self.magnitude_ema.lerp_(magnitude, 1 - self.magnitude_beta)
         style = style * self.magnitude_ema.rsqrt()
-        x = x * style[:, :, None, None].to(x.dtype)
-        x = conv2d(x, weight.to(x.dtype), padding=g.kernel - 1)
-        if demodulation is not None:
-            x = x * demodulation[:, :, None, None].to(x.dtype)
-        return x
+        return modulated_conv(x, weight, style, demodulation, padding=g.kernel - 1)
 
 
 class Synthesis(nn.Module):
@@ -375,6 +372,8 @@ class Synthesis(nn.Module):
         grid and every layer keeps the extent it needs, so the cost grows with the area.
         dtype: of the activations; float32 or bfloat16.
         """
+        if styles[0].device.type == "cpu":
+            keep_freed_memory()
         resolution = self.config.resolution
         extent = canvas.at_rate(self.geometries[0].in_rate, resolution)
         x = self.input(styles[0], transform, extent).to(dtype)
