@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from vidhair.models import generator
 from vidhair.models.mapping import EqualizedLinear, GeneratorConfig
 from vidhair.ops import bias_act, filtered_lrelu
-from vidhair.ops.conv2d import modulated_conv
 from vidhair.ops.fir import lowpass
-from vidhair.ops.memory import keep_freed_memory
+from vidhair.ops.memory import Remembered, keep_freed_memory
+from vidhair.ops.modulated_conv import modulated_conv
 
 # Low-pass geometry shared by all published models: cutoffs grow geometrically between these.
 FIRST_CUTOFF, FIRST_STOPBAND = 2, 2**2.1
@@ -235,6 +235,13 @@ class FourierInput(nn.Module):
         return torch.einsum("oc,bchw->bohw", mix, features)
 
 
+def normalised(weight: Tensor) -> tuple[Tensor, Tensor]:
+    """[C_out, C_in, kh, kw] → the weight with a mean square of one per output channel, and its
+    squares summed over the taps [C_out, C_in]."""
+    weight = weight * weight.square().mean([1, 2, 3], keepdim=True).rsqrt()
+    return weight, weight.square().sum([2, 3])
+
+
 class SynthesisLayer(nn.Module):
     """Modulated convolution, bias and filtered leaky ReLU; for ToRGB only the first two."""
 
@@ -250,6 +257,7 @@ class SynthesisLayer(nn.Module):
         self.bias = nn.Parameter(torch.zeros(g.out_channels))
         self.register_buffer("magnitude_ema", torch.ones([]))
         self.magnitude_beta: float | None = None  # set while training from scratch
+        self._normalised = Remembered(normalised)
         # Filters follow from the configuration, so they are not part of the weights.
         up, down = designed_filters(g)
         self.register_buffer("up_filter", up, persistent=False)
@@ -299,10 +307,9 @@ class SynthesisLayer(nn.Module):
         weight: Tensor = self.weight
         demodulation = None
         if not g.is_torgb:
-            weight = weight * weight.square().mean([1, 2, 3], keepdim=True).rsqrt()
+            weight, energy = self._normalised.of(weight)
             style = style * style.square().mean(1, keepdim=True).rsqrt()
-            energy = style.square() @ weight.square().sum([2, 3]).t()
-            demodulation = (energy + 1e-8).rsqrt()
+            demodulation = (style.square() @ energy.t() + 1e-8).rsqrt()
         if self.magnitude_beta is not None:
             magnitude = x.detach().float().square().mean()
             self.magnitude_ema.lerp_(magnitude, 1 - self.magnitude_beta)

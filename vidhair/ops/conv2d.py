@@ -42,20 +42,3 @@ def conv2d(x: Tensor, weight: Tensor, *, padding: int = 0) -> Tensor:
     if slow and weight.requires_grad and torch.is_grad_enabled():
         return _GemmGradient.apply(x, weight, padding)
     return F.conv2d(x, weight, padding=padding)
-
-
-def modulated_conv(
-    x: Tensor, weight: Tensor, style: Tensor, demodulation: Tensor | None, *, padding: int = 0
-) -> Tensor:
-    """Convolution whose input channels are scaled per sample, and its output channels too.
-
-    x: [N, C_in, H, W]. weight: [C_out, C_in, kh, kw]. style: [N, C_in]. demodulation: [N, C_out] or
-    None. Returns [N, C_out, H', W'] in the dtype of x.
-    """
-    if len(x) == 1:  # then the weight is scaled, which is smaller
-        weight = weight * style[0, :, None, None]
-        if demodulation is not None:
-            weight = weight * demodulation[0, :, None, None, None]
-        return conv2d(x, weight.to(x.dtype), padding=padding)
-    x = conv2d(x * style[:, :, None, None].to(x.dtype), weight.to(x.dtype), padding=padding)
-    return x if demodulation is None else x * demodulation[:, :, None, None].to(x.dtype)

@@ -1,9 +1,16 @@
-"""Memory that CPU kernels and convolutions get again and again."""
+"""What is kept so that it need not be got or computed again."""
 
 import ctypes
 import os
 import sys
+from collections.abc import Callable
 from functools import cache
+from typing import Generic, TypeVar
+
+import torch
+from torch import Tensor
+
+T = TypeVar("T")
 
 # Of glibc's malloc.h.
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
@@ -26,3 +33,27 @@ def keep_freed_memory() -> bool:
     except (OSError, AttributeError):
         return False
     return bool(mallopt(M_MMAP_MAX, 0)) and bool(mallopt(M_TRIM_THRESHOLD, 2**31 - 1))
+
+
+class Remembered(Generic[T]):
+    """What follows from a tensor, computed anew only after the tensor has changed.
+
+    With gradients for the tensor it is computed every time. compute: gives tensors.
+    """
+
+    def __init__(self, compute: Callable[[Tensor], T]):
+        self.compute = compute
+        self.tensor: Tensor | None = None
+        self.state: tuple[int, int] | None = None
+        self.value: T | None = None
+
+    def of(self, tensor: Tensor) -> T:
+        if tensor.is_inference() or (tensor.requires_grad and torch.is_grad_enabled()):
+            return self.compute(tensor)
+        state = tensor._version, tensor.data_ptr()
+        if self.value is None or self.tensor is not tensor or self.state != state:
+            # Not as inference tensors, which a later pass with gradients could not use.
+            with torch.inference_mode(False), torch.no_grad():
+                self.value = self.compute(tensor)
+            self.tensor, self.state = tensor, state
+        return self.value

@@ -1,0 +1,1 @@
+"""Modulated convolution for CPUs."""
