@@ -7,7 +7,13 @@ Names load on first use, so importing vidhair is quick.
 """
 
 import importlib
+import os
 from typing import Any
+
+# Large tensors in large pages, read by torch at its first tensor. Feature maps of 100 MB and more
+# come and go with every layer, and the kernel clears each page at its first touch: in small pages
+# that takes four times as long as a product of two tensors itself.
+os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 
 _HOMES = {
     "edit_video": "vidhair.flow.edit_video",

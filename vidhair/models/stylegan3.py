@@ -15,8 +15,8 @@ from vidhair.models import generator
 from vidhair.models.mapping import EqualizedLinear, GeneratorConfig
 from vidhair.ops import bias_act, filtered_lrelu
 from vidhair.ops.fir import lowpass
-from vidhair.ops.memory import Remembered, keep_freed_memory
 from vidhair.ops.modulated_conv import modulated_conv
+from vidhair.ops.remembered import Remembered
 
 # Low-pass geometry shared by all published models: cutoffs grow geometrically between these.
 FIRST_CUTOFF, FIRST_STOPBAND = 2, 2**2.1
@@ -379,8 +379,6 @@ class Synthesis(nn.Module):
         grid and every layer keeps the extent it needs, so the cost grows with the area.
         dtype: of the activations; float32 or bfloat16.
         """
-        if styles[0].device.type == "cpu":
-            keep_freed_memory()
         resolution = self.config.resolution
         extent = canvas.at_rate(self.geometries[0].in_rate, resolution)
         x = self.input(styles[0], transform, extent).to(dtype)
