@@ -25,7 +25,9 @@ def places(transform: Tensor, canvas: Extent, side: int) -> Tensor:
 
     x, y = centres(canvas.left, canvas.right), centres(canvas.top, canvas.bottom)
     grid = torch.stack(torch.meshgrid(x, y, indexing="xy"), -1)
-    return torch.einsum("hwk,bck->bhwc", grid, transform[:, :2, :2]) + transform[:, None, None, :2, 2]
+    return (
+        torch.einsum("hwk,bck->bhwc", grid, transform[:, :2, :2]) + transform[:, None, None, :2, 2]
+    )
 
 
 def moved(image: Tensor, transform: Tensor | None, canvas: Extent) -> Tensor:
