@@ -3,6 +3,7 @@
 import importlib
 import pkgutil
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import torch
@@ -11,7 +12,15 @@ from torch import Tensor, nn
 import vidhair.models
 from tests.models.test_style_encoders import CONFIG as ENCODER
 from tests.models.test_style_encoders import KINDS as ENCODERS
-from tests.models.tiny import R, T, random, randomised, tiny_config, tiny_stylegan2_config
+from tests.models.tiny import (
+    TINY_STYLEGANEX,
+    R,
+    T,
+    random,
+    randomised,
+    tiny_config,
+    tiny_stylegan2_config,
+)
 from vidhair.models import stylegan1, stylegan2, stylegan3
 from vidhair.models.aligned import AlignedGenerator
 from vidhair.models.bisenet import CelebAMaskParser, HairClipParser
@@ -29,6 +38,7 @@ from vidhair.models.style_heads import StyleHead
 from vidhair.models.stylegan2 import Canvas
 from vidhair.models.stylegan3 import Extent
 from vidhair.models.styleganex import EditAttention, SkipFusion, WideGenerator
+from vidhair.models.styleganex_network import StyleGANEX
 from vidhair.models.unfilled import Unfilled
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -67,6 +77,12 @@ def wide(generator: WideGenerator) -> Tensor:
     return generator.synthesis.render(random(2, generator.config.channels(4), 5, 7), ws)
 
 
+def redrawn(network: StyleGANEX) -> Tensor:
+    """The layout of pictures in the style of labels; beyond float32, as its encoder is deep."""
+    network, image = network.double(), IMAGE.double()
+    return network.render(network.encode_layout(image), network.encode_style(image[:, :2]))
+
+
 # How to build one of each, and an output that depends on all of it.
 MODULES: dict[str, tuple[Callable[[], nn.Module], Callable[[nn.Module], Tensor]]] = {
     "StyleGAN": (lambda: stylegan1.Generator(STYLEGAN1), generated),
@@ -78,6 +94,10 @@ MODULES: dict[str, tuple[Callable[[], nn.Module], Callable[[nn.Module], Tensor]]
         lambda generator: generator(Z, transform=torch.eye(3) * 0.9, canvas=Extent(1, 2, 3, 4)),
     ),
     "StyleGANEX": (lambda: WideGenerator(tiny_stylegan2_config(64)), wide),
+    "StyleGANEX with its encoder": (
+        lambda: StyleGANEX(replace(TINY_STYLEGANEX, label_channels=2)),
+        redrawn,
+    ),
     "fusion": (lambda: SkipFusion(2, 4, attention=EditAttention(4, 8, depth=1)), fused),
     "mapping": (
         lambda: MappingNetwork(tiny_stylegan2_config(c_dim=3)),

@@ -1,17 +1,28 @@
 """A pack's networks: what was written is what is loaded, and misfits are said."""
 
+import json
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
-from tests.models.tiny import random, tiny_generator
+from tests.models.tiny import (
+    TINY_STYLEGANEX,
+    random,
+    seeded,
+    tiny_config,
+    tiny_generator,
+    tiny_published_encoder,
+    tiny_stylegan2_config,
+)
 from vidhair.checkpoints.packs import write_pack
 from vidhair.errors import PackDamaged, PackNotFound
 from vidhair.models.encoders import SmallEncoder, SmallEncoderConfig
 from vidhair.models.face_parser import FaceParser, FaceParserConfig
-from vidhair.models.pack import load_pack
+from vidhair.models.inversion import ENCODERS
+from vidhair.models.pack import BUILDERS, load_pack
 
 ENCODER = SmallEncoderConfig(size=8, num_ws=16, w_dim=12, widths=(4,), hidden=6)
 PARSER = FaceParserConfig(widths=(4, 6))
@@ -89,6 +100,84 @@ def test_fingerprints_tell_weights_and_configurations_apart(folder, tmp_path):
 def test_a_part_that_is_not_there_has_no_fingerprint(folder):
     with pytest.raises(PackDamaged, match="no part 'mapper'"):
         load_pack(folder).fingerprint("mapper")
+
+
+@pytest.mark.parametrize(
+    ("part", "asked"),
+    [("encoder", "encoder"), ("encoder", "inverter"), ("generator", "generator")],
+)
+def test_a_missing_part_is_said_in_one_sentence(part, asked, tmp_path):
+    write_pack(tmp_path, "half", {n: p for n, p in networks().items() if n != part}, {})
+    pack = load_pack(tmp_path)
+    message = rf"pack 'half' has no part '{part}' \(it has .*parser.*\); use a pack that does"
+    with pytest.raises(PackDamaged, match=message) as error:
+        getattr(pack, asked)
+    assert "\n" not in str(error.value)
+
+
+def test_the_bundled_parser_stands_in(folder, tmp_path):
+    write_pack(tmp_path, "half", {n: p for n, p in networks().items() if n != "parser"}, {})
+    pack, bundled = load_pack(tmp_path), load_pack()
+    assert not pack.has("parser") and load_pack(folder).has("parser")
+    assert pack.fingerprint("parser") == bundled.fingerprint("parser")
+    assert pack.fingerprint("parser") != load_pack(folder).fingerprint("parser")
+    state, want = pack.parser.state_dict(), bundled.parser.state_dict()
+    assert state.keys() == want.keys()
+    assert all(torch.equal(state[name], tensor) for name, tensor in want.items())
+
+
+BISENET = {"widths": [4, 8, 8, 12]}
+BACKBONE = {"widths": [4, 5, 6, 8], "units": [1, 1, 1, 1]}
+SKETCH = {"num_ws": [3, 2, 1], "w_dim": 5, "widths": [4, 5, 6], "units": [1, 1, 1]}
+# kind → configuration as JSON gives it
+CONFIGS: dict[str, dict[str, Any]] = {
+    "stylegan3": asdict(tiny_config()),
+    "stylegan2": asdict(tiny_stylegan2_config()),
+    "small_encoder": asdict(ENCODER),
+    **{kind: tiny_published_encoder(kind).plan for kind in ENCODERS},
+    "face_parser": asdict(PARSER),
+    "celebamask_parser": BISENET,
+    "hairclip_parser": BISENET,
+    "face_identity": {"size": 32, "width": 7, **BACKBONE},
+    "levels_mapper": {"w_dim": 6, "medium": False},
+    "code_mapper": {"w_dim": 6, "depth": 3},
+    "bald_mapper": {"w_dim": 6, "depth": 2, "strength": 0.5},
+    "sketch_encoder": SKETCH,
+    "styleganex": asdict(TINY_STYLEGANEX),
+}
+
+
+def test_all_kinds_are_tried():
+    assert CONFIGS.keys() == BUILDERS.keys()
+
+
+@pytest.mark.parametrize("kind", CONFIGS)
+def test_every_kind_comes_back_as_it_was_written(kind, tmp_path):
+    module = seeded(lambda: BUILDERS[kind](CONFIGS[kind]))
+    want = module.state_dict()
+    write_pack(tmp_path, "one", {"part": (kind, CONFIGS[kind], want)}, {}, dtype=None)
+    pack = load_pack(tmp_path)
+    assert pack.files.part("part").config == json.loads(json.dumps(CONFIGS[kind]))
+    got = pack.build("part")
+    assert type(got) is type(module) and repr(got) == repr(module)
+    assert got.state_dict().keys() == want.keys()
+    assert all(torch.equal(got.state_dict()[name], tensor) for name, tensor in want.items())
+    plain = {n: v for n, v in vars(module).items() if isinstance(v, (int, float, str))}
+    assert {n: vars(got)[n] for n in plain} == plain
+
+
+def test_float32_weights_lie_over_their_file(tmp_path):
+    """Nothing is copied until it is read: a pack of a gigabyte opens at once."""
+    generator = tiny_generator()
+    parts = {"generator": ("stylegan3", asdict(generator.config), generator.state_dict())}
+    write_pack(tmp_path, "big", parts, {}, dtype=None)
+    state = load_pack(tmp_path).generator.state_dict()
+    ends = {t.data_ptr(): t.data_ptr() + t.nbytes for t in state.values()}
+    # One after the other, as in the file behind its header; copies would be scattered.
+    total = sum(t.nbytes for t in state.values())
+    assert max(ends.values()) - min(ends) == total
+    header = int.from_bytes((tmp_path / "generator.safetensors").read_bytes()[:8], "little")
+    assert (tmp_path / "generator.safetensors").stat().st_size == 8 + header + total
 
 
 def test_an_absent_pack(tmp_path):

@@ -2,14 +2,18 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import TypeVar
 
 import torch
 from torch import nn
 
+from vidhair.models.inversion import PublishedEncoder
+from vidhair.models.style_encoders import StyleEncoderConfig
 from vidhair.models.stylegan2 import StyleGAN2Config
 from vidhair.models.stylegan3 import Generator, StyleGAN3Config
 from vidhair.models.styleganex_network import StyleGANEX, StyleGANEXConfig
 
+Module = TypeVar("Module", bound=nn.Module)
 T = {"conv_kernel": 3, "radial_filters": False}
 R = {"conv_kernel": 1, "radial_filters": True}
 
@@ -43,12 +47,29 @@ def randomised(module: nn.Module, seed: int = 0) -> nn.Module:
     return module.eval().requires_grad_(False)
 
 
-def seeded(build: Callable[[], nn.Module], *, seed: int = 0) -> nn.Module:
+def seeded(build: Callable[[], Module], *, seed: int = 0) -> Module:
     """A module for evaluation whose random weights are the same every time."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         module = build()
     return module.eval().requires_grad_(False)
+
+
+def tiny_published_encoder(
+    kind: str, *, num_ws: int = 16, w_dim: int = 12, steps: int = 2, seed: int = 0
+) -> PublishedEncoder:
+    """For pictures of 32 × 32, with an average code that is not zero."""
+    config = StyleEncoderConfig(
+        num_ws=num_ws,
+        w_dim=w_dim,
+        size=32,
+        in_channels=6 if kind.startswith("restyle") else 3,
+        widths=(4, 5, 6, w_dim),
+        units=(1, 1, 1, 1),
+    )
+    encoder = seeded(lambda: PublishedEncoder(kind, config, steps), seed=seed)
+    encoder.w_avg.copy_(random(num_ws, w_dim, seed=seed + 1))
+    return encoder
 
 
 TINY_STYLEGANEX = StyleGANEXConfig(

@@ -37,8 +37,8 @@ class AttributeSpace:
 
     @property
     def knows_motion(self) -> bool:
-        """Whether it tells what moves in a shot from what belongs to the person."""
-        return any(name in MOVING for name in self.names)
+        """Whether it tells all that moves in a shot from what belongs to the person."""
+        return set(MOVING) <= set(self.names)
 
     def index(self, names: Sequence[str]) -> list[int]:
         return [self.names.index(n) for n in names]

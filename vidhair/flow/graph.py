@@ -40,7 +40,7 @@ from vidhair.stages.compose import (
 )
 from vidhair.stages.invert import invert
 from vidhair.stages.matte import HeadRegion
-from vidhair.stages.render import Canvas, input_transforms, plan_canvas, render
+from vidhair.stages.render import Canvas, drawn_share, input_transforms, plan_canvas, render
 from vidhair.stages.smooth import smooth_similarity, smooth_styles
 from vidhair.stages.tune import Pivots, choose_frames, refine, tune, with_weights
 
@@ -87,9 +87,9 @@ class Flow:
     @cached_property
     def space(self) -> AttributeSpace | None:
         """The pack's attributes, if it has any."""
-        files = self.pack.files
-        if "attributes" not in files.parts:
+        if not self.pack.has("attributes"):
             return None
+        files = self.pack.files
         names = tuple(files.parts["attributes"].config["names"])
         return AttributeSpace(names, **files.tensors("attributes"))
 
@@ -233,7 +233,7 @@ class Flow:
             nodes.append(
                 Node(
                     "tune",
-                    1,
+                    2,
                     self._tune,
                     self._tune_settings,
                     ("align", "smooth", "parse"),
@@ -255,7 +255,7 @@ class Flow:
         nodes.append(
             Node(
                 "edit",
-                2,
+                3,
                 self._edit,
                 edit | {"expand": r.render.expand},
                 (*steady, "matte"),
@@ -391,11 +391,13 @@ class Flow:
             planes = work.per_frame("parse", int(frame), int(frame) + 1)["planes"]
             head = torch.from_numpy(planes[:, 1:3]).float().sum(1, keepdim=True) / 255
             weights.append(matte.on_canvas(head.clamp(0, 1), region, canvas))
+        transforms = input_transforms(similarity, pack.device)[torch.from_numpy(chosen)]
+        weight = 0.1 + 0.9 * torch.cat(weights).to(pack.device)
         pivots = Pivots(
             torch.from_numpy(styles[chosen]).to(pack.device),
-            input_transforms(similarity, pack.device)[torch.from_numpy(chosen)],
+            transforms,
             torch.cat(pictures),
-            0.1 + 0.9 * torch.cat(weights).to(pack.device),
+            weight * drawn_share(pack.generator.synthesis, transforms, canvas),
         )
         distance = self.perceptual.build()
         work.meter(0)
@@ -490,12 +492,14 @@ class Flow:
             full = torch.from_numpy(alpha)[:, None].float() / 255
             grid = geometry.region, geometry.canvas, geometry.zoom
             mattes.append(matte.on_canvas(full, *grid))
+        synthesis, canvas = self.synthesis(work), geometry.canvas
+        transforms = input_transforms(self.similarity(work), device)[torch.from_numpy(chosen)]
         probe = editing.Probe(
-            self.synthesis(work),
+            synthesis,
             torch.from_numpy(self.styles(work)[chosen]).to(device),
-            input_transforms(self.similarity(work), device)[torch.from_numpy(chosen)],
-            torch.cat(mattes).to(device),
-            geometry.canvas,
+            transforms,
+            torch.cat(mattes).to(device) * drawn_share(synthesis, transforms, canvas),
+            canvas,
         )
         return editing.solve_hair_color(probe, self.space, wanted.to(device))
 
@@ -514,6 +518,11 @@ class Flow:
             notes.append(f"{bridged} frames without a detection are bridged by interpolation")
         if self.tuned:
             notes.append(self.perceptual.about)
+        if self.recipe.compose.mode == "replace" and not self.pack.generator.synthesis.expands:
+            notes.append(
+                "the pack's generator draws the aligned face only; what lies around it stays as "
+                "it was"
+            )
         return notes
 
     def compose(self, work: Work, start: int, stop: int) -> np.ndarray:
@@ -545,9 +554,7 @@ class Flow:
             )
         else:
             masks = self._replace_masks(work, edited, start, stop, rows)
-            composed = compose_replace(
-                frames[rows], recon, edited, masks, geometry.canvas, side, config
-            )
+            composed = compose_replace(frames[rows], recon, edited, masks, geometry.canvas, side)
         frames[rows] = composed
         return frames
 
@@ -564,6 +571,8 @@ class Flow:
             "hair": matte.on_canvas(planes[:, 2:3], region, canvas),
         }
         meshes = geometry.track.mesh[start:stop][rows]
-        drawn = matte.parse_canvas(edited, meshes, canvas, self.pack.parser)
+        shown = matte.parse_canvas(edited, meshes, canvas, self.pack.parser, self.face_pixels)
+        transforms = input_transforms(self.similarity(work))[start:stop][rows]
+        drawn = drawn_share(self.pack.generator.synthesis, transforms, canvas)
         crop_pixels = geometry.crop_side / canvas.step
-        return replace_masks(self.recipe.compose, source, drawn, crop_pixels)
+        return replace_masks(self.recipe.compose, source, shown, drawn, crop_pixels)

@@ -5,32 +5,50 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vidhair.models import stylegan2, stylegan3
+from vidhair.models.stylegan2 import Canvas
 from vidhair.models.stylegan3 import Extent
 
 WHOLE = Extent()
+SOFT_EDGE = 4  # pixels over which the drawn square ends
+
+
+def places(transform: Tensor, canvas: Extent, side: int) -> Tensor:
+    """[B, h, w, 2]: the place in a picture that each pixel of a canvas around it shows.
+
+    transform: [B, 3, 3], from positions in the canvas to positions in the picture, in units of its
+    side from its centre.
+    """
+
+    def centres(before: int, after: int) -> Tensor:
+        index = torch.arange(-before, side + after, device=transform.device, dtype=transform.dtype)
+        return (index + 0.5) / side - 0.5
+
+    x, y = centres(canvas.left, canvas.right), centres(canvas.top, canvas.bottom)
+    grid = torch.stack(torch.meshgrid(x, y, indexing="xy"), -1)
+    return (
+        torch.einsum("hwk,bck->bhwc", grid, transform[:, :2, :2]) + transform[:, None, None, :2, 2]
+    )
 
 
 def moved(image: Tensor, transform: Tensor | None, canvas: Extent) -> Tensor:
     """Resample square pictures as `stylegan3.Synthesis` would have rendered them.
 
-    image: [B, 3, R, R]. transform: [3, 3] or [B, 3, 3], from positions in the result to positions
-    in the image, in units of its side from its centre. Beyond the image its border goes on.
+    image: [B, 3, R, R]. transform: [3, 3] or [B, 3, 3] as of `places`; None: the identity.
+    Beyond the image its border goes on.
     """
-    batch, _, _, side = image.shape
-    device, dtype = image.device, image.dtype
-
-    def positions(before: int, after: int) -> Tensor:
-        index = torch.arange(-before, side + after, device=device, dtype=dtype)
-        return (index + 0.5) / side - 0.5
-
-    y, x = torch.meshgrid(
-        positions(canvas.top, canvas.bottom), positions(canvas.left, canvas.right), indexing="ij"
-    )
-    places = torch.stack([x, y, torch.ones_like(x)], -1)
-    matrix = torch.eye(3, device=device) if transform is None else transform
-    matrix = matrix.to(image).expand(batch, 3, 3)
-    grid = torch.einsum("hwk,bck->bhwc", places, matrix[:, :2]) * 2
+    matrix = torch.eye(3) if transform is None else transform
+    matrix = matrix.to(image).expand(len(image), 3, 3)
+    grid = 2 * places(matrix, canvas, image.shape[-1])
     return F.grid_sample(image, grid, padding_mode="border", align_corners=False)
+
+
+def coverage(transform: Tensor, canvas: Extent, side: int) -> Tensor:
+    """Where `moved` shows the picture and not its border going on: [B, 1, h, w] in 0 … 1.
+
+    It falls to zero at the picture's edge, within SOFT_EDGE pixels.
+    """
+    depth = 0.5 - places(transform, canvas, side).abs().amax(-1)
+    return (depth * (side / SOFT_EDGE)).clamp(0, 1)[:, None]
 
 
 class AlignedSynthesis(stylegan2.Synthesis):
@@ -50,9 +68,8 @@ class AlignedSynthesis(stylegan2.Synthesis):
         dtype: torch.dtype = torch.float32,
     ) -> Tensor:
         """W+ [B, L, W] → image [B, 3, top + R + bottom, left + R + right], as StyleGAN3's."""
-        with torch.autocast(ws.device.type, dtype, enabled=dtype != torch.float32):
-            image = self.render_styles(self.styles(ws), noise=self.no_noise())
-        image = image.float()
+        start = Canvas(self.start(len(ws)).feature.to(dtype))
+        image = self.run(start, self.styles(ws), self.no_noise()).picture.float()
         if transform is None and canvas == WHOLE:
             return image
         return moved(image, transform, canvas)

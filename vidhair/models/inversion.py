@@ -54,14 +54,17 @@ class PublishedEncoder(nn.Module):
 
     def __init__(self, kind: str, config: StyleEncoderConfig, steps: int = 1):
         super().__init__()
+        assert steps > 0, f"{steps} steps of inversion"
         self.kind, self.config, self.steps = kind, config, steps
         self.network = ENCODERS[kind](config)
         self.register_buffer("w_avg", torch.zeros(config.num_ws, config.w_dim))
 
     @classmethod
     def planned(cls, kind: str, plan: dict[str, Any]) -> "PublishedEncoder":
-        """From what `plan` gave."""
-        shape = {n: v for n, v in plan.items() if n != "steps"}
+        """From what `plan` gave, also after JSON, which turns tuples into lists."""
+        shape: dict[str, Any] = {
+            n: tuple(v) if isinstance(v, list) else v for n, v in plan.items() if n != "steps"
+        }
         return cls(kind, StyleEncoderConfig(**shape), int(plan.get("steps", 1)))
 
     @property

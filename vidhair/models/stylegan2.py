@@ -90,11 +90,11 @@ class ModulatedConv(nn.Module):
     def modulated(self, x: Tensor, style: Tensor) -> Tensor:
         """x [B, C_in, H, W], style [B, C_in] → [B, C_out, H', W'], without bias."""
         weight = self.weight * self.gain
-        x = self.convolve(x * style[:, :, None, None], weight)
+        y = self.convolve(x * style[:, :, None, None].to(x.dtype), weight.to(x.dtype))
         if self.demodulate:
             energy = style.square() @ weight.square().sum([2, 3]).t()
-            x = x * (energy + 1e-8).rsqrt()[:, :, None, None]
-        return x
+            y = y * (energy + 1e-8).rsqrt()[:, :, None, None].to(y.dtype)
+        return y
 
     def convolve(self, x: Tensor, weight: Tensor) -> Tensor:
         return conv2d(x, weight, padding=weight.shape[-1] // 2)
@@ -120,7 +120,7 @@ class StyledConv(ModulatedConv):
     def forward(self, x: Tensor, style: Tensor, noise: Tensor | None) -> Tensor:
         x = self.modulated(x, style)
         if noise is not None:
-            x = x + self.noise_strength * noise
+            x = x + (self.noise_strength * noise).to(x.dtype)
         return bias_act(x, self.bias, act="lrelu", clamp=self.clamp)
 
 

@@ -286,8 +286,8 @@ def _merge(frames: np.ndarray, result: Tensor, alpha: Tensor, window: Window) ->
 class ReplaceMasks:
     """For every frame, uint8 [T, h, w] on the canvas.
 
-    taken: what `replace` takes from the rendering. same: where source and reconstruction show the
-    same, so that their difference is the colour error that the rendering is to be corrected by.
+    taken: how much `replace` takes from the rendering. same: where source and reconstruction show
+    the same, so that their difference is the colour error that the rendering is to be corrected by.
     hair, same_hair: where hair is drawn, and where source and rendering both show it.
     """
 
@@ -304,7 +304,6 @@ def compose_replace(
     masks: ReplaceMasks,
     canvas: Canvas,
     crop_side: float,
-    config: ComposeConfig,
 ) -> np.ndarray:
     """Paste the edited rendering, corrected in colour: skin and surroundings place by place, hair
     by how far the mean of the person's own hair is from what the generator makes of it."""
@@ -314,8 +313,6 @@ def compose_replace(
         return frames
     source = torch.from_numpy(window.cut(frames)).movedim(-1, 1).float() / 255
     left, top = canvas.left - window.left, canvas.top - window.top
-    sigma = config.feather * crop_side / canvas.step
-    soft = blur(_share(masks.taken), sigma)
     rows = torch.from_numpy(recon).movedim(-1, 1).float() / 255
     difference = rgb_to_lab(_see(frames, canvas)) - rgb_to_lab(rows)
     error = blur(fill(difference, _share(masks.same), levels=6), 0.06 * crop_side / canvas.step)
@@ -327,31 +324,40 @@ def compose_replace(
     error = torch.lerp(error, hair_error, hair * enough)
     drawn = rgb_to_lab(torch.from_numpy(edited).movedim(-1, 1).float() / 255) + error
     place = (left, top, canvas.step, window.height, window.width)
-    alpha = spread_rectangle(soft, *place).clamp(0, 1)
+    alpha = spread_rectangle(_share(masks.taken), *place).clamp(0, 1)
     alpha = torch.where(alpha < 1 / 128, torch.zeros_like(alpha), alpha)
     pasted = lab_to_rgb(spread_rectangle(drawn, *place))
     return _merge(frames, torch.lerp(source, pasted, alpha), alpha, window)
 
 
 def replace_masks(
-    config: ComposeConfig, source: dict[str, Tensor], drawn: dict[str, Tensor], crop_pixels: float
+    config: ComposeConfig,
+    source: dict[str, Tensor],
+    edited: dict[str, Tensor],
+    drawn: Tensor,
+    crop_pixels: float,
 ) -> ReplaceMasks:
-    """source, drawn: probabilities [T, 1, h, w] of "skin" and "hair" in the source and the edit.
+    """source, edited: probabilities [T, 1, h, w] of "skin" and "hair" in source and rendering.
 
-    crop_pixels: side of the face crop on the canvas.
+    drawn: [T, 1, h, w] in 0 … 1, where the rendering counts at all. crop_pixels: side of the face
+    crop on the canvas.
     """
-    hair = torch.maximum(source["hair"], drawn["hair"])
-    skin = torch.maximum(source["skin"], drawn["skin"])
-    region = {"hair": hair, "face": drawn["skin"], "head": torch.maximum(hair, skin)}[config.region]
+    edited = {name: probability * drawn for name, probability in edited.items()}
+    hair = torch.maximum(source["hair"], edited["hair"])
+    skin = torch.maximum(source["skin"], edited["skin"])
+    region = {"hair": hair, "face": edited["skin"], "head": torch.maximum(hair, skin)}[
+        config.region
+    ]
     taken = _touching(region > 0.35, torch.maximum(source["hair"], source["skin"]) > 0.35)
-    radius = max(1, round(config.feather * crop_pixels))
-    same = torch.minimum(source["skin"], drawn["skin"])
+    feather = config.feather * crop_pixels
+    taken = dilate(taken.float(), 2 * max(1, round(feather)) + 1)
+    same = torch.minimum(source["skin"], edited["skin"])
     outside = 1 - torch.maximum(hair, skin)
     return ReplaceMasks(
-        taken=_levels(dilate(taken.float(), 2 * radius + 1)),
-        same=_levels(torch.maximum(same, 0.5 * outside) * (1 - hair)),
-        hair=_levels(drawn["hair"]),
-        same_hair=_levels(torch.minimum(source["hair"], drawn["hair"]).square()),
+        taken=_levels(blur(taken, feather) * drawn),
+        same=_levels(torch.maximum(same, 0.5 * outside) * (1 - hair) * drawn),
+        hair=_levels(edited["hair"]),
+        same_hair=_levels(torch.minimum(source["hair"], edited["hair"]).square()),
     )
 
 

@@ -6,6 +6,7 @@ background, learned from where the parser is sure; smoothing over time in the co
 face; and a guided filter that lays the soft result onto the strands of each frame.
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -43,6 +44,7 @@ SURE_NOT, SURE = 0.1, 0.82  # refined probabilities that are taken for none and 
 HAIR_ON_NECK = 0.3  # how likely hair is there beforehand
 NEIGHBOURS = 2  # frames on either side that smoothing over time looks at
 GUIDE_ZOOM = 2  # MediaPipe's silhouette is asked for at a finer size
+PARSED_AT_ONCE = 8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,9 +129,15 @@ def parse(
             local = (mesh - [region.left, region.top]) / region.step
             guides[index, 1] = face_oval_mask(local, region.height, region.width)
     guide = torch.from_numpy(guides).to(device)
-    probabilities = parser(picture, guide).softmax(1)
+    probabilities = _probabilities(parser, picture, guide)
     planes = torch.cat([probabilities, guide[:, :1]], 1)
     return (planes * 255).round().to(torch.uint8).cpu().numpy()
+
+
+def _probabilities(parser: Parser, image: Tensor, guides: Tensor) -> Tensor:
+    """Of the labels, [T, 4, h, w]; a few frames at a time, as large networks need much memory."""
+    pairs = zip(image.split(PARSED_AT_ONCE), guides.split(PARSED_AT_ONCE), strict=True)
+    return torch.cat([parser(*pair).softmax(1) for pair in pairs])
 
 
 # How much of its lightness skin keeps in the shadow of the chin; its colour fades more slowly.
@@ -358,21 +366,23 @@ def mean_hair_color(path: str, parser: Parser) -> tuple[float, float, float]:
 
 @torch.inference_mode()
 def parse_canvas(
-    pictures: np.ndarray, meshes: np.ndarray, canvas: Canvas, parser: Parser
+    pictures: np.ndarray, meshes: np.ndarray, canvas: Canvas, parser: Parser, face_pixels: int
 ) -> dict[str, Tensor]:
-    """Probabilities [T, 1, h, w] of "skin" and "hair" in renderings uint8 [T, h, w, 3]."""
+    """Probabilities [T, 1, h, w] of "skin" and "hair" in renderings uint8 [T, h, w, 3].
+
+    face_pixels: side of the face crop as the parser sees it.
+    """
     device = next(parser.parameters()).device
     t, h, w, _ = pictures.shape
-    oval = np.stack(
-        [face_oval_mask((m - [canvas.left, canvas.top]) / canvas.step, h, w) for m in meshes]
-    )
-    guides = torch.full((t, 2, h, w), UNKNOWN)
-    guides[:, 1] = torch.from_numpy(oval)
-    stride = parser.stride
-    pad = (0, -w % stride, 0, -h % stride)
-    image = F.pad(to_unit(pictures), pad, mode="replicate").to(device)
-    guides = F.pad(guides, pad, mode="replicate").to(device)
-    planes = parser(image, guides).softmax(1)[:, :, :h, :w].cpu()
+    step = canvas.resolution / face_pixels
+    rows, columns = (math.ceil(n / step / parser.stride) * parser.stride for n in (h, w))
+    image = cut_rectangle(to_unit(pictures, device), 0, 0, step, rows, columns, padding="border")
+    guides = torch.full((t, 2, rows, columns), UNKNOWN)
+    for guide, mesh in zip(guides, meshes, strict=True):
+        local = (mesh - [canvas.left, canvas.top]) / (canvas.step * step)
+        guide[1] = torch.from_numpy(face_oval_mask(local, rows, columns))
+    planes = _probabilities(parser, image, guides.to(device)).cpu()
+    planes = cut_rectangle(planes, 0, 0, 1 / step, h, w, padding="border")
     return {
         "skin": planes[:, Label.SKIN : Label.SKIN + 1],
         "hair": planes[:, Label.HAIR : Label.HAIR + 1],

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from vidhair.geometry import Box, CropAxes, Similarity
-from vidhair.models.aligned import MovableSynthesis
+from vidhair.models.aligned import MovableSynthesis, coverage
 from vidhair.models.stylegan3 import Extent
 from vidhair.settings import setting
 
@@ -81,6 +81,17 @@ def input_transforms(similarity: Similarity, device: str | torch.device = "cpu")
     """[T, 3, 3] float32 as `Synthesis` takes them: box → aligned face."""
     inverse = np.linalg.inv(similarity.matrices())
     return torch.as_tensor(inverse, dtype=torch.float32, device=device)
+
+
+def drawn_share(synthesis: MovableSynthesis, transforms: Tensor, canvas: Canvas) -> Tensor:
+    """How far the generator draws what each pixel of the canvas shows: [T, 1, h, w] in 0 … 1.
+
+    transforms: [T, 3, 3], of `input_transforms`.
+    """
+    if synthesis.expands:
+        everywhere = transforms.new_ones(1, 1, 1, 1)
+        return everywhere.expand(len(transforms), -1, canvas.height, canvas.width)
+    return coverage(transforms, canvas.extent, canvas.resolution)
 
 
 @torch.inference_mode()
