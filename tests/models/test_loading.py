@@ -3,6 +3,7 @@
 import importlib
 import pkgutil
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import torch
@@ -11,7 +12,15 @@ from torch import Tensor, nn
 import vidhair.models
 from tests.models.test_style_encoders import CONFIG as ENCODER
 from tests.models.test_style_encoders import KINDS as ENCODERS
-from tests.models.tiny import R, T, random, randomised, tiny_config, tiny_stylegan2_config
+from tests.models.tiny import (
+    TINY_STYLEGANEX,
+    R,
+    T,
+    random,
+    randomised,
+    tiny_config,
+    tiny_stylegan2_config,
+)
 from vidhair.models import stylegan1, stylegan2, stylegan3
 from vidhair.models.aligned import AlignedGenerator
 from vidhair.models.bisenet import CelebAMaskParser, HairClipParser
@@ -26,9 +35,10 @@ from vidhair.models.mapping import MappingNetwork
 from vidhair.models.resnet import resnet18, resnet34
 from vidhair.models.style_encoders import SketchEncoder, StyleEncoderConfig
 from vidhair.models.style_heads import StyleHead
-from vidhair.models.stylegan2 import Canvas
+from vidhair.models.stylegan2 import Canvas, mix_codes
 from vidhair.models.stylegan3 import Extent
 from vidhair.models.styleganex import EditAttention, SkipFusion, WideGenerator
+from vidhair.models.styleganex_network import LAYOUT_CODES, StyleGANEX
 from vidhair.models.unfilled import Unfilled
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -67,6 +77,13 @@ def wide(generator: WideGenerator) -> Tensor:
     return generator.synthesis.render(random(2, generator.config.channels(4), 5, 7), ws)
 
 
+def sketched(network: StyleGANEX) -> Tensor:
+    """Layout and first codes of a sketch, the later codes of a face."""
+    image = IMAGE.double()
+    ws, layout = network.encode(image[:, :1])
+    return network.render(layout, mix_codes(ws, network.encode_face(image), LAYOUT_CODES))
+
+
 # How to build one of each, and an output that depends on all of it.
 MODULES: dict[str, tuple[Callable[[], nn.Module], Callable[[nn.Module], Tensor]]] = {
     "StyleGAN": (lambda: stylegan1.Generator(STYLEGAN1), generated),
@@ -78,6 +95,11 @@ MODULES: dict[str, tuple[Callable[[], nn.Module], Callable[[nn.Module], Tensor]]
         lambda generator: generator(Z, transform=torch.eye(3) * 0.9, canvas=Extent(1, 2, 3, 4)),
     ),
     "StyleGANEX": (lambda: WideGenerator(tiny_stylegan2_config(64)), wide),
+    # In double precision, because 24 random blocks leave the range of float32.
+    "StyleGANEX of sketches, whole": (
+        lambda: StyleGANEX(replace(TINY_STYLEGANEX, label_channels=1)).double(),
+        sketched,
+    ),
     "fusion": (lambda: SkipFusion(2, 4, attention=EditAttention(4, 8, depth=1)), fused),
     "mapping": (
         lambda: MappingNetwork(tiny_stylegan2_config(c_dim=3)),
