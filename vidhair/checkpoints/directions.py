@@ -16,8 +16,10 @@ LONGEST = 1 << 16
 def is_direction(path: Path) -> bool:
     """Whether the file is an array of numpy's, by its first bytes; False if it cannot be read."""
     try:
+        if not path.is_file():  # opening a named pipe would wait for a writer
+            return False
         with path.open("rb") as file:
-            return path.is_file() and file.read(len(MAGIC)) == MAGIC
+            return file.read(len(MAGIC)) == MAGIC
     except OSError:
         return False
 
