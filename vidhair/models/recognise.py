@@ -41,6 +41,7 @@ Weights = Mapping[str, Tensor]
 LARGEST = 4096  # pixels; no published generator draws more
 MEAN_SAMPLES = 10000  # codes whose mean is the average code, where a file has none
 W_ENCODER_SIZE = 256
+STAGES = 4  # of an encoder's backbone
 FILTER_TOLERANCE = 2**-8  # files may be stored in half precision
 # encoder_type in the options of the published encoders → our kind
 ENCODER_TYPES = {
@@ -228,12 +229,12 @@ def _fitted(
 
 
 def _size(weights: Weights, name: str, dimension: int) -> int:
-    try:
-        return weights[name].shape[dimension]
-    except LookupError:
+    tensor = weights.get(name)
+    if tensor is None or not -tensor.ndim <= dimension < tensor.ndim or not tensor.numel():
         raise WeightsDoNotFit(
             f"the tensor {name} is missing or of another form; download the file again"
-        ) from None
+        )
+    return tensor.shape[dimension]
 
 
 def _count(weights: Weights, pattern: str) -> int:
@@ -485,6 +486,11 @@ def _encoder_config(
     blocks = _count(weights, rf"body\.(\d+)\.{re.escape(last)}\.weight")
     outputs = [_size(weights, f"body.{index}.{last}.weight", 0) for index in range(blocks)]
     stages = [(width, len(list(run))) for width, run in groupby(outputs)]
+    if len(stages) != STAGES:
+        raise WeightsDoNotFit(
+            f"its backbone has {len(stages)} stages of different widths where published ones have "
+            f"{STAGES}; download the file again, or use a published encoder"
+        )
     return StyleEncoderConfig(
         num_ws=num_ws,
         w_dim=w_dim,
