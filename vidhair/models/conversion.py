@@ -54,7 +54,7 @@ def convert(files: Sequence[str | os.PathLike], pack: str | os.PathLike) -> Conv
     CheckpointUnreadable, WeightsDoNotFit, OutputNotWritable and DiskFull.
     """
     folder = pack_folder(pack)
-    if folder.exists():
+    if folder.exists() or folder.is_symlink():
         raise OutputNotWritable(f"{folder} exists already; choose another name or remove it")
     paths = [Path(file) for file in files]
     directions = {path: read_direction(path) for path in paths if is_direction(path)}
