@@ -27,12 +27,12 @@ def shared() -> Callable[[str], Path]:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def no_weights_at_hand(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Tests find the same on every machine: no weights that its user once downloaded."""
-    empty = str(tmp_path_factory.mktemp("weights"))
+def nothing_of_the_user(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Tests find the same on every machine, and leave nothing in the home of whoever runs them:
+    no weights, packs or notes that are there already."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("TORCH_HOME", empty)
-        patch.setenv("VIDHAIR_WEIGHTS", empty)
+        for name in ("TORCH_HOME", "VIDHAIR_WEIGHTS", "VIDHAIR_PACKS", "XDG_STATE_HOME"):
+            patch.setenv(name, str(tmp_path_factory.mktemp(name.lower())))
         yield
 
 

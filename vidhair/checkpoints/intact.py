@@ -1,7 +1,7 @@
 """Files whose checksum was found right before, so that it need not be computed at every start.
 
-A file counts as the same while its place, size, inode and time of change are the same, as for git
-and make. What is remembered lies in the user's state folder; without one, files are checked anew.
+A file counts as the same while its place, size, inode and times of change are the same, as for git.
+What is remembered lies in the user's state folder; without one, files are checked anew.
 """
 
 import hashlib
@@ -19,20 +19,22 @@ def _folder() -> Path:
 
 
 def _note(path: Path, sha256: str) -> Path:
-    status = path.stat()
-    facts = (path.resolve(), status.st_size, status.st_mtime_ns, status.st_ino, sha256)
+    s = path.stat()
+    # Whoever alters a file can put back its st_mtime, but not its st_ctime.
+    facts = (path.resolve(), s.st_size, s.st_ino, s.st_mtime_ns, s.st_ctime_ns, sha256)
     return _folder() / hashlib.sha256("\0".join(map(str, facts)).encode()).hexdigest()
 
 
 def known_intact(path: Path, sha256: str) -> bool:
     """Whether this file was seen to have this checksum. Raises OSError if it cannot be found."""
-    return _note(path, sha256).exists()
+    return os.access(_note(path, sha256), os.F_OK)  # false in a folder that may not be entered
 
 
 def remember_intact(path: Path, sha256: str) -> None:
     """Note that this file has this checksum, if it has come to rest and notes can be kept."""
     try:
-        if time.time() - path.stat().st_mtime > SETTLED_SECONDS:
+        status = path.stat()
+        if time.time() - max(status.st_mtime, status.st_ctime) > SETTLED_SECONDS:
             note = _note(path, sha256)
             note.parent.mkdir(parents=True, exist_ok=True)
             note.touch()

@@ -50,8 +50,9 @@ def official_state(
 ) -> dict[str, Tensor]:
     """The weights under our names and in our shapes, without what is absent by design.
 
-    Only names and shapes of the module count, so it may lie on the meta device. A shape may differ
-    in dimensions of one: official biases are [1, C, 1, 1] in places. Raises WeightsDoNotFit.
+    Only names, shapes and types of the module count, so it may lie on the meta device. A shape may
+    differ in dimensions of one: official biases are [1, C, 1, 1] in places; a type in its
+    precision. Raises WeightsDoNotFit.
     """
     used = [n for n in weights if not _covered(n, names.unused)]
     renamed = rename(used, names.table)
@@ -67,7 +68,17 @@ def official_state(
         for n in own
         if n in given and _without_ones(given[n]) != _without_ones(own[n])
     ]
-    problems = {"unknown": strange, "missing": missing, "of another shape": misshapen}
+    other = [
+        f"{n} {given[n].dtype} instead of {own[n].dtype}"
+        for n in own
+        if n in given and given[n].is_floating_point() != own[n].is_floating_point()
+    ]
+    problems = {
+        "unknown": strange,
+        "missing": missing,
+        "of another shape": misshapen,
+        "of another type": other,
+    }
     found = [f"{what}: {_listed(which)}" for what, which in problems.items() if which]
     if found:
         raise WeightsDoNotFit(

@@ -11,6 +11,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from vidhair.checkpoints.packs import PackFiles
+from vidhair.errors import PackDamaged
+
 # What lives in a single frame: everything else of a person is the same all through a shot.
 MOVING = (
     "mouth_open", "smile", "blink_left", "blink_right", "gaze_x", "gaze_y", "brow_raise", "yaw",
@@ -34,6 +37,7 @@ class AttributeSpace:
     def __post_init__(self):
         p, _ = self.directions.shape
         assert len(self.names) == p and self.readout.shape == self.directions.shape
+        assert self.offset.shape == self.low.shape == self.high.shape == (p,)
 
     @property
     def knows_motion(self) -> bool:
@@ -69,6 +73,19 @@ class AttributeSpace:
     def tensors(self) -> dict[str, Tensor]:
         names = ("directions", "readout", "offset", "low", "high")
         return {n: getattr(self, n) for n in names}
+
+
+def pack_attributes(files: PackFiles) -> AttributeSpace | None:
+    """The attributes of a pack, if it has any. Raises PackDamaged."""
+    if "attributes" not in files.parts:
+        return None
+    tensors = files.tensors("attributes")
+    try:
+        return AttributeSpace(tuple(files.parts["attributes"].config["names"]), **tensors)
+    except (AssertionError, AttributeError, LookupError, TypeError, ValueError) as error:
+        raise PackDamaged(
+            f"the attributes of pack {files.name!r} do not fit their names; install the pack again"
+        ) from error
 
 
 def fit_attributes(

@@ -17,7 +17,7 @@ import torch
 
 from vidhair.edits import Bald, HairColor, Reconstruct
 from vidhair.edits.colors import is_picture, parse_colour
-from vidhair.edits.directions import AttributeSpace
+from vidhair.edits.directions import AttributeSpace, pack_attributes
 from vidhair.flow.node import Arrays, Node
 from vidhair.flow.runner import Work
 from vidhair.geometry import Box, CropAxes, Similarity
@@ -87,11 +87,7 @@ class Flow:
     @cached_property
     def space(self) -> AttributeSpace | None:
         """The pack's attributes, if it has any."""
-        if not self.pack.has("attributes"):
-            return None
-        files = self.pack.files
-        names = tuple(files.parts["attributes"].config["names"])
-        return AttributeSpace(names, **files.tensors("attributes"))
+        return pack_attributes(self.pack.files)
 
     @cached_property
     def bald(self) -> BaldMapper | None:

@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,18 +14,28 @@ from vidhair.checkpoints.directions import is_direction, read_direction
 from vidhair.checkpoints.foreign import read_checkpoint, shown_path
 from vidhair.checkpoints.packs import file_sha256, user_folder, write_pack
 from vidhair.errors import OutputNotWritable, WeightsDoNotFit, os_errors
+from vidhair.models.mapping import GeneratorConfig
 from vidhair.models.recognise import Found, recognise
+from vidhair.models.stylegan2 import StyleGAN2Config
+from vidhair.models.stylegan3 import StyleGAN3Config
 
+GENERATORS: dict[str, type[GeneratorConfig]] = {
+    "stylegan3": StyleGAN3Config,
+    "stylegan2": StyleGAN2Config,
+}
 USUAL = 3.0  # how far along a direction faces usually lie
 LICENCE = "that of the files it was made from; see their authors' pages before you share results"
+
+Origin = tuple[Path, ...]  # the files of a part
+Chosen = dict[str, tuple[Origin, Found]]
 
 
 @dataclass(frozen=True)
 class Conversion:
-    """What a pack was made of. parts: name → the file it came from. left_out: (part, file)."""
+    """What a pack was made of. parts: name → the files it came from. left_out: (part, file)."""
 
     folder: Path
-    parts: dict[str, Path]
+    parts: dict[str, Origin]
     left_out: list[tuple[str, Path]]
 
 
@@ -44,22 +54,22 @@ def convert(files: Sequence[str | os.PathLike], pack: str | os.PathLike) -> Conv
     CheckpointUnreadable, WeightsDoNotFit, OutputNotWritable and DiskFull.
     """
     folder = pack_folder(pack)
-    if folder.exists():
+    if folder.exists() or folder.is_symlink():
         raise OutputNotWritable(f"{folder} exists already; choose another name or remove it")
-    read: list[tuple[Path, Found]] = []
-    directions: dict[Path, Tensor] = {}
-    for path in map(Path, files):
-        if is_direction(path):
-            directions[path] = read_direction(path)
-        else:
-            read += [(path, network) for network in recognise(read_checkpoint(path))]
+    paths = [Path(file) for file in files]
+    directions = {path: read_direction(path) for path in paths if is_direction(path)}
+    read: list[tuple[Origin, Found]] = [
+        ((path,), network)
+        for path in paths
+        if path not in directions
+        for network in recognise(read_checkpoint(path))
+    ]
     if directions:
-        read.append((next(iter(directions)), _attributes(directions)))
-    sources = [{"file": path.name, "sha256": file_sha256(path)} for path in map(Path, files)]
+        read.append((tuple(directions), _attributes(directions)))
     taken, left_out = _chosen(read)
-    parts = _joined({part: network for part, (_, network) in taken.items()})
-    _write(folder, parts, sources)
-    return Conversion(folder, {part: path for part, (path, _) in taken.items()}, left_out)
+    sources = [{"file": path.name, "sha256": file_sha256(path)} for path in paths]
+    _write(folder, _joined(taken), sources)
+    return Conversion(folder, {part: origin for part, (origin, _) in taken.items()}, left_out)
 
 
 def _attributes(directions: Mapping[Path, Tensor]) -> Found:
@@ -68,7 +78,7 @@ def _attributes(directions: Mapping[Path, Tensor]) -> Found:
     widths = {len(direction) for direction in directions.values()}
     if len(set(names)) < len(names) or len(widths) > 1:
         raise WeightsDoNotFit(
-            f"the directions {', '.join(names)} need different names and equal lengths "
+            f"the directions {_shown(directions)} need different names and equal lengths "
             f"(they have {', '.join(map(str, sorted(widths)))} numbers); convert others"
         )
     rows = torch.stack(list(directions.values()))
@@ -80,58 +90,65 @@ def _attributes(directions: Mapping[Path, Tensor]) -> Found:
     return Found("attributes", "attributes", {"names": names}, space)
 
 
-Chosen = dict[str, tuple[Path, Found]]
-
-
-def _chosen(read: Sequence[tuple[Path, Found]]) -> tuple[Chosen, list[tuple[str, Path]]]:
+def _chosen(read: Sequence[tuple[Origin, Found]]) -> tuple[Chosen, list[tuple[str, Path]]]:
     """One network per part, and those for which there is no room."""
     taken: Chosen = {}
     left_out = []
-    for path, network in sorted(read, key=lambda pair: pair[1].beside):
+    for origin, network in sorted(read, key=lambda pair: pair[1].beside):
         part = network.part
         if part == "mapper":  # a pack may have many
-            part = f"mapper-{path.stem}"
+            part = f"mapper-{origin[0].stem}"
         if part not in taken:
-            taken[part] = path, network
+            taken[part] = origin, network
         elif network.beside:
-            left_out.append((part, path))
+            left_out.append((part, origin[0]))
         else:
             raise WeightsDoNotFit(
-                f"{shown_path(taken[part][0])} and {shown_path(path)} both hold a {part} "
+                f"{_shown(taken[part][0])} and {_shown(origin)} both hold a {part} "
                 f"({taken[part][1].kind}, {network.kind}); leave one of them out"
             )
     return taken, left_out
 
 
-def _joined(parts: dict[str, Found]) -> dict[str, Found]:
+def _joined(taken: Chosen) -> dict[str, Found]:
     """The networks as they work together. Raises WeightsDoNotFit if they cannot."""
-    encoder, generator = parts.get("encoder"), parts.get("generator")
-    if encoder is None:
-        return parts
-    shape = encoder.config["num_ws"], encoder.config["w_dim"]
-    if generator is not None:
-        style = generator.tensors["mapping.w_avg"]
-        codes = _num_ws(generator), len(style)
-        if codes != shape:
+    codes = {part: _codes(network) for part, (_, network) in taken.items()}
+    for index, what in enumerate(("codes", "numbers in a code")):
+        told = {part: shape[index] for part, shape in codes.items() if shape[index]}
+        if len(set(told.values())) > 1:
+            each = (f"{part} of {_shown(taken[part][0])}: {told[part]}" for part in told)
             raise WeightsDoNotFit(
-                f"the encoder gives {shape[0]} codes of {shape[1]} numbers and the generator takes "
-                f"{codes[0]} of {codes[1]}; take two that belong together"
+                f"the networks do not agree on how many {what} there are ({', '.join(each)}); "
+                "convert those that belong together"
             )
-    if "w_avg" not in encoder.tensors:
+    parts = {part: network for part, (_, network) in taken.items()}
+    encoder, generator = parts.get("encoder"), parts.get("generator")
+    if encoder is not None and "w_avg" not in encoder.tensors:
         if generator is None:
             raise WeightsDoNotFit(
-                "the encoder's file has no latent_avg, from which its codes start; convert it "
-                "together with its generator"
+                f"{_shown(taken['encoder'][0])} has no latent_avg, from which the codes of its "
+                "encoder start; convert it together with its generator"
             )
-        w_avg = generator.tensors["mapping.w_avg"].float().expand(shape).contiguous()
+        average = generator.tensors["mapping.w_avg"].float()
+        w_avg = average.repeat(encoder.config["num_ws"], 1)
         parts["encoder"] = replace(encoder, tensors={**encoder.tensors, "w_avg": w_avg})
     return parts
 
 
-def _num_ws(generator: Found) -> int:
-    if generator.kind == "stylegan3":
-        return generator.config["num_layers"] + 2
-    return 2 * generator.config["resolution"].bit_length() - 4
+def _codes(network: Found) -> tuple[int | None, int | None]:
+    """(L, D) of the codes that a network takes or gives; None: any number."""
+    config = network.config
+    if network.kind in GENERATORS:
+        return GENERATORS[network.kind](**config).num_ws, config["w_dim"]
+    if network.part == "attributes":
+        return None, network.tensors["directions"].shape[1]
+    if network.part == "styleganex":  # it has an encoder and a generator of its own
+        return None, None
+    return config.get("num_ws"), config.get("w_dim")
+
+
+def _shown(paths: Iterable[Path]) -> str:
+    return ", ".join(map(shown_path, paths))
 
 
 def _write(folder: Path, parts: dict[str, Found], sources: list[dict[str, Any]]) -> None:

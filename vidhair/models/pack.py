@@ -42,9 +42,26 @@ BUILDERS: dict[str, Callable[[dict[str, Any]], nn.Module]] = {
     "sketch_encoder": lambda c: SketchEncoder(**c),
     "styleganex": lambda c: StyleGANEX(StyleGANEXConfig(**c)),
 }
-TABLES = ("attributes", "editing_vector")  # kinds of parts that are no networks
+# Kinds of parts that are no networks; the last one is for training alone.
+TABLES = ("attributes", "editing_vector", "standardiser")
+# What building or filling a network raises if its configuration or its weights make no sense.
+MISFITS = (RuntimeError, TypeError, AssertionError, ValueError, ArithmeticError, LookupError)
 # Parts for which the bundled pack stands in: they do not belong to a generator.
 STAND_INS = ("parser",)
+
+
+def empty_network(kind: str, config: dict[str, Any]) -> nn.Module:
+    """A network whose weights are going to be replaced, without memory for others before.
+
+    Raises one of MISFITS.
+    """
+    with Unfilled():
+        return BUILDERS[kind](config)
+
+
+def reason_of(error: Exception) -> str:
+    """What an error says, on one line."""
+    return (str(error).splitlines() or [type(error).__name__])[-1].strip()
 
 
 class Pack:
@@ -87,17 +104,12 @@ class Pack:
                 "not know; update vidhair"
             )
         try:
-            # Weights are taken as they lie in the file, without memory for others before.
-            with Unfilled():
-                module = BUILDERS[entry.kind](entry.config)
+            module = empty_network(entry.kind, entry.config)
             module.load_state_dict(tensors, strict=True, assign=True)
-        except (
-            RuntimeError, TypeError, AssertionError, ValueError, ArithmeticError, LookupError,
-        ) as error:  # fmt: skip
-            reason = (str(error).splitlines() or [type(error).__name__])[-1].strip()
+        except MISFITS as error:
             raise PackDamaged(
-                f"the {part} of pack {files.name!r} does not fit its configuration ({reason}); "
-                "install the pack again"
+                f"the {part} of pack {files.name!r} does not fit its configuration "
+                f"({reason_of(error)}); install the pack again"
             ) from error
         return module.eval().requires_grad_(False).to(self.device)
 

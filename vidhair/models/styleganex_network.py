@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vidhair.checkpoints.limits import shown
 from vidhair.checkpoints.official import load_official
 from vidhair.checkpoints.styleganex_names import styleganex
 from vidhair.errors import WeightsDoNotFit
@@ -260,7 +261,7 @@ def styleganex_config(
     for name, needed in SUPPORTED.items():
         if (value := options.get(name, needed)) != needed:
             raise WeightsDoNotFit(
-                f"StyleGANEX with the option {name} = {value!r} is not supported; "
+                f"StyleGANEX with the option {name} = {shown(value)} is not supported; "
                 f"choose a file with {needed!r}"
             )
 
@@ -313,7 +314,7 @@ def load_styleganex(
 
 def one_average(latent_avg: object) -> Tensor:
     """The average code [W] of a file that may repeat it for every layer. Raises WeightsDoNotFit."""
-    if not isinstance(latent_avg, Tensor) or not latent_avg.numel():
+    if not isinstance(latent_avg, Tensor) or not latent_avg.ndim or not latent_avg.numel():
         raise WeightsDoNotFit(
             "StyleGANEX's latent_avg is missing; choose a file that holds it beside its state_dict"
         )

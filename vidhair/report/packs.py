@@ -1,12 +1,13 @@
 """What is told of packs and of weight files: what they hold, and whether it is sound."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from vidhair.checkpoints.directions import is_direction, read_direction
-from vidhair.checkpoints.foreign import check_tensors, read_checkpoint
+from vidhair.checkpoints.foreign import check_tensors, read_checkpoint, shown_path
 from vidhair.checkpoints.packs import PackFiles, Part
+from vidhair.edits.directions import pack_attributes
 from vidhair.models.conversion import Conversion
 from vidhair.models.pack import TABLES, Pack
 from vidhair.models.recognise import recognise
@@ -39,11 +40,13 @@ def describe_file(path: Path) -> dict[str, Any]:
 
 def describe_pack(files: PackFiles) -> dict[str, Any]:
     """What a pack holds, from its manifest."""
+    sources = files.manifest.get("made_from")
+    sources = sources if isinstance(sources, list) else []
     return {
         "pack": files.name,
         "folder": str(files.folder),
         "licence": files.manifest.get("licence"),
-        "made_from": files.manifest.get("made_from", []),
+        "made_from": [source for source in sources if isinstance(source, dict)],
         "parts": {
             name: {"kind": part.kind, "config": part.config, "bytes": _bytes(files, part)}
             for name, part in files.parts.items()
@@ -59,25 +62,34 @@ def _bytes(files: PackFiles, part: Part) -> int | None:
 
 
 def file_text(facts: dict[str, Any]) -> str:
-    lines = [f"{facts['file']}: {facts['format']}"]
-    for network in facts["networks"]:
-        size = f"{network['numbers']:,} numbers"
-        about = ", ".join([size, *_settings(network["config"])])
-        lines.append(f"  {network['part']:<12} {network['kind']} ({about})")
-    return "\n".join(lines)
+    rows = [
+        (network["part"], _about(network, f"{network['numbers']:,} numbers"))
+        for network in facts["networks"]
+    ]
+    return "\n".join([f"{facts['file']}: {facts['format']}", *_columns(rows, "  ")])
 
 
 def pack_text(facts: dict[str, Any]) -> str:
-    lines = [f"{facts['pack']}: {facts['folder']}", f"licence: {facts['licence'] or 'not said'}"]
-    for name, part in facts["parts"].items():
-        size = "missing" if part["bytes"] is None else f"{part['bytes'] / MB:.1f} MB"
-        about = ", ".join([size, *_settings(part["config"])])
-        lines.append(f"  {name:<12} {part['kind']} ({about})")
-    lines += [
-        f"made from {source.get('file')} (sha256 {str(source.get('sha256'))[:12]}…)"
-        for source in facts["made_from"]
-    ]
-    return "\n".join(lines)
+    sizes = {
+        name: "missing" if part["bytes"] is None else f"{part['bytes'] / MB:.1f} MB"
+        for name, part in facts["parts"].items()
+    }
+    rows = [(name, _about(part, sizes[name])) for name, part in facts["parts"].items()]
+    return "\n".join(
+        [
+            f"{facts['pack']}: {facts['folder']}",
+            f"licence: {facts['licence'] or 'not said'}",
+            *_columns(rows, "  "),
+            *(
+                f"made from {source.get('file')} (sha256 {str(source.get('sha256'))[:12]}…)"
+                for source in facts["made_from"]
+            ),
+        ]
+    )
+
+
+def _about(network: dict[str, Any], size: str) -> str:
+    return f"{network['kind']} ({', '.join([size, *_settings(network['config'])])})"
 
 
 def _settings(config: dict[str, Any]) -> Iterator[str]:
@@ -90,15 +102,24 @@ def _settings(config: dict[str, Any]) -> Iterator[str]:
         yield "configuration R" if config["radial_filters"] else "configuration T"
 
 
+def _columns(rows: Sequence[tuple[str, str]], before: str = "") -> list[str]:
+    width = max((len(name) for name, _ in rows), default=0)
+    return [f"{before}{name:<{width}}  {text}" for name, text in rows]
+
+
 def conversion_text(conversion: Conversion) -> str:
-    lines = [f"{part:<12} from {path}" for part, path in conversion.parts.items()]
-    lines += [f"{part:<12} of {path} is not used" for part, path in conversion.left_out]
+    rows = [
+        (part, f"from {', '.join(map(shown_path, origin))}")
+        for part, origin in conversion.parts.items()
+    ]
+    rows += [(part, f"of {shown_path(path)} is not used") for part, path in conversion.left_out]
     missing = [part for part in ("generator", "encoder") if part not in conversion.parts]
+    if not missing and "parser" not in conversion.parts:
+        rows.append(("parser", "from the bundled pack, when it is used"))
+    lines = _columns(rows)
     if missing:
         lines.append(f"to edit clips it lacks: {', '.join(missing)}")
-    elif "parser" not in conversion.parts:
-        lines.append("parser       from the bundled pack, when it is used")
-    return "\n".join([*lines, str(conversion.folder)])
+    return "\n".join([*lines, shown_path(conversion.folder)])
 
 
 def verify_pack(pack: Pack) -> Iterator[str]:
@@ -106,9 +127,15 @@ def verify_pack(pack: Pack) -> Iterator[str]:
 
     Raises PackDamaged or CheckpointUnreadable at the first that is not sound.
     """
+    width = max(map(len, pack.files.parts), default=0)
     for name, part in pack.files.parts.items():
         path = pack.files.check(name, anew=True)
         check_tensors(path, pack.files.tensors(name))
-        if part.kind not in TABLES:
+        right = "checksum, values and shapes"
+        if part.kind == "attributes":
+            pack_attributes(pack.files)
+        elif part.kind in TABLES:
+            right = "checksum and values"  # nothing tells its shapes
+        else:
             pack.build(name)
-        yield f"{name:<12} {part.kind}: checksum, values and shapes are right"
+        yield f"{name:<{width}}  {part.kind}: {right} are right"
