@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from tests.models.tiny import random
+from vidhair.checkpoints.packs import open_pack
 from vidhair.edits.directions import MOVING, AttributeSpace, fit_attributes
 
 NAMES = ("yaw", "smile", "hair_length", "melanin")
@@ -118,6 +119,26 @@ def test_shapes_that_disagree_are_refused(space):
 def space_of(**directions: torch.Tensor) -> AttributeSpace:
     rows, zero = torch.stack(list(directions.values())), torch.zeros(len(directions))
     return AttributeSpace(tuple(directions), rows, rows, zero, zero, zero)
+
+
+@pytest.mark.parametrize(
+    ("names", "known"),
+    [
+        (MOVING, True),
+        ((*MOVING[::-1], "melanin"), True),
+        (MOVING[1:], False),
+        (("smile",), False),
+        (("age", "melanin"), False),
+    ],
+)
+def test_motion_is_known_only_as_a_whole(names, known):
+    space = space_of(**dict.fromkeys(names, torch.ones(3)))
+    assert space.knows_motion is known
+
+
+def test_the_bundled_pack_knows_motion():
+    names = open_pack().part("attributes").config["names"]
+    assert space_of(**dict.fromkeys(names, torch.ones(3))).knows_motion
 
 
 class TestMovingPart:

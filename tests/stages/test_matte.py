@@ -1,4 +1,4 @@
-"""The pieces of the matte on pictures drawn by hand; parser and MediaPipe are not run."""
+"""The pieces of the matte on pictures drawn by hand; networks are not run."""
 
 import math
 
@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.ndimage import binary_dilation, binary_erosion
 
 from tests.models.tiny import random
 from tests.stages.faces import face_mesh
@@ -31,6 +32,8 @@ from vidhair.stages.matte import (
     learn_colors,
     make_mattes,
     on_canvas,
+    parse,
+    parse_canvas,
     plan_region,
 )
 from vidhair.stages.render import Canvas
@@ -376,3 +379,81 @@ class TestFaceParts:
     def test_a_frame_without_a_face_has_none(self):
         masks = face_part(MIDDLE, track_of([False, True]), range(2), GRID, (SIZE, SIZE))
         assert masks[0].max() == 0 and masks[1].max() == 1
+
+
+class ColourParser(torch.nn.Module):
+    """Red is hair, green is skin, all else background. Keeps what it is shown."""
+
+    stride = 8
+
+    def __init__(self):
+        super().__init__()
+        self.nothing = torch.nn.Parameter(torch.zeros(1))
+        self.shown: list[tuple[torch.Tensor, torch.Tensor]] = []
+
+    def forward(self, image: torch.Tensor, guides: torch.Tensor) -> torch.Tensor:
+        self.shown.append((image, guides))
+        logits = torch.zeros(len(image), LABELS, *image.shape[2:])
+        logits[:, Label.HAIR], logits[:, Label.SKIN] = 9 * image[:, 0], 9 * image[:, 1]
+        logits[:, Label.CLOTHES] = -20
+        return logits
+
+
+class TestParseCanvas:
+    """A canvas of 48 × 44 pixels: a bar of hair over a square of skin."""
+
+    CANVAS = Canvas(32, Extent(7, 4, 9, 8), left=20.0, top=10.0, step=2.0)
+    HAIR, SKIN = np.s_[:, 4:12, 12:36], np.s_[:, 14:34, 16:32]
+
+    @classmethod
+    def pictures(cls, count: int = 2) -> np.ndarray:
+        pictures = np.zeros((count, 44, 48, 3), np.uint8)
+        pictures[cls.HAIR], pictures[cls.SKIN] = (255, 0, 0), (0, 255, 0)
+        return pictures
+
+    @pytest.mark.parametrize("face_pixels", [16, 32, 80])
+    def test_what_is_drawn_is_found_where_it_is(self, face_pixels):
+        """Whatever the parser's scale."""
+        parser = ColourParser()
+        meshes = np.stack([face_mesh(68.0, 58.0, 20.0)] * 2)
+        got = parse_canvas(self.pictures(), meshes, self.CANVAS, parser, face_pixels)
+        for channel, name in enumerate(("hair", "skin")):
+            found, want = got[name][:, 0].numpy(), self.pictures()[..., channel] > 0
+            assert got[name].shape == (2, 1, 44, 48)
+            block = np.ones((1, 5, 5), bool)
+            assert found[binary_erosion(want, block)].min() > 0.9
+            assert found[~binary_dilation(want, block)].max() < 0.1
+
+    @pytest.mark.parametrize("face_pixels", [16, 32, 80])
+    def test_the_parser_sees_faces_at_its_own_scale_and_their_ovals(self, face_pixels):
+        parser, mesh = ColourParser(), face_mesh(68.0, 58.0, 20.0)
+        parse_canvas(self.pictures(1), mesh[None], self.CANVAS, parser, face_pixels)
+        ((image, guides),) = parser.shown
+        zoom = face_pixels / 32
+        rows, columns = image.shape[2:]
+        assert rows % 8 == columns % 8 == 0
+        assert 44 * zoom <= rows < 44 * zoom + 8 and 48 * zoom <= columns < 48 * zoom + 8
+        oval = guides[0, 1]
+        y, x = torch.meshgrid(torch.arange(rows) + 0.5, torch.arange(columns) + 0.5, indexing="ij")
+        middle = [float((oval * at).sum() / oval.sum()) for at in (x, y)]
+        # The face is at (68 − 20) / 2 and (58 − 10) / 2 of the canvas.
+        np.testing.assert_allclose(middle, [24 * zoom, 24 * zoom], atol=0.7)
+        assert (guides[0, 0] == 0.5).all(), "of the silhouette nothing is known"
+
+
+def test_frames_are_parsed_alike_however_many_there_are():
+    """A few at a time, as networks for large pictures need much memory."""
+    rng = np.random.default_rng(0)
+    frames = rng.integers(0, 256, (19, 32, 40, 3), dtype=np.uint8)
+    meshes = np.stack([face_mesh(20.0, 16.0, 8.0)] * 19)
+    region, parser = HeadRegion(0.0, 0.0, 1.0, 32, 40), ColourParser()
+
+    def segmenter(image: np.ndarray) -> np.ndarray:
+        return image[..., 2].astype(np.float32) / 255
+
+    together = parse(frames, meshes, region, parser, segmenter)
+    assert together.shape == (19, 5, 32, 40)
+    assert max(len(image) for image, _ in parser.shown) < 19
+    for row in (0, 7, 8, 18):
+        alone = parse(frames[row : row + 1], meshes[row : row + 1], region, parser, segmenter)
+        np.testing.assert_array_equal(alone[0], together[row])

@@ -4,10 +4,18 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.models.tiny import random, tiny_generator
+from tests.models.tiny import random, seeded, tiny_generator, tiny_stylegan2_config
 from vidhair.geometry import Box, CropAxes, Similarity
+from vidhair.models.aligned import SOFT_EDGE, AlignedGenerator
 from vidhair.models.stylegan3 import Extent, Synthesis, make_transform
-from vidhair.stages.render import Canvas, RenderConfig, input_transforms, plan_canvas, render
+from vidhair.stages.render import (
+    Canvas,
+    RenderConfig,
+    drawn_share,
+    input_transforms,
+    plan_canvas,
+    render,
+)
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -83,6 +91,25 @@ def test_input_transforms_undo_the_movement_of_the_face():
         m = make_transform((similarity.tx[k], similarity.ty[k]), similarity.angle_deg[k],
                            similarity.scale[k])  # fmt: skip
         torch.testing.assert_close(got[k].double() @ m, torch.eye(3).double(), atol=1e-6, rtol=0)
+
+
+class TestDrawnShare:
+    CANVAS = Canvas(32, Extent(6, 3, 5, 8), 10.0, 20.0, 1.5)
+    TRANSFORMS = input_transforms(Similarity(*np.array([[10.0], [0.1], [0.2], [0.9]])))
+
+    def test_stylegan3_draws_all_of_the_canvas(self, synthesis):
+        share = drawn_share(synthesis, self.TRANSFORMS, self.CANVAS)
+        assert torch.equal(share, torch.ones(1, 1, 43, 43))
+
+    def test_stylegan2_draws_the_face_crop(self):
+        generator = seeded(lambda: AlignedGenerator(tiny_stylegan2_config(32)))
+        share = drawn_share(generator.synthesis, self.TRANSFORMS, self.CANVAS)[0, 0]
+        assert share.shape == (43, 43) and (share.min(), share.max()) == (0, 1)
+        y, x = torch.meshgrid(*(torch.arange(43) + 0.5,) * 2, indexing="ij")
+        middle = [float((share * at).sum() / share.sum()) for at in (x, y)]
+        np.testing.assert_allclose(middle, [6 + 32 * (0.5 + 0.1), 3 + 32 * (0.5 + 0.2)], atol=0.2)
+        side = 32 * 0.9 - SOFT_EDGE * 0.9
+        assert float(share.sum()) == pytest.approx(side**2, rel=0.05)
 
 
 @pytest.fixture(scope="module")

@@ -1,3 +1,5 @@
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 import torch
@@ -5,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from vidhair.edits.directions import AttributeSpace
+from vidhair.edits.directions import MOVING, AttributeSpace
 from vidhair.geometry import Similarity
 from vidhair.stages.smooth import (
     SmoothConfig,
@@ -120,10 +122,17 @@ D = 6
 MOVES = np.array([0, 2])  # the axes along which the space below says that faces move
 
 
+def space_of(names: Sequence[str]) -> AttributeSpace:
+    """What moves lies along axes 0 and 2 in turn, all else along axis 1."""
+    axes = [0 if k % 2 else 2 for k in range(len(MOVING))]
+    axis = dict(zip(MOVING, axes, strict=True))
+    directions = torch.eye(D)[[axis.get(name, 1) for name in names]] * 2
+    zero = torch.zeros(len(names))
+    return AttributeSpace(tuple(names), directions, directions, zero, zero, zero)
+
+
 def space() -> AttributeSpace:
-    directions = torch.eye(D)[[0, 1, 2]] * torch.tensor([2.0, 1, 1])[:, None]
-    zero = torch.zeros(3)
-    return AttributeSpace(("yaw", "hair_length", "smile"), directions, directions, zero, zero, zero)
+    return space_of((*MOVING, "hair_length"))
 
 
 class TestShareIdentity:
@@ -165,6 +174,25 @@ class TestStyles:
         styles, present = random(9, 4, D), np.ones(9, bool)
         got = smooth_styles(styles, present, present & False, SmoothConfig(average_fine_from=18))
         np.testing.assert_allclose(got, by_definition(styles, present & False), atol=1e-6)
+
+    @pytest.mark.parametrize(
+        "names", [("age", "hair_length"), ("smile",), ("smile", "yaw", "age"), MOVING[1:]]
+    )
+    def test_attributes_that_do_not_tell_all_that_moves_freeze_nobody(self, names):
+        """Boundaries of InterFaceGAN, say: what none of them explains is not flicker for that."""
+        styles, cuts = random(9, 12, D), np.arange(9) == 4
+        present = np.ones(9, bool)
+        got = smooth_styles(styles, present, cuts, SmoothConfig(), space_of(names))
+        assert np.array_equal(got, smooth_styles(styles, present, cuts, SmoothConfig(), None))
+        for shot in (slice(0, 4), slice(4, 9)):
+            assert np.ptp(got[shot, :9], axis=0).min() > 0.05
+
+    def test_attributes_that_tell_all_of_it_keep_the_rest_of_the_person(self):
+        styles, cuts = random(9, 12, D), np.arange(9) == 4
+        got = smooth_styles(styles, np.ones(9, bool), cuts, SmoothConfig(), space())
+        for shot in (slice(0, 4), slice(4, 9)):
+            assert np.ptp(got[shot][..., [1, 3, 4, 5]], axis=0).max() < 1e-5
+            assert np.ptp(got[shot, :9][..., MOVES], axis=0).min() > 0.01
 
     def test_absent_frames_stay_and_touch_no_others(self):
         present = np.array([1, 1, 1, 0, 0, 1, 1, 1, 1, 0], bool)
