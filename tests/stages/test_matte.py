@@ -12,6 +12,7 @@ from scipy.ndimage import binary_dilation, binary_erosion
 
 from tests.models.tiny import random
 from tests.stages.faces import face_mesh
+from vidhair.errors import InvalidSetting
 from vidhair.geometry import CropAxes
 from vidhair.models.face_landmarks import POINTS
 from vidhair.models.face_parser import Label
@@ -457,3 +458,10 @@ def test_frames_are_parsed_alike_however_many_there_are():
     for row in (0, 7, 8, 18):
         alone = parse(frames[row : row + 1], meshes[row : row + 1], region, parser, segmenter)
         np.testing.assert_array_equal(alone[0], together[row])
+
+
+def test_a_face_too_small_to_see_hair_is_refused():
+    for size in (0, 48, 512):
+        assert MatteConfig(size=size).size == size
+    with pytest.raises(InvalidSetting, match=r"matte.size = 47 is too small.*0 or 48"):
+        MatteConfig(size=47)

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from scipy.ndimage import gaussian_filter
 from torch import Tensor
 
-from vidhair.errors import NoFaceFound
+from vidhair.errors import InvalidSetting, NoFaceFound
 from vidhair.geometry import CropAxes, crop_axes
 from vidhair.media import read_image
 from vidhair.models.face_landmarks import (
@@ -45,14 +45,15 @@ HAIR_ON_NECK = 0.3  # how likely hair is there beforehand
 NEIGHBOURS = 2  # frames on either side that smoothing over time looks at
 GUIDE_ZOOM = 2  # MediaPipe's silhouette is asked for at a finer size
 PARSED_AT_ONCE = 8
+SMALLEST_FACE = 48  # pixels
 
 
 @dataclass(frozen=True, kw_only=True)
 class MatteConfig:
-    size: int | None = setting(
-        None,
-        "side of the face crop, in pixels, that the parser sees; none: what it was made for",
-        low=48,
+    size: int = setting(
+        0,
+        "side of the face crop, in pixels, that the parser sees, from 48 on; 0: as it was made for",
+        low=0,
         high=1024,
     )
     color_weight: float = setting(
@@ -64,6 +65,13 @@ class MatteConfig:
     edge: float = setting(
         0.02, "reach of the refinement along strands, in crop sides", low=0.0, high=0.1
     )
+
+    def __post_init__(self):
+        if 0 < self.size < SMALLEST_FACE:
+            raise InvalidSetting(
+                f"matte.size = {self.size} is too small to see hair; give 0 or {SMALLEST_FACE} and "
+                "more"
+            )
 
 
 @dataclass(frozen=True)
