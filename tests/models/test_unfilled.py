@@ -16,6 +16,7 @@ def test_nothing_is_written_and_all_else_is_as_always(monkeypatch):
         filters = torch.as_tensor([1.0, 2.0]) / 3
     assert not weight.any()
     assert layer.weight.shape == (5, 4)
+    assert (layer.weight == 7).all() and (layer.bias == 7).all()
     assert filters.tolist() == (torch.tensor([1.0, 2.0]) / 3).tolist()
     assert torch.randn(50).std() > 0.1, "outside of it nothing changes"
 

@@ -2,10 +2,14 @@
 
 import torch
 from torch import Tensor
+from torch.nn import init
 from torch.overrides import TorchFunctionMode
 
 DRAWN = frozenset({torch.randn, torch.rand})
-FILLED_IN_PLACE = frozenset({Tensor.normal_, Tensor.uniform_})
+# The functions of `init` arrive whole, with their tensor as a keyword.
+FILLED_IN_PLACE = frozenset(
+    {Tensor.normal_, Tensor.uniform_, init.normal_, init.uniform_, init.kaiming_uniform_}
+)
 
 
 class Unfilled(TorchFunctionMode):
@@ -20,5 +24,5 @@ class Unfilled(TorchFunctionMode):
         if func in DRAWN:
             return torch.empty(*args, **kwargs)
         if func in FILLED_IN_PLACE:
-            return args[0]
+            return args[0] if args else kwargs["tensor"]
         return func(*args, **kwargs)
