@@ -19,16 +19,18 @@ FLOORS = (
     {"stages"},
     {"recipe"},
     {"flow"},
-    {"training", "synthetic", "samples", "report", "cli", "ui"},
+    {"training", "synthetic", "samples", "report", "bench", "cli", "ui"},
 )
 # Beside those: the lowest floor is one room, an op and its kernels belong together, training and
-# samples are made of rendered faces, and the command line starts everything.
+# samples are made of rendered faces, bench edits a sample, and the command line starts everything.
 NEIGHBOURS = {
     *((a, b) for a in FLOORS[0] for b in FLOORS[0]),
     ("ops", "kernels"),
     ("kernels", "ops"),
     ("training", "synthetic"),
     ("samples", "synthetic"),
+    ("bench", "samples"),
+    ("cli", "bench"),
     ("cli", "report"),
     ("cli", "samples"),
     ("cli", "training"),

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 
+from vidhair import bench
 from vidhair.errors import InvalidSetting, VidhairError
 
 LEFT_TO_DO = 4  # some of what was asked for needs a person
@@ -122,6 +123,29 @@ def _parser() -> argparse.ArgumentParser:
     synth.add_argument(
         "--color", action="append", default=None, help="hair colour of a twin; may be repeated"
     )
+
+    about = "measure how fast vidhair is here, against the machine's limits and against others"
+    measure = add("bench", _bench, about)
+    measure.formatter_class = argparse.RawDescriptionHelpFormatter
+    measure.description = f"{about}\n\n{bench.__doc__}"
+    measure.add_argument("what", metavar="WHAT", help="kernels, render, encode or flow")
+    measure.add_argument("--device", default="auto", help="auto (default), cpu or cuda")
+    measure.add_argument("--threads", type=int, help="of the processor (default: as torch does)")
+    measure.add_argument("--repeats", type=int, help="turns of every contestant (default: 5)")
+    measure.add_argument(
+        "--size", nargs="+", type=int, default=[], help="of the picture: 256, 1024"
+    )
+    measure.add_argument(
+        "--config", nargs="+", default=[], metavar="NAME",
+        help="such as 256-T, 1024-R, 1024-SG2, 1024-EX; encode: e4e, loop-256-T; flow: recipes",
+    )  # fmt: skip
+    measure.add_argument("--op", nargs="+", default=[], help="kernels: such as filtered_lrelu")
+    measure.add_argument(
+        "--dtype", nargs="+", default=[], help="float32, bfloat16, float16; the first is compared"
+    )
+    measure.add_argument("--vs", metavar="MODULE:FUNCTION", help="time this beside vidhair")
+    measure.add_argument("--quick", action="store_true", help="less of it: seconds, not minutes")
+    measure.add_argument("--json", action="store_true", help="as JSON")
 
     train = add("train", _train, "make the bundled pack from nothing")
     train.add_argument("what", choices=["pack"])
@@ -331,6 +355,30 @@ def _synth(options: argparse.Namespace) -> int:
         colors=options.color or ["blonde", "black"],
     ):
         print(path)
+    return 0
+
+
+def _bench(options: argparse.Namespace) -> int:
+    from vidhair.bench.options import Options, silent
+    from vidhair.bench.run import bench as measure
+    from vidhair.bench.table import text
+    from vidhair.bench.versus import find_versus
+    from vidhair.flow.edit_video import choose_device
+    from vidhair.report.progress import case_bar
+
+    asked = Options(
+        device=choose_device(options.device),
+        repeats=options.repeats,
+        sizes=options.size,
+        configs=options.config,
+        dtypes=options.dtype,
+        ops=options.op,
+        versus=None if options.vs is None else find_versus(options.vs),
+        quick=options.quick,
+    )
+    with nullcontext(silent) if options.quiet else case_bar() as progress:
+        report = measure(options.what, asked, threads=options.threads, progress=progress)
+    print(json.dumps(report, indent=2, allow_nan=False) if options.json else text(report))
     return 0
 
 

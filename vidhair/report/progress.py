@@ -42,3 +42,18 @@ def transfer_bar(name: str) -> Iterator[Callable[[int, int | None], None]]:
 
     with bar:
         yield meter
+
+
+@contextmanager
+def case_bar() -> Iterator[Callable[[int, int, str], None]]:
+    """Shows which of many cases is at work: call it with those done, of how many, and its name."""
+    bar = tqdm(unit=" cases", disable=None, dynamic_ncols=True, leave=False)
+
+    def show(done: int, total: int, name: str) -> None:
+        bar.total = total
+        bar.set_postfix_str(name, refresh=False)
+        bar.update(done - bar.n)
+        bar.refresh()
+
+    with bar:
+        yield show

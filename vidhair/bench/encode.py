@@ -1,0 +1,93 @@
+"""Inversion: pictures → codes, by the published encoders with random weights."""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from vidhair.bench.contest import Case, Contestant
+from vidhair.bench.generators import STYLEGAN3
+from vidhair.bench.options import Options, name_of
+from vidhair.models import stylegan3
+from vidhair.models.inversion import PublishedEncoder, RestyleLoop
+from vidhair.models.restyle import STEPS
+from vidhair.models.style_encoders import StyleEncoderConfig
+from vidhair.models.stylegan3 import StyleGAN3Config
+
+SIZE = 256
+DTYPES = ("float32",)
+BATCHES = (1, 4)
+LOOP = "restyle_e4e"
+QUICK = ("e4e", "restyle_e4e")
+
+STYLEGAN2_CODES, STYLEGAN3_CODES = 18, 16
+ENCODERS: dict[str, tuple[int, StyleEncoderConfig]] = {
+    **{kind: (SIZE, StyleEncoderConfig(num_ws=STYLEGAN2_CODES)) for kind in ("psp", "e4e")},
+    **{
+        kind: (SIZE, StyleEncoderConfig(num_ws=STYLEGAN3_CODES, in_channels=6))
+        for kind in ("restyle_psp", "restyle_e4e")
+    },
+}
+# The whole of ReStyle: the encoder and a generator, in turns.
+LOOPS = {f"loop-{name}": entry for name, entry in STYLEGAN3.items() if name.endswith("T")}
+
+
+def cases(options: Options, dtypes: Sequence[torch.dtype]) -> list[Case]:
+    """One per encoder and batch. Raises InvalidSetting."""
+    known: dict[str, tuple[int, Any]] = {**ENCODERS, **LOOPS}
+    made = []
+    for name, config in options.choose(known, QUICK).items():
+        if name in LOOPS:
+            title = f"{LOOP}, {STEPS} steps with {name.removeprefix('loop-')}"
+            made.append(Case(title, partial(_loop, config, dtypes, options)))
+            continue
+        made += [
+            Case(f"{name}, batch {batch}", partial(_encoder, name, config, batch, dtypes, options))
+            for batch in BATCHES
+        ]
+    return made
+
+
+def _encoder(
+    kind: str,
+    config: StyleEncoderConfig,
+    batch: int,
+    dtypes: Sequence[torch.dtype],
+    options: Options,
+) -> list[Contestant]:
+    torch.manual_seed(0)
+    encoder = PublishedEncoder(kind, config).eval().to(options.device)
+    pictures = torch.rand(batch, config.in_channels, config.size, config.size) * 2 - 1
+    return _contestants(encoder, pictures.to(options.device), dtypes, options)
+
+
+def _loop(
+    config: StyleGAN3Config, dtypes: Sequence[torch.dtype], options: Options
+) -> list[Contestant]:
+    torch.manual_seed(0)
+    shape = ENCODERS[LOOP][1]
+    encoder = PublishedEncoder(LOOP, shape, STEPS).eval().to(options.device)
+    generator = stylegan3.Generator(config).eval().to(options.device)
+    pictures = torch.rand(1, 3, shape.size, shape.size, device=options.device) * 2 - 1
+    return _contestants(RestyleLoop(encoder, generator.synthesis), pictures, dtypes, options)
+
+
+def _contestants(
+    network: Any, pictures: Tensor, dtypes: Sequence[torch.dtype], options: Options
+) -> list[Contestant]:
+    network(pictures)  # a loop renders its average face once
+
+    def encode(dtype: torch.dtype) -> Tensor:
+        with torch.autocast(pictures.device.type, dtype, enabled=dtype != torch.float32):
+            return network(pictures).float()
+
+    contestants = [
+        Contestant(f"vidhair {name_of(dtype)}", partial(encode, dtype), dtype=dtype, watched=True)
+        for dtype in dtypes
+    ]
+    if options.versus is not None:
+        foreign = partial(options.versus, network, pictures)
+        contestants.append(Contestant(options.versus.name, foreign, foreign=True))
+    return contestants

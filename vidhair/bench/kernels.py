@@ -1,0 +1,192 @@
+"""Single ops, in the shapes in which the generators call them."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from vidhair import ops
+from vidhair.bench import counting
+from vidhair.bench.contest import Case, Contestant
+from vidhair.bench.generators import STYLEGAN2, STYLEGAN3
+from vidhair.bench.options import Options, check_known, name_of
+from vidhair.bench.versus import Versus
+from vidhair.errors import InvalidSetting
+from vidhair.models.stylegan2 import FIRST_SIZE, RESAMPLING_TAPS, StyleGAN2Config
+from vidhair.models.stylegan3 import (
+    CONV_CLAMP,
+    Extent,
+    LayerGeometry,
+    StyleGAN3Config,
+    SynthesisLayer,
+    designed_filters,
+    layer_geometries,
+)
+from vidhair.ops.dispatch import Op
+from vidhair.ops.filtered_lrelu import op as filtered_lrelu_op
+from vidhair.ops.upfirdn2d import setup_filter
+
+W_DIM = 512
+DTYPES = ("float32",)
+QUICK = ("256-T", "256-R", "256-SG2")
+EVERY = 4  # with --quick, every fourth shape of a generator
+
+Call = tuple[Op, tuple, dict[str, Any]]  # an op, and its arguments
+Make = Callable[[str, torch.dtype], Call]  # device and dtype of the picture → call
+
+
+def cases(options: Options, dtypes: Sequence[torch.dtype]) -> list[Case]:
+    """One per op and shape. Raises InvalidSetting."""
+    check_known("--op", options.ops, counting.OPS)
+    wanted = _played_by(options.versus, options.ops) or options.ops or tuple(counting.OPS)
+    chosen = options.choose({**STYLEGAN3, **STYLEGAN2}, QUICK)
+    made: list[Case] = []
+    for dtype in dtypes:
+        for config_name, config in chosen.items():
+            if isinstance(config, StyleGAN3Config):
+                calls = list(stylegan3_calls(config))
+            else:
+                assert isinstance(config, StyleGAN2Config)
+                calls = list(stylegan2_calls(config))
+            for name in counting.OPS:
+                found = [(where, make) for op, where, make in calls if op == name in wanted]
+                for where, make in found[:: EVERY if options.quick else 1]:
+                    title = f"{config_name} {where} {name}"
+                    title += "" if dtype == torch.float32 else f" {name_of(dtype)}"
+                    made.append(Case(title, partial(_contestants, name, make, dtype, options)))
+    if not made:
+        raise InvalidSetting(
+            f"{', '.join(chosen)} do not call {', '.join(wanted)}; choose another --config or --op"
+        )
+    return made
+
+
+def _played_by(versus: Versus | None, ops: Sequence[str]) -> Sequence[str] | None:
+    """The op that a foreign function takes the part of; None if there is none."""
+    if versus is None:
+        return None
+    if len(ops) > 1:
+        raise InvalidSetting(f"--vs {versus.name} is one op; name it alone with --op")
+    if ops:
+        return ops
+    name = versus.name.rpartition(":")[2].rpartition(".")[2]
+    if name not in counting.OPS:
+        raise InvalidSetting(
+            f"--vs {versus.name} is not named after an op; say with --op which of "
+            f"{', '.join(counting.OPS)} it is"
+        )
+    return [name]
+
+
+def _contestants(name: str, make: Make, dtype: torch.dtype, options: Options) -> list[Contestant]:
+    """Every implementation that accepts the call, the reference, and the foreign one."""
+    torch.manual_seed(0)
+    op, args, kwargs = make(options.device, dtype)
+    work = counting.OPS[name](*args, **kwargs)
+    reasons = [(i, i.refusal(*args, **kwargs)) for i in op.fast]
+    calls = {i.name: i.call for i, reason in reasons if reason is None}
+    calls["reference"] = op.reference
+    if options.versus is not None:
+        calls[options.versus.name] = options.versus
+    note = "; ".join(f"{i.name} declines: {reason}" for i, reason in reasons if reason)
+
+    contestants = [
+        Contestant(by, partial(call, *args, **kwargs), work, dtype) for by, call in calls.items()
+    ]
+    if name == "modulated_conv2d":
+        # The convolution takes the layout of its input, and is not equally fast in both.
+        x, *others = args
+        again = partial(
+            op.reference, x.contiguous(memory_format=torch.channels_last), *others, **kwargs
+        )
+        contestants.append(Contestant("reference, channels last", again, work, dtype))
+    return [replace(contestants[0], note=note), *contestants[1:]]
+
+
+def stylegan3_calls(config: StyleGAN3Config) -> Iterator[tuple[str, str, Make]]:
+    """(op, where, call) for every shape; layers alike are named together."""
+    alike: dict[tuple, list[int]] = {}
+    geometries = layer_geometries(config)
+    for index, g in enumerate(geometries):
+        sizes = (g.in_channels, g.out_channels, g.in_size, g.out_size)
+        alike.setdefault((*sizes, g.up, g.down, g.radial, g.is_torgb), []).append(index)
+    for layers in alike.values():
+        g = geometries[layers[0]]
+        where = "ToRGB" if g.is_torgb else " ".join(f"L{index}" for index in layers)
+        yield "modulated_conv2d", where, _modulated_conv2d(g)
+        if g.is_torgb:
+            yield "bias_act", where, _bias_act(g.out_channels, g.out_size, clamp=CONV_CLAMP)
+        else:
+            yield "filtered_lrelu", where, _filtered_lrelu(g)
+
+
+def stylegan2_calls(config: StyleGAN2Config) -> Iterator[tuple[str, str, Make]]:
+    """(op, where, call) for every resolution."""
+    for size in config.sizes:
+        channels = config.channels(size)
+        yield "bias_act", f"block {size}", _bias_act(channels, size, act="lrelu")
+        if size > FIRST_SIZE:
+            # Behind the transposed convolution, and to enlarge the picture so far.
+            behind = _upfirdn2d(channels, size + 1, padding=1, gain=4)
+            enlarge = _upfirdn2d(config.img_channels, size // 2, up=2, padding=(2, 1, 2, 1), gain=4)
+            yield "upfirdn2d", f"block {size} conv0", behind
+            yield "upfirdn2d", f"block {size} picture", enlarge
+
+
+def _filtered_lrelu(g: LayerGeometry) -> Make:
+    def make(device: str, dtype: torch.dtype) -> Call:
+        up, down = (None if f is None else f.to(device) for f in designed_filters(g))
+        side = g.in_size + g.kernel - 1
+        arguments = {
+            "fu": up,
+            "fd": down,
+            "b": torch.randn(g.out_channels, device=device),
+            "up": g.up,
+            "down": g.down,
+            "padding": g.padding(Extent(), Extent()),
+            "clamp": CONV_CLAMP,
+        }
+        return filtered_lrelu_op(), (_picture(g.out_channels, side, device, dtype),), arguments
+
+    return make
+
+
+def _modulated_conv2d(g: LayerGeometry) -> Make:
+    def make(device: str, dtype: torch.dtype) -> Call:
+        layer = SynthesisLayer(g, W_DIM).to(device)
+
+        def reference(x: Tensor, weight: Tensor, styles: Tensor, **_) -> Tensor:
+            assert weight is layer.weight
+            return layer.convolve(x, styles)
+
+        x = _picture(g.in_channels, g.in_size, device, dtype)
+        styles = layer.style(torch.randn(1, W_DIM, device=device))
+        arguments = {"demodulate": not g.is_torgb, "padding": g.kernel - 1}
+        return Op("modulated_conv2d", reference), (x, layer.weight, styles), arguments
+
+    return make
+
+
+def _upfirdn2d(channels: int, side: int, **arguments) -> Make:
+    def make(device: str, dtype: torch.dtype) -> Call:
+        f = setup_filter(RESAMPLING_TAPS, separable=True).to(device)
+        op = Op("upfirdn2d", ops.upfirdn2d)
+        return op, (_picture(channels, side, device, dtype), f), arguments
+
+    return make
+
+
+def _bias_act(channels: int, side: int, **arguments) -> Make:
+    def make(device: str, dtype: torch.dtype) -> Call:
+        b = torch.randn(channels, device=device)
+        op = Op("bias_act", ops.bias_act)
+        return op, (_picture(channels, side, device, dtype), b), arguments
+
+    return make
+
+
+def _picture(channels: int, side: int, device: str, dtype: torch.dtype) -> Tensor:
+    return torch.randn(1, channels, side, side, device=device).to(dtype)

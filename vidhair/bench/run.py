@@ -1,0 +1,90 @@
+"""A whole run: ceilings, cases, ceilings again, and the report."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+
+from vidhair.bench import encode, flow, kernels, render, table
+from vidhair.bench.ceilings import Ceilings
+from vidhair.bench.contest import Row, hold
+from vidhair.bench.options import Options, Progress, silent
+from vidhair.errors import InvalidSetting
+from vidhair.kernels import use_threads
+
+SUITES = {"kernels": kernels, "render": render, "encode": encode}
+WHAT = (*SUITES, "flow")
+# What not every run can be restricted by.
+NOT_FOR: dict[str, tuple[str, ...]] = {
+    "kernels": (),
+    "render": ("ops",),
+    "encode": ("ops",),
+    "flow": ("ops", "sizes", "dtypes", "versus"),
+}
+SPELLED = {"ops": "--op", "sizes": "--size", "dtypes": "--dtype", "versus": "--vs"}
+
+
+def bench(
+    what: str,
+    options: Options,
+    *,
+    threads: int | None = None,
+    progress: Progress = silent,
+) -> dict[str, Any]:
+    """Measure; returns the report as plain values, which `table.text` prints.
+
+    what: one of WHAT. threads: of torch and of the kernels. Raises InvalidSetting.
+    """
+    _check(what, options, threads)
+    with _threads(threads):
+        rows, ceilings = _measured(what, options, progress)
+        return {
+            "what": what,
+            "machine": table.machine(options.device),
+            "ceilings": None if ceilings is None else ceilings.describe(),
+            "rows": [table.facts(row, ceilings) for row in rows],
+            "noise": table.noise(rows),
+        }
+
+
+def _measured(what: str, options: Options, progress: Progress) -> tuple[list[Row], Ceilings | None]:
+    if what == "flow":
+        return flow.rows(options, progress), None
+    suite = SUITES[what]
+    dtypes = options.choose_dtypes(suite.DTYPES)
+    cases, rows = suite.cases(options, dtypes), []
+    ceilings = Ceilings()
+    # Before and after: a machine that was busy meanwhile must not look like a slow one.
+    progress(0, len(cases), "ceilings")
+    ceilings.measure(options.device, dtypes)
+    for index, case in enumerate(cases):
+        progress(index, len(cases), case.name)
+        rows += hold(case, options.turns, options.device)
+    progress(len(cases), len(cases), "ceilings")
+    ceilings.measure(options.device, dtypes)
+    return rows, ceilings
+
+
+def _check(what: str, options: Options, threads: int | None) -> None:
+    if what not in WHAT:
+        raise InvalidSetting(f"bench {what!r} must be one of {', '.join(WHAT)}")
+    for name in NOT_FOR[what]:
+        if getattr(options, name):
+            raise InvalidSetting(f"bench {what} has no {SPELLED[name]}; leave it out")
+    if options.repeats is not None and options.repeats < 1:
+        raise InvalidSetting(f"--repeats {options.repeats} must be 1 or more")
+    if threads is not None and threads < 1:
+        raise InvalidSetting(f"--threads {threads} must be 1 or more")
+
+
+@contextmanager
+def _threads(count: int | None) -> Iterator[None]:
+    before = torch.get_num_threads()
+    if count is not None:
+        use_threads(count)
+    try:
+        yield
+    finally:
+        if count is not None:
+            use_threads(before)
