@@ -13,18 +13,14 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+import torch
 
 from tests import small
+from tests.models.official_files import pickled, psp, stylegan3, write
 from vidhair import cli
 from vidhair.cache import store as store_module
 from vidhair.checkpoints import download, packs
-from vidhair.errors import (
-    CheckpointUnreadable,
-    DiskFull,
-    EncodingFailed,
-    VidhairError,
-    WeightsDoNotFit,
-)
+from vidhair.errors import DiskFull, EncodingFailed, VidhairError
 from vidhair.flow.edit_video import CACHE_VARIABLE
 from vidhair.media import files, open_clip
 
@@ -194,6 +190,22 @@ def other_weights(folder: Path) -> int:
     return vidhair("models", "pull", "lpips-vgg")
 
 
+def weights_file(folder: Path, value: object = None) -> Path:
+    return write(folder / "weights.pt", stylegan3() if value is None else value)
+
+
+def damaged_weights(folder: Path) -> int:
+    return vidhair("models", "convert", weights_file(folder, b"<html>"), "-o", "made/pack")
+
+
+def weights_of_nothing_known(folder: Path) -> int:
+    return vidhair("models", "show", weights_file(folder, {"x": torch.ones(1)}))
+
+
+def weights_onto_a_pack(folder: Path) -> int:
+    return vidhair("models", "convert", weights_file(folder), "-o", "tiny")
+
+
 CAUSES: dict[Callable[[Path], int], tuple[int, str]] = {
     missing_file: (10, "there is no such file"),
     folder_for_a_clip: (10, "it is a folder"),
@@ -219,6 +231,9 @@ CAUSES: dict[Callable[[Path], int], tuple[int, str]] = {
     cache_below_a_file: (21, "name one that you can write to"),
     unknown_weights: (15, "is not among the known weights"),
     other_weights: (25, "has 6 bytes instead of 553433881"),
+    damaged_weights: (23, "a web page, as a failed download leaves"),
+    weights_of_nothing_known: (24, "no known network is recognised"),
+    weights_onto_a_pack: (18, "exists already; choose another name"),
 }
 
 
@@ -243,7 +258,7 @@ def test_every_error_has_its_own_code():
     codes = [kind.exit_code for kind in kinds]
     assert len(set(codes)) == len(codes)
     assert not {0, 1, 2, cli.LEFT_TO_DO, cli.INTERRUPTED} & set(codes) and max(codes) < 126
-    elsewhere = {DiskFull, EncodingFailed, CheckpointUnreadable, WeightsDoNotFit}
+    elsewhere = {DiskFull, EncodingFailed}
     reached = {code for code, _ in CAUSES.values()} | {kind.exit_code for kind in elsewhere}
     assert reached == set(codes) - {3}
 
@@ -468,6 +483,101 @@ def test_the_doctor_misses_packs(tmp_path, capfd, monkeypatch):
     monkeypatch.setenv(packs.PACKS_VARIABLE, str(tmp_path / "none"))
     assert vidhair("doctor") == 1
     assert "install vidhair again" in capfd.readouterr().out
+
+
+# ---- models
+
+
+@pytest.fixture
+def of_the_user(tmp_path, monkeypatch) -> Path:
+    """An empty folder of packs."""
+    monkeypatch.setenv(packs.PACKS_VARIABLE, str(tmp_path / "mine"))
+    return tmp_path / "mine"
+
+
+def test_weights_of_others_become_a_pack(out, capfd, of_the_user):
+    write(out / "g.pkl", pickled(stylegan3(w_dim=8)))
+    write(out / "e.pt", psp("restyle_e4e", changes={"num_ws": 16}, decoder=stylegan3(w_dim=8)))
+    np.save(out / "age.npy", np.ones((1, 8)))
+    assert vidhair("models", "convert", "g.pkl", "e.pt", "age.npy", "-o", "faces") == 0
+    printed, told = capfd.readouterr()
+    assert told == "" and printed.splitlines() == [
+        "generator   from g.pkl",
+        "encoder     from e.pt",
+        "attributes  from age.npy",
+        "generator   of e.pt is not used",
+        "parser      from the bundled pack, when it is used",
+        str(of_the_user / "faces"),
+    ]
+    assert contents(of_the_user) == ["faces"] and len(contents(out)) == 3
+    assert vidhair("models", "verify", "faces") == 0
+    printed, told = capfd.readouterr()
+    assert told == "" and printed.count("are right\n") == 3
+    assert vidhair("models", "show", "faces") == 0
+    printed, told = capfd.readouterr()
+    assert told == "" and "restyle_e4e" in printed and "made from age.npy" in printed
+
+
+def test_a_pack_goes_to_a_folder_too(out, capfd, of_the_user):
+    write(out / "g.pt", stylegan3())
+    assert vidhair("models", "convert", "g.pt", "-o", "./made", "-q") == 0
+    assert capfd.readouterr() == ("", "")
+    assert contents(out) == ["g.pt", "made"] and not of_the_user.exists()
+    assert vidhair("models", "verify", "made", "-q") == 0
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("name", ["pack", "weights", "direction"])
+def test_show_as_json(out, capfd, name):
+    write(out / "weights", pickled(stylegan3()))
+    np.save(out / "direction.npy", np.ones(512))
+    what = {"pack": "tiny", "weights": "weights", "direction": "direction.npy"}[name]
+    assert vidhair("models", "show", what, "--json") == 0
+    printed, told = capfd.readouterr()
+    facts = json.loads(printed)
+    assert told == ""
+    if name == "pack":
+        assert facts["pack"] == "tiny" and facts["parts"]["parser"]["kind"] == "face_parser"
+    else:
+        (network,) = facts["networks"]
+        assert network["kind"] == {"weights": "stylegan3", "direction": "direction"}[name]
+
+
+def test_verify_finds_an_altered_byte(tmp_path, capfd):
+    shutil.copytree(small.pack_folder(), tmp_path / "pack")
+    path = tmp_path / "pack" / "parser.safetensors"
+    path.write_bytes(path.read_bytes()[:-1] + b"\7")
+    assert vidhair("models", "verify", tmp_path / "pack") == 17
+    printed, complaint = capfd.readouterr()
+    assert "generator" in printed and "parser" not in printed
+    assert complaint.count("\n") == 1 and f"vidhair: {path} does not match" in complaint
+
+
+@pytest.mark.parametrize("action", ["verify", "show"])
+def test_a_pack_that_is_not_there(capfd, action):
+    assert vidhair("models", action, "absent") == 16
+    assert_one_line(capfd, "there is no pack 'absent'")
+
+
+@pytest.mark.parametrize(
+    "arguments", [["convert"], ["convert", "a.pt"], ["convert", "-o", "a"], ["verify"], []], ids=str
+)
+def test_models_without_their_arguments(capfd, arguments):
+    with pytest.raises(SystemExit) as caught:
+        vidhair("models", *arguments)
+    assert caught.value.code == 2
+    assert "usage: vidhair models" in capfd.readouterr().err
+
+
+def test_a_disk_that_is_full_for_a_pack(out, capfd, of_the_user, monkeypatch):
+    write(out / "g.pt", stylegan3())
+    monkeypatch.setattr(Path, "write_bytes", full)
+    assert vidhair("models", "convert", "g.pt", "-o", "faces") == 19
+    assert_one_line(capfd, "no room left")
+    assert contents(of_the_user) == []
+
+
+# ---- synth, demo, train
 
 
 def test_synth_renders_a_clip_its_twin_and_the_truth(out, capfd):

@@ -66,7 +66,8 @@ def file_text(facts: dict[str, Any]) -> str:
         (network["part"], _about(network, f"{network['numbers']:,} numbers"))
         for network in facts["networks"]
     ]
-    return "\n".join([f"{facts['file']}: {facts['format']}", *_columns(rows, "  ")])
+    file = shown_path(Path(facts["file"]))
+    return "\n".join([f"{file}: {facts['format']}", *_columns(rows, "  ")])
 
 
 def pack_text(facts: dict[str, Any]) -> str:
@@ -81,7 +82,8 @@ def pack_text(facts: dict[str, Any]) -> str:
             f"licence: {facts['licence'] or 'not said'}",
             *_columns(rows, "  "),
             *(
-                f"made from {source.get('file')} (sha256 {str(source.get('sha256'))[:12]}…)"
+                f"made from {shown_path(Path(str(source.get('file'))))} "
+                f"(sha256 {str(source.get('sha256'))[:12]}…)"
                 for source in facts["made_from"]
             ),
         ]
