@@ -52,15 +52,13 @@ class Ceilings:
         self,
         device: str,
         dtypes: Iterable[torch.dtype],
-        *,
-        seconds: float = SECONDS,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         """Measure (again); the better rates count."""
         kind = torch.device(device).type
 
         def best(call: Callable[[], object]) -> float:
-            return min(_times(call, synchroniser(device), seconds, clock))
+            return min(_times(call, synchroniser(device), clock))
 
         with torch.inference_mode():
             self.copy = max(self.copy, 2 * COPIED[kind] / best(_copy(device)))
@@ -110,12 +108,12 @@ def _convolutions(device: str, dtype: torch.dtype) -> Iterator[tuple[int, Callab
 
 
 def _times(
-    call: Callable[[], object], synchronise: Callable[[], None], seconds: float, clock
+    call: Callable[[], object], synchronise: Callable[[], None], clock: Callable[[], float]
 ) -> Iterator[float]:
     """Of repeated calls, after a first one."""
     call()
     spent, count = 0.0, 0
-    while spent < seconds or count < LEAST:
+    while spent < SECONDS or count < LEAST:
         synchronise()
         began = clock()
         call()

@@ -49,9 +49,8 @@ class Watch(TorchFunctionMode):
         for name in WRAPPED:
             original = getattr(ops, name)
             wrapper = self._wrapper(original, counting.OPS[name])
-            for module in list(sys.modules.values()):
-                at_home = getattr(module, "__name__", "").startswith("vidhair.")
-                if at_home and vars(module).get(name) is original:
+            for home, module in list(sys.modules.items()):
+                if home.startswith("vidhair.") and vars(module).get(name) is original:
                     setattr(module, name, wrapper)
                     self._replaced.append((module, name, original))
         return super().__enter__()

@@ -1,0 +1,135 @@
+"""What is counted and timed under watch, and that nothing stays behind."""
+
+import itertools
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from tests.models.tiny import R, T, TINY_STYLEGANEX, tiny_generator, tiny_stylegan2_config
+from vidhair import ops
+from vidhair.bench import counting
+from vidhair.bench.counting import Work
+from vidhair.bench.render import make_scene, render
+from vidhair.bench.watch import Watch, counted
+from vidhair.models import stylegan3
+from vidhair.models.stylegan3 import Extent
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+def by_hand(generator: stylegan3.Generator, canvas: Extent = Extent()) -> Work:
+    """The arithmetic of StyleGAN3 from the sizes of its layers."""
+    convolution = filters = 0
+    resolution = generator.config.resolution
+    before = canvas.at_rate(generator.synthesis.geometries[0].in_rate, resolution)
+    for g in generator.synthesis.geometries:
+        after = canvas.at_rate(g.out_rate, resolution)
+        w = g.in_size + before.left + before.right + g.kernel - 1
+        h = g.in_size + before.top + before.bottom + g.kernel - 1
+        convolution += g.in_channels * g.out_channels * g.kernel**2 * w * h
+        if not g.is_torgb:
+            out_w = g.out_size + after.left + after.right
+            out_h = g.out_size + after.top + after.bottom
+            rows, columns = 2 * (out_h - 1) + 12, 2 * (out_w - 1) + 12
+            plane = rows * (w + columns) * 6
+            plane += out_h * out_w * 144 if g.radial else (rows + out_h) * out_w * 12
+            filters += g.out_channels * plane
+        before = after
+    return Work(convolution, filters)
+
+
+@pytest.mark.parametrize("configuration", [T, R], ids=["T", "R"])
+@pytest.mark.parametrize("canvas", [Extent(), Extent(4, 3, 2, 8)], ids=["plain", "canvas"])
+def test_stylegan3_counts_as_by_hand(configuration, canvas):
+    generator = tiny_generator(16, **configuration)
+    ws = torch.randn(2, generator.config.num_ws, generator.config.w_dim)
+    once = counted(lambda: generator.synthesis(ws[:1], canvas=canvas))
+    assert once == by_hand(generator, canvas)
+    twice = counted(lambda: generator.synthesis(ws, canvas=canvas))
+    assert (twice.convolution, twice.filter) == (2 * once.convolution, 2 * once.filter)
+
+
+class Dispatched(TorchDispatchMode):
+    """Counts dense convolutions where torch hands them to the device."""
+
+    macs = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        result = func(*args, **kwargs or {})
+        if func is torch.ops.aten.convolution.default and args[8] == 1:
+            transposed = args[6]
+            places = args[0] if transposed else result
+            self.macs += places.numel() * args[1][0].numel()
+        return result
+
+
+@pytest.mark.parametrize("config", [tiny_stylegan2_config(), TINY_STYLEGANEX], ids=["SG2", "EX"])
+def test_convolutions_of_other_generators(config):
+    scene = make_scene(config, "cpu")
+    with torch.no_grad():
+        with Dispatched() as dispatched:
+            picture = render(*scene)
+        work = counted(lambda: render(*scene))
+    assert picture.shape == (1, 3, config.resolution, config.resolution)
+    assert work.convolution == dispatched.macs > 0
+    assert work.filter > 0
+
+
+def test_convolutions_agree_with_torchs_own_counter():
+    from torch.utils.flop_counter import FlopCounterMode
+
+    x, weight = torch.zeros(2, 4, 9, 8), torch.zeros(6, 4, 3, 3)
+
+    def call():
+        y = F.conv2d(x, weight, padding=2, stride=2)
+        return F.conv_transpose2d(y, weight, stride=2)
+
+    with FlopCounterMode(display=False) as counter:
+        call()
+    assert counted(call).flop == counter.get_total_flops()
+
+
+def test_a_depthwise_convolution_is_a_filter():
+    x, weight = torch.zeros(1, 4, 8, 8), torch.zeros(4, 1, 3, 3)
+    assert counted(lambda: F.conv2d(x, weight, groups=4)) == Work(filter=4 * 36 * 9)
+
+
+def test_what_a_filter_calls_belongs_to_it():
+    """The reference of filtered_lrelu calls upfirdn2d, which convolves."""
+    generator = tiny_generator(16)
+    x, f = torch.zeros(1, 3, 9, 9), torch.ones(12)
+    arguments = {"fu": f, "fd": f, "up": 2, "down": 2, "padding": 12, "impl": "reference"}
+    with Watch() as watch:
+        stylegan3.filtered_lrelu(x, **arguments)
+    assert watch.work == Work(filter=counting.filtered_lrelu(x, **arguments).filter)
+    assert (watch.filters.calls, watch.convolutions.calls) == (1, 0)
+    with Watch() as watch:
+        generator.synthesis(torch.zeros(1, 16, 12), impl="reference")
+    assert (watch.filters.calls, watch.convolutions.calls) == (14, 15)
+
+
+def test_seconds_are_those_between_two_looks_at_the_clock():
+    ticks = itertools.count()
+    x, weight = torch.zeros(1, 4, 8, 8), torch.zeros(4, 4, 3, 3)
+    waits = []
+    with Watch(lambda: waits.append(1), lambda: float(next(ticks))) as watch:
+        for _ in range(3):
+            F.conv2d(x, weight)
+    assert watch.convolutions.seconds == 3.0 and watch.convolutions.calls == 3
+    assert len(waits) == 6, "before and after every call"
+
+
+def test_everything_is_as_before_afterwards_and_after_a_failure():
+    before = stylegan3.filtered_lrelu, ops.upfirdn2d
+    with pytest.raises(ZeroDivisionError), Watch():
+        assert stylegan3.filtered_lrelu is not before[0]
+        _ = 1 / 0
+    assert (stylegan3.filtered_lrelu, ops.upfirdn2d) == before
+    watch = Watch()
+    with watch, pytest.raises(RuntimeError):
+        F.conv2d(torch.zeros(1, 2, 3, 3), torch.zeros(1, 3, 1, 1))
+    with watch:
+        F.conv2d(torch.zeros(1, 1, 3, 3), torch.zeros(1, 1, 1, 1))
+    assert watch.convolutions.calls == 1, "a failed call counts for nothing"
