@@ -108,7 +108,12 @@ def test_work_adds_up_and_doubles_backward():
 
 @pytest.mark.parametrize(
     ("name", "convolutions", "filters"),
-    [("256-T", 105.0, 4.0), ("256-R", 44.5, 17.9), ("1024-T", 285.2, 22.3), ("1024-R", 123.8, 98.3)],
+    [
+        ("256-T", 105.0, 4.0),
+        ("256-R", 44.5, 17.9),
+        ("1024-T", 285.2, 22.3),
+        ("1024-R", 123.8, 98.3),
+    ],
 )
 def test_the_published_generators(name, convolutions, filters):
     """In 10⁹ multiply-accumulates, counted once by hand from the geometry."""

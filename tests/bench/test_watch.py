@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from tests.models.tiny import R, T, TINY_STYLEGANEX, tiny_generator, tiny_stylegan2_config
+from tests.models.tiny import TINY_STYLEGANEX, R, T, tiny_generator, tiny_stylegan2_config
 from vidhair import ops
 from vidhair.bench import counting
 from vidhair.bench.counting import Work
@@ -19,7 +19,7 @@ from vidhair.models.stylegan3 import Extent
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
-def by_hand(generator: stylegan3.Generator, canvas: Extent = Extent()) -> Work:
+def by_hand(generator: stylegan3.Generator, canvas: Extent) -> Work:
     """The arithmetic of StyleGAN3 from the sizes of its layers."""
     convolution = filters = 0
     resolution = generator.config.resolution

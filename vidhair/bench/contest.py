@@ -15,12 +15,17 @@ from vidhair.bench.watch import Watch
 WATCHED = 2  # calls to find out where the time goes
 
 
+def _whole(result: Tensor) -> Tensor:
+    return result
+
+
 @dataclass(frozen=True)
 class Contestant:
     """One way to do it.
 
     work: of a call; None: counted by watching the first one. dtype: that convolutions run in.
-    seen: the part of the result that is compared. watched: also find out where its time goes.
+    seen, against: the parts of its result and of the first one's that are compared. watched: also
+    find out where its time goes.
     foreign: credited with the work of the first contestant, whatever it does.
     """
 
@@ -28,7 +33,8 @@ class Contestant:
     call: Callable[[], Tensor]
     work: Work | None = None
     dtype: torch.dtype = torch.float32
-    seen: Callable[[Tensor], Tensor] = lambda result: result
+    seen: Callable[[Tensor], Tensor] = _whole
+    against: Callable[[Tensor], Tensor] = _whole
     watched: bool = False
     foreign: bool = False
     note: str = ""
@@ -101,14 +107,15 @@ def _first_calls(
 ) -> list[tuple[Work, Difference | None, str]]:
     """(work, difference from the first one's result, or why there is none) of each."""
     found: list[tuple[Work, Difference | None, str]] = []
-    want = None
+    first: Tensor | None = None
     for c in contestants:
         watch = Watch()
         with watch if c.work is None and not c.foreign else nullcontext():
-            got = c.seen(c.call()).float()
+            result = c.call()
         work = found[0][0] if c.foreign else c.work or watch.work
-        if want is None:
-            want = got
+        first = result if first is None else first
+        got, want = c.seen(result).float(), c.against(first).float()
+        if c is contestants[0]:
             found.append((work, None, ""))
         elif got.shape != want.shape:
             found.append((work, None, f"returns {tuple(got.shape)}, not {tuple(want.shape)}"))

@@ -48,15 +48,26 @@ def _renders(config: Any, dtypes: Sequence[torch.dtype], options: Options) -> li
         margin = round(config.resolution * EXPANSION)
         wider = partial(render, *scene, dtype=dtypes[0], canvas=Extent(*[margin] * 4))
         by = f"{_ours(dtypes[0])}, canvas +{EXPANSION:.0%} on all sides"
-        inner = slice(margin, -margin)
         contestants.append(
-            Contestant(by, wider, dtype=dtypes[0], seen=lambda y: y[:, :, inner, inner])
+            Contestant(
+                by,
+                wider,
+                dtype=dtypes[0],
+                seen=partial(middle, margin=margin + config.resolution // 4),
+                against=partial(middle, margin=config.resolution // 4),
+                note="the middle half is compared",
+            )
         )
     if options.versus is not None:
         contestants.append(
             Contestant(options.versus.name, partial(options.versus, *scene), foreign=True)
         )
     return contestants
+
+
+def middle(picture: Tensor, margin: int) -> Tensor:
+    """Without the pixels near the border, where a plain render lacks what lies beyond."""
+    return picture[:, :, margin:-margin, margin:-margin]
 
 
 def _ours(dtype: torch.dtype) -> str:

@@ -1,0 +1,55 @@
+"""What counts as the machine's limit."""
+
+import itertools
+
+import pytest
+import torch
+
+from vidhair.bench import ceilings
+from vidhair.bench.ceilings import Ceilings
+from vidhair.bench.counting import Work
+
+F32, BF16 = torch.float32, torch.bfloat16
+
+
+@pytest.fixture(autouse=True)
+def tiny(monkeypatch):
+    monkeypatch.setattr(ceilings, "MATRIX", {"cpu": 8})
+    monkeypatch.setattr(ceilings, "COPIED", {"cpu": 4000})
+    monkeypatch.setattr(ceilings, "CONVOLUTIONS", ((4, 6, 3), (8, 5, 1)))
+
+
+def ticking(step: float):
+    """A clock on which every call takes `step` seconds."""
+    ticks = itertools.count()
+    return lambda: next(ticks) * step
+
+
+def test_rates_are_work_over_time_and_the_best_one_counts():
+    found = Ceilings()
+    found.measure("cpu", [BF16], ticking(2.0))
+    assert found.copy == 2 * 4000 / 2, "read and written"
+    assert found.matrix == {F32: 2 * 8**3 / 2, BF16: 2 * 8**3 / 2}
+    largest = 4 * 4 * 9 * 6 * 6  # against 8 · 8 · 5 · 5
+    assert found.convolution == {F32: largest, BF16: largest}
+    found.measure("cpu", [], ticking(1.0))
+    assert found.matrix == {F32: 2 * 8**3, BF16: 8**3}
+    found.measure("cpu", [BF16], ticking(4.0))
+    assert found.matrix == {F32: 2 * 8**3, BF16: 8**3} and found.copy == 8000, "never less"
+    assert found.describe()["matrix_product_gflops"] == {"float32": 1024e-9, "bfloat16": 512e-9}
+
+
+def test_the_least_time_of_work():
+    limit = Ceilings({F32: 100.0, BF16: 400.0}, {F32: 50.0, BF16: 100.0}, copy=10.0)
+    assert limit.seconds(Work(convolution=200), F32) == (4.0, "arithmetic")
+    assert limit.seconds(Work(convolution=200), BF16) == (1.0, "arithmetic")
+    assert limit.seconds(Work(filter=200), BF16) == (4.0, "arithmetic"), "filters run in float32"
+    assert limit.seconds(Work(convolution=200, filter=200), BF16) == (5.0, "arithmetic")
+    assert limit.seconds(Work(convolution=200, bytes=60), F32) == (6.0, "memory")
+    assert limit.convolution_seconds(Work(convolution=200, filter=900), F32) == 8.0
+
+
+def test_this_machine_has_limits():
+    found = Ceilings()
+    found.measure("cpu", [])
+    assert found.copy > 0 and found.matrix[F32] > 0 and found.convolution[F32] > 0

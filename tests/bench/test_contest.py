@@ -1,0 +1,108 @@
+"""Who is compared with whom, by what, and whose work counts."""
+
+import math
+from functools import partial
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from vidhair.bench.clock import Timing
+from vidhair.bench.contest import Case, Contestant, difference, hold
+from vidhair.bench.counting import Work
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+X, WEIGHT = torch.arange(16.0).view(1, 1, 4, 4), torch.ones(1, 1, 1, 1)
+
+
+def timer(seconds: dict[str, float]):
+    """Hands out the times given instead of measuring."""
+
+    def times(calls, repeats, *, device):
+        assert device == "cpu"
+        return [Timing((s,) * repeats) for s, _ in zip(seconds.values(), calls, strict=True)]
+
+    return times
+
+
+def rows(*contestants: Contestant, seconds=(2.0, 5.0, 1.0), **options):
+    times = {c.by: s for c, s in zip(contestants, seconds, strict=False)}
+    case = Case("case", lambda: list(contestants), **options)
+    return hold(case, 2, timer=timer(times))
+
+
+def test_times_and_results_are_held_against_the_first():
+    ours, theirs, third = rows(
+        Contestant("ours", lambda: X, Work(filter=7)),
+        Contestant("theirs", lambda: X * 1.1, foreign=True),
+        Contestant("third", lambda: X, Work(filter=9)),
+    )
+    assert ours.ratio is None and ours.difference is None
+    assert (theirs.ratio, third.ratio) == (2.5, 0.5)
+    assert theirs.difference.largest == pytest.approx(0.1, rel=1e-4)
+    assert third.difference.largest == 0 and third.difference.psnr_db == math.inf
+    assert [row.work.filter for row in (ours, theirs, third)] == [7, 7, 9]
+    assert ours.timing.seconds == (2.0, 2.0)
+
+
+@pytest.mark.parametrize(
+    ("result", "note"),
+    [
+        (X[:, :, :2], "returns (1, 1, 2, 4), not (1, 1, 4, 4)"),
+        (X * math.nan, "returns numbers that are not finite"),
+    ],
+    ids=["shape", "nan"],
+)
+def test_results_that_cannot_be_compared(result, note):
+    _, other = rows(Contestant("ours", lambda: X, Work()), Contestant("other", lambda: result))
+    assert other.difference is None and other.note == note and other.ratio == 2.5
+
+
+def test_work_is_counted_by_watching_the_first_call():
+    convolve = partial(F.conv2d, X, WEIGHT)
+    ours, twice, foreign = rows(
+        Contestant("ours", convolve),
+        Contestant("twice", lambda: convolve() + convolve()),
+        Contestant("foreign", lambda: convolve() + convolve(), foreign=True),
+    )
+    assert [r.work for r in (ours, twice, foreign)] == [Work(16), Work(32), Work(16)]
+
+
+def test_where_the_time_goes_is_found_for_those_that_are_watched():
+    convolve = partial(F.conv2d, X, WEIGHT)
+    watched, other = rows(Contestant("a", convolve, watched=True), Contestant("b", convolve))
+    assert other.shares == {}
+    assert watched.shares["filters"] == 0 and 0 < watched.shares["convolutions"] <= 1
+
+
+def test_only_what_is_seen_is_compared():
+    wide = F.pad(X, (1, 1, 1, 1), value=99)
+    _, wider, narrow = rows(
+        Contestant("ours", lambda: X, Work()),
+        Contestant("wide", lambda: wide, Work(), seen=lambda y: y[:, :, 1:-1, 1:-1]),
+        Contestant("narrow", lambda: X[:, :, :2], Work(), against=lambda y: y[:, :, :2]),
+    )
+    assert wider.difference.largest == narrow.difference.largest == 0
+
+
+@pytest.mark.parametrize("gradients", [False, True])
+def test_gradients_are_kept_only_where_they_are_needed(gradients):
+    modes = []
+
+    def call():
+        modes.append(torch.is_inference_mode_enabled())
+        return X
+
+    rows(Contestant("ours", call, Work()), gradients=gradients)
+    assert modes == [not gradients]
+
+
+def test_the_measure_of_difference():
+    want = torch.tensor([0.0, 2.0, -2.0, 1.0])
+    got = torch.tensor([0.0, 2.0, -2.0, 1.4])
+    found = difference(got, want)
+    assert found.largest == pytest.approx(0.2)
+    assert found.psnr_db == pytest.approx(10 * math.log10(4**2 / 0.04), rel=1e-4)
+    assert difference(torch.ones(2), torch.zeros(2)).largest == math.inf
+    assert difference(want, want).psnr_db == math.inf

@@ -1,0 +1,269 @@
+"""What the suites put together, on generators and encoders small enough for tests."""
+
+import pytest
+import torch
+
+from tests.bench import others
+from tests.models.tiny import TINY_STYLEGANEX, R, T, tiny_config, tiny_stylegan2_config
+from vidhair.bench import counting, encode, kernels, render
+from vidhair.bench.contest import Case, Contestant
+from vidhair.bench.options import Options
+from vidhair.bench.versus import find_versus
+from vidhair.errors import InvalidSetting
+from vidhair.models.style_encoders import StyleEncoderConfig
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+F32, BF16 = torch.float32, torch.bfloat16
+STYLEGAN3 = {"16-T": (16, tiny_config(16, **T)), "32-R": (32, tiny_config(32, **R))}
+STYLEGAN2 = {"32-SG2": (32, tiny_stylegan2_config(32))}
+STYLEGANEX = {"64-EX": (64, TINY_STYLEGANEX)}
+ENCODER = {"widths": (4, 8, 8, 16), "units": (1, 1, 1, 1), "size": 32, "w_dim": 16}
+
+
+@pytest.fixture(autouse=True)
+def tiny(monkeypatch):
+    for suite in (kernels, render):
+        monkeypatch.setattr(suite, "STYLEGAN3", STYLEGAN3)
+        monkeypatch.setattr(suite, "STYLEGAN2", STYLEGAN2)
+    monkeypatch.setattr(render, "STYLEGANEX", STYLEGANEX)
+    monkeypatch.setattr(render, "TRAINED", ("16-T",))
+    monkeypatch.setattr(kernels, "QUICK", ("16-T",))
+    monkeypatch.setattr(render, "QUICK", ("16-T",))
+    monkeypatch.setattr(encode, "QUICK", ("e4e",))
+    one = StyleEncoderConfig(num_ws=16, **ENCODER)
+    two = StyleEncoderConfig(num_ws=16, in_channels=6, **ENCODER)
+    monkeypatch.setattr(encode, "ENCODERS", {"e4e": (32, one), "restyle_e4e": (32, two)})
+    loop = tiny_config(16, **T | {"w_dim": 16})
+    monkeypatch.setattr(encode, "LOOPS", {"loop-16-T": (16, loop)})
+
+
+def vs(function: str):
+    return find_versus(f"{others.__name__}:{function}")
+
+
+def made(suite, *dtypes: torch.dtype, **options) -> dict[str, Case]:
+    cases = suite.cases(Options(**options), dtypes or [F32])
+    assert len({case.name for case in cases}) == len(cases)
+    return {case.name: case for case in cases}
+
+
+def contestants(case: Case) -> dict[str, Contestant]:
+    with torch.inference_mode(not case.gradients):
+        found = case.contestants()
+    assert len({c.by for c in found}) == len(found)
+    return {c.by: c for c in found}
+
+
+def result(contestant: Contestant) -> torch.Tensor:
+    with torch.inference_mode():
+        return contestant.seen(contestant.call())
+
+
+class TestKernels:
+    def test_every_layer_is_there_once(self):
+        names = made(kernels, configs=["16-T"], ops=["filtered_lrelu"])
+        layers = [n.removeprefix("16-T ").removesuffix(" filtered_lrelu") for n in names]
+        assert sorted(" ".join(layers).split()) == sorted(f"L{k}" for k in range(14))
+
+    def test_every_op_is_there(self):
+        names = list(made(kernels))
+        assert {name.rpartition(" ")[2] for name in names} == set(counting.OPS)
+        assert {name.split()[0] for name in names} == {*STYLEGAN3, *STYLEGAN2}
+
+    @pytest.mark.parametrize("config", [*STYLEGAN3, *STYLEGAN2])
+    def test_the_call_fits_the_generator_that_makes_it(self, config, monkeypatch):
+        """What is timed is what the network calls: the same shapes and options, wherever it goes
+        through the op."""
+        seen: set[tuple] = set()
+
+        def note(name, x, *args, **kwargs):
+            kept = {k: v for k, v in kwargs.items() if not isinstance(v, torch.Tensor)}
+            kept = {k: v for k, v in kept.items() if v is not None and k != "impl"}
+            seen.add((name, tuple(x.shape), str(sorted(kept.items()))))
+
+        for module in (render.stylegan3, render.stylegan2):
+            for name in ("filtered_lrelu", "upfirdn2d", "bias_act"):
+                if original := getattr(module, name, None):
+
+                    def spy(*args, original=original, name=name, **kwargs):
+                        note(name, *args, **kwargs)
+                        return original(*args, **kwargs)
+
+                    monkeypatch.setattr(module, name, spy)
+        shape = {**STYLEGAN3, **STYLEGAN2}[config][1]
+        with torch.inference_mode():
+            render.render(*render.make_scene(shape, "cpu"))
+        called, seen = seen, set()
+        for name, case in made(kernels, configs=[config]).items():
+            op = name.rpartition(" ")[2]
+            c = next(iter(contestants(case).values()))
+            if op in ("filtered_lrelu", "upfirdn2d", "bias_act") and "picture" not in name:
+                note(op, *c.call.args, **c.call.keywords)
+        assert seen <= called
+        assert {name for name, *_ in seen} == {name for name, *_ in called}
+
+    def test_implementations_that_accept_and_the_reference_agree(self):
+        for name, case in made(kernels, configs=["32-R"], ops=["filtered_lrelu"]).items():
+            found = contestants(case)
+            assert list(found) == ["numba", "reference"], name
+            fast, reference = (result(c) for c in found.values())
+            assert fast.shape == reference.shape
+            assert (fast - reference).abs().max() < 1e-4 * reference.abs().max()
+
+    def test_who_declines_is_told(self):
+        names = made(kernels, torch.float16, configs=["16-T"], ops=["filtered_lrelu"])
+        found = contestants(next(iter(names.values())))
+        assert list(found) == ["reference"]
+        assert found["reference"].note == "numba declines: no kernel for torch.float16"
+
+    def test_modulated_convolutions_in_both_memory_layouts(self):
+        for case in made(kernels, configs=["16-T", "32-R"], ops=["modulated_conv2d"]).values():
+            one, other = (result(c) for c in contestants(case).values())
+            assert (one - other).abs().max() <= 1e-5 * one.abs().max()
+
+    def test_the_work_is_that_of_the_result(self):
+        for op in ("modulated_conv2d", "filtered_lrelu", "upfirdn2d", "bias_act"):
+            for name, case in made(kernels, ops=[op]).items():
+                c = next(iter(contestants(case).values()))
+                values = (*c.call.args, *c.call.keywords.values(), result(c))
+                moved = counting.size_of(*(v for v in values if isinstance(v, torch.Tensor)))
+                assert c.work.bytes == moved, name
+
+    def test_dtypes(self):
+        names = made(kernels, F32, BF16, configs=["16-T"], ops=["bias_act"])
+        assert list(names) == ["16-T ToRGB bias_act", "16-T ToRGB bias_act bfloat16"]
+        kinds = [next(iter(contestants(c).values())) for c in names.values()]
+        assert [c.dtype for c in kinds] == [result(c).dtype for c in kinds] == [F32, BF16]
+
+    def test_quick_takes_fewer(self):
+        every, few = made(kernels), made(kernels, quick=True)
+        assert set(few) < set(every) and len(few) < len(every) / 4
+        assert {name.rpartition(" ")[2] for name in few} >= {"filtered_lrelu", "modulated_conv2d"}
+
+    def test_a_foreign_op_is_called_as_its_name_says(self):
+        cases = made(kernels, configs=["32-SG2"], versus=vs("bias_act"))
+        assert all(name.endswith(" bias_act") for name in cases)
+        ours, theirs = contestants(next(iter(cases.values()))).values()
+        assert theirs.by == "tests.bench.others:bias_act"
+        assert torch.allclose(result(theirs), result(ours) * 1.1)
+
+    def test_a_foreign_op_by_another_name(self):
+        with pytest.raises(InvalidSetting, match="say with --op which of filtered_lrelu, "):
+            made(kernels, versus=vs("recorded"))
+        with pytest.raises(InvalidSetting, match="name it alone"):
+            made(kernels, versus=vs("recorded"), ops=["bias_act", "upfirdn2d"])
+        cases = made(kernels, configs=["32-SG2"], ops=["bias_act"], versus=vs("recorded"))
+        *_, theirs = contestants(next(iter(cases.values()))).values()
+        others.CALLS.clear()
+        result(theirs)
+        (((x, b), options),) = others.CALLS
+        assert x.shape == (1, 6, 4, 4) and b.shape == (6,) and options == {"act": "lrelu"}
+
+    def test_an_op_that_is_not_called(self):
+        with pytest.raises(InvalidSetting, match="32-SG2 do not call filtered_lrelu"):
+            made(kernels, configs=["32-SG2"], ops=["filtered_lrelu"])
+
+
+class TestRender:
+    def test_what_there_is(self):
+        assert list(made(render)) == [
+            "16-T render", "16-T forward + backward", "32-R render", "32-SG2 render",
+            "64-EX render",
+        ]  # fmt: skip
+        assert list(made(render, quick=True)) == ["16-T render"]
+
+    @pytest.mark.parametrize("name", [*STYLEGAN3, *STYLEGAN2, *STYLEGANEX])
+    def test_pictures(self, name):
+        (case,) = [c for n, c in made(render, F32, BF16, configs=[name]).items() if "back" not in n]
+        plain, half, *canvas = contestants(case).values()
+        picture, rounded = result(plain), result(half)
+        side = int(name.partition("-")[0])
+        assert picture.shape == (1, 3, side, side) and picture.std() > 0
+        assert rounded.dtype == F32
+        assert 0 < (picture - rounded).abs().max() < 0.2 * picture.abs().max()
+        assert len(canvas) == (name in STYLEGAN3)
+        for wide in canvas:
+            with torch.inference_mode():
+                assert wide.call().shape == (1, 3, side * 3 // 2, side * 3 // 2)
+            inside = picture[..., side // 4 : -side // 4, side // 4 : -side // 4]
+            assert torch.equal(wide.against(picture), inside)
+            # The border reaches far into so small a picture; less so with 1×1 convolutions.
+            bound = 1e-3 if name.endswith("R") else 0.2
+            assert (result(wide) - inside).abs().max() < bound * picture.abs().max()
+
+    def test_the_same_scene_every_time(self):
+        case = made(render, configs=["16-T"])["16-T render"]
+        one, other = (next(iter(contestants(case).values())) for _ in range(2))
+        assert torch.equal(result(one), result(other))
+
+    def test_gradients(self):
+        case = made(render, configs=["16-T"], versus=vs("render"))["16-T forward + backward"]
+        assert case.gradients
+        ours, theirs = contestants(case).values()
+        a, b = ours.call(), theirs.call()
+        assert a.shape == (1, 16, 12) and a.abs().max() > 0
+        assert torch.allclose(a, 2 * b, rtol=1e-4, atol=1e-6)
+        assert torch.allclose(a, ours.call(), rtol=1e-5), "nothing adds up from call to call"
+        plain = contestants(made(render, configs=["16-T"])["16-T render"])["vidhair float32"]
+        with torch.inference_mode():
+            forward = render.counted(plain.call)
+        assert ours.work.convolution == 3 * forward.convolution
+        assert ours.work.filter == 2 * forward.filter
+
+    def test_a_foreign_generator(self):
+        for name, case in made(render, versus=vs("render"), configs=[*STYLEGAN3]).items():
+            if "backward" not in name:
+                ours, *_, theirs = contestants(case).values()
+                assert theirs.foreign and torch.allclose(result(ours), 2 * result(theirs))
+
+    def test_a_foreign_generator_without_gradients(self):
+        options = {"configs": ["16-T"], "versus": vs("render_without_gradients")}
+        _, theirs = contestants(made(render, **options)["16-T forward + backward"]).values()
+        with pytest.raises(InvalidSetting, match="others:render_without_gradients returns a pic"):
+            theirs.call()
+
+
+class TestEncode:
+    def test_what_there_is(self):
+        assert list(made(encode)) == [
+            "e4e, batch 1", "e4e, batch 4", "restyle_e4e, batch 1", "restyle_e4e, batch 4",
+            "restyle_e4e, 3 steps with 16-T",
+        ]  # fmt: skip
+        assert list(made(encode, quick=True)) == ["e4e, batch 1", "e4e, batch 4"]
+
+    def test_codes(self):
+        for name, case in made(encode, F32, BF16, versus=vs("encode")).items():
+            ours, half, theirs = contestants(case).values()
+            codes = result(ours)
+            assert codes.shape == (4 if "batch 4" in name else 1, 16, 16) and codes.dtype == F32
+            assert torch.equal(codes, result(theirs)) and theirs.foreign
+            assert 0 < (codes - result(half)).abs().max() < 0.2 * codes.abs().max()
+
+
+class TestChoice:
+    @pytest.mark.parametrize(
+        ("options", "says"),
+        [
+            ({"configs": ["17-T"]}, "--config 17-T is unknown; choose from 16-T, 32-R, 32-SG2"),
+            ({"sizes": [17]}, "--size 17 is unknown; choose from 16, 32"),
+            ({"sizes": [16], "configs": ["32-R"]}, "no configuration of 32-R has size 16"),
+        ],
+    )
+    def test_unknown_names(self, options, says):
+        with pytest.raises(InvalidSetting, match=says):
+            made(render, **options)
+
+    def test_unknown_ops_and_dtypes(self):
+        with pytest.raises(InvalidSetting, match="--op conv is unknown; choose from filtered_"):
+            made(kernels, ops=["conv"])
+        with pytest.raises(InvalidSetting, match="--dtype int8 is unknown; choose from float32,"):
+            Options(dtypes=["int8"]).choose_dtypes(["float32"])
+
+    def test_sizes(self):
+        assert list(made(render, sizes=[32])) == ["32-R render", "32-SG2 render"]
+        assert list(made(render, sizes=[32], quick=True)) == ["32-R render", "32-SG2 render"]
+
+    def test_repeats(self):
+        assert [Options().turns, Options(quick=True).turns] == [5, 2]
+        assert Options(quick=True, repeats=9).turns == 9

@@ -1,0 +1,53 @@
+"""Importing what --vs names, and refusing in one sentence what does not fit."""
+
+import sys
+
+import pytest
+import torch
+
+from tests.bench import others
+from vidhair.bench.versus import find_versus
+from vidhair.errors import InvalidSetting
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("others", "must be MODULE:FUNCTION"),
+        (":f", "must be MODULE:FUNCTION"),
+        ("others:", "must be MODULE:FUNCTION"),
+        ("no_such_module:f", "ModuleNotFoundError"),
+        ("tests.bench.others:absent", "AttributeError"),
+        ("tests.bench.others:NUMBER", "is a int; name a function"),
+        ("not a module:f", "cannot be imported"),
+        ("spoiled:f", "cannot be imported (ZeroDivisionError"),
+    ],
+)
+def test_bad_names(name, says, tmp_path, monkeypatch):
+    (tmp_path / "spoiled.py").write_text("1 / 0")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(InvalidSetting) as caught:
+        find_versus(name)
+    assert says in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_module_in_the_present_folder(tmp_path, monkeypatch):
+    (tmp_path / "only_here_for_vidhair.py").write_text("def f(x): return x + 1")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    versus = find_versus("only_here_for_vidhair:f")
+    assert versus.name == "only_here_for_vidhair:f"
+    assert versus(torch.ones(1)).item() == 2
+
+
+@pytest.mark.parametrize(
+    ("function", "says"),
+    [
+        ("broken", "failed (ValueError: no such thing)"),
+        ("no_tensor", "returned list; it must return a tensor"),
+    ],
+)
+def test_what_a_function_does_wrong(function, says):
+    with pytest.raises(InvalidSetting) as caught:
+        find_versus(f"{others.__name__}:{function}")(1)
+    assert says in str(caught.value) and "\n" not in str(caught.value)
