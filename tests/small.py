@@ -9,7 +9,7 @@ import shutil
 import tempfile
 import wave
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from fractions import Fraction
 from functools import cache
 from pathlib import Path
@@ -21,13 +21,24 @@ import torch
 from torch import nn
 
 from tests.media.clips import ffmpeg
+from tests.models.tiny import (
+    seeded,
+    tiny_generator,
+    tiny_published_encoder,
+    tiny_stylegan2_config,
+)
 from vidhair.cache import Store
+from vidhair.checkpoints.packs import open_pack, write_pack
 from vidhair.flow.edit_video import Result, edit_video
 from vidhair.flow.graph import Flow
 from vidhair.flow.runner import Reporter, Runner
 from vidhair.media import ClipReader, VideoWriter, open_clip
+from vidhair.models.aligned import AlignedGenerator
+from vidhair.models.bisenet import MEAN, STD, CelebAMaskLabel, CelebAMaskParser
+from vidhair.models.conversion import convert
 from vidhair.models.encoders import SmallEncoder, SmallEncoderConfig
 from vidhair.models.face_parser import FaceParser, FaceParserConfig, Label
+from vidhair.models.mappers import BaldMapper
 from vidhair.models.pack import Pack, load_pack
 from vidhair.models.perceptual import BACKBONES
 from vidhair.models.stylegan3 import Generator, StyleGAN3Config
@@ -44,7 +55,8 @@ TIME_BASE = Fraction(1, 1000)
 STEPS = (100, 90, 110, 100, 80, 120, 100, 100, 130, 70, 100, 100)
 # Rendering is most of the cost, so the person moves there and back again.
 RENDERED = (0, 1, 2, 3, 4, 5, 4, 3, 2, 1, 0, 1)
-GENERATOR = StyleGAN3Config(resolution=32, z_dim=64, w_dim=32, channel_base=256, channel_max=16)
+WIDTH = 32  # of a code
+GENERATOR = StyleGAN3Config(resolution=32, z_dim=64, w_dim=WIDTH, channel_base=256, channel_max=16)
 
 QUICK: dict[str, Any] = {
     "tune.steps": 2,
@@ -134,6 +146,90 @@ def pack_folder() -> Path:
 @cache
 def pack() -> Pack:
     return load_pack(pack_folder())
+
+
+# ---- packs of published networks
+
+
+def colour_parser() -> CelebAMaskParser:
+    """The published design with three channels carried through it: in the clip, what is dark is
+    hair and what is bright is skin."""
+    parser = CelebAMaskParser(widths=(4, 8, 8, 12))
+    backbone = parser.context.backbone
+    first, norm = backbone.stem[0], backbone.stem[1]
+    shortcuts = (block.shortcut for block in backbone.blocks)
+    narrowed = [layers[0] for layers in shortcuts if isinstance(layers, nn.Sequential)]
+    mean, std = torch.tensor(MEAN), torch.tensor(STD)
+    with torch.no_grad():
+        for module in parser.modules():
+            if isinstance(module, nn.Conv2d):
+                module.weight.zero_()
+        first.weight[:2, :, 3, 3] = torch.stack([-std, std]) / 3
+        norm.bias[:3] = torch.stack([0.26 - mean.mean(), mean.mean() - 0.47, torch.tensor(1.0)])
+        for layer in (*narrowed, parser.fusion.block[0], parser.head[0][0]):
+            middle = layer.kernel_size[0] // 2
+            layer.weight[range(3), range(3), middle, middle] = 1
+        last = parser.head[1].weight
+        last[CelebAMaskLabel.HAIR, 0] = last[CelebAMaskLabel.SKIN, 1] = 80
+        last[CelebAMaskLabel.BACKGROUND, 2] = 3
+    return parser.eval()
+
+
+def _directions(path: Path) -> tuple:
+    """Boundaries of InterFaceGAN as a part of a pack."""
+    path.mkdir()
+    for seed, name in enumerate(("smile", "age")):
+        row = torch.randn(1, WIDTH, generator=torch.Generator().manual_seed(seed))
+        np.save(path / f"{name}.npy", row.numpy())
+    convert(sorted(path.glob("*.npy")), path / "pack")
+    files = open_pack(path / "pack")
+    part = files.part("attributes")
+    return part.kind, part.config, files.tensors("attributes")
+
+
+def _of(kind: str, module: Any) -> tuple:
+    return kind, asdict(module.config), module.state_dict()
+
+
+def write_stylegan3_pack(target: Path, *, seed: int = 6) -> Path:
+    """StyleGAN3, ReStyle over e4e, BiSeNet; no attributes."""
+    generator = tiny_generator(num_layers=6, w_dim=WIDTH, seed=seed)
+    generator.synthesis.layers[-1].weight.mul_(20)  # more than shades of grey
+    encoder = tiny_published_encoder("restyle_e4e", num_ws=8, w_dim=WIDTH)
+    parts = {
+        "generator": _of("stylegan3", generator),
+        "encoder": ("restyle_e4e", encoder.plan, encoder.state_dict()),
+        "parser": ("celebamask_parser", {"widths": (4, 8, 8, 12)}, colour_parser().state_dict()),
+    }
+    write_pack(target, "official-3", parts, {}, dtype=None)
+    return target
+
+
+def write_stylegan2_pack(target: Path, *, seed: int = 6) -> Path:
+    """StyleGAN2, e4e, a mapper to bald heads and two directions; no parser."""
+    config = tiny_stylegan2_config(w_dim=WIDTH)
+    generator = seeded(lambda: AlignedGenerator(config), seed=seed)
+    encoder = tiny_published_encoder("e4e", num_ws=config.num_ws, w_dim=WIDTH)
+    mapper = {"w_dim": WIDTH, "depth": 2, "strength": 50.0}
+    bald = seeded(lambda: BaldMapper(**mapper), seed=seed)
+    parts = {
+        "generator": _of("stylegan2", generator),
+        "encoder": ("e4e", encoder.plan, encoder.state_dict()),
+        "bald_mapper": ("bald_mapper", mapper, bald.state_dict()),
+        "attributes": _directions(target.with_name(f"{target.name}-directions")),
+    }
+    write_pack(target, "official-2", parts, {}, dtype=None)
+    return target
+
+
+@cache
+def stylegan3_pack() -> Pack:
+    return load_pack(write_stylegan3_pack(folder() / "official-3"))
+
+
+@cache
+def stylegan2_pack() -> Pack:
+    return load_pack(write_stylegan2_pack(folder() / "official-2"))
 
 
 # ---- what LPIPS sees with
@@ -245,13 +341,14 @@ def edit(
     source: Path | None = None,
     changes: Mapping[str, Any] | None = None,
     name: str = "hair_color",
+    models: Pack | None = None,
     reporter: Reporter | None = None,
 ) -> Result:
     return edit_video(
         source or clip(),
         recipe(name, changes),
         target,
-        pack=pack(),
+        pack=models or pack(),
         device="cpu",
         cache=cache,
         reporter=reporter,
@@ -295,10 +392,13 @@ def flow_on(
     reader: ClipReader,
     *,
     changes: Mapping[str, Any] | None = None,
+    name: str = "hair_color",
+    models: Pack | None = None,
     until: str | None = None,
 ) -> tuple[Flow, Runner]:
     """A flow whose stages, as far as `until`, are up to date, to look into."""
-    flow, runner = Flow(recipe(changes=changes), pack(), "the clip"), Runner(store, reader)
+    flow = Flow(recipe(name, changes), models or pack(), "the clip")
+    runner = Runner(store, reader)
     nodes = flow.nodes()
     names = [node.name for node in nodes]
     runner.run(nodes if until is None else nodes[: names.index(until) + 1])

@@ -6,7 +6,6 @@ from scipy.ndimage import binary_dilation
 
 from tests import small
 from vidhair.cache import DiskStore, MemoryStore
-from vidhair.flow.graph import Flow
 from vidhair.media import open_clip
 from vidhair.stages.smooth import smooth_similarity, smooth_styles
 
@@ -129,7 +128,6 @@ def test_the_person_is_the_same_all_through_a_shot(two_shots):
     assert np.abs(fine[0] - fine[6]).max() > 1e-3
 
 
-def test_a_pack_without_attributes_has_no_space(two_shots):
+def test_a_packs_attributes_are_its_space(two_shots):
     flow, *_ = two_shots
-    assert flow.space is not None and "smile" in flow.space.names
-    assert isinstance(flow, Flow)
+    assert flow.space is not None and "smile" in flow.space.names and flow.space.knows_motion
