@@ -21,6 +21,10 @@ from functools import cache
 import numpy as np
 import torch
 from torch import Tensor
+from torch._subclasses import FakeTensor
+from torch.utils.weak import WeakTensorKeyDictionary
+
+from vidhair.errors import DeviceUnavailable
 
 TAPS_PER_PHASE = 6
 _DTYPES = (torch.float32, torch.bfloat16)
@@ -56,94 +60,123 @@ def refusal(
         return "the upsampling filter is not separable"
     if fd.ndim != 1 and not _mirrored(fd):
         return "the downsampling filter is neither separable nor the same from all sides"
-    if torch.is_grad_enabled():
-        if any(f is not None and f.requires_grad for f in (fu, fd)):
-            return "no gradient for the filters"
-        if b is not None and b.requires_grad and not x.requires_grad:
-            return "gradient for the bias alone"
+    if torch.is_grad_enabled() and (fu.requires_grad or fd.requires_grad):
+        return "no gradient for the filters"
     return None
 
 
 def _mirrored(f: Tensor) -> bool:
-    """Whether a filter [n, n] is the same from either end of both axes, up to rounding."""
+    """Whether a filter [n, n] is the same from either end of both axes, up to rounding.
+
+    While a call is traced there are no values: then `forward` finds out.
+    """
     if f.shape[0] != f.shape[1]:
         return False
-    bound = 1e-6 * float(f.abs().max())
-    return all(float((f - f.flip(axis)).abs().max()) <= bound for axis in (0, 1))
+    if torch.compiler.is_compiling() or isinstance(f, FakeTensor):
+        return True
+    version = None if f.is_inference() else f._version
+    found = _known.get(f)
+    if found is None or version is None or found[0] != version:
+        bound = 1e-6 * float(f.abs().max())
+        found = version, all(float((f - f.flip(a)).abs().max()) <= bound for a in (0, 1))
+        if version is not None:
+            _known[f] = found
+    return found[1]
 
 
-def filtered_lrelu(
+# Filters stay as they are: each is looked at once.
+_known: "WeakTensorKeyDictionary" = WeakTensorKeyDictionary()
+
+
+def empty_result(x: Tensor, fu: Tensor, fd: Tensor, b, up: int, down: int, padding, *_) -> Tensor:
+    """[N, C, H', W'], allocated as `forward` returns it."""
+    x0, x1, y0, y1 = padding
+    n, c, h, w = x.shape
+    beyond = 1 - fu.shape[-1] - fd.shape[-1]
+    out_h = (h * up + y0 + y1 + beyond) // down + 1
+    out_w = (w * up + x0 + x1 + beyond) // down + 1
+    assert out_h > 0 and out_w > 0, f"{tuple(x.shape)} is too small for {padding=}"
+    return x.new_empty(n, c, out_h, out_w)
+
+
+def empty_gradient(x: Tensor) -> Tensor:
+    """[N, C, H, W], allocated as `backward` returns it."""
+    return x.new_empty(x.shape)
+
+
+def forward(
     x: Tensor,
-    *,
     fu: Tensor,
     fd: Tensor,
-    b: Tensor | None = None,
+    b: Tensor | None,
     up: int,
     down: int,
-    padding: int | Sequence[int] = 0,
-    gain: float = math.sqrt(2),
-    slope: float = 0.2,
-    clamp: float | None = None,
-    flip_filter: bool = False,
+    padding: Sequence[int],
+    gain: float,
+    slope: float,
+    clamp: float | None,
+    flip_filter: bool,
 ) -> Tensor:
-    """As `vidhair.ops.filtered_lrelu`, for the calls that `refusal` lets through."""
-    from vidhair.ops.upfirdn2d import _four
+    """y, for the calls that `refusal` lets through. padding: x before, after, y before, after."""
+    if fd.ndim == 2 and not _mirrored(fd):
+        raise DeviceUnavailable(
+            "filtered_lrelu was traced for a downsampling filter that is the same from all sides, "
+            "and this one is not; trace it with VIDHAIR_IMPL=reference"
+        )
+    y = empty_result(x, fu, fd, b, up, down, padding)
+    _kernels().forward(
+        _planes(x), _bias(b, x), *_taps(fu, fd, up, flip_filter), _planes(y),
+        up, padding[0], padding[2], gain, slope, _limit(clamp),
+    )  # fmt: skip
+    return y
 
-    x0, x1, y0, y1 = _four(padding)
+
+def backward(
+    dy: Tensor,
+    x: Tensor,
+    fu: Tensor,
+    fd: Tensor,
+    b: Tensor | None,
+    up: int,
+    down: int,
+    padding: Sequence[int],
+    gain: float,
+    slope: float,
+    clamp: float | None,
+    flip_filter: bool,
+) -> Tensor:
+    """dx."""
+    dx = empty_gradient(x)
+    _kernels().backward(
+        _planes(x), _bias(b, x), *_taps(fu, fd, up, flip_filter), _planes(dy.to(x.dtype)),
+        _planes(dx), up, padding[0], padding[2], gain, slope, _limit(clamp),
+    )  # fmt: skip
+    return dx
+
+
+def _taps(fu: Tensor, fd: Tensor, up: int, flip_filter: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Both filters as the loops take them: to correlate with, the upsampling one with its gain."""
     taps_up, taps_down = fu.detach().float() * up, fd.detach().float()
     if not flip_filter:
         taps_up, taps_down = taps_up.flip(-1), taps_down.flip(-1)
-    taps_down = torch.atleast_2d(taps_down)
-    bias = torch.zeros(x.shape[1]) if b is None else b
-    limit = math.inf if clamp is None else clamp
-    return _FilteredLRelu.apply(
-        x, bias, taps_up, taps_down, up, (x0, x1, y0, y1), gain, slope, limit
-    )
+    return _numpy(taps_up), _numpy(torch.atleast_2d(taps_down))
 
 
-class _FilteredLRelu(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx, x, bias, taps_up, taps_down, up, padding, gain, slope, limit):
-        x = x.contiguous()
-        x0, x1, y0, y1 = padding
-        n, c, h, w = x.shape
-        beyond = 1 - taps_up.shape[-1] - taps_down.shape[-1]
-        out_h = (h * up + y0 + y1 + beyond) // 2 + 1
-        out_w = (w * up + x0 + x1 + beyond) // 2 + 1
-        assert out_h > 0 and out_w > 0, f"{tuple(x.shape)} is too small for {padding=}"
-        y = torch.empty(n, c, out_h, out_w, dtype=x.dtype)
-        ctx.save_for_backward(x, bias, taps_up, taps_down)
-        ctx.geometry = (up, x0, y0, gain, slope, limit)
-        _kernels().forward(
-            _planes(x), _bias(bias), _numpy(taps_up), _numpy(taps_down), _planes(y),
-            *ctx.geometry,
-        )  # fmt: skip
-        return y
-
-    @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx, dy):
-        x, bias, taps_up, taps_down = ctx.saved_tensors
-        dx = torch.empty_like(x)
-        _kernels().backward(
-            _planes(x), _bias(bias), _numpy(taps_up), _numpy(taps_down),
-            _planes(dy.to(x.dtype).contiguous()), _planes(dx), *ctx.geometry,
-        )  # fmt: skip
-        db = dx.sum((0, 2, 3), dtype=torch.float32).to(bias.dtype)
-        return dx, db if ctx.needs_input_grad[1] else None, *(None,) * 7
+def _limit(clamp: float | None) -> float:
+    return math.inf if clamp is None else clamp
 
 
 def _numpy(f: Tensor) -> np.ndarray:
     return f.contiguous().numpy()
 
 
-def _bias(b: Tensor) -> np.ndarray:
-    return b.detach().float().contiguous().numpy()
+def _bias(b: Tensor | None, x: Tensor) -> np.ndarray:
+    return _numpy(torch.zeros(x.shape[1]) if b is None else b.detach().float())
 
 
 def _planes(x: Tensor) -> np.ndarray:
     """[N·C, H, W]; bfloat16 as its bits in uint16, which numpy has no name for."""
-    x = x.detach()
+    x = x.detach().contiguous()
     x = x.view(torch.uint16) if x.dtype == torch.bfloat16 else x
     return x.reshape(-1, *x.shape[-2:]).numpy()
 

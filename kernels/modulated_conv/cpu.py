@@ -44,16 +44,22 @@ def refusal(
     return None
 
 
-def modulated_conv(
-    x: Tensor, weight: Tensor, style: Tensor, demodulation: Tensor | None, *, padding: int = 0
-) -> Tensor:
-    """As `vidhair.ops.modulated_conv`, for the calls that `refusal` lets through."""
-    n, inputs, h, w = x.shape
-    outputs = len(weight)
+def empty_result(x: Tensor, weight: Tensor, style, demodulation, padding: int) -> Tensor:
+    """[N, C_out, H', W'], allocated as `forward` returns it."""
+    n, _, h, w = x.shape
     height, width = h + 2 * padding - 2, w + 2 * padding - 2
     assert height > 0 and width > 0, f"{tuple(x.shape)} is too small for {padding=}"
+    return x.new_empty(n, len(weight), height, width)
+
+
+def forward(
+    x: Tensor, weight: Tensor, style: Tensor, demodulation: Tensor | None, padding: int
+) -> Tensor:
+    """y, for the calls that `refusal` lets through."""
+    y = empty_result(x, weight, style, demodulation, padding)
+    n, outputs, height, width = y.shape
+    inputs = x.shape[1]
     transformed = _transformed(weight)
-    y = torch.empty(n, outputs, height, width)
     rows, columns = -(-height // TILE), -(-width // TILE)
     strip = STRIP_BYTES // (4 * PRODUCTS * max(inputs, outputs) * columns)
     strip = min(rows, max(1, strip))
