@@ -16,13 +16,16 @@ are enough: the rest is below the rounding of the dtype.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch._subclasses import FakeTensor
 
+from vidhair.errors import DeviceUnavailable
 from vidhair.kernels import layout
 from vidhair.kernels.layout import flat, vectors
 from vidhair.kernels.prepared import prepared
@@ -40,7 +43,7 @@ def refusal(
     b: Tensor | None = None,
     up: int = 1,
     down: int = 1,
-    padding=0,
+    padding: int | Sequence[int] = 0,
     gain: float = math.sqrt(2),
     slope: float = 0.2,
     clamp: float | None = None,
@@ -65,18 +68,20 @@ def refusal(
     for name, f in (("up", fu), ("down", fd)):
         if not _mirrored(f):
             return f"the {name}sampling filter is not the same from either end"
-    if torch.is_grad_enabled():
-        if any(f is not None and f.requires_grad for f in (fu, fd)):
-            return "no gradient for the filters"
-        if b is not None and b.requires_grad and not x.requires_grad:
-            return "gradient for the bias alone"
+    if torch.is_grad_enabled() and (fu.requires_grad or fd.requires_grad):
+        return "no gradient for the filters"
     return None
 
 
 def _mirrored(f: Tensor) -> bool:
-    """Whether a filter [n] or [n, n] is the same from either end of every axis, up to rounding."""
+    """Whether a filter [n] or [n, n] is the same from either end of every axis, up to rounding.
+
+    While a call is traced there are no values: then `forward` finds out.
+    """
     if len(set(f.shape)) > 1:
         return False
+    if torch.compiler.is_compiling() or isinstance(f, FakeTensor):
+        return True
 
     def mirrored(f: Tensor) -> bool:
         bound = 1e-6 * float(f.abs().max())
@@ -85,20 +90,20 @@ def _mirrored(f: Tensor) -> bool:
     return prepared(f, "mirrored", mirrored)
 
 
-def empty_result(
-    x: Tensor, fu: Tensor, fd: Tensor, up: int, padding: tuple[int, int, int, int]
-) -> Tensor:
-    """Memory for the result."""
+def empty_result(x: Tensor, fu: Tensor, fd: Tensor, b, up: int, down: int, padding, *_) -> Tensor:
+    """[N, C, H', W'], allocated as `forward` returns it."""
     x0, x1, y0, y1 = padding
     n, c, h, w = x.shape
-    beyond = 1 - len(fu) - fd.shape[-1]
-    out_h = (h * up + y0 + y1 + beyond) // 2 + 1
-    out_w = (w * up + x0 + x1 + beyond) // 2 + 1
+    beyond = 1 - fu.shape[-1] - fd.shape[-1]
+    out_h = (h * up + y0 + y1 + beyond) // down + 1
+    out_w = (w * up + x0 + x1 + beyond) // down + 1
     assert out_h > 0 and out_w > 0, f"{tuple(x.shape)} is too small for {padding=}"
-    return layout.empty(n, c, out_h, out_w, like=x)
+    return layout.empty((n, c, out_h, out_w), like=x)
 
 
-Padding = tuple[int, int, int, int]  # x before, x after, y before, y after
+def empty_gradient(x: Tensor) -> Tensor:
+    """[N, C, H, W], allocated as `backward` returns it."""
+    return layout.empty(x.shape, like=x)
 
 
 def forward(
@@ -108,14 +113,19 @@ def forward(
     b: Tensor | None,
     up: int,
     down: int,
-    padding: Padding,
+    padding: Sequence[int],
     gain: float,
     slope: float,
     clamp: float | None,
     flip_filter: bool,
 ) -> Tensor:
-    """As `vidhair.ops.filtered_lrelu`, for the calls that `refusal` lets through."""
-    y = empty_result(x, fu, fd, up, padding)
+    """y, for the calls that `refusal` lets through. padding: x before, after, y before, after."""
+    y = empty_result(x, fu, fd, b, up, down, padding)
+    if not (_mirrored(fu) and _mirrored(fd)):
+        raise DeviceUnavailable(
+            "filtered_lrelu was traced for filters that are the same from either end, and these "
+            "are not; trace it with VIDHAIR_IMPL=reference"
+        )
     x = layout.laid_out(x)
     upward, downward = _upward(fu, up), _downward(fd, x.dtype)
     _kernels().forward(
@@ -134,15 +144,15 @@ def backward(
     b: Tensor | None,
     up: int,
     down: int,
-    padding: Padding,
+    padding: Sequence[int],
     gain: float,
     slope: float,
     clamp: float | None,
     flip_filter: bool,
 ) -> Tensor:
-    """The gradient of x."""
+    """dx."""
+    dx = empty_gradient(x)
     dy, x = layout.laid_out(dy.to(x.dtype)), layout.laid_out(x)
-    dx = layout.empty(*x.shape, like=x)
     upward, downward = _upward(fu, up), _downward(fd, x.dtype)
     _kernels().backward(
         *_picture(x), _bias(b, x), up, padding[2], padding[0],

@@ -18,6 +18,7 @@ convolution loses.
 1 × 1: one matrix product per sample, of weights that carry style and demodulation.
 """
 
+import math
 from collections.abc import Sequence
 from functools import cache
 
@@ -57,19 +58,24 @@ def refusal(
     return "made for 1 × 1 taps without padding and for 3 × 3 taps with a padding of at most 2"
 
 
-def empty_result(x: Tensor, weight: Tensor, padding: int) -> Tensor:
-    """Memory for the result."""
+def empty_result(x: Tensor, weight: Tensor, style, demodulation, padding: int) -> Tensor:
+    """[N, C_out, H', W'], allocated as `forward` returns it."""
     n, _, h, w = x.shape
     reach = weight.shape[-1] - 1 - 2 * padding
     assert h > reach and w > reach, f"{tuple(x.shape)} is too small for {padding=}"
-    return layout.empty(n, len(weight), h - reach, w - reach, like=x)
+    return layout.empty((n, len(weight), h - reach, w - reach), like=x)
+
+
+def empty_gradient(x: Tensor) -> Tensor:
+    """[N, C_in, H, W], allocated as `backward` returns it."""
+    return layout.empty(x.shape, like=x)
 
 
 def forward(
     x: Tensor, weight: Tensor, style: Tensor, demodulation: Tensor | None, padding: int
 ) -> Tensor:
-    """As `vidhair.ops.modulated_conv`, for the calls that `refusal` lets through."""
-    y = empty_result(x, weight, padding)
+    """y, for the calls that `refusal` lets through."""
+    y = empty_result(x, weight, style, demodulation, padding)
     x = layout.laid_out(x)
     if weight.shape[-1] == 1:
         for sample in range(len(x)):
@@ -95,7 +101,7 @@ def backward(
     taps = weight.shape[-1]
     dx = dw = ds = dd = None
     if wanted[0]:
-        dx = layout.empty(*x.shape, like=x)
+        dx = empty_gradient(x)
         if taps == 1:
             turned = _matrix(weight, turned=True)
             for sample in range(len(x)):
@@ -272,10 +278,10 @@ def _transformed(weight: Tensor, dtype: torch.dtype, *, turned: bool = False) ->
 @cache
 def _filter_transform() -> Tensor:
     """G [6, 3]: the filter as a polynomial at every point, over what the others leave there."""
-    points = [0.0, A, -A, B, -B]
+    points = [0.0, 2 / 3, -2 / 3, 4 / 3, -4 / 3]
     rows = []
     for point in points:
-        others = np.prod([point - other for other in points if other != point])
+        others = math.prod(point - other for other in points if other != point)
         rows.append([1 / others, point / others, point**2 / others])
     return torch.tensor([*rows, [0.0, 0.0, 1.0]], dtype=torch.float32)
 

@@ -6,6 +6,8 @@ anybody. So no loop ends within a vector, and matrix products have the widths th
 fast at: MKL's take twice as long at 181 columns as at 192.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -19,8 +21,9 @@ def padded_width(channels: int) -> int:
     return -(-channels // MULTIPLE) * MULTIPLE
 
 
-def empty(n: int, c: int, h: int, w: int, like: Tensor) -> Tensor:
+def empty(shape: Sequence[int], like: Tensor) -> Tensor:
     """Memory for a result [N, C, H, W], of the dtype and on the device of `like`."""
+    n, c, h, w = shape
     return like.new_empty(n, h, w, padded_width(c))[..., :c].permute(0, 3, 1, 2)
 
 
@@ -28,7 +31,7 @@ def laid_out(x: Tensor) -> Tensor:
     """x [N, C, H, W] itself if it is in the layout, else a copy that is."""
     if _is_laid_out(x):
         return x
-    copy = empty(*x.shape, like=x)
+    copy = empty(x.shape, like=x)
     whole(copy).zero_()
     return copy.copy_(x)
 

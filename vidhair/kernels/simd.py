@@ -18,7 +18,7 @@ vectors, places in an array of one dimension count elements.
 import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import reduce, wraps
+from functools import wraps
 from typing import Any
 
 import llvmlite.binding as llvm
@@ -56,7 +56,7 @@ class Vectors:
         self.context, self.builder = context, builder
         self.type = ir.VectorType(FLOAT, LANES)
 
-    def argument(self, of: types.Type, value: ir.Value) -> Any:
+    def argument(self, of: Any, value: ir.Value) -> Any:
         """A value of Numba's as the microkernel gets it."""
         if isinstance(of, types.Array):
             pointer = make_array(of)(self.context, self.builder, value).data
@@ -151,8 +151,11 @@ class Vectors:
         """Σ_k a[k]·b[k], added to `onto` if there is one."""
         pairs = list(zip(a, b, strict=True))
         if onto is None:
-            onto, pairs = self.multiply(*pairs[0]), pairs[1:]
-        return reduce(lambda sum_, pair: self.multiply_add(*pair, sum_), pairs, onto)
+            (x, y), *pairs = pairs
+            onto = self.multiply(x, y)
+        for x, y in pairs:
+            onto = self.multiply_add(x, y, onto)
+        return onto
 
     def everywhere(self, memory: Memory, at: ir.Value, offset: int = 0) -> ir.Value:
         """One float32 of an array, in every lane."""
