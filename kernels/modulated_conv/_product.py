@@ -91,23 +91,24 @@ def multiply(a, a_strides, b, b_strides, c, c_strides, shape, onto):
 
 
 @microkernel
-def _scaled_vector(v, x, at, scale, k, out, to):
-    v.store(v.multiply(v.load(x, at), v.everywhere(scale, k)), out, to)
+def _scaled(v, x, at, rows, k, columns, j, out, to):
+    factor = v.multiply(v.everywhere(rows, k), v.load(columns, j))
+    v.store(v.multiply(v.load(x, at), factor), out, to)
 
 
 @compiled(parallel=True)
-def pack(x, shape, scale, out):
-    """x [B, K, N], its rows times scale [K], → panels [B, N / WIDTH, K, WIDTH], all flat.
+def pack(x, shape, rows, columns, out):
+    """x [B, K, N] times rows [K] and columns [N] → panels [B, N / WIDTH, K, WIDTH], all flat.
 
     The last panel is as narrow as the columns that are left.
     """
-    batch, count, columns = shape
-    panels = -(-columns // WIDTH)
+    batch, count, wide = shape
+    panels = -(-wide // WIDTH)
     for task in prange(batch * panels):
-        i, panel = task // panels, task % panels
-        width = min(WIDTH, columns - panel * WIDTH)
+        i, first = task // panels, task % panels * WIDTH
+        width = min(WIDTH, wide - first)
         for k in range(count):
-            at = (i * count + k) * columns + panel * WIDTH
-            to = (i * columns + panel * WIDTH) * count + k * width
+            at = (i * count + k) * wide + first
+            to = (i * wide + first) * count + k * width
             for j in range(0, width, LANES):
-                _scaled_vector(x, at + j, scale, k, out, to + j)
+                _scaled(x, at + j, rows, k, columns, first + j, out, to + j)

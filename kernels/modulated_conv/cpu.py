@@ -128,17 +128,17 @@ def _pointwise(x: Tensor, matrix: Tensor, before: Tensor, after: Tensor | None, 
     """y [C_out, H, W] = x [C_in, H, W] by a matrix [C_in, C_out′], scaled before and after."""
     inputs, outputs = matrix.shape
     source, result = _pixels(x), _pixels(y)
-    before = before.float()
-    if after is not None:
-        matrix = matrix * widened(after, outputs)
+    before = widened(before, inputs)
+    after = before.new_ones(outputs) if after is None else widened(after, outputs)
     if x.dtype == torch.float32 and len(source) >= _products().ROWS:
         packed = scratch("panels", inputs * outputs)
         _products().pack(
-            flat(matrix), (1, inputs, outputs), before.contiguous().numpy(), flat(packed)
+            flat(matrix), (1, inputs, outputs), flat(before), flat(after), flat(packed)
         )
         _multiply(source[None, :, :inputs], packed, result[None])
     else:
-        torch.mm(source[:, :inputs], (matrix * before[:, None]).to(x.dtype), out=result)
+        scaled = matrix * before[:, None] * after
+        torch.mm(source[:, :inputs], scaled.to(x.dtype), out=result)
 
 
 def _pointwise_gradient(x: Tensor, dy: Tensor) -> Tensor:

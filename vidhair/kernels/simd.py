@@ -22,6 +22,7 @@ from functools import wraps
 from typing import Any
 
 import llvmlite.binding as llvm
+import numpy as np
 from llvmlite import ir
 from numba import njit, types
 from numba.core import cgutils
@@ -62,8 +63,8 @@ class Vectors:
             pointer = make_array(of)(self.context, self.builder, value).data
             return Memory(pointer, LANES if of.ndim == 2 else 1, of.dtype.bitwidth == 16)
         if isinstance(of, types.BaseTuple):
-            parts = cgutils.unpack_tuple(self.builder, value)
-            return [self.argument(t, part) for t, part in zip(of, parts, strict=True)]
+            parts = enumerate(cgutils.unpack_tuple(self.builder, value))
+            return [self.argument(of[i], part) for i, part in parts]
         return self.splat(value) if isinstance(of, types.Float) else value
 
     def splat(self, value: ir.Value) -> ir.Value:
@@ -121,6 +122,18 @@ class Vectors:
 
     def _words(self, value: int) -> ir.Value:
         return ir.Constant(ir.VectorType(WORD, LANES), [value] * LANES)
+
+    def prefetch(self, memory: Memory, at: ir.Value, *, to_write: bool) -> None:
+        """Have the cache line at a place fetched, as it will be needed soon."""
+        byte = ir.IntType(8).as_pointer()
+        pointer = self.builder.bitcast(self._pointer(memory, at, 0, FLOAT), byte)
+        ask = cgutils.get_or_insert_function(
+            self.builder.module,
+            ir.FunctionType(ir.VoidType(), [byte, WORD, WORD, WORD]),
+            "llvm.prefetch.p0",
+        )
+        words = [ir.Constant(WORD, value) for value in (int(to_write), 3, 1)]
+        self.builder.call(ask, [pointer, *words])
 
     def add(self, a: ir.Value, b: ir.Value) -> ir.Value:
         return self.builder.fadd(a, b)
@@ -223,3 +236,19 @@ def compiled(function: Callable | None = None, **options: Any) -> Any:
         return njit(cache=True, **options)(function)
     except RuntimeError:  # no folder can be written: compile in every run
         return njit(**options)(function)
+
+
+@compiled
+def empty_places(count):
+    """Scratch [count, LANES] that begins with a cache line: a vector in two lines costs two loads."""
+    memory = np.empty((count + 1) * LANES, np.float32)
+    first = -(memory.ctypes.data // 4) % LANES
+    return memory[first : first + count * LANES].reshape(count, LANES)
+
+
+@compiled
+def zero_places(count):
+    """As `empty_places`, filled with zeros."""
+    places = empty_places(count)
+    places[:] = 0
+    return places
