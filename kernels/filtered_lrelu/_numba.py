@@ -21,7 +21,7 @@ STEP = 4  # places that a microkernel makes at a time
 # Results per side of a tile, and rows of them that the vertical filter makes at a time (a multiple
 # of STEP). The rows in the making stay in the first-level cache, those that wait in the second;
 # what tiles have in common is computed for each of them.
-TILE_WIDTH, TILE_HEIGHT, BAND, CHUNK = 32, 128, 16, 8
+TILE_WIDTH, TILE_HEIGHT, BAND, CHUNK = 48, 160, 16, 8
 
 
 @microkernel
@@ -304,7 +304,8 @@ def _write(acc, pitch, y, out, step, out_pitch, rows, columns):
 @compiled
 def _tiles(height, width):
     """How many of them lie below and beside each other, and their sides."""
-    down, across = -(-height // TILE_HEIGHT), -(-width // TILE_WIDTH)
+    down = max(1, (height + TILE_HEIGHT // 2) // TILE_HEIGHT)
+    across = max(1, (width + TILE_WIDTH // 2) // TILE_WIDTH)
     return down, across, -(-height // down), -(-width // across)
 
 

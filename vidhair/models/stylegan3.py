@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vidhair.models import generator
@@ -232,10 +231,9 @@ class FourierInput(nn.Module):
         along_x = xs[:, None] * freqs[:, None, :, 0] * (2 * torch.pi)
         along_y = (ys[:, None] * freqs[:, None, :, 1] + phases[:, None]) * (2 * torch.pi)
         (sin_x, cos_x), (sin_y, cos_y) = ((a.sin(), a.cos()) for a in (along_x, along_y))
-        sin_y, cos_y = sin_y * amplitudes[:, None], cos_y * amplitudes[:, None]
         features_BHWC = sin_y[:, :, None] * cos_x[:, None] + cos_y[:, :, None] * sin_x[:, None]
-        mix = self.weight / self.weight.shape[1] ** 0.5
-        return F.linear(features_BHWC, mix).permute(0, 3, 1, 2)
+        mix = self.weight[:, :, None, None] / self.weight.shape[1] ** 0.5
+        return modulated_conv(features_BHWC.permute(0, 3, 1, 2), mix, amplitudes, None)
 
 
 def normalised(weight: Tensor) -> tuple[Tensor, Tensor]:
