@@ -45,7 +45,7 @@ class Recycler:
 
     def _piece(self, needed: int) -> np.ndarray:
         free = [piece for piece in self._pieces if self._free(piece)]
-        fitting = [piece for piece in free if needed <= piece.nbytes <= 2 * needed]
+        fitting = [piece for piece in free if piece.nbytes >= needed]
         if fitting:
             return min(fitting, key=len)
         used = self.kept - sum(piece.nbytes for piece in free)
