@@ -28,7 +28,7 @@ from torch import Tensor
 
 from vidhair.kernels import layout
 from vidhair.kernels.layout import flat, vectors, widened
-from vidhair.kernels.memory import scratch
+from vidhair.kernels.memory import recycler, scratch
 from vidhair.kernels.prepared import prepared
 
 A, B = np.float32(2 / 3), np.float32(4 / 3)
@@ -190,7 +190,8 @@ def _winograd_gradient(x: Tensor, dy: Tensor, padding: int) -> Tensor:
     rows, columns = -(-height // TILE), -(-width // TILE)
     strip = _strip(rows, columns, (wide_in + wide_out) * 4)
     ones = [vectors(torch.ones(wide)) for wide in (wide_in, wide_out)]
-    collected = torch.empty(n, PRODUCTS, wide_in, wide_out)
+    collected = recycler.take(n * PRODUCTS * wide_in * wide_out, torch.float32)
+    collected = collected.view(n, PRODUCTS, wide_in, wide_out)
     for sample in range(n):
         start, from_ = sample * (len(source) // n), sample * (len(gradient) // n)
         for first in range(0, rows, strip):
@@ -279,19 +280,20 @@ def _transformed(weight: Tensor, dtype: torch.dtype, *, turned: bool = False) ->
     def transform(w: Tensor) -> Tensor:
         taps = _by_tap(w, turned)
         _, inputs, outputs = taps.shape
-        result = torch.empty(PRODUCTS, inputs, outputs)
+        result = recycler.take(PRODUCTS * inputs * outputs, torch.float32)
         in_panels = dtype == torch.float32
         _kernels().transform_weight(
             flat(taps), (inputs, outputs), _filter_transform().numpy(),
             _products().WIDTH if in_panels else outputs, flat(result),
         )  # fmt: skip
         if in_panels:
-            return result.flatten()
+            return result
         if not _products().takes(dtype):
-            return result.flatten().to(dtype)
+            return result.to(dtype)
         even = PRODUCTS * (inputs + inputs % 2) * outputs
-        packed = torch.empty(even, dtype=dtype)
-        _pack(result, torch.ones(inputs), torch.ones(outputs), packed)
+        packed = recycler.take(even, dtype)
+        parts = result.view(PRODUCTS, inputs, outputs)
+        _pack(parts, torch.ones(inputs), torch.ones(outputs), packed)
         return packed
 
     return prepared(weight, (dtype, turned), transform)
