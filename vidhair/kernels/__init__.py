@@ -1,5 +1,14 @@
 """The fast implementations of the ops, one package per op; their sources lie in `kernels/`."""
 
+from functools import cache
+from importlib.util import find_spec
+
+
+@cache
+def triton_is_here() -> bool:
+    """Whether Triton can be imported; it is not."""
+    return find_spec("triton") is not None
+
 
 def use_threads(count: int) -> None:
     """Let torch and the kernels use this many threads, if the machine has them."""

@@ -1,0 +1,333 @@
+"""Fused filtered leaky ReLU on GPUs: rows by ordinary arithmetic, columns by the matrix units.
+
+The plain form writes the four times larger upsampled signal to memory three times. Here a program
+holds a strip of columns for 64 lines (a line is a channel of a strip, in channels-last memory, so
+that any number of channels fills it) and walks down the rows; nothing but x and y moves.
+
+Notation, per axis, with `up` U, padding before p, flipped filters a (up) and d (down), and x zero
+outside its range:
+
+    u[m] = Σ_k a[k] · x[(m + k − p) / U]      over k for which the index is whole
+    y[i] = Σ_t d[t] · act(u[2i + t])
+
+Down the columns, six rows of x make an upsampled row. Along it both filters are banded matrices:
+one upsamples, and twelve, one for every row of the downsampling filter (which need not be
+separable), add to the six rows of y that the upsampled row belongs to. The matrix units take 16-bit
+numbers; sums are kept in float32. What enters them is scaled by 1/32, so that nothing overflows.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache, lru_cache
+
+import torch
+from torch import Tensor
+from torch.utils.weak import WeakTensorKeyDictionary
+
+from vidhair.kernels import triton_is_here
+
+DEVICES = ("cuda",)
+TAPS_PER_PHASE = 6
+DOWN, DOWN_TAPS = 2, 12
+SCALE = 1 / 32
+# By dtype of x: what the matrix units take, forward and backward. Gradients may be too small for
+# float16 where x is not float16 itself.
+OPERANDS = {
+    torch.float16: (torch.float16, torch.float16),
+    torch.bfloat16: (torch.float16, torch.bfloat16),
+    torch.float32: (torch.float32, torch.float32),
+}
+
+LINES, IN, UPSAMPLED = 64, 32, 64  # of a tile
+# By U: columns of a strip and of the tile that holds it, and steps of the loop that are unrolled
+# so that the six sums come round to the same registers.
+FORWARD = {2: (21, 32, 6), 4: (26, 32, 3)}
+BACKWARD = {2: (21, 32, 1), 4: (8, 16, 1)}
+FEWEST_ROWS, MOST_ROWS = 8, 128  # of a program
+PROGRAMS = 4  # per multiprocessor, at least, where there is enough to do
+
+
+def refusal(
+    x: Tensor,
+    *,
+    fu: Tensor | None = None,
+    fd: Tensor | None = None,
+    b: Tensor | None = None,
+    up: int = 1,
+    down: int = 1,
+    padding: int | Sequence[int] = 0,
+    gain: float = math.sqrt(2),
+    slope: float = 0.2,
+    clamp: float | None = None,
+    flip_filter: bool = False,
+) -> str | None:
+    """Why this kernel cannot do the call, or None if it can."""
+    if x.device.type not in DEVICES:
+        return f"runs on {DEVICES[0]}, not on {x.device.type}"
+    if x.dtype not in OPERANDS:
+        return f"no kernel for {x.dtype}"
+    if up not in FORWARD or down != DOWN:
+        return f"made for up 2 or 4 and down 2, not {up} and {down}"
+    if fu is None or fd is None:
+        return f"there is no {'up' if fu is None else 'down'}sampling filter"
+    for name, f, factor in (("up", fu, up), ("down", fd, down)):
+        for taps in f.shape:
+            if taps != TAPS_PER_PHASE * factor:
+                return f"made for {TAPS_PER_PHASE * factor} {name}sampling taps, not {taps}"
+    if fu.ndim != 1:
+        return "the upsampling filter is not separable"
+    if not 0 <= slope <= 1 or gain < 0:
+        return f"made for a slope of 0 … 1 and a gain that is not negative, not {slope} and {gain}"
+    if torch.is_grad_enabled() and (fu.requires_grad or fd.requires_grad):
+        return "no gradient for the filters"
+    return None if triton_is_here() else "Triton is not installed"
+
+
+def empty_result(x: Tensor, fu: Tensor, fd: Tensor, b, up: int, down: int, padding, *_) -> Tensor:
+    """[N, C, H', W'], allocated as `forward` returns it: in channels-last memory."""
+    x0, x1, y0, y1 = padding
+    n, c, h, w = x.shape
+    beyond = 1 - fu.shape[-1] - fd.shape[-1]
+    out_h, out_w = (h * up + y0 + y1 + beyond) // down + 1, (w * up + x0 + x1 + beyond) // down + 1
+    assert out_h > 0 and out_w > 0, f"{tuple(x.shape)} is too small for {padding=}"
+    return _channels_last(x, n, c, out_h, out_w)
+
+
+def empty_gradient(x: Tensor) -> Tensor:
+    """[N, C, H, W], allocated as `backward` returns it: in channels-last memory."""
+    return _channels_last(x, *x.shape)
+
+
+def _channels_last(x: Tensor, n: int, c: int, h: int, w: int) -> Tensor:
+    return x.new_empty(n, h, w, c).permute(0, 3, 1, 2)
+
+
+def forward(
+    x: Tensor,
+    fu: Tensor,
+    fd: Tensor,
+    b: Tensor | None,
+    up: int,
+    down: int,
+    padding: Sequence[int],
+    gain: float,
+    slope: float,
+    clamp: float | None,
+    flip_filter: bool,
+) -> Tensor:
+    """y, for the calls that `refusal` lets through. padding: x before, after, y before, after."""
+    y = empty_result(x, fu, fd, b, up, down, padding)
+    if not y.numel():
+        return y
+    filters = _filters(fu, fd, up, padding[0], gain, flip_filter, x.dtype)
+    x = _lanes(x)
+    strip, out, unroll = FORWARD[up]
+    n, c, out_h, out_w = y.shape
+    strips = -(-out_w // strip)
+    lines = -(-n * strips * c // LINES)
+    rows = _rows(x.device, lines, out_h)
+    x0, _, y0, _ = padding
+    first_row = (up - 1 - y0) // up
+    skew = up - 1 - y0 - up * first_row
+    steps = -(-(DOWN * (rows - 1) + DOWN_TAPS + skew) // up)
+    vec = _vector(c, x, y)
+    _kernels().forward[lines, -(-out_h // rows)](
+        x, _pointer(b, x), y, filters.upsample, filters.downsample, filters.down_columns,
+        filters.scale, slope, _limit(clamp, filters.scale),
+        n * strips * c // vec, c // vec, strips, *x.shape[2:], out_h, out_w,
+        *_strides(x, vec), *_strides(y, vec),
+        first_row, -(x0 // up), DOWN * strip // up, rows, -(-steps // unroll), skew,
+        BIASED=b is not None, VEC=vec, UP=up, ODD=skew % 2, UNROLL=unroll, STRIP=strip,
+        M=LINES, IN=IN, UPSAMPLED=UPSAMPLED, OUT=out, **_types(x.dtype), num_warps=4,
+    )  # fmt: skip
+    return y
+
+
+def backward(
+    dy: Tensor,
+    x: Tensor,
+    fu: Tensor,
+    fd: Tensor,
+    b: Tensor | None,
+    up: int,
+    down: int,
+    padding: Sequence[int],
+    gain: float,
+    slope: float,
+    clamp: float | None,
+    flip_filter: bool,
+) -> Tensor:
+    """dx; u is computed again rather than kept."""
+    dx = empty_gradient(x)
+    if not dx.numel():
+        return dx
+    filters = _filters(fu, fd, up, padding[0], gain, flip_filter, x.dtype)
+    x, dy = _lanes(x), _lanes(dy.to(x.dtype))
+    strip, out, unroll = BACKWARD[up]
+    n, c, h, w = x.shape
+    strips = -(-w // strip)
+    lines = -(-n * strips * c // LINES)
+    rows = _rows(x.device, lines, h)
+    x0, _, y0, _ = padding
+    # The first upsampled row that the first step looks at, and column that the first strip does.
+    top, left = y0 + 1 - 6 * up, x0 + 1 - 6 * up
+    vec = _vector(c, x, dy, dx)
+    _kernels().backward[lines, -(-h // rows)](
+        x, _pointer(b, x), dy, dx, filters.upsample_again, filters.transposed, filters.back,
+        filters.down_columns, filters.scale, slope, _limit(clamp, filters.scale),
+        n * strips * c // vec, c // vec, strips, h, w, *dy.shape[2:],
+        *_strides(x, vec), *_strides(dy, vec), *_strides(dx, vec),
+        -(-top // 2) - 1, -((DOWN_TAPS - 1 - left) // 2), up * strip // DOWN,
+        rows, -(-(rows + 5) // unroll),
+        BIASED=b is not None, VEC=vec, UP=up, ODD=top % 2, UNROLL=unroll, STRIP=strip,
+        M=LINES, IN=IN, UPSAMPLED=UPSAMPLED, OUT=out, **_types(x.dtype),
+        GRADIENT=_triton_dtype(OPERANDS[x.dtype][1]), num_warps=4,
+    )  # fmt: skip
+    return dx
+
+
+@dataclass(frozen=True)
+class _Filters:
+    """A pair of filters as the loops take them.
+
+    down_columns: [6·U] taps of the upsampling filter, for the rows. The others are banded matrices
+    along a row, input × output; `transposed`, `upsample_again` and `back` for the gradient, in
+    whose tiles the strip lies elsewhere. `upsample_again` is followed by what rounding took off.
+    """
+
+    scale: float
+    down_columns: tuple[float, ...]
+    upsample: Tensor
+    downsample: Tensor
+    upsample_again: Tensor
+    transposed: Tensor
+    back: Tensor
+
+
+def _banded(f: Tensor, rows: int, columns: int, tap) -> Tensor:
+    """[…, rows, columns]: f[…, tap(i, o)], zero where there is no such tap."""
+    i, o = torch.arange(rows)[:, None], torch.arange(columns)[None, :]
+    k = tap(i, o)
+    found = f[..., k.clamp(0, f.shape[-1] - 1)]
+    return torch.where((k >= 0) & (k < f.shape[-1]), found, 0.0)
+
+
+def _design(
+    fu: Tensor, fd: Tensor, up: int, x0: int, gain: float, flip: bool, dtype: torch.dtype
+) -> _Filters:
+    a, d = fu.detach().double().cpu() * up, fd.detach().double().cpu()
+    if d.ndim == 1:
+        d = torch.outer(d, d)
+    if not flip:
+        a, d = a.flip(0), d.flip(0, 1)
+    scale = 1.0 if dtype == torch.float32 else SCALE
+    exact, upstream = OPERANDS[dtype]
+    first = -(x0 // up)
+    left = x0 + 1 - 6 * up
+    y_first = -((DOWN_TAPS - 1 - left) // 2)
+    back_columns = BACKWARD[up][1]
+
+    def ready(matrix: Tensor, dtype: torch.dtype = exact) -> Tensor:
+        return matrix.to(fu.device, dtype).contiguous()
+
+    again = _banded(a * gain, IN, UPSAMPLED, lambda i, m: up * i + up - 1 - m)
+    again = torch.stack([again, again - again.to(exact).double()])
+
+    return _Filters(
+        scale,
+        tuple(a.tolist()),
+        ready(_banded(a * gain, IN, UPSAMPLED, lambda i, m: up * (i + first) + x0 - m)),
+        ready(_banded(d / scale, UPSAMPLED, FORWARD[up][1], lambda m, j: m - DOWN * j)),
+        ready(again),
+        ready(_banded(d, IN, UPSAMPLED, lambda j, m: left + m - DOWN * (y_first + j)), upstream),
+        ready(
+            _banded(a * gain, UPSAMPLED, back_columns, lambda m, i: up * i + 6 * up - 1 - m),
+            upstream,
+        ),
+    )
+
+
+# By downsampling filter: what was made of it, and the upsampling filters that belong to the keys.
+_known: "WeakTensorKeyDictionary" = WeakTensorKeyDictionary()
+
+
+def _filters(fu: Tensor, fd: Tensor, up: int, x0: int, *options) -> _Filters:
+    """Made once for filters that stay as they are: reading them waits for the device."""
+    if fu.is_inference() or fd.is_inference():
+        return _design(fu, fd, up, x0, *options)
+    made = _known.setdefault(fd, {})
+    state = id(fu), fu.data_ptr(), fu._version, fd.data_ptr(), fd._version
+    key = (*state, up, x0, *options)
+    if key not in made:
+        made[key] = _design(fu, fd, up, x0, *options), fu
+    return made[key][0]
+
+
+def _limit(clamp: float | None, scale: float) -> float:
+    return math.inf if clamp is None else clamp * scale
+
+
+def _lanes(x: Tensor) -> Tensor:
+    """x itself if the channels of a pixel lie side by side, else a copy in which they do."""
+    x = x.detach()
+    if x.stride(1) == 1 or x.shape[1] == 1:
+        return x
+    return x.contiguous(memory_format=torch.channels_last)
+
+
+def _strides(x: Tensor, vec: int) -> tuple[int, int, int]:
+    """Of image, row and column, in vectors."""
+    return x.stride(0) // vec, x.stride(2) // vec, x.stride(3) // vec
+
+
+def _vector(channels: int, *tensors: Tensor) -> int:
+    """How many channels can be read and written at once, at most 16 bytes."""
+    size = tensors[0].element_size()
+    vec = 16 // size
+    while vec > 1 and not (
+        channels % vec == 0
+        and all(t.data_ptr() % (vec * size) == 0 for t in tensors)
+        and all(t.stride(axis) % vec == 0 for t in tensors for axis in (0, 2, 3))
+    ):
+        vec //= 2
+    return vec
+
+
+@lru_cache
+def _processors(device: torch.device) -> int:
+    if device.type != "cuda":
+        return 1
+    return torch.cuda.get_device_properties(device).multi_processor_count
+
+
+def _rows(device: torch.device, lines: int, height: int) -> int:
+    """Of a program: many, as each looks at a few above its own, but enough programs for all."""
+    rows = MOST_ROWS
+    while rows > FEWEST_ROWS and lines * -(-height // rows) < PROGRAMS * _processors(device):
+        rows //= 2
+    return rows
+
+
+def _pointer(b: Tensor | None, x: Tensor) -> Tensor:
+    """The bias, or anything where there is none."""
+    return x if b is None else b.detach().contiguous()
+
+
+def _types(dtype: torch.dtype) -> dict:
+    """Of what the matrix units take; float32 numbers are split in three for them."""
+    precision = "tf32x3" if dtype == torch.float32 else "ieee"
+    return {"DOT": _triton_dtype(OPERANDS[dtype][0]), "PRECISION": precision}
+
+
+def _triton_dtype(dtype: torch.dtype):
+    import triton.language as tl
+
+    return getattr(tl, str(dtype).removeprefix("torch."))
+
+
+@cache
+def _kernels():
+    from vidhair.kernels.filtered_lrelu import _triton
+
+    return _triton
