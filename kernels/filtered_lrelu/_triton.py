@@ -8,7 +8,7 @@ _SIZES = [
     "total", "channels", "strips", "height", "width", "out_height", "out_width",
     "x_image", "x_row", "x_column", "y_image", "y_row", "y_column",
     "dx_image", "dx_row", "dx_column",
-    "first_row", "first_column", "step_column", "rows", "blocks", "skew",
+    "first_row", "first_column", "step_column", "rows", "steps", "skew",
 ]  # fmt: skip
 
 
@@ -53,21 +53,13 @@ def _matrix(pointer, index: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.conste
 
 
 @triton.jit
-def _matrices(pointer, ROWS: tl.constexpr, COLUMNS: tl.constexpr):
-    """One for every row of the downsampling filter."""
+def _matrices(pointer, RANK: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr):
+    """One for every separable part of the downsampling filter, at most four."""
     return (
         _matrix(pointer, 0, ROWS, COLUMNS),
-        _matrix(pointer, 1, ROWS, COLUMNS),
-        _matrix(pointer, 2, ROWS, COLUMNS),
-        _matrix(pointer, 3, ROWS, COLUMNS),
-        _matrix(pointer, 4, ROWS, COLUMNS),
-        _matrix(pointer, 5, ROWS, COLUMNS),
-        _matrix(pointer, 6, ROWS, COLUMNS),
-        _matrix(pointer, 7, ROWS, COLUMNS),
-        _matrix(pointer, 8, ROWS, COLUMNS),
-        _matrix(pointer, 9, ROWS, COLUMNS),
-        _matrix(pointer, 10, ROWS, COLUMNS),
-        _matrix(pointer, 11, ROWS, COLUMNS),
+        _matrix(pointer, min(1, RANK - 1), ROWS, COLUMNS),
+        _matrix(pointer, min(2, RANK - 1), ROWS, COLUMNS),
+        _matrix(pointer, min(3, RANK - 1), ROWS, COLUMNS),
     )
 
 
@@ -93,12 +85,12 @@ def _lines(total, channels, strips, VEC: tl.constexpr, M: tl.constexpr):
 
 @triton.jit(do_not_specialize=_SIZES)
 def forward(
-    x, b, y, across_up, across_down, taps_up, scale, slope, limit,
+    x, b, y, across_up, across_down, taps_up, taps_down, scale, slope,
     total, channels, strips, height, width, out_height, out_width,
     x_image, x_row, x_column, y_image, y_row, y_column,
-    first_row, first_column, step_column, rows, blocks, skew,
-    BIASED: tl.constexpr, VEC: tl.constexpr, UP: tl.constexpr, ODD: tl.constexpr,
-    UNROLL: tl.constexpr, STRIP: tl.constexpr, M: tl.constexpr, IN: tl.constexpr,
+    first_row, first_column, step_column, rows, steps, skew,
+    LIMIT: tl.constexpr, BIASED: tl.constexpr, VEC: tl.constexpr, UP: tl.constexpr,
+    ODD: tl.constexpr, RANK: tl.constexpr, STRIP: tl.constexpr, M: tl.constexpr, IN: tl.constexpr,
     UPSAMPLED: tl.constexpr, OUT: tl.constexpr, DOT: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
     image, strip, channel, real = _lines(total, channels, strips, VEC, M)
@@ -113,7 +105,7 @@ def forward(
     else:
         bias = 0.0
     upsample = _matrix(across_up, 0, IN, UPSAMPLED)
-    downsample = _matrices(across_down, UPSAMPLED, OUT)
+    downsample = _matrices(across_down, RANK, UPSAMPLED, OUT)
 
     begin = tl.program_id(1) * rows
     end = tl.minimum(begin + rows, out_height)
@@ -129,39 +121,39 @@ def forward(
     a0 = tl.zeros([M, OUT], tl.float32)
     a1, a2, a3, a4, a5 = a0, a0, a0, a0, a0
 
-    for block in range(blocks):
-        for part in tl.static_range(UNROLL):
-            step = block * UNROLL + part
-            x6 = _row(source, row + step + 6, x_stride, height, inside, scale, bias, tl.float32)
-            for phase in tl.static_range(UP):
-                v = _sum_of_six((x0, x1, x2, x3, x4, x5), taps_up, UP - 1 - phase, UP)
-                u = tl.dot(v.to(DOT), upsample, input_precision=PRECISION)
-                u = tl.maximum(u, u * slope)
-                u = tl.minimum(tl.maximum(u, -limit), limit).to(DOT)
-                if (phase + ODD) % 2 == 0:
-                    a5, a4, a3, a2, a1 = a4, a3, a2, a1, a0
-                    a0 = tl.zeros([M, OUT], tl.float32)
-                a0 = tl.dot(u, downsample[(phase + ODD) % 2], a0, input_precision=PRECISION)
-                a1 = tl.dot(u, downsample[(phase + ODD) % 2 + 2], a1, input_precision=PRECISION)
-                a2 = tl.dot(u, downsample[(phase + ODD) % 2 + 4], a2, input_precision=PRECISION)
-                a3 = tl.dot(u, downsample[(phase + ODD) % 2 + 6], a3, input_precision=PRECISION)
-                a4 = tl.dot(u, downsample[(phase + ODD) % 2 + 8], a4, input_precision=PRECISION)
-                a5 = tl.dot(u, downsample[(phase + ODD) % 2 + 10], a5, input_precision=PRECISION)
-                if (phase + ODD) % 2 == 1:
-                    done = begin + step * (UP // 2) + (phase - skew - 11) // 2
-                    keep = written & (done >= begin) & (done < end)
-                    tl.store(target + done.to(tl.int64) * y_stride, a5, mask=keep)
-            x0, x1, x2, x3, x4, x5 = x1, x2, x3, x4, x5, x6
+    for step in range(steps):
+        x6 = _row(source, row + step + 6, x_stride, height, inside, scale, bias, tl.float32)
+        for phase in tl.static_range(UP):
+            v = _sum_of_six((x0, x1, x2, x3, x4, x5), taps_up, UP - 1 - phase, UP)
+            u = tl.dot(v.to(DOT), upsample, input_precision=PRECISION)
+            u = tl.maximum(u, u * slope)
+            u = tl.clamp(u, -LIMIT, LIMIT).to(DOT)
+            if (phase + ODD) % 2 == 0:
+                a5, a4, a3, a2, a1 = a4, a3, a2, a1, a0
+                a0 = tl.zeros([M, OUT], tl.float32)
+            for r in tl.static_range(RANK):
+                h = tl.dot(u, downsample[r], input_precision=PRECISION)
+                a0 += h * taps_down[12 * r + (phase + ODD) % 2]
+                a1 += h * taps_down[12 * r + (phase + ODD) % 2 + 2]
+                a2 += h * taps_down[12 * r + (phase + ODD) % 2 + 4]
+                a3 += h * taps_down[12 * r + (phase + ODD) % 2 + 6]
+                a4 += h * taps_down[12 * r + (phase + ODD) % 2 + 8]
+                a5 += h * taps_down[12 * r + (phase + ODD) % 2 + 10]
+            if (phase + ODD) % 2 == 1:
+                done = begin + step * (UP // 2) + (phase - skew - 11) // 2
+                keep = written & (done >= begin) & (done < end)
+                tl.store(target + done.to(tl.int64) * y_stride, a5, mask=keep)
+        x0, x1, x2, x3, x4, x5 = x1, x2, x3, x4, x5, x6
 
 
 @triton.jit(do_not_specialize=_SIZES)
 def backward(
-    x, b, dy, dx, across_up, across_down, across_back, taps_up, scale, slope, limit,
+    x, b, dy, dx, across_up, across_down, across_back, taps_up, taps_down, scale, slope,
     total, channels, strips, height, width, out_height, out_width,
     x_image, x_row, x_column, y_image, y_row, y_column, dx_image, dx_row, dx_column,
-    first_row, first_column, step_column, rows, blocks,
-    BIASED: tl.constexpr, VEC: tl.constexpr, UP: tl.constexpr, ODD: tl.constexpr,
-    UNROLL: tl.constexpr, STRIP: tl.constexpr, M: tl.constexpr, IN: tl.constexpr,
+    first_row, first_column, step_column, rows, steps,
+    LIMIT: tl.constexpr, BIASED: tl.constexpr, VEC: tl.constexpr, UP: tl.constexpr,
+    ODD: tl.constexpr, RANK: tl.constexpr, STRIP: tl.constexpr, M: tl.constexpr, IN: tl.constexpr,
     UPSAMPLED: tl.constexpr, OUT: tl.constexpr, DOT: tl.constexpr, GRADIENT: tl.constexpr,
     PRECISION: tl.constexpr,
 ):  # fmt: skip
@@ -179,7 +171,7 @@ def backward(
         bias = tl.load(b + channel, mask=real, other=0.0).to(tl.float32)[:, None]
     upsample = _matrix(across_up, 0, IN, UPSAMPLED)
     upsample_rest = _matrix(across_up, 1, IN, UPSAMPLED)
-    transposed = _matrices(across_down, IN, UPSAMPLED)
+    transposed = _matrices(across_down, RANK, IN, UPSAMPLED)
     back = _matrix(across_back, 0, UPSAMPLED, OUT)
 
     begin = tl.program_id(1) * rows
@@ -204,39 +196,35 @@ def backward(
     a0 = tl.zeros([M, OUT], tl.float32)
     a1, a2, a3, a4, a5 = a0, a0, a0, a0, a0
 
-    for block in range(blocks):
-        for part in tl.static_range(UNROLL):
-            step = block * UNROLL + part
-            x5 = _raw(source, row + step + 5, x_stride, height, inside)
-            for phase in tl.static_range(UP):
-                if (phase + ODD) % 2 == 0:
-                    g5, g4, g3, g2, g1 = g4, g3, g2, g1, g0
-                    newest = y_at + 1 + step * (UP // 2) + phase // 2
-                    g0 = _raw(upstream, newest, y_stride, out_height, given).to(GRADIENT)
-                v = _sum_of_six((x0, x1, x2, x3, x4, x5), taps_up, UP - 1 - phase, UP)
-                if BIASED:
-                    share = _share(row + step, height, taps_up, UP - 1 - phase, UP)
-                    v += tl.where(inside, bias * share, 0.0)
-                u = _product(v * scale, upsample, upsample_rest, DOT, PRECISION)
-                g = tl.dot(g0, transposed[(phase + ODD) % 2], input_precision=PRECISION)
-                g = tl.dot(g1, transposed[(phase + ODD) % 2 + 2], g, input_precision=PRECISION)
-                g = tl.dot(g2, transposed[(phase + ODD) % 2 + 4], g, input_precision=PRECISION)
-                g = tl.dot(g3, transposed[(phase + ODD) % 2 + 6], g, input_precision=PRECISION)
-                g = tl.dot(g4, transposed[(phase + ODD) % 2 + 8], g, input_precision=PRECISION)
-                g = tl.dot(g5, transposed[(phase + ODD) % 2 + 10], g, input_precision=PRECISION)
-                steepness = tl.where(u > 0, 1.0, slope)
-                g = tl.where(tl.abs(u * steepness) <= limit, g * steepness, 0.0)
-                h = tl.dot(g.to(GRADIENT), back, input_precision=PRECISION)
-                if phase == 0:
-                    a0, a1, a2, a3, a4 = a1, a2, a3, a4, a5
-                    a5 = tl.zeros([M, OUT], tl.float32)
-                a0 += h * taps_up[UP - 1 - phase]
-                a1 += h * taps_up[UP - 1 - phase + UP]
-                a2 += h * taps_up[UP - 1 - phase + UP * 2]
-                a3 += h * taps_up[UP - 1 - phase + UP * 3]
-                a4 += h * taps_up[UP - 1 - phase + UP * 4]
-                a5 += h * taps_up[UP - 1 - phase + UP * 5]
-            done = row + step
-            keep = written & (done >= begin) & (done < end)
-            tl.store(target + done.to(tl.int64) * dx_stride, a0, mask=keep)
-            x0, x1, x2, x3, x4 = x1, x2, x3, x4, x5
+    for step in range(steps):
+        x5 = _raw(source, row + step + 5, x_stride, height, inside)
+        for phase in tl.static_range(UP):
+            if (phase + ODD) % 2 == 0:
+                g5, g4, g3, g2, g1 = g4, g3, g2, g1, g0
+                newest = y_at + 1 + step * (UP // 2) + phase // 2
+                g0 = _raw(upstream, newest, y_stride, out_height, given).to(GRADIENT)
+            v = _sum_of_six((x0, x1, x2, x3, x4, x5), taps_up, UP - 1 - phase, UP)
+            if BIASED:
+                share = _share(row + step, height, taps_up, UP - 1 - phase, UP)
+                v += tl.where(inside, bias * share, 0.0)
+            u = _product(v * scale, upsample, upsample_rest, DOT, PRECISION)
+            g = tl.zeros([M, UPSAMPLED], tl.float32)
+            for r in tl.static_range(RANK):
+                gv = _sum_of_six((g0, g1, g2, g3, g4, g5), taps_down, 12 * r + (phase + ODD) % 2, 2)
+                g = tl.dot(gv.to(GRADIENT), transposed[r], g, input_precision=PRECISION)
+            steepness = tl.where(u > 0, 1.0, slope)
+            g = tl.where(tl.abs(u * steepness) <= LIMIT, g * steepness, 0.0)
+            h = tl.dot(g.to(GRADIENT), back, input_precision=PRECISION)
+            if phase == 0:
+                a0, a1, a2, a3, a4 = a1, a2, a3, a4, a5
+                a5 = tl.zeros([M, OUT], tl.float32)
+            a0 += h * taps_up[UP - 1 - phase]
+            a1 += h * taps_up[UP - 1 - phase + UP]
+            a2 += h * taps_up[UP - 1 - phase + UP * 2]
+            a3 += h * taps_up[UP - 1 - phase + UP * 3]
+            a4 += h * taps_up[UP - 1 - phase + UP * 4]
+            a5 += h * taps_up[UP - 1 - phase + UP * 5]
+        done = row + step
+        keep = written & (done >= begin) & (done < end)
+        tl.store(target + done.to(tl.int64) * dx_stride, a0, mask=keep)
+        x0, x1, x2, x3, x4 = x1, x2, x3, x4, x5

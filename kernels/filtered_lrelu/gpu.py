@@ -10,10 +10,11 @@ outside its range:
     u[m] = Σ_k a[k] · x[(m + k − p) / U]      over k for which the index is whole
     y[i] = Σ_t d[t] · act(u[2i + t])
 
-Down the columns, six rows of x make an upsampled row. Along it both filters are banded matrices:
-one upsamples, and twelve, one for every row of the downsampling filter (which need not be
-separable), add to the six rows of y that the upsampled row belongs to. The matrix units take 16-bit
-numbers; sums are kept in float32. What enters them is scaled by 1/32, so that nothing overflows.
+Down the columns, six rows of x make an upsampled row, and that adds to six rows of y. Along it the
+filters are banded matrices. A downsampling filter of two dimensions is a sum of few separable ones.
+(Twelve matrices, one for every row of that filter, would do for any, and measured up to twice as
+slow.) The matrix units take 16-bit numbers; sums are kept in float32. What enters them is scaled
+by 1/32, so that nothing overflows.
 """
 
 import math
@@ -23,8 +24,10 @@ from functools import cache, lru_cache
 
 import torch
 from torch import Tensor
+from torch._subclasses import FakeTensor
 from torch.utils.weak import WeakTensorKeyDictionary
 
+from vidhair.errors import DeviceUnavailable
 from vidhair.kernels import triton_is_here
 
 DEVICES = ("cuda",)
@@ -40,12 +43,17 @@ OPERANDS = {
 }
 
 LINES, IN, UPSAMPLED = 64, 32, 64  # of a tile
-# By U: columns of a strip and of the tile that holds it, and steps of the loop that are unrolled
-# so that the six sums come round to the same registers.
-FORWARD = {2: (21, 32, 6), 4: (26, 32, 3)}
-BACKWARD = {2: (21, 32, 1), 4: (8, 16, 1)}
-FEWEST_ROWS, MOST_ROWS = 8, 128  # of a program
-PROGRAMS = 4  # per multiprocessor, at least, where there is enough to do
+# By U: columns of a strip and of the tile that holds it.
+FORWARD = {2: (21, 32), 4: (26, 32)}
+BACKWARD = {2: (21, 32), 4: (8, 16)}
+PROGRAMS = 2  # at once on a multiprocessor: they need that many registers
+EXTRA_ROWS = 6  # that a program looks at before its first result is complete
+
+# The downsampling filter as a sum of separable ones: how much of it (the sum of absolute taps) may
+# be missing, by what it is multiplied with, and how many parts there may be. The radial filters of
+# StyleGAN3 have up to three in 16 bit and four in float32.
+MISSING = {torch.float16: 5e-4, torch.float32: 1e-6}
+MOST_PARTS = 4
 
 
 def refusal(
@@ -77,6 +85,8 @@ def refusal(
                 return f"made for {TAPS_PER_PHASE * factor} {name}sampling taps, not {taps}"
     if fu.ndim != 1:
         return "the upsampling filter is not separable"
+    if fd.ndim == 2 and _parts(fd, x.dtype) > MOST_PARTS:
+        return f"the downsampling filter is not a sum of {MOST_PARTS} separable ones"
     if not 0 <= slope <= 1 or gain < 0:
         return f"made for a slope of 0 … 1 and a gain that is not negative, not {slope} and {gain}"
     if torch.is_grad_enabled() and (fu.requires_grad or fd.requires_grad):
@@ -122,7 +132,7 @@ def forward(
         return y
     filters = _filters(fu, fd, up, padding[0], gain, flip_filter, x.dtype)
     x = _lanes(x)
-    strip, out, unroll = FORWARD[up]
+    strip, out = FORWARD[up]
     n, c, out_h, out_w = y.shape
     strips = -(-out_w // strip)
     lines = -(-n * strips * c // LINES)
@@ -133,13 +143,15 @@ def forward(
     steps = -(-(DOWN * (rows - 1) + DOWN_TAPS + skew) // up)
     vec = _vector(c, x, y)
     _kernels().forward[lines, -(-out_h // rows)](
-        x, _pointer(b, x), y, filters.upsample, filters.downsample, filters.down_columns,
-        filters.scale, slope, _limit(clamp, filters.scale),
+        x, _pointer(b, x), y, filters.upsample, filters.downsample, filters.taps_up,
+        tuple(t / filters.scale for t in filters.taps_down),
+        filters.scale, slope,
         n * strips * c // vec, c // vec, strips, *x.shape[2:], out_h, out_w,
         *_strides(x, vec), *_strides(y, vec),
-        first_row, -(x0 // up), DOWN * strip // up, rows, -(-steps // unroll), skew,
-        BIASED=b is not None, VEC=vec, UP=up, ODD=skew % 2, UNROLL=unroll, STRIP=strip,
-        M=LINES, IN=IN, UPSAMPLED=UPSAMPLED, OUT=out, **_types(x.dtype), num_warps=4,
+        first_row, -(x0 // up), DOWN * strip // up, rows, steps, skew,
+        LIMIT=_limit(clamp, filters.scale), BIASED=b is not None, VEC=vec, UP=up, ODD=skew % 2,
+        RANK=filters.parts, STRIP=strip, M=LINES, IN=IN, UPSAMPLED=UPSAMPLED, OUT=out,
+        **_types(x.dtype), num_warps=4,
     )  # fmt: skip
     return y
 
@@ -164,7 +176,7 @@ def backward(
         return dx
     filters = _filters(fu, fd, up, padding[0], gain, flip_filter, x.dtype)
     x, dy = _lanes(x), _lanes(dy.to(x.dtype))
-    strip, out, unroll = BACKWARD[up]
+    strip, out = BACKWARD[up]
     n, c, h, w = x.shape
     strips = -(-w // strip)
     lines = -(-n * strips * c // LINES)
@@ -175,13 +187,14 @@ def backward(
     vec = _vector(c, x, dy, dx)
     _kernels().backward[lines, -(-h // rows)](
         x, _pointer(b, x), dy, dx, filters.upsample_again, filters.transposed, filters.back,
-        filters.down_columns, filters.scale, slope, _limit(clamp, filters.scale),
+        filters.taps_up, filters.taps_down, filters.scale, slope,
         n * strips * c // vec, c // vec, strips, h, w, *dy.shape[2:],
         *_strides(x, vec), *_strides(dy, vec), *_strides(dx, vec),
         -(-top // 2) - 1, -((DOWN_TAPS - 1 - left) // 2), up * strip // DOWN,
-        rows, -(-(rows + 5) // unroll),
-        BIASED=b is not None, VEC=vec, UP=up, ODD=top % 2, UNROLL=unroll, STRIP=strip,
-        M=LINES, IN=IN, UPSAMPLED=UPSAMPLED, OUT=out, **_types(x.dtype),
+        rows, rows + 5,
+        LIMIT=_limit(clamp, filters.scale), BIASED=b is not None, VEC=vec, UP=up, ODD=top % 2,
+        RANK=filters.parts, STRIP=strip, M=LINES, IN=IN, UPSAMPLED=UPSAMPLED, OUT=out,
+        **_types(x.dtype),
         GRADIENT=_triton_dtype(OPERANDS[x.dtype][1]), num_warps=4,
     )  # fmt: skip
     return dx
@@ -191,13 +204,15 @@ def backward(
 class _Filters:
     """A pair of filters as the loops take them.
 
-    down_columns: [6·U] taps of the upsampling filter, for the rows. The others are banded matrices
+    taps_up, taps_down: down the columns, [6·U] and [parts · 12]. The others are banded matrices
     along a row, input × output; `transposed`, `upsample_again` and `back` for the gradient, in
     whose tiles the strip lies elsewhere. `upsample_again` is followed by what rounding took off.
     """
 
     scale: float
-    down_columns: tuple[float, ...]
+    parts: int
+    taps_up: tuple[float, ...]
+    taps_down: tuple[float, ...]
     upsample: Tensor
     downsample: Tensor
     upsample_again: Tensor
@@ -213,6 +228,18 @@ def _banded(f: Tensor, rows: int, columns: int, tap) -> Tensor:
     return torch.where((k >= 0) & (k < f.shape[-1]), found, 0.0)
 
 
+def _separated(d: Tensor, missing: float) -> tuple[Tensor, Tensor]:
+    """d ≈ Σ_r vertical[r] ⊗ horizontal[r], with as few parts as may be."""
+    u, s, v = torch.linalg.svd(d)
+    vertical, horizontal = u.t() * s[:, None], v
+    left = d
+    for parts in range(1, len(d) + 1):
+        left = left - torch.outer(vertical[parts - 1], horizontal[parts - 1])
+        if float(left.abs().sum()) <= missing * float(d.abs().sum()):
+            break
+    return vertical[:parts], horizontal[:parts]
+
+
 def _design(
     fu: Tensor, fd: Tensor, up: int, x0: int, gain: float, flip: bool, dtype: torch.dtype
 ) -> _Filters:
@@ -223,6 +250,12 @@ def _design(
         a, d = a.flip(0), d.flip(0, 1)
     scale = 1.0 if dtype == torch.float32 else SCALE
     exact, upstream = OPERANDS[dtype]
+    vertical, d = _separated(d, MISSING[exact])
+    if len(d) > MOST_PARTS:
+        raise DeviceUnavailable(
+            f"filtered_lrelu was traced for a downsampling filter that is the sum of {MOST_PARTS} "
+            f"separable ones, and this one needs {len(d)}; trace it with VIDHAIR_IMPL=reference"
+        )
     first = -(x0 // up)
     left = x0 + 1 - 6 * up
     y_first = -((DOWN_TAPS - 1 - left) // 2)
@@ -236,9 +269,11 @@ def _design(
 
     return _Filters(
         scale,
+        len(d),
         tuple(a.tolist()),
+        tuple(vertical.flatten().tolist()),
         ready(_banded(a * gain, IN, UPSAMPLED, lambda i, m: up * (i + first) + x0 - m)),
-        ready(_banded(d / scale, UPSAMPLED, FORWARD[up][1], lambda m, j: m - DOWN * j)),
+        ready(_banded(d, UPSAMPLED, FORWARD[up][1], lambda m, j: m - DOWN * j)),
         ready(again),
         ready(_banded(d, IN, UPSAMPLED, lambda j, m: left + m - DOWN * (y_first + j)), upstream),
         ready(
@@ -248,7 +283,8 @@ def _design(
     )
 
 
-# By downsampling filter: what was made of it, and the upsampling filters that belong to the keys.
+# By downsampling filter: what is known of it and was made of it, and the upsampling filters that
+# belong to the keys.
 _known: "WeakTensorKeyDictionary" = WeakTensorKeyDictionary()
 
 
@@ -262,6 +298,18 @@ def _filters(fu: Tensor, fd: Tensor, up: int, x0: int, *options) -> _Filters:
     if key not in made:
         made[key] = _design(fu, fd, up, x0, *options), fu
     return made[key][0]
+
+
+def _parts(fd: Tensor, dtype: torch.dtype) -> int:
+    """Of a filter [n, n]; while a call is traced there are no values, and `forward` finds out."""
+    if torch.compiler.is_compiling() or isinstance(fd, FakeTensor):
+        return 0
+    made = {} if fd.is_inference() else _known.setdefault(fd, {})
+    key = fd.data_ptr(), None if fd.is_inference() else fd._version, dtype
+    if key not in made:
+        missing = MISSING[OPERANDS[dtype][0]]
+        made[key] = len(_separated(fd.detach().double().cpu(), missing)[0])
+    return made[key]
 
 
 def _limit(clamp: float | None, scale: float) -> float:
@@ -301,12 +349,17 @@ def _processors(device: torch.device) -> int:
     return torch.cuda.get_device_properties(device).multi_processor_count
 
 
+@lru_cache
 def _rows(device: torch.device, lines: int, height: int) -> int:
-    """Of a program: many, as each looks at a few above its own, but enough programs for all."""
-    rows = MOST_ROWS
-    while rows > FEWEST_ROWS and lines * -(-height // rows) < PROGRAMS * _processors(device):
-        rows //= 2
-    return rows
+    """Of a program; even. All multiprocessors shall be busy for as long, with the fewest rows that
+    two programs look at."""
+    places = PROGRAMS * _processors(device)
+
+    def cost(rows: int) -> int:
+        return -(-lines * -(-height // rows) // places) * (rows + EXTRA_ROWS)
+
+    shares = {-(-height // count) for count in range(1, height + 1)}
+    return min((share + share % 2 for share in shares), key=cost)
 
 
 def _pointer(b: Tensor | None, x: Tensor) -> Tensor:

@@ -86,17 +86,18 @@ def backward(
     if not any(wanted[1:]):
         return dx, None, None, None
     p, w, s = torch.stack(parts).float(), weight.detach().float(), style.detach().float()
-    d = p.new_ones(1, 1).expand(p.shape[:2]) if demodulation is None else demodulation.float()
-    dweight = torch.einsum("noihw,ni,no->oihw", p, s, d) if wanted[1] else None
-    along = torch.einsum("noihw,oihw->noi", p, w) if any(wanted[2:]) else None
-    dstyle = torch.einsum("noi,no->ni", along, d) if wanted[2] else None
-    ddemodulation = torch.einsum("noi,ni->no", along, s) if wanted[3] else None
-    return (
-        dx,
-        None if dweight is None else dweight.to(weight.dtype).contiguous(),
-        None if dstyle is None else dstyle.to(style.dtype).contiguous(),
-        None if ddemodulation is None else ddemodulation.to(demodulation.dtype).contiguous(),
+    d = p.new_ones(p.shape[:2]) if demodulation is None else demodulation.detach().float()
+    along = torch.einsum("noihw,oihw->noi", p, w) if any(wanted[2:]) else p
+    found = (
+        torch.einsum("noihw,ni,no->oihw", p, s, d) if wanted[1] else None,
+        torch.einsum("noi,no->ni", along, d) if wanted[2] else None,
+        torch.einsum("noi,ni->no", along, s) if wanted[3] else None,
     )
+    dweight, dstyle, ddemodulation = (
+        None if g is None or t is None else g.to(t.dtype).contiguous()
+        for g, t in zip(found, (weight, style, demodulation), strict=True)
+    )
+    return dx, dweight, dstyle, ddemodulation
 
 
 def _as(empty: Tensor, result: Tensor) -> Tensor:
