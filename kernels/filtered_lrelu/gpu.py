@@ -25,10 +25,10 @@ from functools import cache, lru_cache
 import torch
 from torch import Tensor
 from torch._subclasses import FakeTensor
-from torch.utils.weak import WeakTensorKeyDictionary
 
 from vidhair.errors import DeviceUnavailable
 from vidhair.kernels import triton_is_here
+from vidhair.kernels.prepared import prepared
 
 DEVICES = ("cuda",)
 TAPS_PER_PHASE = 6
@@ -283,33 +283,25 @@ def _design(
     )
 
 
-# By downsampling filter: what is known of it and was made of it, and the upsampling filters that
-# belong to the keys.
-_known: "WeakTensorKeyDictionary" = WeakTensorKeyDictionary()
-
-
-def _filters(fu: Tensor, fd: Tensor, up: int, x0: int, *options) -> _Filters:
+def _filters(fu: Tensor, fd: Tensor, up: int, *options) -> _Filters:
     """Made once for filters that stay as they are: reading them waits for the device."""
-    if fu.is_inference() or fd.is_inference():
-        return _design(fu, fd, up, x0, *options)
-    made = _known.setdefault(fd, {})
-    state = id(fu), fu.data_ptr(), fu._version, fd.data_ptr(), fd._version
-    key = (*state, up, x0, *options)
-    if key not in made:
-        made[key] = _design(fu, fd, up, x0, *options), fu
-    return made[key][0]
+    if fu.is_inference():
+        return _design(fu, fd, up, *options)
+    # The result holds fu, so that its number is not given to another.
+    what = "gpu", id(fu), fu._version, up, *options
+    return prepared(fd, what, lambda fd: (_design(fu, fd, up, *options), fu))[0]
 
 
 def _parts(fd: Tensor, dtype: torch.dtype) -> int:
     """Of a filter [n, n]; while a call is traced there are no values, and `forward` finds out."""
     if torch.compiler.is_compiling() or isinstance(fd, FakeTensor):
         return 0
-    made = {} if fd.is_inference() else _known.setdefault(fd, {})
-    key = fd.data_ptr(), None if fd.is_inference() else fd._version, dtype
-    if key not in made:
-        missing = MISSING[OPERANDS[dtype][0]]
-        made[key] = len(_separated(fd.detach().double().cpu(), missing)[0])
-    return made[key]
+    missing = MISSING[OPERANDS[dtype][0]]
+
+    def count(fd: Tensor) -> int:
+        return len(_separated(fd.double().cpu(), missing)[0])
+
+    return prepared(fd, ("parts", missing), count)
 
 
 def _limit(clamp: float | None, scale: float) -> float:

@@ -76,7 +76,7 @@ def fast(
 _OP = Op(
     "modulated_conv",
     reference,
-    [Implementation("winograd", fast, cpu.refusal), Implementation("triton", fast, gpu.refusal)],
+    [Implementation("numba", fast, cpu.refusal), Implementation("triton", fast, gpu.refusal)],
 )
 
 
