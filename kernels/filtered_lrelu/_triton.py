@@ -5,7 +5,7 @@ import triton.language as tl
 
 # Sizes in units of VEC channels where they count elements, so that their multiples are known.
 _SIZES = [
-    "total", "channels", "strips", "height", "width", "out_height", "out_width",
+    "biases", "total", "channels", "strips", "height", "width", "out_height", "out_width",
     "x_image", "x_row", "x_column", "y_image", "y_row", "y_column",
     "dx_image", "dx_row", "dx_column",
     "first_row", "first_column", "step_column", "rows", "steps", "skew",
@@ -44,6 +44,11 @@ def _product(v, high, low, DOT: tl.constexpr, PRECISION: tl.constexpr):
     leading = v.to(DOT)
     rest = (v - leading.to(tl.float32)).to(DOT)
     return tl.dot(leading, high, tl.dot(rest, high, tl.dot(leading, low)))
+
+
+@triton.jit
+def _bias(b, channel, there):
+    return tl.load(b + channel, mask=there, other=0.0).to(tl.float32)[:, None]
 
 
 @triton.jit
@@ -86,7 +91,7 @@ def _lines(total, channels, strips, VEC: tl.constexpr, M: tl.constexpr):
 @triton.jit(do_not_specialize=_SIZES)
 def forward(
     x, b, y, across_up, across_down, taps_up, taps_down, scale, slope,
-    total, channels, strips, height, width, out_height, out_width,
+    biases, total, channels, strips, height, width, out_height, out_width,
     x_image, x_row, x_column, y_image, y_row, y_column,
     first_row, first_column, step_column, rows, steps, skew,
     LIMIT: tl.constexpr, BIASED: tl.constexpr, VEC: tl.constexpr, UP: tl.constexpr,
@@ -101,7 +106,10 @@ def forward(
     written = real[:, None] & (tl.arange(0, OUT) < STRIP)[None, :] & (out_column < out_width)
     target = y + (image * (y_image * VEC) + channel)[:, None] + out_column * (y_column * VEC)
     if BIASED:
-        bias = tl.load(b + channel, mask=real, other=0.0).to(tl.float32)[:, None] * scale
+        bias = (
+            tl.load(b + channel, mask=real & (channel < biases), other=0.0).to(tl.float32)[:, None]
+            * scale
+        )
     else:
         bias = 0.0
     upsample = _matrix(across_up, 0, IN, UPSAMPLED)
@@ -149,7 +157,7 @@ def forward(
 @triton.jit(do_not_specialize=_SIZES)
 def backward(
     x, b, dy, dx, across_up, across_down, across_back, taps_up, taps_down, scale, slope,
-    total, channels, strips, height, width, out_height, out_width,
+    biases, total, channels, strips, height, width, out_height, out_width,
     x_image, x_row, x_column, y_image, y_row, y_column, dx_image, dx_row, dx_column,
     first_row, first_column, step_column, rows, steps,
     LIMIT: tl.constexpr, BIASED: tl.constexpr, VEC: tl.constexpr, UP: tl.constexpr,
@@ -168,7 +176,9 @@ def backward(
     written = real[:, None] & (tl.arange(0, OUT) < STRIP)[None, :] & (out_column < width)
     target = dx + (image * (dx_image * VEC) + channel)[:, None] + out_column * (dx_column * VEC)
     if BIASED:
-        bias = tl.load(b + channel, mask=real, other=0.0).to(tl.float32)[:, None]
+        bias = tl.load(b + channel, mask=real & (channel < biases), other=0.0).to(tl.float32)[
+            :, None
+        ]
     upsample = _matrix(across_up, 0, IN, UPSAMPLED)
     upsample_rest = _matrix(across_up, 1, IN, UPSAMPLED)
     transposed = _matrices(across_down, RANK, IN, UPSAMPLED)

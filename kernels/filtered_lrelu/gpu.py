@@ -27,7 +27,7 @@ from torch import Tensor
 from torch._subclasses import FakeTensor
 
 from vidhair.errors import DeviceUnavailable
-from vidhair.kernels import triton_is_here
+from vidhair.kernels import lanes, triton_is_here
 from vidhair.kernels.prepared import prepared
 
 DEVICES = ("cuda",)
@@ -46,6 +46,7 @@ LINES, IN, UPSAMPLED = 64, 32, 64  # of a tile
 # By U: columns of a strip and of the tile that holds it.
 FORWARD = {2: (21, 32), 4: (26, 32)}
 BACKWARD = {2: (21, 32), 4: (8, 16)}
+VECTOR = lanes.MULTIPLE  # channels that lie side by side whatever else
 PROGRAMS = 2  # at once on a multiprocessor: they need that many registers
 EXTRA_ROWS = 6  # that a program looks at before its first result is complete
 
@@ -95,22 +96,18 @@ def refusal(
 
 
 def empty_result(x: Tensor, fu: Tensor, fd: Tensor, b, up: int, down: int, padding, *_) -> Tensor:
-    """[N, C, H', W'], allocated as `forward` returns it: in channels-last memory."""
+    """[N, C, H', W'], allocated as `forward` returns it."""
     x0, x1, y0, y1 = padding
     n, c, h, w = x.shape
     beyond = 1 - fu.shape[-1] - fd.shape[-1]
     out_h, out_w = (h * up + y0 + y1 + beyond) // down + 1, (w * up + x0 + x1 + beyond) // down + 1
     assert out_h > 0 and out_w > 0, f"{tuple(x.shape)} is too small for {padding=}"
-    return _channels_last(x, n, c, out_h, out_w)
+    return lanes.empty((n, c, out_h, out_w), like=x)
 
 
 def empty_gradient(x: Tensor) -> Tensor:
-    """[N, C, H, W], allocated as `backward` returns it: in channels-last memory."""
-    return _channels_last(x, *x.shape)
-
-
-def _channels_last(x: Tensor, n: int, c: int, h: int, w: int) -> Tensor:
-    return x.new_empty(n, h, w, c).permute(0, 3, 1, 2)
+    """[N, C, H, W], allocated as `backward` returns it."""
+    return lanes.empty(x.shape, like=x)
 
 
 def forward(
@@ -131,9 +128,9 @@ def forward(
     if not y.numel():
         return y
     filters = _filters(fu, fd, up, padding[0], gain, flip_filter, x.dtype)
-    x = _lanes(x)
+    source, target = lanes.whole(lanes.laid_out(x)), lanes.whole(y)
     strip, out = FORWARD[up]
-    n, c, out_h, out_w = y.shape
+    n, c, out_h, out_w = target.shape
     strips = -(-out_w // strip)
     lines = -(-n * strips * c // LINES)
     rows = _rows(x.device, lines, out_h)
@@ -141,15 +138,14 @@ def forward(
     first_row = (up - 1 - y0) // up
     skew = up - 1 - y0 - up * first_row
     steps = -(-(DOWN * (rows - 1) + DOWN_TAPS + skew) // up)
-    vec = _vector(c, x, y)
     _kernels().forward[lines, -(-out_h // rows)](
-        x, _pointer(b, x), y, filters.upsample, filters.downsample, filters.taps_up,
+        source, _pointer(b, x), target, filters.upsample, filters.downsample, filters.taps_up,
         tuple(t / filters.scale for t in filters.taps_down),
         filters.scale, slope,
-        n * strips * c // vec, c // vec, strips, *x.shape[2:], out_h, out_w,
-        *_strides(x, vec), *_strides(y, vec),
+        x.shape[1], n * strips * c // VECTOR, c // VECTOR, strips, *x.shape[2:], out_h, out_w,
+        *_strides(source), *_strides(target),
         first_row, -(x0 // up), DOWN * strip // up, rows, steps, skew,
-        LIMIT=_limit(clamp, filters.scale), BIASED=b is not None, VEC=vec, UP=up, ODD=skew % 2,
+        LIMIT=_limit(clamp, filters.scale), BIASED=b is not None, VEC=VECTOR, UP=up, ODD=skew % 2,
         RANK=filters.parts, STRIP=strip, M=LINES, IN=IN, UPSAMPLED=UPSAMPLED, OUT=out,
         **_types(x.dtype), num_warps=4,
     )  # fmt: skip
@@ -175,24 +171,25 @@ def backward(
     if not dx.numel():
         return dx
     filters = _filters(fu, fd, up, padding[0], gain, flip_filter, x.dtype)
-    x, dy = _lanes(x), _lanes(dy.to(x.dtype))
+    source, target = lanes.whole(lanes.laid_out(x)), lanes.whole(dx)
+    upstream = lanes.whole(lanes.laid_out(dy.to(x.dtype)))
     strip, out = BACKWARD[up]
-    n, c, h, w = x.shape
+    n, c, h, w = target.shape
     strips = -(-w // strip)
     lines = -(-n * strips * c // LINES)
     rows = _rows(x.device, lines, h)
     x0, _, y0, _ = padding
     # The first upsampled row that the first step looks at, and column that the first strip does.
     top, left = y0 + 1 - 6 * up, x0 + 1 - 6 * up
-    vec = _vector(c, x, dy, dx)
     _kernels().backward[lines, -(-h // rows)](
-        x, _pointer(b, x), dy, dx, filters.upsample_again, filters.transposed, filters.back,
+        source, _pointer(b, x), upstream, target,
+        filters.upsample_again, filters.transposed, filters.back,
         filters.taps_up, filters.taps_down, filters.scale, slope,
-        n * strips * c // vec, c // vec, strips, h, w, *dy.shape[2:],
-        *_strides(x, vec), *_strides(dy, vec), *_strides(dx, vec),
+        x.shape[1], n * strips * c // VECTOR, c // VECTOR, strips, h, w, *dy.shape[2:],
+        *_strides(source), *_strides(upstream), *_strides(target),
         -(-top // 2) - 1, -((DOWN_TAPS - 1 - left) // 2), up * strip // DOWN,
         rows, rows + 5,
-        LIMIT=_limit(clamp, filters.scale), BIASED=b is not None, VEC=vec, UP=up, ODD=top % 2,
+        LIMIT=_limit(clamp, filters.scale), BIASED=b is not None, VEC=VECTOR, UP=up, ODD=top % 2,
         RANK=filters.parts, STRIP=strip, M=LINES, IN=IN, UPSAMPLED=UPSAMPLED, OUT=out,
         **_types(x.dtype),
         GRADIENT=_triton_dtype(OPERANDS[x.dtype][1]), num_warps=4,
@@ -308,30 +305,9 @@ def _limit(clamp: float | None, scale: float) -> float:
     return math.inf if clamp is None else clamp * scale
 
 
-def _lanes(x: Tensor) -> Tensor:
-    """x itself if the channels of a pixel lie side by side, else a copy in which they do."""
-    x = x.detach()
-    if x.stride(1) == 1 or x.shape[1] == 1:
-        return x
-    return x.contiguous(memory_format=torch.channels_last)
-
-
-def _strides(x: Tensor, vec: int) -> tuple[int, int, int]:
+def _strides(x: Tensor) -> tuple[int, int, int]:
     """Of image, row and column, in vectors."""
-    return x.stride(0) // vec, x.stride(2) // vec, x.stride(3) // vec
-
-
-def _vector(channels: int, *tensors: Tensor) -> int:
-    """How many channels can be read and written at once, at most 16 bytes."""
-    size = tensors[0].element_size()
-    vec = 16 // size
-    while vec > 1 and not (
-        channels % vec == 0
-        and all(t.data_ptr() % (vec * size) == 0 for t in tensors)
-        and all(t.stride(axis) % vec == 0 for t in tensors for axis in (0, 2, 3))
-    ):
-        vec //= 2
-    return vec
+    return x.stride(0) // VECTOR, x.stride(2) // VECTOR, x.stride(3) // VECTOR
 
 
 @lru_cache

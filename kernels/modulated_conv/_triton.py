@@ -4,22 +4,25 @@ import triton
 import triton.language as tl
 
 
-@triton.jit(do_not_specialize=["inputs", "outputs"])
+@triton.jit(do_not_specialize=["inputs", "outputs", "width"])
 def modulate(
-    weight, style, demodulation, out, inputs, outputs,
-    TAPS: tl.constexpr, DEMODULATED: tl.constexpr, BLOCK: tl.constexpr,
+    weight, style, demodulation, out, factor, inputs, outputs, width,
+    TAPS: tl.constexpr, STYLED: tl.constexpr, DEMODULATED: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """weight [O, I, taps] · style [N, I] · demodulation [N, O] → out [N, O, taps, I]."""
+    """factor · weight [O, I, taps] · style [N, I] · demodulation [N, O] → out [N, O', taps, width],
+    with zeros where there is no weight."""
     o, n = tl.program_id(0), tl.program_id(1)
-    scale = 1.0
+    present = o < outputs
     if DEMODULATED:
-        scale = tl.load(demodulation + n * outputs + o).to(tl.float32)
+        factor *= tl.load(demodulation + n * outputs + o, mask=present, other=0.0).to(tl.float32)
     source = weight + o.to(tl.int64) * inputs * TAPS
-    target = out + (n.to(tl.int64) * outputs + o) * inputs * TAPS
-    for first in range(0, inputs, BLOCK):
+    target = out + (n.to(tl.int64) * tl.num_programs(0) + o) * width * TAPS
+    for first in range(0, width, BLOCK):
         i = first + tl.arange(0, BLOCK)
-        real = i < inputs
-        factor = tl.load(style + n * inputs + i, mask=real, other=0.0).to(tl.float32) * scale
+        real = present & (i < inputs)
+        scale = tl.zeros([BLOCK], tl.float32) + factor
+        if STYLED:
+            scale *= tl.load(style + n * inputs + i, mask=real, other=0.0).to(tl.float32)
         for tap in tl.static_range(TAPS):
             w = tl.load(source + i * TAPS + tap, mask=real, other=0.0).to(tl.float32)
-            tl.store(target + tap * inputs + i, w * factor, mask=real)
+            tl.store(target + tap * width + i, w * scale, mask=i < width)

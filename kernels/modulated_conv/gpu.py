@@ -1,7 +1,8 @@
 """Modulated convolution on GPUs: the library's convolution, of weights scaled for every sample.
 
 Scaling a weight costs less than reading and writing pictures once more, and it is one pass: the
-weight in float32 comes in once and goes out as the library wants it, taps before channels.
+weight in float32 comes in once and goes out as the library wants it, taps before channels. Small
+pictures of a batch do it the other way round, lest each be too little work for the device.
 """
 
 from collections.abc import Sequence
@@ -11,11 +12,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vidhair.kernels import triton_is_here
+from vidhair.kernels import lanes, triton_is_here
 
 DEVICES = ("cuda",)
 _DTYPES = (torch.float16, torch.bfloat16, torch.float32)
 BLOCK = 256
+# Pixels of a result from which on one sample fills the device; below, a batch shares the weight.
+OWN_WEIGHTS_FROM = 100 * 100
 
 
 def refusal(
@@ -31,16 +34,15 @@ def refusal(
 
 
 def empty_result(x: Tensor, weight: Tensor, style, demodulation, padding: int) -> Tensor:
-    """[N, C_out, H', W'], allocated as `forward` returns it: in channels-last memory."""
+    """[N, C_out, H', W'], allocated as `forward` returns it."""
     h, w = (s + 2 * padding - k + 1 for s, k in zip(x.shape[2:], weight.shape[2:], strict=True))
     assert h > 0 and w > 0, f"{tuple(x.shape)} is too small for {tuple(weight.shape)} {padding=}"
-    return x.new_empty(len(x), h, w, len(weight)).permute(0, 3, 1, 2)
+    return lanes.empty((len(x), len(weight), h, w), like=x)
 
 
 def empty_gradient(x: Tensor) -> Tensor:
-    """[N, C_in, H, W], allocated as `backward` returns it: in channels-last memory."""
-    n, c, h, w = x.shape
-    return x.new_empty(n, h, w, c).permute(0, 3, 1, 2)
+    """[N, C_in, H, W], allocated as `backward` returns it."""
+    return lanes.empty(x.shape, like=x)
 
 
 def forward(
@@ -48,12 +50,17 @@ def forward(
 ) -> Tensor:
     """y, for the calls that `refusal` lets through."""
     y = empty_result(x, weight, style, demodulation, padding)
-    x = x.detach().contiguous(memory_format=torch.channels_last)
-    own = _modulated(weight, style, demodulation, x.dtype)
-    if len(x) == 1:
-        return _as(y, F.conv2d(x, own[0], padding=padding))
-    for picture, kernel, result in zip(x.split(1), own, y.split(1), strict=True):
-        result.copy_(F.conv2d(picture, kernel, padding=padding))
+    source, target = lanes.whole(lanes.laid_out(x)), lanes.whole(y)
+    if len(x) > 1 and y.shape[2] * y.shape[3] < OWN_WEIGHTS_FROM:
+        # The products are of the size of one number, lest they overflow before the demodulation.
+        spread = weight[0].numel() ** 0.5
+        shared = _modulated(weight, None, None, x.dtype, 1 / spread)[0]
+        _convolve(source * _widened(style, source), shared, padding, target)
+        after = style.new_ones(1, len(weight)) if demodulation is None else demodulation
+        target.mul_(_widened(after * spread, target))
+        return y
+    for n, own in enumerate(_modulated(weight, style, demodulation, x.dtype)):
+        _convolve(source[n : n + 1], own, padding, target[n : n + 1])
     return y
 
 
@@ -70,53 +77,70 @@ def backward(
 
     With the gradient p of a sample's own weight w·s·d: dw = Σ p·s·d, ds = Σ p·w·d, dd = Σ p·w·s.
     """
-    x = x.detach().contiguous(memory_format=torch.channels_last)
-    dy = dy.detach().to(x.dtype).contiguous(memory_format=torch.channels_last)
-    own = _modulated(weight, style, demodulation, x.dtype)
+    source, upstream = (lanes.whole(lanes.laid_out(t)) for t in (x, dy.to(x.dtype)))
     dx = empty_gradient(x) if wanted[0] else None
     parts = []
-    for n in range(len(x)):
+    for n, own in enumerate(_modulated(weight, style, demodulation, x.dtype)):
         found = torch.ops.aten.convolution_backward(
-            dy[n : n + 1], x[n : n + 1], own[n], None, [1, 1], [padding] * 2, [1, 1], False,
-            [0, 0], 1, [wanted[0], any(wanted[1:]), False],
+            upstream[n : n + 1], source[n : n + 1], own, None, [1, 1], [padding] * 2, [1, 1],
+            False, [0, 0], 1, [wanted[0], any(wanted[1:]), False],
         )  # fmt: skip
         if dx is not None:
-            dx[n : n + 1] = found[0]
+            lanes.whole(dx)[n : n + 1] = found[0]
         parts.append(found[1])
     if not any(wanted[1:]):
         return dx, None, None, None
-    p, w, s = torch.stack(parts).float(), weight.detach().float(), style.detach().float()
+    outputs, inputs = weight.shape[:2]
+    p = torch.stack(parts)[:, :outputs, :inputs].float()
+    w, s = weight.detach().float(), style.detach().float()
     d = p.new_ones(p.shape[:2]) if demodulation is None else demodulation.detach().float()
     along = torch.einsum("noihw,oihw->noi", p, w) if any(wanted[2:]) else p
-    found = (
+    sums = (
         torch.einsum("noihw,ni,no->oihw", p, s, d) if wanted[1] else None,
         torch.einsum("noi,no->ni", along, d) if wanted[2] else None,
         torch.einsum("noi,ni->no", along, s) if wanted[3] else None,
     )
     dweight, dstyle, ddemodulation = (
         None if g is None or t is None else g.to(t.dtype).contiguous()
-        for g, t in zip(found, (weight, style, demodulation), strict=True)
+        for g, t in zip(sums, (weight, style, demodulation), strict=True)
     )
     return dx, dweight, dstyle, ddemodulation
 
 
-def _as(empty: Tensor, result: Tensor) -> Tensor:
-    """A result with the strides that were promised."""
-    return result if result.stride() == empty.stride() else empty.copy_(result)
+def _convolve(x: Tensor, weight: Tensor, padding: int, out: Tensor) -> None:
+    if x.device.type == "cuda":
+        torch.ops.aten.cudnn_convolution.out(
+            x, weight, [padding] * 2, [1, 1], [1, 1], 1, torch.backends.cudnn.benchmark,
+            torch.backends.cudnn.deterministic, torch.backends.cudnn.allow_tf32, out=out,
+        )  # fmt: skip
+    else:
+        out.copy_(F.conv2d(x, weight, padding=padding))
 
 
 def _modulated(
-    weight: Tensor, style: Tensor, demodulation: Tensor | None, dtype: torch.dtype
+    weight: Tensor,
+    style: Tensor | None,
+    demodulation: Tensor | None,
+    dtype: torch.dtype,
+    factor: float = 1.0,
 ) -> Tensor:
-    """[N, C_out, C_in, kh, kw] in channels-last memory."""
-    n, (outputs, inputs, kh, kw) = len(style), weight.shape
-    out = weight.new_empty(n, outputs, kh, kw, inputs, dtype=dtype)
-    _kernels().modulate[outputs, n](
-        weight.detach().contiguous(), style.detach().contiguous(),
-        style if demodulation is None else demodulation.detach().contiguous(), out,
-        inputs, outputs, TAPS=kh * kw, DEMODULATED=demodulation is not None, BLOCK=BLOCK,
+    """[N, C_out', C_in', kh, kw] in channels-last memory, as pictures are laid out."""
+    n, (outputs, inputs, kh, kw) = 1 if style is None else len(style), weight.shape
+    rows, width = lanes.padded_width(outputs), lanes.padded_width(inputs)
+    out = weight.new_empty(n, rows, kh, kw, width, dtype=dtype)
+    given = weight.detach().contiguous()
+    before, after = (given if t is None else t.detach().contiguous() for t in (style, demodulation))
+    _kernels().modulate[rows, n](
+        given, before, after, out, factor, inputs, outputs, width,
+        TAPS=kh * kw, STYLED=style is not None, DEMODULATED=demodulation is not None, BLOCK=BLOCK,
     )  # fmt: skip
     return out.permute(0, 1, 4, 2, 3)
+
+
+def _widened(scale: Tensor, x: Tensor) -> Tensor:
+    """[N, C] → [N, C', 1, 1] in the dtype of x."""
+    missing = x.shape[1] - scale.shape[1]
+    return F.pad(scale.detach().to(x.dtype), (0, missing))[:, :, None, None]
 
 
 @cache
