@@ -5,7 +5,7 @@ import triton.language as tl
 
 # Sizes in units of VEC channels where they count elements, so that their multiples are known.
 _SIZES = [
-    "biases", "total", "channels", "strips", "height", "width", "out_height", "out_width",
+    "biases", "empty", "total", "channels", "strips", "height", "width", "out_height", "out_width",
     "x_image", "x_row", "x_column", "y_image", "y_row", "y_column",
     "dx_image", "dx_row", "dx_column",
     "first_row", "first_column", "step_column", "rows", "steps", "skew",
@@ -44,6 +44,12 @@ def _product(v, high, low, DOT: tl.constexpr, PRECISION: tl.constexpr):
     leading = v.to(DOT)
     rest = (v - leading.to(tl.float32)).to(DOT)
     return tl.dot(leading, high, tl.dot(rest, high, tl.dot(leading, low)))
+
+
+@triton.jit
+def _store(pointers, values, keep, width, behind):
+    tl.store(pointers, values, mask=keep)
+    tl.store(pointers + width, tl.zeros_like(values), mask=keep & behind)
 
 
 @triton.jit
@@ -91,7 +97,7 @@ def _lines(total, channels, strips, VEC: tl.constexpr, M: tl.constexpr):
 @triton.jit(do_not_specialize=_SIZES)
 def forward(
     x, b, y, across_up, across_down, taps_up, taps_down, scale, slope,
-    biases, total, channels, strips, height, width, out_height, out_width,
+    biases, empty, total, channels, strips, height, width, out_height, out_width,
     x_image, x_row, x_column, y_image, y_row, y_column,
     first_row, first_column, step_column, rows, steps, skew,
     LIMIT: tl.constexpr, BIASED: tl.constexpr, VEC: tl.constexpr, UP: tl.constexpr,
@@ -115,6 +121,7 @@ def forward(
     upsample = _matrix(across_up, 0, IN, UPSAMPLED)
     downsample = _matrices(across_down, RANK, UPSAMPLED, OUT)
 
+    behind = (channel < empty * VEC)[:, None]  # lines that write zeros behind the channels, too
     begin = tl.program_id(1) * rows
     end = tl.minimum(begin + rows, out_height)
     row = tl.program_id(1) * (rows * 2 // UP) + first_row
@@ -150,14 +157,14 @@ def forward(
             if (phase + ODD) % 2 == 1:
                 done = begin + step * (UP // 2) + (phase - skew - 11) // 2
                 keep = written & (done >= begin) & (done < end)
-                tl.store(target + done.to(tl.int64) * y_stride, a5, mask=keep)
+                _store(target + done.to(tl.int64) * y_stride, a5, keep, channels * VEC, behind)
         x0, x1, x2, x3, x4, x5 = x1, x2, x3, x4, x5, x6
 
 
 @triton.jit(do_not_specialize=_SIZES)
 def backward(
     x, b, dy, dx, across_up, across_down, across_back, taps_up, taps_down, scale, slope,
-    biases, total, channels, strips, height, width, out_height, out_width,
+    biases, empty, total, channels, strips, height, width, out_height, out_width,
     x_image, x_row, x_column, y_image, y_row, y_column, dx_image, dx_row, dx_column,
     first_row, first_column, step_column, rows, steps,
     LIMIT: tl.constexpr, BIASED: tl.constexpr, VEC: tl.constexpr, UP: tl.constexpr,
@@ -184,6 +191,7 @@ def backward(
     transposed = _matrices(across_down, RANK, IN, UPSAMPLED)
     back = _matrix(across_back, 0, UPSAMPLED, OUT)
 
+    behind = (channel < empty * VEC)[:, None]  # lines that write zeros behind the channels, too
     begin = tl.program_id(1) * rows
     end = tl.minimum(begin + rows, height)
     row = begin - 5
@@ -236,5 +244,5 @@ def backward(
             a5 += h * taps_up[UP - 1 - phase + UP * 5]
         done = row + step
         keep = written & (done >= begin) & (done < end)
-        tl.store(target + done.to(tl.int64) * dx_stride, a0, mask=keep)
+        _store(target + done.to(tl.int64) * dx_stride, a0, keep, channels * VEC, behind)
         x0, x1, x2, x3, x4 = x1, x2, x3, x4, x5

@@ -42,11 +42,11 @@ OPERANDS = {
     torch.float32: (torch.float32, torch.float32),
 }
 
-LINES, IN, UPSAMPLED = 64, 32, 64  # of a tile
+LINES, IN, UPSAMPLED, WARPS = 64, 32, 64, 4  # of a tile, and warps that share one
 # By U: columns of a strip and of the tile that holds it.
 FORWARD = {2: (21, 32), 4: (26, 32)}
 BACKWARD = {2: (21, 32), 4: (8, 16)}
-VECTOR = lanes.MULTIPLE  # channels that lie side by side whatever else
+VECTOR = lanes.FEWEST  # channels that lie side by side whatever else
 PROGRAMS = 2  # at once on a multiprocessor: they need that many registers
 EXTRA_ROWS = 6  # that a program looks at before its first result is complete
 
@@ -130,7 +130,7 @@ def forward(
     filters = _filters(fu, fd, up, padding[0], gain, flip_filter, x.dtype)
     source, target = lanes.whole(lanes.laid_out(x)), lanes.whole(y)
     strip, out = FORWARD[up]
-    n, c, out_h, out_w = target.shape
+    n, c, out_h, out_w = len(x), _alive(x), *y.shape[2:]
     strips = -(-out_w // strip)
     lines = -(-n * strips * c // LINES)
     rows = _rows(x.device, lines, out_h)
@@ -142,12 +142,13 @@ def forward(
         source, _pointer(b, x), target, filters.upsample, filters.downsample, filters.taps_up,
         tuple(t / filters.scale for t in filters.taps_down),
         filters.scale, slope,
-        x.shape[1], n * strips * c // VECTOR, c // VECTOR, strips, *x.shape[2:], out_h, out_w,
+        x.shape[1], (target.shape[1] - c) // VECTOR,
+        n * strips * c // VECTOR, c // VECTOR, strips, *x.shape[2:], out_h, out_w,
         *_strides(source), *_strides(target),
         first_row, -(x0 // up), DOWN * strip // up, rows, steps, skew,
         LIMIT=_limit(clamp, filters.scale), BIASED=b is not None, VEC=VECTOR, UP=up, ODD=skew % 2,
         RANK=filters.parts, STRIP=strip, M=LINES, IN=IN, UPSAMPLED=UPSAMPLED, OUT=out,
-        **_types(x.dtype), num_warps=4,
+        **_types(x.dtype), num_warps=WARPS,
     )  # fmt: skip
     return y
 
@@ -174,7 +175,7 @@ def backward(
     source, target = lanes.whole(lanes.laid_out(x)), lanes.whole(dx)
     upstream = lanes.whole(lanes.laid_out(dy.to(x.dtype)))
     strip, out = BACKWARD[up]
-    n, c, h, w = target.shape
+    n, c, h, w = len(x), _alive(x), *x.shape[2:]
     strips = -(-w // strip)
     lines = -(-n * strips * c // LINES)
     rows = _rows(x.device, lines, h)
@@ -185,14 +186,15 @@ def backward(
         source, _pointer(b, x), upstream, target,
         filters.upsample_again, filters.transposed, filters.back,
         filters.taps_up, filters.taps_down, filters.scale, slope,
-        x.shape[1], n * strips * c // VECTOR, c // VECTOR, strips, h, w, *dy.shape[2:],
+        x.shape[1], (target.shape[1] - c) // VECTOR,
+        n * strips * c // VECTOR, c // VECTOR, strips, h, w, *dy.shape[2:],
         *_strides(source), *_strides(upstream), *_strides(target),
         -(-top // 2) - 1, -((DOWN_TAPS - 1 - left) // 2), up * strip // DOWN,
         rows, rows + 5,
         LIMIT=_limit(clamp, filters.scale), BIASED=b is not None, VEC=VECTOR, UP=up, ODD=top % 2,
         RANK=filters.parts, STRIP=strip, M=LINES, IN=IN, UPSAMPLED=UPSAMPLED, OUT=out,
         **_types(x.dtype),
-        GRADIENT=_triton_dtype(OPERANDS[x.dtype][1]), num_warps=4,
+        GRADIENT=_triton_dtype(OPERANDS[x.dtype][1]), num_warps=WARPS,
     )  # fmt: skip
     return dx
 
@@ -247,11 +249,12 @@ def _design(
         a, d = a.flip(0), d.flip(0, 1)
     scale = 1.0 if dtype == torch.float32 else SCALE
     exact, upstream = OPERANDS[dtype]
-    vertical, d = _separated(d, MISSING[exact])
-    if len(d) > MOST_PARTS:
+    vertical, horizontal = _separated(d, MISSING[exact])
+    if len(horizontal) > MOST_PARTS:
         raise DeviceUnavailable(
-            f"filtered_lrelu was traced for a downsampling filter that is the sum of {MOST_PARTS} "
-            f"separable ones, and this one needs {len(d)}; trace it with VIDHAIR_IMPL=reference"
+            f"filtered_lrelu was traced for a downsampling filter that is a sum of {MOST_PARTS} "
+            f"separable ones, and this one is one of {len(horizontal)}; trace it with "
+            "VIDHAIR_IMPL=reference"
         )
     first = -(x0 // up)
     left = x0 + 1 - 6 * up
@@ -266,13 +269,16 @@ def _design(
 
     return _Filters(
         scale,
-        len(d),
+        len(horizontal),
         tuple(a.tolist()),
         tuple(vertical.flatten().tolist()),
         ready(_banded(a * gain, IN, UPSAMPLED, lambda i, m: up * (i + first) + x0 - m)),
-        ready(_banded(d, UPSAMPLED, FORWARD[up][1], lambda m, j: m - DOWN * j)),
+        ready(_banded(horizontal, UPSAMPLED, FORWARD[up][1], lambda m, j: m - DOWN * j)),
         ready(again),
-        ready(_banded(d, IN, UPSAMPLED, lambda j, m: left + m - DOWN * (y_first + j)), upstream),
+        ready(
+            _banded(horizontal, IN, UPSAMPLED, lambda j, m: left + m - DOWN * (y_first + j)),
+            upstream,
+        ),
         ready(
             _banded(a * gain, UPSAMPLED, back_columns, lambda m, i: up * i + 6 * up - 1 - m),
             upstream,
@@ -303,6 +309,11 @@ def _parts(fd: Tensor, dtype: torch.dtype) -> int:
 
 def _limit(clamp: float | None, scale: float) -> float:
     return math.inf if clamp is None else clamp * scale
+
+
+def _alive(x: Tensor) -> int:
+    """Channels to compute; behind them are zeros."""
+    return -(-x.shape[1] // VECTOR) * VECTOR
 
 
 def _strides(x: Tensor) -> tuple[int, int, int]:

@@ -1,23 +1,26 @@
 """How the GPU kernels keep pictures: channels last, in whole multiples, with zeros behind them.
 
-A tensor [N, C, H, W] in this layout is a view into memory [N, H, W, C'], C' being C rounded up to
-a multiple of 8: so many 16-bit numbers are read at once, and only in such widths is the library's
-convolution fast (cuDNN on an H200, 276² pixels: 339 µs from 323 to 203 channels, 202 µs from 328 to
-208). Convolutions take the zeros for channels, so they have to be there. Memory that has them is
-told by its length, which nothing else gives to a tensor: some elements more than the picture has.
+A tensor [N, C, H, W] in this layout is a view into memory [N, H, W, C'], where C' is C rounded up
+to a multiple of 32, or to a power of two below that: only in such widths is the library's
+convolution fast (cuDNN, 3 × 3 taps, 1044² pixels, on an H200: 797 µs from 88 to 56 channels, 329 µs
+from 96 to 64). Convolutions take the zeros for channels, so they have to be there. Memory that has
+them is told by its length, which nothing else gives to a tensor: some elements more than the
+picture has.
 """
 
 from collections.abc import Sequence
 
 from torch import Tensor
 
-MULTIPLE = 8  # channels
+MULTIPLE, FEWEST = 32, 8  # channels
 BEYOND = 8  # elements behind the picture
 
 
 def padded_width(channels: int) -> int:
     """C′"""
-    return -(-channels // MULTIPLE) * MULTIPLE
+    if channels > MULTIPLE:
+        return -(-channels // MULTIPLE) * MULTIPLE
+    return max(FEWEST, 1 << (channels - 1).bit_length())
 
 
 def empty(shape: Sequence[int], like: Tensor) -> Tensor:
