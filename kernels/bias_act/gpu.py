@@ -6,7 +6,7 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from vidhair.kernels import triton_is_here
+from vidhair.kernels import TRITON_IS_HERE
 
 DEVICES = ("cuda",)
 _DTYPES = (torch.float16, torch.bfloat16, torch.float32)
@@ -28,7 +28,7 @@ def refusal(
         return f"runs on {DEVICES[0]}, not on {x.device.type}"
     if x.dtype not in _DTYPES:
         return f"no kernel for {x.dtype}"
-    return None if triton_is_here() else "Triton is not installed"
+    return None if TRITON_IS_HERE else "Triton is not installed"
 
 
 def empty_result(x: Tensor, *_) -> Tensor:
@@ -70,9 +70,11 @@ def _run(x: Tensor, b, dy, dim, act, alpha, gain, clamp) -> Tensor:
     form = _memory_format(x)
     x = x.detach().contiguous(memory_format=form)
     upstream = x if dy is None else dy.detach().to(x.dtype).contiguous(memory_format=form)
+    axis = 0 if b is None else dim
     _kernels().bias_act[(-(-x.numel() // BLOCK),)](
         x, x if b is None else b.detach().contiguous(), upstream, out,
-        x.numel(), out.stride(dim), x.shape[dim], alpha, gain, math.inf if clamp is None else clamp,
+        x.numel(), out.stride(axis), x.shape[axis],
+        alpha, gain, math.inf if clamp is None else clamp,
         ACT=act, BIASED=b is not None, GRADIENT=dy is not None, BLOCK=BLOCK,
     )  # fmt: skip
     return out

@@ -169,6 +169,7 @@ def backward(
     first_row, first_column, step_column, rows, steps,
     LIMIT: tl.constexpr, BIASED: tl.constexpr, VEC: tl.constexpr, UP: tl.constexpr,
     ODD: tl.constexpr, RANK: tl.constexpr, STRIP: tl.constexpr, M: tl.constexpr, IN: tl.constexpr,
+    IN_Y: tl.constexpr,
     UPSAMPLED: tl.constexpr, OUT: tl.constexpr, DOT: tl.constexpr, GRADIENT: tl.constexpr,
     PRECISION: tl.constexpr,
 ):  # fmt: skip
@@ -176,7 +177,7 @@ def backward(
     column = (strip * STRIP - 5)[:, None] + tl.arange(0, IN)[None, :]
     inside = real[:, None] & (column >= 0) & (column < width)
     source = x + (image * (x_image * VEC) + channel)[:, None] + column * (x_column * VEC)
-    y_col = (strip * step_column + first_column)[:, None] + tl.arange(0, IN)[None, :]
+    y_col = (strip * step_column + first_column)[:, None] + tl.arange(0, IN_Y)[None, :]
     given = real[:, None] & (y_col >= 0) & (y_col < out_width)
     upstream = dy + (image * (y_image * VEC) + channel)[:, None] + y_col * (y_column * VEC)
     out_column = (strip * STRIP)[:, None] + tl.arange(0, OUT)[None, :]
@@ -188,7 +189,7 @@ def backward(
         ]
     upsample = _matrix(across_up, 0, IN, UPSAMPLED)
     upsample_rest = _matrix(across_up, 1, IN, UPSAMPLED)
-    transposed = _matrices(across_down, RANK, IN, UPSAMPLED)
+    transposed = _matrices(across_down, RANK, IN_Y, UPSAMPLED)
     back = _matrix(across_back, 0, UPSAMPLED, OUT)
 
     behind = (channel < empty * VEC)[:, None]  # lines that write zeros behind the channels, too

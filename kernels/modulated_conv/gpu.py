@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vidhair.kernels import lanes, triton_is_here
+from vidhair.kernels import TRITON_IS_HERE, lanes
 
 DEVICES = ("cuda",)
 _DTYPES = (torch.float16, torch.bfloat16, torch.float32)
@@ -30,7 +30,7 @@ def refusal(
     for tensor in (x, weight, style):
         if tensor.dtype not in _DTYPES:
             return f"no kernel for {tensor.dtype}"
-    return None if triton_is_here() else "Triton is not installed"
+    return None if TRITON_IS_HERE else "Triton is not installed"
 
 
 def empty_result(x: Tensor, weight: Tensor, style, demodulation, padding: int) -> Tensor:
@@ -94,11 +94,12 @@ def backward(
     p = torch.stack(parts)[:, :outputs, :inputs].float()
     w, s = weight.detach().float(), style.detach().float()
     d = p.new_ones(p.shape[:2]) if demodulation is None else demodulation.detach().float()
-    along = torch.einsum("noihw,oihw->noi", p, w) if any(wanted[2:]) else p
+    styled = p * s[:, None, :, None, None]
+    along = (p * w).sum((3, 4)) if any(wanted[2:]) else d
     sums = (
-        torch.einsum("noihw,ni,no->oihw", p, s, d) if wanted[1] else None,
-        torch.einsum("noi,no->ni", along, d) if wanted[2] else None,
-        torch.einsum("noi,ni->no", along, s) if wanted[3] else None,
+        (styled * d[:, :, None, None, None]).sum(0) if wanted[1] else None,
+        (along * d[:, :, None]).sum(1) if wanted[2] else None,
+        (along * s[:, None]).sum(2) if wanted[3] else None,
     )
     dweight, dstyle, ddemodulation = (
         None if g is None or t is None else g.to(t.dtype).contiguous()

@@ -13,7 +13,7 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from vidhair.kernels import triton_is_here
+from vidhair.kernels import TRITON_IS_HERE
 
 DEVICES = ("cuda",)
 _DTYPES = (torch.float16, torch.bfloat16, torch.float32)
@@ -28,7 +28,7 @@ def refusal(x: Tensor, f: Tensor | None, **_) -> str | None:
         return f"no kernel for {x.dtype}"
     if f is not None and f.requires_grad and torch.is_grad_enabled():
         return "no gradient for the filter"
-    return None if triton_is_here() else "Triton is not installed"
+    return None if TRITON_IS_HERE else "Triton is not installed"
 
 
 def empty_result(

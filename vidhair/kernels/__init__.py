@@ -1,13 +1,8 @@
 """The fast implementations of the ops, one package per op; their sources lie in `kernels/`."""
 
-from functools import cache
 from importlib.util import find_spec
 
-
-@cache
-def triton_is_here() -> bool:
-    """Whether Triton can be imported; it is not."""
-    return find_spec("triton") is not None
+TRITON_IS_HERE = find_spec("triton") is not None  # which does not import it
 
 
 def use_threads(count: int) -> None:
