@@ -227,12 +227,13 @@ class FourierInput(nn.Module):
             return (index + 0.5 - self.size / 2) / self.rate
 
         xs, ys = positions(extent.left, extent.right), positions(extent.top, extent.bottom)
-        along_x = freqs[:, :, 0, None] * xs
-        along_y = freqs[:, :, 1, None] * ys + phases[:, :, None]
-        features = torch.sin((along_y[..., :, None] + along_x[..., None, :]) * (2 * torch.pi))
-        features = features * amplitudes[:, :, None, None]
-        mix = self.weight / self.weight.shape[1] ** 0.5
-        return torch.einsum("oc,bchw->bohw", mix, features)
+        # sin(x + y) = sin x cos y + cos x sin y: sines for rows and columns, not for pixels.
+        along_x = xs[:, None] * freqs[:, None, :, 0] * (2 * torch.pi)
+        along_y = (ys[:, None] * freqs[:, None, :, 1] + phases[:, None]) * (2 * torch.pi)
+        (sin_x, cos_x), (sin_y, cos_y) = ((a.sin(), a.cos()) for a in (along_x, along_y))
+        features_BHWC = sin_y[:, :, None] * cos_x[:, None] + cos_y[:, :, None] * sin_x[:, None]
+        mix = self.weight[:, :, None, None] / self.weight.shape[1] ** 0.5
+        return modulated_conv(features_BHWC.permute(0, 3, 1, 2), mix, amplitudes, None)
 
 
 def normalised(weight: Tensor) -> tuple[Tensor, Tensor]:
