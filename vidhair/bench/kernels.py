@@ -8,7 +8,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vidhair import ops
 from vidhair.bench import counting
 from vidhair.bench.contest import Case, Contestant
 from vidhair.bench.generators import STYLEGAN2, STYLEGAN3
@@ -24,9 +23,11 @@ from vidhair.models.stylegan3 import (
     designed_filters,
     layer_geometries,
 )
+from vidhair.ops.bias_act import op as bias_act_op
 from vidhair.ops.dispatch import Op
 from vidhair.ops.filtered_lrelu import op as filtered_lrelu_op
 from vidhair.ops.modulated_conv import op as modulated_conv_op
+from vidhair.ops.upfirdn2d import op as upfirdn2d_op
 from vidhair.ops.upfirdn2d import setup_filter
 
 DTYPES = ("float32",)
@@ -161,8 +162,7 @@ def _modulated_conv(g: LayerGeometry) -> Make:
 def _upfirdn2d(channels: int, side: int, **arguments) -> Make:
     def make(device: str, dtype: torch.dtype) -> Call:
         f = setup_filter(RESAMPLING_TAPS, separable=True).to(device)
-        op = Op("upfirdn2d", ops.upfirdn2d)
-        return op, (_picture(channels, side, device, dtype), f), arguments
+        return upfirdn2d_op(), (_picture(channels, side, device, dtype), f), arguments
 
     return make
 
@@ -170,8 +170,7 @@ def _upfirdn2d(channels: int, side: int, **arguments) -> Make:
 def _bias_act(channels: int, side: int, **arguments) -> Make:
     def make(device: str, dtype: torch.dtype) -> Call:
         b = torch.randn(channels, device=device)
-        op = Op("bias_act", ops.bias_act)
-        return op, (_picture(channels, side, device, dtype), b), arguments
+        return bias_act_op(), (_picture(channels, side, device, dtype), b), arguments
 
     return make
 
