@@ -6,7 +6,7 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from vidhair.kernels import TRITON_IS_HERE
+from vidhair.kernels import TRITON_IS_HERE, triton_cache
 
 DEVICES = ("cuda",)
 _DTYPES = (torch.float16, torch.bfloat16, torch.float32)
@@ -95,6 +95,7 @@ def _memory_format(x: Tensor) -> torch.memory_format:
 
 @cache
 def _kernels():
+    triton_cache.make_writable()
     from vidhair.kernels.bias_act import _triton
 
     return _triton

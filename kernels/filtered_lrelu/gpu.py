@@ -27,7 +27,7 @@ from torch import Tensor
 from torch._subclasses import FakeTensor
 
 from vidhair.errors import DeviceUnavailable
-from vidhair.kernels import TRITON_IS_HERE, lanes
+from vidhair.kernels import TRITON_IS_HERE, lanes, triton_cache
 from vidhair.kernels.prepared import prepared
 
 DEVICES = ("cuda",)
@@ -381,6 +381,7 @@ def _triton_dtype(dtype: torch.dtype):
 
 @cache
 def _kernels():
+    triton_cache.make_writable()
     from vidhair.kernels.filtered_lrelu import _triton
 
     return _triton

@@ -13,7 +13,7 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from vidhair.kernels import TRITON_IS_HERE
+from vidhair.kernels import TRITON_IS_HERE, triton_cache
 
 DEVICES = ("cuda",)
 _DTYPES = (torch.float16, torch.bfloat16, torch.float32)
@@ -91,6 +91,7 @@ def _vector(x: Tensor, y: Tensor) -> int:
 
 @cache
 def _kernels():
+    triton_cache.make_writable()
     from vidhair.kernels.upfirdn2d import _triton
 
     return _triton
