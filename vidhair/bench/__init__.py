@@ -9,7 +9,7 @@ and called with the same arguments:
 
   kernels  FUNCTION(x, ...) with the signature of the op that it is named after, or that --op names:
              filtered_lrelu(x, *, fu, fd, b, up, down, padding, clamp)
-             modulated_conv2d(x, weight, styles, *, demodulate, padding)
+             modulated_conv(x, weight, style, demodulation, *, padding)
              upfirdn2d(x, f, *, up, padding, gain)
              bias_act(x, b, *, act)
   render   FUNCTION(generator, ws, transform) -> picture [1, 3, H, W] in float32.

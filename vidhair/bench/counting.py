@@ -11,7 +11,8 @@ signal R = (H' − 1)·D + n_down rows and Q = (W' − 1)·D + n_down columns ar
     down, radial      H' · W' · n_down²     in place of the two
 
 Bias, activation, gain and clamp are not counted. Convolutions count a multiply-accumulate per
-output, input channel and tap; transposed ones per input, output channel and tap. Bytes are what
+output, input channel and tap; transposed ones per input, output channel and tap. So an algorithm
+that needs fewer of them, such as Winograd's, may exceed the rate of the machine. Bytes are what
 has to move at least: arguments read once, results written once.
 
 Shapes: N batch, C channels, H, W pixels.
@@ -130,13 +131,21 @@ def bias_act(x: Tensor, b: Tensor | None = None, **_) -> Work:
     return Work(bytes=2 * size_of(x) + size_of(b))
 
 
-def modulated_conv2d(x: Tensor, weight: Tensor, styles: Tensor, *, padding: int, **_) -> Work:
+def modulated_conv(
+    x: Tensor,
+    weight: Tensor,
+    style: Tensor,
+    demodulation: Tensor | None,
+    *,
+    padding: int = 0,
+    **_,
+) -> Work:
     """Of a call with these arguments; scaling is not counted."""
     h, w = (
         side + 2 * padding - k + 1 for side, k in zip(x.shape[2:], weight.shape[2:], strict=True)
     )
     out = (len(x), len(weight), h, w)
-    moved = size_of(x, weight, styles) + prod(out) * x.element_size()
+    moved = size_of(x, weight, style, demodulation) + prod(out) * x.element_size()
     return Work(convolution=convolution(out, weight), bytes=moved)
 
 
@@ -152,7 +161,7 @@ def transposed_convolution(x: Shape, weight: Tensor) -> int:
 
 OPS: dict[str, Callable[..., Work]] = {
     "filtered_lrelu": filtered_lrelu,
-    "modulated_conv2d": modulated_conv2d,
+    "modulated_conv": modulated_conv,
     "upfirdn2d": upfirdn2d,
     "bias_act": bias_act,
 }

@@ -20,17 +20,16 @@ from vidhair.models.stylegan3 import (
     Extent,
     LayerGeometry,
     StyleGAN3Config,
-    SynthesisLayer,
     designed_filters,
     layer_geometries,
 )
 from vidhair.ops.bias_act import op as bias_act_op
 from vidhair.ops.dispatch import Op
 from vidhair.ops.filtered_lrelu import op as filtered_lrelu_op
+from vidhair.ops.modulated_conv import op as modulated_conv_op
 from vidhair.ops.upfirdn2d import op as upfirdn2d_op
 from vidhair.ops.upfirdn2d import setup_filter
 
-W_DIM = 512
 DTYPES = ("float32",)
 QUICK = ("256-T", "256-R", "256-SG2")
 EVERY = 4  # with --quick, every fourth shape of a generator
@@ -97,13 +96,6 @@ def _contestants(name: str, make: Make, dtype: torch.dtype, options: Options) ->
     contestants = [
         Contestant(by, partial(call, *args, **kwargs), work, dtype) for by, call in calls.items()
     ]
-    if name == "modulated_conv2d":
-        # The convolution takes the layout of its input, and is not equally fast in both.
-        x, *others = args
-        again = partial(
-            op.reference, x.contiguous(memory_format=torch.channels_last), *others, **kwargs
-        )
-        contestants.append(Contestant("reference, channels last", again, work, dtype))
     return [replace(contestants[0], note=note), *contestants[1:]]
 
 
@@ -117,7 +109,7 @@ def stylegan3_calls(config: StyleGAN3Config) -> Iterator[tuple[str, str, Make]]:
     for layers in alike.values():
         g = geometries[layers[0]]
         where = "ToRGB" if g.is_torgb else " ".join(f"L{index}" for index in layers)
-        yield "modulated_conv2d", where, _modulated_conv2d(g)
+        yield "modulated_conv", where, _modulated_conv(g)
         if g.is_torgb:
             yield "bias_act", where, _bias_act(g.out_channels, g.out_size, clamp=CONV_CLAMP)
         else:
@@ -155,18 +147,14 @@ def _filtered_lrelu(g: LayerGeometry) -> Make:
     return make
 
 
-def _modulated_conv2d(g: LayerGeometry) -> Make:
+def _modulated_conv(g: LayerGeometry) -> Make:
     def make(device: str, dtype: torch.dtype) -> Call:
-        layer = SynthesisLayer(g, W_DIM).to(device)
-
-        def reference(x: Tensor, weight: Tensor, styles: Tensor, **_) -> Tensor:
-            assert weight is layer.weight
-            return layer.convolve(x, styles)
-
         x = _picture(g.in_channels, g.in_size, device, dtype)
-        styles = layer.style(torch.randn(1, W_DIM, device=device))
-        arguments = {"demodulate": not g.is_torgb, "padding": g.kernel - 1}
-        return Op("modulated_conv2d", reference), (x, layer.weight, styles), arguments
+        weight = torch.randn(g.out_channels, g.in_channels, g.kernel, g.kernel, device=device)
+        style = torch.randn(1, g.in_channels, device=device)
+        demodulation = None if g.is_torgb else torch.rand(1, g.out_channels, device=device)
+        call = (x, weight, style, demodulation), {"padding": g.kernel - 1}
+        return modulated_conv_op(), *call
 
     return make
 

@@ -69,8 +69,9 @@ class Vectors:
             pointer = make_array(of)(self.context, self.builder, value).data
             return Memory(pointer, LANES if of.ndim == 2 else 1, of.dtype.bitwidth == 16)
         if isinstance(of, types.BaseTuple):
-            parts = enumerate(cgutils.unpack_tuple(self.builder, value))
-            return [self.argument(of[i], part) for i, part in parts]
+            kinds: list[types.Type] = list(of)  # type: ignore[call-overload]
+            parts = zip(kinds, cgutils.unpack_tuple(self.builder, value), strict=True)
+            return [self.argument(kind, part) for kind, part in parts]
         return self.splat(value) if isinstance(of, types.Float) else value
 
     def splat(self, value: ir.Value) -> ir.Value:

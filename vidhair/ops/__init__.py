@@ -2,6 +2,7 @@
 
 from vidhair.ops.bias_act import bias_act
 from vidhair.ops.filtered_lrelu import filtered_lrelu
+from vidhair.ops.modulated_conv import modulated_conv
 from vidhair.ops.upfirdn2d import upfirdn2d
 
-__all__ = ["bias_act", "filtered_lrelu", "upfirdn2d"]
+__all__ = ["bias_act", "filtered_lrelu", "modulated_conv", "upfirdn2d"]
