@@ -56,7 +56,7 @@ def test_golden(golden):
 @pytest.mark.parametrize("shape", SHAPES)
 def test_shapes_and_paddings(device, shape):
     size, up, padding = SHAPES[shape]
-    size = *size[:2], min(size[2], 60), size[3]  # rows take the interpreter long
+    size = *size[:2], min(size[2], 24), size[3]  # rows take the interpreter long
     kind = KINDS[list(SHAPES).index(shape) % 3]
     check(device, random(*size), arguments(up, size[1], kind) | {"padding": padding})
 
@@ -65,15 +65,15 @@ def test_shapes_and_paddings(device, shape):
 @pytest.mark.parametrize("up", [2, 4])
 @pytest.mark.parametrize("kind", KINDS)
 def test_filters_and_dtypes(device, kind, up, dtype):
-    options = arguments(up, 5, kind) | {"padding": (8, 9, 7, 10), "clamp": 0.8}
-    check(device, random(2, 5, 11, 10).to(dtype), options)
+    options = arguments(up, 5, kind) | {"padding": (8, 9, 8, 10), "clamp": 0.8}
+    check(device, random(2, 5, 5 if up == 2 else 6, 10).to(dtype), options)
 
 
 @pytest.mark.parametrize("parity", range(4))
 @pytest.mark.parametrize("up", [2, 4])
 def test_phases(device, up, parity):
     padding = (9 + parity, 9, 12 - parity, 9)
-    check(device, random(1, 3, 9, 8), arguments(up, 3) | {"padding": padding})
+    check(device, random(1, 3, 5, 8), arguments(up, 3) | {"padding": padding})
 
 
 @pytest.mark.parametrize("chosen", OPTIONS)
