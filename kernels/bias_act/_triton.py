@@ -56,11 +56,12 @@ def _steepness(z, alpha, ACT: tl.constexpr):
 @triton.jit(do_not_specialize=["stride", "size"])
 def bias_act(
     x, b, dy, out, total, stride, size, alpha, gain, limit,
-    ACT: tl.constexpr, BIASED: tl.constexpr, GRADIENT: tl.constexpr, BLOCK: tl.constexpr,
+    ACT: tl.constexpr, BIASED: tl.constexpr, GRADIENT: tl.constexpr, INDEX: tl.constexpr,
+    BLOCK: tl.constexpr,
 ):  # fmt: skip
     """y, or dx of dy. The bias of an element of memory: its place along a dimension of this stride
     and size."""
-    at = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
+    at = tl.program_id(0).to(INDEX) * BLOCK + tl.arange(0, BLOCK)
     real = at < total
     z = tl.load(x + at, mask=real, other=0.0).to(tl.float32)
     if BIASED:

@@ -65,12 +65,14 @@ def _matrix(pointer, index: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.conste
 
 @triton.jit
 def _matrices(pointer, RANK: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr):
-    """One for every separable part of the downsampling filter, at most four."""
+    """One for every separable part of the downsampling filter, at most six."""
     return (
         _matrix(pointer, 0, ROWS, COLUMNS),
         _matrix(pointer, min(1, RANK - 1), ROWS, COLUMNS),
         _matrix(pointer, min(2, RANK - 1), ROWS, COLUMNS),
         _matrix(pointer, min(3, RANK - 1), ROWS, COLUMNS),
+        _matrix(pointer, min(4, RANK - 1), ROWS, COLUMNS),
+        _matrix(pointer, min(5, RANK - 1), ROWS, COLUMNS),
     )
 
 

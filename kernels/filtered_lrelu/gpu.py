@@ -27,7 +27,7 @@ from torch import Tensor
 from torch._subclasses import FakeTensor
 
 from vidhair.errors import DeviceUnavailable
-from vidhair.kernels import TRITON_IS_HERE, lanes
+from vidhair.kernels import TRITON_IS_HERE, lanes, triton_cache
 from vidhair.kernels.prepared import prepared
 
 DEVICES = ("cuda",)
@@ -67,10 +67,10 @@ PROGRAMS = 2  # at once on a multiprocessor: they need that many registers
 EXTRA_ROWS = 6  # that a program looks at before its first result is complete
 
 # The downsampling filter as a sum of separable ones: how much of it (the sum of absolute taps) may
-# be missing, by what it is multiplied with, and how many parts there may be. The radial filters of
-# StyleGAN3 have up to three in 16 bit and four in float32.
+# be missing, by what it is multiplied with, and how many parts there may be. A filter that is the
+# same from all sides has six at most, and the radial ones of StyleGAN3 two or three in 16 bit.
 MISSING = {torch.float16: 5e-4, torch.float32: 1e-6}
-MOST_PARTS = 4
+MOST_PARTS = 6
 
 
 def refusal(
@@ -381,6 +381,7 @@ def _triton_dtype(dtype: torch.dtype):
 
 @cache
 def _kernels():
+    triton_cache.make_writable()
     from vidhair.kernels.filtered_lrelu import _triton
 
     return _triton

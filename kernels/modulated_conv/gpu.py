@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vidhair.kernels import TRITON_IS_HERE, lanes
+from vidhair.kernels import TRITON_IS_HERE, lanes, triton_cache
 
 DEVICES = ("cuda",)
 _DTYPES = (torch.float16, torch.bfloat16, torch.float32)
@@ -110,7 +110,7 @@ def backward(
 
 
 def _convolve(x: Tensor, weight: Tensor, padding: int, out: Tensor) -> None:
-    if x.device.type == "cuda":
+    if x.device.type == "cuda" and torch.version.cuda and torch.backends.cudnn.enabled:
         torch.ops.aten.cudnn_convolution.out(
             x, weight, [padding] * 2, [1, 1], [1, 1], 1, torch.backends.cudnn.benchmark,
             torch.backends.cudnn.deterministic, torch.backends.cudnn.allow_tf32, out=out,
@@ -147,6 +147,7 @@ def _widened(scale: Tensor, x: Tensor) -> Tensor:
 
 @cache
 def _kernels():
+    triton_cache.make_writable()
     from vidhair.kernels.modulated_conv import _triton
 
     return _triton

@@ -13,11 +13,11 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from vidhair.kernels import TRITON_IS_HERE
+from vidhair.kernels import TRITON_IS_HERE, triton_cache
 
 DEVICES = ("cuda",)
 _DTYPES = (torch.float16, torch.bfloat16, torch.float32)
-BLOCK = 512
+BLOCK, MOST_LANES = 1024, 128  # numbers of a program, and channels
 
 
 def refusal(x: Tensor, f: Tensor | None, **_) -> str | None:
@@ -65,18 +65,33 @@ def _pass(x: Tensor, f: Tensor, up, down, padding) -> Tensor:
     y = empty_result(x, f, up, down, padding)
     if not y.numel():
         return y
-    _, c, h, w = y.shape
-    _kernels().upfirdn2d[(-(-y.numel() // BLOCK),)](
-        x.detach(), f.contiguous(), y, y.numel(), c, *x.shape[2:], h, w, *x.stride(), *y.stride(),
+    n, c, h, w = y.shape
+    x = x.detach()
+    vec = _vector(x, y)
+    strides = [s // vec for s in x.stride()]
+    lanes = min(MOST_LANES, 1 << (c - 1).bit_length())
+    _kernels().upfirdn2d[-(-n * h * w * lanes // BLOCK), -(-c // lanes)](
+        x, f.contiguous(), y, n * h * w, c // vec, *x.shape[2:], h, w,
+        strides[0], x.stride(1), *strides[2:], *(y.stride(axis) // vec for axis in (0, 2, 3)),
         up[1], up[0], down[1], down[0], padding[2], padding[0],
         max(0, -(-padding[2] // up[1])), max(0, -(-padding[0] // up[0])), *f.shape,
-        -(-f.shape[0] // up[1]), -(-f.shape[1] // up[0]), BLOCK=BLOCK,
+        -(-f.shape[0] // up[1]), -(-f.shape[1] // up[0]),
+        VEC=vec, PIXELS=BLOCK // lanes, LANES=lanes,
     )  # fmt: skip
     return y
 
 
+def _vector(x: Tensor, y: Tensor) -> int:
+    """How many channels lie side by side, to be read and written at once: 16 bytes, or one."""
+    vec = 16 // x.element_size()
+    steps = (x.shape[1], *(t.stride(axis) for t in (x, y) for axis in (0, 2, 3)))
+    together = x.stride(1) == 1 and x.data_ptr() % 16 == 0
+    return vec if together and all(step % vec == 0 for step in steps) else 1
+
+
 @cache
 def _kernels():
+    triton_cache.make_writable()
     from vidhair.kernels.upfirdn2d import _triton
 
     return _triton

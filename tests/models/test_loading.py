@@ -169,4 +169,6 @@ def subclasses(kind: type) -> set[type]:
 
 
 def is_ours(kind: type) -> bool:
-    return kind.__module__.startswith("vidhair.models.")
+    """Of the models; not what wraps one that is built already."""
+    home = kind.__module__
+    return home.startswith("vidhair.models.") and home != "vidhair.models.replay"

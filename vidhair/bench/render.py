@@ -14,6 +14,7 @@ from vidhair.bench.options import Options, name_of
 from vidhair.bench.watch import counted
 from vidhair.errors import InvalidSetting
 from vidhair.models import stylegan2, stylegan3
+from vidhair.models.replay import Replay
 from vidhair.models.stylegan2 import StyleGAN2Config
 from vidhair.models.stylegan3 import Extent, StyleGAN3Config, make_transform
 from vidhair.models.styleganex_network import ENCODER_SIZE, StyleGANEX, StyleGANEXConfig
@@ -45,6 +46,13 @@ def _renders(config: Any, dtypes: Sequence[torch.dtype], options: Options) -> li
         for dtype in dtypes
     ]
     if isinstance(config, StyleGAN3Config):
+        if options.device != "cpu":
+            network, ws, placement = scene
+            again = partial(Replay(network.synthesis), ws, transform=placement, canvas=Extent())  # type: ignore[arg-type]
+            contestants += [
+                Contestant(f"{_ours(dtype)}, replayed", partial(again, dtype=dtype), dtype=dtype)
+                for dtype in dtypes
+            ]
         margin = round(config.resolution * EXPANSION)
         wider = partial(render, *scene, dtype=dtypes[0], canvas=Extent(*[margin] * 4))
         by = f"{_ours(dtypes[0])}, canvas +{EXPANSION:.0%} on all sides"

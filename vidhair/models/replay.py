@@ -83,16 +83,16 @@ def _record(
     def draw() -> Tensor:
         return synthesis(ws, transform=transform, canvas=canvas, dtype=dtype, memory=memory)
 
-    device = ws.device
-    aside = torch.cuda.Stream(device)
-    aside.wait_stream(torch.cuda.current_stream(device))
-    with torch.cuda.stream(aside):
-        for _ in range(WARM_UPS):
-            draw()
-    torch.cuda.current_stream(device).wait_stream(aside)
     graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph, capture_error_mode="thread_local"):
-        picture = draw()
+    with torch.cuda.device(ws.device):
+        aside = torch.cuda.Stream()
+        aside.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(aside):
+            for _ in range(WARM_UPS):
+                draw()
+        torch.cuda.current_stream().wait_stream(aside)
+        with torch.cuda.graph(graph, capture_error_mode="thread_local"):
+            picture = draw()
     return _Recorded(graph, ws, transform, picture)
 
 
@@ -127,5 +127,6 @@ def with_gradients(
     if ws.device.type != "cuda":
         return bound
     example = ws.detach().clone().requires_grad_(ws.requires_grad), transform.clone()
-    graphed = torch.cuda.make_graphed_callables(bound, example, allow_unused_input=True)
+    with torch.cuda.device(ws.device):
+        graphed = torch.cuda.make_graphed_callables(bound, example, allow_unused_input=True)
     return cast(_Bound, graphed)

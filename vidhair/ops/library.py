@@ -34,7 +34,10 @@ def define(schema: str, kernels: Kernels, compute: Call, allocate: Call) -> Call
     name = schema.partition("(")[0]
 
     def real(first: Tensor, *args: Any) -> Any:
-        return compute(kernels[first.device.type], first, *args)
+        if not first.is_cuda:
+            return compute(kernels[first.device.type], first, *args)
+        with torch.cuda.device(first.device):  # of several, Triton launches on the current one
+            return compute(kernels[first.device.type], first, *args)
 
     def fake(first: Tensor, *args: Any) -> Any:
         return allocate(kernels[first.device.type], first, *args)

@@ -53,7 +53,7 @@ def _wrappers(case: Case, options: dict):
         filters[name] = setup_filter(settings.pop("f"), **settings)
         yield f"w/setup_filter_{name}", filters[name]
     x = case.tensor("w/x")
-    a, c = filters["a"], filters["c"]
+    a, c = filters["a"].to(x.device), filters["c"].to(x.device)
     yield "w/filter2d_a", filter2d(x, a, padding=[1, 0, 0, 2], gain=1.5)
     yield "w/upsample2d_a", upsample2d(x, a, up=2, padding=1)
     yield "w/upsample2d_c", upsample2d(x, c, up=2, flip_filter=True, gain=0.5)

@@ -41,8 +41,8 @@ def check(device: str, x: torch.Tensor, options: dict, dy: torch.Tensor | None =
 
     got = with_gradients(call, on(device, x), bias, on(device, dy), moved)
     assert got[0].dtype == x.dtype and got[1].dtype == x.dtype
-    for result, definition in zip(got[:2], want[:2], strict=True):
-        assert_near("filtered_lrelu", result, definition)
+    assert_near("filtered_lrelu", got[0], want[0])
+    assert_near("filtered_lrelu", got[1], want[1], gradient=True)
     if bias is not None:
         # A sum over all samples of a channel, whose parts may cancel.
         scale = float(want[1].abs().sum((0, 2, 3)).max()) if want[1].numel() else 1.0
@@ -56,7 +56,7 @@ def test_golden(golden):
 @pytest.mark.parametrize("shape", SHAPES)
 def test_shapes_and_paddings(device, shape):
     size, up, padding = SHAPES[shape]
-    size = *size[:2], min(size[2], 60), size[3]  # rows take the interpreter long
+    size = *size[:2], min(size[2], 24), size[3]  # rows take the interpreter long
     kind = KINDS[list(SHAPES).index(shape) % 3]
     check(device, random(*size), arguments(up, size[1], kind) | {"padding": padding})
 
@@ -65,15 +65,15 @@ def test_shapes_and_paddings(device, shape):
 @pytest.mark.parametrize("up", [2, 4])
 @pytest.mark.parametrize("kind", KINDS)
 def test_filters_and_dtypes(device, kind, up, dtype):
-    options = arguments(up, 5, kind) | {"padding": (8, 9, 7, 10), "clamp": 0.8}
-    check(device, random(2, 5, 11, 10).to(dtype), options)
+    options = arguments(up, 5, kind) | {"padding": (8, 9, 8, 10), "clamp": 0.8}
+    check(device, random(2, 5, 5 if up == 2 else 6, 10).to(dtype), options)
 
 
 @pytest.mark.parametrize("parity", range(4))
 @pytest.mark.parametrize("up", [2, 4])
 def test_phases(device, up, parity):
     padding = (9 + parity, 9, 12 - parity, 9)
-    check(device, random(1, 3, 9, 8), arguments(up, 3) | {"padding": padding})
+    check(device, random(1, 3, 5, 8), arguments(up, 3) | {"padding": padding})
 
 
 @pytest.mark.parametrize("chosen", OPTIONS)
@@ -144,7 +144,7 @@ def test_a_filter_of_many_parts_goes_to_the_parts_of_the_op(device):
     bias, x = options.pop("b"), random(1, 3, 9, 9)
     moved = {n: on(device, v) if isinstance(v, torch.Tensor) else v for n, v in options.items()}
     rows = dict(op().explain(on(device, x), **moved))
-    assert rows["triton"] == "the downsampling filter is not a sum of 4 separable ones"
+    assert rows["triton"] == "the downsampling filter is not a sum of 6 separable ones"
     assert rows["triton-parts"] == "used"
     got = filtered_lrelu(on(device, x), b=on(device, bias), **moved)
     assert_near("filtered_lrelu", got, reference(x.double(), b=bias.double(), **options))
@@ -207,5 +207,5 @@ class TestContractWithTorch:
         x, fine = on(device, random(1, 1, 9, 9)), on(device, torch.ones(12, 12))
         graph = torch.export.export(Call(), (x, fine)).module()
         torch.testing.assert_close(graph(x, fine), Call()(x, fine))
-        with pytest.raises(DeviceUnavailable, match="a sum of 4 separable ones"):
+        with pytest.raises(DeviceUnavailable, match="a sum of 6 separable ones"):
             graph(x, on(device, random(12, 12)))
