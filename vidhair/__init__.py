@@ -14,8 +14,8 @@ from typing import Any
 # come and go with every layer, and the kernel clears each page at its first touch: in small pages
 # that takes four times as long as a product of two tensors itself.
 os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
-# Threads that wait for others sleep, read when OpenMP is loaded. Where they turn in circles instead,
-# a step of tuning beside one other busy program took two to ten times as long.
+# Threads that wait for others sleep, read when OpenMP is loaded. Where they turn in circles, a step
+# of tuning beside one other busy program took two to ten times as long.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 _HOMES = {
