@@ -69,6 +69,7 @@ class Replay:
         return recorded.play(ws, transform)
 
 
+@torch.inference_mode(False)  # for calls in that mode and out of it
 @torch.no_grad()
 def _record(
     synthesis: MovableSynthesis,
