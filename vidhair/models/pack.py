@@ -17,6 +17,7 @@ from vidhair.models.bisenet import BiSeNet, CelebAMaskParser, HairClipParser
 from vidhair.models.encoders import SmallEncoder, SmallEncoderConfig
 from vidhair.models.face_identity import FaceIdentity
 from vidhair.models.face_parser import FaceParser, FaceParserConfig
+from vidhair.models.folding import folded
 from vidhair.models.head_parser import HeadParser, Parser
 from vidhair.models.inversion import ENCODERS, Inverter, PublishedEncoder, RestyleLoop
 from vidhair.models.mappers import BaldMapper, CodeMapper, LevelsMapper
@@ -111,7 +112,7 @@ class Pack:
                 f"the {part} of pack {files.name!r} does not fit its configuration "
                 f"({reason_of(error)}); install the pack again"
             ) from error
-        return module.eval().requires_grad_(False).to(self.device)
+        return folded(module.eval().requires_grad_(False)).to(self.device)
 
     @cached_property
     def generator(self) -> MovableGenerator:

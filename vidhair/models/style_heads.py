@@ -25,7 +25,7 @@ class StyleHead(nn.Module):
         self.convolutions = nn.Sequential()
         for before, width in pairwise(widths):
             self.convolutions.append(nn.Conv2d(before, width, 3, stride=2, padding=1))
-            self.convolutions.append(nn.LeakyReLU(SLOPE))
+            self.convolutions.append(nn.LeakyReLU(SLOPE, inplace=True))
         self.linear = EqualizedLinear(outputs, outputs)
 
     def forward(self, features: Tensor) -> Tensor:
