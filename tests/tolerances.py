@@ -18,6 +18,7 @@ TOLERANCES: dict[tuple[str, torch.dtype], float] = {
     ("conv2d", F32): 2e-6,
     ("conv2d", BF16): 1e-2,
     ("modulated_conv", F32): 1e-5,  # Winograd's transforms round once more
+    ("modulated_conv", BF16): 1e-1,  # and in bfloat16 so much in the worst place
     ("filtered_lrelu", F64): 3e-7,
     ("filtered_lrelu", F32): 3e-6,
     ("filtered_lrelu", BF16): 5e-3,  # one rounding, of the result

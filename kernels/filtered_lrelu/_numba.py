@@ -1,435 +1,435 @@
-"""The compiled loops of the CPU kernel; see `cpu` for the notation."""
+"""The compiled loops of the CPU kernel; see `cpu` for the notation.
+
+Pictures are flat arrays of the memory [N, H, W, C'] that `vidhair.kernels.layout` describes. Tasks
+are tiles of LANES channels; their scratch is [places, LANES], a place being one pixel or sample.
+
+Samples of u come in groups of U that see the same six samples of x: group g, that is
+u[p + U·(g − 1) + 1 + s] for s < U, sees x[g … g + 5]. Taps are handed over by phase s. The filters
+are the same from either end, so the transpose of upsampling is downsampling by the same taps, and
+the other way round.
+"""
 
 import numpy as np
-from numba import njit, prange
-from numba.extending import overload
+from numba import prange
 
+from vidhair.kernels.simd import LANES, compiled, microkernel
+
+REACH = 6  # samples that a group sees
 TAPS = 12  # of the downsampling filter
+STEP = 4  # places that a microkernel makes at a time
 
-_fast = njit(fastmath={"nsz", "arcp", "contract", "afn", "reassoc"}, inline="never", cache=True)
-
-
-def _read(row, out, bias):
-    raise NotImplementedError
-
-
-@overload(_read, jit_options={"fastmath": True})
-def _read_by_dtype(row, out, bias):
-    """Copy a row into float32 scratch and add the bias."""
-    if row.dtype.bitwidth == 16:
-
-        def bf16(row, out, bias):
-            bits = out.view(np.uint32)
-            for i in range(row.shape[0]):
-                bits[i] = np.uint32(row[i]) << np.uint32(16)
-            for i in range(row.shape[0]):
-                out[i] += bias
-
-        return bf16
-
-    def f32(row, out, bias):
-        for i in range(row.shape[0]):
-            out[i] = row[i] + bias
-
-    return f32
+# Results per side of a tile, and rows of them that the vertical filter makes at a time (a multiple
+# of STEP). The rows in the making stay in the first-level cache, those that wait in the second;
+# what tiles have in common is computed for each of them.
+TILE_WIDTH, TILE_HEIGHT, BAND = 32, 128, 16
 
 
-def _write(values, row):
-    raise NotImplementedError
+@microkernel
+def _read(v, x, at, bias, block, row, to):
+    """row[to] = x[at] + bias[block]"""
+    v.store(v.add(v.load(x, at), v.load(bias, block)), row, to)
 
 
-@overload(_write, jit_options={"fastmath": True})
-def _write_by_dtype(values, row):
-    """Copy float32 scratch into a row; bfloat16 rounds to nearest even."""
-    if row.dtype.bitwidth == 16:
-
-        def bf16(values, row):
-            bits = values.view(np.uint32)
-            for i in range(row.shape[0]):
-                b = bits[i]
-                b += np.uint32(0x7FFF) + ((b >> np.uint32(16)) & np.uint32(1))
-                row[i] = np.uint16(b >> np.uint32(16))
-
-        return bf16
-
-    def f32(values, row):
-        for i in range(row.shape[0]):
-            row[i] = values[i]
-
-    return f32
+@microkernel
+def _copy(v, x, at, y, to):
+    v.store(v.load(x, at), y, to)
 
 
-# The primitives take views that start at their first sample: an index that is the loop variable
-# plus a constant is known not to be negative, and only then does the loop become vector code.
+@microkernel
+def _up_columns(v, s, rows, at, c, out, pitch):
+    """out[p·pitch + at] = Σ_k c[p][k]·s[rows[k] + at]"""
+    x = [v.load(s, v.sum(row, at)) for row in rows]
+    for p, taps in enumerate(c):
+        v.store(v.dot(taps, x), out, v.sum(at, v.times(p, pitch)))
 
 
-@_fast
-def _six_rows(s, stride, n, c, out):
-    """out[i] = Σ_k c[k] · s[k·stride + i]"""
-    c0, c1, c2, c3, c4, c5 = c[0], c[1], c[2], c[3], c[4], c[5]
-    s1 = s[stride:]
-    s2 = s1[stride:]
-    s3 = s2[stride:]
-    s4 = s3[stride:]
-    s5 = s4[stride:]
-    for i in range(n):
-        out[i] = (
-            c0 * s[i] + c1 * s1[i] + c2 * s2[i] + c3 * s3[i] + c4 * s4[i] + c5 * s5[i]
-        )  # fmt: skip
+def _up_row(v, s, at, c):
+    """(place, sample) of the samples of STEP groups: U·i + p → Σ_k c[p][k]·s[at + i + k]"""
+    x = [v.load(s, at, k) for k in range(STEP + REACH - 1)]
+    for p, taps in enumerate(c):
+        for i in range(STEP):
+            yield len(c) * i + p, v.dot(taps, x[i : i + REACH])
 
 
-@_fast
-def _add_six_rows(s, stride, n, c, out):
-    """out[i] += Σ_k c[k] · s[k·stride + i]"""
-    c0, c1, c2, c3, c4, c5 = c[0], c[1], c[2], c[3], c[4], c[5]
-    s1 = s[stride:]
-    s2 = s1[stride:]
-    s3 = s2[stride:]
-    s4 = s3[stride:]
-    s5 = s4[stride:]
-    for i in range(n):
-        out[i] += (
-            c0 * s[i] + c1 * s1[i] + c2 * s2[i] + c3 * s3[i] + c4 * s4[i] + c5 * s5[i]
-        )  # fmt: skip
+@microkernel
+def _up_row_plain(v, s, at, c, u, to):
+    for place, sample in _up_row(v, s, at, c):
+        v.store(sample, u, to, place)
 
 
-@_fast
-def _twelve_turned_rows(ring, oldest, n, c, out):
-    """out[i] = Σ_t c[t] · row t, for the rows of a ring from the oldest on."""
-    _six_turned_rows(ring, oldest, n, c, out)
-    _add_six_turned_rows(ring, oldest + 6, n, c[6:], out)
+@microkernel
+def _up_row_added(v, s, at, c, u, to):
+    for place, sample in _up_row(v, s, at, c):
+        v.store(v.add(sample, v.load(u, to, place)), u, to, place)
 
 
-@_fast
-def _six_turned_rows(ring, oldest, n, c, out):
-    c0, c1, c2, c3, c4, c5 = c[0], c[1], c[2], c[3], c[4], c[5]
-    s0 = ring[oldest % TAPS]
-    s1 = ring[(oldest + 1) % TAPS]
-    s2 = ring[(oldest + 2) % TAPS]
-    s3 = ring[(oldest + 3) % TAPS]
-    s4 = ring[(oldest + 4) % TAPS]
-    s5 = ring[(oldest + 5) % TAPS]
-    for i in range(n):
-        out[i] = (
-            c0 * s0[i] + c1 * s1[i] + c2 * s2[i] + c3 * s3[i] + c4 * s4[i] + c5 * s5[i]
-        )  # fmt: skip
+@microkernel
+def _up_row_activated(v, s, at, c, slope, limit, u, to):
+    """Followed by a leaky ReLU of a slope in 0 … 1, and clamped."""
+    for place, sample in _up_row(v, s, at, c):
+        sample = v.maximum(sample, v.multiply(sample, slope))
+        v.store(v.maximum(v.minimum(sample, limit), v.negative(limit)), u, to, place)
 
 
-@_fast
-def _add_six_turned_rows(ring, oldest, n, c, out):
-    c0, c1, c2, c3, c4, c5 = c[0], c[1], c[2], c[3], c[4], c[5]
-    s0 = ring[oldest % TAPS]
-    s1 = ring[(oldest + 1) % TAPS]
-    s2 = ring[(oldest + 2) % TAPS]
-    s3 = ring[(oldest + 3) % TAPS]
-    s4 = ring[(oldest + 4) % TAPS]
-    s5 = ring[(oldest + 5) % TAPS]
-    for i in range(n):
-        out[i] += (
-            c0 * s0[i] + c1 * s1[i] + c2 * s2[i] + c3 * s3[i] + c4 * s4[i] + c5 * s5[i]
-        )  # fmt: skip
+@microkernel
+def _mask(v, u, at, slope, limit, g, to):
+    """g times the derivative of the activation at u."""
+    sample, gradient = v.load(u, at), v.load(g, to)
+    factor = v.select(">", sample, v.number(0), v.number(1), slope)
+    activated = v.multiply(sample, factor)
+    size = v.maximum(activated, v.negative(activated))
+    passed = v.multiply(gradient, factor)
+    v.store(v.select("<=", size, limit, passed, v.number(0)), g, to)
 
 
-@_fast
-def _pair(a, b, n, out):
-    for i in range(n):
-        out[i] = a[i] + b[i]
+def _down(v, x, factor, c, i, onto=None):
+    """Σ_k c[k]·(x[factor·i + k] + x[factor·i + 2n − 1 − k]), n = len(c)"""
+    x = x[factor * i : factor * i + 2 * len(c)]
+    return v.dot(c, [v.add(a, b) for a, b in zip(x, x[::-1], strict=True)][: len(c)], onto)
 
 
-@_fast
-def _mirrored_taps(e, o, n, c, out):
-    """out[i] = Σ_k c[k] · (e[i + k] + o[i + 5 − k]): twelve taps, the same from either end."""
-    c0, c1, c2, c3, c4, c5 = c[0], c[1], c[2], c[3], c[4], c[5]
-    for i in range(n):
-        out[i] = (
-            c0 * (e[i] + o[i + 5]) + c1 * (e[i + 1] + o[i + 4]) + c2 * (e[i + 2] + o[i + 3])
-            + c3 * (e[i + 3] + o[i + 2]) + c4 * (e[i + 4] + o[i + 1]) + c5 * (e[i + 5] + o[i])
-        )  # fmt: skip
+@microkernel
+def _down_row_by_2(v, u, at, c, out, to):
+    x = [v.load(u, at, k) for k in range(2 * STEP + 2 * len(c) - 2)]
+    for i in range(STEP):
+        v.store(_down(v, x, 2, c, i), out, to, i)
 
 
-@_fast
-def _add_mirrored_taps(e, o, n, c, out):
-    c0, c1, c2, c3, c4, c5 = c[0], c[1], c[2], c[3], c[4], c[5]
-    for i in range(n):
-        out[i] += (
-            c0 * (e[i] + o[i + 5]) + c1 * (e[i + 1] + o[i + 4]) + c2 * (e[i + 2] + o[i + 3])
-            + c3 * (e[i + 3] + o[i + 2]) + c4 * (e[i + 4] + o[i + 1]) + c5 * (e[i + 5] + o[i])
-        )  # fmt: skip
+@microkernel
+def _down_row_by_4(v, u, at, c, out, to):
+    x = [v.load(u, at, k) for k in range(4 * STEP + 2 * len(c) - 4)]
+    for i in range(STEP):
+        v.store(_down(v, x, 4, c, i), out, to, i)
 
 
-@_fast
-def _six_taps(v, n, c, out):
-    """out[i] = Σ_k c[k] · v[i + k]"""
-    c0, c1, c2, c3, c4, c5 = c[0], c[1], c[2], c[3], c[4], c[5]
-    for i in range(n):
-        out[i] = (
-            c0 * v[i] + c1 * v[i + 1] + c2 * v[i + 2]
-            + c3 * v[i + 3] + c4 * v[i + 4] + c5 * v[i + 5]
-        )  # fmt: skip
+@microkernel
+def _down_columns_by_2(v, s, at, pitch, c, out, to, out_pitch):
+    """Of rows that are `pitch` places apart, to rows that are `out_pitch` apart."""
+    x = [v.load(s, v.sum(at, v.times(k, pitch))) for k in range(2 * STEP + 2 * len(c) - 2)]
+    for i in range(STEP):
+        v.store(_down(v, x, 2, c, i), out, v.sum(to, v.times(i, out_pitch)))
 
 
-@_fast
-def _add_six_taps(v, n, c, out):
-    """out[i] += Σ_k c[k] · v[i + k]"""
-    c0, c1, c2, c3, c4, c5 = c[0], c[1], c[2], c[3], c[4], c[5]
-    for i in range(n):
-        out[i] += (
-            c0 * v[i] + c1 * v[i + 1] + c2 * v[i + 2]
-            + c3 * v[i + 3] + c4 * v[i + 4] + c5 * v[i + 5]
-        )  # fmt: skip
+@microkernel
+def _down_columns_by_2_onto(v, s, at, pitch, c, added, from_, from_pitch, out, to, out_pitch):
+    x = [v.load(s, v.sum(at, v.times(k, pitch))) for k in range(2 * STEP + 2 * len(c) - 2)]
+    for i in range(STEP):
+        onto = v.load(added, v.sum(from_, v.times(i, from_pitch)))
+        v.store(_down(v, x, 2, c, i, onto), out, v.sum(to, v.times(i, out_pitch)))
 
 
-@_fast
-def _six_taps_twice(v, w, n, c, d, out):
-    """Two phases woven: out[2i] = Σ_k c[k] · v[i + k], out[2i + 1] = Σ_k d[k] · w[i + k]"""
-    c0, c1, c2, c3, c4, c5 = c[0], c[1], c[2], c[3], c[4], c[5]
-    d0, d1, d2, d3, d4, d5 = d[0], d[1], d[2], d[3], d[4], d[5]
-    for i in range(n):
-        out[2 * i] = (
-            c0 * v[i] + c1 * v[i + 1] + c2 * v[i + 2]
-            + c3 * v[i + 3] + c4 * v[i + 4] + c5 * v[i + 5]
-        )  # fmt: skip
-        out[2 * i + 1] = (
-            d0 * w[i] + d1 * w[i + 1] + d2 * w[i + 2]
-            + d3 * w[i + 3] + d4 * w[i + 4] + d5 * w[i + 5]
-        )  # fmt: skip
+@microkernel
+def _down_columns_by_4(v, s, at, pitch, c, out, to, out_pitch):
+    x = [v.load(s, v.sum(at, v.times(k, pitch))) for k in range(4 * STEP + 2 * len(c) - 4)]
+    for i in range(STEP):
+        v.store(_down(v, x, 4, c, i), out, v.sum(to, v.times(i, out_pitch)))
 
 
-@_fast
-def _twelve_taps(e, o, n, c, d, out):
-    """out[i] = Σ_k c[k] · e[i + k] + d[k] · o[i + k]"""
-    c0, c1, c2, c3, c4, c5 = c[0], c[1], c[2], c[3], c[4], c[5]
-    d0, d1, d2, d3, d4, d5 = d[0], d[1], d[2], d[3], d[4], d[5]
-    for i in range(n):
-        out[i] = (
-            c0 * e[i] + c1 * e[i + 1] + c2 * e[i + 2]
-            + c3 * e[i + 3] + c4 * e[i + 4] + c5 * e[i + 5]
-            + d0 * o[i] + d1 * o[i + 1] + d2 * o[i + 2]
-            + d3 * o[i + 3] + d4 * o[i + 4] + d5 * o[i + 5]
-        )  # fmt: skip
+@compiled
+def _six(t):
+    return t[0], t[1], t[2], t[3], t[4], t[5]
 
 
-@_fast
-def _activate(v, n, positive, negative, limit):
-    for i in range(n):
-        a = v[i]
-        v[i] = min(max(max(a, np.float32(0)) * positive + min(a, np.float32(0)) * negative, -limit),
-                   limit)  # fmt: skip
+@compiled
+def _twelve(t):
+    return t[0], t[1], t[2], t[3], t[4], t[5], t[6], t[7], t[8], t[9], t[10], t[11]
 
 
-@_fast
-def _mask(v, g, n, positive, negative, limit):
-    """g *= derivative of the activation at v."""
-    for i in range(n):
-        a = v[i]
-        slope = positive if a > 0 else negative
-        g[i] = g[i] * slope if abs(a * slope) <= limit else np.float32(0)
+@compiled
+def _two_phases(t):
+    return _six(t[0]), _six(t[1])
 
 
-@_fast
-def _phase_table(taps, up, pad):
-    """first[p]: input index of the first tap of phase p; c[p, k]: its six taps."""
-    first = np.empty(up, np.int64)
-    c = np.empty((up, 6), np.float32)
-    for p in range(up):
-        k0 = (pad - p) % up
-        first[p] = (p + k0 - pad) // up
-        for k in range(6):
-            c[p, k] = taps[k0 + up * k]
-    return first, c
+@compiled
+def _four_phases(t):
+    return _six(t[0]), _six(t[1]), _six(t[2]), _six(t[3])
 
 
-@_fast
-def _upsample_row(v, margin, up, first, c, n_u, e, o):
-    """Fill e and o with the n_u upsampled samples of the row v (index 0 at margin)."""
+@compiled
+def _rounded_up(n):
+    """To a multiple of STEP."""
+    return -(-n // STEP) * STEP
+
+
+@compiled
+def _group(m, pad, up):
+    """The group that u[m] belongs to."""
+    return (m - pad - 1) // up + 1
+
+
+@compiled
+def _ring(first, pitch):
+    """Where six rows from the one at `first` on lie in a ring of six rows."""
+    return (
+        first % REACH * pitch, (first + 1) % REACH * pitch, (first + 2) % REACH * pitch,
+        (first + 3) % REACH * pitch, (first + 4) % REACH * pitch, (first + 5) % REACH * pitch,
+    )  # fmt: skip
+
+
+@compiled
+def _read_row(x, start, shape, row, first, count, bias, block, s, to):
+    """Samples first … first + count − 1 of a row of x [H, W, C'], plus bias; zero beyond x."""
+    height, width, channels = shape
+    low = min(max(-first, 0), count)
+    high = max(min(width - first, count), low)
+    if not 0 <= row < height:
+        low = high = count
+    s[to : to + low] = 0
+    s[to + high : to + count] = 0
+    at = start + (row * width + first) * channels + block * LANES
+    for i in range(low, high):
+        _read(x, at + i * channels, bias, block, s, to + i)
+
+
+@compiled
+def _up_columns_by(up, s, group, pitch, count, taps, v):
+    """The rows of a group: v [up, pitch] from a ring s of rows."""
+    rows = _ring(group, pitch)
     if up == 2:
-        n_e = (n_u + 1) // 2
-        _six_taps(v[margin + first[0] :], n_e, c[0], e)
-        _six_taps(v[margin + first[1] :], n_u // 2, c[1], o)
+        c = _two_phases(taps)
+        for i in range(count):
+            _up_columns(s, rows, i, c, v, pitch)
     else:
-        n_e = (n_u + 3) // 4
-        _six_taps_twice(v[margin + first[0] :], v[margin + first[2] :], n_e, c[0], c[2], e)
-        _six_taps_twice(v[margin + first[1] :], v[margin + first[3] :], n_e, c[1], c[3], o)
+        d = _four_phases(taps)
+        for i in range(count):
+            _up_columns(s, rows, i, d, v, pitch)
 
 
-@_fast
-def _padded_plane(plane, margin_y, margin_x, bias, s, stride):
-    """Zero-bordered float32 copy of a plane in the flat scratch s."""
-    s[:] = 0
-    for j in range(plane.shape[0]):
-        _read(plane[j], s[(j + margin_y) * stride + margin_x :], bias)
+@compiled
+def _forward_tile(x, start, shape, bias, block, up, pad_y, pad_x, taps_y, taps_x, taps_down, slope,
+                  limit, y, out, out_pitch, rows, columns):  # fmt: skip
+    """A tile of results, whose first one lies at element `out` of y."""
+    rank, channels = len(taps_down), shape[2]
+    n_v, n_u = 2 * rows + TAPS - 2, 2 * columns + TAPS - 2
+    first_x, first_y = _group(0, pad_x, up), _group(0, pad_y, up)
+    groups = _rounded_up(_group(n_u - 1, pad_x, up) - first_x + 1)
+    before = up - 1 - pad_x % up  # samples of the first group that no result sees
+    length = groups + REACH - 1
+    pitch = _rounded_up(columns) | 1  # odd, so that the rows spread over the cache's sets
+    waiting = 2 * BAND + TAPS - 2
 
+    s = np.empty((REACH * length, LANES), np.float32)  # the last rows of x, in turn
+    v = np.empty((up * length, LANES), np.float32)
+    u = np.zeros((before + 2 * pitch + TAPS + up * groups, LANES), np.float32)
+    d = np.empty((rank * waiting * pitch, LANES), np.float32)  # filtered rows of u
+    acc = np.empty((STEP * pitch, LANES), np.float32)
 
-@njit(parallel=True, cache=True)
-def forward(x, bias, taps_up, taps_down, y, up, x0, y0, gain, slope, limit):
-    """x [P, H, W] → y [P, H', W']; planes of channel c have index n·C + c.
-
-    taps_down: [1, 12] for a separable filter, [12, 12] for one that is the same from either end of
-    both axes, as radial ones are: f[t, k] = f[11 − t, k] = f[t, 11 − k].
-    """
-    planes, h, w = x.shape
-    out_h, out_w = y.shape[1:]
-    n_rows, n_cols = 2 * out_h + 10, 2 * out_w + 10
-    positive = np.float32(gain)
-    negative = np.float32(gain * slope)
-    clamp = np.float32(limit)
-    first_y, c_y = _phase_table(taps_up, up, y0)
-    first_x, c_x = _phase_table(taps_up, up, x0)
-    radial = taps_down.shape[0] > 1
-    even = taps_down[:, 0::2].copy()
-    odd = taps_down[:, 1::2].copy()
-    # Rows and columns that the first and last taps reach beyond the plane, on either side.
-    margin_y = max(0, -first_y.min())
-    margin_x = max(0, -first_x.min())
-    height = max(h + margin_y, (n_rows + up) // up + first_y.max() + 6 + margin_y)
-    stride = max(w + margin_x, (n_cols + up) // up + first_x.max() + 6 + margin_x) + 8
-    half = n_cols // 2 + 8
-
-    for p in prange(planes):
-        s = np.empty(height * stride, np.float32)
-        v = np.empty(stride, np.float32)
-        # The last twelve rows, in turn: activated samples, or, if separable, their filtered rows.
-        ring_e = np.zeros((TAPS if radial else 1, half), np.float32)
-        ring_o = np.zeros((TAPS if radial else 1, half), np.float32)
-        rows = np.empty((1 if radial else TAPS, out_w), np.float32)
-        pair_e = np.empty(half, np.float32)
-        pair_o = np.empty(half, np.float32)
-        acc = np.empty(out_w, np.float32)
-        _padded_plane(x[p], margin_y, margin_x, bias[p % bias.shape[0]], s, stride)
-        for m in range(n_rows):
-            phase = m % up
-            top = (m // up + first_y[phase] + margin_y) * stride
-            _six_rows(s[top:], stride, stride, c_y[phase], v)
-            turn = m % TAPS
-            e = ring_e[turn if radial else 0]
-            o = ring_o[turn if radial else 0]
-            _upsample_row(v, margin_x, up, first_x, c_x, n_cols, e, o)
-            _activate(e, half, positive, negative, clamp)
-            _activate(o, half, positive, negative, clamp)
-            if not radial:
-                _twelve_taps(e, o, out_w, even[0], odd[0], rows[turn])
-            if m < TAPS - 1 or m % 2 == 0:
+    done = 0  # rows of results
+    for row in range(first_y, first_y + REACH - 1):
+        _read_row(x, start, shape, row, first_x, length, bias, block, s, row % REACH * length)
+    for group in range(first_y, _group(n_v - 1, pad_y, up) + 1):
+        row = group + REACH - 1
+        _read_row(x, start, shape, row, first_x, length, bias, block, s, row % REACH * length)
+        _up_columns_by(up, s, group, length, length, taps_y, v)
+        for phase in range(up):
+            m = pad_y + up * (group - 1) + 1 + phase
+            if m < 0 or m >= n_v:
                 continue
-            j = (m - TAPS + 1) // 2
-            if radial:
-                for t in range(TAPS // 2):
-                    above, below = (2 * j + t) % TAPS, (2 * j + TAPS - 1 - t) % TAPS
-                    _pair(ring_e[above], ring_e[below], half, pair_e)
-                    _pair(ring_o[above], ring_o[below], half, pair_o)
-                    if t == 0:
-                        _mirrored_taps(pair_e, pair_o, out_w, even[t], acc)
-                    else:
-                        _add_mirrored_taps(pair_e, pair_o, out_w, even[t], acc)
-            else:
-                _twelve_turned_rows(rows, 2 * j, out_w, taps_down[0], acc)
-            _write(acc, y[p, j])
-
-
-@_fast
-def _transposed_offsets(taps, up, pad):
-    """dx[i] = Σ_k taps[k] · u[up·i + pad − k], as consecutive reads of even and odd samples.
-
-    For e: Σ_q c[q] · e[(up/2)·i + start + q], likewise for o.
-    """
-    n = 3 * up
-    c = np.zeros(n, np.float32)
-    d = np.zeros(n, np.float32)
-    # k even part: (pad − k) even reads e[(up·i + pad − k)/2]; the largest k reads the lowest index.
-    k_e = len(taps) - 1 if (pad - len(taps) + 1) % 2 == 0 else len(taps) - 2
-    k_o = len(taps) - 1 if k_e == len(taps) - 2 else len(taps) - 2
-    for q in range(n):
-        c[q] = taps[k_e - 2 * q]
-        d[q] = taps[k_o - 2 * q]
-    return (pad - k_e) // 2, (pad - k_o - 1) // 2, c, d
-
-
-@_fast
-def _downsample_row_by_4(e, o, n, c, d, out):
-    """out[i] = Σ_k c[k] · e[2i + k] + d[k] · o[2i + k], twelve taps each"""
-    for i in range(n):
-        a = np.float32(0)
-        for k in range(12):
-            a += c[k] * e[2 * i + k] + d[k] * o[2 * i + k]
-        out[i] = a
-
-
-@njit(parallel=True, cache=True)
-def backward(x, bias, taps_up, taps_down, dy, dx, up, x0, y0, gain, slope, limit):
-    """dx [P, H, W] from dy [P, H', W']; u is computed again rather than kept."""
-    planes, h, w = x.shape
-    out_h, out_w = dy.shape[1:]
-    n_rows, n_cols = 2 * out_h + 10, 2 * out_w + 10
-    positive = np.float32(gain)
-    negative = np.float32(gain * slope)
-    clamp = np.float32(limit)
-    first_y, c_y = _phase_table(taps_up, up, y0)
-    first_x, c_x = _phase_table(taps_up, up, x0)
-    # du[2a + b] = Σ_s d[2s + b] · dy[a − s]: six taps over dy, in reverse, along both axes.
-    radial = taps_down.shape[0] > 1
-    even = taps_down[::-1, 0::2][:, ::-1].copy()
-    odd = taps_down[::-1, 1::2][:, ::-1].copy()
-    margin_y = max(0, -first_y.min())
-    margin_x = max(0, -first_x.min())
-    height = max(h + margin_y, (n_rows + up) // up + first_y.max() + 6 + margin_y)
-    stride = max(w + margin_x, (n_cols + up) // up + first_x.max() + 6 + margin_x) + 8
-    g_stride = out_w + 10 + 8
-    g_height = out_h + 10
-
-    start_e, start_o, t_e, t_o = _transposed_offsets(taps_up, up, x0)
-    row_e, row_o, s_e, s_o = _transposed_offsets(taps_up, up, y0)
-    # Zero margins around the even and odd samples for the taps of the transposed upsampling.
-    step = up // 2
-    low = max(0, -start_e, -start_o)
-    half = low + max(n_cols // 2, step * w + max(start_e, start_o) + 3 * up) + 8
-    low_y = max(0, -row_e, -row_o)
-    half_rows = low_y + max(n_rows // 2, step * h + max(row_e, row_o) + 3 * up)
-
-    for p in prange(planes):
-        s = np.empty(height * stride, np.float32)
-        g = np.empty(g_height * g_stride, np.float32)
-        v = np.empty(stride, np.float32)
-        gv = np.empty(g_stride, np.float32)
-        e = np.zeros(half, np.float32)
-        o = np.zeros(half, np.float32)
-        ge = np.zeros(half, np.float32)
-        go = np.zeros(half, np.float32)
-        rows_e = np.zeros(half_rows * w, np.float32)
-        rows_o = np.zeros(half_rows * w, np.float32)
-        acc = np.empty(w, np.float32)
-        _padded_plane(x[p], margin_y, margin_x, bias[p % bias.shape[0]], s, stride)
-        _padded_plane(dy[p], 5, 5, np.float32(0), g, g_stride)
-        n_half = n_cols // 2
-        for m in range(n_rows):
-            phase = m % up
-            top = (m // up + first_y[phase] + margin_y) * stride
-            _six_rows(s[top:], stride, stride, c_y[phase], v)
-            _upsample_row(v, margin_x, up, first_x, c_x, n_cols, e[low:], o[low:])
-            if radial:
-                ge[low : low + n_half] = 0
-                go[low : low + n_half] = 0
-                for k in range(TAPS // 2):
-                    row = g[(m // 2 + k) * g_stride :]
-                    _add_six_taps(row, n_half, even[2 * k + 1 - m % 2], ge[low:])
-                    _add_six_taps(row, n_half, odd[2 * k + 1 - m % 2], go[low:])
-            else:
-                taps = even[0] if m % 2 == 0 else odd[0]
-                _six_rows(g[(m // 2) * g_stride :], g_stride, g_stride, taps, gv)
-                _six_taps(gv, n_half, even[0], ge[low:])
-                _six_taps(gv, n_half, odd[0], go[low:])
-            _mask(e[low:], ge[low:], n_half, positive, negative, clamp)
-            _mask(o[low:], go[low:], n_half, positive, negative, clamp)
-            rows = rows_e if m % 2 == 0 else rows_o
-            target = rows[(low_y + m // 2) * w :]
             if up == 2:
-                _twelve_taps(ge[low + start_e :], go[low + start_o :], w, t_e, t_o, target)
+                c_2 = _two_phases(taps_x)
+                for i in range(0, groups, STEP):
+                    _up_row_activated(v, phase * length + i, c_2, slope, limit, u, 2 * i)
             else:
-                _downsample_row_by_4(ge[low + start_e :], go[low + start_o :], w, t_e, t_o, target)
-        for j in range(h):
-            at_e = (low_y + step * j + row_e) * w
-            at_o = (low_y + step * j + row_o) * w
-            _six_rows(rows_e[at_e:], w, w, s_e[:6], acc)
-            _add_six_rows(rows_o[at_o:], w, w, s_o[:6], acc)
-            if up == 4:
-                _add_six_rows(rows_e[at_e + 6 * w :], w, w, s_e[6:], acc)
-                _add_six_rows(rows_o[at_o + 6 * w :], w, w, s_o[6:], acc)
-            _write(acc, dx[p, j])
+                c_4 = _four_phases(taps_x)
+                for i in range(0, groups, STEP):
+                    _up_row_activated(v, phase * length + i, c_4, slope, limit, u, 4 * i)
+            for r in range(rank):
+                c = _six(taps_down[r, 1])
+                to = (r * waiting + m - 2 * done) * pitch
+                for i in range(0, columns, STEP):
+                    _down_row_by_2(u, before + 2 * i, c, d, to + i)
+            if m == n_v - 1 or m - 2 * done == waiting - 1:
+                count = min(BAND, rows - done)
+                _down_band(d, waiting, pitch, taps_down, acc, y, out + done * out_pitch, channels,
+                           out_pitch, count, columns)  # fmt: skip
+                done += count
+                for r in range(rank):
+                    to = r * waiting * pitch
+                    for k in range(to, to + (TAPS - 2) * pitch):
+                        _copy(d, k + 2 * BAND * pitch, d, k)
+
+
+@compiled
+def _down_band(d, waiting, pitch, taps_down, acc, y, out, step, out_pitch, rows, columns):
+    """Rows of results from the rows of d, of every filter in the sum [rank, waiting, pitch]."""
+    rank = len(taps_down)
+    for j in range(0, rows, STEP):
+        whole = j + STEP <= rows
+        for r in range(rank):
+            c = _six(taps_down[r, 0])
+            at = (r * waiting + 2 * j) * pitch
+            last = r == rank - 1 and whole
+            for i in range(columns):
+                if r == 0 and last:
+                    _down_columns_by_2(d, at + i, pitch, c, y, out + i * step, out_pitch)
+                elif r == 0:
+                    _down_columns_by_2(d, at + i, pitch, c, acc, i, pitch)
+                elif last:
+                    _down_columns_by_2_onto(
+                        d, at + i, pitch, c, acc, i, pitch, y, out + i * step, out_pitch
+                    )
+                else:
+                    _down_columns_by_2_onto(d, at + i, pitch, c, acc, i, pitch, acc, i, pitch)
+        if not whole:
+            _write(acc, pitch, y, out, step, out_pitch, rows - j, columns)
+        out += STEP * out_pitch
+
+
+@compiled
+def _write(acc, pitch, y, out, step, out_pitch, rows, columns):
+    for k in range(rows):
+        for i in range(columns):
+            _copy(acc, k * pitch + i, y, out + k * out_pitch + i * step)
+
+
+@compiled
+def _tiles(height, width):
+    """How many of them lie below and beside each other, and their sides."""
+    down, across = -(-height // TILE_HEIGHT), -(-width // TILE_WIDTH)
+    return down, across, -(-height // down), -(-width // across)
+
+
+@compiled(parallel=True)
+def forward(x, shape, bias, up, pad_y, pad_x, taps_y, taps_x, taps_down, slope, limit, y, y_shape):
+    """x [N, H, W, C'] → y [N, H', W', C']. bias: [C' / LANES, LANES].
+
+    taps_y, taps_x: [U, 6], by phase. taps_down: [rank, 2, 6], the first halves of the vertical and
+    of the horizontal filters of a sum of separable ones.
+    """
+    n, channels = shape[0], shape[3]
+    blocks = channels // LANES
+    down, across, tile_height, tile_width = _tiles(y_shape[1], y_shape[2])
+    for task in prange(n * down * across * blocks):
+        # Blocks of the same pixels come one after the other, while the cache holds those.
+        block = task % blocks
+        left = task // blocks % across * tile_width
+        top = task // (blocks * across) % down * tile_height
+        sample = task // (blocks * across * down)
+        place = (sample * y_shape[1] + top) * y_shape[2] + left
+        _forward_tile(
+            x, sample * shape[1] * shape[2] * channels, shape[1:], bias, block, up,
+            pad_y - 2 * top, pad_x - 2 * left, taps_y, taps_x, taps_down, np.float32(slope),
+            np.float32(limit), y, place * channels + block * LANES, y_shape[2] * channels,
+            min(tile_height, y_shape[1] - top), min(tile_width, y_shape[2] - left),
+        )  # fmt: skip
+
+
+@compiled
+def _backward_tile(x, x_start, x_shape, bias, no_bias, block, up, pad_y, pad_x, taps_y, taps_x,
+                   half_y, half_x, phases_down, slope, limit, dy, dy_start, dy_shape,
+                   dx, top, left, rows, columns):  # fmt: skip
+    """A tile of dx, from all samples of u that see it."""
+    rank, channels = len(phases_down), x_shape[2]
+    first_x, first_y = left - REACH + 1, top - REACH + 1
+    groups = _rounded_up(columns + REACH - 1)
+    length = groups + REACH - 1
+    # Samples of u count from the pair of them that the first sample belongs to.
+    low_x = pad_x + up * (first_x - 1) + 1
+    first_b = low_x // 2
+    before = low_x - 2 * first_b
+    pairs = _rounded_up((before + up * groups + 1) // 2)
+    g_length = pairs + REACH - 1
+    pitch = _rounded_up(columns) | 1
+    waiting = up * (BAND + REACH - 1)
+
+    s = np.empty((REACH * length, LANES), np.float32)
+    v = np.empty((up * length, LANES), np.float32)
+    u = np.empty((up * groups, LANES), np.float32)
+    sg = np.empty((REACH * g_length, LANES), np.float32)  # the last rows of dy, in turn
+    vg = np.empty((2 * g_length, LANES), np.float32)
+    g = np.zeros((2 * pairs + 4 * STEP * up, LANES), np.float32)
+    d = np.zeros((waiting * pitch, LANES), np.float32)
+    acc = np.empty((STEP * pitch, LANES), np.float32)
+
+    out_pitch = x_shape[1] * channels
+    out = x_start + (top * x_shape[1] + left) * channels + block * LANES
+    done, b = 0, pad_y + up * (first_y - 1)
+    b = (b + 1) // 2 - 1  # the pair of rows of u that is at hand: none yet
+    for row in range(b - REACH + 2, b + 1):
+        _read_row(dy, dy_start, dy_shape, row, first_b - REACH + 1, g_length, no_bias, block, sg,
+                  row % REACH * g_length)  # fmt: skip
+    for row in range(first_y, first_y + REACH - 1):
+        _read_row(x, x_start, x_shape, row, first_x, length, bias, block, s, row % REACH * length)
+    for group in range(first_y, top + rows):
+        row = group + REACH - 1
+        _read_row(x, x_start, x_shape, row, first_x, length, bias, block, s, row % REACH * length)
+        _up_columns_by(up, s, group, length, length, taps_y, v)
+        for phase in range(up):
+            m = pad_y + up * (group - 1) + 1 + phase
+            if m // 2 > b:
+                b = m // 2
+                _read_row(dy, dy_start, dy_shape, b, first_b - REACH + 1, g_length, no_bias, block,
+                          sg, b % REACH * g_length)  # fmt: skip
+            if up == 2:
+                c_2 = _two_phases(taps_x)
+                for i in range(0, groups, STEP):
+                    _up_row_plain(v, phase * length + i, c_2, u, 2 * i)
+            else:
+                c_4 = _four_phases(taps_x)
+                for i in range(0, groups, STEP):
+                    _up_row_plain(v, phase * length + i, c_4, u, 4 * i)
+            for r in range(rank):
+                places = _ring(b - REACH + 1, g_length)
+                c_1 = (_six(phases_down[r, 0, m % 2]),)
+                for i in range(g_length):
+                    _up_columns(sg, places, i, c_1, vg, g_length)
+                c_2 = _two_phases(phases_down[r, 1])
+                if r == 0:
+                    for i in range(0, pairs, STEP):
+                        _up_row_plain(vg, i, c_2, g, 2 * i)
+                else:
+                    for i in range(0, pairs, STEP):
+                        _up_row_added(vg, i, c_2, g, 2 * i)
+            for i in range(up * groups):
+                _mask(u, i, slope, limit, g, before + i)
+            to = ((group - first_y - done) * up + phase) * pitch
+            if up == 2:
+                h_2 = _six(half_x)
+                for i in range(0, columns, STEP):
+                    _down_row_by_2(g, before + 2 * i, h_2, d, to + i)
+            else:
+                h_4 = _twelve(half_x)
+                for i in range(0, columns, STEP):
+                    _down_row_by_4(g, before + 4 * i, h_4, d, to + i)
+        ready = group - first_y - REACH + 2 - done
+        if ready == BAND or group == top + rows - 1:
+            for j in range(0, ready, STEP):
+                at = up * j * pitch
+                if up == 2:
+                    h_2 = _six(half_y)
+                    for i in range(columns):
+                        _down_columns_by_2(d, at + i, pitch, h_2, acc, i, pitch)
+                else:
+                    h_4 = _twelve(half_y)
+                    for i in range(columns):
+                        _down_columns_by_4(d, at + i, pitch, h_4, acc, i, pitch)
+                _write(acc, pitch, dx, out + (done + j) * out_pitch, channels, out_pitch,
+                       min(STEP, ready - j), columns)  # fmt: skip
+            done += ready
+            for k in range(up * (REACH - 1) * pitch):
+                _copy(d, k + up * BAND * pitch, d, k)
+
+
+@compiled(parallel=True)
+def backward(x, shape, bias, up, pad_y, pad_x, taps_y, taps_x, half_y, half_x,
+             phases_down, slope, limit, dy, dy_shape, dx):  # fmt: skip
+    """dx [N, H, W, C'] from dy [N, H', W', C']; u is computed again rather than kept.
+
+    half_y, half_x: [3·U], first halves of the upsampling filters. phases_down: [rank, 2, 2, 6], the
+    vertical and the horizontal filters by phase.
+    """
+    n, channels = shape[0], shape[3]
+    blocks = channels // LANES
+    no_bias = np.zeros_like(bias)
+    down, across, tile_height, tile_width = _tiles(shape[1], shape[2])
+    for task in prange(n * down * across * blocks):
+        block = task % blocks
+        left = task // blocks % across * tile_width
+        top = task // (blocks * across) % down * tile_height
+        sample = task // (blocks * across * down)
+        _backward_tile(
+            x, sample * shape[1] * shape[2] * channels, shape[1:], bias, no_bias, block, up, pad_y,
+            pad_x, taps_y, taps_x, half_y, half_x, phases_down, np.float32(slope),
+            np.float32(limit), dy, sample * dy_shape[1] * dy_shape[2] * channels, dy_shape[1:], dx,
+            top, left, min(tile_height, shape[1] - top), min(tile_width, shape[2] - left),
+        )  # fmt: skip

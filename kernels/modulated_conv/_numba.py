@@ -1,124 +1,254 @@
-"""The compiled transforms of the Winograd convolution; see `cpu` for the notation."""
+"""The compiled transforms of the Winograd convolution; see `cpu` for the notation.
+
+Pictures are flat arrays of the memory [N, H, W, C'] that `vidhair.kernels.layout` describes, and
+transformed ones of [36, tiles, C']. Tiles count from the top left, row by row.
+"""
 
 import numpy as np
-from numba import njit, prange
+from numba import prange
 
-_fast = njit(fastmath={"nsz", "arcp", "contract", "afn", "reassoc"}, inline="never", cache=True)
+from vidhair.kernels.simd import LANES, compiled, microkernel
 
-
-@_fast
-def _scaled(row, n, scale, out):
-    for i in range(n):
-        out[i] = row[i] * scale
+TILE, WINDOW, PRODUCTS = 4, 6, 36
 
 
-@_fast
-def _input_taps(d0, d1, d2, d3, d4, d5, n, a, b, v0, v1, v2, v3, v4, v5):
-    """Bᵀ d, along six rows of n samples."""
-    aa, bb = a * a, b * b
-    for i in range(n):
-        even_a = d4[i] - bb * d2[i]
-        odd_a = a * (d3[i] - bb * d1[i])
-        even_b = d4[i] - aa * d2[i]
-        odd_b = b * (d3[i] - aa * d1[i])
-        v0[i] = aa * bb * d0[i] - (aa + bb) * d2[i] + d4[i]
-        v1[i] = even_a + odd_a
-        v2[i] = even_a - odd_a
-        v3[i] = even_b + odd_b
-        v4[i] = even_b - odd_b
-        v5[i] = aa * bb * d1[i] - (aa + bb) * d3[i] + d5[i]
+def _input_taps(v, d, a, b):
+    """Bᵀ d, of six vectors."""
+    aa, bb = v.multiply(a, a), v.multiply(b, b)
+    product, sum_ = v.multiply(aa, bb), v.add(aa, bb)
+    even_a = v.multiply_subtract(d[4], bb, d[2])
+    even_b = v.multiply_subtract(d[4], aa, d[2])
+    odd_a = v.multiply(a, v.multiply_subtract(d[3], bb, d[1]))
+    odd_b = v.multiply(b, v.multiply_subtract(d[3], aa, d[1]))
+    return [
+        v.multiply_add(product, d[0], v.multiply_subtract(d[4], sum_, d[2])),
+        v.add(even_a, odd_a),
+        v.subtract(even_a, odd_a),
+        v.add(even_b, odd_b),
+        v.subtract(even_b, odd_b),
+        v.multiply_add(product, d[1], v.multiply_subtract(d[5], sum_, d[3])),
+    ]
 
 
-@_fast
-def _output_taps(m0, m1, m2, m3, m4, m5, n, a, b, y0, y1, y2, y3):
-    """Aᵀ m, along six rows of n samples."""
-    aa, bb = a * a, b * b
-    for i in range(n):
-        even_a = m1[i] + m2[i]
-        odd_a = a * (m1[i] - m2[i])
-        even_b = m3[i] + m4[i]
-        odd_b = b * (m3[i] - m4[i])
-        y0[i] = m0[i] + even_a + even_b
-        y1[i] = odd_a + odd_b
-        y2[i] = aa * even_a + bb * even_b
-        y3[i] = aa * odd_a + bb * odd_b + m5[i]
+def _output_taps(v, m, a, b):
+    """Aᵀ m, of six vectors."""
+    aa, bb = v.multiply(a, a), v.multiply(b, b)
+    sum_a, sum_b = v.add(m[1], m[2]), v.add(m[3], m[4])
+    difference_a, difference_b = v.subtract(m[1], m[2]), v.subtract(m[3], m[4])
+    odd_a, odd_b = v.multiply(a, difference_a), v.multiply(b, difference_b)
+    return [
+        v.add(m[0], v.add(sum_a, sum_b)),
+        v.add(odd_a, odd_b),
+        v.dot([aa, bb], [sum_a, sum_b]),
+        v.dot([aa, bb], [odd_a, odd_b], m[5]),
+    ]
 
 
-@_fast
-def _unweave(row, n, p):
-    """p[q, i] = row[4i + q]"""
-    p0, p1, p2, p3 = p[0], p[1], p[2], p[3]
-    for i in range(n):
-        p0[i] = row[4 * i]
-        p1[i] = row[4 * i + 1]
-        p2[i] = row[4 * i + 2]
-        p3[i] = row[4 * i + 3]
+def _spread_taps(v, y, a, b):
+    """A y, of four vectors."""
+    aa, bb = v.multiply(a, a), v.multiply(b, b)
+    even_a, even_b = v.multiply_add(aa, y[2], y[0]), v.multiply_add(bb, y[2], y[0])
+    odd_a = v.multiply(a, v.multiply_add(aa, y[3], y[1]))
+    odd_b = v.multiply(b, v.multiply_add(bb, y[3], y[1]))
+    return [
+        y[0],
+        v.add(even_a, odd_a),
+        v.subtract(even_a, odd_a),
+        v.add(even_b, odd_b),
+        v.subtract(even_b, odd_b),
+        y[3],
+    ]
 
 
-@_fast
-def _weave(y0, y1, y2, y3, n, scale, row):
-    for i in range(n):
-        row[4 * i] = y0[i] * scale
-        row[4 * i + 1] = y1[i] * scale
-        row[4 * i + 2] = y2[i] * scale
-        row[4 * i + 3] = y3[i] * scale
+def _along_both(v, taps, d, a, b):
+    """taps of the columns, then of the rows, of a square of vectors."""
+    columns = [taps(v, list(column), a, b) for column in zip(*d, strict=True)]
+    return [taps(v, list(row), a, b) for row in zip(*columns, strict=True)]
 
 
-@njit(parallel=True, cache=True)
-def transform_input(x, scale, pad, first, columns, a, b, v):
-    """Rows of tiles from `first` on: x [C, H, W] times scale [C] → v [36, C, rows · columns]."""
-    channels, height, width = x.shape
-    rows = v.shape[2] // columns
-    length = 4 * (columns + 1)
-    for c in prange(channels):
-        d = np.zeros((6, length), np.float32)
-        t = np.empty((6, length), np.float32)
-        p = np.empty((4, columns + 1), np.float32)
-        for r in range(rows):
-            top = 4 * (first + r) - pad
-            for k in range(6):
-                if 0 <= top + k < height:
-                    _scaled(x[c, top + k], width, scale[c], d[k, pad:])
-                else:
-                    d[k] = 0
-            _input_taps(
-                d[0], d[1], d[2], d[3], d[4], d[5], length, a, b,
-                t[0], t[1], t[2], t[3], t[4], t[5],
-            )  # fmt: skip
-            at = r * columns
-            for k in range(6):
-                _unweave(t[k], columns + 1, p)
-                o = v[6 * k : 6 * k + 6, c]
-                _input_taps(
-                    p[0], p[1], p[2], p[3], p[0, 1:], p[1, 1:], columns, a, b,
-                    o[0, at:], o[1, at:], o[2, at:], o[3, at:], o[4, at:], o[5, at:],
-                )  # fmt: skip
+@microkernel
+def _transform_window(v, x, at, row, column, scale, block, a, b, out, to, plane):
+    """out[to + k·plane] = (Bᵀ d B)_k, d a window of x whose rows and columns are that far apart."""
+    s = v.load(scale, block)
+    d = [
+        [
+            v.multiply(s, v.load(x, v.sum(at, v.sum(v.times(i, row), v.times(j, column)))))
+            for j in range(WINDOW)
+        ]
+        for i in range(WINDOW)
+    ]
+    for i, values in enumerate(_along_both(v, _input_taps, d, a, b)):
+        for j, value in enumerate(values):
+            v.store(value, out, v.sum(to, v.times(WINDOW * i + j, plane)))
 
 
-@njit(parallel=True, cache=True)
-def transform_output(m, scale, first, columns, a, b, y):
-    """m [36, C, rows · columns] → rows of tiles from `first` on of y [C, H, W], times scale [C]."""
-    channels, height, width = y.shape
-    rows = m.shape[2] // columns
-    for c in prange(channels):
-        z = np.empty((4, 6, columns), np.float32)
-        w = np.empty((4, columns), np.float32)
-        row = np.empty(4 * columns, np.float32)
-        for r in range(rows):
-            at = r * columns
-            for k in range(6):
-                _output_taps(
-                    m[k, c, at:], m[6 + k, c, at:], m[12 + k, c, at:],
-                    m[18 + k, c, at:], m[24 + k, c, at:], m[30 + k, c, at:], columns, a, b,
-                    z[0, k], z[1, k], z[2, k], z[3, k],
-                )  # fmt: skip
-            for k in range(4):
-                j = 4 * (first + r) + k
-                if j >= height:
-                    break
-                _output_taps(
-                    z[k, 0], z[k, 1], z[k, 2], z[k, 3], z[k, 4], z[k, 5], columns, a, b,
-                    w[0], w[1], w[2], w[3],
-                )  # fmt: skip
-                _weave(w[0], w[1], w[2], w[3], columns, scale[c], row)
-                y[c, j] = row[:width]
+@microkernel
+def _spread_tile(v, x, at, row, column, scale, block, a, b, out, to, plane):
+    """out[to + k·plane] = (A d Aᵀ)_k, d a tile of x."""
+    s = v.load(scale, block)
+    d = [
+        [
+            v.multiply(s, v.load(x, v.sum(at, v.sum(v.times(i, row), v.times(j, column)))))
+            for j in range(TILE)
+        ]
+        for i in range(TILE)
+    ]
+    for i, values in enumerate(_along_both(v, _spread_taps, d, a, b)):
+        for j, value in enumerate(values):
+            v.store(value, out, v.sum(to, v.times(WINDOW * i + j, plane)))
+
+
+@microkernel
+def _collect_tile(v, m, at, plane, scale, block, a, b, y, to, row, column):
+    """A tile of y: Aᵀ m A."""
+    s = v.load(scale, block)
+    square = [
+        [v.load(m, v.sum(at, v.times(WINDOW * i + j, plane))) for j in range(WINDOW)]
+        for i in range(WINDOW)
+    ]
+    for i, values in enumerate(_along_both(v, _output_taps, square, a, b)):
+        for j, value in enumerate(values):
+            place = v.sum(to, v.sum(v.times(i, row), v.times(j, column)))
+            v.store(v.multiply(s, value), y, place)
+
+
+def _weight_taps(v, w, g):
+    """G w, of three vectors; g [6, 3]."""
+    return [v.dot(row, w) for row in g]
+
+
+@microkernel
+def _transform_taps(v, w, at, tap, g, out, to, plane):
+    """out[to + k·plane] = (G w Gᵀ)_k, the nine taps of w being `tap` apart."""
+    square = [[v.load(w, v.sum(at, v.times(3 * i + j, tap))) for j in range(3)] for i in range(3)]
+    columns = [_weight_taps(v, column, g) for column in zip(*square, strict=True)]
+    for i, row in enumerate(zip(*columns, strict=True)):
+        for j, value in enumerate(_weight_taps(v, row, g)):
+            v.store(value, out, v.sum(to, v.times(WINDOW * i + j, plane)))
+
+
+@microkernel
+def _copy(v, x, at, y, to):
+    v.store(v.load(x, at), y, to)
+
+
+@compiled
+def _patch(x, start, shape, top, left, side, offset, patch):
+    """A square of LANES channels of x, zero beyond the border, as patch[side·i + j]."""
+    height, width, channels = shape
+    for i in range(side):
+        for j in range(side):
+            if 0 <= top + i < height and 0 <= left + j < width:
+                at = start + ((top + i) * width + left + j) * channels + offset
+                _copy(x, at, patch, side * i + j)
+            else:
+                patch[side * i + j] = 0
+
+
+@compiled
+def _window_at_border(x, start, shape, top, left, scale, a, b, out, to, plane):
+    patch = np.empty((PRODUCTS, LANES), np.float32)
+    for block in range(shape[2] // LANES):
+        offset = block * LANES
+        _patch(x, start, shape, top, left, WINDOW, offset, patch)
+        _transform_window(patch, 0, WINDOW, 1, scale, block, a, b, out, to + offset, plane)
+
+
+@compiled
+def _tile_at_border(y, start, shape, top, left, scale, a, b, out, to, plane):
+    patch = np.empty((TILE * TILE, LANES), np.float32)
+    for block in range(shape[2] // LANES):
+        offset = block * LANES
+        _patch(y, start, shape, top, left, TILE, offset, patch)
+        _spread_tile(patch, 0, TILE, 1, scale, block, a, b, out, to + offset, plane)
+
+
+@compiled
+def _result_at_border(m, at, plane, scale, a, b, y, start, shape, top, left):
+    height, width, channels = shape
+    patch = np.empty((TILE * TILE, LANES), np.float32)
+    for block in range(channels // LANES):
+        offset = block * LANES
+        _collect_tile(m, at + offset, plane, scale, block, a, b, patch, 0, TILE, 1)
+        for i in range(min(TILE, height - top)):
+            for j in range(min(TILE, width - left)):
+                place = start + ((top + i) * width + left + j) * channels + offset
+                _copy(patch, TILE * i + j, y, place)
+
+
+@compiled(parallel=True)
+def transform_input(x, start, shape, scale, pad, first, columns, tiles, a, b, out):
+    """Windows of `tiles` tiles from row `first` on: x [H, W, C'] times scale → [36, …, C']."""
+    height, width, channels = shape
+    plane, row = len(out) // PRODUCTS, width * channels
+    for tile in prange(tiles):
+        top = TILE * (first + tile // columns) - pad
+        left = TILE * (tile % columns) - pad
+        to = tile * channels
+        if top < 0 or left < 0 or top + WINDOW > height or left + WINDOW > width:
+            _window_at_border(x, start, shape, top, left, scale, a, b, out, to, plane)
+            continue
+        at = start + (top * width + left) * channels
+        for block in range(channels // LANES):
+            offset = block * LANES
+            _transform_window(
+                x, at + offset, row, channels, scale, block, a, b, out, to + offset, plane
+            )
+
+
+@compiled(parallel=True)
+def spread_output(y, start, shape, scale, first, columns, tiles, a, b, out):
+    """As many tiles from row `first` on of a gradient y [H, W, C'] times scale → [36, …, C']."""
+    height, width, channels = shape
+    plane, row = len(out) // PRODUCTS, width * channels
+    for tile in prange(tiles):
+        top, left = TILE * (first + tile // columns), TILE * (tile % columns)
+        to = tile * channels
+        if top + TILE > height or left + TILE > width:
+            _tile_at_border(y, start, shape, top, left, scale, a, b, out, to, plane)
+            continue
+        at = start + (top * width + left) * channels
+        for block in range(channels // LANES):
+            offset = block * LANES
+            _spread_tile(y, at + offset, row, channels, scale, block, a, b, out, to + offset, plane)
+
+
+@compiled(parallel=True)
+def transform_output(m, scale, first, columns, tiles, a, b, y, start, shape):
+    """m [36, …, C'] → as many tiles from row `first` on of y [H, W, C'], times scale."""
+    height, width, channels = shape
+    plane, row = len(m) // PRODUCTS, width * channels
+    for tile in prange(tiles):
+        top, left = TILE * (first + tile // columns), TILE * (tile % columns)
+        at = tile * channels
+        if top + TILE > height or left + TILE > width:
+            _result_at_border(m, at, plane, scale, a, b, y, start, shape, top, left)
+            continue
+        to = start + (top * width + left) * channels
+        for block in range(channels // LANES):
+            offset = block * LANES
+            _collect_tile(m, at + offset, plane, scale, block, a, b, y, to + offset, row, channels)
+
+
+@compiled
+def _rows(g):
+    return (
+        (g[0, 0], g[0, 1], g[0, 2]), (g[1, 0], g[1, 1], g[1, 2]), (g[2, 0], g[2, 1], g[2, 2]),
+        (g[3, 0], g[3, 1], g[3, 2]), (g[4, 0], g[4, 1], g[4, 2]), (g[5, 0], g[5, 1], g[5, 2]),
+    )  # fmt: skip
+
+
+@compiled(parallel=True)
+def transform_weight(w, shape, g, width, out):
+    """w [9, C_in, C_out'] → G w Gᵀ in panels [36, C_out' / width, C_in, width], all flat.
+
+    The last panel is as narrow as the columns that are left.
+    """
+    inputs, outputs = shape
+    plane = inputs * outputs
+    for i in prange(inputs):
+        for first in range(0, outputs, width):
+            wide = min(width, outputs - first)
+            to = first * inputs + i * wide
+            for j in range(0, wide, LANES):
+                _transform_taps(w, i * outputs + first + j, plane, _rows(g), out, to + j, plane)

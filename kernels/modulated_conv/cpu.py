@@ -1,29 +1,45 @@
-"""Modulated 3×3 convolution on CPU by Winograd's minimal filtering, F(4 × 4, 3 × 3).
+"""Modulated convolutions on CPU, of 1 × 1 and 3 × 3 taps, with gradients.
 
-A tile of 4 × 4 results costs 36 products per pair of channels instead of 144 (Lavin and Gray 2016,
-section 4.3):
+3 × 3: Winograd's minimal filtering, F(4 × 4, 3 × 3). A tile of 4 × 4 results costs 36 products per
+pair of channels instead of 144 (Lavin and Gray 2016, section 4.3):
 
     y = Aᵀ [Σ_c (G w Gᵀ) ⊙ (Bᵀ d_c B)] A
 
-The sums over channels are 36 matrix products, which the library does; the transforms are ours,
-one plane at a time, with the styles and the demodulation on their way in and out. The points of
-interpolation 0, ±2/3, ±4/3 and ∞ lose half as much to rounding as the usual 0, ±1, ±2: about 2e-6
-of the result's deviation at 512 channels.
+The sums over channels are 36 matrix products; the transforms run along the channels, with the
+styles and the demodulation on their way in and out. The gradient of x is such a convolution with
+turned weights; that of w collects over all tiles, ⊗ over pairs of channels,
+
+    dw = Gᵀ [Σ_tiles (Bᵀ d B) ⊗ (A dy Aᵀ)] G
+
+The points of interpolation 0, ±2/3, ±4/3 and ∞ lose half as much to rounding as the usual 0, ±1,
+±2: about 2e-6 of the result's deviation at 512 channels, and in bfloat16 no more than a direct
+convolution loses.
+
+1 × 1: one matrix product per sample, of weights that carry style and demodulation.
 """
 
+import math
+from collections.abc import Sequence
 from functools import cache
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.weak import WeakTensorKeyDictionary
 
-A, B = 2 / 3, 4 / 3
+from vidhair.kernels import layout
+from vidhair.kernels.layout import flat, vectors, widened
+from vidhair.kernels.prepared import prepared
+from vidhair.kernels.scratch import scratch
+
+A, B = np.float32(2 / 3), np.float32(4 / 3)
 TILE = 4  # results per side
 PRODUCTS = 36
-# Below so many channels the transforms cost more than they save.
-FEWEST_CHANNELS = 48
-STRIP_BYTES = 32 << 20  # of transformed input at a time
+# Of transformed pictures at a time: they should stay in the cache, but products of few rows are
+# slow.
+STRIP_BYTES, STRIP_TILES = 6 << 20, 96
+_DTYPES = (torch.float32, torch.bfloat16)
+
+Gradients = tuple[Tensor | None, Tensor | None, Tensor | None, Tensor | None]
 
 
 def refusal(
@@ -32,83 +48,247 @@ def refusal(
     """Why this kernel cannot do the call, or None if it can."""
     if x.device.type != "cpu":
         return f"runs on cpu, not on {x.device.type}"
-    if x.dtype != torch.float32 or weight.dtype != torch.float32:
-        return f"no kernel for {x.dtype if x.dtype != torch.float32 else weight.dtype}"
-    if weight.shape[2:] != (3, 3) or padding > 2:
-        return "made for 3 × 3 taps and a padding of at most 2"
-    if weight.shape[1] < FEWEST_CHANNELS:
-        return f"does not pay below {FEWEST_CHANNELS} channels"
-    parts = (x, weight, style, demodulation)
-    if torch.is_grad_enabled() and any(p is not None and p.requires_grad for p in parts):
-        return "no gradient"
-    return None
+    if x.dtype not in _DTYPES:
+        return f"no kernel for {x.dtype}"
+    taps = tuple(weight.shape[2:])
+    if taps == (1, 1) and padding == 0:
+        return None
+    if taps == (3, 3) and 0 <= padding <= 2:
+        return None
+    return "made for 1 × 1 taps without padding and for 3 × 3 taps with a padding of at most 2"
 
 
-def modulated_conv(
-    x: Tensor, weight: Tensor, style: Tensor, demodulation: Tensor | None, *, padding: int = 0
+def empty_result(x: Tensor, weight: Tensor, style, demodulation, padding: int) -> Tensor:
+    """[N, C_out, H', W'], allocated as `forward` returns it."""
+    n, _, h, w = x.shape
+    reach = weight.shape[-1] - 1 - 2 * padding
+    assert h > reach and w > reach, f"{tuple(x.shape)} is too small for {padding=}"
+    return layout.empty((n, len(weight), h - reach, w - reach), like=x)
+
+
+def empty_gradient(x: Tensor) -> Tensor:
+    """[N, C_in, H, W], allocated as `backward` returns it."""
+    return layout.empty(x.shape, like=x)
+
+
+def forward(
+    x: Tensor, weight: Tensor, style: Tensor, demodulation: Tensor | None, padding: int
 ) -> Tensor:
-    """As `vidhair.ops.modulated_conv`, for the calls that `refusal` lets through."""
-    n, inputs, h, w = x.shape
-    outputs = len(weight)
-    height, width = h + 2 * padding - 2, w + 2 * padding - 2
-    assert height > 0 and width > 0, f"{tuple(x.shape)} is too small for {padding=}"
-    transformed = _transformed(weight)
-    y = torch.empty(n, outputs, height, width)
-    rows, columns = -(-height // TILE), -(-width // TILE)
-    strip = STRIP_BYTES // (4 * PRODUCTS * max(inputs, outputs) * columns)
-    strip = min(rows, max(1, strip))
-    before = torch.empty(PRODUCTS * inputs * strip * columns)
-    after = torch.empty(PRODUCTS * outputs * strip * columns)
-    scale = torch.ones(n, outputs) if demodulation is None else demodulation
-    kernels, points = _kernels(), (np.float32(A), np.float32(B))
-    for sample in range(n):
-        plane, result = _numpy(x[sample]), _numpy(y[sample])
-        for first in range(0, rows, strip):
-            tiles = min(strip, rows - first) * columns
-            v = before[: PRODUCTS * inputs * tiles].view(PRODUCTS, inputs, tiles)
-            m = after[: PRODUCTS * outputs * tiles].view(PRODUCTS, outputs, tiles)
-            kernels.transform_input(
-                plane, _numpy(style[sample]), padding, first, columns, *points, _numpy(v)
-            )
-            torch.bmm(transformed, v, out=m)
-            kernels.transform_output(
-                _numpy(m), _numpy(scale[sample]), first, columns, *points, result
-            )
+    """y, for the calls that `refusal` lets through."""
+    y = empty_result(x, weight, style, demodulation, padding)
+    x = layout.laid_out(x)
+    if weight.shape[-1] == 1:
+        for sample in range(len(x)):
+            after = None if demodulation is None else demodulation[sample]
+            _pointwise(x[sample], _matrix(weight), style[sample], after, y[sample])
+    else:
+        _winograd(x, _transformed(weight, x.dtype), style, demodulation, padding, y)
     return y
 
 
-# Weights that stay as they are, as those of a model in use do, are transformed once.
-_known: "WeakTensorKeyDictionary" = WeakTensorKeyDictionary()
+def backward(
+    dy: Tensor,
+    x: Tensor,
+    weight: Tensor,
+    style: Tensor,
+    demodulation: Tensor | None,
+    padding: int,
+    wanted: Sequence[bool],
+) -> Gradients:
+    """Gradients of x, weight, style and demodulation, where they are wanted."""
+    dy, x = layout.laid_out(dy), layout.laid_out(x)
+    after = dy.new_ones(dy.shape[:2], dtype=torch.float32) if demodulation is None else demodulation
+    taps = weight.shape[-1]
+    dx = dw = ds = dd = None
+    if wanted[0]:
+        dx = empty_gradient(x)
+        if taps == 1:
+            turned = _matrix(weight, turned=True)
+            for sample in range(len(x)):
+                _pointwise(dy[sample], turned, after[sample], style[sample], dx[sample])
+        else:
+            turned = _transformed(weight, x.dtype, turned=True)
+            _winograd(dy, turned, after, style, taps - 1 - padding, dx)
+    if any(wanted[1:]):
+        # Of the weight that a sample sees, w·s·d, by sample: [N, kh·kw, C_in, C_out].
+        seen = _pointwise_gradient(x, dy) if taps == 1 else _winograd_gradient(x, dy, padding)
+        plain = weight.detach().float().permute(2, 3, 1, 0).flatten(0, 1)
+        before = style.float()[:, None, :, None]
+        if wanted[1]:
+            sum_ = (seen * before * after.float()[:, None, None, :]).sum(0)
+            dw = sum_.unflatten(0, weight.shape[2:]).permute(3, 2, 0, 1).to(weight.dtype)
+        if wanted[2]:
+            ds = torch.einsum("nkio,kio,no->ni", seen, plain, after.float()).to(style.dtype)
+        if wanted[3] and demodulation is not None:
+            dd = torch.einsum("nkio,kio,ni->no", seen, plain, style.float()).to(after.dtype)
+    return dx, dw, ds, dd
 
 
-def _transformed(weight: Tensor) -> Tensor:
-    """G w Gᵀ: [36, C_out, C_in]."""
-    version = None if weight.is_inference() else weight._version
-    found = _known.get(weight)
-    if found is not None and version is not None and found[0] == version:
-        return found[1]
-    with torch.inference_mode(False), torch.no_grad():
-        g = _filter_transform()
-        plain = weight.detach()
-        result = torch.einsum("xi,ocij,yj->xyoc", g, plain, g).flatten(0, 1).contiguous()
-    if version is not None:
-        _known[weight] = version, result
-    return result
+def _pointwise(x: Tensor, matrix: Tensor, before: Tensor, after: Tensor | None, y: Tensor) -> None:
+    """y [C_out, H, W] = x [C_in, H, W] by a matrix [C_in, C_out′], scaled before and after."""
+    inputs, outputs = matrix.shape
+    source, result = _pixels(x), _pixels(y)
+    before = before.float()
+    if after is not None:
+        matrix = matrix * widened(after, outputs)
+    if x.dtype == torch.float32 and len(source) >= _products().ROWS:
+        packed = scratch("panels", inputs * outputs)
+        _products().pack(
+            flat(matrix), (1, inputs, outputs), before.contiguous().numpy(), flat(packed)
+        )
+        _multiply(source[None, :, :inputs], packed, result[None])
+    else:
+        torch.mm(source[:, :inputs], (matrix * before[:, None]).to(x.dtype), out=result)
+
+
+def _pointwise_gradient(x: Tensor, dy: Tensor) -> Tensor:
+    """[N, 1, C_in, C_out] in float32."""
+    pairs = [(_pixels(a)[:, : len(a)], _pixels(b)[:, : len(b)]) for a, b in zip(x, dy, strict=True)]
+    return torch.stack([torch.mm(a.t(), b).float() for a, b in pairs])[:, None]
+
+
+def _winograd(
+    x: Tensor,
+    transformed: Tensor,
+    before: Tensor,
+    after: Tensor | None,
+    padding: int,
+    y: Tensor,
+) -> None:
+    """y = the convolution of x by transformed weights, scaled before and after."""
+    inputs, (outputs, height, width) = x.shape[1], y.shape[1:]
+    wide_in, wide_out = layout.padded_width(inputs), layout.padded_width(outputs)
+    kernels = _kernels()
+    source, result = flat(layout.whole(x)), flat(layout.whole(y))
+    rows, columns = -(-height // TILE), -(-width // TILE)
+    strip = _strip(rows, columns, (wide_in + wide_out) * x.element_size())
+    for sample in range(len(x)):
+        start, to = sample * (len(source) // len(x)), sample * (len(result) // len(x))
+        s = vectors(before[sample])
+        d = vectors(before.new_ones(outputs) if after is None else after[sample])
+        for first in range(0, rows, strip):
+            tiles = min(strip, rows - first) * columns
+            v = _windows("windows", tiles, wide_in, x.dtype)
+            m = _windows("products", tiles, wide_out, x.dtype)
+            kernels.transform_input(
+                source, start, (*x.shape[2:], wide_in), s, padding, first, columns, tiles, A, B,
+                flat(v),
+            )  # fmt: skip
+            if x.dtype == torch.float32:
+                _multiply(v[:, :, :inputs], transformed, m)
+            else:
+                torch.bmm(v[:, :, :inputs], transformed.view(PRODUCTS, inputs, wide_out), out=m)
+            kernels.transform_output(
+                flat(m), d, first, columns, tiles, A, B, result, to, (height, width, wide_out)
+            )
+
+
+def _winograd_gradient(x: Tensor, dy: Tensor, padding: int) -> Tensor:
+    """[N, 9, C_in, C_out] in float32."""
+    n, inputs, outputs = len(x), x.shape[1], dy.shape[1]
+    height, width = dy.shape[2:]
+    wide_in, wide_out = layout.padded_width(inputs), layout.padded_width(outputs)
+    kernels = _kernels()
+    source, gradient = flat(layout.whole(x)), flat(layout.whole(dy))
+    rows, columns = -(-height // TILE), -(-width // TILE)
+    strip = _strip(rows, columns, (wide_in + wide_out) * x.element_size())
+    ones = [vectors(torch.ones(wide)) for wide in (wide_in, wide_out)]
+    collected = torch.empty(n, PRODUCTS, wide_in, wide_out)
+    for sample in range(n):
+        start, from_ = sample * (len(source) // n), sample * (len(gradient) // n)
+        for first in range(0, rows, strip):
+            tiles = min(strip, rows - first) * columns
+            v = _windows("windows", tiles, wide_in, x.dtype)
+            m = _windows("products", tiles, wide_out, x.dtype)
+            kernels.transform_input(
+                source, start, (*x.shape[2:], wide_in), ones[0], padding, first, columns, tiles,
+                A, B, flat(v),
+            )  # fmt: skip
+            kernels.spread_output(
+                gradient, from_, (height, width, wide_out), ones[1], first, columns, tiles, A, B,
+                flat(m),
+            )  # fmt: skip
+            v, m = v[:, :tiles].transpose(1, 2), m[:, :tiles]
+            if x.dtype == torch.float32:
+                _multiply(v, m, collected[sample], onto=first > 0)
+            elif first:
+                collected[sample] += torch.bmm(v, m)
+            else:
+                collected[sample] = torch.bmm(v, m)
+    g = _filter_transform()
+    taps = torch.einsum("xi,yj->ijxy", g, g).reshape(9, PRODUCTS)
+    gradients = torch.matmul(taps, collected.flatten(2)).unflatten(2, (wide_in, wide_out))
+    return gradients[:, :, :inputs, :outputs]
+
+
+def _strip(rows: int, columns: int, bytes_per_tile: int) -> int:
+    """How many rows of tiles to transform at a time."""
+    tiles = max(STRIP_TILES, STRIP_BYTES // (PRODUCTS * bytes_per_tile))
+    strips = max(1, rows * columns // tiles)
+    return -(-rows // strips)
+
+
+def _windows(name: str, tiles: int, width: int, dtype: torch.dtype) -> Tensor:
+    """[36, tiles, C′], with more tiles where a product needs more rows."""
+    tiles = max(tiles, _products().ROWS)
+    return scratch(name, PRODUCTS * tiles * width, dtype).view(PRODUCTS, tiles, width)
+
+
+def _multiply(a: Tensor, b: Tensor, c: Tensor, *, onto: bool = False) -> None:
+    """c [B, M, N] = a [B, M, K] · b, or added to c. b: panels of `pack`, or [B, K, N]."""
+    products = _products()
+    (batch, rows, count), columns = a.shape, c.shape[2]
+    width = products.WIDTH
+    strides = (
+        (count * columns, count * width, 0) if b.ndim == 1 else (b.stride(0), width, b.stride(1))
+    )
+    products.multiply(
+        flat(a), a.stride(), flat(b), strides, flat(c), c.stride()[:2],
+        (batch, rows, count, columns), onto,
+    )  # fmt: skip
+
+
+def _by_tap(weight: Tensor, turned: bool) -> Tensor:
+    """[kh·kw, C_in, C_out′] in float32; turned: [kh·kw, C_out, C_in′], the taps from the end."""
+    weight = weight.float()
+    by_tap = weight.flip(2, 3).permute(2, 3, 0, 1) if turned else weight.permute(2, 3, 1, 0)
+    by_tap = by_tap.flatten(0, 1)
+    return widened(by_tap, layout.padded_width(by_tap.shape[2]))
+
+
+def _matrix(weight: Tensor, *, turned: bool = False) -> Tensor:
+    return prepared(weight, ("matrix", turned), lambda w: _by_tap(w, turned)[0])
+
+
+def _transformed(weight: Tensor, dtype: torch.dtype, *, turned: bool = False) -> Tensor:
+    """G w Gᵀ, flat: as panels of `multiply`, or [36, C_in, C_out′] where the library multiplies."""
+
+    def transform(w: Tensor) -> Tensor:
+        taps = _by_tap(w, turned)
+        _, inputs, outputs = taps.shape
+        result = torch.empty(PRODUCTS * inputs * outputs, dtype=dtype)
+        width = _products().WIDTH if dtype == torch.float32 else outputs
+        g = _filter_transform().numpy()
+        _kernels().transform_weight(flat(taps), (inputs, outputs), g, width, flat(result))
+        return result
+
+    return prepared(weight, (dtype, turned), transform)
 
 
 @cache
 def _filter_transform() -> Tensor:
     """G [6, 3]: the filter as a polynomial at every point, over what the others leave there."""
-    points = [0.0, A, -A, B, -B]
+    points = [0.0, 2 / 3, -2 / 3, 4 / 3, -4 / 3]
     rows = []
     for point in points:
-        others = np.prod([point - other for other in points if other != point])
+        others = math.prod(point - other for other in points if other != point)
         rows.append([1 / others, point / others, point**2 / others])
     return torch.tensor([*rows, [0.0, 0.0, 1.0]], dtype=torch.float32)
 
 
-def _numpy(x: Tensor) -> np.ndarray:
-    return x.detach().contiguous().numpy()
+def _pixels(x: Tensor) -> Tensor:
+    """[C, H, W] → its memory [H·W, C′]."""
+    return layout.whole(x[None]).flatten(0, 2)
 
 
 @cache
@@ -117,3 +297,11 @@ def _kernels():
 
     torch.get_num_threads()  # torch starts its thread pool before Numba starts its own
     return _numba
+
+
+@cache
+def _products():
+    from vidhair.kernels.modulated_conv import _product
+
+    torch.get_num_threads()
+    return _product

@@ -6,29 +6,37 @@ from vidhair.kernels.modulated_conv import cpu
 
 from tests.tolerances import assert_close
 from vidhair.errors import DeviceUnavailable
+from vidhair.kernels import prepared
 from vidhair.ops.modulated_conv import modulated_conv, op, reference
 
-# (N, C_in, H, W), C_out, padding
+# (N, C_in, H, W), C_out, taps per side, padding
 SHAPES = {
-    "as in StyleGAN3": ((1, 48, 14, 13), 50, 2),
-    "as in StyleGAN2": ((2, 64, 16, 16), 48, 1),
-    "no padding": ((1, 48, 9, 11), 5, 0),
-    "one result": ((1, 48, 3, 3), 3, 0),
-    "one tile": ((1, 48, 4, 4), 3, 1),
-    "one more than a tile": ((1, 48, 5, 5), 3, 1),
-    "one row": ((1, 48, 1, 30), 3, 1),
-    "one column": ((3, 48, 17, 1), 3, 2),
-    "one pixel": ((1, 48, 1, 1), 3, 2),
+    "as in StyleGAN3 T": ((1, 48, 14, 13), 50, 3, 2),
+    "as in StyleGAN3 R": ((2, 37, 9, 11), 50, 1, 0),
+    "as in StyleGAN2": ((2, 64, 16, 16), 48, 3, 1),
+    "to colours": ((2, 20, 12, 9), 3, 1, 0),
+    "no padding": ((1, 48, 9, 11), 5, 3, 0),
+    "few channels": ((2, 3, 9, 8), 5, 3, 1),
+    "many channels": ((1, 130, 7, 6), 140, 3, 1),
+    "one result": ((1, 48, 3, 3), 3, 3, 0),
+    "one tile": ((1, 48, 4, 4), 3, 3, 1),
+    "one more than a tile": ((1, 48, 5, 5), 3, 3, 1),
+    "one row": ((1, 48, 1, 30), 3, 3, 1),
+    "one column": ((3, 48, 17, 1), 3, 3, 2),
+    "one pixel": ((1, 48, 1, 1), 3, 3, 2),
+    "one pixel by one tap": ((2, 48, 1, 1), 3, 1, 0),
+    "many pixels by one tap": ((1, 18, 41, 13), 70, 1, 0),
 }
+DTYPES = {"f32": torch.float32, "bf16": torch.bfloat16}
 
 
 def random(*shape: int, seed: int = 0) -> torch.Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
 
-def arguments(size: tuple[int, int, int, int], outputs: int) -> tuple:
+def arguments(size: tuple[int, int, int, int], outputs: int, taps: int = 3) -> tuple:
     batch, inputs, *_ = size
-    weight = random(outputs, inputs, 3, 3, seed=1) / inputs**0.5
+    weight = random(outputs, inputs, taps, taps, seed=1) / inputs**0.5
     return random(*size), weight, random(batch, inputs, seed=2), random(batch, outputs, seed=3)
 
 
@@ -44,25 +52,47 @@ def definition(x, weight, style, demodulation, padding: int) -> torch.Tensor:
     return torch.cat(results)
 
 
-@pytest.mark.parametrize("impl", ["reference", *(i.name for i in op().fast)])
+IMPLEMENTATIONS = ["reference", *(i.name for i in op().fast)]
+
+
+@pytest.mark.parametrize("impl", IMPLEMENTATIONS)
 @pytest.mark.parametrize("demodulated", [True, False])
+@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("shape", SHAPES)
-def test_every_implementation_is_the_definition(impl, shape, demodulated, monkeypatch):
-    size, outputs, padding = SHAPES[shape]
-    x, weight, style, demodulation = arguments(size, outputs)
+def test_every_implementation_is_the_definition(impl, shape, dtype, demodulated):
+    size, outputs, taps, padding = SHAPES[shape]
+    x, weight, style, demodulation = arguments(size, outputs, taps)
+    given = [x.to(DTYPES[dtype]), weight, style]
+    given += [demodulation] if demodulated else []
+    for tensor in given:
+        tensor.requires_grad_()
     demodulation = demodulation if demodulated else None
-    got = modulated_conv(x, weight, style, demodulation, padding=padding, impl=impl)
-    want = definition(x, weight, style, demodulation, padding)
+    got = modulated_conv(*given[:3], demodulation, padding=padding, impl=impl)
+    want = definition(*given[:3], demodulation, padding)
+    assert got.dtype == DTYPES[dtype]
     assert_close("modulated_conv", got, want)
+    dy = random(*want.shape, seed=4).to(got.dtype)
+    gradients = torch.autograd.grad(got, given, dy)
+    for a, b in zip(gradients, torch.autograd.grad(want, given, dy.double()), strict=True):
+        # Gradients of weights and styles are float32 sums of products of the picture's dtype.
+        assert_close("modulated_conv", a.to(DTYPES[dtype]), b)
 
 
 def test_strips_join_without_a_seam(monkeypatch):
     x, weight, style, demodulation = arguments((1, 48, 41, 30), 20)
-    whole = cpu.modulated_conv(x, weight, style, demodulation, padding=1)
-    for size in (1, 4 * cpu.PRODUCTS * 48 * 8 * 2):  # one row of tiles, two
-        monkeypatch.setattr(cpu, "STRIP_BYTES", size)
-        strips = cpu.modulated_conv(x, weight, style, demodulation, padding=1)
-        assert_close("modulated_conv", strips, whole)
+    dy = random(1, 20, 41, 30, seed=4)
+    wanted = (True,) * 4
+
+    def results() -> list[torch.Tensor]:
+        y = cpu.forward(x, weight, style, demodulation, 1)
+        return [y, *cpu.backward(dy, x, weight, style, demodulation, 1, wanted)]
+
+    whole = results()
+    monkeypatch.setattr(cpu, "STRIP_BYTES", 1)
+    for tiles in (1, 17):  # one row of tiles, two
+        monkeypatch.setattr(cpu, "STRIP_TILES", tiles)
+        for strips, at_once in zip(results(), whole, strict=True):
+            assert_close("modulated_conv", strips, at_once)
 
 
 def test_inputs_of_other_memory_layouts():
@@ -73,14 +103,14 @@ def test_inputs_of_other_memory_layouts():
         x.transpose(2, 3).contiguous().transpose(2, 3),
         torch.cat([x, x], 1)[:, :48],
     ):
-        got = modulated_conv(same, weight, style, demodulation, padding=1, impl="winograd")
+        got = modulated_conv(same, weight, style, demodulation, padding=1, impl="numba")
         assert_close("modulated_conv", got, want)
 
 
 def test_a_weight_that_changes_in_place_is_transformed_again():
     x, weight, style, demodulation = arguments((1, 48, 9, 9), 7)
     for _ in range(2):
-        got = modulated_conv(x, weight, style, demodulation, padding=1, impl="winograd")
+        got = modulated_conv(x, weight, style, demodulation, padding=1, impl="numba")
         assert_close("modulated_conv", got, definition(x, weight, style, demodulation, 1))
         weight.mul_(-2)
 
@@ -88,55 +118,48 @@ def test_a_weight_that_changes_in_place_is_transformed_again():
 def test_weights_of_inference_mode_too():
     with torch.inference_mode():
         x, weight, style, demodulation = arguments((1, 48, 9, 9), 7)
-        got = modulated_conv(x, weight, style, demodulation, padding=1, impl="winograd")
+        got = modulated_conv(x, weight, style, demodulation, padding=1, impl="numba")
     assert_close("modulated_conv", got.clone(), definition(x, weight, style, demodulation, 1))
 
 
-def test_a_transformed_weight_goes_with_its_weight():
+def test_what_is_prepared_goes_with_its_weight():
     x, weight, style, demodulation = arguments((1, 48, 9, 9), 7)
-    before = len(cpu._known)
-    modulated_conv(x, weight, style, demodulation, padding=1, impl="winograd")
-    assert len(cpu._known) == before + 1
+    before = len(prepared._known)
+    modulated_conv(x, weight, style, demodulation, padding=1, impl="numba")
+    assert len(prepared._known) == before + 1
     del weight
-    assert len(cpu._known) == before
+    assert len(prepared._known) == before
 
 
 @pytest.mark.parametrize(
-    ("change", "reason"),
+    ("change", "padding", "reason"),
     [
-        ({"x": lambda x: x.bfloat16()}, "no kernel for torch.bfloat16"),
-        ({"weight": lambda w: w.double()}, "no kernel for torch.float64"),
-        ({"weight": lambda w: w[..., :1, :1]}, "made for 3 × 3 taps"),
-        ({"weight": lambda w: w[:, :20], "x": lambda x: x[:, :20]}, "does not pay below 48"),
-        ({"weight": lambda w: w.clone().requires_grad_()}, "no gradient"),
-        ({"style": lambda s: s.clone().requires_grad_()}, "no gradient"),
+        ({"x": lambda x: x.double()}, 1, "no kernel for torch.float64"),
+        ({"weight": lambda w: w[..., :2, :2]}, 1, "made for 1 × 1 taps"),
+        ({"weight": lambda w: w[..., :1, :1]}, 1, "made for 1 × 1 taps without padding"),
+        ({}, 3, "a padding of at most 2"),
     ],
 )
-def test_what_is_declined_goes_to_the_reference(change, reason, monkeypatch):
+def test_what_is_declined_goes_to_the_reference(change, padding, reason, monkeypatch):
     monkeypatch.delenv("VIDHAIR_IMPL", raising=False)
     names = ("x", "weight", "style", "demodulation")
     given = dict(zip(names, arguments((1, 48, 9, 9), 7), strict=True))
     given |= {name: make(given[name]) for name, make in change.items()}
-    rows = op().explain(*given.values(), padding=1)
+    rows = op().explain(*given.values(), padding=padding)
     assert rows[-1] == ("reference", "used") and any(reason in why for _, why in rows)
-    with pytest.raises(DeviceUnavailable, match="winograd declines"):
-        modulated_conv(*given.values(), padding=1, impl="winograd")
+    with pytest.raises(DeviceUnavailable, match="numba declines"):
+        modulated_conv(*given.values(), padding=padding, impl="numba")
 
 
-def test_a_weight_for_training_does_not_matter_without_gradients():
-    x, weight, style, demodulation = arguments((1, 48, 9, 9), 7)
-    weight = torch.nn.Parameter(weight)
-    with torch.no_grad():
-        assert dict(op().explain(x, weight, style, demodulation, padding=1))["winograd"] == "used"
-
-
-def test_gradients_are_those_of_the_definition():
-    given = [t.requires_grad_() for t in arguments((2, 48, 7, 6), 5)]
-    for rows in (slice(0, 2), slice(0, 1)):  # a batch, and a single sample
-        x, weight, style, demodulation = given
-        batch = x[rows], weight, style[rows], demodulation[rows]
-        dy = random(*reference(*batch, padding=1).shape, seed=4)
-        got = torch.autograd.grad(reference(*batch, padding=1), given, dy)
-        want = torch.autograd.grad(definition(*batch, 1), given, dy.double())
-        for a, b in zip(got, want, strict=True):
-            assert_close("modulated_conv", a, b)
+def test_gradients_of_some_arguments_alone():
+    given = arguments((2, 48, 7, 6), 5)
+    dy = random(*reference(*given, padding=1).shape, seed=4)
+    want = torch.autograd.grad(
+        definition(*(t.requires_grad_() for t in given), 1), given, dy.double()
+    )
+    for k in range(4):
+        alone = [t.detach().requires_grad_(index == k) for index, t in enumerate(given)]
+        (got,) = torch.autograd.grad(
+            modulated_conv(*alone, padding=1, impl="numba"), alone[k : k + 1], dy
+        )
+        assert_close("modulated_conv", got, want[k])

@@ -6,13 +6,15 @@ upsampling and a downsampling low-pass keeps the layer free of aliasing.
 
 import math
 from collections.abc import Sequence
-from functools import cache
 
+import torch
 from torch import Tensor
 
+from vidhair.kernels.filtered_lrelu import cpu
 from vidhair.ops.bias_act import bias_act
 from vidhair.ops.dispatch import Implementation, Op
-from vidhair.ops.upfirdn2d import upfirdn2d
+from vidhair.ops.library import Kernels, define, differentiate, end_of_gradients
+from vidhair.ops.upfirdn2d import _four, upfirdn2d
 
 
 def reference(
@@ -36,13 +38,67 @@ def reference(
     return upfirdn2d(x, fd, down=down, flip_filter=flip_filter)
 
 
-@cache
+KERNELS: Kernels = {"cpu": cpu}
+
+_ARGUMENTS = (
+    "Tensor x, Tensor? fu, Tensor? fd, Tensor? b, int up, int down, int[] padding, float gain, "
+    "float slope, float? clamp, bool flip_filter"
+)
+_forward = define(
+    f"filtered_lrelu({_ARGUMENTS}) -> Tensor",
+    KERNELS,
+    lambda kernels, *args: kernels.forward(*args),
+    lambda kernels, *args: kernels.empty_result(*args),
+)
+_backward = define(
+    f"filtered_lrelu_backward(Tensor dy, {_ARGUMENTS}) -> Tensor",
+    KERNELS,
+    lambda kernels, *args: kernels.backward(*args),
+    lambda kernels, dy, x, *_: kernels.empty_gradient(x),
+)
+
+
+def _remember(ctx, inputs, output) -> None:
+    ctx.save_for_backward(*inputs[:4])
+    ctx.options = inputs[4:]
+
+
+def _gradients(ctx, dy: Tensor):
+    x, fu, fd, b = ctx.saved_tensors
+    dx = _backward(dy, x, fu, fd, b, *ctx.options)
+    db = dx.sum((0, 2, 3), dtype=torch.float32).to(b.dtype) if ctx.needs_input_grad[3] else None
+    return dx, None, None, db, *(None,) * len(ctx.options)
+
+
+differentiate(_forward, _gradients, _remember)
+end_of_gradients(_backward)
+
+
+def fused(
+    x: Tensor,
+    *,
+    fu: Tensor | None = None,
+    fd: Tensor | None = None,
+    b: Tensor | None = None,
+    up: int = 1,
+    down: int = 1,
+    padding: int | Sequence[int] = 0,
+    gain: float = math.sqrt(2),
+    slope: float = 0.2,
+    clamp: float | None = None,
+    flip_filter: bool = False,
+) -> Tensor:
+    """By the kernel for the device of x; see `filtered_lrelu`. No gradient for the filters."""
+    four = list(_four(padding))
+    return _forward(x, fu, fd, b, up, down, four, gain, slope, clamp, flip_filter)
+
+
+_OP = Op("filtered_lrelu", reference, [Implementation("numba", fused, cpu.refusal)])
+
+
 def op() -> Op:
     """The op with every implementation that this installation has."""
-    from vidhair.kernels.filtered_lrelu import cpu
-
-    fused = Implementation("numba", cpu.filtered_lrelu, cpu.refusal)
-    return Op("filtered_lrelu", reference, [fused])
+    return _OP
 
 
 def filtered_lrelu(x: Tensor, *, impl: str = "auto", **arguments) -> Tensor:

@@ -1,11 +1,11 @@
 """Convolution with a style: the layer of StyleGAN2 and 3 (Karras et al. 2020, eqs. 1 and 3)."""
 
-from functools import cache
-
 from torch import Tensor
 
+from vidhair.kernels.modulated_conv import cpu
 from vidhair.ops.conv2d import conv2d
 from vidhair.ops.dispatch import Implementation, Op
+from vidhair.ops.library import Kernels, define, differentiate, end_of_gradients
 
 
 def reference(
@@ -21,13 +21,64 @@ def reference(
     return x if demodulation is None else x * demodulation[:, :, None, None].to(x.dtype)
 
 
-@cache
+KERNELS: Kernels = {"cpu": cpu}
+
+_ARGUMENTS = "Tensor x, Tensor weight, Tensor style, Tensor? demodulation, int padding"
+_forward = define(
+    f"modulated_conv({_ARGUMENTS}) -> Tensor",
+    KERNELS,
+    lambda kernels, *args: kernels.forward(*args),
+    lambda kernels, *args: kernels.empty_result(*args),
+)
+
+
+def _wanted_gradients(kernels, dy, *args) -> list[Tensor]:
+    return [g for g in kernels.backward(dy, *args) if g is not None]
+
+
+def _empty_gradients(kernels, dy, x, weight, style, demodulation, padding, wanted) -> list[Tensor]:
+    others = (weight, style, demodulation)
+    like_x = [kernels.empty_gradient(x)] if wanted[0] else []
+    return like_x + [t.new_empty(t.shape) for t, w in zip(others, wanted[1:], strict=True) if w]
+
+
+# Returns the wanted gradients alone, in the order of the arguments; but for that of x, contiguous.
+_backward = define(
+    f"modulated_conv_backward(Tensor dy, {_ARGUMENTS}, bool[] wanted) -> Tensor[]",
+    KERNELS,
+    _wanted_gradients,
+    _empty_gradients,
+)
+
+
+def _remember(ctx, inputs, output) -> None:
+    *tensors, ctx.padding = inputs
+    ctx.save_for_backward(*tensors)
+
+
+def _gradients(ctx, dy: Tensor):
+    wanted = list(ctx.needs_input_grad[:4])
+    found = iter(_backward(dy, *ctx.saved_tensors, ctx.padding, wanted))
+    return *(next(found) if w else None for w in wanted), None
+
+
+differentiate(_forward, _gradients, _remember)
+end_of_gradients(_backward)
+
+
+def fast(
+    x: Tensor, weight: Tensor, style: Tensor, demodulation: Tensor | None, *, padding: int = 0
+) -> Tensor:
+    """By the kernel for the device of x; see `modulated_conv`."""
+    return _forward(x, weight, style, demodulation, padding)
+
+
+_OP = Op("modulated_conv", reference, [Implementation("numba", fast, cpu.refusal)])
+
+
 def op() -> Op:
     """The op with every implementation that this installation has."""
-    from vidhair.kernels.modulated_conv import cpu
-
-    winograd = Implementation("winograd", cpu.modulated_conv, cpu.refusal)
-    return Op("modulated_conv", reference, [winograd])
+    return _OP
 
 
 def modulated_conv(

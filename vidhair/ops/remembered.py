@@ -12,7 +12,8 @@ T = TypeVar("T")
 class Remembered(Generic[T]):
     """What follows from a tensor, computed anew only after the tensor has changed.
 
-    With gradients for the tensor it is computed every time. compute: gives tensors.
+    With gradients for the tensor it is computed every time, and traced calls compute it too.
+    compute: gives tensors.
     """
 
     def __init__(self, compute: Callable[[Tensor], T]):
@@ -22,7 +23,9 @@ class Remembered(Generic[T]):
         self.value: T | None = None
 
     def of(self, tensor: Tensor) -> T:
-        if tensor.is_inference() or (tensor.requires_grad and torch.is_grad_enabled()):
+        if torch.compiler.is_compiling() or tensor.is_inference():
+            return self.compute(tensor)
+        if tensor.requires_grad and torch.is_grad_enabled():
             return self.compute(tensor)
         state = tensor._version, tensor.data_ptr()
         if self.value is None or self.tensor is not tensor or self.state != state:

@@ -1,0 +1,225 @@
+"""Vector code for the CPU kernels: straight lines of LLVM vectors, called like functions.
+
+Numba's loops leave it to the compiler whether and how they become vector code. Where that decides
+the speed, a microkernel says it outright: a Python function that is run once, while Numba compiles
+its caller, and writes down the loads, multiply-adds and stores of one step of a loop. Python's own
+loops in it are unrolled.
+
+    @microkernel
+    def three_taps(v, x, at, c, y, to):
+        s = [v.load(x, at, k) for k in range(3)]
+        v.store(v.dot(c, s), y, to)
+
+A microkernel takes arrays (float32, or uint16 that holds the bits of bfloat16), whole numbers,
+float32 numbers and tuples of these, and returns nothing. Places in an array [n, LANES] count
+vectors, places in an array of one dimension count elements.
+"""
+
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import wraps
+from typing import Any
+
+import llvmlite.binding as llvm
+from llvmlite import ir
+from numba import njit, types
+from numba.core import cgutils
+from numba.extending import intrinsic
+from numba.np.arrayobj import make_array
+
+FLOAT, WORD, HALF_WORD = ir.FloatType(), ir.IntType(32), ir.IntType(16)
+
+
+def _lanes() -> int:
+    """Floats in the widest vector of this processor."""
+    features = llvm.get_host_cpu_features()
+    return 16 if features.get("avx512f") else 8 if features.get("avx2") else 4
+
+
+LANES = _lanes()
+
+
+@dataclass(frozen=True)
+class Memory:
+    """An array as microkernels see it. step: elements per place."""
+
+    pointer: ir.Value
+    step: int
+    bfloat16: bool
+
+
+class Vectors:
+    """Writes vector code: every method is one instruction, or a few, for LANES numbers at once."""
+
+    def __init__(self, context: Any, builder: ir.IRBuilder):
+        self.context, self.builder = context, builder
+        self.type = ir.VectorType(FLOAT, LANES)
+
+    def argument(self, of: Any, value: ir.Value) -> Any:
+        """A value of Numba's as the microkernel gets it."""
+        if isinstance(of, types.Array):
+            pointer = make_array(of)(self.context, self.builder, value).data
+            return Memory(pointer, LANES if of.ndim == 2 else 1, of.dtype.bitwidth == 16)
+        if isinstance(of, types.BaseTuple):
+            parts = cgutils.unpack_tuple(self.builder, value)
+            return [self.argument(t, part) for t, part in zip(of, parts, strict=True)]
+        return self.splat(value) if isinstance(of, types.Float) else value
+
+    def splat(self, value: ir.Value) -> ir.Value:
+        """The same number in every lane."""
+        nothing = ir.Constant(self.type, ir.Undefined)
+        first = self.builder.insert_element(nothing, value, ir.Constant(WORD, 0))
+        everywhere = ir.Constant(ir.VectorType(WORD, LANES), [0] * LANES)
+        return self.builder.shuffle_vector(first, nothing, everywhere)
+
+    def number(self, value: float) -> ir.Value:
+        """A constant in every lane."""
+        return ir.Constant(self.type, [value] * LANES)
+
+    def sum(self, a: ir.Value, b: ir.Value) -> ir.Value:
+        """Of two places."""
+        return self.builder.add(a, b)
+
+    def times(self, factor: int, a: ir.Value) -> ir.Value:
+        """A place, or a distance between places, times a whole number."""
+        return self.builder.mul(ir.Constant(a.type, factor), a)
+
+    def product(self, a: ir.Value, b: ir.Value) -> ir.Value:
+        """Of two whole numbers."""
+        return self.builder.mul(a, b)
+
+    def _pointer(self, memory: Memory, at: ir.Value, offset: int, of: ir.Type) -> ir.Value:
+        place = self.builder.add(at, ir.Constant(at.type, offset))
+        element = self.builder.mul(place, ir.Constant(at.type, memory.step))
+        return self.builder.bitcast(self.builder.gep(memory.pointer, [element]), of.as_pointer())
+
+    def load(self, memory: Memory, at: ir.Value, offset: int = 0) -> ir.Value:
+        """The vector at a place."""
+        if not memory.bfloat16:
+            return self._load(memory, at, offset, self.type)
+        bits = self._load(memory, at, offset, ir.VectorType(HALF_WORD, LANES))
+        wide = self.builder.zext(bits, ir.VectorType(WORD, LANES))
+        return self.builder.bitcast(self.builder.shl(wide, self._words(16)), self.type)
+
+    def _load(self, memory: Memory, at: ir.Value, offset: int, of: ir.Type) -> ir.Value:
+        loaded = self.builder.load(self._pointer(memory, at, offset, of))
+        loaded.align = of.element.width // 8 if isinstance(of.element, ir.IntType) else 4
+        return loaded
+
+    def store(self, value: ir.Value, memory: Memory, at: ir.Value, offset: int = 0) -> None:
+        """Write a vector to a place; bfloat16 rounds to nearest even."""
+        of: ir.Type = self.type
+        if memory.bfloat16:
+            b, of = self.builder, ir.VectorType(HALF_WORD, LANES)
+            bits = b.bitcast(value, ir.VectorType(WORD, LANES))
+            odd = b.and_(b.lshr(bits, self._words(16)), self._words(1))
+            rounded = b.add(bits, b.add(odd, self._words(0x7FFF)))
+            value = b.trunc(b.lshr(rounded, self._words(16)), of)
+        stored = self.builder.store(value, self._pointer(memory, at, offset, of))
+        stored.align = 2 if memory.bfloat16 else 4
+
+    def _words(self, value: int) -> ir.Value:
+        return ir.Constant(ir.VectorType(WORD, LANES), [value] * LANES)
+
+    def add(self, a: ir.Value, b: ir.Value) -> ir.Value:
+        return self.builder.fadd(a, b)
+
+    def subtract(self, a: ir.Value, b: ir.Value) -> ir.Value:
+        return self.builder.fsub(a, b)
+
+    def multiply(self, a: ir.Value, b: ir.Value) -> ir.Value:
+        return self.builder.fmul(a, b)
+
+    def negative(self, a: ir.Value) -> ir.Value:
+        return self.builder.fneg(a)
+
+    def multiply_add(self, a: ir.Value, b: ir.Value, c: ir.Value) -> ir.Value:
+        """a·b + c, rounded once where the processor can."""
+        fused = cgutils.get_or_insert_function(
+            self.builder.module,
+            ir.FunctionType(self.type, [self.type] * 3),
+            f"llvm.fmuladd.v{LANES}f32",
+        )
+        return self.builder.call(fused, [a, b, c])
+
+    def multiply_subtract(self, c: ir.Value, a: ir.Value, b: ir.Value) -> ir.Value:
+        """c − a·b, rounded once where the processor can."""
+        return self.multiply_add(self.negative(a), b, c)
+
+    def dot(self, a: Sequence[ir.Value], b: Sequence[ir.Value], onto: Any = None) -> ir.Value:
+        """Σ_k a[k]·b[k], added to `onto` if there is one."""
+        pairs = list(zip(a, b, strict=True))
+        if onto is None:
+            (x, y), *pairs = pairs
+            onto = self.multiply(x, y)
+        for x, y in pairs:
+            onto = self.multiply_add(x, y, onto)
+        return onto
+
+    def everywhere(self, memory: Memory, at: ir.Value, offset: int = 0) -> ir.Value:
+        """One float32 of an array, in every lane."""
+        return self.splat(self.builder.load(self._pointer(memory, at, offset, FLOAT)))
+
+    def repeat(
+        self,
+        count: ir.Value,
+        start: list[ir.Value],
+        step: Callable[[ir.Value, list[ir.Value]], list[ir.Value]],
+    ) -> list[ir.Value]:
+        """`values = step(k, values)` from `start` on, for k < count, which must not be 0."""
+        b, before = self.builder, self.builder.block
+        loop, after = b.append_basic_block("repeat"), b.append_basic_block("repeated")
+        b.branch(loop)
+        b.position_at_end(loop)
+        k = b.phi(count.type)
+        values = [b.phi(value.type) for value in start]
+        results = step(k, values)
+        following = b.add(k, ir.Constant(k.type, 1))
+        first = [ir.Constant(k.type, 0), *start]
+        for phi, was, becomes in zip([k, *values], first, [following, *results], strict=True):
+            phi.add_incoming(was, before)
+            phi.add_incoming(becomes, loop)
+        b.cbranch(b.icmp_signed("<", following, count), loop, after)
+        b.position_at_end(after)
+        return results
+
+    def select(self, how: str, a: ir.Value, b: ir.Value, then: ir.Value, other: ir.Value):
+        """`then` where `a how b` holds, else `other`; how: "<", "<=", ">" or ">="."""
+        return self.builder.select(self.builder.fcmp_ordered(how, a, b), then, other)
+
+    def maximum(self, a: ir.Value, b: ir.Value) -> ir.Value:
+        return self.select(">", a, b, a, b)
+
+    def minimum(self, a: ir.Value, b: ir.Value) -> ir.Value:
+        return self.select("<", a, b, a, b)
+
+
+def microkernel(emit: Callable[..., None]) -> Callable[..., None]:
+    """Make a function that writes vector code callable from compiled code; see the module."""
+
+    @wraps(emit)
+    def typed(typing_context, *of):
+        def generate(context, builder, signature, values):
+            v = Vectors(context, builder)
+            emit(
+                v, *(v.argument(t, value) for t, value in zip(signature.args, values, strict=True))
+            )
+            return context.get_dummy_value()
+
+        return types.void(*of), generate
+
+    # Numba looks at the names of the parameters; the first one is the typing context.
+    parameters = inspect.signature(emit).parameters.values()
+    typed.__signature__ = inspect.Signature(list(parameters))  # type: ignore[attr-defined]
+    return intrinsic(typed)
+
+
+def compiled(function: Callable | None = None, **options: Any) -> Any:
+    """`numba.njit`, kept on disk across runs where there is a folder for it."""
+    if function is None:
+        return lambda function: compiled(function, **options)
+    try:
+        return njit(cache=True, **options)(function)
+    except RuntimeError:  # no folder can be written: compile in every run
+        return njit(**options)(function)
