@@ -77,6 +77,10 @@ class Vectors:
         """A constant in every lane."""
         return ir.Constant(self.type, [value] * LANES)
 
+    def place(self, value: int) -> ir.Value:
+        """A constant place."""
+        return ir.Constant(ir.IntType(64), value)
+
     def sum(self, a: ir.Value, b: ir.Value) -> ir.Value:
         """Of two places."""
         return self.builder.add(a, b)

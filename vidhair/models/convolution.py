@@ -4,6 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vidhair.ops.halving_conv import halving_conv
 from vidhair.ops.modulated_conv import modulated_conv
 
 # Below so many channels, or pixels of a picture, the transforms of a minimal filtering cost more
@@ -11,6 +12,9 @@ from vidhair.ops.modulated_conv import modulated_conv
 FEWEST_CHANNELS, FEWEST_PIXELS = 32, 32 * 32
 # Up to so many pixels, preparing the weights costs the library more than the convolution.
 FEW_PIXELS = 8 * 8
+# From so many on, a halving convolution earns the memory of its transformed weights, four times
+# that of the weights.
+MANY_PIXELS = 64 * 64
 
 
 def working_dtype(x: Tensor) -> torch.dtype:
@@ -31,12 +35,26 @@ def convolved(
     if x.device.type == "cpu" and taps == (3, 3) and padding == 1:
         if stride == 2 and height * width <= FEW_PIXELS:
             return _as_product(x, weight, bias)
+        if stride == 2 and halves_well(x):
+            shift = weight.new_zeros(len(weight)) if bias is None else bias
+            (y,) = halving_conv(x.to(working_dtype(x)), [weight], [shift])
+            return y
         large = height * width >= FEWEST_PIXELS and weight.shape[1] >= FEWEST_CHANNELS
         if stride == 1 and large:
             x = x.to(working_dtype(x))
             y = modulated_conv(x, weight, weight.new_ones(x.shape[:2]), None, padding=1)
-            return y if bias is None else y.add_(bias[:, None, None])
+            return y if bias is None else add(y, bias[:, None, None])
     return F.conv2d(channels_last(x), weight, bias, stride=stride, padding=padding)
+
+
+def add(x: Tensor, y: Tensor) -> Tensor:
+    """x + y, where x is not needed any more: in its memory, unless gradients are wanted."""
+    return x + y if x.requires_grad else x.add_(y)
+
+
+def halves_well(x: Tensor) -> bool:
+    """Whether `halving_conv` pays for a picture of this size."""
+    return x.device.type == "cpu" and x.shape[2] * x.shape[3] >= MANY_PIXELS
 
 
 def _as_product(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:

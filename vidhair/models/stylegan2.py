@@ -5,7 +5,6 @@ One block per resolution: conv0 doubles the size (the first block has none), con
 adds to the picture so far. torgb of one block and conv0 of the next share a code of W+.
 """
 
-import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -14,9 +13,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vidhair.models import generator
-from vidhair.models.convolution import working_dtype
+from vidhair.models.convolution import add, working_dtype
 from vidhair.models.mapping import EqualizedLinear, GeneratorConfig
 from vidhair.ops import bias_act
+from vidhair.ops.doubling_conv import doubling_conv
 from vidhair.ops.modulated_conv import modulated_conv
 from vidhair.ops.remembered import Remembered
 from vidhair.ops.upfirdn2d import setup_filter, upsample2d
@@ -90,8 +90,8 @@ class ModulatedConv(nn.Module):
         return self.affine(w)
 
     def modulated(self, x: Tensor, style: Tensor, gain: float = 1.0) -> Tensor:
-        """x [B, C_in, H, W], style [B, C_in] → gain times [B, C_out, H', W'], without bias."""
-        style = style * self.gain
+        """x [B, C_in, H, W], style [B or 1, C_in] → gain times [B, C_out, H', W'], without bias."""
+        style = (style * self.gain).expand(len(x), -1)
         if not self.demodulate:
             return self.convolve(x.to(working_dtype(x)), style * gain, None)
         energy = style.square() @ self._energy.of(self.weight)
@@ -112,46 +112,21 @@ class StyledConv(ModulatedConv):
         self.up = up
         self.noise_strength = nn.Parameter(torch.zeros([]))
         self.register_buffer("noise_const", torch.randn(size, size))
-        self._phases = Remembered(up_phases)
 
     def convolve(self, x: Tensor, style: Tensor, demodulation: Tensor | None) -> Tensor:
         if not self.up:
             return super().convolve(x, style, demodulation)
         assert demodulation is not None
-        phases = self._phases.of(self.weight)
-        y = modulated_conv(x, phases, style, demodulation.repeat(1, 4), padding=1)
-        return woven(y)
+        return doubling_conv(x, self.weight, style, demodulation)
 
     def forward(self, x: Tensor, style: Tensor, noise: Tensor | None) -> Tensor:
         # lrelu(g·x) = g·lrelu(x), so the gain that follows the activation goes ahead of all.
         y = self.modulated(x, style, ACTIVATION_GAIN)
         if noise is not None:
-            y += (self.noise_strength * ACTIVATION_GAIN * noise).to(y.dtype)
-        y += (self.bias * ACTIVATION_GAIN).to(y.dtype)[:, None, None]
-        y = F.leaky_relu_(y, SLOPE)
-        return y if self.clamp is None else y.clamp_(-self.clamp, self.clamp)
-
-
-def up_phases(weight: Tensor) -> Tensor:
-    """[C_out, C_in, 3, 3] → [4·C_out, C_in, 3, 3]: the four pixels that each pixel becomes.
-
-    Doubling the size by inserted zeros, convolving, then smoothing by [1, 3, 3, 1] is one filter of
-    6 × 6 taps, and 3 × 3 of them meet the pixels of the input at every place. Along an axis,
-    output 2q + p = Σ_e x[q + e] Σ_k f[2e + k + 1 − p] w[k].
-    """
-    taps = torch.tensor(RESAMPLING_TAPS, dtype=weight.dtype, device=weight.device)
-    taps = 2 * taps / taps.sum()
-    spread = weight.new_zeros(2, 3, 3)
-    for p, e, k in itertools.product(range(2), range(3), range(3)):
-        if 0 <= (tap := 2 * (e - 1) + k + 1 - p) < len(taps):
-            spread[p, e, k] = taps[tap]
-    return torch.einsum("pek,qfl,ockl->pqocef", spread, spread, weight).flatten(0, 2)
-
-
-def woven(phases: Tensor) -> Tensor:
-    """[B, 4·C, H, W], the phases of `up_phases` → [B, C, 2·H, 2·W]."""
-    pixels = phases.permute(0, 2, 3, 1).unflatten(3, (2, 2, -1))
-    return pixels.transpose(2, 3).flatten(3, 4).flatten(1, 2).permute(0, 3, 1, 2)
+            y = add(y, (self.noise_strength * ACTIVATION_GAIN * noise).to(y.dtype))
+        y = add(y, (self.bias * ACTIVATION_GAIN).to(y.dtype)[:, None, None])
+        y = F.leaky_relu(y, SLOPE, inplace=not y.requires_grad)
+        return y if self.clamp is None else y.clamp(-self.clamp, self.clamp)
 
 
 class ToRGB(ModulatedConv):
