@@ -106,8 +106,8 @@ def _doubling_window(v, x, at, row, column, scale, block, out, to, plane):
         start = v.sum(at, v.times(i, row))
         d = [v.multiply(s, v.load(x, v.sum(start, v.times(j, column)))) for j in range(MIXED)]
         rows.append([*_mixed(v, d), *d[1:]])
-    for j, d in enumerate(zip(*rows, strict=True)):
-        for i, value in enumerate([*_mixed(v, d), *d[1:]]):
+    for j, values in enumerate(zip(*rows, strict=True)):
+        for i, value in enumerate([*_mixed(v, values), *values[1:]]):
             v.store(value, out, v.sum(to, v.times(plane_of(i, j), plane)))
 
 

@@ -55,7 +55,7 @@ def halving_refusal(
 
 def halving_results(x: Tensor, weights: Sequence[Tensor], *_) -> list[Tensor]:
     """[N, C_out, H', W'] for every weight, allocated as `halving` returns them."""
-    n, _, h, w = x.shape
+    n, c, h, w = x.shape
     return [layout.empty((n, len(o), -(-h // 2), -(-w // 2)), like=x) for o in weights]
 
 
@@ -65,7 +65,7 @@ def halving(
     """As `vidhair.ops.halving_conv`, for the calls that `halving_refusal` lets through."""
     results = halving_results(x, weights)
     x = layout.laid_out(x)
-    n, _, h, w = x.shape
+    n, c, h, w = x.shape
     source, inputs = flat(layout.whole(x)), layout.padded_width(x.shape[1])
     shifts = [vectors(bias) for bias in biases]
     kernels = _kernels()
@@ -106,7 +106,7 @@ def doubling_refusal(x: Tensor, weight: Tensor, style: Tensor, demodulation: Ten
 
 def doubling_result(x: Tensor, weight: Tensor, *_) -> Tensor:
     """[N, C_out, 2·H, 2·W], allocated as `doubling` returns it."""
-    n, _, h, w = x.shape
+    n, c, h, w = x.shape
     return layout.empty((n, len(weight), 2 * h, 2 * w), like=x)
 
 

@@ -24,6 +24,7 @@ from math import prod
 import torch
 from torch import Tensor
 
+from vidhair.ops import doubling_conv, halving_conv, modulated_conv  # noqa: F401  (register ops)
 from vidhair.ops.upfirdn2d import _four, _pair
 
 Shape = Sequence[int]  # N, C, H, W
@@ -156,7 +157,16 @@ OPS: dict[str, Callable[..., Work]] = {
     "upfirdn2d": upfirdn2d,
     "bias_act": bias_act,
 }
-CONVOLUTIONS: dict[Callable, Callable[[Tensor, Tensor, Tensor], int]] = {
-    torch.conv2d: lambda x, weight, y: convolution(y.shape, weight),
-    torch.conv_transpose2d: lambda x, weight, y: transposed_convolution(x.shape, weight),
+# By what is called: multiply-accumulates of the convolutions in it, and of the filters.
+CONVOLUTIONS: dict[Callable, Callable[..., Work]] = {
+    torch.conv2d: lambda x, weight, y: Work(convolution(y.shape, weight)),
+    torch.conv_transpose2d: lambda x, weight, y: Work(transposed_convolution(x.shape, weight)),
+    torch.ops.vidhair.modulated_conv.default: lambda x, w, y: Work(convolution(y.shape, w)),
+    torch.ops.vidhair.halving_conv.default: lambda x, weights, results: Work(
+        sum(convolution(y.shape, w) for w, y in zip(weights, results, strict=True))
+    ),
+    # With a smoothing of 4 taps along both axes.
+    torch.ops.vidhair.doubling_conv.default: lambda x, weight, y: Work(
+        transposed_convolution(x.shape, weight.transpose(0, 1)), 8 * y.numel()
+    ),
 }

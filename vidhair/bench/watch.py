@@ -29,7 +29,8 @@ class Watch(TorchFunctionMode):
     """Under it every convolution and filter is counted and timed.
 
     Filters are the ops of vidhair, wherever a module holds them by name, and convolutions whose
-    channels do not mix. What a filter calls itself belongs to it. Gradients are not seen.
+    channels do not mix. What a filter calls itself belongs to it, as the smoothing of a convolution
+    that doubles the size does to that. Gradients are not seen.
     synchronise: waits for the device.
     """
 
@@ -78,8 +79,8 @@ class Watch(TorchFunctionMode):
         depthwise = kwargs.get("groups", 1) > 1
         spent = self.filters if depthwise else self.convolutions
         result = self._timed(spent, func, args, kwargs)
-        macs = counting.CONVOLUTIONS[func](args[0], args[1], result)
-        self.work += Work(filter=macs) if depthwise else Work(convolution=macs)
+        work = counting.CONVOLUTIONS[func](args[0], args[1], result)
+        self.work += Work(filter=work.convolution) if depthwise else work
         return result
 
     def _timed(self, spent: Spent, call, args, kwargs):

@@ -3,32 +3,30 @@
 A batch normalisation that no longer learns is x·scale + shift per channel.
 """
 
-import torch
+from typing import Any
+
 from torch import Tensor, nn
 
-from vidhair.models.convolution import Conv2d
+from vidhair.models.convolution import Conv2d, channels_last
 
 Norm = nn.BatchNorm1d | nn.BatchNorm2d
 
 
-def folded(network: nn.Module) -> nn.Module:
+def folded(network: nn.Module) -> Any:
     """What gives the same as a network in evaluation mode, in fewer and faster steps.
 
     The network is taken apart: use what is returned. A module that knows a faster form of itself
     says so by a method `folded`; one with `folds = False` stays as it is.
     """
-    return _folded(network).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-
-
-def _folded(network: nn.Module) -> nn.Module:
     if not getattr(network, "folds", True):
         return network
-    if hasattr(network, "folded"):
-        return network.folded()
+    faster: Any = getattr(network, "folded", None)
+    if faster is not None:
+        return faster()
     if type(network) is nn.Conv2d and network.groups == 1 and network.dilation == (1, 1):
         return convolution(network.weight, network.bias, like=network)
     for name, part in network.named_children():
-        setattr(network, name, _folded(part))
+        setattr(network, name, folded(part))
     if isinstance(network, nn.Sequential):
         return nn.Sequential(*_without_norms(network))
     return network
@@ -70,11 +68,12 @@ def normalised(layer: nn.Conv2d | nn.Linear, norm: Norm) -> Conv2d | nn.Linear:
 
 
 def convolution(weight: Tensor, bias: Tensor | None, *, like: nn.Conv2d) -> Conv2d:
-    """With strides and paddings as another one has them."""
+    """With strides and paddings as another one has them; the weight in channels-last memory."""
     sizes = like.in_channels, like.out_channels, like.kernel_size
     places = {"stride": like.stride, "padding": like.padding}
     layer = Conv2d(*sizes, **places, bias=bias is not None, device="meta")  # type: ignore[arg-type]
-    layer.weight, layer.bias = _parameter(weight), None if bias is None else _parameter(bias)
+    layer.weight = _parameter(channels_last(weight))
+    layer.bias = None if bias is None else _parameter(bias)
     return layer.eval()
 
 

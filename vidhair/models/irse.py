@@ -80,11 +80,15 @@ class FoldedIRSEBlock(nn.Module):
 
     def __init__(self, block: IRSEBlock):
         super().__init__()
-        norm, first, self.activation, second, last, self.gate = block.main
+        norm, first, activation, second, last, gate = block.main
+        assert isinstance(norm, nn.BatchNorm2d) and isinstance(last, nn.BatchNorm2d)
+        assert isinstance(first, nn.Conv2d) and isinstance(second, nn.Conv2d)
+        assert isinstance(gate, Gate)
         scale, shift = affine(norm)
         added = torch.einsum("ocij,c->oij", first.weight.double(), shift)
         weight = first.weight * scale[:, None, None]
         self.first = convolution(weight, added.sum((1, 2)), like=first)
+        self.activation, self.gate = activation, gate
         self.second = normalised(second, last)
         self.stride = block.stride
         self.shortcut = None if block.shortcut is None else folded(block.shortcut)

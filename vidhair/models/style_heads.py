@@ -33,12 +33,12 @@ class StyleHead(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """[B, C, size, size] → [B, D]."""
-        first, activation = self.convolutions[:2]
+        first, activation, *_ = self.convolutions
         return self.after_first(activation(first(features)))
 
     def after_first(self, x: Tensor) -> Tensor:
         """Like `forward`, from what the first convolution and its activation gave."""
-        for layer in self.convolutions[2:]:
+        for layer in list(self.convolutions)[2:]:
             x = layer(x)
         assert self.pooled or x.shape[2:] == (1, 1), (
             f"maps of {tuple(x.shape[2:])} are left; wrong picture size?"

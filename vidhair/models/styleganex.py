@@ -73,15 +73,18 @@ class DilatedConv(PooledNoiseConv):
         self.dilation = dilation_of(size // 2 if up else size)
         taps = setup_filter(SPREAD_TAPS)
         self.register_buffer("spread_filter", taps, persistent=False)
+        self._laid_out = Remembered(channels_last)
         self._flipped = Remembered(lambda weight: channels_last(weight.flip([2, 3])))
 
     def convolve(self, x: Tensor, style: Tensor, demodulation: Tensor | None) -> Tensor:
-        weight, spacing, padding = self.weight, self.dilation, self.dilation
         if self.up:
             # On a repeated input, the transposed convolution of stride two followed by [1, 3, 3, 1]
             # is a tent of half the spacing followed by the flipped weight of half the spacing.
-            weight, spacing, padding = self._flipped.of(weight), self.dilation // 2, 0
+            weight, spacing, padding = self._flipped.of(self.weight), self.dilation // 2, 0
             x = _blur(x, self.spread_filter, spacing, padding=2 * spacing)
+        else:
+            weight, spacing = self._laid_out.of(self.weight), self.dilation
+            padding = spacing
         if spacing == 1:
             return modulated_conv(x, weight, style, demodulation, padding=padding)
         assert demodulation is not None
