@@ -6,18 +6,21 @@ The measure is max |got − want| / scale, where scale is max |want| unless a te
 import numpy as np
 import torch
 
-F32, F64, BF16 = torch.float32, torch.float64, torch.bfloat16
+F16, F32, F64, BF16 = torch.float16, torch.float32, torch.float64, torch.bfloat16
 
 TOLERANCES: dict[tuple[str, torch.dtype], float] = {
     ("bias_act", F64): 1e-12,
     ("bias_act", F32): 1e-6,
+    ("bias_act", F16): 1e-3,
     ("bias_act", BF16): 1e-2,
     ("upfirdn2d", F64): 3e-7,  # filters are kept in float32
     ("upfirdn2d", F32): 2e-6,
+    ("upfirdn2d", F16): 1e-3,
     ("upfirdn2d", BF16): 1e-2,
     ("conv2d", F32): 2e-6,
     ("conv2d", BF16): 1e-2,
     ("modulated_conv", F32): 1e-5,  # Winograd's transforms round once more
+    ("modulated_conv", F16): 3e-3,
     ("modulated_conv", BF16): 1e-1,  # and in bfloat16 so much in the worst place
     ("halving_conv", F32): 1e-5,
     ("halving_conv", BF16): 5e-2,
@@ -25,6 +28,7 @@ TOLERANCES: dict[tuple[str, torch.dtype], float] = {
     ("doubling_conv", BF16): 5e-2,
     ("filtered_lrelu", F64): 3e-7,
     ("filtered_lrelu", F32): 3e-6,
+    ("filtered_lrelu", F16): 3e-3,  # the matrix units take it rounded three times
     ("filtered_lrelu", BF16): 5e-3,  # one rounding, of the result
     ("synthesis", F32): 1e-5,
     ("synthesis", BF16): 4e-2,

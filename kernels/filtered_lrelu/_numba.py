@@ -12,7 +12,7 @@ the other way round.
 import numpy as np
 from numba import prange
 
-from vidhair.kernels.simd import LANES, compiled, microkernel
+from vidhair.kernels.simd import LANES, compiled, empty_places, microkernel, zero_places
 
 REACH = 6  # samples that a group sees
 TAPS = 12  # of the downsampling filter
@@ -21,13 +21,23 @@ STEP = 4  # places that a microkernel makes at a time
 # Results per side of a tile, and rows of them that the vertical filter makes at a time (a multiple
 # of STEP). The rows in the making stay in the first-level cache, those that wait in the second;
 # what tiles have in common is computed for each of them.
-TILE_WIDTH, TILE_HEIGHT, BAND = 32, 128, 16
+TILE_WIDTH, TILE_HEIGHT, BAND, CHUNK = 48, 160, 16, 8
 
 
 @microkernel
 def _read(v, x, at, bias, block, row, to):
     """row[to] = x[at] + bias[block]"""
     v.store(v.add(v.load(x, at), v.load(bias, block)), row, to)
+
+
+@microkernel
+def _expect_read(v, x, at):
+    v.prefetch(x, at, to_write=False)
+
+
+@microkernel
+def _expect_write(v, y, at):
+    v.prefetch(y, at, to_write=True)
 
 
 @microkernel
@@ -111,11 +121,11 @@ def _down_columns_by_2(v, s, at, pitch, c, out, to, out_pitch):
 
 
 @microkernel
-def _down_columns_by_2_onto(v, s, at, pitch, c, added, from_, from_pitch, out, to, out_pitch):
+def _down_columns_by_2_onto(v, s, at, pitch, c, out, to, out_pitch):
     x = [v.load(s, v.sum(at, v.times(k, pitch))) for k in range(2 * STEP + 2 * len(c) - 2)]
     for i in range(STEP):
-        onto = v.load(added, v.sum(from_, v.times(i, from_pitch)))
-        v.store(_down(v, x, 2, c, i, onto), out, v.sum(to, v.times(i, out_pitch)))
+        place = v.sum(to, v.times(i, out_pitch))
+        v.store(_down(v, x, 2, c, i, v.load(out, place)), out, place)
 
 
 @microkernel
@@ -182,6 +192,16 @@ def _read_row(x, start, shape, row, first, count, bias, block, s, to):
 
 
 @compiled
+def _expect_row(x, start, shape, row, first, count, block):
+    """Fetch into the cache what `_read_row` will ask for."""
+    height, width, channels = shape
+    if 0 <= row < height:
+        at = start + (row * width + first) * channels + block * LANES
+        for i in range(max(-first, 0), min(width - first, count)):
+            _expect_read(x, at + i * channels)
+
+
+@compiled
 def _up_columns_by(up, s, group, pitch, count, taps, v):
     """The rows of a group: v [up, pitch] from a ring s of rows."""
     rows = _ring(group, pitch)
@@ -208,11 +228,11 @@ def _forward_tile(x, start, shape, bias, block, up, pad_y, pad_x, taps_y, taps_x
     pitch = _rounded_up(columns) | 1  # odd, so that the rows spread over the cache's sets
     waiting = 2 * BAND + TAPS - 2
 
-    s = np.empty((REACH * length, LANES), np.float32)  # the last rows of x, in turn
-    v = np.empty((up * length, LANES), np.float32)
-    u = np.zeros((before + 2 * pitch + TAPS + up * groups, LANES), np.float32)
-    d = np.empty((rank * waiting * pitch, LANES), np.float32)  # filtered rows of u
-    acc = np.empty((STEP * pitch, LANES), np.float32)
+    s = empty_places(REACH * length)  # the last rows of x, in turn
+    v = empty_places(up * length)
+    u = zero_places(before + 2 * pitch + TAPS + up * groups)
+    d = empty_places(rank * waiting * pitch)  # filtered rows of u
+    acc = empty_places(BAND * CHUNK)
 
     done = 0  # rows of results
     for row in range(first_y, first_y + REACH - 1):
@@ -220,11 +240,15 @@ def _forward_tile(x, start, shape, bias, block, up, pad_y, pad_x, taps_y, taps_x
     for group in range(first_y, _group(n_v - 1, pad_y, up) + 1):
         row = group + REACH - 1
         _read_row(x, start, shape, row, first_x, length, bias, block, s, row % REACH * length)
+        _expect_row(x, start, shape, row + 1, first_x, length, block)
         _up_columns_by(up, s, group, length, length, taps_y, v)
         for phase in range(up):
             m = pad_y + up * (group - 1) + 1 + phase
             if m < 0 or m >= n_v:
                 continue
+            if m % 2 and m // 2 < rows:
+                for i in range(columns):
+                    _expect_write(y, out + m // 2 * out_pitch + i * channels)
             if up == 2:
                 c_2 = _two_phases(taps_x)
                 for i in range(0, groups, STEP):
@@ -253,26 +277,21 @@ def _forward_tile(x, start, shape, bias, block, up, pad_y, pad_x, taps_y, taps_x
 def _down_band(d, waiting, pitch, taps_down, acc, y, out, step, out_pitch, rows, columns):
     """Rows of results from the rows of d, of every filter in the sum [rank, waiting, pitch]."""
     rank = len(taps_down)
-    for j in range(0, rows, STEP):
-        whole = j + STEP <= rows
+    # A few columns at a time, whose rows the first-level cache holds until the next ones.
+    for left in range(0, columns, CHUNK):
+        some = min(CHUNK, columns - left)
         for r in range(rank):
             c = _six(taps_down[r, 0])
-            at = (r * waiting + 2 * j) * pitch
-            last = r == rank - 1 and whole
-            for i in range(columns):
-                if r == 0 and last:
-                    _down_columns_by_2(d, at + i, pitch, c, y, out + i * step, out_pitch)
-                elif r == 0:
-                    _down_columns_by_2(d, at + i, pitch, c, acc, i, pitch)
-                elif last:
-                    _down_columns_by_2_onto(
-                        d, at + i, pitch, c, acc, i, pitch, y, out + i * step, out_pitch
-                    )
+            for j in range(0, rows, STEP):
+                at = (r * waiting + 2 * j) * pitch + left
+                to = j * CHUNK
+                if r == 0:
+                    for i in range(some):
+                        _down_columns_by_2(d, at + i, pitch, c, acc, to + i, CHUNK)
                 else:
-                    _down_columns_by_2_onto(d, at + i, pitch, c, acc, i, pitch, acc, i, pitch)
-        if not whole:
-            _write(acc, pitch, y, out, step, out_pitch, rows - j, columns)
-        out += STEP * out_pitch
+                    for i in range(some):
+                        _down_columns_by_2_onto(d, at + i, pitch, c, acc, to + i, CHUNK)
+        _write(acc, CHUNK, y, out + left * step, step, out_pitch, rows, some)
 
 
 @compiled
@@ -285,7 +304,8 @@ def _write(acc, pitch, y, out, step, out_pitch, rows, columns):
 @compiled
 def _tiles(height, width):
     """How many of them lie below and beside each other, and their sides."""
-    down, across = -(-height // TILE_HEIGHT), -(-width // TILE_WIDTH)
+    down = max(1, (height + TILE_HEIGHT // 2) // TILE_HEIGHT)
+    across = max(1, (width + TILE_WIDTH // 2) // TILE_WIDTH)
     return down, across, -(-height // down), -(-width // across)
 
 
@@ -332,14 +352,14 @@ def _backward_tile(x, x_start, x_shape, bias, no_bias, block, up, pad_y, pad_x, 
     pitch = _rounded_up(columns) | 1
     waiting = up * (BAND + REACH - 1)
 
-    s = np.empty((REACH * length, LANES), np.float32)
-    v = np.empty((up * length, LANES), np.float32)
-    u = np.empty((up * groups, LANES), np.float32)
-    sg = np.empty((REACH * g_length, LANES), np.float32)  # the last rows of dy, in turn
-    vg = np.empty((2 * g_length, LANES), np.float32)
-    g = np.zeros((2 * pairs + 4 * STEP * up, LANES), np.float32)
-    d = np.zeros((waiting * pitch, LANES), np.float32)
-    acc = np.empty((STEP * pitch, LANES), np.float32)
+    s = empty_places(REACH * length)
+    v = empty_places(up * length)
+    u = empty_places(up * groups)
+    sg = empty_places(REACH * g_length)  # the last rows of dy, in turn
+    vg = empty_places(2 * g_length)
+    g = zero_places(2 * pairs + 4 * STEP * up)
+    d = zero_places(waiting * pitch)
+    acc = empty_places(STEP * pitch)
 
     out_pitch = x_shape[1] * channels
     out = x_start + (top * x_shape[1] + left) * channels + block * LANES

@@ -28,8 +28,8 @@ from torch import Tensor
 
 from vidhair.kernels import layout
 from vidhair.kernels.layout import flat, vectors, widened
+from vidhair.kernels.memory import recycler, scratch
 from vidhair.kernels.prepared import prepared
-from vidhair.kernels.scratch import scratch
 
 A, B = np.float32(2 / 3), np.float32(4 / 3)
 TILE = 4  # results per side
@@ -126,19 +126,16 @@ def backward(
 
 def _pointwise(x: Tensor, matrix: Tensor, before: Tensor, after: Tensor | None, y: Tensor) -> None:
     """y [C_out, H, W] = x [C_in, H, W] by a matrix [C_in, C_out′], scaled before and after."""
-    inputs, outputs = matrix.shape
-    source, result = _pixels(x), _pixels(y)
-    before = before.float()
-    if after is not None:
-        matrix = matrix * widened(after, outputs)
-    if x.dtype == torch.float32 and len(source) >= _products().ROWS:
-        packed = scratch("panels", inputs * outputs)
-        _products().pack(
-            flat(matrix), (1, inputs, outputs), before.contiguous().numpy(), flat(packed)
-        )
-        _multiply(source[None, :, :inputs], packed, result[None])
+    outputs = matrix.shape[1]
+    after = before.new_ones(outputs) if after is None else widened(after, outputs)
+    source, result = _pixels(x)[None, :, : len(matrix)], _pixels(y)[None]
+    if _products().takes(x.dtype) and source.shape[1] >= _products().ROWS:
+        packed = scratch("panels", _even(matrix.numel(), outputs, x.dtype), x.dtype)
+        _pack(matrix[None], before, after, packed)
+        _multiply(source, packed, result)
     else:
-        torch.mm(source[:, :inputs], (matrix * before[:, None]).to(x.dtype), out=result)
+        scaled = matrix * before.float()[:, None] * after
+        torch.bmm(source, scaled.to(x.dtype)[None], out=result)
 
 
 def _pointwise_gradient(x: Tensor, dy: Tensor) -> Tensor:
@@ -174,7 +171,7 @@ def _winograd(
                 source, start, (*x.shape[2:], wide_in), s, padding, first, columns, tiles, A, B,
                 flat(v),
             )  # fmt: skip
-            if x.dtype == torch.float32:
+            if _products().takes(x.dtype):
                 _multiply(v[:, :, :inputs], transformed, m)
             else:
                 torch.bmm(v[:, :, :inputs], transformed.view(PRODUCTS, inputs, wide_out), out=m)
@@ -191,15 +188,17 @@ def _winograd_gradient(x: Tensor, dy: Tensor, padding: int) -> Tensor:
     kernels = _kernels()
     source, gradient = flat(layout.whole(x)), flat(layout.whole(dy))
     rows, columns = -(-height // TILE), -(-width // TILE)
-    strip = _strip(rows, columns, (wide_in + wide_out) * x.element_size())
+    strip = _strip(rows, columns, (wide_in + wide_out) * 4)
     ones = [vectors(torch.ones(wide)) for wide in (wide_in, wide_out)]
-    collected = torch.empty(n, PRODUCTS, wide_in, wide_out)
+    collected = recycler.take(n * PRODUCTS * wide_in * wide_out, torch.float32)
+    collected = collected.view(n, PRODUCTS, wide_in, wide_out)
     for sample in range(n):
         start, from_ = sample * (len(source) // n), sample * (len(gradient) // n)
         for first in range(0, rows, strip):
             tiles = min(strip, rows - first) * columns
-            v = _windows("windows", tiles, wide_in, x.dtype)
-            m = _windows("products", tiles, wide_out, x.dtype)
+            # Sums over many tiles: in float32, whatever the dtype of the picture.
+            v = _windows("windows", tiles, wide_in, torch.float32)
+            m = _windows("products", tiles, wide_out, torch.float32)
             kernels.transform_input(
                 source, start, (*x.shape[2:], wide_in), ones[0], padding, first, columns, tiles,
                 A, B, flat(v),
@@ -209,12 +208,7 @@ def _winograd_gradient(x: Tensor, dy: Tensor, padding: int) -> Tensor:
                 flat(m),
             )  # fmt: skip
             v, m = v[:, :tiles].transpose(1, 2), m[:, :tiles]
-            if x.dtype == torch.float32:
-                _multiply(v, m, collected[sample], onto=first > 0)
-            elif first:
-                collected[sample] += torch.bmm(v, m)
-            else:
-                collected[sample] = torch.bmm(v, m)
+            _multiply(v, m, collected[sample], onto=first > 0)
     g = _filter_transform()
     taps = torch.einsum("xi,yj->ijxy", g, g).reshape(9, PRODUCTS)
     gradients = torch.matmul(taps, collected.flatten(2)).unflatten(2, (wide_in, wide_out))
@@ -235,17 +229,37 @@ def _windows(name: str, tiles: int, width: int, dtype: torch.dtype) -> Tensor:
 
 
 def _multiply(a: Tensor, b: Tensor, c: Tensor, *, onto: bool = False) -> None:
-    """c [B, M, N] = a [B, M, K] · b, or added to c. b: panels of `pack`, or [B, K, N]."""
-    products = _products()
+    """c [B, M, N] = a [B, M, K] · b, or added to c. b: what `_pack` has made, or [B, K, N]."""
     (batch, rows, count), columns = a.shape, c.shape[2]
-    width = products.WIDTH
-    strides = (
-        (count * columns, count * width, 0) if b.ndim == 1 else (b.stride(0), width, b.stride(1))
-    )
-    products.multiply(
-        flat(a), a.stride(), flat(b), strides, flat(c), c.stride()[:2],
+    pair = 2 if a.dtype == torch.bfloat16 else 1
+    *a_strides, along = a.stride()
+    count = -(-count // pair)
+    if b.ndim == 1:
+        strides = (count * pair * columns, count * pair * _products().WIDTH, 0)
+    else:
+        strides = (b.stride(0), _products().WIDTH, b.stride(1))
+    _products().multiply(
+        flat(a), (*a_strides, along * pair), flat(b), strides, flat(c), c.stride()[:2],
         (batch, rows, count, columns), onto,
     )  # fmt: skip
+
+
+def _even(size: int, columns: int, dtype: torch.dtype) -> int:
+    """Numbers of packed [B, K, N], whose pairs of k may need one k more."""
+    odd = dtype == torch.bfloat16 and size // columns % 2
+    return size + columns if odd else size
+
+
+def _pack(x: Tensor, before: Tensor, after: Tensor, packed: Tensor) -> None:
+    """x [B, K, N] in float32, scaled along K and N, as `_multiply` takes it."""
+    batch, count, columns = x.shape
+    if packed.dtype == torch.float32:
+        shape, pack = (batch, count, columns), _products().pack
+    else:
+        shape, pack = (batch, count + count % 2, columns), _products().pack_pairs
+    pack(
+        flat(x), shape, flat(widened(before, shape[1])), flat(widened(after, columns)), flat(packed)
+    )
 
 
 def _by_tap(weight: Tensor, turned: bool) -> Tensor:
@@ -261,16 +275,26 @@ def _matrix(weight: Tensor, *, turned: bool = False) -> Tensor:
 
 
 def _transformed(weight: Tensor, dtype: torch.dtype, *, turned: bool = False) -> Tensor:
-    """G w Gᵀ, flat: as panels of `multiply`, or [36, C_in, C_out′] where the library multiplies."""
+    """G w Gᵀ as `_multiply` takes it, or [36, C_in, C_out′] where the library multiplies; flat."""
 
     def transform(w: Tensor) -> Tensor:
         taps = _by_tap(w, turned)
         _, inputs, outputs = taps.shape
-        result = torch.empty(PRODUCTS * inputs * outputs, dtype=dtype)
-        width = _products().WIDTH if dtype == torch.float32 else outputs
-        g = _filter_transform().numpy()
-        _kernels().transform_weight(flat(taps), (inputs, outputs), g, width, flat(result))
-        return result
+        result = recycler.take(PRODUCTS * inputs * outputs, torch.float32)
+        in_panels = dtype == torch.float32
+        _kernels().transform_weight(
+            flat(taps), (inputs, outputs), _filter_transform().numpy(),
+            _products().WIDTH if in_panels else outputs, flat(result),
+        )  # fmt: skip
+        if in_panels:
+            return result
+        if not _products().takes(dtype):
+            return result.to(dtype)
+        even = PRODUCTS * (inputs + inputs % 2) * outputs
+        packed = recycler.take(even, dtype)
+        parts = result.view(PRODUCTS, inputs, outputs)
+        _pack(parts, torch.ones(inputs), torch.ones(outputs), packed)
+        return packed
 
     return prepared(weight, (dtype, turned), transform)
 

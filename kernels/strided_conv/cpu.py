@@ -21,17 +21,20 @@ from functools import cache
 import numpy as np
 import torch
 from torch import Tensor
+from vidhair.kernels.modulated_conv import products
 
 from vidhair.kernels import layout
 from vidhair.kernels.layout import flat, vectors, widened
+from vidhair.kernels.memory import scratch
 from vidhair.kernels.prepared import prepared
-from vidhair.kernels.scratch import scratch
 
 TILE = 4  # results per side
 PLANES, WEIGHTS = 81, 36
 # Products that share a weight: how many weights, and for how many planes each.
 GROUPS = ((25, 1), (5, 4), (5, 4), (1, 16))
-STRIP_TILES = 96
+# Of transformed pictures at a time: they should stay in the cache, but products of few rows are
+# slow.
+STRIP_BYTES, STRIP_TILES = 6 << 20, 96
 CARRIED = 3  # rows that smoothing looks back on
 DTYPES = (torch.float32, torch.bfloat16)
 
@@ -55,7 +58,7 @@ def halving_refusal(
 
 def halving_results(x: Tensor, weights: Sequence[Tensor], *_) -> list[Tensor]:
     """[N, C_out, H', W'] for every weight, allocated as `halving` returns them."""
-    n, c, h, w = x.shape
+    n, _c, h, w = x.shape
     return [layout.empty((n, len(o), -(-h // 2), -(-w // 2)), like=x) for o in weights]
 
 
@@ -65,13 +68,14 @@ def halving(
     """As `vidhair.ops.halving_conv`, for the calls that `halving_refusal` lets through."""
     results = halving_results(x, weights)
     x = layout.laid_out(x)
-    n, c, h, w = x.shape
+    n, _c, h, w = x.shape
     source, inputs = flat(layout.whole(x)), layout.padded_width(x.shape[1])
     shifts = [vectors(bias) for bias in biases]
     kernels = _kernels()
     height, width = results[0].shape[2:]
     rows, columns = -(-height // TILE), -(-width // TILE)
-    strip = _strip(rows, columns)
+    widest = max(layout.padded_width(len(weight)) for weight in weights)
+    strip = _strip(rows, columns, (inputs + widest) * x.element_size())
     for sample in range(n):
         start = sample * (len(source) // n)
         for first in range(0, rows, strip):
@@ -106,7 +110,7 @@ def doubling_refusal(x: Tensor, weight: Tensor, style: Tensor, demodulation: Ten
 
 def doubling_result(x: Tensor, weight: Tensor, *_) -> Tensor:
     """[N, C_out, 2·H, 2·W], allocated as `doubling` returns it."""
-    n, c, h, w = x.shape
+    n, _c, h, w = x.shape
     return layout.empty((n, len(weight), 2 * h, 2 * w), like=x)
 
 
@@ -121,7 +125,7 @@ def doubling(x: Tensor, weight: Tensor, style: Tensor, demodulation: Tensor) -> 
     kernels = _kernels()
     # One more than the pixels: the zeros between them reach beyond the last.
     rows, columns = -(-(h + 1) // TILE), -(-(w + 1) // TILE)
-    strip = _strip(rows, columns)
+    strip = _strip(rows, columns, (wide_in + wide_out) * x.element_size())
     row = 2 * TILE * columns * wide_out
     spread = scratch("spread", (CARRIED + 2 * TILE * strip) * row)
     for sample in range(n):
@@ -154,58 +158,39 @@ def doubling(x: Tensor, weight: Tensor, style: Tensor, demodulation: Tensor) -> 
     return y
 
 
-def _strip(rows: int, columns: int) -> int:
+def _strip(rows: int, columns: int, bytes_per_tile: int) -> int:
     """How many rows of tiles to transform at a time."""
-    strips = max(1, rows * columns // STRIP_TILES)
+    tiles = max(STRIP_TILES, STRIP_BYTES // (PLANES * bytes_per_tile))
+    strips = max(1, rows * columns // tiles)
     return -(-rows // strips)
 
 
 def _planes(name: str, tiles: int, width: int, dtype: torch.dtype) -> Tensor:
     """[81, tiles, C′], with more tiles where a product needs more rows."""
-    tiles = max(tiles, _products().ROWS)
+    tiles = max(tiles, products.fewest_rows())
     return scratch(name, PLANES * tiles * width, dtype).view(PLANES, tiles, width)
 
 
 def _multiply(a: Tensor, weights: Tensor, c: Tensor) -> None:
-    """The planes of c = those of a by the weight of each: panels of `_product.pack` in float32."""
-    tiles, inputs, outputs = *a.shape[1:], c.shape[2]
-    plane, weight = 0, 0
-    if a.dtype == torch.bfloat16:
-        by_product = weights.view(WEIGHTS, inputs, outputs)
-        for count, shared in GROUPS:
-            some, own = slice(plane, plane + count * shared), slice(weight, weight + count)
-            left, right = (t[some].unflatten(0, (count, shared)).flatten(1, 2) for t in (a, c))
-            torch.bmm(left, by_product[own], out=right)
-            plane, weight = some.stop, own.stop
-        return
-    products = _products()
-    wide, size = a.stride(1), inputs * outputs
-    left, panels, right = flat(a), flat(weights), flat(c)
+    """The planes of c = those of a by the weight of each."""
+    plane, weight, size = 0, 0, len(weights) // WEIGHTS
     for count, shared in GROUPS:
-        products.multiply(
-            left[plane * tiles * wide :], (shared * tiles * wide, wide, 1),
-            panels[weight * size :], (size, inputs * products.WIDTH, 0),
-            right[plane * tiles * outputs :], (shared * tiles * outputs, outputs),
-            (count, shared * tiles, inputs, outputs), False,
-        )  # fmt: skip
-        plane, weight = plane + count * shared, weight + count
+        some = slice(plane, plane + count * shared)
+        own = weights[weight * size : (weight + count) * size]
+        left, right = (t[some].unflatten(0, (count, shared)).flatten(1, 2) for t in (a, c))
+        products.multiply(left, own, right)
+        plane, weight = some.stop, weight + count
 
 
 def _transformed(weight: Tensor, what: str, dtype: torch.dtype) -> Tensor:
-    """G w Gᵀ in the order of the products, flat: [36, C_in, C_out′], in float32 as panels."""
+    """G w Gᵀ in the order of the products, as these take it."""
 
     def transform(w: Tensor) -> Tensor:
         g = _filter_transform() if what == "halving" else _filter_transform().flip(1)
         square = torch.einsum("xi,yj,ocij->xyco", g, g, w.float())
         parts = square[:5, :5].flatten(0, 1), square[:5, 5], square[5, :5], square[5:, 5]
-        inputs, outputs = w.shape[1], layout.padded_width(len(w))
-        plain = widened(torch.cat(parts), outputs)
-        if dtype == torch.bfloat16:
-            return plain.to(dtype).flatten()
-        panels = torch.empty(WEIGHTS * inputs * outputs)
-        ones = torch.ones(inputs).numpy()
-        _products().pack(flat(plain), (WEIGHTS, inputs, outputs), ones, flat(panels))
-        return panels
+        plain = widened(torch.cat(parts), layout.padded_width(len(w)))
+        return products.packed(plain, dtype)
 
     return prepared(weight, (what, dtype), transform)
 
@@ -227,11 +212,3 @@ def _kernels():
 
     torch.get_num_threads()  # torch starts its thread pool before Numba starts its own
     return _numba
-
-
-@cache
-def _products():
-    from vidhair.kernels.modulated_conv import _product
-
-    torch.get_num_threads()
-    return _product

@@ -87,12 +87,12 @@ def test_bias_act_moves_bytes_only():
     assert counting.bias_act(x, torch.zeros(3)) == Work(bytes=2 * 2 * x.numel() + 3 * FLOAT)
 
 
-def test_modulated_conv2d():
+def test_modulated_conv():
     x, weight, styles = torch.zeros(2, 3, 5, 4), torch.zeros(6, 3, 3, 3), torch.zeros(2, 3)
-    counted = counting.modulated_conv2d(x, weight, styles, demodulate=True, padding=2)
+    counted = counting.modulated_conv(x, weight, styles, torch.zeros(2, 6), padding=2)
     assert torch.nn.functional.conv2d(x, weight, padding=2).shape == (2, 6, 7, 6)
     assert counted.convolution == 2 * 6 * 7 * 6 * 3 * 9
-    assert counted.bytes == FLOAT * (120 + 162 + 6 + 504)
+    assert counted.bytes == FLOAT * (120 + 162 + 6 + 12 + 504)
     assert counted.flop == 2 * counted.convolution
 
 
@@ -122,7 +122,7 @@ def test_the_published_generators(name, convolutions, filters):
         x = torch.empty(1, g.in_channels, g.in_size, g.in_size, device="meta")
         weight = torch.empty(g.out_channels, g.in_channels, g.kernel, g.kernel, device="meta")
         styles = torch.empty(1, g.in_channels, device="meta")
-        total += counting.modulated_conv2d(x, weight, styles, padding=g.kernel - 1)
+        total += counting.modulated_conv(x, weight, styles, None, padding=g.kernel - 1)
         if not g.is_torgb:
             side = g.in_size + g.kernel - 1
             y = torch.empty(1, g.out_channels, side, side, device="meta")

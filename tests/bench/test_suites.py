@@ -103,8 +103,9 @@ class TestKernels:
         assert seen <= called
         assert {name for name, *_ in seen} == {name for name, *_ in called}
 
-    def test_implementations_that_accept_and_the_reference_agree(self):
-        for name, case in made(kernels, configs=["32-R"], ops=["filtered_lrelu"]).items():
+    @pytest.mark.parametrize("op", ["filtered_lrelu", "modulated_conv"])
+    def test_implementations_that_accept_and_the_reference_agree(self, op):
+        for name, case in made(kernels, configs=["16-T", "32-R"], ops=[op]).items():
             found = contestants(case)
             assert list(found) == ["numba", "reference"], name
             fast, reference = (result(c) for c in found.values())
@@ -115,15 +116,11 @@ class TestKernels:
         names = made(kernels, torch.float16, configs=["16-T"], ops=["filtered_lrelu"])
         found = contestants(next(iter(names.values())))
         assert list(found) == ["reference"]
-        assert found["reference"].note == "numba declines: no kernel for torch.float16"
-
-    def test_modulated_convolutions_in_both_memory_layouts(self):
-        for case in made(kernels, configs=["16-T", "32-R"], ops=["modulated_conv2d"]).values():
-            one, other = (result(c) for c in contestants(case).values())
-            assert (one - other).abs().max() <= 1e-5 * one.abs().max()
+        assert "numba declines: no kernel for torch.float16" in found["reference"].note
+        assert "triton declines: runs on cuda, not on cpu" in found["reference"].note
 
     def test_the_work_is_that_of_the_result(self):
-        for op in ("modulated_conv2d", "filtered_lrelu", "upfirdn2d", "bias_act"):
+        for op in counting.OPS:
             for name, case in made(kernels, ops=[op]).items():
                 c = next(iter(contestants(case).values()))
                 values = (*c.call.args, *c.call.keywords.values(), result(c))
@@ -139,7 +136,7 @@ class TestKernels:
     def test_quick_takes_fewer(self):
         every, few = made(kernels), made(kernels, quick=True)
         assert set(few) < set(every) and len(few) < len(every) / 4
-        assert {name.rpartition(" ")[2] for name in few} >= {"filtered_lrelu", "modulated_conv2d"}
+        assert {name.rpartition(" ")[2] for name in few} >= {"filtered_lrelu", "modulated_conv"}
 
     def test_a_foreign_op_is_called_as_its_name_says(self):
         cases = made(kernels, configs=["32-SG2"], versus=vs("bias_act"))
@@ -158,7 +155,7 @@ class TestKernels:
         others.CALLS.clear()
         result(theirs)
         (((x, b), options),) = others.CALLS
-        assert x.shape == (1, 6, 4, 4) and b.shape == (6,) and options == {"act": "lrelu"}
+        assert x.shape == (1, 3, 4, 4) and b.shape == (3,) and options == {"clamp": None}
 
     def test_an_op_that_is_not_called(self):
         with pytest.raises(InvalidSetting, match="32-SG2 do not call filtered_lrelu"):
@@ -237,7 +234,8 @@ class TestEncode:
             ours, half, theirs = contestants(case).values()
             codes = result(ours)
             assert codes.shape == (4 if "batch 4" in name else 1, 16, 16) and codes.dtype == F32
-            assert torch.equal(codes, result(theirs)) and theirs.foreign
+            torch.testing.assert_close(codes, result(theirs))  # of the network as it was
+            assert theirs.foreign
             assert 0 < (codes - result(half)).abs().max() < 0.2 * codes.abs().max()
 
 

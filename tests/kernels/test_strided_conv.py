@@ -8,10 +8,10 @@ from vidhair.kernels.strided_conv import cpu
 
 from tests.tolerances import assert_close
 from vidhair.errors import DeviceUnavailable
-from vidhair.ops import doubling_conv as doubling
-from vidhair.ops import halving_conv as halving
 from vidhair.ops.doubling_conv import doubling_conv
+from vidhair.ops.doubling_conv import op as doubling_op
 from vidhair.ops.halving_conv import halving_conv
+from vidhair.ops.halving_conv import op as halving_op
 
 # (N, C_in, H, W), C_out
 SHAPES = {
@@ -69,7 +69,7 @@ def doubled(x, weight, style, demodulation) -> torch.Tensor:
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("shape", SHAPES)
 class TestEveryImplementation:
-    @pytest.mark.parametrize("impl", ["reference", *(i.name for i in halving.op().fast)])
+    @pytest.mark.parametrize("impl", ["reference", *(i.name for i in halving_op().fast)])
     def test_halves(self, impl, shape, dtype):
         x, weights, biases = halving_arguments(*SHAPES[shape])
         x = x.to(DTYPES[dtype])
@@ -78,7 +78,7 @@ class TestEveryImplementation:
             assert got.dtype == x.dtype
             assert_close("halving_conv", got, want)
 
-    @pytest.mark.parametrize("impl", ["reference", *(i.name for i in doubling.op().fast)])
+    @pytest.mark.parametrize("impl", ["reference", *(i.name for i in doubling_op().fast)])
     def test_doubles(self, impl, shape, dtype):
         x, *others = doubling_arguments(*SHAPES[shape])
         x = x.to(DTYPES[dtype])
@@ -151,8 +151,8 @@ def test_what_is_declined_goes_elsewhere(change, reason, monkeypatch):
     monkeypatch.delenv("VIDHAIR_IMPL", raising=False)
     x, weight = change(random(1, 16, 9, 9), random(7, 16, 3, 3))
     for rows in (
-        halving.op().explain(x, [weight], [random(7)], slope=1.0),
-        doubling.op().explain(x, weight, random(1, 16), random(1, 7)),
+        halving_op().explain(x, [weight], [random(7)], slope=1.0),
+        doubling_op().explain(x, weight, random(1, 16), random(1, 7)),
     ):
         assert reason in dict(rows)["numba"]
         assert "used" in dict(rows[1:]).values()

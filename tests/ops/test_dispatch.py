@@ -64,6 +64,14 @@ def test_the_environment_decides_where_the_call_does_not(op, monkeypatch):
     assert run(op, 5) == ("small", 10)
 
 
+def test_the_environment_means_the_ops_that_have_what_it_names(op, monkeypatch):
+    other = Op("halve", reference, [implementation("halver", 10)])
+    monkeypatch.setenv("VIDHAIR_IMPL", "halver")
+    assert run(op, 5) == ("small", 10) and run(other, 5) == ("halver", 10)
+    with pytest.raises(DeviceUnavailable, match="no implementation 'halver'"):
+        run(op, 5, impl="halver")
+
+
 def test_explain_gives_a_row_per_implementation(op):
     assert op.explain(5) == [("small", "used"), ("middle", "available"), ("reference", "available")]
     assert op.explain(50) == [

@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.models.tiny import random, seeded, tiny_generator, tiny_stylegan2_config
+from vidhair.errors import InvalidSetting
 from vidhair.geometry import Box, CropAxes, Similarity
 from vidhair.models.aligned import SOFT_EDGE, AlignedGenerator
 from vidhair.models.stylegan3 import Extent, Synthesis, make_transform
@@ -162,3 +163,8 @@ class TestRender:
         short = RenderConfig(precision="bfloat16")
         got = render(synthesis, self.STYLES, still(5), self.PLAIN, short)
         assert np.abs(got.astype(int) - full).max() <= 6
+
+    def test_float16_is_for_gpus(self, synthesis):
+        config = RenderConfig(precision="float16")
+        with pytest.raises(InvalidSetting, match="float16 is for GPUs, and this is cpu"):
+            render(synthesis, self.STYLES, still(5), self.PLAIN, config)

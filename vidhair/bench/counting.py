@@ -11,7 +11,8 @@ signal R = (H' − 1)·D + n_down rows and Q = (W' − 1)·D + n_down columns ar
     down, radial      H' · W' · n_down²     in place of the two
 
 Bias, activation, gain and clamp are not counted. Convolutions count a multiply-accumulate per
-output, input channel and tap; transposed ones per input, output channel and tap. Bytes are what
+output, input channel and tap; transposed ones per input, output channel and tap. So an algorithm
+that needs fewer of them, such as Winograd's, may exceed the rate of the machine. Bytes are what
 has to move at least: arguments read once, results written once.
 
 Shapes: N batch, C channels, H, W pixels.
@@ -24,7 +25,6 @@ from math import prod
 import torch
 from torch import Tensor
 
-from vidhair.ops import doubling_conv, halving_conv, modulated_conv  # noqa: F401  (register ops)
 from vidhair.ops.upfirdn2d import _four, _pair
 
 Shape = Sequence[int]  # N, C, H, W
@@ -131,14 +131,40 @@ def bias_act(x: Tensor, b: Tensor | None = None, **_) -> Work:
     return Work(bytes=2 * size_of(x) + size_of(b))
 
 
-def modulated_conv2d(x: Tensor, weight: Tensor, styles: Tensor, *, padding: int, **_) -> Work:
+def modulated_conv(
+    x: Tensor,
+    weight: Tensor,
+    style: Tensor,
+    demodulation: Tensor | None,
+    *,
+    padding: int = 0,
+    **_,
+) -> Work:
     """Of a call with these arguments; scaling is not counted."""
     h, w = (
         side + 2 * padding - k + 1 for side, k in zip(x.shape[2:], weight.shape[2:], strict=True)
     )
     out = (len(x), len(weight), h, w)
-    moved = size_of(x, weight, styles) + prod(out) * x.element_size()
+    moved = size_of(x, weight, style, demodulation) + prod(out) * x.element_size()
     return Work(convolution=convolution(out, weight), bytes=moved)
+
+
+def doubling_conv(x: Tensor, weight: Tensor, style: Tensor, demodulation: Tensor, **_) -> Work:
+    """Of a call with these arguments: a transposed convolution, and a filter of four taps."""
+    n, _c, h, w = x.shape
+    macs = transposed_convolution(x.shape, weight.transpose(0, 1))
+    smoothing = n * len(weight) * 2 * w * 4 * (2 * h + 1 + 2 * h)
+    written = n * len(weight) * 4 * h * w * x.element_size()
+    return Work(macs, smoothing, size_of(x, weight, style, demodulation) + written)
+
+
+def halving_conv(x: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor], **_) -> Work:
+    """Of a call with these arguments."""
+    n, _c, h, w = x.shape
+    outs = [(n, len(weight), -(-h // 2), -(-w // 2)) for weight in weights]
+    macs = sum(convolution(out, weight) for out, weight in zip(outs, weights, strict=True))
+    written = sum(prod(out) for out in outs) * x.element_size()
+    return Work(macs, bytes=size_of(x, *weights, *biases) + written)
 
 
 def convolution(out: Shape, weight: Tensor) -> int:
@@ -153,20 +179,14 @@ def transposed_convolution(x: Shape, weight: Tensor) -> int:
 
 OPS: dict[str, Callable[..., Work]] = {
     "filtered_lrelu": filtered_lrelu,
-    "modulated_conv2d": modulated_conv2d,
+    "modulated_conv": modulated_conv,
+    "doubling_conv": doubling_conv,
     "upfirdn2d": upfirdn2d,
     "bias_act": bias_act,
 }
-# By what is called: multiply-accumulates of the convolutions in it, and of the filters.
-CONVOLUTIONS: dict[Callable, Callable[..., Work]] = {
-    torch.conv2d: lambda x, weight, y: Work(convolution(y.shape, weight)),
-    torch.conv_transpose2d: lambda x, weight, y: Work(transposed_convolution(x.shape, weight)),
-    torch.ops.vidhair.modulated_conv.default: lambda x, w, y: Work(convolution(y.shape, w)),
-    torch.ops.vidhair.halving_conv.default: lambda x, weights, results: Work(
-        sum(convolution(y.shape, w) for w, y in zip(weights, results, strict=True))
-    ),
-    # With a smoothing of 4 taps along both axes.
-    torch.ops.vidhair.doubling_conv.default: lambda x, weight, y: Work(
-        transposed_convolution(x.shape, weight.transpose(0, 1)), 8 * y.numel()
-    ),
+# Also those that no generator calls.
+COUNTED = {**OPS, "halving_conv": halving_conv}
+CONVOLUTIONS: dict[Callable, Callable[[Tensor, Tensor, Tensor], int]] = {
+    torch.conv2d: lambda x, weight, y: convolution(y.shape, weight),
+    torch.conv_transpose2d: lambda x, weight, y: transposed_convolution(x.shape, weight),
 }

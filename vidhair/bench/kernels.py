@@ -8,7 +8,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vidhair import ops
 from vidhair.bench import counting
 from vidhair.bench.contest import Case, Contestant
 from vidhair.bench.generators import STYLEGAN2, STYLEGAN3
@@ -21,15 +20,17 @@ from vidhair.models.stylegan3 import (
     Extent,
     LayerGeometry,
     StyleGAN3Config,
-    SynthesisLayer,
     designed_filters,
     layer_geometries,
 )
+from vidhair.ops.bias_act import op as bias_act_op
 from vidhair.ops.dispatch import Op
+from vidhair.ops.doubling_conv import op as doubling_conv_op
 from vidhair.ops.filtered_lrelu import op as filtered_lrelu_op
+from vidhair.ops.modulated_conv import op as modulated_conv_op
+from vidhair.ops.upfirdn2d import op as upfirdn2d_op
 from vidhair.ops.upfirdn2d import setup_filter
 
-W_DIM = 512
 DTYPES = ("float32",)
 QUICK = ("256-T", "256-R", "256-SG2")
 EVERY = 4  # with --quick, every fourth shape of a generator
@@ -96,13 +97,6 @@ def _contestants(name: str, make: Make, dtype: torch.dtype, options: Options) ->
     contestants = [
         Contestant(by, partial(call, *args, **kwargs), work, dtype) for by, call in calls.items()
     ]
-    if name == "modulated_conv2d":
-        # The convolution takes the layout of its input, and is not equally fast in both.
-        x, *others = args
-        again = partial(
-            op.reference, x.contiguous(memory_format=torch.channels_last), *others, **kwargs
-        )
-        contestants.append(Contestant("reference, channels last", again, work, dtype))
     return [replace(contestants[0], note=note), *contestants[1:]]
 
 
@@ -116,7 +110,7 @@ def stylegan3_calls(config: StyleGAN3Config) -> Iterator[tuple[str, str, Make]]:
     for layers in alike.values():
         g = geometries[layers[0]]
         where = "ToRGB" if g.is_torgb else " ".join(f"L{index}" for index in layers)
-        yield "modulated_conv2d", where, _modulated_conv2d(g)
+        yield "modulated_conv", where, _modulated_conv(g)
         if g.is_torgb:
             yield "bias_act", where, _bias_act(g.out_channels, g.out_size, clamp=CONV_CLAMP)
         else:
@@ -126,14 +120,35 @@ def stylegan3_calls(config: StyleGAN3Config) -> Iterator[tuple[str, str, Make]]:
 def stylegan2_calls(config: StyleGAN2Config) -> Iterator[tuple[str, str, Make]]:
     """(op, where, call) for every resolution."""
     for size in config.sizes:
-        channels = config.channels(size)
-        yield "bias_act", f"block {size}", _bias_act(channels, size, act="lrelu")
+        channels, where = config.channels(size), f"block {size}"
+        yield "modulated_conv", f"{where} conv1", _styled_conv(channels, size)
+        yield "bias_act", f"{where} ToRGB", _bias_act(config.img_channels, size, clamp=None)
         if size > FIRST_SIZE:
-            # Behind the transposed convolution, and to enlarge the picture so far.
-            behind = _upfirdn2d(channels, size + 1, padding=1, gain=4)
+            yield "doubling_conv", f"{where} conv0", _doubling_conv(config, size)
             enlarge = _upfirdn2d(config.img_channels, size // 2, up=2, padding=(2, 1, 2, 1), gain=4)
-            yield "upfirdn2d", f"block {size} conv0", behind
-            yield "upfirdn2d", f"block {size} picture", enlarge
+            yield "upfirdn2d", f"{where} picture", enlarge
+
+
+def _styled_conv(channels: int, size: int) -> Make:
+    def make(device: str, dtype: torch.dtype) -> Call:
+        weight = torch.randn(channels, channels, 3, 3, device=device)
+        style, demodulation = torch.rand(2, 1, channels, device=device)
+        x = _picture(channels, size, device, dtype)
+        return modulated_conv_op(), (x, weight, style, demodulation), {"padding": 1}
+
+    return make
+
+
+def _doubling_conv(config: StyleGAN2Config, size: int) -> Make:
+    inputs, outputs = config.channels(size // 2), config.channels(size)
+
+    def make(device: str, dtype: torch.dtype) -> Call:
+        x = _picture(inputs, size // 2, device, dtype)
+        weight = torch.randn(outputs, inputs, 3, 3, device=device)
+        style, demodulation = (torch.rand(1, c, device=device) for c in (inputs, outputs))
+        return doubling_conv_op(), (x, weight, style, demodulation), {}
+
+    return make
 
 
 def _filtered_lrelu(g: LayerGeometry) -> Make:
@@ -154,18 +169,14 @@ def _filtered_lrelu(g: LayerGeometry) -> Make:
     return make
 
 
-def _modulated_conv2d(g: LayerGeometry) -> Make:
+def _modulated_conv(g: LayerGeometry) -> Make:
     def make(device: str, dtype: torch.dtype) -> Call:
-        layer = SynthesisLayer(g, W_DIM).to(device)
-
-        def reference(x: Tensor, weight: Tensor, styles: Tensor, **_) -> Tensor:
-            assert weight is layer.weight
-            return layer.convolve(x, styles)
-
         x = _picture(g.in_channels, g.in_size, device, dtype)
-        styles = layer.style(torch.randn(1, W_DIM, device=device))
-        arguments = {"demodulate": not g.is_torgb, "padding": g.kernel - 1}
-        return Op("modulated_conv2d", reference), (x, layer.weight, styles), arguments
+        weight = torch.randn(g.out_channels, g.in_channels, g.kernel, g.kernel, device=device)
+        style = torch.randn(1, g.in_channels, device=device)
+        demodulation = None if g.is_torgb else torch.rand(1, g.out_channels, device=device)
+        call = (x, weight, style, demodulation), {"padding": g.kernel - 1}
+        return modulated_conv_op(), *call
 
     return make
 
@@ -173,8 +184,7 @@ def _modulated_conv2d(g: LayerGeometry) -> Make:
 def _upfirdn2d(channels: int, side: int, **arguments) -> Make:
     def make(device: str, dtype: torch.dtype) -> Call:
         f = setup_filter(RESAMPLING_TAPS, separable=True).to(device)
-        op = Op("upfirdn2d", ops.upfirdn2d)
-        return op, (_picture(channels, side, device, dtype), f), arguments
+        return upfirdn2d_op(), (_picture(channels, side, device, dtype), f), arguments
 
     return make
 
@@ -182,8 +192,7 @@ def _upfirdn2d(channels: int, side: int, **arguments) -> Make:
 def _bias_act(channels: int, side: int, **arguments) -> Make:
     def make(device: str, dtype: torch.dtype) -> Call:
         b = torch.randn(channels, device=device)
-        op = Op("bias_act", ops.bias_act)
-        return op, (_picture(channels, side, device, dtype), b), arguments
+        return bias_act_op(), (_picture(channels, side, device, dtype), b), arguments
 
     return make
 

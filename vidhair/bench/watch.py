@@ -14,7 +14,14 @@ from vidhair import ops
 from vidhair.bench import counting
 from vidhair.bench.counting import NOTHING, Work
 
-WRAPPED = ("filtered_lrelu", "upfirdn2d")
+# Ops, and which of a watch's two parts they belong to.
+WRAPPED = {
+    "filtered_lrelu": "filters",
+    "upfirdn2d": "filters",
+    "modulated_conv": "convolutions",
+    "doubling_conv": "convolutions",
+    "halving_conv": "convolutions",
+}
 
 
 @dataclass
@@ -28,9 +35,9 @@ class Spent:
 class Watch(TorchFunctionMode):
     """Under it every convolution and filter is counted and timed.
 
-    Filters are the ops of vidhair, wherever a module holds them by name, and convolutions whose
-    channels do not mix. What a filter calls itself belongs to it, as the smoothing of a convolution
-    that doubles the size does to that. Gradients are not seen.
+    These are the ops of vidhair, wherever a module holds them by name, torch's convolutions, and
+    as filters those of them whose channels do not mix. What an op calls belongs to it. Gradients
+    are not seen.
     synchronise: waits for the device.
     """
 
@@ -47,9 +54,9 @@ class Watch(TorchFunctionMode):
         self._replaced: list[tuple[ModuleType, str, Any]] = []
 
     def __enter__(self):
-        for name in WRAPPED:
+        for name, part in WRAPPED.items():
             original = getattr(ops, name)
-            wrapper = self._wrapper(original, counting.OPS[name])
+            wrapper = self._wrapper(original, counting.COUNTED[name], getattr(self, part))
             for home, module in list(sys.modules.items()):
                 if home.startswith("vidhair.") and vars(module).get(name) is original:
                     setattr(module, name, wrapper)
@@ -61,13 +68,14 @@ class Watch(TorchFunctionMode):
             setattr(*self._replaced.pop())
         return super().__exit__(*failure)
 
-    def _wrapper(self, original, count):
+    def _wrapper(self, original, count, spent: Spent):
         @wraps(original)
         def wrapper(*args, **kwargs):
             if self._inside:
                 return original(*args, **kwargs)
-            result = self._timed(self.filters, original, args, kwargs)
-            self.work += Work(filter=count(*args, **kwargs).filter)
+            result = self._timed(spent, original, args, kwargs)
+            work = count(*args, **kwargs)
+            self.work += Work(work.convolution, work.filter)
             return result
 
         return wrapper
@@ -79,8 +87,8 @@ class Watch(TorchFunctionMode):
         depthwise = kwargs.get("groups", 1) > 1
         spent = self.filters if depthwise else self.convolutions
         result = self._timed(spent, func, args, kwargs)
-        work = counting.CONVOLUTIONS[func](args[0], args[1], result)
-        self.work += Work(filter=work.convolution) if depthwise else work
+        macs = counting.CONVOLUTIONS[func](args[0], args[1], result)
+        self.work += Work(filter=macs) if depthwise else Work(convolution=macs)
         return result
 
     def _timed(self, spent: Spent, call, args, kwargs):

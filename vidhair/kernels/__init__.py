@@ -1,5 +1,9 @@
 """The fast implementations of the ops, one package per op; their sources lie in `kernels/`."""
 
+from importlib.util import find_spec
+
+TRITON_IS_HERE = find_spec("triton") is not None  # which does not import it
+
 
 def use_threads(count: int) -> None:
     """Let torch and the kernels use this many threads, if the machine has them."""

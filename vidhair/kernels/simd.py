@@ -22,22 +22,29 @@ from functools import wraps
 from typing import Any
 
 import llvmlite.binding as llvm
+import numpy as np
 from llvmlite import ir
 from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 from numba.np.arrayobj import make_array
 
-FLOAT, WORD, HALF_WORD = ir.FloatType(), ir.IntType(32), ir.IntType(16)
+
+class _BFloat16(ir.types.Type):
+    """LLVM's bfloat, for which llvmlite has no name."""
+
+    def _to_string(self) -> str:
+        return "bfloat"
+
+    __str__ = _to_string
 
 
-def _lanes() -> int:
-    """Floats in the widest vector of this processor."""
-    features = llvm.get_host_cpu_features()
-    return 16 if features.get("avx512f") else 8 if features.get("avx2") else 4
-
-
-LANES = _lanes()
+FLOAT, WORD, HALF_WORD, BFLOAT16 = ir.FloatType(), ir.IntType(32), ir.IntType(16), _BFloat16()
+FEATURES = llvm.get_host_cpu_features()
+# Floats in the widest vector of this processor.
+LANES = 16 if FEATURES.get("avx512f") else 8 if FEATURES.get("avx2") else 4
+# Whether it multiplies pairs of bfloat16 and adds them up in float32, in one instruction.
+HAS_PAIRS = LANES == 16 and bool(FEATURES.get("avx512bf16"))
 
 
 @dataclass(frozen=True)
@@ -62,13 +69,14 @@ class Vectors:
             pointer = make_array(of)(self.context, self.builder, value).data
             return Memory(pointer, LANES if of.ndim == 2 else 1, of.dtype.bitwidth == 16)
         if isinstance(of, types.BaseTuple):
-            parts = cgutils.unpack_tuple(self.builder, value)
-            return [self.argument(t, part) for t, part in zip(of, parts, strict=True)]
+            kinds: list[types.Type] = list(of)  # type: ignore[call-overload]
+            parts = zip(kinds, cgutils.unpack_tuple(self.builder, value), strict=True)
+            return [self.argument(kind, part) for kind, part in parts]
         return self.splat(value) if isinstance(of, types.Float) else value
 
     def splat(self, value: ir.Value) -> ir.Value:
         """The same number in every lane."""
-        nothing = ir.Constant(self.type, ir.Undefined)
+        nothing = ir.Constant(ir.VectorType(value.type, LANES), ir.Undefined)
         first = self.builder.insert_element(nothing, value, ir.Constant(WORD, 0))
         everywhere = ir.Constant(ir.VectorType(WORD, LANES), [0] * LANES)
         return self.builder.shuffle_vector(first, nothing, everywhere)
@@ -108,23 +116,42 @@ class Vectors:
 
     def _load(self, memory: Memory, at: ir.Value, offset: int, of: ir.Type) -> ir.Value:
         loaded = self.builder.load(self._pointer(memory, at, offset, of))
-        loaded.align = of.element.width // 8 if isinstance(of.element, ir.IntType) else 4
+        loaded.align = 2 if memory.bfloat16 else 4
         return loaded
 
     def store(self, value: ir.Value, memory: Memory, at: ir.Value, offset: int = 0) -> None:
         """Write a vector to a place; bfloat16 rounds to nearest even."""
         of: ir.Type = self.type
         if memory.bfloat16:
-            b, of = self.builder, ir.VectorType(HALF_WORD, LANES)
-            bits = b.bitcast(value, ir.VectorType(WORD, LANES))
-            odd = b.and_(b.lshr(bits, self._words(16)), self._words(1))
-            rounded = b.add(bits, b.add(odd, self._words(0x7FFF)))
-            value = b.trunc(b.lshr(rounded, self._words(16)), of)
+            of = ir.VectorType(HALF_WORD, LANES)
+            value = self._rounded(value, of)
         stored = self.builder.store(value, self._pointer(memory, at, offset, of))
         stored.align = 2 if memory.bfloat16 else 4
 
+    def _rounded(self, value: ir.Value, to: ir.Type) -> ir.Value:
+        """The bits of bfloat16."""
+        b = self.builder
+        if FEATURES.get("avx512bf16"):
+            return b.bitcast(b.fptrunc(value, ir.VectorType(BFLOAT16, LANES)), to)
+        bits = b.bitcast(value, ir.VectorType(WORD, LANES))
+        odd = b.and_(b.lshr(bits, self._words(16)), self._words(1))
+        rounded = b.add(bits, b.add(odd, self._words(0x7FFF)))
+        return b.trunc(b.lshr(rounded, self._words(16)), to)
+
     def _words(self, value: int) -> ir.Value:
         return ir.Constant(ir.VectorType(WORD, LANES), [value] * LANES)
+
+    def prefetch(self, memory: Memory, at: ir.Value, *, to_write: bool) -> None:
+        """Have the cache line at a place fetched, as it will be needed soon."""
+        byte = ir.IntType(8).as_pointer()
+        pointer = self.builder.bitcast(self._pointer(memory, at, 0, FLOAT), byte)
+        ask = cgutils.get_or_insert_function(
+            self.builder.module,
+            ir.FunctionType(ir.VoidType(), [byte, WORD, WORD, WORD]),
+            "llvm.prefetch.p0",
+        )
+        words = [ir.Constant(WORD, value) for value in (int(to_write), 3, 1)]
+        self.builder.call(ask, [pointer, *words])
 
     def add(self, a: ir.Value, b: ir.Value) -> ir.Value:
         return self.builder.fadd(a, b)
@@ -164,6 +191,38 @@ class Vectors:
     def everywhere(self, memory: Memory, at: ir.Value, offset: int = 0) -> ir.Value:
         """One float32 of an array, in every lane."""
         return self.splat(self.builder.load(self._pointer(memory, at, offset, FLOAT)))
+
+    def load_pairs(self, memory: Memory, at: ir.Value, offset: int = 0) -> ir.Value:
+        """2 · LANES numbers of an array of bfloat16."""
+        return self._load(memory, at, offset, ir.VectorType(WORD, LANES))
+
+    def pair_everywhere(self, memory: Memory, at: ir.Value) -> ir.Value:
+        """Two numbers of an array of bfloat16, in every lane."""
+        pair = self.builder.load(self._pointer(memory, at, 0, WORD))
+        pair.align = 2
+        return self.splat(pair)
+
+    def store_pairs(
+        self, first: ir.Value, second: ir.Value, memory: Memory, at: ir.Value, offset: int = 0
+    ) -> None:
+        """Write two vectors as bfloat16, a number of the one beside a number of the other."""
+        b, halves = self.builder, ir.VectorType(HALF_WORD, LANES)
+        words = ir.VectorType(WORD, LANES)
+        low, high = (b.zext(self._rounded(x, halves), words) for x in (first, second))
+        pairs = b.or_(low, b.shl(high, self._words(16)))
+        stored = b.store(pairs, self._pointer(memory, at, offset, words))
+        stored.align = 2
+
+    def multiply_add_pairs(self, a: ir.Value, b: ir.Value, c: ir.Value) -> ir.Value:
+        """a₀·b₀ + a₁·b₁ + c, where the processor HAS_PAIRS."""
+        pairs = ir.VectorType(BFLOAT16, 2 * LANES)
+        fused = cgutils.get_or_insert_function(
+            self.builder.module,
+            ir.FunctionType(self.type, [self.type, pairs, pairs]),
+            "llvm.x86.avx512bf16.dpbf16ps.512",
+        )
+        a, b = (self.builder.bitcast(x, pairs) for x in (a, b))
+        return self.builder.call(fused, [c, a, b])
 
     def repeat(
         self,
@@ -227,3 +286,19 @@ def compiled(function: Callable | None = None, **options: Any) -> Any:
         return njit(cache=True, **options)(function)
     except RuntimeError:  # no folder can be written: compile in every run
         return njit(**options)(function)
+
+
+@compiled
+def empty_places(count):
+    """Scratch [count, LANES] from the start of a cache line on: vectors in two lines cost twice."""
+    memory = np.empty((count + 1) * LANES, np.float32)
+    first = -(memory.ctypes.data // 4) % LANES
+    return memory[first : first + count * LANES].reshape(count, LANES)
+
+
+@compiled
+def zero_places(count):
+    """As `empty_places`, filled with zeros."""
+    places = empty_places(count)
+    places[:] = 0
+    return places

@@ -66,8 +66,12 @@ class AlignedSynthesis(stylegan2.Synthesis):
         transform: Tensor | None = None,
         canvas: Extent = WHOLE,
         dtype: torch.dtype = torch.float32,
+        memory: int | None = None,
     ) -> Tensor:
-        """W+ [B, L, W] → image [B, 3, top + R + bottom, left + R + right], as StyleGAN3's."""
+        """W+ [B, L, W] → image [B, 3, top + R + bottom, left + R + right], as StyleGAN3's.
+
+        memory: is not heeded; what it draws does not grow with the canvas.
+        """
         start = Canvas(self.start(len(ws)).feature.to(dtype))
         image = self.run(start, self.styles(ws), self.no_noise()).picture.float()
         if transform is None and canvas == WHOLE:

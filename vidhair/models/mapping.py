@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vidhair.ops import bias_act
@@ -48,9 +49,9 @@ class EqualizedLinear(nn.Module):
         self.bias = nn.Parameter(torch.full([out_features], float(bias_init) / lr_multiplier))
 
     def forward(self, x: Tensor) -> Tensor:
-        weight = self.weight.to(x.dtype) * self.weight_gain
-        bias = self.bias.to(x.dtype) * self.bias_gain
-        return bias_act(x @ weight.t(), bias, act=self.act)
+        # The gain goes to x, which is the smaller one.
+        y = F.linear(x * self.weight_gain, self.weight.to(x.dtype))
+        return bias_act(y, self.bias.to(x.dtype) * self.bias_gain, act=self.act)
 
 
 def normalize_second_moment(x: Tensor) -> Tensor:

@@ -112,7 +112,7 @@ class Pack:
                 f"the {part} of pack {files.name!r} does not fit its configuration "
                 f"({reason_of(error)}); install the pack again"
             ) from error
-        return folded(module.eval().requires_grad_(False)).to(self.device)
+        return module.eval().requires_grad_(False).to(self.device)
 
     @cached_property
     def generator(self) -> MovableGenerator:
@@ -120,7 +120,7 @@ class Pack:
 
     @cached_property
     def encoder(self) -> SmallEncoder | PublishedEncoder:
-        return self.build("encoder")
+        return folded(self.build("encoder"))
 
     @property
     def inverter_parts(self) -> tuple[str, ...]:
@@ -140,7 +140,7 @@ class Pack:
 
     @cached_property
     def parser(self) -> Parser:
-        network = self.build("parser")
+        network = folded(self.build("parser"))
         return HeadParser(network).eval() if isinstance(network, BiSeNet) else network
 
     def table(self, part: str) -> dict[str, Tensor]:

@@ -124,9 +124,12 @@ class StyledConv(ModulatedConv):
         y = self.modulated(x, style, ACTIVATION_GAIN)
         if noise is not None:
             y = add(y, (self.noise_strength * ACTIVATION_GAIN * noise).to(y.dtype))
-        y = add(y, (self.bias * ACTIVATION_GAIN).to(y.dtype)[:, None, None])
-        y = F.leaky_relu(y, SLOPE, inplace=not y.requires_grad)
-        return y if self.clamp is None else y.clamp(-self.clamp, self.clamp)
+        bias = self.bias * ACTIVATION_GAIN
+        if y.device.type != "cpu" or y.requires_grad:
+            return bias_act(y, bias, act="lrelu", alpha=SLOPE, gain=1.0, clamp=self.clamp)
+        # In place: fresh memory for every layer takes longer than what is done in it.
+        y = F.leaky_relu_(y.add_(bias.to(y.dtype)[:, None, None]), SLOPE)
+        return y if self.clamp is None else y.clamp_(-self.clamp, self.clamp)
 
 
 class ToRGB(ModulatedConv):

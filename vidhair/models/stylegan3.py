@@ -6,12 +6,14 @@ Positions are in units of the image side, x right, y down, origin at the image c
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from vidhair.models import generator
+from vidhair.models.bands import Pass, plan_bands, rows_of_layers
 from vidhair.models.mapping import EqualizedLinear, GeneratorConfig
 from vidhair.ops import bias_act, filtered_lrelu
 from vidhair.ops.fir import lowpass
@@ -105,6 +107,27 @@ class LayerGeometry:
             high + o.right * self.down - i.right * self.up,
             low + o.top * self.down - i.top * self.up,
             high + o.bottom * self.down - i.bottom * self.up,
+        )
+
+    def over(self, extent_in: "Extent", extent_out: "Extent") -> Pass:
+        """This layer over a picture of a larger extent."""
+        (in_width, in_height), (out_width, out_height) = (
+            (size + e.left + e.right, size + e.top + e.bottom)
+            for size, e in ((self.in_size, extent_in), (self.out_size, extent_out))
+        )
+        return Pass(
+            kernel=self.kernel,
+            up=self.up,
+            down=self.down,
+            up_taps=self.up_taps,
+            down_taps=self.down_taps,
+            padding=self.padding(extent_in, extent_out),
+            in_channels=self.in_channels,
+            out_channels=self.out_channels,
+            height=in_height,
+            width=in_width,
+            out_height=out_height,
+            out_width=out_width,
         )
 
 
@@ -227,12 +250,13 @@ class FourierInput(nn.Module):
             return (index + 0.5 - self.size / 2) / self.rate
 
         xs, ys = positions(extent.left, extent.right), positions(extent.top, extent.bottom)
-        along_x = freqs[:, :, 0, None] * xs
-        along_y = freqs[:, :, 1, None] * ys + phases[:, :, None]
-        features = torch.sin((along_y[..., :, None] + along_x[..., None, :]) * (2 * torch.pi))
-        features = features * amplitudes[:, :, None, None]
-        mix = self.weight / self.weight.shape[1] ** 0.5
-        return torch.einsum("oc,bchw->bohw", mix, features)
+        # sin(x + y) = sin x cos y + cos x sin y: sines for rows and columns, not for pixels.
+        along_x = xs[:, None] * freqs[:, None, :, 0] * (2 * torch.pi)
+        along_y = (ys[:, None] * freqs[:, None, :, 1] + phases[:, None]) * (2 * torch.pi)
+        (sin_x, cos_x), (sin_y, cos_y) = ((a.sin(), a.cos()) for a in (along_x, along_y))
+        features_BHWC = sin_y[:, :, None] * cos_x[:, None] + cos_y[:, :, None] * sin_x[:, None]
+        mix = self.weight[:, :, None, None] / self.weight.shape[1] ** 0.5
+        return modulated_conv(features_BHWC.permute(0, 3, 1, 2), mix, amplitudes, None)
 
 
 def normalised(weight: Tensor) -> tuple[Tensor, Tensor]:
@@ -280,10 +304,15 @@ class SynthesisLayer(nn.Module):
         impl: str = "auto",
     ) -> Tensor:
         """x [B, C_in, H, W], style [B, C_in] → [B, C_out, H', W']."""
+        padding = self.geometry.padding(extent_in, extent_out)
+        return self.activate(self.convolve(x, style), padding, impl=impl)
+
+    def activate(
+        self, x: Tensor, padding: tuple[int, int, int, int], *, impl: str = "auto"
+    ) -> Tensor:
+        """What follows the convolution; padding: of the upsampled signal."""
         g = self.geometry
-        x = self.convolve(x, style)
         if g.is_torgb:
-            assert extent_in == extent_out
             return bias_act(x, self.bias, clamp=CONV_CLAMP)
         return filtered_lrelu(
             x,
@@ -292,7 +321,7 @@ class SynthesisLayer(nn.Module):
             b=self.bias,
             up=g.up,
             down=g.down,
-            padding=g.padding(extent_in, extent_out),
+            padding=padding,
             clamp=CONV_CLAMP,
             impl=impl,
         )
@@ -355,11 +384,17 @@ class Synthesis(nn.Module):
         transform: Tensor | None = None,
         canvas: Extent = Extent(),
         dtype: torch.dtype = torch.float32,
+        memory: int | None = None,
         impl: str = "auto",
     ) -> Tensor:
         """W+ [B, L, W] → image [B, 3, H, W], about −1 … 1; see `render_styles`."""
         return self.render_styles(
-            self.styles(ws), transform=transform, canvas=canvas, dtype=dtype, impl=impl
+            self.styles(ws),
+            transform=transform,
+            canvas=canvas,
+            dtype=dtype,
+            memory=memory,
+            impl=impl,
         )
 
     def render_styles(
@@ -369,6 +404,7 @@ class Synthesis(nn.Module):
         transform: Tensor | None = None,
         canvas: Extent = Extent(),
         dtype: torch.dtype = torch.float32,
+        memory: int | None = None,
         impl: str = "auto",
     ) -> Tensor:
         """S → image [B, 3, top + R + bottom, left + R + right] in float32.
@@ -377,16 +413,32 @@ class Synthesis(nn.Module):
         face: the inverse of the movement that is wanted of the picture. Default: the one stored.
         canvas: pixels to render beyond each side. The Fourier features are evaluated on a larger
         grid and every layer keeps the extent it needs, so the cost grows with the area.
-        dtype: of the activations; float32 or bfloat16.
+        dtype: of the activations; float32 or bfloat16. memory: bound of the bytes that activations
+        take at a time, as far as bands of the picture can keep it (`bands`); for pictures without
+        gradients. Default: none.
         """
-        resolution = self.config.resolution
-        extent = canvas.at_rate(self.geometries[0].in_rate, resolution)
-        x = self.input(styles[0], transform, extent).to(dtype)
-        for layer, style in zip(self.layers, styles[1:], strict=True):
-            wanted = canvas.at_rate(layer.geometry.out_rate, resolution)
-            x = layer(x, style, extent, wanted, impl=impl)
-            extent = wanted
-        return x.float() * OUTPUT_SCALE
+        rates = [self.geometries[0].in_rate, *(g.out_rate for g in self.geometries)]
+        extents = [canvas.at_rate(rate, self.config.resolution) for rate in rates]
+        passes = [g.over(*pair) for g, pair in zip(self.geometries, pairwise(extents), strict=True)]
+        steps = list(zip(self.layers, styles[1:], passes, strict=True))
+        plan = plan_bands(tuple(passes), len(styles[0]) * dtype.itemsize, memory)
+        x = self.input(styles[0], transform, extents[0]).to(dtype)
+        for layer, style, whole in steps[: plan.split]:
+            x = layer.convolve(x, style)
+            x = layer.activate(x, whole.padding, impl=impl)
+        if plan.split == len(steps):
+            return x.float() * OUTPUT_SCALE
+        last = passes[-1]
+        shape = len(x), last.out_channels, last.out_height, last.out_width
+        picture = x.new_empty(shape, dtype=torch.float32)
+        for band in plan.bands:
+            rows = rows_of_layers(passes[plan.split :], band)
+            part = x[:, :, rows[0][0].start : rows[0][0].stop]
+            for (layer, style, whole), (seen, made) in zip(steps[plan.split :], rows, strict=True):
+                part = layer.convolve(part, style)
+                part = layer.activate(part, whole.padding_of(seen, made), impl=impl)
+            picture[:, :, band.start : band.stop] = part.float() * OUTPUT_SCALE
+        return picture
 
     def layer_outputs(self, ws: Tensor, *, transform: Tensor | None = None) -> list[Tensor]:
         """The Fourier features and the output of every layer, for analysis and tests."""

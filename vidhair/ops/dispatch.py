@@ -14,6 +14,7 @@ from vidhair.errors import DeviceUnavailable
 
 # VIDHAIR_IMPL=reference switches every fast kernel off, for a bisection by the user.
 FORCED_BY_ENVIRONMENT = "VIDHAIR_IMPL"
+_NAMES: set[str] = set()  # of all implementations of all ops
 
 
 @dataclass(frozen=True)
@@ -33,13 +34,20 @@ class Op:
     reference: Callable[..., Any]
     fast: list[Implementation] = field(default_factory=list)
 
+    def __post_init__(self):
+        _NAMES.update(i.name for i in self.fast)
+
     def choose(self, *args: Any, impl: str = "auto", **kwargs: Any) -> Callable[..., Any]:
         """The callable for these arguments.
 
         impl: "auto", "reference", or the name of a registered implementation.
-        Raises DeviceUnavailable if a named implementation refuses the call.
+        Raises DeviceUnavailable if a named implementation refuses the call. A name from the
+        environment means the ops that have such an implementation.
         """
-        impl = os.environ.get(FORCED_BY_ENVIRONMENT, impl) if impl == "auto" else impl
+        if impl == "auto":
+            impl = os.environ.get(FORCED_BY_ENVIRONMENT, impl)
+            if impl in _NAMES and not any(i.name == impl for i in self.fast):
+                impl = "auto"
         if impl == "reference":
             return self.reference
         for candidate in self.fast:

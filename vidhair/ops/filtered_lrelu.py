@@ -5,19 +5,27 @@ upsampling and a downsampling low-pass keeps the layer free of aliasing.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
 
-from vidhair.kernels.filtered_lrelu import cpu
-from vidhair.ops.bias_act import bias_act
+from vidhair.kernels.filtered_lrelu import cpu, gpu
+from vidhair.ops.bias_act import fused as fused_bias_act
+from vidhair.ops.bias_act import op as bias_act_op
+from vidhair.ops.bias_act import reference as plain_bias_act
 from vidhair.ops.dispatch import Implementation, Op
 from vidhair.ops.library import Kernels, define, differentiate, end_of_gradients
-from vidhair.ops.upfirdn2d import _four, upfirdn2d
+from vidhair.ops.upfirdn2d import _four
+from vidhair.ops.upfirdn2d import compiled as compiled_upfirdn2d
+from vidhair.ops.upfirdn2d import op as upfirdn2d_op
+from vidhair.ops.upfirdn2d import reference as plain_upfirdn2d
 
 
-def reference(
+def _composed(
+    bias_act: Callable[..., Tensor],
+    upfirdn2d: Callable[..., Tensor],
     x: Tensor,
     *,
     fu: Tensor | None = None,
@@ -31,14 +39,25 @@ def reference(
     clamp: float | None = None,
     flip_filter: bool = False,
 ) -> Tensor:
-    """The definition, by the other ops; see `filtered_lrelu`."""
-    x = bias_act(x, b)
+    x = x if b is None else bias_act(x, b)
     x = upfirdn2d(x, fu, up=up, padding=padding, gain=up**2, flip_filter=flip_filter)
     x = bias_act(x, act="lrelu", alpha=slope, gain=gain, clamp=clamp)
     return upfirdn2d(x, fd, down=down, flip_filter=flip_filter)
 
 
-KERNELS: Kernels = {"cpu": cpu}
+# The definition, and the same by the kernels of the parts, for calls that no fused kernel is for.
+reference = partial(_composed, plain_bias_act, plain_upfirdn2d)
+by_parts = partial(_composed, fused_bias_act, compiled_upfirdn2d)
+
+
+def _refusal_by_parts(x: Tensor, *, fu=None, fd=None, **_) -> str | None:
+    """Why one of the parts declines, or None if all accept."""
+    (parts,) = bias_act_op().fast
+    (pieces,) = upfirdn2d_op().fast
+    return parts.refusal(x) or pieces.refusal(x, fu) or pieces.refusal(x, fd)
+
+
+KERNELS: Kernels = {"cpu": cpu, "cuda": gpu}
 
 _ARGUMENTS = (
     "Tensor x, Tensor? fu, Tensor? fd, Tensor? b, int up, int down, int[] padding, float gain, "
@@ -93,7 +112,15 @@ def fused(
     return _forward(x, fu, fd, b, up, down, four, gain, slope, clamp, flip_filter)
 
 
-_OP = Op("filtered_lrelu", reference, [Implementation("numba", fused, cpu.refusal)])
+_OP = Op(
+    "filtered_lrelu",
+    reference,
+    [
+        Implementation("numba", fused, cpu.refusal),
+        Implementation("triton", fused, gpu.refusal),
+        Implementation("triton-parts", by_parts, _refusal_by_parts),
+    ],
+)
 
 
 def op() -> Op:

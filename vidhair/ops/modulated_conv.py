@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from vidhair.kernels.modulated_conv import cpu
+from vidhair.kernels.modulated_conv import cpu, gpu
 from vidhair.ops.conv2d import conv2d
 from vidhair.ops.dispatch import Implementation, Op
 from vidhair.ops.library import Kernels, define, differentiate, end_of_gradients
@@ -21,7 +21,7 @@ def reference(
     return x if demodulation is None else x * demodulation[:, :, None, None].to(x.dtype)
 
 
-KERNELS: Kernels = {"cpu": cpu}
+KERNELS: Kernels = {"cpu": cpu, "cuda": gpu}
 
 _ARGUMENTS = "Tensor x, Tensor weight, Tensor style, Tensor? demodulation, int padding"
 _forward = define(
@@ -73,7 +73,11 @@ def fast(
     return _forward(x, weight, style, demodulation, padding)
 
 
-_OP = Op("modulated_conv", reference, [Implementation("numba", fast, cpu.refusal)])
+_OP = Op(
+    "modulated_conv",
+    reference,
+    [Implementation("numba", fast, cpu.refusal), Implementation("triton", fast, gpu.refusal)],
+)
 
 
 def op() -> Op:

@@ -12,6 +12,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from vidhair.kernels.upfirdn2d import gpu
+from vidhair.ops.dispatch import Implementation, Op
+from vidhair.ops.library import Kernels, define, differentiate
+
 
 def _pair(value: int | Sequence[int]) -> tuple[int, int]:
     if isinstance(value, int):
@@ -95,7 +99,7 @@ def _interleave(phases: list[Tensor], axis: int) -> Tensor:
     return stacked.flatten(axis, axis + 1).permute(0, 3, 1, 2)
 
 
-def upfirdn2d(
+def reference(
     x: Tensor,
     f: Tensor | None,
     *,
@@ -105,15 +109,7 @@ def upfirdn2d(
     flip_filter: bool = False,
     gain: float = 1.0,
 ) -> Tensor:
-    """Insert zeros, pad or crop, filter, drop samples.
-
-    x: [N, C, H, W]. f: [fh, fw], or [taps] for a separable filter, or None for the identity.
-    up, down: whole factors, one number or (x, y). padding: of the upsampled signal, one number,
-    (x, y) or (x before, x after, y before, y after); negative numbers crop.
-    flip_filter: False convolves, True correlates. gain: multiplies the result.
-    Returns [N, C, (H·up + padding − fh) // down + 1, …] in channels-last memory.
-    """
-    assert x.ndim == 4, f"upfirdn2d takes [N, C, H, W], not {tuple(x.shape)}"
+    """The definition; see `upfirdn2d`."""
     up_x, up_y = _pair(up)
     down_x, down_y = _pair(down)
     x0, x1, y0, y1 = _four(padding)
@@ -128,6 +124,80 @@ def upfirdn2d(
         return _resample(x, f, (up_y, up_x), (down_y, down_x), ((y0, y1), (x0, x1)))
     x = _resample(x, f[None, :], (1, up_x), (1, down_x), ((0, 0), (x0, x1)))
     return _resample(x, f[:, None], (up_y, 1), (down_y, 1), ((y0, y1), (0, 0)))
+
+
+KERNELS: Kernels = {"cuda": gpu}
+
+_forward = define(
+    "upfirdn2d(Tensor x, Tensor f, int[] up, int[] down, int[] padding, bool flip_filter, "
+    "float gain) -> Tensor",
+    KERNELS,
+    lambda kernels, *args: kernels.forward(*args),
+    lambda kernels, *args: kernels.empty_result(*args),
+)
+
+
+def _remember(ctx, inputs, output) -> None:
+    x, f, *ctx.options = inputs
+    ctx.save_for_backward(f)
+    ctx.size = x.shape[2:], output.shape[2:]
+
+
+def _gradients(ctx, dy: Tensor):
+    """The transposed operator is one of the same kind, with the factors exchanged."""
+    (f,) = ctx.saved_tensors
+    up, down, padding, flip_filter, gain = ctx.options
+    (height, width), (out_height, out_width) = ctx.size
+    x0, _, y0, _ = padding
+    back = []
+    for size, out, taps, axis, before in (
+        (width, out_width, f.shape[-1], 0, x0),
+        (height, out_height, f.shape[0], 1, y0),
+    ):
+        first = taps - 1 - before
+        back += [first, size * up[axis] - out * down[axis] + before - up[axis] + 1]
+    dx = _forward(dy, f, down, up, back, not flip_filter, gain)
+    return dx, *(None,) * 6
+
+
+differentiate(_forward, _gradients, _remember)
+
+
+def compiled(
+    x: Tensor,
+    f: Tensor | None,
+    *,
+    up: int | Sequence[int] = 1,
+    down: int | Sequence[int] = 1,
+    padding: int | Sequence[int] = 0,
+    flip_filter: bool = False,
+    gain: float = 1.0,
+) -> Tensor:
+    """By the kernel for the device of x; see `upfirdn2d`. No gradient for the filter."""
+    f = torch.ones(1, 1, device=x.device) if f is None else f
+    return _forward(x, f, _pair(up), _pair(down), _four(padding), flip_filter, gain)
+
+
+_OP = Op("upfirdn2d", reference, [Implementation("triton", compiled, gpu.refusal)])
+
+
+def op() -> Op:
+    """The op with every implementation that this installation has."""
+    return _OP
+
+
+def upfirdn2d(x: Tensor, f: Tensor | None, *, impl: str = "auto", **arguments) -> Tensor:
+    """Insert zeros, pad or crop, filter, drop samples.
+
+    x: [N, C, H, W]. f: [fh, fw], or [taps] for a separable filter, or None for the identity.
+    up, down: whole factors, one number or (x, y), default 1. padding: of the upsampled signal, one
+    number, (x, y) or (x before, x after, y before, y after); negative numbers crop.
+    flip_filter: False, the default, convolves, True correlates. gain: multiplies the result.
+    impl: "auto", "reference" or the name of a kernel.
+    Returns [N, C, (H·up + padding − fh) // down + 1, …] in channels-last memory.
+    """
+    assert x.ndim == 4, f"upfirdn2d takes [N, C, H, W], not {tuple(x.shape)}"
+    return _OP.choose(x, f, impl=impl, **arguments)(x, f, **arguments)
 
 
 def setup_filter(

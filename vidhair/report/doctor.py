@@ -34,7 +34,7 @@ def report() -> tuple[str, bool]:
     else:
         lines.append("  cuda      none usable")
 
-    lines += ["", "kernels (for StyleGAN3 layers of the bundled pack)"]
+    lines += ["", "kernels (for layers of StyleGAN3 in float32)"]
     lines += [f"  {line}" for line in _kernels()]
 
     lines += ["", "packs"]
@@ -79,20 +79,29 @@ def _version(package: str) -> str:
 
 
 def _kernels() -> list[str]:
-    from vidhair.ops.filtered_lrelu import op
+    from vidhair.ops.bias_act import op as bias_act
+    from vidhair.ops.doubling_conv import op as doubling_conv
+    from vidhair.ops.filtered_lrelu import op as filtered_lrelu
+    from vidhair.ops.halving_conv import op as halving_conv
+    from vidhair.ops.modulated_conv import op as modulated_conv
+    from vidhair.ops.upfirdn2d import op as upfirdn2d
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    x = torch.zeros(1, 1, 8, 8, device=device)
-    calls = {
-        "configuration T": {"fd": torch.ones(12, device=device)},
-        "configuration R": {"fd": torch.ones(12, 12, device=device)},
+    x, taps = torch.zeros(1, 32, 8, 8, device=device), torch.ones(12, device=device)
+    weight, style = torch.ones(32, 32, 3, 3, device=device), torch.ones(1, 32, device=device)
+    layer = {"fu": taps, "up": 2, "down": 2}
+    lrelu, conv = filtered_lrelu(), modulated_conv()
+    rows = {
+        "filtered_lrelu, configuration T": lrelu.explain(x, **layer, fd=taps),
+        "filtered_lrelu, configuration R": lrelu.explain(x, **layer, fd=torch.outer(taps, taps)),
+        "modulated_conv, 3 × 3": conv.explain(x, weight, style, style, padding=2),
+        "modulated_conv, 1 × 1": conv.explain(x, weight[..., :1, :1], style, style),
+        "doubling_conv": doubling_conv().explain(x, weight, style, style),
+        "halving_conv": halving_conv().explain(x, [weight], [style[0]], slope=1.0),
+        "upfirdn2d": upfirdn2d().explain(x, taps),
+        "bias_act": bias_act().explain(x, style[0]),
     }
-    lines = []
-    for title, filters in calls.items():
-        rows = op().explain(x, fu=torch.ones(12, device=device), up=2, down=2, **filters)
-        for name, reason in rows:
-            lines.append(f"filtered_lrelu, {title}: {name:<10} {reason}")
-    return lines
+    return [f"{op:<32} {name:<13} {why}" for op, found in rows.items() for name, why in found]
 
 
 def main() -> int:

@@ -6,8 +6,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vidhair.errors import InvalidSetting
 from vidhair.geometry import Box, CropAxes, Similarity
 from vidhair.models.aligned import MovableSynthesis, coverage
+from vidhair.models.replay import replayed
 from vidhair.models.stylegan3 import Extent
 from vidhair.settings import setting
 
@@ -17,7 +19,11 @@ class RenderConfig:
     expand: float = setting(
         0.35, "how far beyond the face crop to render, in crop sides", low=0.0, high=1.5
     )
-    precision: str = setting("float32", "of the layers", choices=("float32", "bfloat16"))
+    precision: str = setting(
+        "float32",
+        "of the layers; float16 is for GPUs",
+        choices=("float32", "bfloat16", "float16"),
+    )
     batch: int = setting(4, "frames rendered at once", low=1, high=64)
 
     @property
@@ -102,18 +108,32 @@ def render(
     canvas: Canvas,
     config: RenderConfig,
 ) -> np.ndarray:
-    """styles [T, L, D], similarity [T] → uint8 [T, h, w, 3] of the canvas."""
+    """styles [T, L, D], similarity [T] → uint8 [T, h, w, 3] of the canvas.
+
+    Raises InvalidSetting for a precision that the device lacks.
+    """
     device = next(synthesis.parameters()).device
-    transforms = input_transforms(similarity, device)
-    pictures = []
-    for at in range(0, len(styles), config.batch):
-        rows = slice(at, at + config.batch)
-        image = synthesis(
-            torch.from_numpy(styles[rows]).to(device),
-            transform=transforms[rows],
-            canvas=canvas.extent,
-            dtype=config.dtype,
+    gpu = device.type == "cuda"
+    if config.dtype == torch.float16 and not gpu:
+        raise InvalidSetting(
+            f"render.precision float16 is for GPUs, and this is {device.type}; choose bfloat16"
         )
-        levels = (image * 127.5 + 127.5).round().clamp(0, 255).to(torch.uint8)
-        pictures.append(levels.permute(0, 2, 3, 1).cpu())
-    return torch.cat(pictures).numpy()
+    draw = replayed(synthesis)
+    codes = torch.from_numpy(styles).to(device)
+    transforms = input_transforms(similarity, device)
+    # Copies from a GPU into such memory go on while it draws the next pictures.
+    shape = len(styles), canvas.height, canvas.width, 3
+    pictures = torch.empty(shape, dtype=torch.uint8, pin_memory=gpu)
+    for at in range(0, len(styles), config.batch):
+        count = min(config.batch, len(styles) - at)
+        # A GPU replays one size of batch: the last one is filled up.
+        rows = torch.arange(at, at + (config.batch if gpu else count), device=device)
+        rows = rows.clamp(max=len(styles) - 1)
+        image = draw(
+            codes[rows], transform=transforms[rows], canvas=canvas.extent, dtype=config.dtype
+        )
+        levels = (image[:count] * 127.5 + 127.5).round().clamp(0, 255).to(torch.uint8)
+        pictures[at : at + count].copy_(levels.permute(0, 2, 3, 1), non_blocking=True)
+    if gpu:
+        torch.cuda.synchronize(device)
+    return pictures.numpy()

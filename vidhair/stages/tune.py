@@ -10,6 +10,7 @@ from torch import Tensor
 
 from vidhair.models.aligned import MovableGenerator, MovableSynthesis
 from vidhair.models.perceptual import CHOICES, PerceptualDistance
+from vidhair.models.replay import with_gradients
 from vidhair.settings import setting
 from vidhair.stages.render import Canvas
 
@@ -109,14 +110,17 @@ def refine(
     generator = torch.Generator().manual_seed(config.seed)
     offset = torch.zeros_like(pivots.styles[0], requires_grad=True)
     optimiser = torch.optim.Adam([offset], lr=0.03, betas=(0.9, 0.99))
+    first = slice(config.batch)
+    draw = with_gradients(
+        synthesis,
+        pivots.styles[first] + offset,
+        pivots.transforms[first],
+        canvas.extent,
+        config.dtype,
+    )
     for step in range(config.refine_steps):
         rows = torch.randperm(len(pivots.styles), generator=generator)[: config.batch]
-        got = synthesis(
-            pivots.styles[rows] + offset,
-            transform=pivots.transforms[rows],
-            canvas=canvas.extent,
-            dtype=config.dtype,
-        )
+        got = draw(pivots.styles[rows] + offset, pivots.transforms[rows])
         loss = _loss(got, pivots, rows, distance, config.perceptual_weight)
         loss = loss + 0.02 * offset.square().mean()
         optimiser.zero_grad()
@@ -149,16 +153,15 @@ def tune(
     optimiser = torch.optim.Adam(groups, betas=(0.9, 0.99))
     rng = torch.Generator().manual_seed(config.seed)
     smoothed, order = None, torch.empty(0, dtype=torch.long)
+    first = slice(config.batch)
+    draw = with_gradients(
+        synthesis, pivots.styles[first], pivots.transforms[first], canvas.extent, config.dtype
+    )
     for step in range(config.steps):
         if len(order) < config.batch:
             order = torch.cat([order, torch.randperm(len(pivots.styles), generator=rng)])
         rows, order = order[: config.batch], order[config.batch :]
-        got = synthesis(
-            pivots.styles[rows],
-            transform=pivots.transforms[rows],
-            canvas=canvas.extent,
-            dtype=config.dtype,
-        )
+        got = draw(pivots.styles[rows], pivots.transforms[rows])
         loss = _loss(got, pivots, rows, distance, config.perceptual_weight)
         value = loss.item()
         if config.locality_weight and step % 4 == 0:

@@ -1,0 +1,1 @@
+"""Upsample, filter, downsample for GPUs."""
