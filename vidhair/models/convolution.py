@@ -7,11 +7,11 @@ from torch import Tensor, nn
 from vidhair.ops.halving_conv import halving_conv
 from vidhair.ops.modulated_conv import modulated_conv
 
-# Below so many channels, or pixels of a picture, the transforms of a minimal filtering cost more
-# than they save; measured on two cores with AVX-512.
+# Below so many channels, or pixels in a batch, minimal filtering costs more than it saves; measured
+# on AVX-512.
 FEWEST_CHANNELS, FEWEST_PIXELS = 32, 32 * 32
-# Up to so many pixels, preparing the weights costs the library more than the convolution.
-FEW_PIXELS = 8 * 8
+# Up to so many pixels of a picture, preparing the weights takes the library long.
+FEW_PIXELS = 16 * 16
 # From so many on, a halving convolution earns the memory of its transformed weights, four times
 # that of the weights.
 MANY_PIXELS = 64 * 64
@@ -39,8 +39,8 @@ def convolved(
             shift = weight.new_zeros(len(weight)) if bias is None else bias
             (y,) = halving_conv(x.to(working_dtype(x)), [weight], [shift])
             return y
-        large = height * width >= FEWEST_PIXELS and weight.shape[1] >= FEWEST_CHANNELS
-        if stride == 1 and large:
+        large = len(x) * height * width >= FEWEST_PIXELS
+        if stride == 1 and large and weight.shape[1] >= FEWEST_CHANNELS:
             x = x.to(working_dtype(x))
             y = modulated_conv(x, weight, weight.new_ones(x.shape[:2]), None, padding=1)
             return y if bias is None else add(y, bias[:, None, None])
