@@ -252,3 +252,29 @@ def transform_weight(w, shape, g, width, out):
             to = first * inputs + i * wide
             for j in range(0, wide, LANES):
                 _transform_taps(w, i * outputs + first + j, plane, _rows(g), out, to + j, plane)
+
+
+@microkernel
+def _add_products(v, x, at, y, from_, step, count, sums, block):
+    """sums[block] += Σ_k x[at + k·step]·y[from + k·step], k < count"""
+
+    def follow(k, total):
+        distance = v.product(k, step)
+        factors = v.load(x, v.sum(at, distance)), v.load(y, v.sum(from_, distance))
+        return [v.multiply_add(*factors, total[0])]
+
+    (total,) = v.repeat(count, [v.number(0)], follow)
+    v.store(v.add(v.load(sums, block), total), sums, block)
+
+
+@compiled(parallel=True)
+def products_of_channels(x, y, shape, sums):
+    """Σ x·y over the pixels of [N, H, W, C']: sums [N · C' / LANES, LANES], given as zeros."""
+    n, height, width, channels = shape
+    blocks = channels // LANES
+    for task in prange(n * blocks):
+        at = task // blocks * height * width * channels + task % blocks * LANES
+        # Row by row, as a sum of many numbers loses what is small beside it.
+        for row in range(height):
+            place = at + row * width * channels
+            _add_products(x, place, y, place, channels, width, sums, task)

@@ -12,8 +12,9 @@ turned weights; that of w collects over all tiles, ⊗ over pairs of channels,
     dw = Gᵀ [Σ_tiles (Bᵀ d B) ⊗ (A dy Aᵀ)] G
 
 The points of interpolation 0, ±2/3, ±4/3 and ∞ lose half as much to rounding as the usual 0, ±1,
-±2: about 2e-6 of the result's deviation at 512 channels, and in bfloat16 no more than a direct
-convolution loses.
+±2: about 2e-6 of the result's deviation at 512 channels. In bfloat16 it is 1.5 % for white noise,
+of which the low-pass filters behind it take most: a picture of 256-T has 52.3 dB of PSNR to
+float32, where direct convolutions give 53.2.
 
 1 × 1: one matrix product per sample, of weights that carry style and demodulation.
 """
@@ -92,36 +93,77 @@ def backward(
     weight: Tensor,
     style: Tensor,
     demodulation: Tensor | None,
+    y: Tensor,
     padding: int,
     wanted: Sequence[bool],
 ) -> Gradients:
     """Gradients of x, weight, style and demodulation, where they are wanted."""
     dy, x = layout.laid_out(dy), layout.laid_out(x)
     after = dy.new_ones(dy.shape[:2], dtype=torch.float32) if demodulation is None else demodulation
-    taps = weight.shape[-1]
-    dx = dw = ds = dd = None
-    if wanted[0]:
-        dx = empty_gradient(x)
-        if taps == 1:
-            turned = _matrix(weight, turned=True)
-            for sample in range(len(x)):
-                _pointwise(dy[sample], turned, after[sample], style[sample], dx[sample])
-        else:
-            turned = _transformed(weight, x.dtype, turned=True)
-            _winograd(dy, turned, after, style, taps - 1 - padding, dx)
-    if any(wanted[1:]):
-        # Of the weight that a sample sees, w·s·d, by sample: [N, kh·kw, C_in, C_out].
-        seen = _pointwise_gradient(x, dy) if taps == 1 else _winograd_gradient(x, dy, padding)
-        plain = weight.detach().float().permute(2, 3, 1, 0).flatten(0, 1)
-        before = style.float()[:, None, :, None]
-        if wanted[1]:
-            sum_ = (seen * before * after.float()[:, None, None, :]).sum(0)
-            dw = sum_.unflatten(0, weight.shape[2:]).permute(3, 2, 0, 1).to(weight.dtype)
-        if wanted[2]:
-            ds = torch.einsum("nkio,kio,no->ni", seen, plain, after.float()).to(style.dtype)
-        if wanted[3] and demodulation is not None:
-            dd = torch.einsum("nkio,kio,ni->no", seen, plain, style.float()).to(after.dtype)
-    return dx, dw, ds, dd
+    if wanted[1]:
+        dx = _gradient_of_x(dy, x, weight, after, style, padding) if wanted[0] else None
+        return dx, *_gradients_of_weights(dy, x, weight, style, after, padding, wanted)
+    # Without that of the weight, the others are sums over pixels of what is at hand:
+    # ds = Σ x·dx / s, with dx before its scaling by s, and dd = Σ y·dy / d.
+    dx = ds = dd = None
+    if wanted[2]:
+        dx = _gradient_of_x(dy, x, weight, after, None, padding)
+        ds = _products_of_channels(x, dx).to(style.dtype)
+        layout.whole(dx).mul_(widened(style, layout.padded_width(x.shape[1]))[:, None, None])
+    elif wanted[0]:
+        dx = _gradient_of_x(dy, x, weight, after, style, padding)
+    if wanted[3] and demodulation is not None:
+        dd = (_products_of_channels(layout.laid_out(y), dy) / demodulation).to(demodulation.dtype)
+    return dx if wanted[0] else None, None, ds, dd
+
+
+def _gradient_of_x(
+    dy: Tensor, x: Tensor, weight: Tensor, before: Tensor, after: Tensor | None, padding: int
+) -> Tensor:
+    """A convolution of dy by the turned weight."""
+    dx, taps = empty_gradient(x), weight.shape[-1]
+    if taps > 1:
+        turned = _transformed(weight, x.dtype, turned=True)
+        _winograd(dy, turned, before, after, taps - 1 - padding, dx)
+        return dx
+    for sample in range(len(x)):
+        own = None if after is None else after[sample]
+        _pointwise(dy[sample], _matrix(weight, turned=True), before[sample], own, dx[sample])
+    return dx
+
+
+def _gradients_of_weights(
+    dy: Tensor,
+    x: Tensor,
+    weight: Tensor,
+    style: Tensor,
+    after: Tensor,
+    padding: int,
+    wanted: Sequence[bool],
+) -> tuple[Tensor, Tensor | None, Tensor | None]:
+    """Of weight, style and demodulation, by way of the weight w·s·d that a sample sees."""
+    # [N, kh·kw, C_in, C_out]
+    pointwise = weight.shape[-1] == 1
+    seen = _pointwise_gradient(x, dy) if pointwise else _winograd_gradient(x, dy, padding)
+    plain = weight.detach().float().permute(2, 3, 1, 0).flatten(0, 1)
+    s, d = style.float(), after.float()
+    sum_ = (seen * s[:, None, :, None] * d[:, None, None, :]).sum(0)
+    dw = sum_.unflatten(0, weight.shape[2:]).permute(3, 2, 0, 1).to(weight.dtype)
+    along = (seen * plain).sum(1) if any(wanted[2:]) else s
+    ds = torch.einsum("nio,no->ni", along, d).to(style.dtype) if wanted[2] else None
+    dd = torch.einsum("nio,ni->no", along, s).to(after.dtype) if wanted[3] else None
+    return dw, ds, dd
+
+
+def _products_of_channels(x: Tensor, y: Tensor) -> Tensor:
+    """Σ x·y over the pixels of [N, C, H, W]: [N, C] in float32."""
+    memory = layout.whole(x)
+    sums = torch.zeros(len(x), memory.shape[-1])
+    lanes = sums.view(-1, vectors(sums[0]).shape[1])
+    _kernels().products_of_channels(
+        flat(memory), flat(layout.whole(y)), tuple(memory.shape), lanes.numpy()
+    )
+    return sums[:, : x.shape[1]]
 
 
 def _pointwise(x: Tensor, matrix: Tensor, before: Tensor, after: Tensor | None, y: Tensor) -> None:

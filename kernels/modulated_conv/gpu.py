@@ -70,6 +70,7 @@ def backward(
     weight: Tensor,
     style: Tensor,
     demodulation: Tensor | None,
+    y: Tensor,
     padding: int,
     wanted: Sequence[bool],
 ) -> tuple[Tensor | None, Tensor | None, Tensor | None, Tensor | None]:

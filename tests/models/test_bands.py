@@ -43,8 +43,8 @@ def test_bands_make_the_same_picture(monkeypatch, configuration, canvas, split, 
     height = whole.shape[2]
     edges = [height * k // count for k in range(count + 1)]
     bands = tuple(Rows(*pair) for pair in pairwise(edges))
-    monkeypatch.setattr(stylegan3, "plan_bands", lambda *_: Plan(split, bands, 0))
-    assert_close("synthesis", draw(generator, canvas=CANVASES[canvas], memory=1), whole)
+    monkeypatch.setattr(stylegan3, "plan_bands", lambda *_: Plan(split, bands, bytes=1))
+    assert_close("synthesis", draw(generator, canvas=CANVASES[canvas], memory=2), whole)
 
 
 def test_without_need_nothing_is_cut():
@@ -106,10 +106,17 @@ def test_rows_that_a_band_does_not_see_do_not_matter(index):
             assert moved.abs().max() > 1e-6 * want.abs().max()
 
 
+def test_fewer_pictures_at_once_before_bands():
+    generator = tiny_generator(32)
+    one = plan_bands(passes_of(generator.config), 4, None).bytes
+    whole = draw(generator)
+    for bound in (one, 2 * one):
+        assert_close("synthesis", draw(generator, memory=bound), whole)
+
+
 def test_memory_stays_below_the_bound():
     generator = tiny_generator(256, channel_base=8192, channel_max=32)
-    passes = passes_of(generator.config)
-    bound = plan_bands(passes, 2 * 4, None).bytes // 3
+    bound = plan_bands(passes_of(generator.config), 4, None).bytes // 3
     draw(generator, memory=bound)
     recycler.release()
     picture = draw(generator, memory=bound)

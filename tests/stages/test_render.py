@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from tests.models.tiny import random, seeded, tiny_generator, tiny_stylegan2_config
 from vidhair.errors import InvalidSetting
 from vidhair.geometry import Box, CropAxes, Similarity
+from vidhair.models import stylegan3
 from vidhair.models.aligned import SOFT_EDGE, AlignedGenerator
 from vidhair.models.stylegan3 import Extent, Synthesis, make_transform
 from vidhair.stages.render import (
@@ -168,3 +169,21 @@ class TestRender:
         config = RenderConfig(precision="float16")
         with pytest.raises(InvalidSetting, match="float16 is for GPUs, and this is cpu"):
             render(synthesis, self.STYLES, still(5), self.PLAIN, config)
+
+
+def test_a_bound_of_memory_is_heeded(monkeypatch):
+    """Bands of the picture show that it got there; the picture stays the same."""
+    drawn = []
+    plan = stylegan3.plan_bands
+
+    def watched(passes, size, memory):
+        drawn.append(memory)
+        return plan(passes, size, memory)
+
+    monkeypatch.setattr(stylegan3, "plan_bands", watched)
+    synthesis = tiny_generator(16).synthesis
+    styles = random(3, 16, 12).numpy()
+    similarity = Similarity(*(np.zeros(3) for _ in range(3)), np.ones(3))
+    canvas = Canvas(16, Extent(2, 1, 0, 3), 0.0, 0.0, 1.0)
+    render(synthesis, styles, similarity, canvas, RenderConfig(memory=96, batch=2))
+    assert set(drawn) == {96 << 20}

@@ -111,36 +111,34 @@ def _bands(height: int, count: int) -> tuple[Rows, ...]:
     return tuple(Rows(a, b) for a, b in pairwise(edges))
 
 
-@lru_cache(maxsize=64)
 def plan_bands(passes: tuple[Pass, ...], bytes_per_number: int, memory: int | None) -> Plan:
     """The least work within `memory` bytes, or the least memory if that is not enough.
 
     bytes_per_number: times the size of the batch. memory: None is no bound.
     """
-    height = passes[-1].out_height
-    plans = list(_plans(passes, bytes_per_number, height if memory else 1))
-    whole = plans[0][1]
+    numbers = max(layer.numbers(*layer.whole) for layer in passes)
+    whole = Plan(len(passes), _bands(passes[-1].out_height, 1), numbers * bytes_per_number)
     if memory is None or whole.bytes <= memory:
         return whole
-    enough = [(work, p) for work, p in plans if p.bytes <= memory]
-    return (
-        min(enough, key=lambda pair: pair[0])[1]
-        if enough
-        else min((p for _, p in plans), key=lambda p: p.bytes)
-    )
+    return _planned(passes, bytes_per_number, memory)
 
 
-def _plans(
-    passes: tuple[Pass, ...], bytes_per_number: int, most: int
-) -> Iterator[tuple[int, Plan]]:
-    """(work, plan): first without bands, then with 2, 3, 4, 6, 8, … of them from every layer on."""
+@lru_cache(maxsize=64)
+def _planned(passes: tuple[Pass, ...], bytes_per_number: int, memory: int) -> Plan:
+    plans = list(_plans(passes, bytes_per_number))
+    enough = [(work, plan) for work, plan in plans if plan.bytes <= memory]
+    if enough:
+        return min(enough, key=lambda pair: pair[0])[1]
+    return min((plan for _, plan in plans), key=lambda plan: plan.bytes)
+
+
+def _plans(passes: tuple[Pass, ...], bytes_per_number: int) -> Iterator[tuple[int, Plan]]:
+    """(work, plan) with 2, 3, 4, 6, 8, … bands, from every layer on."""
     before = [layer.numbers(*layer.whole) for layer in passes]
     last = passes[-1]
     picture = last.out_channels * last.out_height * last.out_width
-    split = len(passes)
-    work = sum(layer.work(layer.whole[0]) for layer in passes)
-    yield work, Plan(split, _bands(last.out_height, 1), max(before) * bytes_per_number)
-    counts = [n for k in range(1, most.bit_length()) for n in (2**k, 3 * 2 ** (k - 1)) if n <= most]
+    powers = range(1, last.out_height.bit_length())
+    counts = [n for k in powers for n in (2**k, 3 * 2 ** (k - 1)) if n <= last.out_height]
     for split in range(len(passes)):
         first = passes[split]
         held = _wide(first.in_channels) * first.height * first.width + picture

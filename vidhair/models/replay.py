@@ -52,18 +52,19 @@ class Replay:
         transform: Tensor,
         canvas: Extent,
         dtype: torch.dtype,
+        memory: int | None = None,
     ) -> Tensor:
         """W+ [B, L, W] and transform [B, 3, 3] → image [B, 3, H, W], as the synthesis gives it."""
         synthesis = self._synthesis()
         assert synthesis is not None, "the synthesis is gone"
         # What follows from the weights is part of a graph, so changed weights need another one.
         weights = sum(p._version for p in synthesis.parameters())
-        key = tuple(ws.shape), tuple(transform.shape), canvas, dtype, weights
+        key = tuple(ws.shape), tuple(transform.shape), canvas, dtype, memory, weights
         recorded = self._recorded.pop(key, None)
         if recorded is None:
             while len(self._recorded) >= MOST_GRAPHS:
                 self._recorded.popitem(last=False)
-            recorded = _record(synthesis, ws, transform, canvas, dtype)
+            recorded = _record(synthesis, ws, transform, canvas, dtype, memory)
         self._recorded[key] = recorded
         return recorded.play(ws, transform)
 
@@ -75,11 +76,12 @@ def _record(
     transform: Tensor,
     canvas: Extent,
     dtype: torch.dtype,
+    memory: int | None,
 ) -> _Recorded:
     ws, transform = ws.clone(), transform.clone()
 
     def draw() -> Tensor:
-        return synthesis(ws, transform=transform, canvas=canvas, dtype=dtype)
+        return synthesis(ws, transform=transform, canvas=canvas, dtype=dtype, memory=memory)
 
     device = ws.device
     aside = torch.cuda.Stream(device)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from vidhair.models import generator
-from vidhair.models.bands import Pass, plan_bands, rows_of_layers
+from vidhair.models.bands import Pass, Plan, plan_bands, rows_of_layers
 from vidhair.models.mapping import EqualizedLinear, GeneratorConfig
 from vidhair.ops import bias_act, filtered_lrelu
 from vidhair.ops.fir import lowpass
@@ -413,16 +413,31 @@ class Synthesis(nn.Module):
         face: the inverse of the movement that is wanted of the picture. Default: the one stored.
         canvas: pixels to render beyond each side. The Fourier features are evaluated on a larger
         grid and every layer keeps the extent it needs, so the cost grows with the area.
-        dtype: of the activations; float32 or bfloat16. memory: bound of the bytes that activations
-        take at a time, as far as bands of the picture can keep it (`bands`); for pictures without
-        gradients. Default: none.
+        dtype: of the activations; float32, bfloat16 or, on GPUs, float16. memory: bytes that they
+        may take at a time. Fewer pictures at once keep that bound, then bands of them (`bands`), as
+        far as that goes; for pictures without gradients. Default: no bound.
         """
         rates = [self.geometries[0].in_rate, *(g.out_rate for g in self.geometries)]
         extents = [canvas.at_rate(rate, self.config.resolution) for rate in rates]
         passes = [g.over(*pair) for g, pair in zip(self.geometries, pairwise(extents), strict=True)]
-        steps = list(zip(self.layers, styles[1:], passes, strict=True))
-        plan = plan_bands(tuple(passes), len(styles[0]) * dtype.itemsize, memory)
-        x = self.input(styles[0], transform, extents[0]).to(dtype)
+        plan = plan_bands(tuple(passes), dtype.itemsize, memory)
+        together = len(styles[0]) if memory is None else max(1, memory // plan.bytes)
+        pictures = []
+        for at in range(0, len(styles[0]), together):
+            some = slice(at, at + together)
+            moved = transform
+            if moved is not None and moved.ndim == 3:
+                moved = moved[some]
+            first, *others = (style[some] for style in styles)
+            x = self.input(first, moved, extents[0]).to(dtype)
+            pictures.append(self._drawn(x, others, passes, plan, impl))
+        return pictures[0] if len(pictures) == 1 else torch.cat(pictures)
+
+    def _drawn(
+        self, x: Tensor, styles: list[Tensor], passes: list[Pass], plan: Plan, impl: str
+    ) -> Tensor:
+        """The picture of Fourier features x and the layers' styles, by plan."""
+        steps = list(zip(self.layers, styles, passes, strict=True))
         for layer, style, whole in steps[: plan.split]:
             x = layer.convolve(x, style)
             x = layer.activate(x, whole.padding, impl=impl)
@@ -433,10 +448,11 @@ class Synthesis(nn.Module):
         picture = x.new_empty(shape, dtype=torch.float32)
         for band in plan.bands:
             rows = rows_of_layers(passes[plan.split :], band)
-            part = x[:, :, rows[0][0].start : rows[0][0].stop]
-            for (layer, style, whole), (seen, made) in zip(steps[plan.split :], rows, strict=True):
+            seen = rows[0][0]
+            part = x[:, :, seen.start : seen.stop]
+            for (layer, style, whole), pair in zip(steps[plan.split :], rows, strict=True):
                 part = layer.convolve(part, style)
-                part = layer.activate(part, whole.padding_of(seen, made), impl=impl)
+                part = layer.activate(part, whole.padding_of(*pair), impl=impl)
             picture[:, :, band.start : band.stop] = part.float() * OUTPUT_SCALE
         return picture
 

@@ -23,9 +23,9 @@ def reference(
 
 KERNELS: Kernels = {"cpu": cpu, "cuda": gpu}
 
-_ARGUMENTS = "Tensor x, Tensor weight, Tensor style, Tensor? demodulation, int padding"
+_TENSORS = "Tensor x, Tensor weight, Tensor style, Tensor? demodulation"
 _forward = define(
-    f"modulated_conv({_ARGUMENTS}) -> Tensor",
+    f"modulated_conv({_TENSORS}, int padding) -> Tensor",
     KERNELS,
     lambda kernels, *args: kernels.forward(*args),
     lambda kernels, *args: kernels.empty_result(*args),
@@ -36,7 +36,9 @@ def _wanted_gradients(kernels, dy, *args) -> list[Tensor]:
     return [g for g in kernels.backward(dy, *args) if g is not None]
 
 
-def _empty_gradients(kernels, dy, x, weight, style, demodulation, padding, wanted) -> list[Tensor]:
+def _empty_gradients(
+    kernels, dy, x, weight, style, demodulation, y, padding, wanted
+) -> list[Tensor]:
     others = (weight, style, demodulation)
     like_x = [kernels.empty_gradient(x)] if wanted[0] else []
     return like_x + [t.new_empty(t.shape) for t, w in zip(others, wanted[1:], strict=True) if w]
@@ -44,7 +46,8 @@ def _empty_gradients(kernels, dy, x, weight, style, demodulation, padding, wante
 
 # Returns the wanted gradients alone, in the order of the arguments; but for that of x, contiguous.
 _backward = define(
-    f"modulated_conv_backward(Tensor dy, {_ARGUMENTS}, bool[] wanted) -> Tensor[]",
+    f"modulated_conv_backward(Tensor dy, {_TENSORS}, Tensor y, int padding, bool[] wanted) "
+    "-> Tensor[]",
     KERNELS,
     _wanted_gradients,
     _empty_gradients,
@@ -53,7 +56,7 @@ _backward = define(
 
 def _remember(ctx, inputs, output) -> None:
     *tensors, ctx.padding = inputs
-    ctx.save_for_backward(*tensors)
+    ctx.save_for_backward(*tensors, output)
 
 
 def _gradients(ctx, dy: Tensor):

@@ -25,6 +25,9 @@ class RenderConfig:
         choices=("float32", "bfloat16", "float16"),
     )
     batch: int = setting(4, "frames rendered at once", low=1, high=64)
+    memory: int = setting(
+        2048, "MiB that layers may take at a time; canvases that need more go in bands", low=64
+    )
 
     @property
     def dtype(self) -> torch.dtype:
@@ -130,7 +133,11 @@ def render(
         rows = torch.arange(at, at + (config.batch if gpu else count), device=device)
         rows = rows.clamp(max=len(styles) - 1)
         image = draw(
-            codes[rows], transform=transforms[rows], canvas=canvas.extent, dtype=config.dtype
+            codes[rows],
+            transform=transforms[rows],
+            canvas=canvas.extent,
+            dtype=config.dtype,
+            memory=config.memory << 20,
         )
         levels = (image[:count] * 127.5 + 127.5).round().clamp(0, 255).to(torch.uint8)
         pictures[at : at + count].copy_(levels.permute(0, 2, 3, 1), non_blocking=True)

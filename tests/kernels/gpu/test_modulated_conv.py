@@ -91,9 +91,9 @@ def test_contract_with_torch(device, demodulated):
                                                                       demodulated)]  # fmt: skip
     plain = (*given, 0)
     opcheck(torch.ops.vidhair.modulated_conv, plain)
-    dy = torch.ones_like(torch.ops.vidhair.modulated_conv(*plain))
-    wanted = [True, True, True, demodulated]
-    opcheck(torch.ops.vidhair.modulated_conv_backward, (dy, *plain, wanted))
-    opcheck(torch.ops.vidhair.modulated_conv_backward, (dy, *plain, [True, False, False, False]))
+    y = torch.ops.vidhair.modulated_conv(*plain)
+    for wanted in ([True, True, True, demodulated], [True, False, False, False]):
+        back = torch.ones_like(y), *given, y, 0, wanted
+        opcheck(torch.ops.vidhair.modulated_conv_backward, back)
     trained = tuple(None if t is None else t.clone().requires_grad_() for t in given)
     opcheck(torch.ops.vidhair.modulated_conv, (*trained, 0))

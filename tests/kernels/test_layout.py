@@ -1,0 +1,87 @@
+"""The memory that the CPU kernels keep pictures in."""
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vidhair.kernels import layout
+from vidhair.kernels.memory import LINE, SMALLEST, SPARE, Recycler
+
+SHAPES = st.tuples(*[st.integers(1, n) for n in (3, 40, 7, 7)])
+
+
+@given(SHAPES)
+def test_a_copy_has_the_numbers_and_zeros_behind_them(shape):
+    x = torch.randn(shape)
+    kept = layout.laid_out(x)
+    assert torch.equal(kept, x)
+    whole = layout.whole(kept)
+    assert whole.shape == (shape[0], *shape[2:], layout.padded_width(shape[1]))
+    assert whole.is_contiguous() and not whole[..., shape[1] :].any()
+
+
+@given(SHAPES)
+def test_what_is_in_the_layout_is_not_copied(shape):
+    x = layout.empty(shape, like=torch.zeros(1))
+    assert x.shape == shape
+    assert layout.laid_out(x).data_ptr() == x.data_ptr()
+
+
+def test_what_only_looks_like_it_is_copied():
+    """Behind its last pixel there is no memory."""
+    memory = torch.zeros(4 * 4 * 16 - 6)
+    x = memory.as_strided((1, 10, 4, 4), (256, 1, 64, 16))
+    assert layout.laid_out(x).data_ptr() != x.data_ptr()
+    whole = torch.zeros(256).as_strided((1, 10, 4, 4), (256, 1, 64, 16))
+    assert layout.laid_out(whole).data_ptr() == whole.data_ptr()
+
+
+def test_vectors_are_padded_with_zeros():
+    found = layout.vectors(torch.arange(1, 20))
+    assert found.size == 32 and found.ravel()[:19].tolist() == list(range(1, 20))
+    assert not found.ravel()[19:].any()
+
+
+class TestRecycler:
+    SIZE = SMALLEST  # numbers of four bytes
+
+    def test_memory_is_taken_again_once_nobody_holds_it(self):
+        recycler = Recycler()
+        first = recycler.take(self.SIZE, torch.float32)
+        place = first.data_ptr()
+        view = first[5:].view(-1, 1)
+        del first
+        assert recycler.take(self.SIZE, torch.float32).data_ptr() != place
+        del view
+        assert recycler.take(self.SIZE, torch.float32).data_ptr() == place
+
+    def test_two_tensors_never_share(self):
+        recycler, held = Recycler(), []
+        for k in range(6):
+            tensor = recycler.take(self.SIZE + k, torch.float32)
+            held.append(tensor.fill_(k))
+        assert [float(t.sum()) / len(t) for t in held] == pytest.approx(range(6))
+
+    def test_dtypes_and_alignment(self):
+        recycler = Recycler()
+        for dtype in (torch.float32, torch.bfloat16, torch.uint8):
+            tensor = recycler.take(2 * SMALLEST + 3, dtype)
+            assert tensor.dtype == dtype and len(tensor) == 2 * SMALLEST + 3
+            assert tensor.data_ptr() % LINE == 0
+
+    def test_kept_memory_is_bounded_by_what_was_in_use(self):
+        recycler = Recycler()
+        for size in range(1, 12):
+            tensor = recycler.take(size * self.SIZE, torch.float32)
+            in_use = 4 * self.SIZE * max(1, 2 * size - 1)  # the last one is still held
+            assert recycler.kept <= SPARE * in_use
+        assert len(tensor) == 11 * self.SIZE
+
+    def test_release_gives_back_what_is_not_in_use(self):
+        recycler = Recycler()
+        held = recycler.take(self.SIZE, torch.float32)
+        recycler.take(3 * self.SIZE, torch.float32)
+        recycler.release()
+        assert recycler.kept == held.nbytes
+        assert float(held.fill_(2).sum()) == 2 * self.SIZE
