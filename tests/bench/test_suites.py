@@ -120,7 +120,7 @@ class TestKernels:
         assert "triton declines: runs on cuda, not on cpu" in found["reference"].note
 
     def test_the_work_is_that_of_the_result(self):
-        for op in ("modulated_conv", "filtered_lrelu", "upfirdn2d", "bias_act"):
+        for op in counting.OPS:
             for name, case in made(kernels, ops=[op]).items():
                 c = next(iter(contestants(case).values()))
                 values = (*c.call.args, *c.call.keywords.values(), result(c))
@@ -155,7 +155,7 @@ class TestKernels:
         others.CALLS.clear()
         result(theirs)
         (((x, b), options),) = others.CALLS
-        assert x.shape == (1, 6, 4, 4) and b.shape == (6,) and options == {"act": "lrelu"}
+        assert x.shape == (1, 3, 4, 4) and b.shape == (3,) and options == {"clamp": None}
 
     def test_an_op_that_is_not_called(self):
         with pytest.raises(InvalidSetting, match="32-SG2 do not call filtered_lrelu"):
@@ -234,7 +234,8 @@ class TestEncode:
             ours, half, theirs = contestants(case).values()
             codes = result(ours)
             assert codes.shape == (4 if "batch 4" in name else 1, 16, 16) and codes.dtype == F32
-            assert torch.equal(codes, result(theirs)) and theirs.foreign
+            torch.testing.assert_close(codes, result(theirs))  # of the network as it was
+            assert theirs.foreign
             assert 0 < (codes - result(half)).abs().max() < 0.2 * codes.abs().max()
 
 

@@ -14,6 +14,7 @@ from vidhair.bench.counting import Work
 from vidhair.bench.render import make_scene, render
 from vidhair.bench.watch import Watch, counted
 from vidhair.models import stylegan3
+from vidhair.models.style_encoders import GradualEncoder, StyleEncoderConfig
 from vidhair.models.stylegan3 import Extent
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -71,15 +72,28 @@ class Dispatched(TorchDispatchMode):
 
 
 @pytest.mark.parametrize("config", [tiny_stylegan2_config(), TINY_STYLEGANEX], ids=["SG2", "EX"])
-def test_convolutions_of_other_generators(config):
+def test_convolutions_of_other_generators(config, monkeypatch):
+    """The kernels are counted as the convolutions that define them."""
     scene = make_scene(config, "cpu")
     with torch.no_grad():
+        work = counted(lambda: render(*scene))
+        monkeypatch.setenv("VIDHAIR_IMPL", "reference")
         with Dispatched() as dispatched:
             picture = render(*scene)
-        work = counted(lambda: render(*scene))
     assert picture.shape == (1, 3, config.resolution, config.resolution)
     assert work.convolution == dispatched.macs > 0
     assert work.filter > 0
+
+
+def test_convolutions_that_begin_together():
+    encoder = StyleEncoderConfig(num_ws=9, w_dim=16, widths=(4, 8, 8, 16), units=(1, 1, 1, 1))
+    network, image = GradualEncoder(encoder).eval(), torch.zeros(2, 3, 256, 256)
+    with torch.no_grad():
+        alone = counted(lambda: network(image[:1])).convolution
+        assert counted(lambda: network(image)).convolution == 2 * alone
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("VIDHAIR_IMPL", "reference")
+            assert counted(lambda: network(image[:1])).convolution == alone > 0
 
 
 def test_convolutions_agree_with_torchs_own_counter():

@@ -117,6 +117,11 @@ def relative_error(got, reference: np.ndarray) -> float:
     return float(difference / scale) if scale else float(difference)
 
 
+def check_as(case: Case, array: str, how: str, value) -> Check:
+    """Of an array that was computed in another way too."""
+    return Check(f"{array}/{how}", relative_error(value, case.data[array]), case.bound(array))
+
+
 # An adapter yields (array, value) to be compared by relative error, or a finished Check.
 Adapter = Callable[[Case], Iterator["tuple[str, object] | Check"]]
 ADAPTERS: dict[str, Adapter] = {}

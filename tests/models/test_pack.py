@@ -57,11 +57,21 @@ def test_networks_are_those_that_were_written(folder):
     for part, (_, _, tensors) in networks().items():
         if part == "attributes":
             continue
-        state = getattr(pack, part).state_dict()
+        state = pack.build(part).state_dict()
         assert state.keys() == tensors.keys()
         for name, tensor in tensors.items():
             want = tensor.half().float() if tensor.is_floating_point() else tensor
             assert torch.equal(state[name], want), name
+
+
+def test_encoder_and_parser_have_their_normalisations_folded(folder):
+    pack = load_pack(folder)
+    for part in ("encoder", "parser"):
+        built, ready = pack.build(part), getattr(pack, part)
+        assert any(isinstance(m, torch.nn.BatchNorm2d) for m in built.modules())
+        assert not any(isinstance(m, torch.nn.BatchNorm2d) for m in ready.modules())
+        image = random(2, 3, 8, 8)
+        torch.testing.assert_close(ready(image), built(image))
 
 
 def test_networks_are_ready_to_be_used(folder):

@@ -78,6 +78,33 @@ def test_a_wrong_number_of_codes_is_refused(generator):
         generator.synthesis(codes(generator)[:, :7])
 
 
+class TestPrecision:
+    @pytest.mark.parametrize("clamp", [None, 0.5])
+    def test_in_place_or_with_gradients(self, clamp):
+        """Without gradients, activations reuse the memory of what they are made of."""
+        synthesis = randomised(Generator(tiny_stylegan2_config(conv_clamp=clamp))).synthesis
+        ws = random(2, synthesis.config.num_ws, synthesis.config.w_dim)
+        want = synthesis(ws.clone().requires_grad_())
+        assert relative_error(synthesis(ws), want) < 1e-5
+        loose = randomised(Generator(tiny_stylegan2_config())).synthesis
+        assert (clamp is None) == (relative_error(loose(ws), want) < 1e-5)
+
+    def test_autocast_rounds_features_and_adds_pictures_up_in_float32(self, generator):
+        ws, synthesis = codes(generator), generator.synthesis
+        with torch.autocast("cpu", torch.bfloat16):
+            half = synthesis.feature_at(ws, 16)
+            image = synthesis(ws)
+        assert half.feature.dtype == torch.bfloat16
+        assert half.picture.dtype == image.dtype == torch.float32
+        assert 0 < relative_error(image, synthesis(ws)) < 5e-2
+
+    def test_one_style_for_a_batch(self, generator):
+        conv = generator.synthesis.blocks[1].conv0
+        x, style = random(2, conv.weight.shape[1], 5, 6), random(1, conv.weight.shape[1], seed=1)
+        got = conv.modulated(x, style)
+        assert torch.equal(got, conv.modulated(x, style.expand(2, -1)))
+
+
 class TestNoise:
     def test_the_stored_one_is_the_default(self, generator):
         ws, synthesis = codes(generator), generator.synthesis

@@ -12,6 +12,7 @@ from vidhair.models.styleganex import (
     WideGenerator,
     WideSynthesis,
     dilation_of,
+    to_few_channels,
 )
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -131,6 +132,16 @@ class TestFusion:
         assert torch.equal(fusion(canvas, skip).feature, plain(canvas, skip).feature)
         edited = fusion(canvas, skip, random(2, 8))
         assert not torch.allclose(edited.feature, plain(canvas, skip).feature, atol=1e-2)
+
+    def test_colours_are_those_of_one_convolution(self):
+        torch.manual_seed(0)
+        fusion = randomised(SkipFusion(2, 4))
+        few, many = random(2, 3, 5, 7), random(2, 4, 5, 7, seed=1)
+        want = fusion.rgb(torch.cat([few, many], 1))
+        assert relative_error(to_few_channels(fusion.rgb, few, many), want) < 1e-5
+        with torch.autocast("cpu", torch.bfloat16):
+            got = to_few_channels(fusion.rgb, few, many.bfloat16())
+        assert got.dtype == torch.float32 and relative_error(got, want) < 2e-2
 
     def test_the_mask_lies_between_none_and_all(self):
         attention = randomised(EditAttention(4, 8, depth=2))

@@ -149,6 +149,24 @@ def modulated_conv(
     return Work(convolution=convolution(out, weight), bytes=moved)
 
 
+def doubling_conv(x: Tensor, weight: Tensor, style: Tensor, demodulation: Tensor, **_) -> Work:
+    """Of a call with these arguments: a transposed convolution, and a filter of four taps."""
+    n, _c, h, w = x.shape
+    macs = transposed_convolution(x.shape, weight.transpose(0, 1))
+    smoothing = n * len(weight) * 2 * w * 4 * (2 * h + 1 + 2 * h)
+    written = n * len(weight) * 4 * h * w * x.element_size()
+    return Work(macs, smoothing, size_of(x, weight, style, demodulation) + written)
+
+
+def halving_conv(x: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor], **_) -> Work:
+    """Of a call with these arguments."""
+    n, _c, h, w = x.shape
+    outs = [(n, len(weight), -(-h // 2), -(-w // 2)) for weight in weights]
+    macs = sum(convolution(out, weight) for out, weight in zip(outs, weights, strict=True))
+    written = sum(prod(out) for out in outs) * x.element_size()
+    return Work(macs, bytes=size_of(x, *weights, *biases) + written)
+
+
 def convolution(out: Shape, weight: Tensor) -> int:
     """Multiply-accumulates of a convolution with an output of this shape."""
     return prod(out) * prod(weight.shape[1:])
@@ -162,9 +180,12 @@ def transposed_convolution(x: Shape, weight: Tensor) -> int:
 OPS: dict[str, Callable[..., Work]] = {
     "filtered_lrelu": filtered_lrelu,
     "modulated_conv": modulated_conv,
+    "doubling_conv": doubling_conv,
     "upfirdn2d": upfirdn2d,
     "bias_act": bias_act,
 }
+# Also those that no generator calls.
+COUNTED = {**OPS, "halving_conv": halving_conv}
 CONVOLUTIONS: dict[Callable, Callable[[Tensor, Tensor, Tensor], int]] = {
     torch.conv2d: lambda x, weight, y: convolution(y.shape, weight),
     torch.conv_transpose2d: lambda x, weight, y: transposed_convolution(x.shape, weight),

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from vidhair.bench.contest import Case, Contestant
-from vidhair.bench.generators import STYLEGAN3
+from vidhair.bench.generators import STYLEGAN3, as_loaded
 from vidhair.bench.options import Options, name_of
 from vidhair.models import stylegan3
 from vidhair.models.inversion import PublishedEncoder, RestyleLoop
@@ -17,7 +17,7 @@ from vidhair.models.style_encoders import StyleEncoderConfig
 from vidhair.models.stylegan3 import StyleGAN3Config
 
 SIZE = 256
-DTYPES = ("float32",)
+DTYPES = ("float32", "bfloat16")
 BATCHES = (1, 4)
 LOOP = "restyle_e4e"
 QUICK = ("e4e", "restyle_e4e")
@@ -60,7 +60,9 @@ def _encoder(
     torch.manual_seed(0)
     encoder = PublishedEncoder(kind, config).eval().to(options.device)
     pictures = torch.rand(batch, config.in_channels, config.size, config.size) * 2 - 1
-    return _contestants(encoder, pictures.to(options.device), dtypes, options)
+    return _contestants(
+        as_loaded(encoder, options), encoder, pictures.to(options.device), dtypes, options
+    )
 
 
 def _loop(
@@ -71,12 +73,19 @@ def _loop(
     encoder = PublishedEncoder(LOOP, shape, STEPS).eval().to(options.device)
     generator = stylegan3.Generator(config).eval().to(options.device)
     pictures = torch.rand(1, 3, shape.size, shape.size, device=options.device) * 2 - 1
-    return _contestants(RestyleLoop(encoder, generator.synthesis), pictures, dtypes, options)
+    loop = RestyleLoop(as_loaded(encoder, options), generator.synthesis)
+    described = RestyleLoop(encoder, generator.synthesis)
+    return _contestants(loop, described, pictures, dtypes, options)
 
 
 def _contestants(
-    network: Any, pictures: Tensor, dtypes: Sequence[torch.dtype], options: Options
+    network: Any,
+    described: Any,
+    pictures: Tensor,
+    dtypes: Sequence[torch.dtype],
+    options: Options,
 ) -> list[Contestant]:
+    """described: what a foreign function is given of the network."""
     network(pictures)  # a loop renders its average face once
 
     def encode(dtype: torch.dtype) -> Tensor:
@@ -88,6 +97,6 @@ def _contestants(
         for dtype in dtypes
     ]
     if options.versus is not None:
-        foreign = partial(options.versus, network, pictures)
+        foreign = partial(options.versus, described, pictures)
         contestants.append(Contestant(options.versus.name, foreign, foreign=True))
     return contestants

@@ -1,5 +1,12 @@
 """The generators that are timed, in the shapes they are published in."""
 
+import copy
+from typing import Any
+
+from torch import nn
+
+from vidhair.bench.options import Options
+from vidhair.models.folding import folded
 from vidhair.models.mapping import GeneratorConfig
 from vidhair.models.stylegan2 import StyleGAN2Config
 from vidhair.models.stylegan3 import StyleGAN3Config
@@ -36,3 +43,8 @@ STYLEGANEX: dict[str, tuple[int, StyleGANEXConfig]] = {
     "1024-EX": (1024, StyleGANEXConfig(resolution=1024, skips=7, fuse_rgb=True)),
 }
 TRAINED = ("256-T",)  # also timed forward and backward, as pivotal tuning runs it
+
+
+def as_loaded(network: nn.Module, options: Options) -> Any:
+    """As a pack hands it out; a copy, if someone else is going to look at the network."""
+    return folded(network if options.versus is None else copy.deepcopy(network))

@@ -25,6 +25,7 @@ from vidhair.models.stylegan3 import (
 )
 from vidhair.ops.bias_act import op as bias_act_op
 from vidhair.ops.dispatch import Op
+from vidhair.ops.doubling_conv import op as doubling_conv_op
 from vidhair.ops.filtered_lrelu import op as filtered_lrelu_op
 from vidhair.ops.modulated_conv import op as modulated_conv_op
 from vidhair.ops.upfirdn2d import op as upfirdn2d_op
@@ -119,14 +120,35 @@ def stylegan3_calls(config: StyleGAN3Config) -> Iterator[tuple[str, str, Make]]:
 def stylegan2_calls(config: StyleGAN2Config) -> Iterator[tuple[str, str, Make]]:
     """(op, where, call) for every resolution."""
     for size in config.sizes:
-        channels = config.channels(size)
-        yield "bias_act", f"block {size}", _bias_act(channels, size, act="lrelu")
+        channels, where = config.channels(size), f"block {size}"
+        yield "modulated_conv", f"{where} conv1", _styled_conv(channels, size)
+        yield "bias_act", f"{where} ToRGB", _bias_act(config.img_channels, size, clamp=None)
         if size > FIRST_SIZE:
-            # Behind the transposed convolution, and to enlarge the picture so far.
-            behind = _upfirdn2d(channels, size + 1, padding=1, gain=4)
+            yield "doubling_conv", f"{where} conv0", _doubling_conv(config, size)
             enlarge = _upfirdn2d(config.img_channels, size // 2, up=2, padding=(2, 1, 2, 1), gain=4)
-            yield "upfirdn2d", f"block {size} conv0", behind
-            yield "upfirdn2d", f"block {size} picture", enlarge
+            yield "upfirdn2d", f"{where} picture", enlarge
+
+
+def _styled_conv(channels: int, size: int) -> Make:
+    def make(device: str, dtype: torch.dtype) -> Call:
+        weight = torch.randn(channels, channels, 3, 3, device=device)
+        style, demodulation = torch.rand(2, 1, channels, device=device)
+        x = _picture(channels, size, device, dtype)
+        return modulated_conv_op(), (x, weight, style, demodulation), {"padding": 1}
+
+    return make
+
+
+def _doubling_conv(config: StyleGAN2Config, size: int) -> Make:
+    inputs, outputs = config.channels(size // 2), config.channels(size)
+
+    def make(device: str, dtype: torch.dtype) -> Call:
+        x = _picture(inputs, size // 2, device, dtype)
+        weight = torch.randn(outputs, inputs, 3, 3, device=device)
+        style, demodulation = (torch.rand(1, c, device=device) for c in (inputs, outputs))
+        return doubling_conv_op(), (x, weight, style, demodulation), {}
+
+    return make
 
 
 def _filtered_lrelu(g: LayerGeometry) -> Make:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from vidhair.bench.contest import Case, Contestant
 from vidhair.bench.counting import with_backward
-from vidhair.bench.generators import STYLEGAN2, STYLEGAN3, STYLEGANEX, TRAINED
+from vidhair.bench.generators import STYLEGAN2, STYLEGAN3, STYLEGANEX, TRAINED, as_loaded
 from vidhair.bench.options import Options, name_of
 from vidhair.bench.watch import counted
 from vidhair.errors import InvalidSetting
@@ -40,7 +40,8 @@ def cases(options: Options, dtypes: Sequence[torch.dtype]) -> list[Case]:
 
 
 def _renders(config: Any, dtypes: Sequence[torch.dtype], options: Options) -> list[Contestant]:
-    scene = make_scene(config, options.device)
+    described, ws, placement = make_scene(config, options.device)
+    scene = as_loaded(described, options), ws, placement
     contestants = [
         Contestant(_ours(dtype), partial(render, *scene, dtype=dtype), dtype=dtype, watched=True)
         for dtype in dtypes
@@ -68,7 +69,9 @@ def _renders(config: Any, dtypes: Sequence[torch.dtype], options: Options) -> li
         )
     if options.versus is not None:
         contestants.append(
-            Contestant(options.versus.name, partial(options.versus, *scene), foreign=True)
+            Contestant(
+                options.versus.name, partial(options.versus, described, ws, placement), foreign=True
+            )
         )
     return contestants
 

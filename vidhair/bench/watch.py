@@ -19,6 +19,8 @@ WRAPPED = {
     "filtered_lrelu": "filters",
     "upfirdn2d": "filters",
     "modulated_conv": "convolutions",
+    "doubling_conv": "convolutions",
+    "halving_conv": "convolutions",
 }
 
 
@@ -54,7 +56,7 @@ class Watch(TorchFunctionMode):
     def __enter__(self):
         for name, part in WRAPPED.items():
             original = getattr(ops, name)
-            wrapper = self._wrapper(original, counting.OPS[name], getattr(self, part))
+            wrapper = self._wrapper(original, counting.COUNTED[name], getattr(self, part))
             for home, module in list(sys.modules.items()):
                 if home.startswith("vidhair.") and vars(module).get(name) is original:
                     setattr(module, name, wrapper)

@@ -6,9 +6,12 @@ residual") and gated by squeeze-and-excitation (Hu et al. 2018).
 
 from itertools import pairwise
 
+import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vidhair.models.backbone import Backbone
+from vidhair.models.folding import affine, convolution, folded, normalised
 
 WIDTHS = (64, 128, 256, 512)
 UNITS = (3, 4, 14, 3)  # blocks per stage; every stage halves the size
@@ -25,8 +28,12 @@ class Gate(nn.Module):
         self.excite = nn.Conv2d(hidden, width, 1, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        means = x.mean((2, 3), keepdim=True)
-        return x * self.excite(self.squeeze(means).relu()).sigmoid()
+        return x * self.shares(x)
+
+    def shares(self, x: Tensor) -> Tensor:
+        """What of each channel passes: [B, C, 1, 1]."""
+        hidden = F.linear(x.mean((2, 3)), self.squeeze.weight.flatten(1)).relu()
+        return F.linear(hidden, self.excite.weight.flatten(1)).sigmoid()[..., None, None]
 
 
 class IRSEBlock(nn.Module):
@@ -50,11 +57,60 @@ class IRSEBlock(nn.Module):
             )
 
     def forward(self, x: Tensor) -> Tensor:
-        # Where the width stays, the shortcut keeps every stride-th pixel.
-        beside = (
-            x[..., :: self.stride, :: self.stride] if self.shortcut is None else self.shortcut(x)
-        )
-        return self.main(x) + beside
+        return self.main(x) + _beside(x, self.shortcut, self.stride)
+
+    def folded(self) -> "FoldedIRSEBlock":
+        return FoldedIRSEBlock(self)
+
+
+def _beside(x: Tensor, shortcut: nn.Module | None, stride: int) -> Tensor:
+    """Where the width stays, the shortcut keeps every stride-th pixel."""
+    return x[..., ::stride, ::stride] if shortcut is None else shortcut(x)
+
+
+class FoldedIRSEBlock(nn.Module):
+    """An IRSEBlock without normalisations.
+
+    What the first one adds reaches a pixel through those taps that lie within the map: all of them
+    as the bias of the convolution, and those beyond the border are taken off again.
+    """
+
+    borders: Tensor
+    corners: Tensor
+
+    def __init__(self, block: IRSEBlock):
+        super().__init__()
+        norm, first, activation, second, last, gate = block.main
+        assert isinstance(norm, nn.BatchNorm2d) and isinstance(last, nn.BatchNorm2d)
+        assert isinstance(first, nn.Conv2d) and isinstance(second, nn.Conv2d)
+        assert isinstance(gate, Gate)
+        scale, shift = affine(norm)
+        added = torch.einsum("ocij,c->oij", first.weight.double(), shift)
+        weight = first.weight * scale[:, None, None]
+        self.first = convolution(weight, added.sum((1, 2)), like=first)
+        self.activation, self.gate = activation, gate
+        self.second = normalised(second, last)
+        self.stride = block.stride
+        self.shortcut = None if block.shortcut is None else folded(block.shortcut)
+        borders = torch.stack([added.sum(2)[:, ::2], added.sum(1)[:, ::2]]).transpose(1, 2)
+        # [rows or columns, first or last, C], and [first or last row, column, C].
+        self.register_buffer("borders", borders.float())
+        self.register_buffer("corners", added[:, ::2, ::2].permute(1, 2, 0).float())
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.activation(self._within(self.first(x)))
+        y = self.second(y)
+        return torch.addcmul(_beside(x, self.shortcut, self.stride), y, self.gate.shares(y))
+
+    def _within(self, y: Tensor) -> Tensor:
+        borders, corners = self.borders.to(y.dtype), self.corners.to(y.dtype)
+        for end in (0, -1):
+            y[:, :, end] -= borders[0, end][:, None]
+            y[..., end] -= borders[1, end][:, None]
+            # The outer tap of a corner has been taken off twice.
+            y[:, :, end, 0] += corners[end, 0]
+            y[:, :, end, -1] += corners[end, -1]
+        return y
 
 
 def irse50(

@@ -17,6 +17,7 @@ from vidhair.models.bisenet import BiSeNet, CelebAMaskParser, HairClipParser
 from vidhair.models.encoders import SmallEncoder, SmallEncoderConfig
 from vidhair.models.face_identity import FaceIdentity
 from vidhair.models.face_parser import FaceParser, FaceParserConfig
+from vidhair.models.folding import folded
 from vidhair.models.head_parser import HeadParser, Parser
 from vidhair.models.inversion import ENCODERS, Inverter, PublishedEncoder, RestyleLoop
 from vidhair.models.mappers import BaldMapper, CodeMapper, LevelsMapper
@@ -119,7 +120,7 @@ class Pack:
 
     @cached_property
     def encoder(self) -> SmallEncoder | PublishedEncoder:
-        return self.build("encoder")
+        return folded(self.build("encoder"))
 
     @property
     def inverter_parts(self) -> tuple[str, ...]:
@@ -139,7 +140,7 @@ class Pack:
 
     @cached_property
     def parser(self) -> Parser:
-        network = self.build("parser")
+        network = folded(self.build("parser"))
         return HeadParser(network).eval() if isinstance(network, BiSeNet) else network
 
     def table(self, part: str) -> dict[str, Tensor]:

@@ -15,7 +15,7 @@ from vidhair.models.backbone import Backbone
 from vidhair.models.irse import irse50
 from vidhair.models.mapping import EqualizedLinear
 from vidhair.models.resnet import resnet34
-from vidhair.models.style_heads import StyleHead
+from vidhair.models.style_heads import StyleHead, codes_of
 
 BACKBONES = {"irse50": irse50, "resnet34": resnet34}
 MIDDLE, FINE = 3, 7  # the first layers that look at the middle and at the fine features
@@ -59,13 +59,12 @@ class StyleEncoder(nn.Module):
 
 
 def _codes_around_first(
-    heads: Sequence[nn.Module], features: Sequence[Tensor], stage: int | None
+    heads: Sequence[StyleHead], features: Sequence[Tensor], stage: int | None
 ) -> Tensor:
     """e4e's codes: the first one for all layers, and an offset for layers 1 … stage (None: all)."""
-    first = heads[0](features[0])
-    stage = len(heads) - 1 if stage is None else stage
-    offsets = [heads[layer](features[layer]) for layer in range(1, min(stage + 1, len(heads)))]
-    plain = [first] * (len(heads) - 1 - len(offsets))
+    count = len(heads) if stage is None else min(stage + 1, len(heads))
+    first, *offsets = codes_of(heads[:count], features[:count])
+    plain = [first] * (len(heads) - count)
     return torch.stack([first, *(first + offset for offset in offsets), *plain], 1)
 
 
@@ -115,8 +114,7 @@ class GradualEncoder(PyramidEncoder):
 
     def codes(self, fine: Tensor, middle: Tensor, coarse: Tensor) -> Tensor:
         """Like `forward`, from the features behind `pyramid_taps`."""
-        pairs = zip(self.heads, self.layer_features(fine, middle, coarse), strict=True)
-        return torch.stack([head(features) for head, features in pairs], 1)
+        return torch.stack(codes_of(self.heads, self.layer_features(fine, middle, coarse)), 1)
 
 
 class E4eEncoder(PyramidEncoder):
@@ -163,7 +161,7 @@ class RestylePspEncoder(LastMapEncoder):
     def forward(self, pair: Tensor) -> Tensor:
         """Picture and present reconstruction [B, 6, 256, 256] → change of the codes [B, L, D]."""
         (features,) = self.taps(pair, self.backbone.stage_ends[-1:])
-        return torch.stack([head(features) for head in self.heads], 1)
+        return torch.stack(codes_of(self.heads, [features] * len(self.heads)), 1)
 
 
 class RestyleE4eEncoder(LastMapEncoder):

@@ -13,13 +13,17 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vidhair.models import generator
+from vidhair.models.convolution import add, working_dtype
 from vidhair.models.mapping import EqualizedLinear, GeneratorConfig
-from vidhair.ops import bias_act, upfirdn2d
-from vidhair.ops.conv2d import conv2d
+from vidhair.ops import bias_act
+from vidhair.ops.doubling_conv import doubling_conv
+from vidhair.ops.modulated_conv import modulated_conv
+from vidhair.ops.remembered import Remembered
 from vidhair.ops.upfirdn2d import setup_filter, upsample2d
 
 FIRST_SIZE = 4
 RESAMPLING_TAPS = (1, 3, 3, 1)
+SLOPE, ACTIVATION_GAIN = 0.2, 2**0.5
 
 # One map per layer, [H, W], [1, 1, H, W] or [B, 1, H, W]; None adds nothing.
 Noise = Sequence[Tensor | None]
@@ -68,7 +72,6 @@ class ModulatedConv(nn.Module):
     a weight per sample: w'_oi = w_oi·s_i / ‖w_o·s‖ (eqs. 1 and 3).
     """
 
-    resample_filter: Tensor
     clamp: float | None = None  # bound of the output
 
     def __init__(
@@ -80,24 +83,23 @@ class ModulatedConv(nn.Module):
         self.affine = EqualizedLinear(w_dim, in_channels, bias_init=1)
         self.weight = nn.Parameter(torch.randn(out_channels, in_channels, kernel, kernel))
         self.bias = nn.Parameter(torch.zeros(out_channels))
-        taps = setup_filter(RESAMPLING_TAPS, separable=True)
-        self.register_buffer("resample_filter", taps, persistent=False)
+        self._energy = Remembered(lambda weight: weight.square().sum([2, 3]).t())
 
     def style(self, w: Tensor) -> Tensor:
         """[B, W] → [B, C_in]: one scale per input channel (the S space)."""
         return self.affine(w)
 
-    def modulated(self, x: Tensor, style: Tensor) -> Tensor:
-        """x [B, C_in, H, W], style [B, C_in] → [B, C_out, H', W'], without bias."""
-        weight = self.weight * self.gain
-        y = self.convolve(x * style[:, :, None, None].to(x.dtype), weight.to(x.dtype))
-        if self.demodulate:
-            energy = style.square() @ weight.square().sum([2, 3]).t()
-            y = y * (energy + 1e-8).rsqrt()[:, :, None, None].to(y.dtype)
-        return y
+    def modulated(self, x: Tensor, style: Tensor, gain: float = 1.0) -> Tensor:
+        """x [B, C_in, H, W], style [B or 1, C_in] → gain times [B, C_out, H', W'], without bias."""
+        style = (style * self.gain).expand(len(x), -1)
+        if not self.demodulate:
+            return self.convolve(x.to(working_dtype(x)), style * gain, None)
+        energy = style.square() @ self._energy.of(self.weight)
+        return self.convolve(x.to(working_dtype(x)), style, (energy + 1e-8).rsqrt() * gain)
 
-    def convolve(self, x: Tensor, weight: Tensor) -> Tensor:
-        return conv2d(x, weight, padding=weight.shape[-1] // 2)
+    def convolve(self, x: Tensor, style: Tensor, demodulation: Tensor | None) -> Tensor:
+        padding = self.weight.shape[-1] // 2
+        return modulated_conv(x, self.weight, style, demodulation, padding=padding)
 
 
 class StyledConv(ModulatedConv):
@@ -111,30 +113,47 @@ class StyledConv(ModulatedConv):
         self.noise_strength = nn.Parameter(torch.zeros([]))
         self.register_buffer("noise_const", torch.randn(size, size))
 
-    def convolve(self, x: Tensor, weight: Tensor) -> Tensor:
+    def convolve(self, x: Tensor, style: Tensor, demodulation: Tensor | None) -> Tensor:
         if not self.up:
-            return super().convolve(x, weight)
-        x = F.conv_transpose2d(x, weight.transpose(0, 1), stride=2)
-        return upfirdn2d(x, self.resample_filter, padding=1, gain=4)
+            return super().convolve(x, style, demodulation)
+        assert demodulation is not None
+        return doubling_conv(x, self.weight, style, demodulation)
 
     def forward(self, x: Tensor, style: Tensor, noise: Tensor | None) -> Tensor:
-        x = self.modulated(x, style)
+        # lrelu(g·x) = g·lrelu(x), so the gain that follows the activation goes ahead of all.
+        y = self.modulated(x, style, ACTIVATION_GAIN)
         if noise is not None:
-            x = x + (self.noise_strength * noise).to(x.dtype)
-        return bias_act(x, self.bias, act="lrelu", clamp=self.clamp)
+            y = add(y, (self.noise_strength * ACTIVATION_GAIN * noise).to(y.dtype))
+        bias = self.bias * ACTIVATION_GAIN
+        if y.device.type != "cpu" or y.requires_grad:
+            return bias_act(y, bias, act="lrelu", alpha=SLOPE, gain=1.0, clamp=self.clamp)
+        # In place: fresh memory for every layer takes longer than what is done in it.
+        y = F.leaky_relu_(y.add_(bias.to(y.dtype)[:, None, None]), SLOPE)
+        return y if self.clamp is None else y.clamp_(-self.clamp, self.clamp)
 
 
 class ToRGB(ModulatedConv):
     """Modulated 1×1 convolution to colours, added to the picture of the block before."""
 
+    resample_filter: Tensor
+
     def __init__(self, in_channels: int, out_channels: int, w_dim: int):
         super().__init__(in_channels, out_channels, w_dim, kernel=1, demodulate=False)
+        taps = setup_filter(RESAMPLING_TAPS, separable=True)
+        self.register_buffer("resample_filter", taps, persistent=False)
+
+    def convolve(self, x: Tensor, style: Tensor, demodulation: Tensor | None) -> Tensor:
+        # As a product of few rows: libraries are slow at convolutions to three channels.
+        weight = self.weight.flatten(1) * style[:, None]
+        return (weight.to(x.dtype) @ x.flatten(2)).unflatten(2, x.shape[2:])
 
     def enlarge(self, rgb: Tensor) -> Tensor:
         return upsample2d(rgb, self.resample_filter)
 
     def forward(self, x: Tensor, style: Tensor, rgb: Tensor | None = None) -> Tensor:
-        y = bias_act(self.modulated(x, style), self.bias, clamp=self.clamp)
+        # Pictures are added up in the precision of the weights.
+        y = self.modulated(x, style).to(self.bias.dtype)
+        y = bias_act(y, self.bias, clamp=self.clamp)
         return y if rgb is None else y + self.enlarge(rgb)
 
 

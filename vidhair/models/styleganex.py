@@ -14,6 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vidhair.models.convolution import channels_last
+from vidhair.models.style_heads import SLOPE
 from vidhair.models.stylegan2 import (
     FIRST_SIZE,
     Block,
@@ -25,6 +27,8 @@ from vidhair.models.stylegan2 import (
     Synthesis,
     ToRGB,
 )
+from vidhair.ops.modulated_conv import modulated_conv
+from vidhair.ops.remembered import Remembered
 from vidhair.ops.upfirdn2d import setup_filter
 
 FEATURE_SIZE = 32  # blocks up to here run at the size of the feature map
@@ -69,15 +73,24 @@ class DilatedConv(PooledNoiseConv):
         self.dilation = dilation_of(size // 2 if up else size)
         taps = setup_filter(SPREAD_TAPS)
         self.register_buffer("spread_filter", taps, persistent=False)
+        self._laid_out = Remembered(channels_last)
+        self._flipped = Remembered(lambda weight: channels_last(weight.flip([2, 3])))
 
-    def convolve(self, x: Tensor, weight: Tensor) -> Tensor:
-        if not self.up:
-            return F.conv2d(x, weight, padding=self.dilation, dilation=self.dilation)
-        # On a repeated input, the transposed convolution of stride two followed by [1, 3, 3, 1]
-        # is a tent of half the spacing followed by the flipped weight of half the spacing.
-        spacing = self.dilation // 2
-        x = _blur(x, self.spread_filter, spacing, padding=2 * spacing)
-        return F.conv2d(x, weight.flip([2, 3]), dilation=spacing)
+    def convolve(self, x: Tensor, style: Tensor, demodulation: Tensor | None) -> Tensor:
+        if self.up:
+            # On a repeated input, the transposed convolution of stride two followed by [1, 3, 3, 1]
+            # is a tent of half the spacing followed by the flipped weight of half the spacing.
+            weight, spacing, padding = self._flipped.of(self.weight), self.dilation // 2, 0
+            x = _blur(x, self.spread_filter, spacing, padding=2 * spacing)
+        else:
+            weight, spacing = self._laid_out.of(self.weight), self.dilation
+            padding = spacing
+        if spacing == 1:
+            return modulated_conv(x, weight, style, demodulation, padding=padding)
+        assert demodulation is not None
+        x = channels_last(x) * style[:, :, None, None].to(x.dtype)
+        y = F.conv2d(x, weight.to(x.dtype), padding=padding, dilation=spacing)
+        return y * demodulation[:, :, None, None].to(x.dtype)
 
 
 class DilatedToRGB(ToRGB):
@@ -139,13 +152,27 @@ class SkipFusion(nn.Module):
 
     def forward(self, canvas: Canvas, skip: Tensor, editing: Tensor | None = None) -> Canvas:
         """skip [B, C_skip, h, w]; editing [B or 1, W] is used by the attention only."""
-        x = F.leaky_relu(self.project(skip), 0.01)
+        x = F.leaky_relu(self.project(skip), SLOPE, inplace=True)
         if self.attention is not None and editing is not None:
             x = x * self.attention(canvas.feature, x, editing)
-        feature = self.feature(torch.cat([canvas.feature, x], dim=1))
+        feature = self.feature(torch.cat([canvas.feature.to(x.dtype), x], dim=1))
         if self.rgb is None:
             return Canvas(feature, canvas.rgb)
-        return Canvas(feature, self.rgb(torch.cat([canvas.picture, x], dim=1)))
+        return Canvas(feature, to_few_channels(self.rgb, canvas.picture, x))
+
+
+def to_few_channels(layer: nn.Conv2d, few: Tensor, many: Tensor) -> Tensor:
+    """A 3 × 3 convolution of [few, many] channels to a few, in the precision of its weights.
+
+    Libraries are slow at convolutions to three channels. Of the many, a matrix product gives what
+    every pixel adds through each tap, and `F.fold` adds that where it belongs.
+    """
+    weight, count = layer.weight, few.shape[1]
+    through_taps = weight[:, count:].flip([2, 3]).permute(0, 2, 3, 1).flatten(0, 2)
+    added = through_taps.to(many.dtype) @ many.flatten(2)
+    added = F.fold(added.to(weight.dtype), many.shape[2:], 3, padding=1)
+    with torch.autocast(few.device.type, enabled=False):
+        return F.conv2d(few, weight[:, :count], layer.bias, padding=1) + added
 
 
 def _near_identity(kept: int, added: int) -> nn.Conv2d:

@@ -176,6 +176,7 @@ class StyleGANEX(nn.Module):
     def __init__(self, config: StyleGANEXConfig):
         super().__init__()
         self.config = config
+        self.folds = not config.label_channels  # else its statistics may be those of the picture
         self.encoder = WideEncoder(config)
         self.generator = WideGenerator(config.generator)
         pairs = zip(config.generator.sizes, SKIP_TAPS[: config.skips], strict=False)

@@ -80,7 +80,9 @@ def _version(package: str) -> str:
 
 def _kernels() -> list[str]:
     from vidhair.ops.bias_act import op as bias_act
+    from vidhair.ops.doubling_conv import op as doubling_conv
     from vidhair.ops.filtered_lrelu import op as filtered_lrelu
+    from vidhair.ops.halving_conv import op as halving_conv
     from vidhair.ops.modulated_conv import op as modulated_conv
     from vidhair.ops.upfirdn2d import op as upfirdn2d
 
@@ -94,6 +96,8 @@ def _kernels() -> list[str]:
         "filtered_lrelu, configuration R": lrelu.explain(x, **layer, fd=torch.outer(taps, taps)),
         "modulated_conv, 3 × 3": conv.explain(x, weight, style, style, padding=2),
         "modulated_conv, 1 × 1": conv.explain(x, weight[..., :1, :1], style, style),
+        "doubling_conv": doubling_conv().explain(x, weight, style, style),
+        "halving_conv": halving_conv().explain(x, [weight], [style[0]], slope=1.0),
         "upfirdn2d": upfirdn2d().explain(x, taps),
         "bias_act": bias_act().explain(x, style[0]),
     }

@@ -4,11 +4,12 @@ import torch
 from torch import Tensor
 
 from tests.golden.adapters.stylegan3 import load_generator
-from tests.golden.runner import Case, adapter
+from tests.golden.runner import Case, adapter, check_as
 from vidhair.checkpoints import encoder_names
 from vidhair.checkpoints.official import NameMap, load_official, under
 from vidhair.models.backbone import STEM
 from vidhair.models.face_identity import FaceIdentity
+from vidhair.models.folding import folded
 from vidhair.models.restyle import average_image, restyle
 from vidhair.models.style_encoders import (
     E4eEncoder,
@@ -47,6 +48,7 @@ def _check(case: Case, encoder: StyleEncoder, names: NameMap, image: Tensor):
             yield name, encoder(image, stage=int(name.removeprefix("codes_stage")))
     taps = (2, 6, 12, 15) if encoder.config.backbone == "resnet34" else (2, 6, 20, 23)
     yield "stats", _stats(encoder.backbone, image, taps)
+    yield check_as(case, "codes", "folded", folded(encoder)(image))
 
 
 def _num_ws(case: Case) -> int:
@@ -120,7 +122,9 @@ def check_restyle_loop(case: Case):
 def check_sketch_encoder(case: Case):
     encoder = SketchEncoder(in_channels=case.options["input_nc"]).eval().requires_grad_(False)
     load_official(encoder, case.weights("E"), encoder_names.SKETCH_ENCODER)
-    yield "codes", encoder(case.tensor("sketch")[None, None].float() / 255)
+    sketch = case.tensor("sketch")[None, None].float() / 255
+    yield "codes", encoder(sketch)
+    yield check_as(case, "codes", "folded", folded(encoder)(sketch))
 
 
 @adapter("arcface")
@@ -130,3 +134,4 @@ def check_identity(case: Case):
     image = _picture(case)
     yield "embedding", model(image)
     yield "stats", _stats(model.backbone, image, (2, 6, 20, 23))
+    yield check_as(case, "embedding", "folded", folded(model)(image))

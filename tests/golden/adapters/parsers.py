@@ -2,10 +2,11 @@
 
 import torch
 
-from tests.golden.runner import Case, Check, adapter
+from tests.golden.runner import Case, Check, adapter, check_as
 from vidhair.checkpoints import encoder_names
 from vidhair.checkpoints.official import load_official
 from vidhair.models.bisenet import CelebAMaskParser, HairClipParser, magnified
+from vidhair.models.folding import folded
 
 
 @adapter("bisenet")
@@ -20,6 +21,7 @@ def check_celebamask_parser(case: Case):
     yield "logits32_sub", at_16[:, ::4]
     differing = (logits.argmax(1) != case.tensor("labels")).double().mean()
     yield Check("labels", float(differing), 1 - case.spec["tolerance"]["labels_equal_fraction"])
+    yield check_as(case, "logits", "folded", folded(parser)(image))
 
 
 @adapter("hairclipv2_parsing")
@@ -29,3 +31,4 @@ def check_hairclip_parser(case: Case):
     logits = parser(case.tensor("x").float())
     yield "logits", logits
     yield "logits_big_sub", magnified(logits)[..., ::64, ::64]
+    yield check_as(case, "logits", "folded", folded(parser)(case.tensor("x").float()))

@@ -5,9 +5,10 @@ import torch.nn.functional as F
 from torch import nn
 
 from tests.golden.adapters.stylegan2 import build, check_filters
-from tests.golden.runner import Case, Check, adapter, relative_error
+from tests.golden.runner import Case, adapter, check_as
 from vidhair.checkpoints.official import load_official
 from vidhair.checkpoints.styleganex_names import FUSIONS
+from vidhair.models.folding import folded
 from vidhair.models.stylegan2 import Canvas, Generator, mix_codes
 from vidhair.models.styleganex import EditAttention, SkipFusion, WideGenerator
 from vidhair.models.styleganex_network import LAYOUT_CODES, Layout, StyleGANEX, load_styleganex
@@ -66,8 +67,7 @@ def check_generator(case: Case):
             ("wide", synthesis(ws[:1], **settings)),
             ("constant", synthesis.render(constant, ws[:1], **settings)),
         ):
-            error = relative_error(image[..., ::2, ::2], case.data[array])
-            yield Check(f"{array}/{how}", error, case.bound(array))
+            yield check_as(case, array, how, image[..., ::2, ::2])
 
 
 def _network(case: Case, model: str) -> StyleGANEX:
@@ -94,6 +94,10 @@ def check_network(case: Case):
         quiet = network.synthesis.no_noise()
         for array, value in check(case, network, quiet, model):
             yield f"{model}/{array}", value
+        if model == "rgb":
+            ready, x1, style = folded(network), _picture(case, "x1"), case.tensor("rgb/codes_x2")
+            image = ready.render(ready.encode_layout(x1), style, noise=quiet)
+            yield check_as(case, "rgb/img_skip", "folded", image)
 
 
 def _check_pictures(case: Case, network: StyleGANEX, quiet, _model: str):

@@ -1,0 +1,1 @@
+"""Convolutions for CPUs that halve or double the size."""
