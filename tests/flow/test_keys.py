@@ -55,6 +55,7 @@ EXPECTED: dict[str, tuple[Any, set[str]]] = {
     "render.expand": (0.2, TUNED),
     "render.precision": ("bfloat16", {"render_source", "render_edit"}),
     "render.batch": (1, set()),
+    "render.memory": (256, set()),
     "matte.size": (64, PARSE),
     "matte.color_weight": (0.5, {"matte", "edit", "render_edit"}),
     "matte.smooth": (0.2, {"matte", "edit", "render_edit"}),
