@@ -19,6 +19,8 @@ TOLERANCES: dict[tuple[str, torch.dtype], float] = {
     ("upfirdn2d", BF16): 1e-2,
     ("conv2d", F32): 2e-6,
     ("conv2d", BF16): 1e-2,
+    ("product", F32): 1e-6,
+    ("product", BF16): 1e-2,
     ("modulated_conv", F32): 1e-5,  # Winograd's transforms round once more
     ("modulated_conv", F16): 3e-3,
     ("modulated_conv", BF16): 1e-1,  # and in bfloat16 so much in the worst place

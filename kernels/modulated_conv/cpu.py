@@ -27,7 +27,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vidhair.kernels import layout
+from vidhair.kernels import layout, product
 from vidhair.kernels.layout import flat, vectors, widened
 from vidhair.kernels.memory import recycler, scratch
 from vidhair.kernels.prepared import prepared
@@ -171,10 +171,8 @@ def _pointwise(x: Tensor, matrix: Tensor, before: Tensor, after: Tensor | None, 
     outputs = matrix.shape[1]
     after = before.new_ones(outputs) if after is None else widened(after, outputs)
     source, result = _pixels(x)[None, :, : len(matrix)], _pixels(y)[None]
-    if _products().takes(x.dtype) and source.shape[1] >= _products().ROWS:
-        packed = scratch("panels", _even(matrix.numel(), outputs, x.dtype), x.dtype)
-        _pack(matrix[None], before, after, packed)
-        _multiply(source, packed, result)
+    if source.shape[1] >= product.least_rows():
+        product.multiply(source, product.packed(matrix[None], x.dtype, before, after), result)
     else:
         scaled = matrix * before.float()[:, None] * after
         torch.bmm(source, scaled.to(x.dtype)[None], out=result)
@@ -213,10 +211,7 @@ def _winograd(
                 source, start, (*x.shape[2:], wide_in), s, padding, first, columns, tiles, A, B,
                 flat(v),
             )  # fmt: skip
-            if _products().takes(x.dtype):
-                _multiply(v[:, :, :inputs], transformed, m)
-            else:
-                torch.bmm(v[:, :, :inputs], transformed.view(PRODUCTS, inputs, wide_out), out=m)
+            product.multiply(v[:, :, :inputs], transformed, m)
             kernels.transform_output(
                 flat(m), d, first, columns, tiles, A, B, result, to, (height, width, wide_out)
             )
@@ -250,7 +245,7 @@ def _winograd_gradient(x: Tensor, dy: Tensor, padding: int) -> Tensor:
                 flat(m),
             )  # fmt: skip
             v, m = v[:, :tiles].transpose(1, 2), m[:, :tiles]
-            _multiply(v, m, collected[sample], onto=first > 0)
+            product.multiply(v, m, collected[sample], onto=first > 0)
     g = _filter_transform()
     taps = torch.einsum("xi,yj->ijxy", g, g).reshape(9, PRODUCTS)
     gradients = torch.matmul(taps, collected.flatten(2)).unflatten(2, (wide_in, wide_out))
@@ -266,42 +261,8 @@ def _strip(rows: int, columns: int, bytes_per_tile: int) -> int:
 
 def _windows(name: str, tiles: int, width: int, dtype: torch.dtype) -> Tensor:
     """[36, tiles, C′], with more tiles where a product needs more rows."""
-    tiles = max(tiles, _products().ROWS)
+    tiles = max(tiles, product.least_rows())
     return scratch(name, PRODUCTS * tiles * width, dtype).view(PRODUCTS, tiles, width)
-
-
-def _multiply(a: Tensor, b: Tensor, c: Tensor, *, onto: bool = False) -> None:
-    """c [B, M, N] = a [B, M, K] · b, or added to c. b: what `_pack` has made, or [B, K, N]."""
-    (batch, rows, count), columns = a.shape, c.shape[2]
-    pair = 2 if a.dtype == torch.bfloat16 else 1
-    *a_strides, along = a.stride()
-    count = -(-count // pair)
-    if b.ndim == 1:
-        strides = (count * pair * columns, count * pair * _products().WIDTH, 0)
-    else:
-        strides = (b.stride(0), _products().WIDTH, b.stride(1))
-    _products().multiply(
-        flat(a), (*a_strides, along * pair), flat(b), strides, flat(c), c.stride()[:2],
-        (batch, rows, count, columns), onto,
-    )  # fmt: skip
-
-
-def _even(size: int, columns: int, dtype: torch.dtype) -> int:
-    """Numbers of packed [B, K, N], whose pairs of k may need one k more."""
-    odd = dtype == torch.bfloat16 and size // columns % 2
-    return size + columns if odd else size
-
-
-def _pack(x: Tensor, before: Tensor, after: Tensor, packed: Tensor) -> None:
-    """x [B, K, N] in float32, scaled along K and N, as `_multiply` takes it."""
-    batch, count, columns = x.shape
-    if packed.dtype == torch.float32:
-        shape, pack = (batch, count, columns), _products().pack
-    else:
-        shape, pack = (batch, count + count % 2, columns), _products().pack_pairs
-    pack(
-        flat(x), shape, flat(widened(before, shape[1])), flat(widened(after, columns)), flat(packed)
-    )
 
 
 def _by_tap(weight: Tensor, turned: bool) -> Tensor:
@@ -317,26 +278,20 @@ def _matrix(weight: Tensor, *, turned: bool = False) -> Tensor:
 
 
 def _transformed(weight: Tensor, dtype: torch.dtype, *, turned: bool = False) -> Tensor:
-    """G w Gᵀ as `_multiply` takes it, or [36, C_in, C_out′] where the library multiplies; flat."""
+    """G w Gᵀ [36, C_in, C_out′] as `product.multiply` takes it."""
 
     def transform(w: Tensor) -> Tensor:
         taps = _by_tap(w, turned)
         _, inputs, outputs = taps.shape
         result = recycler.take(PRODUCTS * inputs * outputs, torch.float32)
-        in_panels = dtype == torch.float32
+        panel = product.panel(dtype) if dtype == torch.float32 else None
         _kernels().transform_weight(
-            flat(taps), (inputs, outputs), _filter_transform().numpy(),
-            _products().WIDTH if in_panels else outputs, flat(result),
+            flat(taps), (inputs, outputs), _filter_transform().numpy(), panel or outputs,
+            flat(result),
         )  # fmt: skip
-        if in_panels:
+        if panel is not None:
             return result
-        if not _products().takes(dtype):
-            return result.to(dtype)
-        even = PRODUCTS * (inputs + inputs % 2) * outputs
-        packed = recycler.take(even, dtype)
-        parts = result.view(PRODUCTS, inputs, outputs)
-        _pack(parts, torch.ones(inputs), torch.ones(outputs), packed)
-        return packed
+        return product.packed(result.view(PRODUCTS, inputs, outputs), dtype)
 
     return prepared(weight, (dtype, turned), transform)
 
@@ -363,11 +318,3 @@ def _kernels():
 
     torch.get_num_threads()  # torch starts its thread pool before Numba starts its own
     return _numba
-
-
-@cache
-def _products():
-    from vidhair.kernels.modulated_conv import _product
-
-    torch.get_num_threads()
-    return _product

@@ -21,9 +21,8 @@ from functools import cache
 import numpy as np
 import torch
 from torch import Tensor
-from vidhair.kernels.modulated_conv import products
 
-from vidhair.kernels import layout
+from vidhair.kernels import layout, product
 from vidhair.kernels.layout import flat, vectors, widened
 from vidhair.kernels.memory import scratch
 from vidhair.kernels.prepared import prepared
@@ -167,7 +166,7 @@ def _strip(rows: int, columns: int, bytes_per_tile: int) -> int:
 
 def _planes(name: str, tiles: int, width: int, dtype: torch.dtype) -> Tensor:
     """[81, tiles, C′], with more tiles where a product needs more rows."""
-    tiles = max(tiles, products.fewest_rows())
+    tiles = max(tiles, product.least_rows())
     return scratch(name, PLANES * tiles * width, dtype).view(PLANES, tiles, width)
 
 
@@ -178,7 +177,7 @@ def _multiply(a: Tensor, weights: Tensor, c: Tensor) -> None:
         some = slice(plane, plane + count * shared)
         own = weights[weight * size : (weight + count) * size]
         left, right = (t[some].unflatten(0, (count, shared)).flatten(1, 2) for t in (a, c))
-        products.multiply(left, own, right)
+        product.multiply(left, own, right)
         plane, weight = some.stop, weight + count
 
 
@@ -190,7 +189,7 @@ def _transformed(weight: Tensor, what: str, dtype: torch.dtype) -> Tensor:
         square = torch.einsum("xi,yj,ocij->xyco", g, g, w.float())
         parts = square[:5, :5].flatten(0, 1), square[:5, 5], square[5, :5], square[5:, 5]
         plain = widened(torch.cat(parts), layout.padded_width(len(w)))
-        return products.packed(plain, dtype)
+        return product.packed(plain, dtype)
 
     return prepared(weight, (what, dtype), transform)
 

@@ -1,8 +1,4 @@
-"""Matrix products as the convolutions need them, at the rate of the processor's multiply-adds.
-
-Torch's library (MKL) reaches three quarters of that on AMD's processors, and half of it where a
-side is not a multiple of 16.
-"""
+"""The compiled products of `product`."""
 
 import torch
 from numba import prange
