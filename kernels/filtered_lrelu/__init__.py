@@ -1,1 +1,1 @@
-"""Fused filtered leaky ReLU for CPUs."""
+"""Fused filtered leaky ReLU, for CPUs and GPUs."""

@@ -1,1 +1,1 @@
-"""Modulated convolution for CPUs."""
+"""Modulated convolution, for CPUs and GPUs."""

@@ -1,1 +1,1 @@
-"""Convolutions for CPUs that halve or double the size."""
+"""Convolutions that halve or double the size, for CPUs."""

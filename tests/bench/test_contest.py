@@ -98,6 +98,19 @@ def test_gradients_are_kept_only_where_they_are_needed(gradients):
     assert modes == [not gradients]
 
 
+@pytest.mark.parametrize("gradients", [False, True])
+def test_networks_are_made_as_packs_make_them(gradients):
+    """Of weights made in inference mode, kernels prepare what they need at every call."""
+    weights = []
+
+    def contestants():
+        weights.append(torch.ones(3))
+        return [Contestant("ours", lambda: X, Work())]
+
+    hold(Case("case", contestants, gradients=gradients), 1, timer=timer({"ours": 1.0}))
+    assert not weights[0].is_inference()
+
+
 def test_the_measure_of_difference():
     want = torch.tensor([0.0, 2.0, -2.0, 1.0])
     got = torch.tensor([0.0, 2.0, -2.0, 1.4])

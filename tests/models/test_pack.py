@@ -84,6 +84,15 @@ def test_networks_are_ready_to_be_used(folder):
     assert pack.parser(random(1, 3, 8, 8)).shape == (1, 4, 8, 8)
 
 
+def test_networks_that_are_first_used_in_inference_mode_are_none_of_it(folder):
+    """Kernels keep what they prepare of weights only if they can see these change."""
+    pack = load_pack(folder)
+    with torch.inference_mode():
+        networks = pack.generator, pack.encoder, pack.parser
+    for network in networks:
+        assert not any(t.is_inference() for t in network.state_dict(keep_vars=True).values())
+
+
 def test_a_network_is_loaded_once(folder):
     pack = load_pack(folder)
     assert pack.generator is pack.generator

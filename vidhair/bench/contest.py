@@ -79,8 +79,11 @@ class Row:
 
 def hold(case: Case, repeats: int, device: str = "cpu", timer=alternate) -> list[Row]:
     """Run every contestant once to compare the results, then time them in turns."""
-    with torch.inference_mode(not case.gradients):
+    # Networks are made as packs make them: what kernels prepare of weights that were made in
+    # inference mode is not kept.
+    with torch.set_grad_enabled(case.gradients):
         contestants = case.contestants()
+    with torch.inference_mode(not case.gradients):
         first = _first_calls(contestants)
         timings = timer([c.call for c in contestants], repeats, device=device)
         yardstick = timings[0].median
