@@ -12,6 +12,7 @@ the other way round.
 import numpy as np
 from numba import prange
 
+from vidhair.kernels._tiles import copy
 from vidhair.kernels.simd import LANES, compiled, empty_places, microkernel, zero_places
 
 REACH = 6  # samples that a group sees
@@ -38,11 +39,6 @@ def _expect_read(v, x, at):
 @microkernel
 def _expect_write(v, y, at):
     v.prefetch(y, at, to_write=True)
-
-
-@microkernel
-def _copy(v, x, at, y, to):
-    v.store(v.load(x, at), y, to)
 
 
 @microkernel
@@ -270,7 +266,7 @@ def _forward_tile(x, start, shape, bias, block, up, pad_y, pad_x, taps_y, taps_x
                 for r in range(rank):
                     to = r * waiting * pitch
                     for k in range(to, to + (TAPS - 2) * pitch):
-                        _copy(d, k + 2 * BAND * pitch, d, k)
+                        copy(d, k + 2 * BAND * pitch, d, k)
 
 
 @compiled
@@ -298,7 +294,7 @@ def _down_band(d, waiting, pitch, taps_down, acc, y, out, step, out_pitch, rows,
 def _write(acc, pitch, y, out, step, out_pitch, rows, columns):
     for k in range(rows):
         for i in range(columns):
-            _copy(acc, k * pitch + i, y, out + k * out_pitch + i * step)
+            copy(acc, k * pitch + i, y, out + k * out_pitch + i * step)
 
 
 @compiled
@@ -427,7 +423,7 @@ def _backward_tile(x, x_start, x_shape, bias, no_bias, block, up, pad_y, pad_x, 
                        min(STEP, ready - j), columns)  # fmt: skip
             done += ready
             for k in range(up * (REACH - 1) * pitch):
-                _copy(d, k + up * BAND * pitch, d, k)
+                copy(d, k + up * BAND * pitch, d, k)
 
 
 @compiled(parallel=True)

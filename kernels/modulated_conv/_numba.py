@@ -7,6 +7,7 @@ transformed ones of [36, tiles, C']. Tiles count from the top left, row by row.
 import numpy as np
 from numba import prange
 
+from vidhair.kernels._tiles import copy, patch_of
 from vidhair.kernels.simd import LANES, compiled, microkernel
 
 TILE, WINDOW, PRODUCTS = 4, 6, 36
@@ -127,30 +128,12 @@ def _transform_taps(v, w, at, tap, g, out, to, plane):
             v.store(value, out, v.sum(to, v.times(WINDOW * i + j, plane)))
 
 
-@microkernel
-def _copy(v, x, at, y, to):
-    v.store(v.load(x, at), y, to)
-
-
-@compiled
-def _patch(x, start, shape, top, left, side, offset, patch):
-    """A square of LANES channels of x, zero beyond the border, as patch[side·i + j]."""
-    height, width, channels = shape
-    for i in range(side):
-        for j in range(side):
-            if 0 <= top + i < height and 0 <= left + j < width:
-                at = start + ((top + i) * width + left + j) * channels + offset
-                _copy(x, at, patch, side * i + j)
-            else:
-                patch[side * i + j] = 0
-
-
 @compiled
 def _window_at_border(x, start, shape, top, left, scale, a, b, out, to, plane):
     patch = np.empty((PRODUCTS, LANES), np.float32)
     for block in range(shape[2] // LANES):
         offset = block * LANES
-        _patch(x, start, shape, top, left, WINDOW, offset, patch)
+        patch_of(x, start, shape, top, left, WINDOW, offset, patch)
         _transform_window(patch, 0, WINDOW, 1, scale, block, a, b, out, to + offset, plane)
 
 
@@ -159,7 +142,7 @@ def _tile_at_border(y, start, shape, top, left, scale, a, b, out, to, plane):
     patch = np.empty((TILE * TILE, LANES), np.float32)
     for block in range(shape[2] // LANES):
         offset = block * LANES
-        _patch(y, start, shape, top, left, TILE, offset, patch)
+        patch_of(y, start, shape, top, left, TILE, offset, patch)
         _spread_tile(patch, 0, TILE, 1, scale, block, a, b, out, to + offset, plane)
 
 
@@ -173,7 +156,7 @@ def _result_at_border(m, at, plane, scale, a, b, y, start, shape, top, left):
         for i in range(min(TILE, height - top)):
             for j in range(min(TILE, width - left)):
                 place = start + ((top + i) * width + left + j) * channels + offset
-                _copy(patch, TILE * i + j, y, place)
+                copy(patch, TILE * i + j, y, place)
 
 
 @compiled(parallel=True)

@@ -29,15 +29,12 @@ from torch import Tensor
 
 from vidhair.kernels import layout, product
 from vidhair.kernels.layout import flat, vectors, widened
-from vidhair.kernels.memory import recycler, scratch
+from vidhair.kernels.memory import recycler
 from vidhair.kernels.prepared import prepared
 
 A, B = np.float32(2 / 3), np.float32(4 / 3)
 TILE = 4  # results per side
 PRODUCTS = 36
-# Of transformed pictures at a time: they should stay in the cache, but products of few rows are
-# slow.
-STRIP_BYTES, STRIP_TILES = 6 << 20, 96
 _DTYPES = (torch.float32, torch.bfloat16)
 
 Gradients = tuple[Tensor | None, Tensor | None, Tensor | None, Tensor | None]
@@ -198,15 +195,15 @@ def _winograd(
     kernels = _kernels()
     source, result = flat(layout.whole(x)), flat(layout.whole(y))
     rows, columns = -(-height // TILE), -(-width // TILE)
-    strip = _strip(rows, columns, (wide_in + wide_out) * x.element_size())
+    strip = product.strip(rows, columns, PRODUCTS * (wide_in + wide_out) * x.element_size())
     for sample in range(len(x)):
         start, to = sample * (len(source) // len(x)), sample * (len(result) // len(x))
         s = vectors(before[sample])
         d = vectors(before.new_ones(outputs) if after is None else after[sample])
         for first in range(0, rows, strip):
             tiles = min(strip, rows - first) * columns
-            v = _windows("windows", tiles, wide_in, x.dtype)
-            m = _windows("products", tiles, wide_out, x.dtype)
+            v = product.planes("windows", (PRODUCTS, tiles, wide_in), x.dtype)
+            m = product.planes("products", (PRODUCTS, tiles, wide_out), x.dtype)
             kernels.transform_input(
                 source, start, (*x.shape[2:], wide_in), s, padding, first, columns, tiles, A, B,
                 flat(v),
@@ -225,7 +222,7 @@ def _winograd_gradient(x: Tensor, dy: Tensor, padding: int) -> Tensor:
     kernels = _kernels()
     source, gradient = flat(layout.whole(x)), flat(layout.whole(dy))
     rows, columns = -(-height // TILE), -(-width // TILE)
-    strip = _strip(rows, columns, (wide_in + wide_out) * 4)
+    strip = product.strip(rows, columns, PRODUCTS * (wide_in + wide_out) * 4)
     ones = [vectors(torch.ones(wide)) for wide in (wide_in, wide_out)]
     collected = recycler.take(n * PRODUCTS * wide_in * wide_out, torch.float32)
     collected = collected.view(n, PRODUCTS, wide_in, wide_out)
@@ -234,8 +231,8 @@ def _winograd_gradient(x: Tensor, dy: Tensor, padding: int) -> Tensor:
         for first in range(0, rows, strip):
             tiles = min(strip, rows - first) * columns
             # Sums over many tiles: in float32, whatever the dtype of the picture.
-            v = _windows("windows", tiles, wide_in, torch.float32)
-            m = _windows("products", tiles, wide_out, torch.float32)
+            v = product.planes("windows", (PRODUCTS, tiles, wide_in), torch.float32)
+            m = product.planes("products", (PRODUCTS, tiles, wide_out), torch.float32)
             kernels.transform_input(
                 source, start, (*x.shape[2:], wide_in), ones[0], padding, first, columns, tiles,
                 A, B, flat(v),
@@ -250,19 +247,6 @@ def _winograd_gradient(x: Tensor, dy: Tensor, padding: int) -> Tensor:
     taps = torch.einsum("xi,yj->ijxy", g, g).reshape(9, PRODUCTS)
     gradients = torch.matmul(taps, collected.flatten(2)).unflatten(2, (wide_in, wide_out))
     return gradients[:, :, :inputs, :outputs]
-
-
-def _strip(rows: int, columns: int, bytes_per_tile: int) -> int:
-    """How many rows of tiles to transform at a time."""
-    tiles = max(STRIP_TILES, STRIP_BYTES // (PRODUCTS * bytes_per_tile))
-    strips = max(1, rows * columns // tiles)
-    return -(-rows // strips)
-
-
-def _windows(name: str, tiles: int, width: int, dtype: torch.dtype) -> Tensor:
-    """[36, tiles, C′], with more tiles where a product needs more rows."""
-    tiles = max(tiles, product.least_rows())
-    return scratch(name, PRODUCTS * tiles * width, dtype).view(PRODUCTS, tiles, width)
 
 
 def _by_tap(weight: Tensor, turned: bool) -> Tensor:

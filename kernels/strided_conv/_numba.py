@@ -7,6 +7,7 @@ transformed ones of [81, tiles, C']. Tiles count from the top left, row by row.
 import numpy as np
 from numba import prange
 
+from vidhair.kernels._tiles import copy, patch_of
 from vidhair.kernels.simd import LANES, compiled, microkernel
 
 TILE, WINDOW = 4, 9  # of the smaller picture, and what it meets of the larger one
@@ -152,24 +153,6 @@ def _smooth_row(v, x, at, row, column, count, y, to, step):
     v.repeat(count, [v.number(0), below(v.place(0)), below(v.place(1))], along)
 
 
-@microkernel
-def _copy(v, x, at, y, to):
-    v.store(v.load(x, at), y, to)
-
-
-@compiled
-def _patch(x, start, shape, top, left, side, offset, patch):
-    """A square of LANES channels of x, zero beyond the border, as patch[side·i + j]."""
-    height, width, channels = shape
-    for i in range(side):
-        for j in range(side):
-            if 0 <= top + i < height and 0 <= left + j < width:
-                at = start + ((top + i) * width + left + j) * channels + offset
-                _copy(x, at, patch, side * i + j)
-            else:
-                patch[side * i + j] = 0
-
-
 @compiled(parallel=True)
 def halving_input(x, start, shape, first, columns, tiles, out):
     """What `tiles` tiles from row `first` on meet of x [H, W, C'] → [81, …, C']."""
@@ -187,7 +170,7 @@ def halving_input(x, start, shape, first, columns, tiles, out):
             if inside:
                 _halving_window(x, at + offset, row, channels, out, to, plane)
             else:
-                _patch(x, start, shape, top, left, WINDOW, offset, patch)
+                patch_of(x, start, shape, top, left, WINDOW, offset, patch)
                 _halving_window(patch, 0, WINDOW, 1, out, to, plane)
 
 
@@ -211,7 +194,7 @@ def halving_output(m, bias, slope, first, columns, tiles, y, start, shape):
             for i in range(min(TILE, height - top)):
                 for j in range(min(TILE, width - left)):
                     place = to + (i * width + j) * channels + offset
-                    _copy(patch, TILE * i + j, y, place)
+                    copy(patch, TILE * i + j, y, place)
 
 
 @compiled(parallel=True)
@@ -230,7 +213,7 @@ def doubling_input(x, start, shape, scale, first, columns, tiles, out):
             if inside:
                 _doubling_window(x, at + offset, row, channels, scale, block, out, to, plane)
             else:
-                _patch(x, start, shape, top, left, MIXED, offset, patch)
+                patch_of(x, start, shape, top, left, MIXED, offset, patch)
                 _doubling_window(patch, 0, MIXED, 1, scale, block, out, to, plane)
 
 

@@ -31,9 +31,6 @@ TILE = 4  # results per side
 PLANES, WEIGHTS = 81, 36
 # Products that share a weight: how many weights, and for how many planes each.
 GROUPS = ((25, 1), (5, 4), (5, 4), (1, 16))
-# Of transformed pictures at a time: they should stay in the cache, but products of few rows are
-# slow.
-STRIP_BYTES, STRIP_TILES = 6 << 20, 96
 CARRIED = 3  # rows that smoothing looks back on
 DTYPES = (torch.float32, torch.bfloat16)
 
@@ -74,16 +71,16 @@ def halving(
     height, width = results[0].shape[2:]
     rows, columns = -(-height // TILE), -(-width // TILE)
     widest = max(layout.padded_width(len(weight)) for weight in weights)
-    strip = _strip(rows, columns, (inputs + widest) * x.element_size())
+    strip = product.strip(rows, columns, PLANES * (inputs + widest) * x.element_size())
     for sample in range(n):
         start = sample * (len(source) // n)
         for first in range(0, rows, strip):
             tiles = min(strip, rows - first) * columns
-            v = _planes("windows", tiles, inputs, x.dtype)
+            v = product.planes("windows", (PLANES, tiles, inputs), x.dtype)
             kernels.halving_input(source, start, (h, w, inputs), first, columns, tiles, flat(v))
             for weight, shift, y in zip(weights, shifts, results, strict=True):
                 outputs = layout.padded_width(len(weight))
-                m = _planes("products", tiles, outputs, x.dtype)
+                m = product.planes("products", (PLANES, tiles, outputs), x.dtype)
                 transformed = _transformed(weight, "halving", x.dtype)
                 _multiply(v[:, :, : x.shape[1]], transformed, m)
                 result = flat(layout.whole(y))
@@ -124,7 +121,7 @@ def doubling(x: Tensor, weight: Tensor, style: Tensor, demodulation: Tensor) -> 
     kernels = _kernels()
     # One more than the pixels: the zeros between them reach beyond the last.
     rows, columns = -(-(h + 1) // TILE), -(-(w + 1) // TILE)
-    strip = _strip(rows, columns, (wide_in + wide_out) * x.element_size())
+    strip = product.strip(rows, columns, PLANES * (wide_in + wide_out) * x.element_size())
     row = 2 * TILE * columns * wide_out
     spread = scratch("spread", (CARRIED + 2 * TILE * strip) * row)
     for sample in range(n):
@@ -135,8 +132,8 @@ def doubling(x: Tensor, weight: Tensor, style: Tensor, demodulation: Tensor) -> 
         for first in range(0, rows, strip):
             some = min(strip, rows - first)
             tiles = some * columns
-            v = _planes("windows", tiles, wide_in, x.dtype)
-            m = _planes("products", tiles, wide_out, x.dtype)
+            v = product.planes("windows", (PLANES, tiles, wide_in), x.dtype)
+            m = product.planes("products", (PLANES, tiles, wide_out), x.dtype)
             kernels.doubling_input(
                 source, start, (h, w, wide_in), before, first, columns, tiles, flat(v)
             )
@@ -155,19 +152,6 @@ def doubling(x: Tensor, weight: Tensor, style: Tensor, demodulation: Tensor) -> 
             end = 2 * TILE * some * row
             spread[: CARRIED * row] = spread[end : end + CARRIED * row]
     return y
-
-
-def _strip(rows: int, columns: int, bytes_per_tile: int) -> int:
-    """How many rows of tiles to transform at a time."""
-    tiles = max(STRIP_TILES, STRIP_BYTES // (PLANES * bytes_per_tile))
-    strips = max(1, rows * columns // tiles)
-    return -(-rows // strips)
-
-
-def _planes(name: str, tiles: int, width: int, dtype: torch.dtype) -> Tensor:
-    """[81, tiles, C′], with more tiles where a product needs more rows."""
-    tiles = max(tiles, product.least_rows())
-    return scratch(name, PLANES * tiles * width, dtype).view(PLANES, tiles, width)
 
 
 def _multiply(a: Tensor, weights: Tensor, c: Tensor) -> None:

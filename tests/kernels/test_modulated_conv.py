@@ -6,7 +6,7 @@ from vidhair.kernels.modulated_conv import cpu
 
 from tests.tolerances import assert_close
 from vidhair.errors import DeviceUnavailable
-from vidhair.kernels import prepared
+from vidhair.kernels import prepared, product
 from vidhair.ops.modulated_conv import modulated_conv, op
 
 # (N, C_in, H, W), C_out, taps per side, padding
@@ -88,9 +88,9 @@ def test_strips_join_without_a_seam(monkeypatch):
         return [y, *cpu.backward(dy, x, weight, style, demodulation, y, 1, wanted)]
 
     whole = results()
-    monkeypatch.setattr(cpu, "STRIP_BYTES", 1)
+    monkeypatch.setattr(product, "STRIP_BYTES", 1)
     for tiles in (1, 17):  # one row of tiles, two
-        monkeypatch.setattr(cpu, "STRIP_TILES", tiles)
+        monkeypatch.setattr(product, "STRIP_TILES", tiles)
         for strips, at_once in zip(results(), whole, strict=True):
             assert_close("modulated_conv", strips, at_once)
 

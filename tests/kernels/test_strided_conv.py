@@ -4,10 +4,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch.library import opcheck
-from vidhair.kernels.strided_conv import cpu
 
 from tests.tolerances import assert_close
 from vidhair.errors import DeviceUnavailable
+from vidhair.kernels import product
 from vidhair.ops.doubling_conv import doubling_conv
 from vidhair.ops.doubling_conv import op as doubling_op
 from vidhair.ops.halving_conv import halving_conv
@@ -89,7 +89,8 @@ class TestEveryImplementation:
 
 @pytest.mark.parametrize("tiles", [1, 5])
 def test_strips_join_without_a_seam(tiles, monkeypatch):
-    monkeypatch.setattr(cpu, "STRIP_TILES", tiles)
+    monkeypatch.setattr(product, "STRIP_BYTES", 1)
+    monkeypatch.setattr(product, "STRIP_TILES", tiles)
     given = halving_arguments((2, 16, 70, 20), 5)
     results = halving_conv(*given, slope=SLOPE, impl="numba")
     for got, want in zip(results, halved(*given), strict=True):

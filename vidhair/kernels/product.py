@@ -1,5 +1,7 @@
 """Batches of matrix products for the convolutions on CPU, by matrices that are packed beforehand.
 
+Minimal filtering makes them of pictures: a product per plane of what it transforms, strip by strip.
+
 Torch's library (MKL) reaches three quarters of the processor's multiply-adds on AMD's processors,
 and half of them where a side is not a multiple of 16; these products reach all of them. Where there
 is no kernel for a dtype, the library multiplies, and packed is what it reads.
@@ -11,7 +13,11 @@ import torch
 from torch import Tensor
 
 from vidhair.kernels.layout import flat, widened
-from vidhair.kernels.memory import recycler
+from vidhair.kernels.memory import recycler, scratch
+
+# Of transformed pictures at a time: they should stay in the cache, but products of few rows are
+# slow.
+STRIP_BYTES, STRIP_TILES = 6 << 20, 96
 
 
 def least_rows() -> int:
@@ -69,6 +75,20 @@ def multiply(a: Tensor, b: Tensor, c: Tensor, *, onto: bool = False) -> None:
         flat(a), (*a_strides, along * pair), flat(b), strides, flat(c), c.stride()[:2],
         (batch, rows, count, columns), onto,
     )  # fmt: skip
+
+
+def strip(rows: int, columns: int, bytes_per_tile: int) -> int:
+    """How many rows of tiles to transform at a time."""
+    tiles = max(STRIP_TILES, STRIP_BYTES // bytes_per_tile)
+    strips = max(1, rows * columns // tiles)
+    return -(-rows // strips)
+
+
+def planes(name: str, shape: tuple[int, int, int], dtype: torch.dtype) -> Tensor:
+    """Scratch [planes, tiles, C′], with more tiles where a product needs more rows."""
+    count, tiles, width = shape
+    tiles = max(tiles, least_rows())
+    return scratch(name, count * tiles * width, dtype).view(count, tiles, width)
 
 
 @cache
