@@ -27,4 +27,6 @@ def test_gpu_kernels_interpreted():
         env=environment,
     )
     print(done.stdout[-4000:], done.stderr[-2000:])
-    assert done.returncode == 0 and " passed" in done.stdout and " skipped" not in done.stdout
+    assert done.returncode == 0 and " passed" in done.stdout
+    skipped = [line for line in done.stdout.splitlines() if line.startswith("SKIPPED")]
+    assert all("golden is absent" in line for line in skipped), skipped
