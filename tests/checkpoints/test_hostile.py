@@ -529,7 +529,8 @@ FILES: dict[str, tuple[Callable[[], bytes] | bytes, str]] = {
         "in two sizes",
     ),
     "a flat file cut short": (
-        saved(rosinality(), _use_new_zipfile_serialization=False)[:-5],
+        # By one byte: which storage comes last is chance, and the smallest has four.
+        saved(rosinality(), _use_new_zipfile_serialization=False)[:-1],
         "storage of",
     ),
     "a plain pickle that goes on": (program(b"N") * 2, "goes on after"),
