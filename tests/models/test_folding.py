@@ -123,3 +123,17 @@ def test_a_network_of_labels_keeps_its_statistics():
     labels, pictures = tiny_styleganex(label_channels=1), tiny_styleganex()
     assert len(norms(without(labels))) == len(norms(labels)) > 0
     assert not norms(without(pictures))
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_gradients_pass_through(bias):
+    """Of pictures, as losses on features want them."""
+    network = trained(seeded(lambda: nn.Sequential(
+        nn.Conv2d(32, 32, 3, padding=1, bias=bias), nn.ReLU(),
+        nn.Conv2d(32, 8, 3, padding=1, bias=bias), nn.BatchNorm2d(8), nn.ReLU(),
+    )))  # fmt: skip
+    image = random(1, 32, 40, 40).requires_grad_()
+    got, want = (
+        torch.autograd.grad(n(image).square().sum(), image)[0] for n in (without(network), network)
+    )
+    assert relative_error(got, want) < 1e-4

@@ -46,5 +46,6 @@ TRAINED = ("256-T",)  # also timed forward and backward, as pivotal tuning runs 
 
 
 def as_loaded(network: nn.Module, options: Options) -> Any:
-    """As a pack hands it out; a copy, if someone else is going to look at the network."""
+    """For inference alone, as packs hand out encoders; a copy, if someone else is going to look at
+    the network."""
     return folded(network if options.versus is None else copy.deepcopy(network))

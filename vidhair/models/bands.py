@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
 
-# Sides of a band's memory count in channels of whole vectors (`vidhair.kernels.layout`).
-MULTIPLE = 16
+from vidhair.kernels.layout import padded_width
 
 
 @dataclass(frozen=True)
@@ -67,9 +66,9 @@ class Pass:
     def numbers(self, seen: Rows, rows: Rows) -> int:
         """The most that are held at once while this layer makes rows."""
         reach = self.kernel - 1
-        convolved = _wide(self.out_channels) * (seen.count + reach) * (self.width + reach)
-        read = _wide(self.in_channels) * seen.count * self.width
-        made = _wide(self.out_channels) * rows.count * self.out_width
+        convolved = padded_width(self.out_channels) * (seen.count + reach) * (self.width + reach)
+        read = padded_width(self.in_channels) * seen.count * self.width
+        made = padded_width(self.out_channels) * rows.count * self.out_width
         return convolved + max(read, made)
 
     def work(self, seen: Rows) -> int:
@@ -90,10 +89,6 @@ class Plan:
     split: int
     bands: tuple[Rows, ...]
     bytes: int
-
-
-def _wide(channels: int) -> int:
-    return math.ceil(channels / MULTIPLE) * MULTIPLE
 
 
 def rows_of_layers(passes: Sequence[Pass], rows: Rows) -> list[tuple[Rows, Rows]]:
@@ -141,7 +136,7 @@ def _plans(passes: tuple[Pass, ...], bytes_per_number: int) -> Iterator[tuple[in
     counts = [n for k in powers for n in (2**k, 3 * 2 ** (k - 1)) if n <= last.out_height]
     for split in range(len(passes)):
         first = passes[split]
-        held = _wide(first.in_channels) * first.height * first.width + picture
+        held = padded_width(first.in_channels) * first.height * first.width + picture
         done = sum(layer.work(layer.whole[0]) for layer in passes[:split])
         for count in counts:
             bands = _bands(last.out_height, count)

@@ -38,7 +38,12 @@ def _without_norms(layers: nn.Sequential) -> list[nn.Module]:
         before = kept[-1] if kept else None
         if isinstance(layer, Norm) and isinstance(before, Conv2d | nn.Linear):
             kept[-1] = normalised(before, layer)
-        elif isinstance(layer, nn.ReLU) and isinstance(before, Conv2d | nn.Linear):
+        elif (
+            isinstance(layer, nn.ReLU)
+            and isinstance(before, Conv2d | nn.Linear)
+            # What has added a bias does not need its result for gradients, as a kernel may.
+            and before.bias is not None
+        ):
             kept.append(nn.ReLU(inplace=True))
         else:
             kept.append(layer)
