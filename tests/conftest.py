@@ -6,6 +6,10 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from vidhair.process import prepare_process
+
+prepare_process()  # as the command line does, before anything imports torch
+
 SHARED = Path(__file__).parents[2] / "shared"
 
 # The same examples in every run; `pytest --hypothesis-profile=default` looks for new ones.

@@ -221,7 +221,7 @@ def test_what_is_no_override(text):
 @pytest.mark.parametrize("name", recipe_names())
 def test_explain_mentions_every_stage_and_setting_with_its_meaning(name):
     recipe = load_recipe(name)
-    text = explain(recipe)
+    text = explain(recipe, "cpu")
     assert text.splitlines()[0] == f"{name}: {recipe.about}"
     for table, cls in {**TABLES, "edit": type(recipe.edit)}.items():
         assert f"[{table}]" in text
@@ -236,7 +236,7 @@ def test_explain_mentions_every_stage_and_setting_with_its_meaning(name):
 @pytest.mark.parametrize("name", recipe_names())
 def test_what_explain_prints_is_a_recipe_again(tmp_path, name):
     recipe = load_recipe(name, {"tune.steps": 11, "smooth.latents": False})
-    tables = "\n".join(explain(recipe).splitlines()[1:])
+    tables = "\n".join(explain(recipe, "cpu").splitlines()[1:])
     again = load_recipe(written(tmp_path, tables))
     assert again.describe() == recipe.describe()
     assert again.tune.steps == 11 and again.smooth.latents is False

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from vidhair import bench
 from vidhair.errors import InvalidSetting, VidhairError
+from vidhair.process import prepare_process
 
 LEFT_TO_DO = 4  # some of what was asked for needs a person
 INTERRUPTED = 130
@@ -17,6 +18,7 @@ INTERRUPTED = 130
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; returns its exit code."""
+    prepare_process()
     options = _parser().parse_args(arguments)
     level = logging.INFO if options.verbose else logging.WARNING
     level = logging.DEBUG if options.verbose > 1 else level
@@ -75,6 +77,7 @@ def _parser() -> argparse.ArgumentParser:
 
     explain = add("explain", _explain, "show a recipe's stages and settings; runs nothing")
     _recipe_arguments(explain, positional=True)
+    explain.add_argument("--device", default="auto", help="auto (default), cpu or cuda")
     explain.add_argument("--json", action="store_true", help="as JSON")
 
     inspect = add("inspect", _inspect, "show what a clip holds: stream, shots, faces")
@@ -254,13 +257,15 @@ def _demo(options: argparse.Namespace) -> int:
 
 
 def _explain(options: argparse.Namespace) -> int:
-    from vidhair.recipe import explain, load_recipe
+    from vidhair.flow.edit_video import choose_device
+    from vidhair.recipe import explain, load_recipe, precisions
 
-    recipe = load_recipe(options.recipe, _settings(options))
+    recipe, device = load_recipe(options.recipe, _settings(options)), choose_device(options.device)
     if options.json:
-        print(json.dumps({"name": recipe.name, **recipe.describe()}, indent=2))
+        here = {place: decided.name for place, decided in precisions(recipe, device).items()}
+        print(json.dumps({"name": recipe.name, **recipe.describe(), "here": here}, indent=2))
     else:
-        print(explain(recipe))
+        print(explain(recipe, device))
     return 0
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from vidhair.edits import EDITS, Edit
 from vidhair.errors import InvalidSetting, UnknownRecipe
+from vidhair.precision import Precision, resolve
 from vidhair.settings import configure, rules
 from vidhair.stages.align import AlignConfig
 from vidhair.stages.compose import ComposeConfig
@@ -149,8 +150,19 @@ def parse_override(text: str) -> tuple[str, Any]:
     return path.strip(), parsed
 
 
-def explain(recipe: Recipe) -> str:
-    """All settings of a recipe with what they mean, as text."""
+def precisions(recipe: Recipe, device: str) -> dict[str, Precision]:
+    """What the layers compute in on a device: "render.precision" and "tune.precision" as set, and
+    "probe", which measures what an edit does. Raises InvalidSetting for what cannot work there.
+    """
+    return {
+        "render.precision": resolve(recipe.render.precision, device, "render"),
+        "tune.precision": resolve(recipe.tune.precision, device, "tune"),
+        "probe": resolve("auto", device, "probe"),
+    }
+
+
+def explain(recipe: Recipe, device: str) -> str:
+    """All settings of a recipe with what they mean, and on this device, as TOML."""
     lines = [f"{recipe.name}: {recipe.about}" if recipe.about else recipe.name]
     classes = {**TABLES, "edit": type(recipe.edit)}
     for table, values in recipe.describe().items():
@@ -159,6 +171,9 @@ def explain(recipe: Recipe) -> str:
         rows = [(k, _toml(v), known[k][1].about if k in known else "") for k, v in values.items()]
         width = max((len(f"{k} = {v}") for k, v, _ in rows), default=0)
         lines += [f"{f'{k} = {v}':<{width}}  # {about}".rstrip(" #") for k, v, about in rows]
+    lines.append("")
+    for place, decided in precisions(recipe, device).items():
+        lines.append(f"# on {device}, {place} is {decided.name}: {decided.note or decided.why}")
     return "\n".join(lines)
 
 

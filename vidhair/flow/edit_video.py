@@ -113,8 +113,8 @@ def edit_video(
     check_target(target, source)
     models = pack if isinstance(pack, Pack) else load_pack(pack, device=choose_device(device))
     reporter = reporter or Silent()
+    flow = Flow(chosen, models, str(source))  # refuses what cannot be done, before any work
     with _store(cache) as store, open_clip(source) as reader, torch.inference_mode(False):
-        flow = Flow(chosen, models, str(source))
         runner = Runner(store, reader, reporter)
         runner.run(flow.nodes())
         work, clip = runner.work, reader.clip

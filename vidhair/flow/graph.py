@@ -28,7 +28,7 @@ from vidhair.models.pack import Pack
 from vidhair.models.perceptual import Perceptual, find_perceptual
 from vidhair.ops.color import rgb_to_lab
 from vidhair.ops.warp import cut_rectangle, to_unit
-from vidhair.recipe import Recipe
+from vidhair.recipe import Recipe, precisions
 from vidhair.stages import align, matte
 from vidhair.stages import edit as editing
 from vidhair.stages.align import FaceTrack
@@ -77,7 +77,11 @@ class Flow:
     """The nodes of one recipe on one clip."""
 
     def __init__(self, recipe: Recipe, pack: Pack, source: str):
-        self.recipe, self.pack, self.source = recipe, pack, source
+        self.pack, self.source = pack, source
+        self.precisions = precisions(recipe, pack.device)
+        # So that keys hold what was computed in, not "auto".
+        set_here = {p: d.name for p, d in self.precisions.items() if p != "probe"}
+        self.recipe = recipe.override(set_here)
         self._synthesis: MovableSynthesis | None = None
         self._geometry: Geometry | None = None
         editing.check_edit(recipe.edit, self.space, self.bald)
@@ -248,10 +252,11 @@ class Flow:
         edit: dict[str, Any] = {"kind": r.edit.kind, **asdict(r.edit)}
         if isinstance(r.edit, HairColor):
             edit["color"] = self._color_settings(r.edit)
+            edit["precision"] = self.precisions["probe"].name
         nodes.append(
             Node(
                 "edit",
-                3,
+                4,
                 self._edit,
                 edit | {"expand": r.render.expand},
                 (*steady, "matte"),
@@ -477,6 +482,8 @@ class Flow:
     def _color_change(self, work: Work, wanted: torch.Tensor) -> torch.Tensor:
         """The change [D] or [L, D] of the codes that makes the hair's mean change as wanted."""
         device, geometry = self.pack.device, self.geometry(work)
+        # A mean needs no hair beyond the box, which is about a third of the canvas.
+        canvas = geometry.canvas.nominal
         area, _ = self._hair(work)
         if area.sum() == 0:
             return torch.zeros(self.pack.generator.config.w_dim)
@@ -486,9 +493,8 @@ class Flow:
         for frame in chosen:
             alpha = work.per_frame("matte", int(frame), int(frame) + 1, ("alpha",))["alpha"]
             full = torch.from_numpy(alpha)[:, None].float() / 255
-            grid = geometry.region, geometry.canvas, geometry.zoom
-            mattes.append(matte.on_canvas(full, *grid))
-        synthesis, canvas = self.synthesis(work), geometry.canvas
+            mattes.append(matte.on_canvas(full, geometry.region, canvas, geometry.zoom))
+        synthesis = self.synthesis(work)
         transforms = input_transforms(self.similarity(work), device)[torch.from_numpy(chosen)]
         probe = editing.Probe(
             synthesis,
@@ -496,6 +502,7 @@ class Flow:
             transforms,
             torch.cat(mattes).to(device) * drawn_share(synthesis, transforms, canvas),
             canvas,
+            self.precisions["probe"].dtype,
         )
         return editing.solve_hair_color(probe, self.space, wanted.to(device))
 
@@ -514,6 +521,7 @@ class Flow:
             notes.append(f"{bridged} frames without a detection are bridged by interpolation")
         if self.tuned:
             notes.append(self.perceptual.about)
+        notes += [decided.note for decided in self.precisions.values() if decided.note]
         if self.recipe.compose.mode == "replace" and not self.pack.generator.synthesis.expands:
             notes.append(
                 "the pack's generator draws the aligned face only; what lies around it stays as "

@@ -11,6 +11,7 @@ from vidhair.checkpoints.packs import bundled_folder, open_pack, user_folder
 from vidhair.errors import VidhairError
 from vidhair.flow.edit_video import default_cache
 from vidhair.media import ffmpeg_path
+from vidhair.precision import USES, resolve
 
 PACKAGES = (
     "torch", "torchvision", "numpy", "scipy", "numba", "av", "decord", "mediapipe", "lpips",
@@ -33,6 +34,13 @@ def report() -> tuple[str, bool]:
             lines.append(f"  cuda:{index}    {properties.name}, {memory:.0f} GiB")
     else:
         lines.append("  cuda      none usable")
+
+    lines += ["", "precision (what auto means)"]
+    devices = ["cpu", *(f"cuda:{index}" for index in range(torch.cuda.device_count()))]
+    for device in devices:
+        for use in USES:
+            decided = resolve("auto", device, use)
+            lines.append(f"  {device:<9} {use:<7} {decided.name}: {decided.why}")
 
     lines += ["", "kernels (for layers of StyleGAN3 in float32)"]
     lines += [f"  {line}" for line in _kernels()]

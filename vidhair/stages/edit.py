@@ -22,8 +22,9 @@ NO_HAIR = {
 }  # fmt: skip
 PROBE = 0.08  # change of a colour attribute by which its effect is measured
 LARGEST = 1.6  # no colour attribute is changed by more than this
-COLOUR_STEPS = 4
-SHARES = (1.0, 0.4, 0.15)  # of a step that are tried, until one helps
+COLOUR_STEPS = 6
+SMALLEST_STEP = 1e-3
+SHRINK = 0.4  # of a step that did not help, for the next one
 # Without attributes: the codes that colour the hair, as shares of all (9 to 12 of 18 in
 # HairCLIPv2), how far in Lab a unit along their gradients leads, and how often these are taken.
 COLOUR_CODES = (9 / 18, 13 / 18)
@@ -37,6 +38,7 @@ class Probe:
     """Some frames on which the effect of a change of the codes can be measured.
 
     styles: [N, L, D]; transforms: [N, 3, 3]; hair: [N, 1, h, w], the source's matte on the canvas.
+    dtype: of the layers.
     """
 
     synthesis: MovableSynthesis
@@ -44,6 +46,7 @@ class Probe:
     transforms: Tensor
     hair: Tensor
     canvas: Canvas
+    dtype: torch.dtype = torch.float32
 
     @torch.inference_mode()
     def lab(self, change: Tensor) -> Tensor:
@@ -55,7 +58,7 @@ class Probe:
             self.styles[rows] + change,
             transform=self.transforms[rows],
             canvas=self.canvas.extent,
-            dtype=torch.bfloat16 if self.styles.device.type == "cpu" else torch.float32,
+            dtype=self.dtype,
         )
         return rgb_to_lab((image / 2 + 0.5).clamp(0, 1))
 
@@ -150,8 +153,8 @@ def solve_hair_color(probe: Probe, space: AttributeSpace | None, wanted: Tensor)
 
     Along the pack's three colour attributes, if it has any; else along the gradients of the hair's
     mean colour by the codes that colour it (HairCLIPv2, Wei et al. 2023, colour proxy), which is
-    the smallest change that does it. Gauss-Newton either way: the effect on the rendering is
-    measured, not assumed.
+    the smallest change that does it. Either way by steps of Gauss-Newton: the effect on the
+    rendering is measured, not assumed.
     """
     if space is not None and set(HAIR_COLOUR) <= set(space.names):
         directions = space.directions[space.index(HAIR_COLOUR)].to(probe.styles.device)
@@ -193,31 +196,33 @@ def _reach(
     def effect(amounts: Tensor) -> Tensor:
         return ((probe.lab(along(amounts)) - plain) * weight).sum((0, 2, 3))
 
-    amounts = torch.zeros(3, device=directions.device)
-    reached = torch.zeros(3, device=directions.device)
-    error = float(wanted.norm())
+    columns = []
+    for axis in range(3):
+        step = torch.zeros(3, device=directions.device)
+        step[axis] = PROBE
+        columns.append(effect(step) / PROBE)
+    jacobian = torch.stack(columns, 1)
+    amounts, reached = torch.zeros_like(columns[0]), torch.zeros_like(columns[0])
+    share = 1.0
     for _ in range(COLOUR_STEPS):
-        if error < NEAR_ENOUGH:
-            break
-        columns = []
-        for axis in range(3):
-            step = torch.zeros_like(amounts)
-            step[axis] = PROBE if amounts[axis] <= LARGEST - PROBE else -PROBE
-            columns.append((effect(amounts + step) - reached) / step[axis])
-        jacobian = torch.stack(columns, 1)
+        missing = wanted - reached
         # Damped, because a nearly black or white hair hardly answers to some attributes.
         normal = jacobian.t() @ jacobian
         size = normal.diagonal().mean()
-        if size < 1e-6:
+        if float(missing.norm()) < NEAR_ENOUGH or size < 1e-6:
             break
         normal = normal + 0.01 * size * torch.eye(3, device=normal.device)
-        step = torch.linalg.solve(normal, jacobian.t() @ (wanted - reached))
-        for share in SHARES:
-            tried = (amounts + share * step).clamp(-LARGEST, LARGEST)
-            got = effect(tried)
-            if float((wanted - got).norm()) < error:
-                break
-        else:
+        step = share * torch.linalg.solve(normal, jacobian.t() @ missing)
+        tried = (amounts + step).clamp(-LARGEST, LARGEST)
+        step = tried - amounts
+        if float(step.norm()) < SMALLEST_STEP:
             break
-        amounts, reached, error = tried, got, float((wanted - got).norm())
+        got = effect(tried)
+        # What the step taught about the effect, taken or not (Broyden 1965), costs no probe.
+        surprise = got - reached - jacobian @ step
+        jacobian = jacobian + torch.outer(surprise, step) / step.square().sum()
+        if float((wanted - got).norm()) < float(missing.norm()):
+            amounts, reached, share = tried, got, 1.0
+        else:
+            share *= SHRINK
     return along(amounts), wanted - reached

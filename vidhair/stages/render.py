@@ -6,11 +6,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vidhair.errors import InvalidSetting
 from vidhair.geometry import Box, CropAxes, Similarity
 from vidhair.models.aligned import MovableSynthesis, coverage
 from vidhair.models.replay import replayed
 from vidhair.models.stylegan3 import Extent
+from vidhair.precision import CHOICES, resolve
 from vidhair.settings import setting
 
 
@@ -20,18 +20,14 @@ class RenderConfig:
         0.35, "how far beyond the face crop to render, in crop sides", low=0.0, high=1.5
     )
     precision: str = setting(
-        "float32",
-        "of the layers; float16 is for GPUs",
-        choices=("float32", "bfloat16", "float16"),
+        "auto",
+        "of the layers; auto is the fastest that the picture does not show, float16 is for GPUs",
+        choices=CHOICES,
     )
     batch: int = setting(4, "frames rendered at once", low=1, high=64)
     memory: int = setting(
         2048, "MiB that layers may take at a time; canvases that need more go in bands", low=64
     )
-
-    @property
-    def dtype(self) -> torch.dtype:
-        return getattr(torch, self.precision)
 
 
 @dataclass(frozen=True)
@@ -46,6 +42,13 @@ class Canvas:
     left: float
     top: float
     step: float
+
+    @property
+    def nominal(self) -> "Canvas":
+        """The box alone."""
+        left = self.left + self.extent.left * self.step
+        top = self.top + self.extent.top * self.step
+        return Canvas(self.resolution, Extent(), left, top, self.step)
 
     @property
     def height(self) -> int:
@@ -117,10 +120,7 @@ def render(
     """
     device = next(synthesis.parameters()).device
     gpu = device.type == "cuda"
-    if config.dtype == torch.float16 and not gpu:
-        raise InvalidSetting(
-            f"render.precision float16 is for GPUs, and this is {device.type}; choose bfloat16"
-        )
+    dtype = resolve(config.precision, device, "render").dtype
     draw = replayed(synthesis)
     codes = torch.from_numpy(styles).to(device)
     transforms = input_transforms(similarity, device)
@@ -136,7 +136,7 @@ def render(
             codes[rows],
             transform=transforms[rows],
             canvas=canvas.extent,
-            dtype=config.dtype,
+            dtype=dtype,
             memory=config.memory << 20,
         )
         levels = (image[:count] * 127.5 + 127.5).round().clamp(0, 255).to(torch.uint8)

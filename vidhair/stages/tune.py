@@ -11,6 +11,7 @@ from torch import Tensor
 from vidhair.models.aligned import MovableGenerator, MovableSynthesis
 from vidhair.models.perceptual import CHOICES, PerceptualDistance
 from vidhair.models.replay import with_gradients
+from vidhair.precision import WITHOUT_FLOAT16, resolve
 from vidhair.settings import setting
 from vidhair.stages.render import Canvas
 
@@ -44,12 +45,12 @@ class TuneConfig:
     stop_below: float = setting(
         0.02, "stop once the smoothed loss falls below this", low=0.0, high=10.0
     )
-    precision: str = setting("bfloat16", "of the layers", choices=("float32", "bfloat16"))
+    precision: str = setting(
+        "auto",
+        "of the layers; auto is bfloat16 where the device multiplies it natively, else float32",
+        choices=WITHOUT_FLOAT16,
+    )
     seed: int = setting(0, "of the order of frames", low=0, high=2**31 - 1)
-
-    @property
-    def dtype(self) -> torch.dtype:
-        return getattr(torch, self.precision)
 
 
 @dataclass(frozen=True)
@@ -110,13 +111,10 @@ def refine(
     generator = torch.Generator().manual_seed(config.seed)
     offset = torch.zeros_like(pivots.styles[0], requires_grad=True)
     optimiser = torch.optim.Adam([offset], lr=0.03, betas=(0.9, 0.99))
+    dtype = resolve(config.precision, offset.device, "tune").dtype
     first = slice(config.batch)
     draw = with_gradients(
-        synthesis,
-        pivots.styles[first] + offset,
-        pivots.transforms[first],
-        canvas.extent,
-        config.dtype,
+        synthesis, pivots.styles[first] + offset, pivots.transforms[first], canvas.extent, dtype
     )
     for step in range(config.refine_steps):
         rows = torch.randperm(len(pivots.styles), generator=generator)[: config.batch]
@@ -151,11 +149,12 @@ def tune(
             size = float(p.detach().square().mean().sqrt()) + 1e-3
             groups.append({"params": [p], "lr": config.learning_rate * size, "size": size})
     optimiser = torch.optim.Adam(groups, betas=(0.9, 0.99))
+    dtype = resolve(config.precision, pivots.styles.device, "tune").dtype
     rng = torch.Generator().manual_seed(config.seed)
     smoothed, order = None, torch.empty(0, dtype=torch.long)
     first = slice(config.batch)
     draw = with_gradients(
-        synthesis, pivots.styles[first], pivots.transforms[first], canvas.extent, config.dtype
+        synthesis, pivots.styles[first], pivots.transforms[first], canvas.extent, dtype
     )
     for step in range(config.steps):
         if len(order) < config.batch:
@@ -166,7 +165,7 @@ def tune(
         value = loss.item()
         if config.locality_weight and step % 4 == 0:
             loss = loss + config.locality_weight * _locality(
-                generator, before, synthesis, pivots.styles[rows], rng, config.dtype
+                generator, before, synthesis, pivots.styles[rows], rng, dtype
             )
         optimiser.zero_grad()
         loss.backward()

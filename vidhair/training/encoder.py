@@ -13,6 +13,7 @@ from vidhair.losses import pyramid_l1
 from vidhair.models.encoders import SmallEncoder, SmallEncoderConfig
 from vidhair.models.perceptual import PerceptualDistance
 from vidhair.models.stylegan3 import Generator
+from vidhair.precision import resolve
 from vidhair.training.dataset import RenderedFaces
 from vidhair.training.generator import Standardiser, psnr, to_images
 from vidhair.training.optim import Average, constant_then_linear
@@ -107,6 +108,7 @@ def train_encoder(
     batches = data.batches(config.batch, rng)
     saved = time.monotonic()
     progress = tqdm(total=config.steps, initial=step, desc="encoder", unit="step")
+    dtype = resolve("auto", device, "train").dtype
     while step < config.steps:
         factor = constant_then_linear(step, config.steps, constant=0.4)
         for group in optimiser.param_groups:
@@ -116,14 +118,14 @@ def train_encoder(
         masks = torch.cat([(1 - masks.sum(1, keepdim=True)).clamp(0, 1), masks], 1)
         seen, clean = photograph(sample["image"].float() / 255, masks, disguise)
         seen, clean = seen.to(device), clean.to(device)
-        with torch.autocast(seen.device.type, torch.bfloat16):
+        with torch.autocast(seen.device.type, dtype, enabled=dtype != torch.float32):
             code, offsets = encoder.split(seen * 2 - 1)
         code, offsets = code.float(), offsets.float()
         true = (sample["w"].to(device) - encoder.w_mean) / encoder.w_std
         code_loss = (code - true).square().mean()
         loss = code_loss + config.offset_weight * offsets.square().mean()
         drawn = encoder.w_mean + encoder.w_std * (code[:, None] + offsets)[: config.drawn]
-        got = generator.synthesis(drawn, dtype=torch.bfloat16)
+        got = generator.synthesis(drawn, dtype=dtype)
         want = clean[: config.drawn] * 2 - 1
         picture = (got - want).abs().mean() + 0.5 * pyramid_l1(got, want)
         picture = picture + config.perceptual_weight * distance(got, want)

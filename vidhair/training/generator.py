@@ -22,6 +22,7 @@ from vidhair.models.stylegan3 import (
     Synthesis,
     SynthesisLayer,
 )
+from vidhair.precision import resolve
 from vidhair.synthetic.params import FaceParams
 from vidhair.synthetic.render import landmarks, true_crop
 from vidhair.training.dataset import RenderedFaces
@@ -239,7 +240,7 @@ def distill(
         arrays = faces.arrays
         arrays["points"] = picture_landmarks(arrays["params"], arrays["transform"])
         arrays["matrix"] = transform_matrices(arrays["transform"])
-    dtype = torch.bfloat16
+    dtype = resolve("auto", device, "train").dtype
 
     progress = tqdm(total=config.steps, initial=run.step, desc="generator", unit="step")
     saved, began, batches, previous = time.monotonic(), time.monotonic(), None, 0
@@ -288,7 +289,7 @@ def evaluate(run: Distillation, held_out: RenderedFaces, count: int = 192) -> fl
     betas = [layer.magnitude_beta for layer in run.generator.synthesis.layers]
     for layer in run.generator.synthesis.layers:
         layer.magnitude_beta = None
-    values = []
+    dtype, values = resolve("auto", run.device, "train").dtype, []
     arrays = {n: v[:count] for n, v in held_out.arrays.items()}
     matrices = transform_matrices(arrays["transform"])
     for at in range(0, len(arrays["params"]), 16):
@@ -297,7 +298,7 @@ def evaluate(run: Distillation, held_out: RenderedFaces, count: int = 192) -> fl
             arrays["params"][rows].to(run.device),
             matrices[rows].to(run.device),
             run.config.generator.resolution,
-            torch.bfloat16,
+            dtype,
         )
         values.append(psnr(got, to_images(arrays["image"][rows], run.device)))
     for layer, beta in zip(run.generator.synthesis.layers, betas, strict=True):

@@ -23,6 +23,7 @@ from vidhair.models.face_parser import (
     Label,
     face_oval_mask,
 )
+from vidhair.precision import resolve
 from vidhair.training.dataset import RenderedFaces
 from vidhair.training.optim import Average, constant_then_linear
 from vidhair.training.state import Curves, load_state, prefixed, save_state, seed_everything, strip
@@ -195,6 +196,7 @@ def train_parser(
     batches = data.batches(config.batch, generator)
     saved = time.monotonic()
     progress = tqdm(total=config.steps, initial=step, desc="parser", unit="step")
+    dtype = resolve("auto", device, "train").dtype
     while step < config.steps:
         factor = constant_then_linear(step, config.steps, constant=0.4)
         for group in optimiser.param_groups:
@@ -203,7 +205,7 @@ def train_parser(
         hidden = disguise.chance(2 * len(image), config.guide_dropout).view(-1, 2, 1, 1)
         guides = torch.lerp(guides, torch.full_like(guides, UNKNOWN), hidden)
         image, masks, guides = image.to(device), masks.to(device), guides.to(device)
-        with torch.autocast(image.device.type, torch.bfloat16):
+        with torch.autocast(image.device.type, dtype, enabled=dtype != torch.float32):
             logits = parser(image * 2 - 1, guides)
         loss = soft_cross_entropy(logits.float(), masks)
         optimiser.zero_grad()

@@ -1,0 +1,42 @@
+import os
+import subprocess
+import sys
+
+from vidhair.process import WISHES, prepare_process
+
+CLEAN = {name: value for name, value in os.environ.items() if name not in WISHES}
+
+
+def test_importing_changes_nothing_in_the_process():
+    code = (
+        "import os, importlib; before = dict(os.environ); import vidhair, vidhair.cli; "
+        "names = ['vidhair.flow.edit_video', 'vidhair.kernels', 'vidhair.training.pack']; "
+        "[importlib.import_module(name) for name in names]; "
+        "assert dict(os.environ) == before, set(os.environ.items()) ^ set(before.items())"
+    )
+    subprocess.run([sys.executable, "-c", code], env=CLEAN, check=True)
+
+
+def test_the_command_line_prepares_it_before_torch_is_there():
+    code = (
+        "import os, sys; from vidhair.cli import main; assert 'torch' not in sys.modules; "
+        "main(['explain', 'bald', '--json']); "
+        f"assert all(os.environ[n] == v for n, v in {WISHES!r}.items())"
+    )
+    subprocess.run([sys.executable, "-c", code], env=CLEAN, check=True, capture_output=True)
+
+
+def test_what_the_user_set_stays(monkeypatch):
+    monkeypatch.setenv("OMP_WAIT_POLICY", "active")
+    prepare_process()
+    assert os.environ["OMP_WAIT_POLICY"] == "active"
+
+
+def test_too_late_is_said_in_the_log(monkeypatch, caplog):
+    import torch  # noqa: F401
+
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    monkeypatch.setenv("THP_MEM_ALLOC_ENABLE", "1")
+    with caplog.at_level("INFO", logger="vidhair.process"):
+        prepare_process()
+    assert "OMP_WAIT_POLICY may have no effect" in caplog.text
