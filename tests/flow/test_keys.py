@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import load_file
 
 from tests import small
+from vidhair import precision
 from vidhair.cache import MemoryStore, fingerprint
 from vidhair.checkpoints.packs import open_pack, write_pack
 from vidhair.edits import HairColor
@@ -103,6 +104,12 @@ def a_pack(**changed: str) -> Any:
     )
 
 
+@pytest.fixture(autouse=True)
+def bfloat16(monkeypatch):
+    """Whatever this processor has, the tests find one that multiplies bfloat16."""
+    monkeypatch.setattr(precision, "_processor_has_bfloat16", lambda: True)
+
+
 def keys(recipe: Recipe, pack: Any = None, reader: Any = None) -> dict[str, str]:
     """Stage → digest of its key."""
     reader = reader or SimpleNamespace(clip=SimpleNamespace(fingerprint=fingerprint("clip")))
@@ -141,6 +148,21 @@ def test_other_weights_recompute_what_uses_them(part):
 def perceptual_keys(choice: str, path: Path | str = "") -> dict[str, str]:
     settings = {"tune.perceptual": choice, "tune.perceptual_weights": str(path)}
     return keys(load_recipe("hair_color", settings))
+
+
+def test_keys_hold_the_precision_that_auto_means(monkeypatch):
+    auto = load_recipe("hair_color")
+    plain = load_recipe("hair_color", {"tune.precision": "float32", "render.precision": "float32"})
+    with_bfloat16 = keys(auto)
+    assert with_bfloat16 == keys(auto.override({"tune.precision": "bfloat16"}))
+    monkeypatch.setattr(precision, "_processor_has_bfloat16", lambda: False)
+    assert keys(auto) == keys(plain)
+    assert changed(with_bfloat16, keys(auto)) == TUNED
+    monkeypatch.setattr(precision, "_processor_has_bfloat16", lambda: True)
+    without_tuning = {"tune.steps": 0, "tune.refine_steps": 0}
+    probed = keys(auto.override(without_tuning))
+    monkeypatch.setattr(precision, "_processor_has_bfloat16", lambda: False)
+    assert changed(probed, keys(auto.override(without_tuning))) == {"edit", "render_edit"}
 
 
 def test_auto_is_what_it_finds(tmp_path, monkeypatch):

@@ -31,6 +31,7 @@ COLOUR_CODES = (9 / 18, 13 / 18)
 UNIT_OF_LAB = 25.0
 LINEARISATIONS = 3
 NEAR_ENOUGH = 1.0  # in Lab
+NEAR_SHARE = 0.05  # or of the change that is wanted: composing makes its mean exact
 
 
 @dataclass(frozen=True)
@@ -203,13 +204,13 @@ def _reach(
         columns.append(effect(step) / PROBE)
     jacobian = torch.stack(columns, 1)
     amounts, reached = torch.zeros_like(columns[0]), torch.zeros_like(columns[0])
-    share = 1.0
+    share, near = 1.0, max(NEAR_ENOUGH, NEAR_SHARE * float(wanted.norm()))
     for _ in range(COLOUR_STEPS):
         missing = wanted - reached
         # Damped, because a nearly black or white hair hardly answers to some attributes.
         normal = jacobian.t() @ jacobian
         size = normal.diagonal().mean()
-        if float(missing.norm()) < NEAR_ENOUGH or size < 1e-6:
+        if float(missing.norm()) < near or size < 1e-6:
             break
         normal = normal + 0.01 * size * torch.eye(3, device=normal.device)
         step = share * torch.linalg.solve(normal, jacobian.t() @ missing)
