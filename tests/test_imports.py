@@ -12,9 +12,9 @@ ROOT = Path(__file__).parents[1]
 
 # Rooms from the lowest to the highest; a room may import those below it and itself.
 FLOORS = (
-    {"errors", "types", "geometry", "settings"},
+    {"errors", "types", "geometry", "settings", "process"},
     {"ops", "kernels", "checkpoints", "cache", "media", "packs"},
-    {"models"},
+    {"models", "precision"},
     {"losses", "metrics", "edits"},
     {"stages"},
     {"recipe"},
