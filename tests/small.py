@@ -397,7 +397,7 @@ def flow_on(
     until: str | None = None,
 ) -> tuple[Flow, Runner]:
     """A flow whose stages, as far as `until`, are up to date, to look into."""
-    flow = Flow(recipe(name, changes), models or pack(), "the clip")
+    flow = Flow(recipe(name, changes), models or pack())
     runner = Runner(store, reader)
     nodes = flow.nodes()
     names = [node.name for node in nodes]

@@ -15,12 +15,16 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Rule:
-    """What a setting means and which values it may take (bounds inclusive)."""
+    """What a setting means and which values it may take (bounds inclusive).
+
+    affects: whether it changes results, and not only how fast they come.
+    """
 
     about: str
     low: float | None = None
     high: float | None = None
     choices: tuple[str, ...] | None = None
+    affects: bool = True
 
 
 def setting(
@@ -30,15 +34,23 @@ def setting(
     low: float | None = None,
     high: float | None = None,
     choices: tuple[str, ...] | None = None,
+    affects: bool = True,
 ) -> Any:
     """A dataclass field with a rule."""
-    return dataclasses.field(default=default, metadata={"rule": Rule(about, low, high, choices)})
+    rule = Rule(about, low, high, choices, affects)
+    return dataclasses.field(default=default, metadata={"rule": rule})
 
 
 def rules(cls: type) -> dict[str, tuple[Any, Rule]]:
     """name → (type, rule) of every setting of a configuration class."""
     hints = typing.get_type_hints(cls)
     return {f.name: (hints[f.name], f.metadata["rule"]) for f in dataclasses.fields(cls)}
+
+
+def identity(config: Any) -> dict[str, Any]:
+    """The settings of a configuration that results depend on."""
+    known = rules(type(config))
+    return {name: getattr(config, name) for name, (_, rule) in known.items() if rule.affects}
 
 
 def configure(cls: type[T], values: Mapping[str, Any], table: str) -> T:

@@ -13,9 +13,18 @@ from pathlib import Path
 import numpy as np
 
 from vidhair.errors import SourceNotFound
+from vidhair.wiring import Value
 
 # Code points of ISO/IEC 23091-2, by ffmpeg's names.
 MATRICES = {"bt709": 1, "fcc": 4, "bt470bg": 5, "smpte170m": 6, "smpte240m": 7, "bt2020nc": 9}
+
+
+@dataclass(frozen=True)
+class Frames(Value):
+    """Upright pictures of a clip. pixels: uint8 [T, H, W, 3], RGB."""
+
+    ROWS = ("pixels",)
+    pixels: np.ndarray
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,12 @@
 """The kinds of edit and their settings."""
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
-from vidhair.edits.colors import HAIR_COLOURS
-from vidhair.settings import setting
+from vidhair.cache import fingerprint
+from vidhair.edits.colors import HAIR_COLOURS, is_picture, parse_colour
+from vidhair.media import read_image
+from vidhair.settings import identity, setting
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -12,6 +14,10 @@ class Edit:
     """Base of all kinds. kind: its name in recipes."""
 
     kind: ClassVar[str]
+
+    def identity(self) -> dict[str, Any]:
+        """What results depend on, as plain values. Raises the errors of what cannot be read."""
+        return {"kind": self.kind, **identity(self)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +34,14 @@ class HairColor(Edit):
         "auburn", f"a hex code (#8a4b2d), a picture of hair, or a name: {', '.join(HAIR_COLOURS)}"
     )
     strength: float = setting(1.0, "share of the way to that colour", low=-1.0, high=2.0)
+
+    def identity(self) -> dict[str, Any]:
+        """The colour itself, so that its name or file does not matter."""
+        if is_picture(self.color):
+            color: Any = fingerprint(read_image(self.color))
+        else:
+            color = list(parse_colour(self.color))
+        return super().identity() | {"color": color}
 
 
 @dataclass(frozen=True, kw_only=True)

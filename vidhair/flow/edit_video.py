@@ -113,7 +113,7 @@ def edit_video(
     check_target(target, source)
     models = pack if isinstance(pack, Pack) else load_pack(pack, device=choose_device(device))
     reporter = reporter or Silent()
-    flow = Flow(chosen, models, str(source))  # refuses what cannot be done, before any work
+    flow = Flow(chosen, models)  # refuses what cannot be done, before any work
     with _store(cache) as store, open_clip(source) as reader, torch.inference_mode(False):
         runner = Runner(store, reader, reporter)
         runner.run(flow.nodes())
@@ -136,7 +136,7 @@ def edit_video(
                 writer.write(flow.compose(work, start, stop))
                 meter(stop)
         notes += writer.notes
-        present = flow.track(work).present
+        present = flow.value(work, "track", 0, clip.frame_count).present
         seconds = time.perf_counter() - began
         return Result(
             target,

@@ -30,6 +30,7 @@ class Node:
     source: bool = False
     whole: bool = False
     chunk: int = 32
+    kept: bool = True  # in the cache; else made again where it is needed
     steps: int | None = None  # for the progress of a whole-clip node; default: its frames
 
 

@@ -103,6 +103,8 @@ class Runner:
         """Compute what is missing of every node, in the order given."""
         for node in nodes:
             key = self.keys[node.name] = self.key(node)
+            if not node.kept:
+                continue
             self.work.nodes[node.name] = node
             entry = self.work.entries[node.name] = self.store.open(key)
             started = time.perf_counter()

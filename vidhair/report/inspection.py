@@ -7,7 +7,7 @@ import numpy as np
 
 from vidhair.errors import NoFaceFound
 from vidhair.media import open_clip
-from vidhair.stages.align import AlignConfig, find_cuts, find_faces, follow_face, thumbnails
+from vidhair.stages.align import AlignConfig, find_cuts, find_faces, follow_face, shrink
 
 CHUNK = 64
 
@@ -20,8 +20,8 @@ def inspect_clip(path: Path) -> dict[str, Any]:
         meshes, thumbs = [], []
         for start in range(0, clip.frame_count, CHUNK):
             frames = reader.read(start, min(start + CHUNK, clip.frame_count))
-            meshes.append(find_faces(frames, config))
-            thumbs.append(thumbnails(frames))
+            meshes.append(find_faces(frames, config.min_confidence))
+            thumbs.append(shrink(frames))
         notes = list(reader.notes)
     cuts = find_cuts(np.concatenate(thumbs), config.cut_threshold)
     starts = np.flatnonzero(cuts)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Annotated
 
 import numpy as np
 
@@ -9,9 +10,12 @@ from vidhair.errors import NoFaceFound
 from vidhair.geometry import Box, CropAxes, Similarity, crop_axes, similarity_in_box
 from vidhair.models.face_landmarks import POINTS, FaceMesh, eyes_and_mouth
 from vidhair.settings import setting
+from vidhair.types import Clip, Frames
+from vidhair.wiring import Near, Series, Setting, Span, Value, stage
 
 MAX_FACES = 4
 THUMBNAIL = (24, 32)  # height, width
+WARM_UP = 2  # frames that let the face tracker settle before a chunk begins
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,12 +31,12 @@ class AlignConfig:
     )
 
 
-def find_faces(frames: np.ndarray, config: AlignConfig, warm_up: int = 0) -> np.ndarray:
+def find_faces(frames: np.ndarray, min_confidence: float, warm_up: int = 0) -> np.ndarray:
     """uint8 [T, H, W, 3] → meshes float32 [T − warm_up, MAX_FACES, 478, 2]; NaN for none.
 
     warm_up: frames at the beginning that only serve the tracker.
     """
-    mesh = FaceMesh(max_faces=MAX_FACES, min_confidence=config.min_confidence)
+    mesh = FaceMesh(max_faces=MAX_FACES, min_confidence=min_confidence)
     found = np.full((len(frames), MAX_FACES, POINTS, 2), np.nan, np.float32)
     for index, frame in enumerate(frames):
         faces = mesh(frame)
@@ -41,7 +45,7 @@ def find_faces(frames: np.ndarray, config: AlignConfig, warm_up: int = 0) -> np.
     return found[warm_up:]
 
 
-def thumbnails(frames: np.ndarray) -> np.ndarray:
+def shrink(frames: np.ndarray) -> np.ndarray:
     """uint8 [T, H, W, 3] → uint8 [T, 24, 32, 3], by nearest blocks' means."""
     _, h, w, _ = frames.shape
     rows = np.linspace(0, h, THUMBNAIL[0] + 1).astype(int)
@@ -65,7 +69,7 @@ def find_cuts(thumbs: np.ndarray, threshold: float) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class FaceTrack:
+class FaceTrack(Value):
     """The face that is edited.
 
     mesh: [T, 478, 2] float32 in pixels of the frame, NaN where absent. detected: [T] bool, found
@@ -73,6 +77,7 @@ class FaceTrack:
     box: the clip's fixed upright square. others: most faces seen beside this one in a frame.
     """
 
+    ROWS = ("mesh", "detected", "present", "cuts")
     mesh: np.ndarray
     detected: np.ndarray
     present: np.ndarray
@@ -89,6 +94,11 @@ class FaceTrack:
     def axes(self) -> CropAxes:
         """The FFHQ crop of every frame, [T, 2]; NaN where absent."""
         return crop_axes(*eyes_and_mouth(self.mesh.astype(np.float64)))
+
+    def axes_of(self, frames: np.ndarray) -> CropAxes:
+        """The crops of the frames that an index or a mask picks."""
+        axes = self.axes
+        return CropAxes(axes.centre[frames], axes.x[frames])
 
     @property
     def similarity(self) -> Similarity:
@@ -178,3 +188,61 @@ def _bridge(
             share = np.float32((seconds[frame] - seconds[a]) / (seconds[b] - seconds[a]))
             mesh[frame] = mesh[a] + (mesh[b] - mesh[a]) * share
     return mesh
+
+
+# ---- stages
+
+
+@dataclass(frozen=True)
+class Thumbnails(Value):
+    """pictures: uint8 [T, 24, 32, 3]."""
+
+    ROWS = ("pictures",)
+    pictures: np.ndarray
+
+
+@dataclass(frozen=True)
+class Faces(Value):
+    """All faces of every frame. meshes: float32 [T, MAX_FACES, 478, 2] in pixels, NaN for none."""
+
+    ROWS = ("meshes",)
+    meshes: np.ndarray
+
+
+@dataclass(frozen=True)
+class Shots(Value):
+    """begins: [T] bool, True where a frame begins a new shot (the first frame included)."""
+
+    ROWS = ("begins",)
+    begins: np.ndarray
+
+
+@stage(chunk=64)
+def thumbnails(frames: Frames) -> Thumbnails:
+    return Thumbnails(shrink(frames.pixels))
+
+
+@stage(chunk=64)
+def faces(
+    frames: Annotated[Frames, Near(WARM_UP, 0)],
+    span: Span,
+    min_confidence: Annotated[float, Setting("align.min_confidence")],
+) -> Faces:
+    """The frames before the chunk only serve the tracker."""
+    early = span.core(WARM_UP).start
+    return Faces(find_faces(frames.pixels, min_confidence, warm_up=early))
+
+
+@stage()
+def shots(
+    thumbnails: Series[Thumbnails],
+    cut_threshold: Annotated[float, Setting("align.cut_threshold")],
+) -> Shots:
+    return Shots(find_cuts(thumbnails.whole().pictures, cut_threshold))
+
+
+@stage()
+def track(faces: Series[Faces], shots: Series[Shots], clip: Clip, config: AlignConfig) -> FaceTrack:
+    """Raises NoFaceFound."""
+    meshes = faces.whole().meshes
+    return follow_face(meshes, clip.seconds_T, shots.whole().begins, config, str(clip.path))

@@ -7,6 +7,7 @@ mask and matched in colour. Needed where the shape changes.
 """
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 import torch
@@ -14,13 +15,20 @@ import torch.nn.functional as F
 from scipy.ndimage import label
 from torch import Tensor
 
+from vidhair.models.head_parser import Parser
 from vidhair.ops.blur import blur, box_radius
 from vidhair.ops.color import lab_to_rgb, rgb_to_lab
 from vidhair.ops.matting import Border, guided_filter, unmix
 from vidhair.ops.morphology import dilate
 from vidhair.ops.warp import cut_rectangle, spread_rectangle
 from vidhair.settings import setting
-from vidhair.stages.render import Canvas
+from vidhair.stages.align import FaceTrack
+from vidhair.stages.edit import CodeChange
+from vidhair.stages.matte import HeadRegion, Labels, Matte, on_canvas, parse_canvas
+from vidhair.stages.render import Canvas, Drawer, Picture, drawn_share, input_transforms
+from vidhair.stages.smooth import Pivots
+from vidhair.types import Frames
+from vidhair.wiring import Fact, stage
 
 # Lightness of strands, as a multiple of their mean, when hair turns lighter: at its border, inside.
 BRIGHTEST = (1.1, 1.8)
@@ -378,3 +386,113 @@ def _share(levels: np.ndarray) -> Tensor:
 
 def _levels(x: Tensor) -> np.ndarray:
     return (x[:, 0] * 255).round().clamp(0, 255).to(torch.uint8).cpu().numpy()
+
+
+# ---- stages that end a flow; what they make is as large as the video, so it is not kept
+
+
+def _merged(frames: Frames, track: FaceTrack, composed: np.ndarray) -> Frames:
+    """With the composed frames where the face is; the others pass through."""
+    pixels = frames.pixels.copy()
+    pixels[track.present] = composed
+    return Frames(pixels)
+
+
+@stage(keep=False)
+def residual(
+    frames: Frames,
+    rendered: Picture,
+    edited: Picture,
+    matte: Matte,
+    track: FaceTrack,
+    canvas: Canvas,
+    region: HeadRegion,
+    config: ComposeConfig,
+) -> Frames:
+    """What the edit changes, over the source."""
+    return _residual(frames, rendered, edited, matte, track, canvas, region, config, None)
+
+
+@stage(keep=False)
+def dyed(
+    frames: Frames,
+    rendered: Picture,
+    edited: Picture,
+    matte: Matte,
+    track: FaceTrack,
+    canvas: Canvas,
+    region: HeadRegion,
+    code_change: CodeChange,
+    config: ComposeConfig,
+) -> Frames:
+    """The same, so that the hair's mean colour changes as it was wanted to."""
+    wanted = code_change.lab
+    return _residual(frames, rendered, edited, matte, track, canvas, region, config, wanted)
+
+
+def _residual(
+    frames: Frames,
+    rendered: Picture,
+    edited: Picture,
+    matte: Matte,
+    track: FaceTrack,
+    canvas: Canvas,
+    region: HeadRegion,
+    config: ComposeConfig,
+    wanted: np.ndarray | None,
+) -> Frames:
+    rows = track.present
+    if not rows.any():
+        return frames
+    composed = compose_residual(
+        frames.pixels[rows],
+        rendered.levels[rows],
+        edited.levels[rows],
+        matte.alpha[rows],
+        region.matte_grid,
+        canvas,
+        track.box.side,
+        config,
+        wanted,
+    )
+    return _merged(frames, track, composed)
+
+
+@stage(keep=False)
+def replaced(
+    frames: Frames,
+    rendered: Picture,
+    edited: Picture,
+    labels: Labels,
+    pivots: Pivots,
+    track: FaceTrack,
+    canvas: Canvas,
+    region: HeadRegion,
+    parser: Parser,
+    drawer: Drawer,
+    face_pixels: Annotated[int, Fact("face_pixels")],
+    config: ComposeConfig,
+) -> Frames:
+    """The rendered head in place of the source's."""
+    rows = track.present
+    if not rows.any():
+        return frames
+    planes = torch.from_numpy(labels.planes[rows]).float() / 255
+    source = {
+        "skin": on_canvas(planes[:, 1:2], region, canvas),
+        "hair": on_canvas(planes[:, 2:3], region, canvas),
+    }
+    shown = parse_canvas(edited.levels[rows], track.mesh[rows], canvas, parser, face_pixels)
+    transforms = input_transforms(pivots.similarity)[rows]
+    drawn = drawn_share(drawer.synthesis, transforms, canvas)
+    side = track.box.side
+    masks = replace_masks(config, source, shown, drawn, side / canvas.step)
+    composed = compose_replace(
+        frames.pixels[rows], rendered.levels[rows], edited.levels[rows], masks, canvas, side
+    )
+    return _merged(frames, track, composed)
+
+
+@stage(keep=False)
+def unedited(rendered: Picture) -> Picture:
+    return rendered

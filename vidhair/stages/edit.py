@@ -1,18 +1,25 @@
 """Codes → edited codes."""
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from vidhair.edits.colors import is_picture, parse_colour
 from vidhair.edits.directions import AttributeSpace
 from vidhair.edits.kinds import Attribute, Bald, Edit, HairColor, HairLength, Reconstruct
 from vidhair.errors import InvalidSetting
 from vidhair.models.aligned import MovableSynthesis
+from vidhair.models.head_parser import Parser
 from vidhair.models.mappers import BaldMapper
 from vidhair.ops.color import rgb_to_lab
-from vidhair.stages.render import Canvas
+from vidhair.stages.align import FaceTrack
+from vidhair.stages.matte import HeadRegion, Matte, mean_hair_color, on_canvas
+from vidhair.stages.render import Canvas, Codes, Drawer, drawn_share, input_transforms
+from vidhair.stages.smooth import Pivots
+from vidhair.wiring import Fact, Series, Value, stage
 
 HAIR_COLOUR = ("hair_colour.r", "hair_colour.g", "hair_colour.b")
 # What makes a head bald; the rest of the hair's attributes no longer matter then.
@@ -23,6 +30,7 @@ NO_HAIR = {
 PROBE = 0.08  # change of a colour attribute by which its effect is measured
 LARGEST = 1.6  # no colour attribute is changed by more than this
 COLOUR_STEPS = 6
+PROBE_FRAMES = 4
 SMALLEST_STEP = 1e-3
 SHRINK = 0.4  # of a step that did not help, for the next one
 # Without attributes: the codes that colour the hair, as shares of all (9 to 12 of 18 in
@@ -107,22 +115,14 @@ def edit_styles(
     present: np.ndarray,
     cuts: np.ndarray,
     space: AttributeSpace | None,
-    color_change: Tensor | None = None,
     bald: BaldMapper | None = None,
 ) -> np.ndarray:
-    """Edited codes [T, L, D].
-
-    color_change: [D] or [L, D], of the codes, for another hair colour. bald: a pack's mapper,
-    which goes before its attributes.
-    """
+    """Edited codes [T, L, D]. bald: a pack's mapper, which goes before its attributes."""
     check_edit(edit, space, bald)
     if isinstance(edit, Reconstruct):
         return styles
     edited = styles.copy()
-    if isinstance(edit, HairColor):
-        assert color_change is not None
-        edited[present] += color_change.numpy()
-    elif isinstance(edit, Bald):
+    if isinstance(edit, Bald):
         # One change per shot, from its mean code: hair does not come and go with the pose.
         shot = np.cumsum(cuts)
         for index in np.unique(shot[present]):
@@ -227,3 +227,106 @@ def _reach(
         else:
             share *= SHRINK
     return along(amounts), wanted - reached
+
+
+# ---- stages
+
+
+@dataclass(frozen=True)
+class TargetColor(Value):
+    """rgb: sRGB [3] in 0 … 1."""
+
+    rgb: np.ndarray
+
+
+@dataclass(frozen=True)
+class CodeChange(Value):
+    """styles: [D] or [L, D], added to the codes of every frame. lab: [3], the change of the hair's
+    mean colour that this is for."""
+
+    styles: np.ndarray
+    lab: np.ndarray
+
+
+@stage()
+def target_color(edit: HairColor, parser: Parser) -> TargetColor:
+    """The colour that hair is to have. Raises NoFaceFound for a picture that shows none."""
+    color = edit.color
+    found = mean_hair_color(color, parser) if is_picture(color) else parse_colour(color)
+    return TargetColor(np.array(found))
+
+
+@stage(version=4)
+def code_change(
+    codes: Series[Codes],
+    pivots: Series[Pivots],
+    track: Series[FaceTrack],
+    matte: Series[Matte],
+    target_color: TargetColor,
+    canvas: Canvas,
+    region: HeadRegion,
+    drawer: Drawer,
+    space: AttributeSpace | None,
+    probe: Annotated[str, Fact("precision.probe")],
+    edit: HairColor,
+) -> CodeChange:
+    """For all frames the one change of the codes that takes the hair's mean to the colour.
+
+    Measured on PROBE_FRAMES frames with much hair.
+    """
+    area, mean_lab = matte.field("area") * track.field("present"), matte.field("mean_lab")
+    if area.sum() == 0:
+        return CodeChange(np.zeros(codes.rows(0, 1).styles.shape[-1], np.float32), np.zeros(3))
+    mean = (mean_lab * area[:, None]).sum(0) / area.sum()
+    target = rgb_to_lab(torch.from_numpy(target_color.rgb).float()[None, :, None, None]).flatten()
+    wanted = (target - torch.from_numpy(mean).float()) * edit.strength
+
+    order = np.flatnonzero(area > np.median(area[area > 0]) / 2)
+    chosen = order[np.linspace(0, len(order) - 1, min(PROBE_FRAMES, len(order))).astype(int)]
+    box = canvas.nominal  # a mean needs no hair beyond it, which is about a third of the canvas
+    alphas, styles, transforms = [], [], []
+    for frame in (int(f) for f in chosen):
+        alpha = torch.from_numpy(matte.rows(frame, frame + 1).alpha)[:, None].float() / 255
+        alphas.append(on_canvas(alpha, region, box, region.zoom))
+        styles.append(codes.rows(frame, frame + 1).styles)
+        transforms.append(input_transforms(pivots.rows(frame, frame + 1).similarity))
+    device = next(drawer.synthesis.parameters()).device
+    places = torch.cat(transforms).to(device)
+    hair = torch.cat(alphas).to(device) * drawn_share(drawer.synthesis, places, box)
+    shown = Probe(
+        drawer.synthesis,
+        torch.from_numpy(np.concatenate(styles)).to(device),
+        places,
+        hair,
+        box,
+        getattr(torch, probe),
+    )
+    change = solve_hair_color(shown, space, wanted.to(device))
+    return CodeChange(change.numpy(), wanted.numpy())
+
+
+@stage(keep=False)
+def recolored(codes: Codes, track: FaceTrack, code_change: CodeChange) -> Codes:
+    styles = codes.styles.copy()
+    styles[track.present] += code_change.styles
+    return Codes(styles)
+
+
+@stage(keep=False)
+def moved(codes: Codes, track: FaceTrack, edit: Edit, space: AttributeSpace | None) -> Codes:
+    """Along directions that are the same in every frame."""
+    return Codes(edit_styles(edit, codes.styles, track.present, track.cuts, space))
+
+
+@stage()
+def made_bald(
+    codes: Series[Codes],
+    track: Series[FaceTrack],
+    edit: Bald,
+    space: AttributeSpace | None,
+    bald: BaldMapper | None,
+) -> Codes:
+    """By one change per shot."""
+    seen = track.whole()
+    styles = codes.whole().styles
+    return Codes(edit_styles(edit, styles, seen.present, seen.cuts, space, bald=bald))

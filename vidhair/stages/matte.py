@@ -8,6 +8,7 @@ face; and a guided filter that lays the soft result onto the strands of each fra
 
 import math
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 import torch
@@ -37,6 +38,8 @@ from vidhair.ops.warp import cut_rectangle, to_unit
 from vidhair.settings import setting
 from vidhair.stages.align import FaceTrack
 from vidhair.stages.render import Canvas
+from vidhair.types import Clip, Frames
+from vidhair.wiring import Derived, Fact, Meter, Near, Series, Span, Value, stage
 
 REACH = 0.8  # crop sides beyond the crop that are searched for hair
 SOFTEN = 0.15  # share of the parser's opinion on the person that is spread evenly
@@ -46,6 +49,7 @@ NEIGHBOURS = 2  # frames on either side that smoothing over time looks at
 GUIDE_ZOOM = 2  # MediaPipe's silhouette is asked for at a finer size
 PARSED_AT_ONCE = 8
 SMALLEST_FACE = 48  # pixels
+COLOR_FRAMES = 12  # from which the colours of a clip are learned
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +79,7 @@ class MatteConfig:
 
 
 @dataclass(frozen=True)
-class HeadRegion:
+class HeadRegion(Derived):
     """The upright rectangle that is searched for hair, fixed for the clip.
 
     left, top: corner in frame pixels; step: frame pixels per sample; height, width: samples.
@@ -86,6 +90,16 @@ class HeadRegion:
     step: float
     height: int
     width: int
+
+    @property
+    def zoom(self) -> int:
+        """How many times finer than the parser's grid the matte is."""
+        return max(1, min(4, int(self.step)))
+
+    @property
+    def matte_grid(self) -> tuple[float, float, float]:
+        """(left, top, step) of the matte in frame pixels."""
+        return self.left, self.top, self.step / self.zoom
 
     def cut(self, frames: Tensor, zoom: int = 1) -> Tensor:
         """The region of [T, C, H, W] frames, `zoom` times finer than its grid."""
@@ -155,7 +169,7 @@ _LOW, _HIGH = np.array([0.0, -50.0, -50.0]), np.array([100.0, 60.0, 70.0])
 
 
 @dataclass(frozen=True)
-class ColorModels:
+class ColorModels(Value):
     """Log density of Lab colours, [labels + 1, *BINS], learned from one clip; the last is that of
     skin in shadow."""
 
@@ -395,3 +409,102 @@ def parse_canvas(
         "skin": planes[:, Label.SKIN : Label.SKIN + 1],
         "hair": planes[:, Label.HAIR : Label.HAIR + 1],
     }
+
+
+# ---- stages
+
+
+@dataclass(frozen=True)
+class Labels(Value):
+    """planes: uint8 [T, 5, h, w] on the region's grid: background, skin, hair, clothes, person."""
+
+    ROWS = ("planes",)
+    planes: np.ndarray
+
+    def on_grid(self, region: HeadRegion) -> Tensor:
+        """Label probabilities [T, 4, h, w] on the grid of the matte."""
+        labels = torch.from_numpy(self.planes[:, :4]).float() / 255
+        return F.interpolate(labels, scale_factor=region.zoom, mode="bilinear", align_corners=False)
+
+
+@dataclass(frozen=True)
+class Matte(Value):
+    """alpha: uint8 [T, h, w] on the grid of the matte; area: [T], its share of the grid; mean_lab:
+    [T, 3] of the hair."""
+
+    ROWS = ("alpha", "area", "mean_lab")
+    alpha: np.ndarray
+    area: np.ndarray
+    mean_lab: np.ndarray
+
+
+@stage(keep=False)
+def region(
+    track: Series[FaceTrack],
+    clip: Clip,
+    face_pixels: Annotated[int, Fact("face_pixels")],
+    stride: Annotated[int, Fact("parser.stride")],
+) -> HeadRegion:
+    found = track.whole()
+    return plan_region(found.axes_of(found.present), (clip.width, clip.height), face_pixels, stride)
+
+
+@stage()
+def labels(frames: Frames, track: FaceTrack, region: HeadRegion, parser: Parser) -> Labels:
+    segmenter = PersonSegmenter()
+    planes = parse(frames.pixels, track.mesh, region, parser, segmenter)
+    segmenter.close()
+    return Labels(planes)
+
+
+def _grid_lab(pixels: np.ndarray, region: HeadRegion) -> Tensor:
+    """The grid of the matte in Lab, [T, 3, h, w]."""
+    return rgb_to_lab(region.cut(to_unit(pixels), region.zoom) / 2 + 0.5)
+
+
+@stage(version=2)
+def hair_colors(
+    frames: Series[Frames],
+    labels: Series[Labels],
+    track: Series[FaceTrack],
+    region: HeadRegion,
+    meter: Meter,
+) -> ColorModels:
+    """Learned from COLOR_FRAMES frames that are spread over the clip."""
+    chosen = np.flatnonzero(track.field("present"))
+    chosen = chosen[np.linspace(0, len(chosen) - 1, min(COLOR_FRAMES, len(chosen))).astype(int)]
+    samples: list[list[Tensor]] = [[], [], [], []]
+    for done, frame in enumerate(int(f) for f in chosen):
+        one = frame, frame + 1
+        lab = _grid_lab(frames.rows(*one).pixels, region)
+        probability = labels.rows(*one).on_grid(region)
+        place = (track.rows(*one), range(1), region.matte_grid, lab.shape[2:])
+        parts = face_part(NECK, *place), face_part(MIDDLE, *place)
+        for values, value in zip(samples, (lab, probability, *parts), strict=True):
+            values.append(value)
+        meter(frames.count * (done + 1) / len(chosen))
+    return learn_colors(*map(torch.cat, samples))
+
+
+@stage(version=2)
+def matte(
+    frames: Annotated[Frames, Near(NEIGHBOURS)],
+    labels: Annotated[Labels, Near(NEIGHBOURS)],
+    track: Annotated[FaceTrack, Near(NEIGHBOURS)],
+    hair_colors: ColorModels,
+    region: HeadRegion,
+    span: Span,
+    config: MatteConfig,
+) -> Matte:
+    core = span.core(NEIGHBOURS)
+    found = make_mattes(
+        labels.on_grid(region),
+        _grid_lab(frames.pixels, region),
+        hair_colors,
+        track,
+        range(len(frames.pixels)),
+        range(core.start, core.stop),
+        region.matte_grid,
+        config,
+    )
+    return Matte(**found)

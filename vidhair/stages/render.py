@@ -1,6 +1,7 @@
 """Codes and transforms → pictures of the head, over a canvas around the clip's box."""
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 import torch
@@ -12,6 +13,10 @@ from vidhair.models.replay import replayed
 from vidhair.models.stylegan3 import Extent
 from vidhair.precision import CHOICES, resolve
 from vidhair.settings import setting
+from vidhair.stages.align import FaceTrack
+from vidhair.stages.smooth import Pivots
+from vidhair.types import Clip
+from vidhair.wiring import Derived, Fact, Series, Setting, Value, stage
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,14 +29,17 @@ class RenderConfig:
         "of the layers; auto is the fastest that the picture does not show, float16 is for GPUs",
         choices=CHOICES,
     )
-    batch: int = setting(4, "frames rendered at once", low=1, high=64)
+    batch: int = setting(4, "frames rendered at once", low=1, high=64, affects=False)
     memory: int = setting(
-        2048, "MiB that layers may take at a time; canvases that need more go in bands", low=64
+        2048,
+        "MiB that layers may take at a time; canvases that need more go in bands",
+        low=64,
+        affects=False,
     )
 
 
 @dataclass(frozen=True)
-class Canvas:
+class Canvas(Derived):
     """The rectangle that is rendered: the box at the generator's resolution and pixels around it.
 
     left, top: its corner in the frame, in pixels. step: frame pixels per canvas pixel.
@@ -144,3 +152,71 @@ def render(
     if gpu:
         torch.cuda.synchronize(device)
     return pictures.numpy()
+
+
+@dataclass(frozen=True)
+class Codes(Value):
+    """What the generator is to draw. styles: [T, L, D]."""
+
+    ROWS = ("styles",)
+    styles: np.ndarray
+
+
+@dataclass(frozen=True)
+class Drawer(Derived):
+    """The generator of this run, tuned or not, on its device."""
+
+    synthesis: MovableSynthesis
+
+
+@dataclass(frozen=True)
+class Picture(Value):
+    """Renderings on the canvas. levels: uint8 [T, h, w, 3]; black where there is no face."""
+
+    ROWS = ("levels",)
+    levels: np.ndarray
+
+
+@stage(keep=False)
+def canvas(
+    track: Series[FaceTrack],
+    clip: Clip,
+    resolution: Annotated[int, Fact("generator.resolution")],
+    expand: Annotated[float, Setting("render.expand")],
+) -> Canvas:
+    found = track.whole()
+    axes, size = found.axes_of(found.present), (clip.width, clip.height)
+    return plan_canvas(axes, found.box, size, resolution, expand)
+
+
+@stage()
+def rendered(
+    codes: Codes,
+    pivots: Pivots,
+    track: FaceTrack,
+    canvas: Canvas,
+    drawer: Drawer,
+    config: RenderConfig,
+) -> Picture:
+    """What the generator makes of the person, without an edit."""
+    present = track.present
+    levels = np.zeros((len(present), canvas.height, canvas.width, 3), np.uint8)
+    if present.any():
+        similarity = Similarity(*pivots.transform[present].T)
+        levels[present] = render(
+            drawer.synthesis, codes.styles[present], similarity, canvas, config
+        )
+    return Picture(levels)
+
+
+@stage()
+def edited(
+    edited_codes: Codes,
+    pivots: Pivots,
+    track: FaceTrack,
+    canvas: Canvas,
+    drawer: Drawer,
+    config: RenderConfig,
+) -> Picture:
+    """The same with the edit."""
+    return rendered(edited_codes, pivots, track, canvas, drawer, config)

@@ -8,6 +8,9 @@ import torch
 from vidhair.edits.directions import AttributeSpace
 from vidhair.geometry import Similarity
 from vidhair.settings import setting
+from vidhair.stages.align import FaceTrack
+from vidhair.stages.invert import Latents
+from vidhair.wiring import Series, Value, stage
 
 # ⅓·(¼, ¾, 1, ¾, ¼): the taps of the released stylegan3-editing code. They sum to one, so a still
 # face stays exactly still.
@@ -118,3 +121,33 @@ def smooth_similarity(
         return similarity
     matrices = np.where(present[:, None, None], similarity.matrices(), np.eye(3))
     return Similarity.from_matrices(smooth_over_time(matrices, runs(present, cuts)))
+
+
+@dataclass(frozen=True)
+class Pivots(Value):
+    """Smoothed codes without an edit, and where the face lies in the clip's box.
+
+    styles: [T, L, D]. transform: [T, 4], columns of a `Similarity`: angle in degrees, tx, ty,
+    scale.
+    """
+
+    ROWS = ("styles", "transform")
+    styles: np.ndarray
+    transform: np.ndarray
+
+    @property
+    def similarity(self) -> Similarity:
+        return Similarity(*self.transform.T)
+
+
+@stage()
+def pivots(
+    latents: Series[Latents],
+    track: Series[FaceTrack],
+    space: AttributeSpace | None,
+    config: SmoothConfig,
+) -> Pivots:
+    found = track.whole()
+    styles = smooth_styles(latents.whole().styles, found.present, found.cuts, config, space)
+    s = smooth_similarity(found.similarity, found.present, found.cuts, config)
+    return Pivots(styles, np.stack([s.angle_deg, s.tx, s.ty, s.scale], 1))

@@ -1,19 +1,26 @@
 """Pivotal tuning: the generator learns this one person (Roich et al. 2022), once per clip."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from vidhair.models.aligned import MovableGenerator, MovableSynthesis
-from vidhair.models.perceptual import CHOICES, PerceptualDistance
+from vidhair.models.perceptual import CHOICES, Perceptual, PerceptualDistance
 from vidhair.models.replay import with_gradients
+from vidhair.ops.warp import cut_rectangle, to_unit
 from vidhair.precision import WITHOUT_FLOAT16, resolve
 from vidhair.settings import setting
-from vidhair.stages.render import Canvas
+from vidhair.stages.align import FaceTrack
+from vidhair.stages.matte import HeadRegion, Labels, on_canvas
+from vidhair.stages.render import Canvas, Codes, Drawer, drawn_share, input_transforms
+from vidhair.stages.smooth import Pivots
+from vidhair.types import Frames
+from vidhair.wiring import Meter, Series, Value, stage
 
 Progress = Callable[[int, int, float], None]
 
@@ -34,9 +41,12 @@ class TuneConfig:
         "what measures likeness: LPIPS, or features of the pack's parser; auto is LPIPS if its "
         "weights are here",
         choices=CHOICES,
+        affects=False,  # the weights that it finds do
     )
     perceptual_weights: str = setting(
-        "", "file of torchvision's AlexNet or VGG16 for LPIPS; empty looks for one"
+        "",
+        "file of torchvision's AlexNet or VGG16 for LPIPS; empty looks for one",
+        affects=False,
     )
     perceptual_weight: float = setting(1.0, "weight of that measure", low=0.0, high=100.0)
     locality_weight: float = setting(
@@ -54,7 +64,7 @@ class TuneConfig:
 
 
 @dataclass(frozen=True)
-class Pivots:
+class Targets:
     """What the generator should draw, [N] frames.
 
     styles: [N, L, D]. transforms: [N, 3, 3]. pictures: [N, 3, h, w] of the canvas, −1 … 1.
@@ -90,9 +100,9 @@ def choose_frames(codes: np.ndarray, present: np.ndarray, count: int) -> np.ndar
 
 
 def _loss(
-    got: Tensor, pivots: Pivots, rows: Tensor, distance: PerceptualDistance, weight: float
+    got: Tensor, targets: Targets, rows: Tensor, distance: PerceptualDistance, weight: float
 ) -> Tensor:
-    want, mask = pivots.pictures[rows], pivots.weight[rows]
+    want, mask = targets.pictures[rows], targets.weight[rows]
     squares = ((got - want).square() * mask).sum() / (3 * mask.sum() + 1e-6)
     # Outside the weight both pictures show the target, so that only the person is compared.
     inside = torch.lerp(want, got, mask)
@@ -101,7 +111,7 @@ def _loss(
 
 def refine(
     synthesis: MovableSynthesis,
-    pivots: Pivots,
+    targets: Targets,
     canvas: Canvas,
     distance: PerceptualDistance,
     config: TuneConfig,
@@ -109,17 +119,17 @@ def refine(
 ) -> Tensor:
     """One offset [L, D] that brings all codes nearer to the pictures."""
     generator = torch.Generator().manual_seed(config.seed)
-    offset = torch.zeros_like(pivots.styles[0], requires_grad=True)
+    offset = torch.zeros_like(targets.styles[0], requires_grad=True)
     optimiser = torch.optim.Adam([offset], lr=0.03, betas=(0.9, 0.99))
     dtype = resolve(config.precision, offset.device, "tune").dtype
     first = slice(config.batch)
     draw = with_gradients(
-        synthesis, pivots.styles[first] + offset, pivots.transforms[first], canvas.extent, dtype
+        synthesis, targets.styles[first] + offset, targets.transforms[first], canvas.extent, dtype
     )
     for step in range(config.refine_steps):
-        rows = torch.randperm(len(pivots.styles), generator=generator)[: config.batch]
-        got = draw(pivots.styles[rows] + offset, pivots.transforms[rows])
-        loss = _loss(got, pivots, rows, distance, config.perceptual_weight)
+        rows = torch.randperm(len(targets.styles), generator=generator)[: config.batch]
+        got = draw(targets.styles[rows] + offset, targets.transforms[rows])
+        loss = _loss(got, targets, rows, distance, config.perceptual_weight)
         loss = loss + 0.02 * offset.square().mean()
         optimiser.zero_grad()
         loss.backward()
@@ -130,7 +140,7 @@ def refine(
 
 def tune(
     generator: MovableGenerator,
-    pivots: Pivots,
+    targets: Targets,
     canvas: Canvas,
     distance: PerceptualDistance,
     config: TuneConfig,
@@ -138,7 +148,7 @@ def tune(
 ) -> dict[str, Tensor]:
     """Fine-tune all layers but the Fourier input; returns the weights that changed.
 
-    Loss: L2 + perceptual distance on the pivots, and L2 to the untouched generator on other codes
+    Loss: L2 + perceptual distance on the targets, and L2 to the untouched generator on other codes
     (locality regularisation, Roich et al. 2022, eq. 4).
     """
     before = generator.synthesis
@@ -149,23 +159,23 @@ def tune(
             size = float(p.detach().square().mean().sqrt()) + 1e-3
             groups.append({"params": [p], "lr": config.learning_rate * size, "size": size})
     optimiser = torch.optim.Adam(groups, betas=(0.9, 0.99))
-    dtype = resolve(config.precision, pivots.styles.device, "tune").dtype
+    dtype = resolve(config.precision, targets.styles.device, "tune").dtype
     rng = torch.Generator().manual_seed(config.seed)
     smoothed, order = None, torch.empty(0, dtype=torch.long)
     first = slice(config.batch)
     draw = with_gradients(
-        synthesis, pivots.styles[first], pivots.transforms[first], canvas.extent, dtype
+        synthesis, targets.styles[first], targets.transforms[first], canvas.extent, dtype
     )
     for step in range(config.steps):
         if len(order) < config.batch:
-            order = torch.cat([order, torch.randperm(len(pivots.styles), generator=rng)])
+            order = torch.cat([order, torch.randperm(len(targets.styles), generator=rng)])
         rows, order = order[: config.batch], order[config.batch :]
-        got = draw(pivots.styles[rows], pivots.transforms[rows])
-        loss = _loss(got, pivots, rows, distance, config.perceptual_weight)
+        got = draw(targets.styles[rows], targets.transforms[rows])
+        loss = _loss(got, targets, rows, distance, config.perceptual_weight)
         value = loss.item()
         if config.locality_weight and step % 4 == 0:
             loss = loss + config.locality_weight * _locality(
-                generator, before, synthesis, pivots.styles[rows], rng, dtype
+                generator, before, synthesis, targets.styles[rows], rng, dtype
             )
         optimiser.zero_grad()
         loss.backward()
@@ -205,3 +215,95 @@ def with_weights(generator: MovableGenerator, weights: dict[str, Tensor]) -> Mov
     state = synthesis.state_dict() | weights
     synthesis.load_state_dict(state)
     return synthesis.eval().requires_grad_(False)
+
+
+# ---- stages
+
+
+@dataclass(frozen=True)
+class Tuned(Value):
+    """What the generator has learned. offset: [L, D], of all codes. weights: by parameter."""
+
+    offset: np.ndarray
+    weights: Mapping[str, np.ndarray]
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        return {**self.weights, "offset": self.offset}
+
+    @classmethod
+    def of(cls, arrays: Mapping[str, np.ndarray]) -> Self:
+        weights = dict(arrays)
+        return cls(weights.pop("offset"), weights)
+
+
+@stage(version=2, steps=lambda config: config.refine_steps + config.steps)
+def tuned(
+    frames: Series[Frames],
+    pivots: Series[Pivots],
+    labels: Series[Labels],
+    track: Series[FaceTrack],
+    canvas: Canvas,
+    region: HeadRegion,
+    generator: MovableGenerator,
+    perceptual: Perceptual,
+    config: TuneConfig,
+    meter: Meter,
+) -> Tuned:
+    """Learned from frames that differ in their codes, their angle and their size."""
+    device = next(generator.synthesis.parameters()).device
+    smoothed = pivots.whole()
+    looks = [smoothed.styles.mean(1), smoothed.similarity.angle_deg, smoothed.similarity.scale]
+    chosen = choose_frames(np.column_stack(looks), track.field("present"), config.frames)
+    pictures, weights = [], []
+    for frame in (int(f) for f in chosen):
+        unit = to_unit(frames.rows(frame, frame + 1).pixels, device)
+        box = (canvas.left, canvas.top, canvas.step, canvas.height, canvas.width)
+        pictures.append(cut_rectangle(unit, *box))
+        planes = labels.rows(frame, frame + 1).planes
+        head = torch.from_numpy(planes[:, 1:3]).float().sum(1, keepdim=True) / 255
+        weights.append(on_canvas(head.clamp(0, 1), region, canvas))
+    transforms = input_transforms(smoothed.similarity, device)[torch.from_numpy(chosen)]
+    weight = 0.1 + 0.9 * torch.cat(weights).to(device)
+    targets = Targets(
+        torch.from_numpy(smoothed.styles[chosen]).to(device),
+        transforms,
+        torch.cat(pictures),
+        weight * drawn_share(generator.synthesis, transforms, canvas),
+    )
+    distance = perceptual.build()
+    meter(0)
+    offset = refine(
+        generator.synthesis, targets, canvas, distance, config,
+        lambda step, _, loss: meter(step, f"loss {loss:.3f}"),
+    )  # fmt: skip
+    moved = Targets(targets.styles + offset, transforms, targets.pictures, targets.weight)
+    learned = tune(
+        generator, moved, canvas, distance, config,
+        lambda step, _, loss: meter(config.refine_steps + step, f"loss {loss:.3f}"),
+    )  # fmt: skip
+    return Tuned(offset.cpu().numpy(), {name: v.cpu().numpy() for name, v in learned.items()})
+
+
+@stage(keep=False)
+def fine_tuned(tuned: Tuned, generator: MovableGenerator) -> Drawer:
+    """The generator with what it has learned."""
+    device = next(generator.synthesis.parameters()).device
+    weights = {name: torch.from_numpy(values) for name, values in tuned.weights.items()}
+    return Drawer(with_weights(generator, weights).to(device))
+
+
+@stage(keep=False)
+def untuned(generator: MovableGenerator) -> Drawer:
+    """The generator of the pack."""
+    return Drawer(with_weights(generator, {}))
+
+
+@stage(keep=False)
+def offset_pivots(pivots: Pivots, tuned: Tuned) -> Codes:
+    """With the offset that tuning has found."""
+    return Codes(pivots.styles + tuned.offset)
+
+
+@stage(keep=False)
+def plain_pivots(pivots: Pivots) -> Codes:
+    return Codes(pivots.styles)

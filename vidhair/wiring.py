@@ -1,0 +1,351 @@
+"""A stage is a function named after the value it makes, and its parameters are its wiring.
+
+    @stage(version=2)
+    def matte(
+        frames: Annotated[Frames, Near(2)], labels: Annotated[Labels, Near(2)],
+        hair_colors: HairColors, span: Span, config: MatteConfig,
+    ) -> Matte: ...
+
+The name of a parameter says whose value it takes, the annotation of which type it is and how much
+of it the stage sees. What a stage did not declare it cannot read, so keys are complete.
+
+    frames: Frames                       the frames of one chunk
+    frames: Annotated[Frames, Near(2)]   with up to two more on either side, where there are any
+    latents: Series[Latents]             any frame of the clip, by range: such a stage runs once,
+                                         after its makers have finished (a barrier)
+    hair_colors: HairColors              what holds for the whole clip, and is made once
+    edge: Annotated[float, Setting("matte.edge")]    one setting of the recipe
+    config: MatteConfig                  a table of the recipe
+    stride: Annotated[int, Fact("parser.stride")]    a fact about the clip or the pack
+    parser: Parser                       a network of the pack, found by its type
+    span: Span, meter: Meter             which frames are made; tells how far it is
+"""
+
+import dataclasses
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import (
+    Annotated,
+    Any,
+    ClassVar,
+    Protocol,
+    Self,
+    TypeVar,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
+
+import numpy as np
+
+Arrays = dict[str, np.ndarray]
+T_co = TypeVar("T_co", covariant=True)
+
+
+class Value:
+    """Base of what stages make and the cache keeps: frozen dataclasses of arrays and numbers.
+
+    ROWS: names of the fields whose first axis is the frames; the others hold for all of them.
+    """
+
+    ROWS: ClassVar[tuple[str, ...]] = ()
+
+    def arrays(self) -> Arrays:
+        """Every field by name; those of a dataclass in a field as "field.inner"."""
+        return _flat(self)
+
+    @classmethod
+    def of(cls, arrays: Mapping[str, np.ndarray]) -> Self:
+        """The value whose `arrays` these are."""
+        return _unflat(cls, arrays, "")
+
+    def rows(self, start: int, stop: int) -> Self:
+        """The frames start … stop − 1."""
+        return dataclasses.replace(  # type: ignore[type-var]
+            self, **{name: getattr(self, name)[start:stop] for name in self.ROWS}
+        )
+
+
+def _flat(value: Any) -> Arrays:
+    found: Arrays = {}
+    for field in dataclasses.fields(value):
+        inner = getattr(value, field.name)
+        if dataclasses.is_dataclass(inner):
+            found |= {f"{field.name}.{name}": array for name, array in _flat(inner).items()}
+        else:
+            found[field.name] = np.asarray(inner)
+    return found
+
+
+def _unflat(cls: Any, arrays: Mapping[str, np.ndarray], prefix: str) -> Any:
+    hints, values = get_type_hints(cls), {}
+    for field in dataclasses.fields(cls):
+        name, kind = prefix + field.name, hints[field.name]
+        if dataclasses.is_dataclass(kind):
+            values[field.name] = _unflat(kind, arrays, f"{name}.")
+        else:
+            values[field.name] = arrays[name].item() if kind in (int, float) else arrays[name]
+    return cls(**values)
+
+
+@dataclass(frozen=True)
+class Span:
+    """The frames start … stop − 1, which a stage makes in one call."""
+
+    start: int
+    stop: int
+
+    def __len__(self) -> int:
+        return self.stop - self.start
+
+    def core(self, before: int) -> slice:
+        """Rows of the span in a value that begins up to `before` frames earlier."""
+        lead = min(before, self.start)
+        return slice(lead, lead + len(self))
+
+
+@dataclass(frozen=True)
+class Near:
+    """Frames before and after the chunk that a stage sees too."""
+
+    before: int
+    after: int = -1  # as many as before
+
+    def range(self, start: int, stop: int, count: int) -> tuple[int, int]:
+        after = self.before if self.after < 0 else self.after
+        return max(0, start - self.before), min(count, stop + after)
+
+
+class Series(Protocol[T_co]):
+    """The values of every frame of the clip, read when asked for."""
+
+    @property
+    def count(self) -> int:
+        """Frames of the clip."""
+        ...
+
+    def rows(self, start: int, stop: int) -> T_co: ...
+
+    def whole(self) -> T_co:
+        """All frames at once: for what is small."""
+        ...
+
+    def field(self, name: str) -> np.ndarray:
+        """One field of all frames, without reading the others."""
+        ...
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One setting of the recipe, as "table.key"."""
+
+    path: str
+
+
+@dataclass(frozen=True)
+class Fact:
+    """A plain value that the flow knows of the clip or the pack."""
+
+    name: str
+
+
+class Meter(Protocol):
+    """Told how much of a stage is done, in its own units."""
+
+    def __call__(self, done: float, note: str = "") -> None: ...
+
+
+# ---- what a stage is
+
+
+@dataclass(frozen=True)
+class Input:
+    """A parameter. kind: its type; near, series: how much of a value is seen; given: the Setting
+    or Fact that it is."""
+
+    kind: Any
+    near: Near | None = None
+    series: bool = False
+    given: Setting | Fact | None = None
+
+    @classmethod
+    def of(cls, hint: Any) -> "Input":
+        if get_origin(hint) is Series:
+            return cls(get_args(hint)[0], series=True)
+        if get_origin(hint) is not Annotated:
+            return cls(hint)
+        kind, *marks = get_args(hint)
+        (mark,) = marks
+        if isinstance(mark, Near):
+            return cls(kind, near=mark)
+        assert isinstance(mark, Setting | Fact), f"{mark!r} says nothing of a parameter"
+        return cls(kind, given=mark)
+
+    @property
+    def is_value(self) -> bool:
+        return isinstance(self.kind, type) and issubclass(self.kind, Value | Derived)
+
+    @property
+    def has_rows(self) -> bool:
+        return bool(getattr(self.kind, "ROWS", ()))
+
+
+class Derived:
+    """Base of what stages make that is no arrays, so it is not kept but made again in every run."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A function with what its signature says. name: of the value; several functions can make one.
+
+    keep: whether the cache holds what it makes. steps: what the meter of a stage that runs once
+    counts up to, given its configuration; None where it counts frames.
+    """
+
+    name: str
+    make: Callable[..., Any]
+    version: int
+    chunk: int
+    inputs: Mapping[str, Input]
+    makes: Any
+    keep: bool = True
+    steps: Callable[[Any], int] | None = None
+
+    @property
+    def whole(self) -> bool:
+        """Whether it runs once for the clip."""
+        seen = self.inputs.values()
+        return any(i.series for i in seen) or not any(i.is_value and i.has_rows for i in seen)
+
+    @property
+    def kept(self) -> bool:
+        return self.keep and issubclass(self.makes, Value)
+
+    @property
+    def values(self) -> dict[str, Input]:
+        """The parameters that other stages make."""
+        return {name: i for name, i in self.inputs.items() if i.is_value}
+
+
+Make = TypeVar("Make", bound=Callable[..., Any])
+
+
+def stage(
+    *,
+    version: int = 1,
+    chunk: int = 32,
+    keep: bool = True,
+    steps: Callable[[Any], int] | None = None,
+) -> Callable[[Make], Make]:
+    """Marks a stage. version: raised by hand when the meaning of its results changes. keep: False
+    for what is as quickly made as read."""
+
+    def mark(make: Make) -> Make:
+        make.__stage__ = (version, chunk, keep, steps)  # type: ignore[attr-defined]
+        return make
+
+    return mark
+
+
+def stage_of(name: str, make: Callable[..., Any]) -> Stage:
+    """The stage that makes the value `name`."""
+    hints = get_type_hints(make, include_extras=True)
+    makes = hints.pop("return")
+    version, chunk, keep, steps = make.__stage__  # type: ignore[attr-defined]
+    assert isinstance(makes, type) and issubclass(makes, Value | Derived), (
+        f"{make.__name__} makes {makes}, which is no value"
+    )
+    assert list(hints) == list(inspect.signature(make).parameters), f"{make.__name__}: annotations"
+    return Stage(
+        name,
+        make,
+        version,
+        chunk,
+        {parameter: Input.of(hint) for parameter, hint in hints.items()},
+        makes,
+        keep,
+        steps,
+    )
+
+
+Makers = Mapping[str, Callable[..., Any]]
+
+
+class WiringError(TypeError):
+    """Stages that do not fit together: a mistake in the program, found before anything runs."""
+
+
+def makers(*functions: Callable[..., Any], **named: Callable[..., Any]) -> dict[str, Any]:
+    """Who makes which value: each function the value of its name, or the one it is given as."""
+    return {f.__name__: f for f in functions} | named
+
+
+def plan(
+    makers: Makers,
+    goal: str,
+    source: Mapping[str, type],
+    known: Callable[[Input], bool] = lambda needed: True,
+) -> list[Stage]:
+    """The stages that a goal needs, makers before takers.
+
+    source: values that nobody makes, by name. known: whether something that is no value (a network,
+    a setting) can be had. Raises WiringError, which names the wire that does not fit.
+    """
+    stages: dict[str, Stage] = {}
+    pending: list[str] = []
+
+    def visit(name: str, asker: str, wanted: Input | None) -> None:
+        if name in pending:
+            raise WiringError(f"{' → '.join([*pending, name])} goes in a circle")
+        if name not in source and name not in makers:
+            raise WiringError(f"{asker} takes {name}, which nothing makes")
+        if name not in source and name not in stages:
+            made = stage_of(name, makers[name])
+            pending.append(name)
+            for parameter, needed in made.inputs.items():
+                if needed.is_value:
+                    visit(parameter, name, needed)
+                elif not known(needed):
+                    raise WiringError(f"{name} takes {parameter}, of which nothing is known")
+            pending.pop()
+            _check(made)
+            stages[name] = made
+        found = source[name] if name in source else stages[name].makes
+        if wanted is not None and found is not wanted.kind:
+            raise WiringError(
+                f"{asker} takes {name} as {wanted.kind.__name__}, and it is {found.__name__}"
+            )
+
+    visit(goal, "the recipe", None)
+    return list(stages.values())
+
+
+def _check(made: Stage) -> None:
+    """A stage that runs once has no chunk of which it could see the frames."""
+    if not made.whole:
+        return
+    for name, needed in made.values.items():
+        if needed.has_rows and not needed.series:
+            raise WiringError(
+                f"{made.name} sees the whole clip of some values and a chunk of {name}; "
+                f"take {name} as Series, too"
+            )
+
+
+def sweeps(stages: Iterable[Stage]) -> list[list[str]]:
+    """Passes over the clip: stages between two barriers can share one decoding of a chunk."""
+    depth: dict[str, int] = {}
+    whole: dict[str, bool] = {}
+    for one in stages:
+        above = [
+            depth[name] + (whole[name] and not one.whole) for name in one.values if name in depth
+        ]
+        behind = [
+            depth[name] + 1
+            for name, needed in one.values.items()
+            if needed.series and name in depth and not whole[name]
+        ]
+        depth[one.name], whole[one.name] = max([*above, *behind], default=0), one.whole
+    count = 1 + max((depth[name] for name in depth if not whole[name]), default=-1)
+    return [[n for n in depth if depth[n] == index and not whole[n]] for index in range(count)]
