@@ -68,8 +68,8 @@ QUICK: dict[str, Any] = {
     "encode.preset": "ultrafast",
 }
 STAGES = [
-    "decode", "faces", "align", "invert", "smooth", "parse", "colors", "matte", "tune",
-    "render_source", "edit", "render_edit",
+    "target_color", "faces", "thumbnails", "shots", "track", "latents", "pivots", "labels", "tuned",
+    "rendered", "hair_colors", "matte", "code_change", "edited",
 ]  # fmt: skip
 
 

@@ -378,7 +378,7 @@ def test_run_with_a_comparison(out, capfd, cached):
 def test_run_without_a_cache_leaves_none(tmp_path, out, capfd):
     assert run("--no-cache", *UNTUNED, recipe="reconstruct") == 0
     told = capfd.readouterr().err
-    assert "reused from the cache: nothing" in told and "decode" in told
+    assert "reused from the cache: nothing" in told and "thumbnails" in told
     assert contents(out) == ["out.mp4"] and contents(tmp_path) == ["out"]
 
 

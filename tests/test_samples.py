@@ -87,10 +87,13 @@ def test_tracking_is_near_the_truth_and_smoothing_steadies_it(entry):
     path = sample_folder() / entry["file"]
     pack = load_pack()
     with open_clip(path) as reader, torch.inference_mode():
-        flow = Flow(load_recipe("reconstruct"), pack, str(path))
+        flow = Flow(load_recipe("reconstruct"), pack)
         runner = Runner(MemoryStore(), reader)
-        runner.run(flow.nodes()[:5])
-        track, steady = flow.track(runner.work), flow.similarity(runner.work)
+        names = [node.name for node in flow.nodes()]
+        runner.run(flow.nodes()[: names.index("pivots") + 1])
+        count = reader.clip.frame_count
+        track = flow.value(runner.work, "track", 0, count)
+        steady = flow.value(runner.work, "pivots", 0, count).similarity
     assert track.present.all() and track.detected.all()
     points = torch.from_numpy(np.load(sample_folder() / entry["truth"])["landmarks"])
     assert points.shape[1] == len(LANDMARKS)

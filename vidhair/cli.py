@@ -265,7 +265,9 @@ def _explain(options: argparse.Namespace) -> int:
         here = {place: decided.name for place, decided in precisions(recipe, device).items()}
         print(json.dumps({"name": recipe.name, **recipe.describe(), "here": here}, indent=2))
     else:
-        print(explain(recipe, device))
+        from vidhair.report.plan import plan_text
+
+        print(explain(recipe, device), plan_text(recipe), sep="\n\n")
     return 0
 
 

@@ -335,17 +335,19 @@ def _check(made: Stage) -> None:
 
 def sweeps(stages: Iterable[Stage]) -> list[list[str]]:
     """Passes over the clip: stages between two barriers can share one decoding of a chunk."""
-    depth: dict[str, int] = {}
+    # The pass in which a value of frames is made, or after which one of the clip can be.
+    made_in: dict[str, int] = {}
+    passes: list[list[str]] = []
     whole: dict[str, bool] = {}
     for one in stages:
+        whole[one.name] = one.whole
         above = [
-            depth[name] + (whole[name] and not one.whole) for name in one.values if name in depth
+            made_in[name] + (whole[name] and not one.whole)
+            for name in one.values
+            if name in made_in
         ]
-        behind = [
-            depth[name] + 1
-            for name, needed in one.values.items()
-            if needed.series and name in depth and not whole[name]
-        ]
-        depth[one.name], whole[one.name] = max([*above, *behind], default=0), one.whole
-    count = 1 + max((depth[name] for name in depth if not whole[name]), default=-1)
-    return [[n for n in depth if depth[n] == index and not whole[n]] for index in range(count)]
+        made_in[one.name] = max(above, default=0)
+        if not one.whole:
+            passes += [[] for _ in range(len(passes), made_in[one.name] + 1)]
+            passes[made_in[one.name]].append(one.name)
+    return [names for names in passes if names]

@@ -120,9 +120,9 @@ def test_a_copy_under_another_name_reuses_every_stage(tmp_path, cache):
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
-        ({"edit.strength": 0.3}, ["edit", "render_edit"]),
-        ({"tune.seed": 5}, ["tune", "render_source", "edit", "render_edit"]),
-        ({"smooth.latents": False}, ["smooth", "tune", "render_source", "edit", "render_edit"]),
+        ({"edit.strength": 0.3}, ["target_color", "code_change", "edited"]),
+        ({"tune.seed": 5}, ["tuned", "rendered", "code_change", "edited"]),
+        ({"smooth.latents": False}, ["pivots", "tuned", "rendered", "code_change", "edited"]),
         ({"compose.blur": 0.2, "encode.crf": 30}, []),
     ],
     ids=str,
@@ -136,7 +136,7 @@ def test_tuning_with_lpips_says_so_and_gives_other_pictures(tmp_path, cache):
     path = str(small.classifier())
     changes = {"tune.perceptual": "lpips_alex", "tune.perceptual_weights": path}
     result = small.edit(tmp_path / "a.mp4", cache, changes=changes)
-    assert small.computed(result) == ["tune", "render_source", "edit", "render_edit"]
+    assert small.computed(result) == ["tuned", "rendered", "code_change", "edited"]
     (note,) = result.notes
     assert "LPIPS on AlexNet" in note and path in note
     assert not same_pictures(result.path)
@@ -176,7 +176,7 @@ def test_the_default_cache_is_where_the_environment_says(tmp_path, cache, monkey
 
 @pytest.mark.parametrize(
     ("stage", "done"),
-    [("align", 0), ("parse", 12), ("tune", 0), ("tune", 2), ("render_edit", 0), ("compose", 12)],
+    [("track", 0), ("labels", 12), ("tuned", 0), ("tuned", 2), ("edited", 0), ("compose", 12)],
 )
 def test_an_interrupted_run_leaves_no_output_and_goes_on(tmp_path, cache, stage, done):
     """From the cache of a finished run, as far as it had come at that stage."""
@@ -189,7 +189,7 @@ def test_an_interrupted_run_leaves_no_output_and_goes_on(tmp_path, cache, stage,
         small.edit(target, cache, reporter=StopsAt(stage, done))
     assert list(target.parent.iterdir()) == []
     result = small.edit(target, cache)
-    done_before = stage == "parse"  # its only chunk was stored before the interruption
+    done_before = stage == "labels"  # its only chunk was stored before the interruption
     assert small.computed(result) == later[1 if done_before else 0 :]
     assert [p.name for p in target.parent.iterdir()] == ["a.mp4"]
     assert same_pictures(target)
@@ -211,7 +211,7 @@ def small_chunks(monkeypatch) -> None:
 
     def in_fives(self):
         return [
-            node if node.name in ("decode", "faces") else dataclasses.replace(node, chunk=5)
+            node if node.name in ("thumbnails", "faces") else dataclasses.replace(node, chunk=5)
             for node in nodes(self)
         ]
 
@@ -221,8 +221,8 @@ def small_chunks(monkeypatch) -> None:
 
 def results(cache: Path) -> dict[str, np.ndarray]:
     """What a finished run with the usual recipe has left, and the frames that follow from it."""
-    names = {"invert": "styles", "parse": "planes", "matte": "alpha"}
-    names |= {"render_source": "picture", "render_edit": "picture"}
+    names = {"latents": "styles", "labels": "planes", "matte": "alpha"}
+    names |= {"rendered": "levels", "edited": "levels"}
     with open_clip(small.clip()) as reader:
         flow, runner = small.flow_on(DiskStore(cache), reader)
         assert all(report.status == "reused" for report in runner.reports)
@@ -234,20 +234,20 @@ def results(cache: Path) -> dict[str, np.ndarray]:
 def test_chunks_do_not_show(tmp_path, cache, small_chunks):
     """A run in small chunks that stops in the middle of a stage and goes on ends as the others."""
     fives = small.finished().copy(tmp_path / "fives")
-    later = small.STAGES[small.STAGES.index("invert") :]
+    later = small.STAGES[small.STAGES.index("latents") :]
     small.forget(fives, *later)
     target = tmp_path / "a.mp4"
     with pytest.raises(KeyboardInterrupt):
-        small.edit(target, fives, reporter=StopsAt("parse", 5))
+        small.edit(target, fives, reporter=StopsAt("labels", 5))
     assert not target.exists()
     result = small.edit(target, fives)
-    assert small.computed(result) == later[later.index("parse") :]
-    (parse,) = [stage for stage in result.stages if stage.name == "parse"]
+    assert small.computed(result) == later[later.index("labels") :]
+    (parse,) = [stage for stage in result.stages if stage.name == "labels"]
     assert (parse.computed, parse.total, parse.status) == (7, small.FRAMES, "resumed")
     got, want = results(fives), results(cache)
     for stage, array in want.items():
         difference = np.abs(got[stage].astype(float) - array)
-        bound = 1e-4 if stage == "invert" else 2.0
+        bound = 1e-4 if stage == "latents" else 2.0
         assert difference.max() <= bound and difference.mean() < bound / 20, stage
 
 
@@ -258,7 +258,7 @@ def files_of(cache: Path, stage: str) -> list[Path]:
     return list(cache.glob(f"{stage}-v*/*.safetensors"))
 
 
-@pytest.mark.parametrize("stage", ["faces", "tune", "render_edit"])
+@pytest.mark.parametrize("stage", ["faces", "tuned", "edited"])
 def test_a_file_that_was_cut_short_is_made_again(tmp_path, cache, stage):
     (path,) = files_of(cache, stage)
     os.truncate(path, path.stat().st_size - 1)
@@ -276,14 +276,14 @@ def flip_the_last_byte(path: Path) -> None:
 
 
 def test_a_whole_clip_result_with_a_wrong_byte_is_made_again(tmp_path, cache):
-    (path,) = files_of(cache, "tune")
+    (path,) = files_of(cache, "tuned")
     flip_the_last_byte(path)
     result = small.edit(tmp_path / "a.mp4", cache)
-    assert small.computed(result) == ["tune"]
+    assert small.computed(result) == ["tuned"]
     assert same_pictures(result.path)
 
 
-@pytest.mark.parametrize("stage", ["render_source", "render_edit"])
+@pytest.mark.parametrize("stage", ["rendered", "edited"])
 def test_frames_with_a_wrong_byte_are_made_again(tmp_path, cache, stage):
     (path,) = files_of(cache, stage)
     flip_the_last_byte(path)

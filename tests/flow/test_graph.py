@@ -38,7 +38,7 @@ def composed():
         work, count = runner.work, small.FRAMES
         alpha = work.per_frame("matte", 0, count, ("alpha",))["alpha"]
         frames = flow.compose(work, 0, count)
-        return work.frames(0, count), frames, alpha, flow.geometry(work).matte_grid
+        return work.frames(0, count), frames, alpha, flow.value(work, "region").matte_grid
 
 
 def test_outside_the_matte_every_pixel_is_the_sources(composed):
@@ -72,8 +72,8 @@ def test_an_edit_of_no_strength_changes_next_to_nothing():
         flow, runner = small.flow_on(store, reader, changes=changes)
         work, count = runner.work, small.FRAMES
         np.testing.assert_array_equal(
-            work.per_frame("render_edit", 0, count)["picture"],
-            work.per_frame("render_source", 0, count)["picture"],
+            work.per_frame("edited", 0, count)["levels"],
+            work.per_frame("rendered", 0, count)["levels"],
         )
         difference = flow.compose(work, 0, count).astype(int) - work.frames(0, count)
     assert np.abs(difference).max() <= 1
@@ -86,10 +86,10 @@ def two_shots(tmp_path_factory):
     frames = np.concatenate([person, 255 - (255 - person[:, :, ::-1]) // 3])
     source = small.write_clip(tmp_path_factory.mktemp("cut") / "cut.mp4", frames)
     with open_clip(source) as reader:
-        flow, runner = small.flow_on(MemoryStore(), reader, until="smooth")
+        flow, runner = small.flow_on(MemoryStore(), reader, until="pivots")
         work = runner.work
-        raw = work.per_frame("invert", 0, len(frames))["styles"]
-        return flow, flow.track(work), raw, work.per_clip("smooth")
+        raw = work.per_frame("latents", 0, len(frames))["styles"]
+        return flow, flow.value(work, "track", 0, len(frames)), raw, work.per_clip("pivots")
 
 
 SHOTS = slice(0, 6), slice(6, 12)

@@ -24,18 +24,19 @@ from vidhair.settings import rules
 from vidhair.stages.edit import HAIR_COLOUR, NO_HAIR
 
 STAGES = set(small.STAGES)
-DRAWN = {"render_source", "edit", "render_edit"}
-TUNED = {"tune"} | DRAWN
-SMOOTH = {"smooth"} | TUNED
-PARSE = {"parse", "colors", "matte"} | TUNED
-ALIGN = STAGES - {"decode", "faces"}
+EDITED = {"code_change", "edited"}
+DRAWN = {"rendered"} | EDITED
+TUNED = {"tuned"} | DRAWN
+SMOOTH = {"pivots"} | TUNED
+PARSE = {"labels", "hair_colors", "matte"} | TUNED
+TRACK = STAGES - {"target_color", "thumbnails", "faces", "shots"}
 
 # Setting → another value than the default (or what makes it), and the stages that have to run
 # again.
 EXPECTED: dict[str, tuple[Any, set[str]]] = {
-    "align.min_confidence": (0.4, ALIGN | {"faces"}),
-    "align.bridge_seconds": (0.1, ALIGN),
-    "align.cut_threshold": (0.2, ALIGN),
+    "align.min_confidence": (0.4, TRACK | {"faces"}),
+    "align.bridge_seconds": (0.1, TRACK),
+    "align.cut_threshold": (0.2, TRACK | {"shots"}),
     "invert.batch": (3, set()),
     "smooth.latents": (False, SMOOTH),
     "smooth.transforms": (False, SMOOTH),
@@ -54,13 +55,13 @@ EXPECTED: dict[str, tuple[Any, set[str]]] = {
     "tune.precision": ("float32", TUNED),
     "tune.seed": (1, TUNED),
     "render.expand": (0.2, TUNED),
-    "render.precision": ("bfloat16", {"render_source", "render_edit"}),
+    "render.precision": ("bfloat16", {"rendered", "edited"}),
     "render.batch": (1, set()),
     "render.memory": (256, set()),
     "matte.size": (64, PARSE),
-    "matte.color_weight": (0.5, {"matte", "edit", "render_edit"}),
-    "matte.smooth": (0.2, {"matte", "edit", "render_edit"}),
-    "matte.edge": (0.05, {"matte", "edit", "render_edit"}),
+    "matte.color_weight": (0.5, {"matte"} | EDITED),
+    "matte.smooth": (0.2, {"matte"} | EDITED),
+    "matte.edge": (0.05, {"matte"} | EDITED),
     "compose.mode": ("replace", set()),
     "compose.region": ("face", set()),
     "compose.blur": (0.1, set()),
@@ -71,12 +72,12 @@ EXPECTED: dict[str, tuple[Any, set[str]]] = {
     "encode.codec": ("libx265", set()),
     "encode.crf": (30, set()),
     "encode.preset": ("fast", set()),
-    "edit.color": ("blue", {"edit", "render_edit"}),
-    "edit.strength": (0.5, {"edit", "render_edit"}),
+    "edit.color": ("blue", {"target_color"} | EDITED),
+    "edit.strength": (0.5, {"target_color"} | EDITED),
 }
 WEIGHTS = {
-    "encoder": {"invert"} | SMOOTH,
-    "parser": PARSE,
+    "encoder": {"latents"} | SMOOTH,
+    "parser": PARSE | {"target_color"},
     "generator": TUNED,
     "attributes": SMOOTH,
     "world": set(),
@@ -100,7 +101,8 @@ def a_pack(**changed: str) -> Any:
         device="cpu",
         inverter_parts=("encoder",),
         has=lambda part: part in parts,
-        parser=SimpleNamespace(face_pixels=256),
+        parser=SimpleNamespace(face_pixels=256, stride=16),
+        generator=SimpleNamespace(config=SimpleNamespace(resolution=32)),
     )
 
 
@@ -114,9 +116,10 @@ def keys(recipe: Recipe, pack: Any = None, reader: Any = None) -> dict[str, str]
     """Stage → digest of its key."""
     reader = reader or SimpleNamespace(clip=SimpleNamespace(fingerprint=fingerprint("clip")))
     runner = Runner(MemoryStore(), reader)
-    for node in Flow(recipe, pack or a_pack(), "a clip").nodes():
+    nodes = Flow(recipe, pack or a_pack()).nodes()
+    for node in nodes:
         runner.keys[node.name] = runner.key(node)
-    return {name: key.digest for name, key in runner.keys.items()}
+    return {node.name: runner.keys[node.name].digest for node in nodes if node.kept}
 
 
 def changed(before: dict[str, str], after: dict[str, str]) -> set[str]:
@@ -162,7 +165,7 @@ def test_keys_hold_the_precision_that_auto_means(monkeypatch):
     without_tuning = {"tune.steps": 0, "tune.refine_steps": 0}
     probed = keys(auto.override(without_tuning))
     monkeypatch.setattr(precision, "_processor_has_bfloat16", lambda: False)
-    assert changed(probed, keys(auto.override(without_tuning))) == {"edit", "render_edit"}
+    assert changed(probed, keys(auto.override(without_tuning))) == EDITED
 
 
 def test_auto_is_what_it_finds(tmp_path, monkeypatch):
@@ -198,18 +201,25 @@ def test_lpips_without_weights_is_refused_before_anything_runs():
 
 def test_another_edit_shares_everything_before_it():
     color, bald = keys(load_recipe("hair_color")), keys(load_recipe("bald"))
-    assert changed(color, bald) == {"edit", "render_edit"}
+    assert changed(color, bald) == {"edited_codes", "edited"}
 
 
 def test_a_recipe_without_an_edit_shares_everything():
     color, plain = keys(load_recipe("hair_color")), keys(load_recipe("reconstruct"))
     assert changed(color, plain) == set()
-    assert set(color) - set(plain) == {"edit", "render_edit"}
+    assert set(color) - set(plain) == {"target_color", "hair_colors", "matte"} | EDITED
+
+
+def test_what_a_recipe_does_not_read_is_not_made():
+    """Of a matte only colours read, and its settings are none of the others' business."""
+    bald, other = (keys(load_recipe("bald", changes)) for changes in ({}, {"matte.edge": 0.05}))
+    assert not {"hair_colors", "matte"} & set(bald)
+    assert bald == other
 
 
 def test_without_tuning_there_is_no_such_stage():
     off = keys(load_recipe("hair_color", {"tune.steps": 0, "tune.refine_steps": 0}))
-    assert set(off) == STAGES - {"tune"}
+    assert set(off) == STAGES - {"tuned"}
     on = keys(load_recipe("hair_color", {"tune.steps": 0, "tune.refine_steps": 1}))
     assert set(on) == STAGES
     assert changed(on, off) == DRAWN
@@ -217,7 +227,7 @@ def test_without_tuning_there_is_no_such_stage():
 
 def test_two_names_of_one_colour_are_one_edit():
     def edits(color: str) -> str:
-        return keys(load_recipe("hair_color", {"edit.color": color}))["edit"]
+        return keys(load_recipe("hair_color", {"edit.color": color}))["code_change"]
 
     assert edits("grey") == edits("Gray") == edits("silver")
     assert edits("#fff") == edits("FFFFFF") != edits("white")
@@ -235,7 +245,7 @@ def test_the_clips_content_counts_and_its_name_does_not(tmp_path):
             assert reader.clip.frame_count == small.FRAMES
             found.append(keys(load_recipe("hair_color"), reader=reader))
     assert found[0] == found[1]
-    assert changed(found[0], found[2]) == STAGES
+    assert changed(found[0], found[2]) == STAGES - {"target_color"}
 
 
 def repacked(folder: Path, part: str, config: dict[str, Any]) -> Pack:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from tests.stages.faces import face_mesh
 from vidhair.errors import NoFaceFound
 from vidhair.models.face_landmarks import POINTS
-from vidhair.stages.align import AlignConfig, FaceTrack, find_cuts, follow_face, thumbnails
+from vidhair.stages.align import AlignConfig, FaceTrack, find_cuts, follow_face, shrink
 
 CONFIG = AlignConfig()
 THRESHOLD = CONFIG.cut_threshold
@@ -18,17 +18,17 @@ class TestThumbnails:
     @given(st.integers(1, 90), st.integers(1, 120), st.integers(0, 255))
     def test_a_plain_picture_of_any_size_stays_plain(self, height, width, level):
         frames = np.full((2, height, width, 3), level, np.uint8)
-        got = thumbnails(frames)
+        got = shrink(frames)
         assert got.dtype == np.uint8 and got.shape == (2, 24, 32, 3)
         assert np.all(got == level)
 
     def test_each_sample_is_the_mean_of_its_block(self):
         frames = np.random.default_rng(0).integers(0, 256, (2, 96, 96, 3), dtype=np.uint8)
         blocks = frames.reshape(2, 24, 4, 32, 3, 3).mean((2, 4))
-        assert np.array_equal(thumbnails(frames), np.floor(blocks + 1e-9).astype(np.uint8))
+        assert np.array_equal(shrink(frames), np.floor(blocks + 1e-9).astype(np.uint8))
 
     def test_large_white_pictures_do_not_overflow(self):
-        assert np.all(thumbnails(np.full((1, 1080, 1920, 3), 255, np.uint8)) == 255)
+        assert np.all(shrink(np.full((1, 1080, 1920, 3), 255, np.uint8)) == 255)
 
 
 def shots(*lengths: int, seed: int = 0, noise: float = 3) -> np.ndarray:

@@ -3,26 +3,35 @@ import pytest
 import torch
 
 from tests.models.tiny import random, tiny_generator
-from vidhair.edits import Attribute, Bald, HairColor, HairLength, Reconstruct
+from vidhair.edits import Attribute, Bald, HairLength, Reconstruct
 from vidhair.edits.directions import AttributeSpace
 from vidhair.errors import InvalidSetting
+from vidhair.geometry import Box
+from vidhair.models.face_landmarks import POINTS
 from vidhair.models.mappers import BaldMapper
 from vidhair.models.stylegan3 import Extent
 from vidhair.ops.color import rgb_to_lab
+from vidhair.stages.align import FaceTrack
 from vidhair.stages.edit import (
     HAIR_COLOUR,
     LARGEST,
     NO_HAIR,
+    CodeChange,
     Probe,
     edit_styles,
+    recolored,
     solve_hair_color,
 )
-from vidhair.stages.render import Canvas
+from vidhair.stages.render import Canvas, Codes
 
 D, LAYERS, COUNT = 20, 4, 7
 NAMES = (*NO_HAIR, "smile", *HAIR_COLOUR)
 PRESENT = np.array([1, 1, 0, 1, 1, 1, 0], bool)
 CUTS = np.arange(COUNT) == 4
+
+
+NOWHERE = np.full((COUNT, POINTS, 2), np.nan, np.float32)
+TRACK = FaceTrack(NOWHERE, PRESENT, PRESENT, CUTS, Box(0.0, 0.0, 1.0))
 
 
 def space_of(names: tuple[str, ...] = NAMES) -> AttributeSpace:
@@ -111,9 +120,9 @@ class TestStyles:
         assert np.abs(change[0] - change[4]).max() > 0.01
 
     def test_a_hair_colour_adds_what_is_found_for_it(self):
-        found = random(D, seed=1)
-        change = edited(HairColor(), color_change=found) - styles()
-        want = np.broadcast_to(found.numpy(), change[PRESENT].shape)
+        found = random(D, seed=1).numpy()
+        change = recolored(Codes(styles()), TRACK, CodeChange(found, np.zeros(3))).styles - styles()
+        want = np.broadcast_to(found, change[PRESENT].shape)
         np.testing.assert_allclose(change[PRESENT], want, atol=1e-6)
         assert not change[~PRESENT].any()
 

@@ -10,7 +10,7 @@ from vidhair.models.aligned import AlignedGenerator, MovableGenerator, MovableSy
 from vidhair.models.perceptual import FeatureDistance
 from vidhair.models.stylegan3 import Extent, Generator
 from vidhair.stages.render import Canvas
-from vidhair.stages.tune import Pivots, TuneConfig, choose_frames, refine, tune, with_weights
+from vidhair.stages.tune import Targets, TuneConfig, choose_frames, refine, tune, with_weights
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -29,22 +29,22 @@ def features(x: torch.Tensor) -> list[torch.Tensor]:
 DISTANCE = FeatureDistance(features)
 
 
-def draw(synthesis: MovableSynthesis, pivots: Pivots) -> torch.Tensor:
+def draw(synthesis: MovableSynthesis, pivots: Targets) -> torch.Tensor:
     return synthesis(pivots.styles, transform=pivots.transforms, canvas=CANVAS.extent)
 
 
-def pivots_of(synthesis: MovableSynthesis, offset: torch.Tensor | float = 0.0) -> Pivots:
+def pivots_of(synthesis: MovableSynthesis, offset: torch.Tensor | float = 0.0) -> Targets:
     """What this synthesis draws of some codes moved by `offset`."""
     styles = random(COUNT, synthesis.config.num_ws, 12, seed=7)
     transforms = torch.eye(3).repeat(COUNT, 1, 1)
     transforms[:, 0, 2] = torch.linspace(-0.1, 0.1, COUNT)
-    moved = Pivots(styles + offset, transforms, torch.empty(0), torch.empty(0))
+    moved = Targets(styles + offset, transforms, torch.empty(0), torch.empty(0))
     pictures = draw(synthesis, moved)
-    return Pivots(styles, transforms, pictures, torch.ones_like(pictures[:, :1]))
+    return Targets(styles, transforms, pictures, torch.ones_like(pictures[:, :1]))
 
 
 @pytest.fixture(scope="module")
-def pivots() -> Pivots:
+def pivots() -> Targets:
     """Pictures of the person by a generator whose weights are somewhat different."""
     other = person()
     for layer in other.synthesis.layers:
@@ -69,7 +69,7 @@ class Losses(list):
         self.append(loss)
 
 
-def tuned(pivots: Pivots, generator: MovableGenerator | None = None, losses=None, **options):
+def tuned(pivots: Targets, generator: MovableGenerator | None = None, losses=None, **options):
     config = TuneConfig(**SETTINGS | {"steps": 12} | options)
     losses = Losses() if losses is None else losses
     return tune(generator or person(), pivots, CANVAS, DISTANCE, config, losses)
@@ -141,7 +141,7 @@ class TestTune:
         results = [
             tune(
                 person(),
-                Pivots(pivots.styles, pivots.transforms, pictures, weight),
+                Targets(pivots.styles, pivots.transforms, pictures, weight),
                 CANVAS,
                 FeatureDistance(lambda x: [x]),
                 config,
@@ -188,7 +188,9 @@ class TestRefine:
         assert len(losses) == 20
 
         def error(moved: torch.Tensor | float) -> float:
-            codes = Pivots(pivots.styles + moved, pivots.transforms, pivots.pictures, pivots.weight)
+            codes = Targets(
+                pivots.styles + moved, pivots.transforms, pivots.pictures, pivots.weight
+            )
             return float((draw(generator.synthesis, codes) - pivots.pictures).square().mean())
 
         assert error(got) < 0.6 * error(0.0)

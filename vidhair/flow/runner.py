@@ -124,6 +124,7 @@ class Runner:
             with self.reporter.stage(node.name, total, unit) as meter:
                 self.work.meter = meter
                 arrays = node.compute(self.work)
+                meter(total)
             entry.write_clip(arrays)
             computed = 1
         self.work.clip_results[node.name] = arrays

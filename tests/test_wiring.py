@@ -1,0 +1,181 @@
+"""Stages that are wired by their signatures: what is planned, what is refused, what is seen."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+import numpy as np
+import pytest
+
+from vidhair.wiring import (
+    Derived,
+    Fact,
+    Near,
+    Series,
+    Setting,
+    Span,
+    Value,
+    WiringError,
+    makers,
+    plan,
+    stage,
+    stage_of,
+    sweeps,
+)
+
+
+@dataclass(frozen=True)
+class Numbers(Value):
+    ROWS = ("numbers",)
+    numbers: np.ndarray
+
+
+@dataclass(frozen=True)
+class Place:
+    left: float
+    count: int
+
+
+@dataclass(frozen=True)
+class Mean(Value):
+    mean: np.ndarray
+    place: Place
+
+
+@dataclass(frozen=True)
+class Machine(Derived):
+    factor: float
+
+
+@stage()
+def squares(numbers: Numbers) -> Numbers:
+    return Numbers(numbers.numbers**2)
+
+
+@stage()
+def steady(squares: Annotated[Numbers, Near(2, 1)], span: Span) -> Numbers:
+    return Numbers(squares.numbers[span.core(2)])
+
+
+@stage()
+def mean(steady: Series[Numbers]) -> Mean:
+    return Mean(steady.field("numbers").mean(), Place(0.0, steady.count))
+
+
+@stage(keep=False)
+def centred(steady: Numbers, mean: Mean) -> Numbers:
+    return Numbers(steady.numbers - mean.mean)
+
+
+SOURCE: dict[str, type] = {"numbers": Numbers}
+CHAIN = makers(squares, steady, mean, centred)
+
+
+def names(chain=CHAIN, goal="centred", source=SOURCE, **options) -> list[str]:
+    return [made.name for made in plan(chain, goal, source, **options)]
+
+
+class TestPlan:
+    def test_makers_come_before_takers_and_each_once(self):
+        assert names() == ["squares", "steady", "mean", "centred"]
+
+    def test_only_what_the_goal_needs_is_planned(self):
+        assert names(goal="steady") == ["squares", "steady"]
+
+    def test_one_value_can_have_other_makers(self):
+        assert names(makers(centred, mean, steady=squares)) == ["steady", "mean", "centred"]
+
+    def test_a_parameter_that_nothing_makes_is_refused(self):
+        with pytest.raises(WiringError, match="steady takes squares, which nothing makes"):
+            names(makers(steady, mean, centred))
+
+    def test_types_that_do_not_meet_are_refused(self):
+        with pytest.raises(WiringError, match="centred takes mean as Mean, and it is Numbers"):
+            names(CHAIN | {"mean": squares})
+
+    def test_the_source_has_a_type_too(self):
+        with pytest.raises(WiringError, match="squares takes numbers as Numbers, and it is Mean"):
+            names(source={"numbers": Mean})
+
+    def test_a_circle_is_refused(self):
+        @stage()
+        def back(steady: Numbers) -> Numbers: ...
+
+        with pytest.raises(WiringError, match="squares → steady → squares goes in a circle"):
+            names(CHAIN | {"squares": back}, goal="squares")
+
+    def test_what_is_no_value_must_be_known(self):
+        @stage()
+        def scaled(numbers: Numbers, gain: Annotated[float, Setting("tune.gain")]) -> Numbers: ...
+
+        assert names(makers(scaled), "scaled") == ["scaled"]
+        with pytest.raises(WiringError, match="scaled takes gain, of which nothing is known"):
+            names(makers(scaled), "scaled", known=lambda needed: needed.given is None)
+
+    def test_a_stage_that_runs_once_has_no_chunk_to_see(self):
+        @stage()
+        def late(steady: Series[Numbers], squares: Numbers) -> Mean: ...
+
+        with pytest.raises(WiringError, match="late sees .* a chunk of squares; take squares as"):
+            names(CHAIN | {"late": late}, goal="late")
+
+    def test_what_makes_no_value_is_no_stage(self):
+        @stage()
+        def number(numbers: Numbers) -> int: ...
+
+        with pytest.raises(AssertionError, match="number makes"):
+            names(makers(number), "number")
+
+
+class TestStage:
+    def test_what_sees_the_clip_runs_once(self):
+        whole = {made.name: made.whole for made in plan(CHAIN, "centred", SOURCE)}
+        assert whole == {"squares": False, "steady": False, "mean": True, "centred": False}
+
+    def test_what_sees_no_frames_runs_once(self):
+        @stage()
+        def machine(size: Annotated[int, Fact("size")]) -> Machine: ...
+
+        made = stage_of("machine", machine)
+        assert made.whole and not made.kept and made.values == {}
+
+    def test_what_is_no_arrays_or_quickly_made_is_not_kept(self):
+        kept = {made.name: made.kept for made in plan(CHAIN, "centred", SOURCE)}
+        assert kept == {"squares": True, "steady": True, "mean": True, "centred": False}
+
+    def test_sweeps_share_a_decoding_until_a_barrier(self):
+        stages = plan(CHAIN, "centred", SOURCE)
+        assert sweeps(stages) == [["squares", "steady"], ["centred"]]
+
+
+class TestNear:
+    @pytest.mark.parametrize(
+        ("span", "seen"), [((0, 4), (0, 5)), ((1, 4), (0, 5)), ((4, 8), (2, 9)), ((8, 10), (6, 10))]
+    )
+    def test_neighbours_end_with_the_clip(self, span, seen):
+        assert Near(2, 1).range(*span, 10) == seen
+
+    def test_it_is_as_many_after_as_before_unless_said(self):
+        assert Near(2).range(4, 8, 20) == (2, 10)
+        assert Near(2, 0).range(4, 8, 20) == (2, 8)
+
+    @pytest.mark.parametrize("start", [0, 1, 2, 7])
+    def test_the_core_is_the_span(self, start):
+        span, count = Span(start, start + 3), 20
+        early, late = Near(2, 1).range(span.start, span.stop, count)
+        seen = np.arange(early, late)[span.core(2)]
+        assert seen.tolist() == list(range(span.start, span.stop))
+
+
+class TestValue:
+    MEAN = Mean(np.array([1.5, 2.5]), Place(0.25, 7))
+
+    def test_arrays_and_back(self):
+        arrays = self.MEAN.arrays()
+        assert sorted(arrays) == ["mean", "place.count", "place.left"]
+        back = Mean.of({name: array.copy() for name, array in arrays.items()})
+        assert back.place == self.MEAN.place and type(back.place.count) is int
+        assert np.array_equal(back.mean, self.MEAN.mean)
+
+    def test_rows_cut_what_belongs_to_frames(self):
+        assert Numbers(np.arange(9)).rows(2, 5).numbers.tolist() == [2, 3, 4]
+        assert self.MEAN.rows(2, 5).mean is self.MEAN.mean

@@ -1,0 +1,31 @@
+"""What a recipe will run, in order: every stage, what it takes, and the passes over the clip."""
+
+from vidhair.flow.graph import GOAL, SOURCE, makers_of
+from vidhair.recipe import Recipe
+from vidhair.wiring import Input, Stage, plan, sweeps
+
+
+def plan_text(recipe: Recipe) -> str:
+    """As lines of comments, so that they can stand below the settings of a TOML file."""
+    stages = plan(makers_of(recipe), GOAL, SOURCE)
+    width = max(len(made.name) for made in stages)
+    lines = ["# stages (… all frames, ± n neighbours, * made again in every run)"]
+    for made in stages:
+        mark = " " if made.kept else "*"
+        lines.append(f"# {mark}{made.name:<{width}}  {', '.join(_taken(made)) or 'nothing'}")
+    for index, names in enumerate(sweeps(stages), 1):
+        lines.append(f"# pass {index} over the clip: {', '.join(names)}")
+    return "\n".join(lines)
+
+
+def _taken(made: Stage) -> list[str]:
+    return [_seen(name, needed) for name, needed in made.values.items()]
+
+
+def _seen(name: str, needed: Input) -> str:
+    if needed.series:
+        return f"{name} …"
+    if needed.near is None:
+        return name
+    after = needed.near.before if needed.near.after < 0 else needed.near.after
+    return f"{name} − {needed.near.before}" if not after else f"{name} ± {after}"
