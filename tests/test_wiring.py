@@ -115,7 +115,7 @@ class TestPlan:
         @stage()
         def late(steady: Series[Numbers], squares: Numbers) -> Mean: ...
 
-        with pytest.raises(WiringError, match="late sees .* a chunk of squares; take squares as"):
+        with pytest.raises(WiringError, match=r"late sees .* a chunk of squares; take squares as"):
             names(CHAIN | {"late": late}, goal="late")
 
     def test_what_makes_no_value_is_no_stage(self):
