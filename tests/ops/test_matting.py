@@ -1,9 +1,11 @@
 """The guided filter and unmixing on pictures whose true mattes are known."""
 
+import pytest
 import torch
 import torch.nn.functional as F
 
 from tests.models.tiny import random
+from vidhair.ops import matting
 from vidhair.ops.color import lab_to_rgb, rgb_to_lab
 from vidhair.ops.matting import Border, guided_filter, unmix
 
@@ -30,6 +32,26 @@ class TestGuidedFilter:
         values = (guide * torch.tensor([0.2, 0.5, 0.1])[:, None, None]).sum(1, keepdim=True) + 0.1
         got = guided_filter(guide, values, 5, 1e-6)
         torch.testing.assert_close(got, values, atol=2e-3, rtol=0)
+
+    @pytest.mark.parametrize("tile", [1, 40])
+    def test_tiles_do_not_show(self, tile, monkeypatch):
+        guide = random(2, 3, 70, 90)
+        values = torch.zeros(2, 1, 70, 90)
+        values[:, :, 20:45, 30:60] = 1
+        values[0, 0, 60:64, 10:20] = 0.4
+        monkeypatch.setattr(matting, "TILE", 1000)
+        whole = guided_filter(guide, values, 2, 1e-3)
+        monkeypatch.setattr(matting, "TILE", tile)
+        tiles = guided_filter(guide, values, 2, 1e-3)
+        torch.testing.assert_close(tiles, whole, atol=1e-5, rtol=0)
+        assert (whole != values).any((1, 2, 3)).all()
+
+    def test_the_guide_may_be_bytes(self):
+        guide = (torch.rand(1, 3, 20, 20) * 255).to(torch.uint8)
+        values = torch.rand(1, 1, 20, 20)
+        want = guided_filter(guide / 255, values, 3, 1e-3)
+        got = guided_filter(guide, values, 3, 1e-3 * 255**2)
+        torch.testing.assert_close(got, want, atol=1e-4, rtol=0)
 
     def test_without_reach_nothing_happens(self):
         values = random(1, 1, 9, 9)

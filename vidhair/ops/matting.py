@@ -29,7 +29,8 @@ def guided_filter(guide: Tensor, values: Tensor, radius: int, eps: float) -> Ten
         return values
     result = values.clone()
     # A tile at a time, as a picture has 13 planes of moments; around it lies what it looks at.
-    for inner, outer, within in _tiles(*values.shape[2:], max(TILE, 16 * radius), 2 * radius):
+    height, width = values.shape[2:]
+    for inner, outer, within in _tiles(height, width, max(TILE, 16 * radius), 2 * radius):
         seen = values[outer]
         if seen.amax() - seen.amin() > FLAT:
             result[inner] = _guided(guide[outer].float(), seen, radius, eps)[within]

@@ -292,8 +292,10 @@ def compose_residual(
         full = frame_matte(torch.from_numpy(matte)[None, None] / 255, grid, levels, lab, window)
         # The matte as the canvas sees it.
         left, top = canvas.left - window.left, canvas.top - window.top
+        drawn, redrawn = (levels_to_lab(torch.from_numpy(p)[None]) for p in pictures)
         change = color_change(
-            *(levels_to_lab(torch.from_numpy(p)[None]) for p in pictures),
+            drawn,
+            redrawn,
             _to_canvas(full, left, top, canvas),
             config.blur * crop_side / canvas.step,
             config.evenness,
