@@ -10,7 +10,7 @@ import pytest
 
 from vidhair.cache import FramesMissing, MemoryStore, fingerprint
 from vidhair.flow.node import Node
-from vidhair.flow.runner import Runner
+from vidhair.flow.runner import Frames, Runner, at_once
 
 FRAMES = 20
 SOURCE = fingerprint("clip")
@@ -212,3 +212,20 @@ def test_a_result_that_is_asked_for_too_early():
 def test_a_clip_of_one_frame():
     runner = Flow().run(MemoryStore(), a_reader(frames=1))
     assert values(runner).tolist() == [0]
+
+
+@pytest.mark.parametrize(
+    ("size", "count"), [((640, 360), 16), ((1920, 1080), 16), ((3840, 2160), 5), ((20000, 9000), 1)]
+)
+def test_fewer_frames_are_held_the_larger_they_are(size, count):
+    assert at_once(*size) == count
+
+
+def test_frames_are_read_one_by_one():
+    reader, read = a_reader(), []
+    inner = reader.read
+    reader.read = lambda start, stop: read.append((start, stop)) or inner(start, stop)
+    frames = Frames(reader, 3, 7)
+    assert len(frames) == 4 and not read
+    assert [int(frame[0, 0, 0]) for frame in frames] == [3, 4, 5, 6]
+    assert read == [(3, 4), (4, 5), (5, 6), (6, 7)]

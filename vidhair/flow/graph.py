@@ -8,8 +8,9 @@ amount to all frames of a shot, so smoothing before or after it gives the same c
 tuned generator can be asked what an edit will look like.
 """
 
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -270,11 +271,11 @@ class Flow:
         return nodes
 
     def _decode(self, work: Work, start: int, stop: int) -> Arrays:
-        return {"thumbnail": align.thumbnails(work.frames(start, stop))}
+        return {"thumbnail": align.thumbnails(work.each(start, stop))}
 
     def _faces(self, work: Work, start: int, stop: int) -> Arrays:
         early = max(0, start - WARM_UP)
-        frames = work.frames(early, stop)
+        frames = work.each(early, stop)
         return {"mesh": align.find_faces(frames, self.recipe.align, start - early)}
 
     def _align(self, work: Work) -> Arrays:
@@ -299,7 +300,8 @@ class Flow:
         styles = np.zeros((stop - start, inverter.num_ws, inverter.w_dim), np.float32)
         rows = track.present[start:stop]
         if rows.any():
-            axes, frames = track.axes, work.frames(start, stop)[rows]
+            axes = track.axes
+            frames = (frame for frame, row in zip(work.each(start, stop), rows, strict=True) if row)
             here = CropAxes(axes.centre[start:stop][rows], axes.x[start:stop][rows])
             styles[rows] = invert(frames, here, inverter, self.recipe.invert)
         return {"styles": styles}
@@ -317,7 +319,7 @@ class Flow:
         geometry = self.geometry(work)
         segmenter = PersonSegmenter()
         planes = matte.parse(
-            work.frames(start, stop),
+            work.each(start, stop),
             geometry.track.mesh[start:stop],
             geometry.region,
             self.pack.parser,
@@ -326,35 +328,35 @@ class Flow:
         segmenter.close()
         return {"planes": planes}
 
-    def _grid_lab(self, work: Work, frames: np.ndarray) -> torch.Tensor:
-        """The region of the matte in Lab."""
+    def _look(self, work: Work, frame: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Label probabilities and Lab of a frame on the grid of the matte."""
         geometry = self.geometry(work)
-        return rgb_to_lab(geometry.region.cut(to_unit(frames), geometry.zoom) / 2 + 0.5)
-
-    def _probabilities(self, work: Work, planes: np.ndarray) -> torch.Tensor:
-        """Label probabilities on the grid of the matte."""
-        labels = torch.from_numpy(planes[:, :4]).float() / 255
-        return torch.nn.functional.interpolate(
-            labels, scale_factor=self.geometry(work).zoom, mode="bilinear", align_corners=False
+        planes = work.per_frame("parse", frame, frame + 1)["planes"]
+        probability = torch.nn.functional.interpolate(
+            torch.from_numpy(planes[:, :4]).float() / 255,
+            scale_factor=geometry.zoom,
+            mode="bilinear",
+            align_corners=False,
         )
+        unit = to_unit(work.frames(frame, frame + 1))
+        return probability, rgb_to_lab(geometry.region.cut(unit, geometry.zoom) / 2 + 0.5)
 
     def _colors(self, work: Work) -> Arrays:
         present = self.track(work).present
         chosen = np.flatnonzero(present)
         chosen = chosen[np.linspace(0, len(chosen) - 1, min(COLOR_FRAMES, len(chosen))).astype(int)]
         geometry = self.geometry(work)
-        samples: list[list[torch.Tensor]] = [[], [], [], []]
-        for done, frame in enumerate(int(f) for f in chosen):
-            planes = work.per_frame("parse", frame, frame + 1)["planes"]
-            lab = self._grid_lab(work, work.frames(frame, frame + 1))
-            probability = self._probabilities(work, planes)
-            place = (range(frame, frame + 1), geometry.matte_grid, lab.shape[2:])
-            neck = matte.face_part(matte.NECK, geometry.track, *place)
-            face = matte.face_part(matte.MIDDLE, geometry.track, *place)
-            for values, value in zip(samples, (lab, probability, neck, face), strict=True):
-                values.append(value)
-            work.meter(work.frame_count * (done + 1) / len(chosen))
-        return {"log_density": matte.learn_colors(*map(torch.cat, samples)).log_density}
+
+        def samples() -> Iterator[matte.Sample]:
+            for done, frame in enumerate(int(f) for f in chosen):
+                probability, lab = self._look(work, frame)
+                place = (range(frame, frame + 1), geometry.matte_grid, lab.shape[2:])
+                neck = matte.face_part(matte.NECK, geometry.track, *place)
+                face = matte.face_part(matte.MIDDLE, geometry.track, *place)
+                yield lab, probability, neck, face
+                work.meter(work.frame_count * (done + 1) / len(chosen))
+
+        return {"log_density": matte.learn_colors(samples()).log_density}
 
     def _matte(self, work: Work, start: int, stop: int) -> Arrays:
         geometry = self.geometry(work)
@@ -362,13 +364,9 @@ class Flow:
             max(0, start - matte.NEIGHBOURS),
             min(work.frame_count, stop + matte.NEIGHBOURS),
         )
-        planes = work.per_frame("parse", early, late)["planes"]
-        models = matte.ColorModels(work.per_clip("colors")["log_density"])
-        lab = self._grid_lab(work, work.frames(early, late))
         return matte.make_mattes(
-            self._probabilities(work, planes),
-            lab,
-            models,
+            partial(self._look, work),
+            matte.ColorModels(work.per_clip("colors")["log_density"]),
             geometry.track,
             range(early, late),
             range(start, stop),

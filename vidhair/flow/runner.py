@@ -1,12 +1,12 @@
 """Runs nodes in order: what the cache has is reused, what is missing is computed chunk by chunk.
 
-A killed run loses at most the chunk it was in. Memory holds one chunk of frames, and whole-clip
-results, which are small numbers per frame.
+A killed run loses at most the chunk it was in. Memory holds a few frames, however many a chunk
+has, and whole-clip results, which are small numbers per frame.
 """
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -18,6 +18,31 @@ from vidhair.flow.node import Arrays, Node, NodeReport
 from vidhair.media import ClipReader
 
 log = logging.getLogger(__name__)
+
+HELD_BYTES, HELD_FRAMES = 128 << 20, 16  # of frames at a time, but one at least
+
+
+def at_once(width: int, height: int) -> int:
+    """How many frames of this size may be held at a time."""
+    return min(max(1, HELD_BYTES // (3 * width * height)), HELD_FRAMES)
+
+
+@dataclass(frozen=True)
+class Frames(Collection[np.ndarray]):
+    """Frames start … stop − 1 of a clip, uint8 [H, W, 3] each, read one by one."""
+
+    reader: ClipReader
+    start: int
+    stop: int
+
+    def __len__(self) -> int:
+        return self.stop - self.start
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        return (self.reader.read(i, i + 1)[0] for i in range(self.start, self.stop))
+
+    def __contains__(self, frame: object) -> bool:
+        return any(frame is other for other in self)
 
 
 class Meter(Protocol):
@@ -57,6 +82,10 @@ class Work:
     def frames(self, start: int, stop: int) -> np.ndarray:
         """uint8 [T, H, W, 3]."""
         return self.reader.read(start, stop)
+
+    def each(self, start: int, stop: int) -> Frames:
+        """The same, one by one: what a stage needs of large frames is small."""
+        return Frames(self.reader, start, stop)
 
     def per_frame(
         self, node: str, start: int, stop: int, names: tuple[str, ...] | None = None
