@@ -5,6 +5,7 @@ seconds are derived from them.
 """
 
 import hashlib
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cached_property
@@ -20,11 +21,38 @@ MATRICES = {"bt709": 1, "fcc": 4, "bt470bg": 5, "smpte170m": 6, "smpte240m": 7, 
 
 
 @dataclass(frozen=True)
-class Frames(Value):
-    """Upright pictures of a clip. pixels: uint8 [T, H, W, 3], RGB."""
+class Frames(Value, Collection[np.ndarray]):
+    """Upright pictures of a clip, uint8 [H, W, 3] each, RGB: one by one, or all as `pixels`.
+
+    read: (start, stop) → those frames, uint8 [T, H, W, 3].
+    """
 
     ROWS = ("pixels",)
-    pixels: np.ndarray
+    read: Callable[[int, int], np.ndarray]
+    start: int
+    stop: int
+
+    @classmethod
+    def of_pixels(cls, pixels: np.ndarray) -> "Frames":
+        """pixels: uint8 [T, H, W, 3]."""
+        return cls(lambda start, stop: pixels[start:stop], 0, len(pixels))
+
+    @property
+    def pixels(self) -> np.ndarray:
+        """All of them, [T, H, W, 3]."""
+        return self.read(self.start, self.stop)
+
+    def rows(self, start: int, stop: int) -> "Frames":
+        return Frames(self.read, self.start + start, self.start + stop)
+
+    def __len__(self) -> int:
+        return self.stop - self.start
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        return (self.read(i, i + 1)[0] for i in range(self.start, self.stop))
+
+    def __contains__(self, frame: object) -> bool:
+        return any(frame is other for other in self)
 
 
 @dataclass(frozen=True)

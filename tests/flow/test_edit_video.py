@@ -216,7 +216,7 @@ def small_chunks(monkeypatch) -> None:
         ]
 
     monkeypatch.setattr(Flow, "nodes", in_fives)
-    monkeypatch.setattr(module, "CHUNK", 5)
+    monkeypatch.setattr(module, "at_once", lambda width, height: 5)
 
 
 def results(cache: Path) -> dict[str, np.ndarray]:

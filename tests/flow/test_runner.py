@@ -10,7 +10,7 @@ import pytest
 
 from vidhair.cache import FramesMissing, MemoryStore, fingerprint
 from vidhair.flow.node import Node
-from vidhair.flow.runner import Runner
+from vidhair.flow.runner import Runner, at_once
 
 FRAMES = 20
 SOURCE = fingerprint("clip")
@@ -212,3 +212,10 @@ def test_a_result_that_is_asked_for_too_early():
 def test_a_clip_of_one_frame():
     runner = Flow().run(MemoryStore(), a_reader(frames=1))
     assert values(runner).tolist() == [0]
+
+
+@pytest.mark.parametrize(
+    ("size", "count"), [((640, 360), 16), ((1920, 1080), 16), ((3840, 2160), 5), ((20000, 9000), 1)]
+)
+def test_fewer_frames_are_held_the_larger_they_are(size, count):
+    assert at_once(*size) == count

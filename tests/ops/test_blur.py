@@ -1,10 +1,10 @@
 """Gaussian blur by box filters."""
 
+import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F
 
-from vidhair.ops.blur import blur, box_mean, box_radius
+from vidhair.ops.blur import blur, blur_, box_mean, box_mean_, box_radius
 
 
 @pytest.mark.parametrize("sigma", [2.5, 6.0, 11.0])
@@ -31,8 +31,78 @@ def test_next_to_no_blur_is_none():
     assert blur(x, 0.0) is x
 
 
-@pytest.mark.parametrize("radius", [1, 4])
-def test_box_mean_is_the_mean_of_a_square(radius):
-    x = torch.rand(2, 3, 12, 15, dtype=torch.float64)
-    padded = F.pad(x, (radius,) * 4, mode="replicate")
-    torch.testing.assert_close(box_mean(x, radius), F.avg_pool2d(padded, 2 * radius + 1, stride=1))
+def mean_of_square(x: torch.Tensor, radius: int) -> torch.Tensor:
+    """The definition, in float64: pixels beyond the border are those on it."""
+    x = x.double()
+    for dim in (2, 3):
+        places = torch.arange(-radius, x.shape[dim] + radius).clamp(0, x.shape[dim] - 1)
+        x = x.index_select(dim, places).unfold(dim, 2 * radius + 1, 1).mean(-1)
+    return x
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("size", [(12, 15), (1, 40), (35, 1), (33, 50)])
+@pytest.mark.parametrize("radius", [1, 4, 14, 60])
+def test_box_mean_is_the_mean_of_a_square(radius, size, dtype):
+    x = torch.rand(2, 3, *size, dtype=dtype) * 100
+    before = x.clone()
+    got = box_mean(x, radius)
+    torch.testing.assert_close(got.double(), mean_of_square(x, radius), atol=1e-4, rtol=0)
+    assert got.dtype == dtype and torch.equal(x, before)
+    assert torch.equal(box_mean_(x, radius), got)
+
+
+def test_a_blur_is_three_means_also_of_part_of_a_tensor():
+    whole = torch.rand(2, 5, 40, 52)
+    part = whole[:, 1:3, 4:30]
+    radius = box_radius(2.0)
+    want = part
+    for _ in range(3):
+        want = mean_of_square(want, radius)
+    torch.testing.assert_close(blur(part, 2.0).double(), want, atol=1e-6, rtol=0)
+
+
+def test_in_place_no_memory_is_taken():
+    x = torch.rand(1, 2, 20, 20)
+    want = blur(x, 3.0)
+    got = blur_(x, 3.0)
+    assert got.data_ptr() == x.data_ptr() and torch.equal(got, want)
+
+
+def test_large_values_leave_nothing_behind():
+    """Running sums take away exactly what they added."""
+    x = torch.zeros(1, 1, 8, 400)
+    x[..., :100] = 1e6 * torch.rand(100)
+    assert box_mean(x, 20)[..., 130:].abs().max() < 1e-8
+
+
+def test_gradients_pass():
+    x = torch.rand(1, 1, 6, 6, requires_grad=True)
+    blur(x, 1.0).sum().backward()
+    torch.testing.assert_close(x.grad.sum(), torch.tensor(36.0))
+
+
+class Counted(np.ndarray):
+    """An array that counts how often it is read."""
+
+    reads = 0
+
+    def __getitem__(self, place):
+        Counted.reads += 1
+        return super().__getitem__(place)
+
+
+@pytest.mark.parametrize("radius", [1, 5, 40])
+def test_a_pixel_is_read_as_often_at_any_radius(radius, monkeypatch):
+    from vidhair.kernels import _boxes
+
+    length, lines = 200, _boxes.LINES
+    x = np.random.default_rng(0).random((length, lines), np.float32).view(Counted)
+    y = np.zeros((length, lines), np.float32)
+    monkeypatch.setattr(Counted, "reads", 0)
+    _boxes.mean_along.py_func(x, y, length, radius, np.zeros(lines))
+    # As it goes two reads of every pixel; the first sum reads what the square holds.
+    assert Counted.reads == lines * (2 * length + radius + 2)
+    column = torch.from_numpy(np.asarray(x)).T[:, None, :, None]  # a picture per line
+    want = mean_of_square(column.expand(-1, -1, -1, 1), radius)[:, 0, :, 0].T
+    np.testing.assert_allclose(y, want, atol=1e-6)

@@ -3,7 +3,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vidhair.ops.color import delta_e_2000, lab_to_rgb, rgb_to_lab
+from vidhair.ops.color import delta_e_2000, lab_to_rgb, levels_to_lab, rgb_to_lab
 
 # Sharma, Wu, Dalal 2005, table 1: L1 a1 b1 L2 a2 b2 ΔE00.
 SHARMA = """
@@ -113,3 +113,9 @@ def test_gradients_are_finite_from_black_to_white():
     lab = rgb_to_lab(rgb.detach()).requires_grad_()
     lab_to_rgb(lab).sum().backward()
     assert lab.grad.isfinite().all()
+
+
+def test_bytes_become_the_lab_of_what_they_mean():
+    levels = torch.randint(0, 256, (2, 9, 7, 3), dtype=torch.uint8)
+    want = rgb_to_lab(levels.movedim(-1, 1).double() / 255)
+    torch.testing.assert_close(levels_to_lab(levels).double(), want, atol=1e-4, rtol=0)

@@ -1,10 +1,12 @@
 """The guided filter and unmixing on pictures whose true mattes are known."""
 
+import pytest
 import torch
 import torch.nn.functional as F
 
 from tests.models.tiny import random
-from vidhair.ops.color import lab_to_rgb
+from vidhair.ops import matting
+from vidhair.ops.color import lab_to_rgb, rgb_to_lab
 from vidhair.ops.matting import Border, guided_filter, unmix
 
 
@@ -30,6 +32,26 @@ class TestGuidedFilter:
         values = (guide * torch.tensor([0.2, 0.5, 0.1])[:, None, None]).sum(1, keepdim=True) + 0.1
         got = guided_filter(guide, values, 5, 1e-6)
         torch.testing.assert_close(got, values, atol=2e-3, rtol=0)
+
+    @pytest.mark.parametrize("tile", [1, 40])
+    def test_tiles_do_not_show(self, tile, monkeypatch):
+        guide = random(2, 3, 70, 90)
+        values = torch.zeros(2, 1, 70, 90)
+        values[:, :, 20:45, 30:60] = 1
+        values[0, 0, 60:64, 10:20] = 0.4
+        monkeypatch.setattr(matting, "TILE", 1000)
+        whole = guided_filter(guide, values, 2, 1e-3)
+        monkeypatch.setattr(matting, "TILE", tile)
+        tiles = guided_filter(guide, values, 2, 1e-3)
+        torch.testing.assert_close(tiles, whole, atol=1e-5, rtol=0)
+        assert (whole != values).any((1, 2, 3)).all()
+
+    def test_the_guide_may_be_bytes(self):
+        guide = (torch.rand(1, 3, 20, 20) * 255).to(torch.uint8)
+        values = torch.rand(1, 1, 20, 20)
+        want = guided_filter(guide / 255, values, 3, 1e-3)
+        got = guided_filter(guide, values, 3, 1e-3 * 255**2)
+        torch.testing.assert_close(got, want, atol=1e-4, rtol=0)
 
     def test_without_reach_nothing_happens(self):
         values = random(1, 1, 9, 9)
@@ -65,7 +87,7 @@ class TestUnmix:
     def test_a_soft_matte_becomes_as_sharp_as_the_picture(self):
         true, picture = self.scene(20, 85)
         soft = soften(true)
-        sharp = unmix(soft, picture, self.BORDER)
+        sharp = unmix(soft, rgb_to_lab(picture), self.BORDER)
         inner = (..., slice(4, -4), slice(4, -4))
         before, after = ((a - true)[inner].abs().mean() for a in (soft, sharp))
         assert after < 0.25 * before and sharp.min() >= 0 and sharp.max() <= 1
@@ -73,22 +95,24 @@ class TestUnmix:
     def test_where_colours_tell_nothing_the_matte_stays(self):
         true, picture = self.scene(40, 42)
         soft = soften(true)
-        torch.testing.assert_close(unmix(soft, picture, self.BORDER), soft, atol=0.03, rtol=0)
+        torch.testing.assert_close(
+            unmix(soft, rgb_to_lab(picture), self.BORDER), soft, atol=0.03, rtol=0
+        )
 
     def test_away_from_the_border_and_in_wide_soft_parts_the_matte_stays(self):
         picture = random(1, 3, 24, 64).clamp(0, 1)
         alpha = torch.linspace(0, 1, 64).expand(1, 1, 24, 64)
-        assert torch.equal(unmix(alpha, picture, self.BORDER), alpha)
+        assert torch.equal(unmix(alpha, rgb_to_lab(picture), self.BORDER), alpha)
         true, picture = self.scene(20, 85)
-        sharp = unmix(soften(true), random(1, 3, 24, 48).clamp(0, 1), self.BORDER)
+        sharp = unmix(soften(true), rgb_to_lab(random(1, 3, 24, 48).clamp(0, 1)), self.BORDER)
         sure = (true == 1) | (true == 0)
         far = sure & (F.avg_pool2d(true, 11, 1, 5) % 1 == 0)
         assert torch.equal(sharp[far], true[far])
 
     def test_nothing_beyond_its_support_matters(self):
         true, picture = self.scene(20, 85)
-        whole = unmix(soften(true), picture, Border(1, 1.0))
+        whole = unmix(soften(true), rgb_to_lab(picture), Border(1, 1.0))
         support = Border(1, 1.0).support
-        part = unmix(soften(true)[..., 8:40], picture[..., 8:40], Border(1, 1.0))
+        part = unmix(soften(true)[..., 8:40], rgb_to_lab(picture)[..., 8:40], Border(1, 1.0))
         keep = slice(support, 32 - support)
         torch.testing.assert_close(part[..., keep], whole[..., 8:40][..., keep])

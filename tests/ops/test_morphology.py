@@ -34,6 +34,13 @@ def test_an_enlarged_mask_keeps_what_it_had(size):
     assert (enlarge_mask(mask(), size) >= mask()).all()
 
 
+def test_work_grows_with_the_logarithm_of_the_size(monkeypatch):
+    steps, maximum = [], torch.maximum
+    monkeypatch.setattr(torch, "maximum", lambda a, b: steps.append(1) or maximum(a, b))
+    got = dilate(mask(share=0.01), 500)
+    assert len(steps) == 2 * 9 and (got == mask(share=0.01).amax((1, 2), keepdim=True)).all()
+
+
 def test_gaps_close():
     x = torch.zeros(1, 1, 20, 20)
     x[..., 5:15, 5:15] = 1

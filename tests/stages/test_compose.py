@@ -3,9 +3,10 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch.overrides import TorchFunctionMode
 
 from vidhair.models.stylegan3 import Extent
-from vidhair.ops.color import delta_e_2000, lab_to_rgb, rgb_to_lab
+from vidhair.ops.color import delta_e_2000, rgb_to_lab
 from vidhair.stages.compose import (
     ComposeConfig,
     ReplaceMasks,
@@ -160,7 +161,7 @@ class TestResidual:
 
         def received(shadows: float, columns: slice) -> float:
             config = ComposeConfig(shadows=shadows)
-            got = add_residual(source, change, torch.ones(1, 1, 16, 64), config, 2.0)
+            got = add_residual(rgb_to_lab(source), change, torch.ones(1, 1, 16, 64), config, 2.0)
             return float((rgb_to_lab(got) - rgb_to_lab(source))[:, 0, :, columns].mean())
 
         lit, shaded = slice(4, 24), slice(40, 60)
@@ -174,7 +175,9 @@ class TestResidual:
         before = rgb_to_lab(source)[:, 0]
         change = torch.tensor([-0.8 * float(before.mean()), 0, 0]).view(1, 3, 1, 1)
         change = change.expand(1, 3, 16, 64)
-        got = add_residual(source, change, torch.ones(1, 1, 16, 64), ComposeConfig(), 2.0)
+        got = add_residual(
+            rgb_to_lab(source), change, torch.ones(1, 1, 16, 64), ComposeConfig(), 2.0
+        )
         after = rgb_to_lab(got)[:, 0]
         assert float(after.mean()) == pytest.approx(0.2 * float(before.mean()), rel=0.05)
         assert 0.4 * before.std() < after.std() < 0.8 * before.std()
@@ -190,7 +193,7 @@ class TestResidual:
         source[:, :1] = torch.lerp(torch.tensor(self.WALL), torch.tensor(20.0), alpha)
         alpha[..., self.SEEN] = 0.4
         change = torch.tensor([30.0, 0, 0]).view(1, 3, 1, 1).expand(1, 3, 16, 64)
-        got = add_residual(lab_to_rgb(source), change, alpha, ComposeConfig(), reach)
+        got = add_residual(source, change, alpha, ComposeConfig(), reach)
         return rgb_to_lab(got)[0, 0].mean(0)
 
     @pytest.mark.parametrize("share", [0.25, 0.5])
@@ -376,6 +379,68 @@ class TestReplaceMasks:
         assert keep[:16].max() < 20
         assert keep[20:30].min() > 235
         assert keep[40:].min() > 110 and keep[40:].max() < 135
+
+
+COUNT = 7
+
+
+def moving() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Frames, two renderings and mattes of which every one lies elsewhere; one is empty."""
+    rng = np.random.default_rng(5)
+    frames = rng.integers(0, 256, (COUNT, HEIGHT, WIDTH, 3), dtype=np.uint8)
+    size = (COUNT, CANVAS.height, CANVAS.width, 3)
+    recon, edited = (rng.integers(40, 200, size, dtype=np.uint8) for _ in range(2))
+    alpha = np.zeros((COUNT, 24, 28), np.uint8)
+    for t in range(COUNT - 1):
+        alpha[t, 2 + t : 9 + 2 * t, 1 + 2 * t : 8 + 2 * t] = 255 - 20 * t
+    return frames, recon, edited, alpha
+
+
+class TestBatches:
+    @pytest.mark.parametrize("count", [1, 3])
+    def test_which_frames_are_composed_together_does_not_show_in_a_residual(self, count):
+        inputs = moving()
+        parts = [residual(*(x[at : at + count] for x in inputs)) for at in range(0, COUNT, count)]
+        whole = residual(*inputs)
+        assert np.array_equal(np.concatenate(parts), whole)
+        assert (whole != inputs[0]).any((1, 2, 3)).tolist() == [True] * (COUNT - 1) + [False]
+
+    @pytest.mark.parametrize("count", [1, 3])
+    def test_nor_in_a_replacement(self, count):
+        frames, recon, edited, _ = moving()
+        levels = np.zeros((4, COUNT, CANVAS.height, CANVAS.width), np.uint8)
+        for t in range(COUNT - 1):
+            levels[:, t, t : 8 + t, 2 * t : 9 + 2 * t] = np.array([230, 90, 200, 60])[:, None, None]
+
+        def part(rows: slice) -> np.ndarray:
+            masks = ReplaceMasks(*levels[:, rows])
+            pictures = frames[rows], recon[rows], edited[rows]
+            return compose_replace(*pictures, masks, CANVAS, CROP_SIDE)
+
+        whole = part(slice(None))
+        parts = [part(slice(at, at + count)) for at in range(0, COUNT, count)]
+        assert np.array_equal(np.concatenate(parts), whole) and (whole != frames).any()
+
+    def test_memory_is_that_of_one_frame_and_of_strips(self, monkeypatch):
+        """Float planes of one window at a time; what comes between them is of a strip."""
+        sizes = []
+
+        class Watch(TorchFunctionMode):
+            def __torch_function__(self, function, kinds, args=(), kwargs=None):
+                result = function(*args, **(kwargs or {}))
+                if isinstance(result, torch.Tensor) and result.is_floating_point():
+                    sizes.append(result.untyped_storage().nbytes())
+                return result
+
+        def largest(count: int) -> int:
+            sizes.clear()
+            inputs = [x[:count] for x in moving()]
+            with Watch():
+                residual(*inputs)
+            return max(sizes)
+
+        # Colours and their weight, on either side of the border: four float32 planes.
+        assert largest(6) <= 16 * HEIGHT * WIDTH
 
 
 class TestWindow:

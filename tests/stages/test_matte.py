@@ -1,6 +1,7 @@
 """The pieces of the matte on pictures drawn by hand; networks are not run."""
 
 import math
+import weakref
 
 import numpy as np
 import pytest
@@ -213,7 +214,7 @@ class TestColours:
 
     def test_pixels_are_known_by_their_colours(self):
         lab, labels = quarters()
-        models = learn_colors(lab, probabilities(labels), self.NONE, self.NONE)
+        models = learn_colors([(lab, probabilities(labels), self.NONE, self.NONE)])
         likely = models.log_likelihood(lab, self.NONE)
         assert likely.shape == (1, LABELS, 16, 16)
         assert torch.equal(likely.argmax(1)[0], labels)
@@ -222,13 +223,13 @@ class TestColours:
 
     def test_densities_sum_to_about_one(self):
         lab, labels = quarters()
-        models = learn_colors(lab, probabilities(labels), self.NONE, self.NONE)
+        models = learn_colors([(lab, probabilities(labels), self.NONE, self.NONE)])
         assert models.log_density.shape == (LABELS + 1, *BINS)  # and skin in shadow
         np.testing.assert_allclose(np.exp(models.log_density).sum((1, 2, 3)), 1.02, rtol=1e-3)
 
     def test_colours_never_seen_say_nothing(self):
         lab, labels = quarters()
-        models = learn_colors(lab, probabilities(labels), self.NONE, self.NONE)
+        models = learn_colors([(lab, probabilities(labels), self.NONE, self.NONE)])
         strange = torch.tensor([95.0, -80.0, 200.0]).view(1, 3, 1, 1)  # beyond the table, too
         likely = models.log_likelihood(strange, torch.zeros(1, 1, 1, 1))
         assert likely.isfinite().all()
@@ -240,7 +241,7 @@ class TestColours:
         p[..., 8:, :8] = 0.1
         p[:, Label.HAIR, 8:, :8] = 0.65
         p[:, Label.SKIN, 8:, :8] = 0.2
-        likely = learn_colors(lab, p, self.NONE, self.NONE).log_likelihood(lab, self.NONE)
+        likely = learn_colors([(lab, p, self.NONE, self.NONE)]).log_likelihood(lab, self.NONE)
         hair = likely[0, :, 8:, :8]
         assert hair.max() - hair.min() < 0.1
 
@@ -248,14 +249,14 @@ class TestColours:
         lab, labels = quarters()
         neck, face = self.NONE.clone(), self.NONE.clone()
         neck[..., 8:, :8], face[..., 8:, 8:] = 1, 1  # of what the parser calls hair and clothes
-        models = learn_colors(lab, probabilities(labels), neck, face)
+        models = learn_colors([(lab, probabilities(labels), neck, face)])
         likely = models.log_likelihood(lab, self.NONE)[0]
         assert (likely[:, 8:, :8].max(0).values - likely[:, 8:, :8].min(0).values).max() < 0.1
         assert (likely[:, 8:, 8:].argmax(0) == Label.SKIN).all()
 
     def test_skin_in_shadow_is_skin_on_the_neck_alone(self):
         lab, labels = quarters()
-        models = learn_colors(lab, probabilities(labels), self.NONE, self.NONE)
+        models = learn_colors([(lab, probabilities(labels), self.NONE, self.NONE)])
         shadow = torch.tensor([35.0, 12.0, 12.0]).view(1, 3, 1, 1)
         here, elsewhere = (
             models.log_likelihood(shadow, torch.full((1, 1, 1, 1), neck))[0, :, 0, 0]
@@ -301,8 +302,9 @@ def mattes(hair: list[bool], present=None, cuts=(), wanted=None, **config):
     track = track_of(present or [True] * len(hair), cuts)
     wanted = wanted or range(len(hair))
     return make_mattes(
-        p, lab, NO_COLOURS, track, range(len(hair)), wanted, GRID, MatteConfig(**config)
-    )
+        lambda f: (p[f : f + 1], lab[f : f + 1]),
+        NO_COLOURS, track, range(len(hair)), wanted, GRID, MatteConfig(**config),
+    )  # fmt: skip
 
 
 class TestMattes:
@@ -349,11 +351,29 @@ class TestMattes:
         for name in whole:
             np.testing.assert_array_equal(part[name], whole[name][2:5])
 
+    def test_every_frame_is_looked_at_once_and_no_more_are_kept_than_needed(self):
+        p, lab = scene([True] * 12)
+        asked, kept = [], []
+
+        def look(frame: int) -> tuple[torch.Tensor, torch.Tensor]:
+            asked.append(frame)
+            pair = p[frame : frame + 1].clone(), lab[frame : frame + 1].clone()
+            kept.append(weakref.ref(pair[1]))
+            assert sum(r() is not None for r in kept) <= 2 * NEIGHBOURS + 2
+            return pair
+
+        config = MatteConfig()
+        make_mattes(
+            look, NO_COLOURS, track_of([True] * 12), range(1, 12), range(3, 9), GRID, config
+        )
+        assert sorted(asked) == list(range(1, 11))
+
     def test_the_middle_of_the_face_is_never_hair(self):
         everywhere = one_label(Label.HAIR, 0.97, (SIZE, SIZE))
         lab = torch.tensor(HAIR_LAB).view(1, 3, 1, 1).repeat(1, 1, SIZE, SIZE)
+        config, one = MatteConfig(), range(1)
         got = make_mattes(
-            everywhere, lab, NO_COLOURS, track_of([True]), range(1), range(1), GRID, MatteConfig()
+            lambda _: (everywhere, lab), NO_COLOURS, track_of([True]), one, one, GRID, config
         )["alpha"][0]
         assert got[36:40, 30:34].max() == 0
         assert got[10, 32] > 240

@@ -17,12 +17,11 @@ from vidhair.checkpoints.packs import BUNDLED
 from vidhair.errors import DeviceUnavailable
 from vidhair.flow.graph import Flow
 from vidhair.flow.node import NodeReport
-from vidhair.flow.runner import Reporter, Runner, Silent
+from vidhair.flow.runner import Reporter, Runner, Silent, at_once
 from vidhair.media import VideoWriter, check_target, open_clip
 from vidhair.models.pack import Pack, load_pack
 from vidhair.recipe import Recipe, load_recipe
 
-CHUNK = 16  # frames composed and encoded at once
 CACHE_VARIABLE = "VIDHAIR_CACHE"
 CACHE_BYTES = 20 * 2**30
 
@@ -119,6 +118,7 @@ def edit_video(
         runner.run(flow.nodes())
         work, clip = runner.work, reader.clip
         encode = chosen.encode
+        count = at_once(clip.width, clip.height)
         notes = list(reader.notes) + flow.notes(work)
         with (
             VideoWriter(
@@ -131,8 +131,8 @@ def edit_video(
             ) as writer,
             reporter.stage("compose", clip.frame_count, "frame") as meter,
         ):
-            for start in range(0, clip.frame_count, CHUNK):
-                stop = min(start + CHUNK, clip.frame_count)
+            for start in range(0, clip.frame_count, count):
+                stop = min(start + count, clip.frame_count)
                 writer.write(flow.compose(work, start, stop))
                 meter(stop)
         notes += writer.notes

@@ -243,7 +243,7 @@ class Flow:
     def value(self, work: Work, name: str, start: int = 0, stop: int = 0) -> Any:
         """What the frames start … stop − 1 have of a value, or all of one that has no frames."""
         if name in SOURCE:
-            return Frames(work.frames(start, stop))
+            return Frames(work.frames, start, stop)
         made = self.stages[name]
         if not made.whole and made.kept:
             return made.makes.of(work.per_frame(name, start, stop))

@@ -1,7 +1,7 @@
 """Runs nodes in order: what the cache has is reused, what is missing is computed chunk by chunk.
 
-A killed run loses at most the chunk it was in. Memory holds one chunk of frames, and whole-clip
-results, which are small numbers per frame.
+A killed run loses at most the chunk it was in. Memory holds a few frames, however many a chunk
+has, and whole-clip results, which are small numbers per frame.
 """
 
 import logging
@@ -18,6 +18,13 @@ from vidhair.flow.node import Arrays, Node, NodeReport
 from vidhair.media import ClipReader
 
 log = logging.getLogger(__name__)
+
+HELD_BYTES, HELD_FRAMES = 128 << 20, 16  # of frames at a time, but one at least
+
+
+def at_once(width: int, height: int) -> int:
+    """How many frames of this size may be held at a time."""
+    return min(max(1, HELD_BYTES // (3 * width * height)), HELD_FRAMES)
 
 
 class Meter(Protocol):

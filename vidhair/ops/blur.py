@@ -1,6 +1,9 @@
-"""Gaussian blur, fast at any width."""
+"""Gaussian blur and means over squares; on CPUs a pixel costs the same at any width."""
+
+from functools import cache
 
 import numpy as np
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -12,17 +15,47 @@ def box_radius(sigma: float) -> int:
 
 def box_mean(x: Tensor, radius: int) -> Tensor:
     """Mean over squares of 2·radius + 1 pixels, [T, C, H, W]; the border is continued."""
-    side = 2 * radius + 1
-    padded = F.pad(x, (radius,) * 4, mode="replicate")
-    # Rows, then columns: the work grows with the side, not with its square.
-    return F.avg_pool2d(F.avg_pool2d(padded, (side, 1), stride=1), (1, side), stride=1)
+    return _boxes(x, radius, 1, inplace=False)
+
+
+def box_mean_(x: Tensor, radius: int) -> Tensor:
+    """As `box_mean`, in the memory of x where it is float32 on a CPU."""
+    return _boxes(x, radius, 1, inplace=True)
 
 
 def blur(x: Tensor, sigma: float) -> Tensor:
     """Gaussian blur of [T, C, H, W] in pixels, by three box filters; the border is continued."""
-    if sigma < 0.3:
-        return x
-    radius = box_radius(sigma)
-    for _ in range(3):
-        x = box_mean(x, radius)
+    return x if sigma < 0.3 else _boxes(x, box_radius(sigma), 3, inplace=False)
+
+
+def blur_(x: Tensor, sigma: float) -> Tensor:
+    """As `blur`, in the memory of x where it is float32 on a CPU."""
+    return x if sigma < 0.3 else _boxes(x, box_radius(sigma), 3, inplace=True)
+
+
+def _boxes(x: Tensor, radius: int, times: int, *, inplace: bool) -> Tensor:
+    if x.device.type != "cpu" or x.dtype != torch.float32 or x.requires_grad:
+        return _pooled(x, radius, times)
+    if not (inplace and x.is_contiguous()):
+        x = x.clone(memory_format=torch.contiguous_format)
+    if x.numel():
+        _kernels().smooth(x.flatten(0, 1).numpy(), radius, times)
     return x
+
+
+def _pooled(x: Tensor, radius: int, times: int) -> Tensor:
+    """The definition, for every device and dtype; it costs as the radius."""
+    side = 2 * radius + 1
+    for _ in range(times):
+        x = F.pad(x, (radius,) * 4, mode="replicate")
+        # Rows, then columns: the work grows with the side, not with its square.
+        x = F.avg_pool2d(F.avg_pool2d(x, (side, 1), stride=1), (1, side), stride=1)
+    return x
+
+
+@cache
+def _kernels():
+    from vidhair.kernels import _boxes
+
+    torch.get_num_threads()  # torch starts its thread pool before Numba starts its own
+    return _boxes

@@ -15,7 +15,8 @@ _DELTA = 6 / 29
 
 
 def _transform(x: Tensor, matrix: Tensor, dim: int) -> Tensor:
-    return (x.movedim(dim, -1) @ matrix.t()).movedim(-1, dim)
+    x = x.movedim(dim, 0)
+    return (matrix @ x.flatten(1)).view(x.shape).movedim(0, dim)
 
 
 def _xyz_matrix(like: Tensor) -> Tensor:
@@ -25,8 +26,18 @@ def _xyz_matrix(like: Tensor) -> Tensor:
 
 def rgb_to_lab(rgb: Tensor, dim: int = 1) -> Tensor:
     """sRGB in 0 … 1 → L in 0 … 100, a and b in about −110 … 110."""
-    linear = torch.where(rgb <= 0.04045, rgb / 12.92, ((rgb.clamp_min(0) + 0.055) / 1.055) ** 2.4)
-    return xyz_to_lab(_transform(linear, _xyz_matrix(rgb), dim), dim)
+    return xyz_to_lab(_transform(_linear(rgb), _xyz_matrix(rgb), dim), dim)
+
+
+def levels_to_lab(levels: Tensor) -> Tensor:
+    """uint8 [T, H, W, 3] → float32 Lab [T, 3, H, W]; sooner than by `rgb_to_lab`."""
+    linear = _linear(torch.arange(256) / 255)[levels.movedim(-1, 1).int()]
+    return xyz_to_lab(_transform(linear, _xyz_matrix(linear), 1), 1)
+
+
+def _linear(rgb: Tensor) -> Tensor:
+    """Light in proportion to its amount, of sRGB in 0 … 1."""
+    return torch.where(rgb <= 0.04045, rgb / 12.92, ((rgb.clamp_min(0) + 0.055) / 1.055) ** 2.4)
 
 
 def xyz_to_lab(xyz: Tensor, dim: int = 1) -> Tensor:

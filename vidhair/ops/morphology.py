@@ -1,5 +1,6 @@
 """Growing and shrinking masks."""
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -12,11 +13,22 @@ def dilate(mask: Tensor, size: int) -> Tensor:
     """
     assert size > 0, f"a square of {size} pixels"
     before, after = size // 2, size - 1 - size // 2
-    x = mask.float().reshape(-1, 1, *mask.shape[-2:])
-    # Rows, then columns: the largest of a square is the largest of its rows' largest.
-    x = F.max_pool2d(F.pad(x, (before, after, 0, 0), value=-float("inf")), (1, size), stride=1)
-    x = F.max_pool2d(F.pad(x, (0, 0, before, after), value=-float("inf")), (size, 1), stride=1)
-    return x.view(mask.shape).to(mask.dtype)
+    x = mask.float()
+    for dim in (-2, -1):
+        pad = (before, after) if dim == -1 else (0, 0, before, after)
+        x = _largest(F.pad(x, pad, value=-float("inf")), size, dim)
+    return x.to(mask.dtype)
+
+
+def _largest(x: Tensor, size: int, dim: int) -> Tensor:
+    """Of `size` neighbours, where there are as many: of twice as many with every step."""
+    reach = 1
+    while reach < size:
+        step = min(reach, size - reach)
+        count = x.shape[dim] - step
+        x = torch.maximum(x.narrow(dim, 0, count), x.narrow(dim, step, count))
+        reach += step
+    return x
 
 
 def erode(mask: Tensor, size: int) -> Tensor:

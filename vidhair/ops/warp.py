@@ -12,16 +12,23 @@ def to_unit(frames: np.ndarray, device: str | torch.device = "cpu") -> Tensor:
 
 
 def cut_squares(
-    frames: Tensor, centre: np.ndarray, x: np.ndarray, size: int, *, padding: str = "reflection"
+    frames: Tensor,
+    centre: np.ndarray,
+    x: np.ndarray,
+    size: int,
+    *,
+    padding: str = "reflection",
+    like: np.ndarray | None = None,
 ) -> Tensor:
     """Sample a square centre ± x ± y around every frame's face, without aliasing.
 
     frames: [T, C, H, W]. centre, x: [T, 2] in pixels; y is x turned by 90° clockwise as seen.
-    padding: "reflection", "border" or "zeros", beyond the frame.
+    padding: "reflection", "border" or "zeros", beyond the frame. like: the x of all squares that
+    are to be sampled alike, where these are some of them.
     Returns [T, C, size, size].
     """
     t = len(frames)
-    ratio = 2 * np.hypot(x[:, 0], x[:, 1]) / size
+    ratio = 2 * np.hypot(*(x if like is None else like).T) / size
     # Samples lie at most one pixel of the reduced frames apart, two to four per output pixel.
     shrink = max(1, int(np.median(ratio) / 2))
     fine = int(np.clip(np.ceil(ratio.max() / shrink - 1e-6), 2, 4))

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from vidhair.flow.runner import at_once
 from vidhair.media import VideoWriter, open_clip, write_png
 
-CHUNK = 16
 GAP = 4  # white pixels between pictures
 
 
@@ -22,8 +22,9 @@ def write_comparison(before: Path, after: Path, target: Path) -> None:
             pts=left.clip.pts[:count],
         )
         with VideoWriter(target, clip, sound_from=before) as writer:
-            for start in range(0, count, CHUNK):
-                stop = min(start + CHUNK, count)
+            chunk = at_once(clip.width, clip.height)
+            for start in range(0, count, chunk):
+                stop = min(start + chunk, count)
                 pair = [left.read(start, stop), right.read(start, stop)]
                 writer.write(np.concatenate(pair, axis=2))
 

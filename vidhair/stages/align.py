@@ -1,5 +1,6 @@
 """Where the face is in every frame: mesh, shots, one face per clip, the clip's box, transforms."""
 
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Annotated
@@ -31,8 +32,10 @@ class AlignConfig:
     )
 
 
-def find_faces(frames: np.ndarray, min_confidence: float, warm_up: int = 0) -> np.ndarray:
-    """uint8 [T, H, W, 3] → meshes float32 [T − warm_up, MAX_FACES, 478, 2]; NaN for none.
+def find_faces(
+    frames: Collection[np.ndarray], min_confidence: float, warm_up: int = 0
+) -> np.ndarray:
+    """T frames uint8 [H, W, 3] → meshes float32 [T − warm_up, MAX_FACES, 478, 2]; NaN for none.
 
     warm_up: frames at the beginning that only serve the tracker.
     """
@@ -45,15 +48,19 @@ def find_faces(frames: np.ndarray, min_confidence: float, warm_up: int = 0) -> n
     return found[warm_up:]
 
 
-def shrink(frames: np.ndarray) -> np.ndarray:
-    """uint8 [T, H, W, 3] → uint8 [T, 24, 32, 3], by nearest blocks' means."""
-    _, h, w, _ = frames.shape
+def shrink(frames: Iterable[np.ndarray]) -> np.ndarray:
+    """T frames uint8 [H, W, 3] → uint8 [T, 24, 32, 3], by nearest blocks' means."""
+    return np.stack([_thumbnail(frame) for frame in frames])
+
+
+def _thumbnail(frame: np.ndarray) -> np.ndarray:
+    h, w, _ = frame.shape
     rows = np.linspace(0, h, THUMBNAIL[0] + 1).astype(int)
     columns = np.linspace(0, w, THUMBNAIL[1] + 1).astype(int)
-    sums = np.add.reduceat(frames.astype(np.uint32), rows[:-1], axis=1)
-    sums = np.add.reduceat(sums, columns[:-1], axis=2)
+    sums = np.add.reduceat(frame, rows[:-1], axis=0, dtype=np.uint32)
+    sums = np.add.reduceat(sums, columns[:-1], axis=1)
     area = np.maximum(np.diff(rows), 1)[:, None] * np.maximum(np.diff(columns), 1)[None]
-    return (sums / area[None, :, :, None]).astype(np.uint8)
+    return (sums / area[..., None]).astype(np.uint8)
 
 
 def find_cuts(thumbs: np.ndarray, threshold: float) -> np.ndarray:
@@ -219,7 +226,7 @@ class Shots(Value):
 
 @stage(chunk=64)
 def thumbnails(frames: Frames) -> Thumbnails:
-    return Thumbnails(shrink(frames.pixels))
+    return Thumbnails(shrink(frames))
 
 
 @stage(chunk=64)
@@ -230,7 +237,7 @@ def faces(
 ) -> Faces:
     """The frames before the chunk only serve the tracker."""
     early = span.core(WARM_UP).start
-    return Faces(find_faces(frames.pixels, min_confidence, warm_up=early))
+    return Faces(find_faces(frames, min_confidence, warm_up=early))
 
 
 @stage()

@@ -6,7 +6,9 @@ even where the generator draws the person poorly. `replace`: the rendering itsel
 mask and matched in colour. Needed where the shape changes.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated
 
 import numpy as np
@@ -16,10 +18,11 @@ from scipy.ndimage import label
 from torch import Tensor
 
 from vidhair.models.head_parser import Parser
-from vidhair.ops.blur import blur, box_radius
-from vidhair.ops.color import lab_to_rgb, rgb_to_lab
+from vidhair.ops.blur import blur, blur_, box_radius
+from vidhair.ops.color import lab_to_rgb, levels_to_lab, rgb_to_lab
 from vidhair.ops.matting import Border, guided_filter, unmix
 from vidhair.ops.morphology import dilate
+from vidhair.ops.rows import by_rows, mean_over, strips
 from vidhair.ops.warp import cut_rectangle, spread_rectangle
 from vidhair.settings import setting
 from vidhair.stages.align import FaceTrack
@@ -88,7 +91,7 @@ def color_change(
     evenness: float = 0.0,
     wanted: Tensor | None = None,
 ) -> Tensor:
-    """The edit as a change of Lab that covers all hair. recon, edited: [T, 3, h, w] in 0 … 1.
+    """The edit as a change of Lab that covers all hair. recon, edited: Lab [T, 3, h, w].
 
     hair: [T, 1, h, w], the source's matte on the canvas. Where the generator sees hair that is
     not there, or misses some, the change of the hair around it is used. evenness: how far the
@@ -96,7 +99,7 @@ def color_change(
     about every place. What is left of its unevenness is bounded by the change itself. wanted: [3],
     the mean that the change should have, if that is known.
     """
-    change = rgb_to_lab(edited) - rgb_to_lab(recon)
+    change = edited - recon
     size = change.square().sum(1, keepdim=True)
     typical = (size * hair).sum((2, 3), keepdim=True) / (hair.sum((2, 3), keepdim=True) + 1e-6)
     reliable = hair * (size / (typical + 1e-6)).clamp(0, 1)
@@ -118,9 +121,9 @@ def shading_share(lightness: Tensor, mean: Tensor, shadows: float) -> Tensor:
 
 
 def add_residual(
-    source: Tensor, change: Tensor, alpha: Tensor, config: ComposeConfig, reach: float = 0.0
+    lab: Tensor, change: Tensor, alpha: Tensor, config: ComposeConfig, reach: float = 0.0
 ) -> Tensor:
-    """source [T, 3, H, W] in 0 … 1, change in Lab and alpha [T, 1, H, W] at the same size.
+    """Source and change in Lab [T, 3, H, W], alpha [T, 1, H, W] → sRGB [T, 3, H, W] in 0 … 1.
 
     Means over the hair change by as much as `change` says. Within it, lightness and chroma follow
     the light: dark strands receive less of both, and hair that turns dark loses contrast. The same
@@ -128,41 +131,79 @@ def add_residual(
     blur over `reach` pixels inside the hair: strands finer than that keep their own contrast, which
     would flicker if it grew.
     """
-    lab = rgb_to_lab(source)
-    weight = alpha / (alpha.sum((2, 3), keepdim=True) + 1e-6)
+    mean = partial(mean_over, alpha)
+    typical = mean(lambda x: x, lab)
+    typical_old = typical[:, :1]
+    old, more = lab[:, :1], change[:, :1]
 
-    def mean(x: Tensor) -> Tensor:
-        return (x * weight).sum((2, 3), keepdim=True)
-
-    def proportion(lightness: Tensor) -> Tensor:
-        x = (lightness / mean(lightness).clamp_min(1)).clamp(0, 1)
-        return x / mean(x).clamp_min(0.2)
-
-    old, tint = lab[:, :1], lab[:, 1:]
-    typical = mean(lab)
     # Only what is surely hair tells its light: a bright wall behind fine strands is none.
-    sure, hair = alpha**4, old.minimum(1.5 * typical[:, :1])
-    light = (blur(hair * sure, reach) + 1e-3 * hair) / (blur(sure, reach) + 1e-3)
-    lighter = shading_share(light, typical[:, :1], config.shadows)
-    share = torch.where(change[:, :1] > 0, lighter, old)
-    shift = share / mean(share).clamp_min(0.2) * change[:, :1]
-    new = old + shift
-    # The sheen of strands is not dyed: hair that turns dark keeps some of their contrast.
-    lost = (-change[:, :1] / typical[:, :1].clamp_min(1)).clamp(0, 1)
-    new = new + SHEEN * lost * (hair - light) * sure
-    before, after = typical[:, 1:], typical[:, 1:] + change[:, 1:]
-    own = tint - before * proportion(light)
-    fade = ((typical[:, :1] + change[:, :1]) / typical[:, :1].clamp_min(1)).clamp(0, 1)
-    moved = own * fade + after * proportion((light + shift).clamp_min(0))
-    mixed = torch.lerp(lab, torch.cat([new, moved], 1), alpha)
-    # Where the matte is not sure, nothing gets brighter than both hair and what is behind it.
-    border, inside = BRIGHTEST
-    brightest = (border + (inside - border) * alpha**4) * (typical + change)[:, :1]
-    outside = ((0.1 - alpha) * 10).clamp(0, 1)
-    behind = blur(old * outside, reach) / (blur(outside, reach) + 1e-3)
-    brightest = torch.maximum(torch.maximum(brightest, behind), old)
-    limited = torch.where(change[:, :1] > 0, mixed[:, :1].minimum(brightest), mixed[:, :1])
-    return lab_to_rgb(torch.cat([limited, mixed[:, 1:]], 1))
+    def hair_of(old: Tensor) -> Tensor:
+        return old.minimum(1.5 * typical_old)
+
+    def lit(old: Tensor, alpha: Tensor) -> Tensor:
+        sure, outside = alpha**4, ((0.1 - alpha) * 10).clamp(0, 1)
+        return torch.cat([hair_of(old) * sure, sure, old * outside, outside], 1)
+
+    def lights(near: Tensor, old: Tensor) -> Tensor:
+        """Of the hair, and of what is behind it."""
+        inside, sure, behind, outside = near.split(1, 1)
+        light = (inside + 1e-3 * hair_of(old)) / (sure + 1e-3)
+        return torch.cat([light, behind / (outside + 1e-3)], 1)
+
+    both = by_rows(lights, blur_(by_rows(lit, old, alpha), reach), old)
+    light, behind = both[:, :1], both[:, 1:]
+
+    def share(more: Tensor, light: Tensor, old: Tensor) -> Tensor:
+        lighter = shading_share(light, typical_old, config.shadows)
+        return torch.where(more > 0, lighter, old)
+
+    typical_share = mean(share, more, light, old).clamp_min(0.2)
+
+    def shift(more: Tensor, light: Tensor, old: Tensor) -> Tensor:
+        return share(more, light, old) / typical_share * more
+
+    def shifted(more: Tensor, light: Tensor, old: Tensor) -> Tensor:
+        return (light + shift(more, light, old)).clamp_min(0)
+
+    before = Proportion.over(mean, lambda light: light, light)
+    after = Proportion.over(mean, shifted, more, light, old)
+
+    def mix(lab: Tensor, change: Tensor, alpha: Tensor, light: Tensor, behind: Tensor) -> Tensor:
+        old, tint, more = lab[:, :1], lab[:, 1:], change[:, :1]
+        moved = typical + change
+        sure = alpha**4
+        # The sheen of strands is not dyed: hair that turns dark keeps some of their contrast.
+        lost = (-more / typical_old.clamp_min(1)).clamp(0, 1)
+        new = old + shift(more, light, old) + SHEEN * lost * (hair_of(old) - light) * sure
+        own = tint - typical[:, 1:] * before(light)
+        fade = (moved[:, :1] / typical_old.clamp_min(1)).clamp(0, 1)
+        tinted = own * fade + moved[:, 1:] * after(shifted(more, light, old))
+        mixed = torch.lerp(lab, torch.cat([new, tinted], 1), alpha)
+        # Where the matte is not sure, nothing gets brighter than both hair and what is behind it.
+        border, inside = BRIGHTEST
+        brightest = (border + (inside - border) * sure) * moved[:, :1]
+        brightest = torch.maximum(torch.maximum(brightest, behind), old)
+        limited = torch.where(more > 0, mixed[:, :1].minimum(brightest), mixed[:, :1])
+        return lab_to_rgb(torch.cat([limited, mixed[:, 1:]], 1))
+
+    return by_rows(mix, lab, change, alpha, light, behind)
+
+
+@dataclass(frozen=True)
+class Proportion:
+    """Lightness in proportion to the hair's, up to its mean; one on average. All [T, 1, 1, 1]."""
+
+    lightness: Tensor
+    share: Tensor
+
+    @classmethod
+    def over(cls, mean: Callable, lightness: Callable, *planes: Tensor) -> "Proportion":
+        """Of the lightness that a function gives of planes, by their `mean`."""
+        scale = cls(mean(lightness, *planes).clamp_min(1), torch.ones(()))
+        return cls(scale.lightness, mean(lambda *p: scale(lightness(*p)), *planes).clamp_min(0.2))
+
+    def __call__(self, lightness: Tensor) -> Tensor:
+        return (lightness / self.lightness).clamp(0, 1) / self.share
 
 
 @dataclass(frozen=True)
@@ -207,22 +248,23 @@ def window_of(
 
 
 def frame_matte(
-    alpha: Tensor, grid: tuple[float, float, float], source: Tensor, window: Window
+    alpha: Tensor, grid: tuple[float, float, float], levels: Tensor, lab: Tensor, window: Window
 ) -> Tensor:
     """A matte [T, 1, h, w] on a grid (left, top, step) brought to the window's pixels.
 
-    A grid coarser than the frame is laid onto the strands of the full-size picture again.
+    levels: uint8 [T, H, W, 3], the source there; lab: [T, 3, H, W], the same. A grid coarser than
+    the frame is laid onto the strands of the full-size picture again.
     """
     left, top, step = grid
-    coarse = spread_rectangle(
-        alpha, left - window.left, top - window.top, step, window.height, window.width
-    ).clamp(0, 1)
+    coarse = _spread(alpha, left - window.left, top - window.top, step, window).clamp_(0, 1)
     border = Border.on_grid(step)
-    full = guided_filter(source, coarse, round(2 * step), 1e-3) if step > 1.5 else coarse
-    full = unmix(full, source, border)
+    full = coarse
+    if step > 1.5:
+        full = guided_filter(levels.movedim(-1, 1), coarse, round(2 * step), 1e-3 * 255**2)
+    full = unmix(full, lab, border)
     # Nothing at all is changed where there is next to no hair.
-    beyond = (dilate(coarse, 2 * border.radius + 1) == 0) | (full < 1 / 128)
-    return torch.where(beyond, torch.zeros_like(full), full)
+    reached = dilate(coarse, 2 * border.radius + 1)
+    return by_rows(lambda a, near: a * ((near > 0) & (a >= 1 / 128)), full, reached)
 
 
 def compose_residual(
@@ -239,31 +281,57 @@ def compose_residual(
     """frames uint8 [T, H, W, 3]; recon, edited uint8 [T, h, w, 3] on the canvas; alpha uint8
     [T, h', w'] on a grid (left, top, step in frame pixels); wanted: see `color_change`. Returns new
     frames; pixels outside the matte are those of the source, bit for bit."""
-    size = (frames.shape[2], frames.shape[1])
-    reach = LIGHT_REACH * crop_side
-    # So far around it, that it does not matter which frames share a window.
-    margin = max(Border.on_grid(grid[2]).support, 3 * box_radius(reach))
-    window = window_of(alpha, size, *grid, margin=margin)
-    if window is None:
+    if not alpha.any():
         return frames
-    source = torch.from_numpy(window.cut(frames)).movedim(-1, 1).float() / 255
-    matte = torch.from_numpy(alpha)[:, None].float() / 255
-    full = frame_matte(matte, grid, source, window)
-    # The matte as the canvas sees it.
-    left, top = canvas.left - window.left, canvas.top - window.top
-    rows = torch.from_numpy(recon).movedim(-1, 1).float() / 255
-    on_canvas = _to_canvas(full, left, top, canvas)
-    change = color_change(
-        rows,
-        torch.from_numpy(edited).movedim(-1, 1).float() / 255,
-        on_canvas,
-        config.blur * crop_side / canvas.step,
-        config.evenness,
-        torch.from_numpy(wanted).float() if wanted is not None and config.exact else None,
-    )
-    change = spread_rectangle(change, left, top, canvas.step, window.height, window.width)
-    result = add_residual(source, change, full, config, reach)
-    return _merge(frames, result, full, window)
+    composed = frames.copy()
+    reach = LIGHT_REACH * crop_side
+    # As far around it as anything matters.
+    margin = max(Border.on_grid(grid[2]).support, 3 * box_radius(reach))
+    mean = torch.from_numpy(wanted).float() if wanted is not None and config.exact else None
+    # Every frame by itself, so that it does not matter which ones are composed together, and so
+    # that no more than one needs memory.
+    for target, *pictures, matte in zip(composed, recon, edited, alpha, strict=True):
+        window = window_of(matte[None], target.shape[1::-1], *grid, margin=margin)
+        if window is None:
+            continue
+        seen = window.cut(target[None])
+        levels = torch.from_numpy(seen)
+        lab = _lab(levels)
+        full = frame_matte(torch.from_numpy(matte)[None, None] / 255, grid, levels, lab, window)
+        # The matte as the canvas sees it.
+        left, top = canvas.left - window.left, canvas.top - window.top
+        drawn, redrawn = (levels_to_lab(torch.from_numpy(p)[None]) for p in pictures)
+        change = color_change(
+            drawn,
+            redrawn,
+            _to_canvas(full, left, top, canvas),
+            config.blur * crop_side / canvas.step,
+            config.evenness,
+            mean,
+        )
+        change = _spread(change, left, top, canvas.step, window)
+        _merge(seen, add_residual(lab, change, full, config, reach), full)
+    return composed
+
+
+def _lab(levels: Tensor) -> Tensor:
+    """`levels_to_lab`, a strip at a time."""
+    return by_rows(lambda x: levels_to_lab(x.movedim(1, -1)), levels.movedim(-1, 1))
+
+
+def _unit(levels: Tensor) -> Tensor:
+    """uint8 [T, H, W, 3] → float32 [T, 3, H, W] in 0 … 1."""
+    return levels.movedim(-1, 1).contiguous() / 255
+
+
+def _spread(picture: Tensor, left: float, top: float, step: float, window: Window) -> Tensor:
+    """`spread_rectangle` over a window, a strip at a time."""
+    height, width = window.height, window.width
+    result = picture.new_empty((*picture.shape[:2], height, width))
+    for rows in strips(height, width):
+        place = (left, top - rows.start, step, rows.stop - rows.start, width)
+        result[:, :, rows] = spread_rectangle(picture, *place)
+    return result
 
 
 def _to_canvas(x: Tensor, left: float, top: float, canvas: Canvas) -> Tensor:
@@ -281,13 +349,12 @@ def _see(frames: np.ndarray, canvas: Canvas) -> Tensor:
     return cut_rectangle(seen, *place, canvas.height, canvas.width, padding="border").clamp(0, 1)
 
 
-def _merge(frames: np.ndarray, result: Tensor, alpha: Tensor, window: Window) -> np.ndarray:
-    levels = (result * 255).round().clamp(0, 255).to(torch.uint8).movedim(1, -1).numpy()
-    touched = (alpha[:, 0] > 0).numpy()[..., None]
-    merged = frames.copy()
-    target = window.cut(merged)
-    np.copyto(target, levels, where=touched)
-    return merged
+def _merge(seen: np.ndarray, result: Tensor, alpha: Tensor) -> None:
+    """Put a result in 0 … 1 into the window `seen` [T, H, W, 3] where alpha is not zero."""
+    for rows in strips(*alpha.shape[2:]):
+        levels = (result[:, :, rows] * 255).round().clamp(0, 255).to(torch.uint8).movedim(1, -1)
+        touched = (alpha[:, 0, rows, :, None] > 0).numpy()
+        np.copyto(seen[:, rows], levels.numpy(), where=touched)
 
 
 @dataclass(frozen=True)
@@ -315,27 +382,37 @@ def compose_replace(
 ) -> np.ndarray:
     """Paste the edited rendering, corrected in colour: skin and surroundings place by place, hair
     by how far the mean of the person's own hair is from what the generator makes of it."""
-    size = (frames.shape[2], frames.shape[1])
-    window = window_of(masks.taken, size, canvas.left, canvas.top, canvas.step)
-    if window is None:
+    if not masks.taken.any():
         return frames
-    source = torch.from_numpy(window.cut(frames)).movedim(-1, 1).float() / 255
-    left, top = canvas.left - window.left, canvas.top - window.top
-    rows = torch.from_numpy(recon).movedim(-1, 1).float() / 255
-    difference = rgb_to_lab(_see(frames, canvas)) - rgb_to_lab(rows)
-    error = blur(fill(difference, _share(masks.same), levels=6), 0.06 * crop_side / canvas.step)
-    hair, same_hair = _share(masks.hair), _share(masks.same_hair)
-    amount = same_hair.sum((2, 3), keepdim=True)
-    hair_error = (difference * same_hair).sum((2, 3), keepdim=True) / (amount + 1e-6)
-    # A few stray pixels tell nothing of the hair's colour.
-    enough = (amount / (0.1 * hair.sum((2, 3), keepdim=True) + 1e-6)).clamp(max=1)
-    error = torch.lerp(error, hair_error, hair * enough)
-    drawn = rgb_to_lab(torch.from_numpy(edited).movedim(-1, 1).float() / 255) + error
-    place = (left, top, canvas.step, window.height, window.width)
-    alpha = spread_rectangle(_share(masks.taken), *place).clamp(0, 1)
-    alpha = torch.where(alpha < 1 / 128, torch.zeros_like(alpha), alpha)
-    pasted = lab_to_rgb(spread_rectangle(drawn, *place))
-    return _merge(frames, torch.lerp(source, pasted, alpha), alpha, window)
+    composed = frames.copy()
+    for row, target in enumerate(composed):
+        one = slice(row, row + 1)
+        taken = masks.taken[one]
+        window = window_of(taken, target.shape[1::-1], canvas.left, canvas.top, canvas.step)
+        if window is None:
+            continue
+        difference = rgb_to_lab(_see(frames[one], canvas))
+        difference -= levels_to_lab(torch.from_numpy(recon[one]))
+        same = fill(difference, _share(masks.same[one]), levels=6)
+        error = blur(same, 0.06 * crop_side / canvas.step)
+        hair, same_hair = _share(masks.hair[one]), _share(masks.same_hair[one])
+        amount = same_hair.sum((2, 3), keepdim=True)
+        hair_error = (difference * same_hair).sum((2, 3), keepdim=True) / (amount + 1e-6)
+        # A few stray pixels tell nothing of the hair's colour.
+        enough = (amount / (0.1 * hair.sum((2, 3), keepdim=True) + 1e-6)).clamp(max=1)
+        error = torch.lerp(error, hair_error, hair * enough)
+        drawn = levels_to_lab(torch.from_numpy(edited[one])) + error
+        place = (canvas.left - window.left, canvas.top - window.top, canvas.step, window)
+        alpha = _spread(_share(taken), *place).clamp_(0, 1)
+        alpha = by_rows(lambda a: a * (a >= 1 / 128), alpha)
+        seen = window.cut(target[None])
+        source = _unit(torch.from_numpy(seen))
+        pasted = by_rows(
+            lambda a, b, share: torch.lerp(a, lab_to_rgb(b), share),
+            source, _spread(drawn, *place), alpha,
+        )  # fmt: skip
+        _merge(seen, pasted, alpha)
+    return composed
 
 
 def replace_masks(
@@ -395,7 +472,7 @@ def _merged(frames: Frames, track: FaceTrack, composed: np.ndarray) -> Frames:
     """With the composed frames where the face is; the others pass through."""
     pixels = frames.pixels.copy()
     pixels[track.present] = composed
-    return Frames(pixels)
+    return Frames.of_pixels(pixels)
 
 
 @stage(keep=False)

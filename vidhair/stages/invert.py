@@ -1,5 +1,6 @@
 """Pictures → codes."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,19 +24,22 @@ class InvertConfig:
 
 @torch.inference_mode()
 def invert(
-    frames: np.ndarray, axes: CropAxes, inverter: Inverter, config: InvertConfig
+    frames: Iterable[np.ndarray], axes: CropAxes, inverter: Inverter, config: InvertConfig
 ) -> np.ndarray:
-    """Encode the FFHQ crop of every frame. frames: uint8 [T, H, W, 3]; axes: [T, 2] each.
+    """Encode the FFHQ crop of every frame. frames: T of uint8 [H, W, 3]; axes: [T, 2] each.
 
     Returns W+ [T, L, D] float32.
     """
-    codes = []
-    for at in range(0, len(frames), config.batch):
-        rows = slice(at, at + config.batch)
-        crops = cut_squares(
-            to_unit(frames[rows], inverter.device), axes.centre[rows], axes.x[rows], inverter.size
-        )
-        codes.append(inverter.codes(crops).float().cpu())
+    codes, frames = [], iter(frames)
+    for at in range(0, len(axes.x), config.batch):
+        centre, x = (v[at : at + config.batch] for v in (axes.centre, axes.x))
+        crops = [
+            cut_squares(
+                to_unit(frame[None], inverter.device), c[None], a[None], inverter.size, like=x
+            )
+            for c, a, frame in zip(centre, x, frames, strict=False)
+        ]
+        codes.append(inverter.codes(torch.cat(crops)).float().cpu())
     return torch.cat(codes).numpy()
 
 
@@ -54,5 +58,6 @@ def latents(frames: Frames, track: FaceTrack, inverter: Inverter, config: Invert
     styles = np.zeros((len(present), inverter.num_ws, inverter.w_dim), np.float32)
     if present.any():
         here = track.axes_of(present)
-        styles[present] = invert(frames.pixels[present], here, inverter, config)
+        seen = (frame for frame, shown in zip(frames, present, strict=True) if shown)
+        styles[present] = invert(seen, here, inverter, config)
     return Latents(styles)

@@ -7,6 +7,7 @@ face; and a guided filter that lays the soft result onto the strands of each fra
 """
 
 import math
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -125,7 +126,7 @@ def plan_region(axes: CropAxes, frame_size: tuple[int, int], size: int, stride: 
 
 @torch.inference_mode()
 def parse(
-    frames: np.ndarray,
+    frames: Collection[np.ndarray],
     meshes: np.ndarray,
     region: HeadRegion,
     parser: Parser,
@@ -133,25 +134,24 @@ def parse(
 ) -> np.ndarray:
     """Label probabilities and the silhouette of every frame.
 
-    frames: uint8 [T, H, W, 3]; meshes: [T, 478, 2] in frame pixels, NaN for none.
+    frames: T of uint8 [H, W, 3]; meshes: [T, 478, 2] in frame pixels, NaN for none.
     Returns uint8 [T, 5, h, w]: background, skin, hair, clothes, person.
     """
     device = next(parser.parameters()).device
-    unit = to_unit(frames, device)
-    picture = region.cut(unit)
     zoom = GUIDE_ZOOM
-    fine = region.cut(unit, zoom)
-    levels = (fine * 127.5 + 127.5).round().clamp(0, 255).to(torch.uint8)
+    pictures = torch.empty(len(frames), 3, region.height, region.width, device=device)
     guides = np.zeros((len(frames), 2, region.height, region.width), np.float32)
-    for index, image in enumerate(levels.permute(0, 2, 3, 1).cpu().numpy()):
-        person = torch.from_numpy(segmenter(image))[None, None]
+    for index, (frame, mesh) in enumerate(zip(frames, meshes, strict=True)):
+        unit = to_unit(frame[None], device)
+        pictures[index] = region.cut(unit)[0]
+        fine = (region.cut(unit, zoom)[0] * 127.5 + 127.5).round().clamp(0, 255).to(torch.uint8)
+        person = torch.from_numpy(segmenter(fine.permute(1, 2, 0).cpu().numpy()))[None, None]
         guides[index, 0] = F.avg_pool2d(person, zoom)[0, 0].numpy()
-        mesh = meshes[index]
         if np.isfinite(mesh).all():
             local = (mesh - [region.left, region.top]) / region.step
             guides[index, 1] = face_oval_mask(local, region.height, region.width)
     guide = torch.from_numpy(guides).to(device)
-    probabilities = _probabilities(parser, picture, guide)
+    probabilities = _probabilities(parser, pictures, guide)
     planes = torch.cat([probabilities, guide[:, :1]], 1)
     return (planes * 255).round().to(torch.uint8).cpu().numpy()
 
@@ -194,30 +194,41 @@ def _bins(lab: np.ndarray) -> np.ndarray:
     return np.clip(scaled.astype(int), 0, np.array(BINS) - 1)
 
 
-def learn_colors(lab: Tensor, probability: Tensor, neck: Tensor, face: Tensor) -> ColorModels:
+Sample = tuple[Tensor, Tensor, Tensor, Tensor]
+
+
+def learn_colors(samples: Iterable[Sample]) -> ColorModels:
     """Colour densities from pixels and how sure their labels are.
 
-    lab: [N, 3, h, w]; probability: [N, labels, h, w]; neck, face: [N, 1, h, w] from `face_part`.
-    Only sure pixels count; the middle of the face is skin, and of the neck nothing is sure.
+    samples: lab [N, 3, h, w]; probability [N, labels, h, w]; neck and face [N, 1, h, w] from
+    `face_part`. Only sure pixels count; the middle of the face is skin, and of the neck nothing is
+    sure.
     """
-    sure = ((probability - 0.7) / 0.3).clamp(0, 1) * (1 - neck)
-    skin = torch.zeros_like(sure)
-    skin[:, Label.SKIN : Label.SKIN + 1] = 1
-    sure = torch.lerp(sure, skin, face)
-    pixels = lab.movedim(1, -1).reshape(-1, 3).cpu().numpy()
-    weights = sure.movedim(1, 0).flatten(1).cpu().numpy()
-    kinds = [(pixels, weight) for weight in weights]
-    shaded = np.concatenate([pixels * [k, k**0.6, k**0.6] for k in SHADES])
-    kinds.append((shaded, np.tile(weights[Label.SKIN], len(SHADES))))
+    histograms = np.zeros((len(Label) + 1, *BINS))
+    for lab, probability, neck, face in samples:
+        sure = ((probability - 0.7) / 0.3).clamp(0, 1) * (1 - neck)
+        skin = torch.zeros_like(sure)
+        skin[:, Label.SKIN : Label.SKIN + 1] = 1
+        sure = torch.lerp(sure, skin, face)
+        pixels = lab.movedim(1, -1).reshape(-1, 3).cpu().numpy()
+        weights = sure.movedim(1, 0).flatten(1).cpu().numpy()
+        for histogram, weight in zip(histograms, weights, strict=False):
+            _count(histogram, pixels, weight)
+        for k in SHADES:
+            _count(histograms[-1], pixels * [k, k**0.6, k**0.6], weights[Label.SKIN])
     densities = []
-    for colours, weight in kinds:
-        histogram = np.zeros(BINS)
-        np.add.at(histogram, tuple(_bins(colours).T), weight)
+    for histogram in histograms:
         histogram = gaussian_filter(histogram, 1.2, mode="nearest")
         # What was never seen is unlikely, not impossible.
         histogram = histogram / max(histogram.sum(), 1e-9) + 0.02 / np.prod(BINS)
         densities.append(np.log(histogram))
     return ColorModels(np.stack(densities).astype(np.float32))
+
+
+def _count(histogram: np.ndarray, lab: np.ndarray, weight: np.ndarray) -> None:
+    """Add to a histogram [*BINS] pixels [N, 3] by their weight [N]."""
+    place = np.ravel_multi_index(tuple(_bins(lab).T), BINS)
+    histogram += np.bincount(place, weight, histogram.size).reshape(BINS)
 
 
 def classify(probability: Tensor, log_likelihood: Tensor, neck: Tensor, weight: float) -> Tensor:
@@ -274,8 +285,7 @@ def _grid_matrices(axes: CropAxes, index: list[int], grid, height: int, width: i
 
 @torch.inference_mode()
 def make_mattes(
-    probability: Tensor,
-    lab: Tensor,
+    look: Callable[[int], tuple[Tensor, Tensor]],
     models: ColorModels,
     track: FaceTrack,
     given: range,
@@ -283,39 +293,55 @@ def make_mattes(
     grid: tuple[float, float, float],
     config: MatteConfig,
 ) -> dict[str, np.ndarray]:
-    """Mattes of the frames `wanted`, from label probabilities and Lab pictures of `given`.
+    """Mattes of the frames `wanted`, from themselves and their neighbours among `given`.
 
+    look: gives label probabilities [1, labels, h, w] and Lab [1, 3, h, w] of a frame; it is asked
+    once for each that is needed, and no more are kept than smoothing over time looks at.
     Returns alpha uint8 [n, h, w], area [n] (share of the grid) and mean_lab [n, 3] of the hair.
     """
-    size = probability.shape[2:]
-    neck = face_part(NECK, track, given, grid, size)
-    hair = classify(probability, models.log_likelihood(lab, neck), neck, config.color_weight)
-    hair = hair * (1 - face_part(MIDDLE, track, given, grid, size))
     shot, axes = np.cumsum(track.cuts), track.axes
     radius = round(config.edge * track.box.side / grid[2])
-    alphas = torch.zeros(len(wanted), 1, *hair.shape[2:])
-    for row, frame in enumerate(wanted):
-        if not track.present[frame]:
-            continue
+    seen: dict[int, tuple[Tensor, Tensor]] = {}
+    alphas, areas, means = [], [], []
+    for frame in wanted:
         near = [
             f
             for f in given
             if abs(f - frame) <= NEIGHBOURS and track.present[f] and shot[f] == shot[frame]
         ]
-        rows = [f - given.start for f in near]
-        matrices = _grid_matrices(axes, near, grid, *hair.shape[2:])
-        steady = follow(hair[rows], matrices, near.index(frame), config.smooth)
-        guide = lab[frame - given.start][None] / 100
-        refined = guided_filter(guide, steady, radius, 1e-3)
-        alphas[row] = ((refined - SURE_NOT) / (SURE - SURE_NOT)).clamp(0, 1)
-    rows = [f - given.start for f in wanted]
-    area = alphas.sum((1, 2, 3))
-    mean = (lab[rows] * alphas).sum((2, 3)) / (area[:, None] + 1e-6)
-    return {
-        "alpha": (alphas[:, 0] * 255).round().to(torch.uint8).numpy(),
-        "area": (area / alphas[0].numel()).numpy(),
-        "mean_lab": mean.numpy(),
-    }
+        seen = {f: of for f, of in seen.items() if f >= frame - NEIGHBOURS}
+        for f in {frame, *near} - seen.keys():
+            probability, lab = look(f)
+            seen[f] = _hair_seen(probability, lab, models, track, f, grid, config), lab
+        hair, lab = seen[frame]
+        alpha = torch.zeros_like(hair)
+        if track.present[frame]:
+            matrices = _grid_matrices(axes, near, grid, *hair.shape[2:])
+            around = torch.cat([seen[f][0] for f in near])
+            steady = follow(around, matrices, near.index(frame), config.smooth)
+            refined = guided_filter(lab / 100, steady, radius, 1e-3)
+            alpha = ((refined - SURE_NOT) / (SURE - SURE_NOT)).clamp(0, 1)
+        area = alpha.sum()
+        alphas.append((alpha[0, 0] * 255).round().to(torch.uint8).numpy())
+        areas.append((area / alpha.numel()).numpy())
+        means.append(((lab * alpha).sum((2, 3)) / (area + 1e-6))[0].numpy())
+    return {"alpha": np.stack(alphas), "area": np.stack(areas), "mean_lab": np.stack(means)}
+
+
+def _hair_seen(
+    probability: Tensor,
+    lab: Tensor,
+    models: ColorModels,
+    track: FaceTrack,
+    frame: int,
+    grid: tuple[float, float, float],
+    config: MatteConfig,
+) -> Tensor:
+    """Probability of hair [1, 1, h, w] in one frame by itself."""
+    place = range(frame, frame + 1), grid, probability.shape[2:]
+    neck = face_part(NECK, track, *place)
+    hair = classify(probability, models.log_likelihood(lab, neck), neck, config.color_weight)
+    return hair * (1 - face_part(MIDDLE, track, *place))
 
 
 def _middle(mesh: np.ndarray) -> np.ndarray:
@@ -452,7 +478,7 @@ def region(
 @stage()
 def labels(frames: Frames, track: FaceTrack, region: HeadRegion, parser: Parser) -> Labels:
     segmenter = PersonSegmenter()
-    planes = parse(frames.pixels, track.mesh, region, parser, segmenter)
+    planes = parse(frames, track.mesh, region, parser, segmenter)
     segmenter.close()
     return Labels(planes)
 
@@ -473,17 +499,17 @@ def hair_colors(
     """Learned from COLOR_FRAMES frames that are spread over the clip."""
     chosen = np.flatnonzero(track.field("present"))
     chosen = chosen[np.linspace(0, len(chosen) - 1, min(COLOR_FRAMES, len(chosen))).astype(int)]
-    samples: list[list[Tensor]] = [[], [], [], []]
-    for done, frame in enumerate(int(f) for f in chosen):
-        one = frame, frame + 1
-        lab = _grid_lab(frames.rows(*one).pixels, region)
-        probability = labels.rows(*one).on_grid(region)
-        place = (track.rows(*one), range(1), region.matte_grid, lab.shape[2:])
-        parts = face_part(NECK, *place), face_part(MIDDLE, *place)
-        for values, value in zip(samples, (lab, probability, *parts), strict=True):
-            values.append(value)
-        meter(frames.count * (done + 1) / len(chosen))
-    return learn_colors(*map(torch.cat, samples))
+
+    def samples() -> Iterator[Sample]:
+        for done, frame in enumerate(int(f) for f in chosen):
+            one = frame, frame + 1
+            lab = _grid_lab(frames.rows(*one).pixels, region)
+            place = (track.rows(*one), range(1), region.matte_grid, lab.shape[2:])
+            parts = face_part(NECK, *place), face_part(MIDDLE, *place)
+            yield lab, labels.rows(*one).on_grid(region), *parts
+            meter(frames.count * (done + 1) / len(chosen))
+
+    return learn_colors(samples())
 
 
 @stage(version=2)
@@ -497,12 +523,16 @@ def matte(
     config: MatteConfig,
 ) -> Matte:
     core = span.core(NEIGHBOURS)
+
+    def look(frame: int) -> tuple[Tensor, Tensor]:
+        one = frame, frame + 1
+        return labels.rows(*one).on_grid(region), _grid_lab(frames.rows(*one).pixels, region)
+
     found = make_mattes(
-        labels.on_grid(region),
-        _grid_lab(frames.pixels, region),
+        look,
         hair_colors,
         track,
-        range(len(frames.pixels)),
+        range(len(frames)),
         range(core.start, core.stop),
         region.matte_grid,
         config,
