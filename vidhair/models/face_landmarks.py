@@ -11,6 +11,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache
 from types import ModuleType
 from typing import Any
@@ -21,8 +22,8 @@ from vidhair.models.face_regions import (
     Patch,
     Region,
     cut_patch,
-    distinct,
     face_heights,
+    is_known,
     mesh_boxes,
     tiles,
     whole_frame,
@@ -33,7 +34,6 @@ log = logging.getLogger(__name__)
 GLANCE_EVERY = 4  # frames after which the whole frame is searched for new faces
 SCAN_EVERY = 16  # frames after which tiles of it are
 CLOSE = 5 / 3  # sides of a region that the detector sees of it: the face takes up 0.4 of them
-NO_BOXES = np.zeros((0, 4))
 _BLACK = np.zeros((64, 64, 3), np.uint8)
 _MODULES = "mediapipe/modules"
 _LANDMARKS_OF_A_REGION = """
@@ -118,25 +118,23 @@ class FaceMesh:
 
     def _follow(self, frame: np.ndarray, regions: list[Region]) -> tuple[np.ndarray, list[Region]]:
         """Meshes in regions of the last frame, one per face, and the regions without one."""
-        found, lost = [], []
+        meshes, lost = self._meshes[:0], []
         for region in regions:
             mesh = self._landmarks(frame, region)
-            (lost if mesh is None else found).append(region if mesh is None else mesh)
-        meshes = np.array(found, np.float32).reshape(-1, POINTS, 2)
-        return meshes[distinct(mesh_boxes(meshes), NO_BOXES)], lost
+            if mesh is None:
+                lost.append(region)
+            else:
+                meshes = _with(meshes, mesh)
+        return meshes, lost
 
     def _add(self, frame: np.ndarray, meshes: np.ndarray, regions: list[Region]) -> np.ndarray:
         """Meshes of new faces beside the followed ones; the largest of all are kept."""
-        regions = sorted(regions, key=lambda region: -region.side)
-        boxes = np.array([r.face_box for r in regions]).reshape(-1, 4)
-        for index in distinct(boxes, mesh_boxes(meshes)):
-            if len(meshes) >= self._max_faces:
-                smallest = face_heights(meshes).min()
-                if regions[index].face <= smallest:
-                    break
-            mesh = self._look_closer(frame, regions[index])
-            if mesh is not None and distinct(mesh_boxes(mesh[None]), mesh_boxes(meshes)):
-                meshes = np.concatenate([meshes, mesh[None]])
+        for region in sorted(regions, key=lambda region: -region.score):
+            if is_known(np.array(region.face_box), mesh_boxes(meshes)):
+                continue
+            mesh = self._look_closer(frame, region)
+            if mesh is not None:
+                meshes = _with(meshes, mesh)
         order = np.argsort(-face_heights(meshes), kind="stable")[: self._max_faces]
         return meshes[np.sort(order)]
 
@@ -149,12 +147,19 @@ class FaceMesh:
         same = [r for r in seen if math.hypot(r.x - region.x, r.y - region.y) < region.side / 3]
         mesh = None
         if same:
-            mesh = self._landmarks(frame, max(same, key=lambda r: r.side))
+            mesh = self._landmarks(frame, max(same, key=lambda r: r.score))
         return None if mesh is None else self._landmarks(frame, Region.of_mesh(mesh))
 
     def close(self) -> None:
         self._detector.close()
         self._landmarks.close()
+
+
+def _with(meshes: np.ndarray, mesh: np.ndarray) -> np.ndarray:
+    """Meshes [N, 478, 2] and one more, unless its face is among them."""
+    if is_known(mesh_boxes(mesh[None])[0], mesh_boxes(meshes)):
+        return meshes
+    return np.concatenate([meshes, mesh[None]])
 
 
 class _Detector:
@@ -181,10 +186,11 @@ class _Detector:
         for detection in found:
             where = detection.location_data
             box = where.relative_bounding_box
-            low = np.array([box.xmin, box.ymin])
-            eyes = np.array([(p.x, p.y) for p in where.relative_keypoints[:2]])
-            corners = patch.to_frame(size * np.stack([low, low + [box.width, box.height], *eyes]))
-            regions.append(Region.around(corners[0], corners[1], corners[2:]))
+            corners = [(box.xmin, box.ymin), (box.xmin + box.width, box.ymin + box.height)]
+            corners += [(p.x, p.y) for p in where.relative_keypoints[:2]]
+            low, high, *eyes = patch.to_frame(size * np.array(corners))
+            score = float(detection.score[0])
+            regions.append(Region.around(low, high, np.array(eyes), score))
         return regions
 
     def close(self) -> None:
@@ -253,9 +259,26 @@ def _graph_config(text: str) -> Any:
     return importlib.import_module("google.protobuf.text_format").Parse(text, config)
 
 
-@cache
 def _mediapipe() -> ModuleType:
-    """MediaPipe, quietly, and without cv2 where that cannot load.
+    """MediaPipe, quietly."""
+    with _quiet():
+        return _import_begun().result()
+
+
+@cache
+def _import_begun() -> Future[ModuleType]:
+    """The import runs in a thread, so that Ctrl-C stops who waits for it and not itself.
+
+    Packages with native parts cannot be imported again after they were left half imported.
+    """
+    pool = ThreadPoolExecutor(1, "import of mediapipe")
+    begun = pool.submit(_import_mediapipe)
+    pool.shutdown(wait=False)
+    return begun
+
+
+def _import_mediapipe() -> ModuleType:
+    """MediaPipe, without cv2 where that cannot load.
 
     The mediapipe wheel needs OpenCV only to draw; on a machine without libGL its import would fail
     for nothing.
@@ -266,8 +289,7 @@ def _mediapipe() -> ModuleType:
     except ImportError as error:
         log.debug("cv2 does not load (%s); MediaPipe goes without", error)
         sys.modules["cv2"] = ModuleType("cv2")
-    with _quiet():
-        return importlib.import_module("mediapipe")
+    return importlib.import_module("mediapipe")
 
 
 @contextlib.contextmanager

@@ -25,21 +25,24 @@ SAME_FACE = 0.5
 @dataclass(frozen=True)
 class Region:
     """A square: centre (x, y), side, and the angle in radians by which the eyes are turned,
-    clockwise as seen."""
+    clockwise as seen. score: 0 … 1, how sure it is that it shows a face."""
 
     x: float
     y: float
     side: float
     angle: float = 0.0
+    score: float = 1.0
 
     @classmethod
-    def around(cls, low: np.ndarray, high: np.ndarray, eyes: np.ndarray) -> "Region":
+    def around(
+        cls, low: np.ndarray, high: np.ndarray, eyes: np.ndarray, score: float = 1.0
+    ) -> "Region":
         """`MARGIN` times what lies between two corners. eyes: [2, 2], the viewer's left
         one first."""
         x, y = (low + high) / 2
         across = eyes[1] - eyes[0]
         angle = math.atan2(across[1], across[0])
-        return cls(float(x), float(y), MARGIN * float(max(high - low)), angle)
+        return cls(float(x), float(y), MARGIN * float(max(high - low)), angle, score)
 
     @property
     def face(self) -> float:
@@ -85,13 +88,11 @@ def cut_patch(frame: np.ndarray, region: Region, room: float = ROOM) -> Patch:
     step = max(1, int(region.side // NETWORK))
     side = step * math.ceil(region.side * room / step)
     left, top = round(region.x - side / 2), round(region.y - side / 2)
-    h, w = frame.shape[:2]
-    l, t = min(max(left, 0), w - 1), min(max(top, 0), h - 1)
-    r, b = max(min(left + side, w), l + 1), max(min(top + side, h), t + 1)
-    around = ((max(0, t - top), max(0, top + side - b)), (max(0, l - left), max(0, left + side - r)))
-    pixels = frame[t:b, l:r]
-    if np.any(around):
-        pixels = np.pad(pixels, (*around, (0, 0)), mode="edge")[:side, :side]
+    rows = np.clip(np.arange(top, top + side), 0, frame.shape[0] - 1)
+    columns = np.clip(np.arange(left, left + side), 0, frame.shape[1] - 1)
+    pixels = frame[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    if pixels.shape[:2] != (side, side):
+        pixels = pixels.take(rows - rows[0], 0).take(columns - columns[0], 1)
     return Patch(reduce(pixels, step), left, top, step)
 
 
@@ -149,14 +150,9 @@ def shared(box: np.ndarray, boxes: np.ndarray) -> np.ndarray:
     return np.prod(np.clip(high - low, 0, None), axis=1) / np.maximum(smaller, 1e-9)
 
 
-def distinct(boxes: np.ndarray, known: np.ndarray) -> list[int]:
-    """Indices of the boxes [N, 4], the first of every face, that show none of the known [M, 4]."""
-    kept: list[int] = []
-    for index, box in enumerate(boxes):
-        taken = np.concatenate([known, boxes[kept]])
-        if not np.any(shared(box, taken) > SAME_FACE):
-            kept.append(index)
-    return kept
+def is_known(box: np.ndarray, known: np.ndarray) -> bool:
+    """Whether a box [4] shows the same face as one of [N, 4]."""
+    return bool(np.any(shared(box, known) > SAME_FACE))
 
 
 def mesh_boxes(meshes: np.ndarray) -> np.ndarray:
