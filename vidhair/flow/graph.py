@@ -45,7 +45,6 @@ from vidhair.stages.render import Canvas, drawn_share, input_transforms, plan_ca
 from vidhair.stages.smooth import smooth_similarity, smooth_styles
 from vidhair.stages.tune import Pivots, choose_frames, refine, tune, with_weights
 
-WARM_UP = 2  # frames that let the face tracker settle before a chunk begins
 PROBE_FRAMES = 4
 COLOR_FRAMES = 12
 
@@ -186,13 +185,13 @@ class Flow:
             Node("decode", 1, self._decode, source=True, chunk=64),
             Node(
                 "faces",
-                1,
+                2,
                 self._faces,
                 {"min_confidence": r.align.min_confidence},
                 source=True,
                 chunk=64,
             ),
-            Node("align", 1, self._align, asdict(r.align), ("decode", "faces"), whole=True),
+            Node("align", 2, self._align, asdict(r.align), ("decode", "faces"), whole=True),
             Node(
                 "invert",
                 1,
@@ -274,7 +273,7 @@ class Flow:
         return {"thumbnail": align.thumbnails(work.each(start, stop))}
 
     def _faces(self, work: Work, start: int, stop: int) -> Arrays:
-        early = max(0, start - WARM_UP)
+        early = max(0, start - align.WARM_UP)
         frames = work.each(early, stop)
         return {"mesh": align.find_faces(frames, self.recipe.align, start - early)}
 

@@ -7,7 +7,14 @@ import numpy as np
 
 from vidhair.errors import NoFaceFound
 from vidhair.media import open_clip
-from vidhair.stages.align import AlignConfig, find_cuts, find_faces, follow_face, thumbnails
+from vidhair.stages.align import (
+    WARM_UP,
+    AlignConfig,
+    find_cuts,
+    find_faces,
+    follow_face,
+    thumbnails,
+)
 
 CHUNK = 64
 
@@ -19,9 +26,10 @@ def inspect_clip(path: Path) -> dict[str, Any]:
         clip = reader.clip
         meshes, thumbs = [], []
         for start in range(0, clip.frame_count, CHUNK):
-            frames = reader.read(start, min(start + CHUNK, clip.frame_count))
-            meshes.append(find_faces(frames, config))
-            thumbs.append(thumbnails(frames))
+            early = max(0, start - WARM_UP)
+            frames = reader.read(early, min(start + CHUNK, clip.frame_count))
+            meshes.append(find_faces(frames, config, start - early))
+            thumbs.append(thumbnails(frames[start - early :]))
         notes = list(reader.notes)
     cuts = find_cuts(np.concatenate(thumbs), config.cut_threshold)
     starts = np.flatnonzero(cuts)
@@ -43,8 +51,8 @@ def inspect_clip(path: Path) -> dict[str, Any]:
     }
     try:
         track = follow_face(np.concatenate(meshes), clip.seconds_T, cuts, config, str(path))
-    except NoFaceFound:
-        return facts | {"faces": None}
+    except NoFaceFound as error:
+        return facts | {"faces": None, "refusal": str(error)}
     s, present = track.similarity, track.present
     spread = {
         "angle_deg": (float(s.angle_deg[present].min()), float(s.angle_deg[present].max())),
@@ -77,7 +85,7 @@ def describe(facts: dict[str, Any]) -> str:
     ]
     faces = facts["faces"]
     if faces is None:
-        lines.append("  faces   none found; an edit would refuse this clip")
+        lines.append(f"  faces   an edit would refuse this clip: {facts['refusal']}")
     else:
         low, high = faces["angle_deg"]
         lines.append(
