@@ -97,6 +97,8 @@ class Runner:
         inputs = {name: self.keys[name].digest for name in node.needs}
         if node.source:
             inputs["source"] = self.work.reader.clip.fingerprint
+            if self.work.reader.reading:
+                inputs["reading"] = self.work.reader.reading
         return Key(node.name, node.version, dict(node.settings), inputs, dict(node.weights))
 
     def run(self, nodes: list[Node]) -> None:

@@ -62,8 +62,10 @@ def written_color(color: Color) -> Color:
 
 def sampling(format: av.VideoFormat) -> str:
     """How finely a pixel format samples colour: "4:2:0" and so on; RGB is "4:4:4"."""
-    if not any(component.is_chroma for component in format.components):
-        return "4:4:4" if format.is_rgb or format.has_palette else "4:0:0"
+    if format.is_rgb or format.has_palette:
+        return "4:4:4"
+    if sum(not component.is_alpha for component in format.components) < 3:
+        return "4:0:0"
     steps = 64 // format.chroma_width(64), 64 // format.chroma_height(64)
     return next(name for name, known in SAMPLINGS.items() if known == steps)
 
@@ -109,6 +111,27 @@ def to_rgb(frame: av.VideoFrame, color: Color, width: int, height: int) -> np.nd
         | Interpolation.FULL_CHR_H_INT,
     )
     return rgb.to_ndarray()
+
+
+def first_field(frame: av.VideoFrame) -> str:
+    """Which field of an interlaced frame is shown first: "top" or "bottom"."""
+    import av
+
+    graph = av.filter.Graph()
+    graph.link_nodes(
+        graph.add(
+            "buffer",
+            f"video_size={frame.width}x{frame.height}:pix_fmt={frame.format.name}:time_base=1/1",
+        ),
+        graph.add("select", "eq(interlace_type,BOTTOMFIRST)"),
+        graph.add("buffersink"),
+    ).configure()
+    graph.push(frame)
+    try:
+        graph.vpull()
+    except (BlockingIOError, EOFError):
+        return "top"
+    return "bottom"
 
 
 def fields_to_rgb(frame: av.VideoFrame, color: Color) -> Conversion:

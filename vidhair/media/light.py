@@ -149,7 +149,7 @@ def to_xyz(primaries: str) -> np.ndarray:
 def _signal(frame: av.VideoFrame, color: Color, width: int, height: int) -> np.ndarray:
     """R'G'B' (L'M'S' for ICtCp), 0–1."""
     if frame.format.is_rgb:
-        return np.float32(frame.reformat(width, height, "rgb48le").to_ndarray()) / 65535
+        return frame.reformat(width, height, "rgb48le").to_ndarray().astype(np.float32) / 65535
     bits = max(component.bits for component in frame.format.components)
     planes = _planes(frame, bits, width, height)
     step, top, middle = 2 ** (bits - 8), 2**bits - 1, 2 ** (bits - 1)

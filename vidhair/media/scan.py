@@ -13,13 +13,14 @@ from vidhair.errors import NoFrames, NotAVideo
 from vidhair.media.color import (
     HDR_TRANSFERS,
     alpha_of,
+    first_field,
     has_alpha,
     sampling,
     tagged_color,
     written_color,
 )
 from vidhair.media.light import converts, refuse_unread
-from vidhair.media.orientation import orientation_of, rotation
+from vidhair.media.orientation import orientation_of, rotation, turned_fields
 from vidhair.media.source import (
     Tally,
     decoded_frames,
@@ -67,7 +68,8 @@ class _Pass:
     last_duration: int
     tally: Tally
     sizes: list[tuple[int, int]] = field(default_factory=list)  # in the order in which they come
-    woven: int = 0  # frames of two fields
+    woven: av.VideoFrame | None = None  # the first frame of two fields
+    woven_count: int = 0
     alpha: bool = False  # whether a pixel is transparent
 
 
@@ -94,7 +96,9 @@ def _decode_all(path: Path, threads: bool) -> _Pass:
                 seen.keyframes.append(len(seen.pts))
             seen.pts.append(frame.pts)
             seen.last_duration = frame.duration
-            seen.woven += frame.interlaced_frame
+            if frame.interlaced_frame:
+                seen.woven = seen.woven or frame
+                seen.woven_count += 1
             if (size := (frame.width, frame.height)) not in seen.sizes:
                 seen.sizes.append(size)
             if has_alpha(frame.format) and not seen.alpha:
@@ -115,7 +119,10 @@ def _describe(
     refuse_unread(frame.colorspace, color, path)
     hdr = color.transfer in HDR_TRANSFERS
     turn = orientation_of(frame)
-    fields = _fields(stream) if seen.woven * 2 > len(seen.pts) else "progressive"
+    woven = seen.woven is not None and seen.woven_count * 2 > len(seen.pts)
+    fields = stored_fields = first_field(seen.woven) if woven and seen.woven else "progressive"
+    if woven and turn is not None:
+        fields = turned_fields(fields, turn, frame.height)
     width, height, aspect = frame.width, frame.height, fraction(stream.sample_aspect_ratio)
     aspect = aspect or Fraction(1)
     if turn is not None and turn[0, 0] == 0:
@@ -153,7 +160,7 @@ def _describe(
     reading = ""
     if converts(color):
         reading = f"{color.matrix} {color.transfer} to SDR" if hdr else color.matrix
-    elif fields != "progressive" and clip.chroma in ("4:2:0", "4:1:0", "4:4:0"):
+    elif stored_fields != "progressive" and clip.chroma in ("4:2:0", "4:1:0", "4:4:0"):
         reading = "colour by field"
     bits = max(component.bits for component in frame.format.components)
     promised = stream.frames - tally.hidden
@@ -180,9 +187,9 @@ def _describe(
             "and are all scaled to the first",
         ),
         (
-            fields != "progressive",
-            f"the pictures are interlaced ({fields} field first) and each pair of fields is edited "
-            "as one; deinterlace the clip first if hair in motion shows combs",
+            stored_fields != "progressive",
+            f"the pictures are interlaced ({stored_fields} field first), and each pair of fields "
+            "is edited as one picture; deinterlace the clip first if hair in motion shows combs",
         ),
         (lost, f"not carried over: {', '.join(lost)}"),
     ]
@@ -229,12 +236,6 @@ def whole_pts(pts: list[int | None], step: int) -> tuple[np.ndarray, bool]:
     filled += step * (np.minimum(frames - known[0], 0) + np.maximum(frames - known[-1], 0))
     # Subtracting the frame number turns "increases by at least one" into "never decreases".
     return np.maximum.accumulate(filled - frames) + frames, False
-
-
-def _fields(stream: VideoStream) -> str:
-    """Which field is shown first: "top", if the file does not tell."""
-    # ffmpeg's AV_FIELD_BB, and TB, whose second letter is the field shown first.
-    return "bottom" if stream.codec_context.field_order in (3, 4) else "top"
 
 
 def _promised_end(stream: VideoStream) -> float | None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping
+from fractions import Fraction
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -15,6 +17,8 @@ _TECHNICAL = {
     "major_brand", "minor_version", "compatible_brands", "encoder", "alpha_mode", "duration",
     "com.apple.quicktime.software", "software",
 }  # fmt: skip
+# Frames per second that time codes count.
+_RATES = (24, 25, 30, 48, 50, 60, 100, 120, 150)
 # Apple's keys, by the names under which every muxer of ffmpeg knows them.
 _APPLE = "com.apple.quicktime."
 _RENAMED = {"location.iso6709": "location", "creationdate": "date"}
@@ -29,12 +33,20 @@ def tags_of(container: Container, stream: VideoStream) -> dict[str, str]:
             stored.setdefault("timecode", other.metadata["timecode"])
     for key, value in stored.items():
         name = key.lower()
-        if name in _TECHNICAL:
+        if name in _TECHNICAL or not value:
             continue
         if name.startswith(_APPLE):
             name = _RENAMED.get(name.removeprefix(_APPLE), name.removeprefix(_APPLE))
         found[name] = value.encode(errors="surrogateescape").decode(errors="replace")
     return found
+
+
+def tags_held(tags: Mapping[str, str], container: str, rate: Fraction) -> dict[str, str]:
+    """Without a time code that .mp4 and .mov would refuse the whole file for."""
+    code = tags.get("timecode", "")
+    drop = ";" in code and rate not in (Fraction(30000, 1001), Fraction(60000, 1001))
+    valid = re.fullmatch(r"\d\d:\d\d:\d\d[:;.]\d\d", code) and round(rate) in _RATES and not drop
+    return {k: v for k, v in tags.items() if k != "timecode" or valid or container == "matroska"}
 
 
 def lost_tags(wanted: Mapping[str, str], container: InputContainer) -> list[str]:
