@@ -33,7 +33,8 @@ def tags_of(container: Container, stream: VideoStream) -> dict[str, str]:
             stored.setdefault("timecode", other.metadata["timecode"])
     for key, value in stored.items():
         name = key.lower()
-        if name in _TECHNICAL or not value:
+        translation = re.fullmatch(r"(.+)-[a-z]{3}", name)  # "title-eng" beside "title"
+        if name in _TECHNICAL or not value or (translation and translation[1] in stored):
             continue
         if name.startswith(_APPLE):
             name = _RENAMED.get(name.removeprefix(_APPLE), name.removeprefix(_APPLE))
@@ -52,13 +53,13 @@ def tags_held(tags: Mapping[str, str], container: str, rate: Fraction) -> dict[s
 def lost_tags(wanted: Mapping[str, str], container: InputContainer) -> list[str]:
     """Those that a written file does not show."""
     written = tags_of(container, container.streams.video[0])
-    return [name for name in wanted if name not in written]
+    return sorted(name for name in wanted if name not in written)
 
 
 def left_behind(container: InputContainer, stream: VideoStream) -> list[str]:
     """What a file holds besides this picture, its sound and its tags, in words."""
     kinds = Counter(
-        "picture" if other.type == "video" else other.type
+        "further picture" if other.type == "video" else other.type
         for other in container.streams
         if other is not stream
         and other.type != "audio"

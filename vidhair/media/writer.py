@@ -122,6 +122,13 @@ class VideoWriter:
             self.notes += (
                 f"webm does not keep the pixels' aspect ratio {clip.sample_aspect_ratio}",
             )
+        milliseconds = np.rint(clip.pts * float(clip.time_base * 1000))
+        shared = int((np.diff(milliseconds) == 0).sum())
+        if shared and self._format in ("matroska", "webm"):
+            self.notes += (
+                f"{self.target.suffix} counts milliseconds, in which {shared} frames come at the "
+                "time of the frame before; write to .mp4 or .mov to keep their times",
+            )
         self._pts = clip.pts + self._delay
         self._durations = np.diff(clip.pts, append=clip.end_pts)
         self._written = 0
