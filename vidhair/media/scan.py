@@ -19,7 +19,7 @@ from vidhair.media.color import (
     tagged_color,
     written_color,
 )
-from vidhair.media.light import converts, refuse_unread
+from vidhair.media.light import WHITE, converts, refuse_unread
 from vidhair.media.orientation import orientation_of, rotation, turned_fields
 from vidhair.media.source import (
     Tally,
@@ -159,7 +159,9 @@ def _describe(
     lost = left_behind(container, stream)
     reading = ""
     if converts(color):
-        reading = f"{color.matrix} {color.transfer} to SDR" if hdr else color.matrix
+        reading = (
+            f"{color.matrix}, {color.transfer}, white {WHITE:g} cd/m²" if hdr else color.matrix
+        )
     elif stored_fields != "progressive" and clip.chroma in ("4:2:0", "4:1:0", "4:4:0"):
         reading = "colour by field"
     bits = max(component.bits for component in frame.format.components)
