@@ -10,7 +10,7 @@ import pytest
 
 from tests.media.clips import a_clip, ffmpeg, sine, smooth_frames, turn_on_display, write
 from vidhair.media import VideoWriter, open_clip
-from vidhair.media.color import first_field, has_alpha, sampling
+from vidhair.media.color import by_field, first_field, has_alpha, sampling
 from vidhair.media.source import fraction
 from vidhair.media.tags import lost_tags, tags_held, tags_of
 from vidhair.types import Clip
@@ -118,6 +118,14 @@ def test_fields_of_other_software(tmp_path):
     with open_clip(tmp_path / "b.mpg") as reader:
         assert reader.clip.fields == "bottom"
         assert abs(reader.read(0, 1).astype(int) - two_fields(clip)[:1]).max() < 20
+
+
+def test_fields_that_share_a_row_of_colour_are_read_as_one_picture():
+    """swscale would read past the end of the plane."""
+    heights = {"yuv420p": [48, 52, 56], "yuv410p": [48, 56], "yuv422p": [], "gray": []}
+    for form, whole in heights.items():
+        found = [h for h in range(48, 58) if by_field(av.VideoFrame(64, h, form))]
+        assert found == whole
 
 
 def test_lost_fields_are_said(tmp_path):

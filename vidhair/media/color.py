@@ -134,6 +134,12 @@ def first_field(frame: av.VideoFrame) -> str:
     return "bottom"
 
 
+def by_field(frame: av.VideoFrame) -> bool:
+    """Whether `fields_to_rgb` says more than `to_rgb`: each field has rows of colour of its own."""
+    down = SAMPLINGS[sampling(frame.format)][1]
+    return 1 < down < 64 and frame.height % (2 * down) == 0
+
+
 def fields_to_rgb(frame: av.VideoFrame, color: Color) -> Conversion:
     """Like `to_rgb`, for woven frames like this one: colour of each field from its own lines."""
     full = color.range == "pc" or frame.format.is_rgb

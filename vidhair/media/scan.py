@@ -13,6 +13,7 @@ from vidhair.errors import NoFrames, NotAVideo
 from vidhair.media.color import (
     HDR_TRANSFERS,
     alpha_of,
+    by_field,
     first_field,
     has_alpha,
     sampling,
@@ -162,7 +163,7 @@ def _describe(
         reading = (
             f"{color.matrix}, {color.transfer}, white {WHITE:g} cd/m²" if hdr else color.matrix
         )
-    elif stored_fields != "progressive" and clip.chroma in ("4:2:0", "4:1:0", "4:4:0"):
+    elif stored_fields != "progressive" and by_field(frame):
         reading = "colour by field"
     bits = max(component.bits for component in frame.format.components)
     promised = stream.frames - tally.hidden

@@ -230,7 +230,7 @@ class VideoWriter:
         stored = sampling(av.VideoFormat(video.pix_fmt))
         if any(a < b for a, b in zip(SAMPLINGS[clip.chroma], SAMPLINGS[stored], strict=True)):
             self.notes += (f"{clip.chroma} colour is stored as {stored}",)
-        fields = self._woven_fields(video)
+        fields = self._woven_fields(video, stored)
         video.codec_context.sample_aspect_ratio = clip.sample_aspect_ratio
         for name, code in tag_codes(clip.color).items():
             setattr(video.codec_context, name, code)
@@ -248,15 +248,16 @@ class VideoWriter:
         self._output.metadata.update(tags_held(clip.tags, self._format, rate))
         return video
 
-    def _woven_fields(self, video: Any) -> str:
-        """The clip's fields, if they can stay fields."""
+    def _woven_fields(self, video: Any, stored: str) -> str:
+        """The clip's fields, if they can stay fields. stored: how colour is sampled."""
         from av.codec.context import Flags
 
         clip = self.clip
         if clip.fields == "progressive":
             return clip.fields
-        # x264 codes pairs of macroblock rows.
-        if self._codec not in _WEAVING or (self._codec == "libx264" and clip.height % 4):
+        # Each field needs whole rows of colour of its own.
+        rows = 2 * SAMPLINGS[stored][1]
+        if self._codec not in _WEAVING or clip.height % rows:
             self.notes += (
                 f"{self._codec} does not keep the fields of {clip.width}×{clip.height} pictures: "
                 "they are woven into progressive frames",
