@@ -45,6 +45,10 @@ def inspect_clip(path: Path) -> dict[str, Any]:
         "frame_rate": None if clip.frame_rate is None else round(float(clip.frame_rate), 3),
         "time_base": str(clip.time_base),
         "color": f"{clip.color.matrix}, {clip.color.range}",
+        "chroma": clip.chroma,
+        "alpha": clip.alpha,
+        "fields": clip.fields,
+        "tags": dict(clip.tags),
         "sound": [f"{s.codec}, {s.rate} Hz, {s.channels} ch" for s in clip.sound],
         "shots": [round(float(s), 3) for s in clip.seconds_T[starts]],
         "notes": notes,
@@ -73,16 +77,20 @@ def describe(facts: dict[str, Any]) -> str:
     """The same as text."""
     rate = "variable" if facts["frame_rate"] is None else f"{facts['frame_rate']:g} fps"
     turned = f", turned by {facts['rotation']}°" if facts["rotation"] else ""
+    fields = "" if facts["fields"] == "progressive" else f", {facts['fields']} field first"
+    alpha = ", transparent" if facts["alpha"] else ""
     shots = facts["shots"]
     lines = [
         f"{facts['file']}",
         f"  video   {facts['codec']} in {facts['container']}, {facts['width']}×{facts['height']}"
-        f"{turned}, {facts['color']}",
+        f"{turned}, {facts['color']}, {facts['chroma']}{fields}{alpha}",
         f"  length  {facts['frames']} frames, {facts['seconds']} s, {rate}, "
         f"ticks of {facts['time_base']} s",
         f"  sound   {'; '.join(facts['sound']) or 'none'}",
         f"  shots   {len(shots)}" + (f", beginning at {shots} s" if len(shots) > 1 else ""),
     ]
+    if facts["tags"]:
+        lines.append(f"  tags    {'; '.join(f'{k}: {v}' for k, v in facts['tags'].items())}")
     faces = facts["faces"]
     if faces is None:
         lines.append(f"  faces   an edit would refuse this clip: {facts['refusal']}")
