@@ -5,10 +5,15 @@ FITS := import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info < 
 PYTHON ?= $(shell for p in python3.12 python3.11 python3 python; do \
 	$$p -c '$(FITS)' >/dev/null 2>&1 && { echo $$p; break; }; done)
 VENV := .venv
-BIN := $(VENV)/bin
-INSTALLED := $(VENV)/.installed
+BIN = $(VENV)/bin
+INSTALLED = $(VENV)/.installed
 
-.PHONY: demo test lint clean
+# Folder of the releases that were tried together, a file per Python version.
+# `make CONSTRAINTS=` installs the newest that pyproject.toml allows.
+CONSTRAINTS := constraints
+PINS = $$($(BIN)/python -c 'import sys; print("py%d%d.txt" % sys.version_info[:2])')
+
+.PHONY: demo test quick lint constraints clean
 
 demo: $(INSTALLED)
 	$(BIN)/vidhair demo
@@ -16,20 +21,31 @@ demo: $(INSTALLED)
 test: lint
 	$(BIN)/python -m pytest
 
+# All but the tests that take more than a few seconds.
+quick: $(INSTALLED)
+	$(BIN)/python -m pytest -m 'not slow'
+
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# Once with each Python, in a fresh clone: make CONSTRAINTS= PYTHON=python3.12 constraints
+constraints: test
+	$(BIN)/python constraints/freeze.py > $(VENV)/pins.txt
+	mv $(VENV)/pins.txt constraints/$(PINS)
+	@touch $(INSTALLED)
+
 # The stamp depends on what decides the environment, so a second run installs nothing.
-$(INSTALLED): pyproject.toml
+$(INSTALLED): pyproject.toml $(wildcard $(CONSTRAINTS:%=%/*.txt))
 	@test -n "$(PYTHON)" && $(PYTHON) -c '$(FITS)' || { \
 	  echo "vidhair needs Python 3.11 or 3.12 with venv; install it, or set PYTHON=/path/to/python";\
 	  exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@for attempt in 1 2 3; do \
 	  $(BIN)/python -m pip install --disable-pip-version-check --retries 10 --timeout 60 \
-	    --quiet --editable '.[dev]' && exit 0; \
+	    --quiet $(if $(CONSTRAINTS),--constraint $(CONSTRAINTS)/$(PINS)) \
+	    --editable '.[dev]' && exit 0; \
 	  echo "installing failed (attempt $$attempt of 3)"; sleep $$((attempt * 5)); \
 	done; exit 1
 	@touch $@

@@ -447,7 +447,7 @@ def test_inspect_as_text(capfd):
 
 def test_inspect_of_a_clip_without_a_face_is_no_error(capfd):
     assert vidhair("inspect", small.faceless_clip()) == 0
-    assert "none found; an edit would refuse this clip" in capfd.readouterr().out
+    assert "an edit would refuse this clip: no face in any" in capfd.readouterr().out
     assert vidhair("inspect", small.faceless_clip(), "--json") == 0
     assert json.loads(capfd.readouterr().out)["faces"] is None
 

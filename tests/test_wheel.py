@@ -63,6 +63,10 @@ def test_every_module_is_in_the_wheel(installed):
     assert files(installed / "vidhair", "*.py") >= files(ROOT / "vidhair", "*.py")
 
 
+def test_type_information_comes_along(installed):
+    assert (installed / "vidhair" / "py.typed").exists()
+
+
 def test_kernels_stand_inside_the_package(installed):
     kernels = files(ROOT / "kernels", "*.py")
     assert "filtered_lrelu/cpu.py" in kernels

@@ -35,7 +35,7 @@ class NoFrames(VidhairError):
 
 
 class NoFaceFound(VidhairError):
-    """No frame of the clip shows a face that the tracker finds."""
+    """No frame of the clip shows a face that the tracker finds, or none large enough to edit."""
 
     exit_code = 13
 

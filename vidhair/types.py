@@ -5,7 +5,7 @@ seconds are derived from them.
 """
 
 import hashlib
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cached_property
@@ -18,6 +18,8 @@ from vidhair.wiring import Value
 
 # Code points of ISO/IEC 23091-2, by ffmpeg's names.
 MATRICES = {"bt709": 1, "fcc": 4, "bt470bg": 5, "smpte170m": 6, "smpte240m": 7, "bt2020nc": 9}
+# Those that are read, and never written.
+READ_MATRICES = {"gbr": 0, "ycgco": 8, "bt2020c": 10, "chroma-derived-nc": 12, "ictcp": 14}
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,8 @@ class Color:
     transfer: str = "unknown"
 
     def __post_init__(self) -> None:
-        assert self.matrix in MATRICES, f"no matrix {self.matrix!r}, only {', '.join(MATRICES)}"
+        known = MATRICES | READ_MATRICES
+        assert self.matrix in known, f"no matrix {self.matrix!r}, only {', '.join(known)}"
         assert self.range in ("tv", "pc"), f"range is tv or pc, not {self.range!r}"
 
 
@@ -92,6 +95,10 @@ class Clip:
     frame_rate: average frames per second, if known.
     rotation: degrees clockwise (0, 90, 180, 270) that make the stored picture upright.
     sample_aspect_ratio: width of a pixel over its height, in the upright picture.
+    chroma: how finely the file samples colour, "4:2:0" and so on; "4:4:4" for RGB.
+    alpha: whether some pixel is transparent.
+    fields: "progressive", or the field that is shown first, "top" or "bottom", of woven frames.
+    tags: title, place, camera, time code and such, by ffmpeg's names.
     """
 
     path: Path
@@ -107,6 +114,10 @@ class Clip:
     codec: str = "unknown"
     container: str = "unknown"
     sound: tuple[Sound, ...] = ()
+    chroma: str = "4:2:0"
+    alpha: bool = False
+    fields: str = "progressive"
+    tags: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         pts = np.array(self.pts)
@@ -114,11 +125,12 @@ class Clip:
         assert pts.dtype == np.int64, f"pts is int64, not {pts.dtype}"
         assert (np.diff(pts) > 0).all(), "pts increases from frame to frame"
         assert self.end_pts > pts[-1], f"the clip ends at {self.end_pts}, before its last frame"
-        ratio = self.time_base.as_integer_ratio()
+        ratio = self.time_base.numerator, self.time_base.denominator
         assert min(ratio) > 0 and max(ratio) < 2**31, f"time_base {self.time_base}"
         assert self.width > 0 and self.height > 0, f"size {self.width}×{self.height}"
         assert self.rotation in (0, 90, 180, 270), f"rotation {self.rotation}"
         assert self.sample_aspect_ratio > 0, f"sample_aspect_ratio {self.sample_aspect_ratio}"
+        assert self.fields in ("progressive", "top", "bottom"), f"fields {self.fields}"
         pts.setflags(write=False)
         object.__setattr__(self, "pts", pts)
 

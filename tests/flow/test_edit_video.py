@@ -132,6 +132,7 @@ def test_a_changed_setting_recomputes_what_follows(tmp_path, cache, changes, exp
     assert small.computed(result) == expected
 
 
+@pytest.mark.slow
 def test_tuning_with_lpips_says_so_and_gives_other_pictures(tmp_path, cache):
     path = str(small.classifier())
     changes = {"tune.perceptual": "lpips_alex", "tune.perceptual_weights": path}
@@ -147,6 +148,7 @@ def test_tuning_with_lpips_says_so_and_gives_other_pictures(tmp_path, cache):
     assert small.computed(back) == [] and same_pictures(back.path)
 
 
+@pytest.mark.slow
 def test_without_a_cache_nothing_is_reused_and_nothing_stays(tmp_path, cache, monkeypatch):
     scratch = tmp_path / "scratch"
     scratch.mkdir()
@@ -174,6 +176,7 @@ def test_the_default_cache_is_where_the_environment_says(tmp_path, cache, monkey
 # ---- interruption
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("stage", "done"),
     [("track", 0), ("labels", 12), ("tuned", 0), ("tuned", 2), ("edited", 0), ("compose", 12)],
@@ -231,6 +234,7 @@ def results(cache: Path) -> dict[str, np.ndarray]:
         return found | {"compose": flow.compose(work, 0, count)}
 
 
+@pytest.mark.slow
 def test_chunks_do_not_show(tmp_path, cache, small_chunks):
     """A run in small chunks that stops in the middle of a stage and goes on ends as the others."""
     fives = small.finished().copy(tmp_path / "fives")

@@ -114,7 +114,8 @@ def bfloat16(monkeypatch):
 
 def keys(recipe: Recipe, pack: Any = None, reader: Any = None) -> dict[str, str]:
     """Stage → digest of its key."""
-    reader = reader or SimpleNamespace(clip=SimpleNamespace(fingerprint=fingerprint("clip")))
+    clip = SimpleNamespace(fingerprint=fingerprint("clip"))
+    reader = reader or SimpleNamespace(clip=clip, reading="")
     runner = Runner(MemoryStore(), reader)
     nodes = Flow(recipe, pack or a_pack()).nodes()
     for node in nodes:
@@ -246,6 +247,16 @@ def test_the_clips_content_counts_and_its_name_does_not(tmp_path):
             found.append(keys(load_recipe("hair_color"), reader=reader))
     assert found[0] == found[1]
     assert changed(found[0], found[2]) == STAGES - {"target_color"}
+
+
+def test_how_a_clip_is_read_counts_where_it_is_unusual():
+    found = []
+    for reading in ("", "ycgco"):
+        with open_clip(small.clip()) as reader:
+            assert reader.reading == ""
+            reader.reading = reading
+            found.append(keys(load_recipe("hair_color"), reader=reader))
+    assert changed(*found) == STAGES
 
 
 def repacked(folder: Path, part: str, config: dict[str, Any]) -> Pack:

@@ -94,6 +94,7 @@ def opened(name: str) -> Iterator[tuple[Flow, Work]]:
         yield flow, runner.work
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", RUNS)
 class TestEveryRun:
     def test_it_goes_through(self, name):

@@ -23,7 +23,9 @@ def a_reader(digest: str = SOURCE, frames: int = FRAMES) -> Any:
     def read(start: int, stop: int) -> np.ndarray:
         return np.arange(start, stop, dtype=np.uint8)[:, None, None, None].repeat(3, 3)
 
-    return SimpleNamespace(clip=SimpleNamespace(fingerprint=digest, frame_count=frames), read=read)
+    return SimpleNamespace(
+        clip=SimpleNamespace(fingerprint=digest, frame_count=frames), read=read, reading=""
+    )
 
 
 class Flow:

@@ -35,6 +35,7 @@ def a_clip(
     end_pts: int | None = None,
     color: Color | None = None,
     sample_aspect_ratio: Fraction = Fraction(1),
+    frame_rate: Fraction | None = None,
 ) -> Clip:
     ticks = np.array(list(pts), np.int64)
     return Clip(
@@ -44,6 +45,7 @@ def a_clip(
         pts=ticks,
         end_pts=int(ticks[-1]) + 1 if end_pts is None else end_pts,
         time_base=time_base,
+        frame_rate=frame_rate,
         color=color or Color(),
         sample_aspect_ratio=sample_aspect_ratio,
     )

@@ -48,7 +48,7 @@ def test_a_clip_checks_itself(wrong):
         dataclasses.replace(a_clip(), **wrong)
 
 
-@pytest.mark.parametrize("wrong", [{"matrix": "ycgco"}, {"range": "full"}])
+@pytest.mark.parametrize("wrong", [{"matrix": "ycgco-re"}, {"range": "full"}])
 def test_a_color_checks_itself(wrong):
     with pytest.raises(AssertionError):
         Color(**wrong)

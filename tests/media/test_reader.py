@@ -1,3 +1,6 @@
+import os
+import socket
+import sys
 import tracemalloc
 from fractions import Fraction
 from pathlib import Path
@@ -69,7 +72,7 @@ def test_peek_shows_the_same_pictures(path):
     with open_clip(path) as clip_reader:
         wanted = np.linspace(0, clip_reader.clip.frame_count - 1, 9).astype(int)[::-1]
         seen = clip_reader.peek(wanted).astype(int)
-        assert clip_reader._decord
+        assert bool(clip_reader._decord) == clip_reader._scan.plain
         exact = clip_reader.read_at(wanted)
         difference = abs(seen[:, None] - exact[None]).mean(axis=(2, 3, 4))
     assert (difference.argmin(1) == np.arange(len(wanted))).all()
@@ -306,6 +309,35 @@ def test_missing_sources(tmp_path):
         open_clip(tmp_path / "missing.mp4")
     with pytest.raises(SourceNotFound, match="folder"):
         open_clip(tmp_path)
+
+
+def test_sources_that_are_no_files(tmp_path, monkeypatch):
+    os.mkfifo(tmp_path / "pipe")
+    with socket.socket(socket.AF_UNIX) as bound:
+        monkeypatch.chdir(tmp_path)  # names of sockets are short
+        bound.bind("socket")
+    for source, reason in {
+        tmp_path / "pipe": "it is a pipe.* write it to a file first",
+        "socket": "it is a socket",
+        "/dev/null": "it is a device; record it",
+        "-": "standard input.* write it to a file first",
+        "https://example.org/clip.mp4": "it is an address.* download it first",
+        "file:///tmp/clip.mp4": "it is an address",
+        "rtsp://camera/1": "it is an address",
+        "12:30.mp4": "no such file",
+        "nul\0.mp4": "check the name",
+    }.items():
+        with pytest.raises(SourceNotFound, match=reason) as caught:
+            open_clip(source)
+        assert caught.value.exit_code == 10
+
+
+def test_nothing_is_missed_without_decord(tmp_path, monkeypatch):
+    write(tmp_path / "a.mp4", a_clip())
+    monkeypatch.setitem(sys.modules, "decord", None)  # importing it is an ImportError
+    with open_clip(tmp_path / "a.mp4") as clip_reader:
+        assert np.array_equal(clip_reader.peek([20, 3]), clip_reader.read_at([20, 3]))
+        assert clip_reader._decord is False
 
 
 def test_what_is_no_video(tmp_path):

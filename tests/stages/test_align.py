@@ -8,7 +8,14 @@ from hypothesis import strategies as st
 from tests.stages.faces import face_mesh
 from vidhair.errors import NoFaceFound
 from vidhair.models.face_landmarks import POINTS
-from vidhair.stages.align import AlignConfig, FaceTrack, find_cuts, follow_face, shrink
+from vidhair.stages.align import (
+    LEAST_FACE,
+    AlignConfig,
+    FaceTrack,
+    find_cuts,
+    follow_face,
+    shrink,
+)
 
 CONFIG = AlignConfig()
 THRESHOLD = CONFIG.cut_threshold
@@ -129,7 +136,28 @@ class TestFollow:
             follow(meshes([], [], []), min_confidence=0.4)
         message = str(error.value)
         assert "3 frames" in message and "clip.mp4" in message
-        assert "align.min_confidence (now 0.4)" in message
+        assert "align.min_confidence=0.3 (now 0.4)" in message
+
+    def test_what_would_not_help_is_not_advised(self):
+        with pytest.raises(NoFaceFound) as error:
+            follow(meshes([], []), min_confidence=0.3)
+        assert "min_confidence" not in str(error.value) and "from the front" in str(error.value)
+
+    def test_a_face_too_small_to_edit_is_called_that(self):
+        with pytest.raises(NoFaceFound) as error:
+            follow(meshes(*[[face_mesh(100, 100, 15), face_mesh(200, 100, 12)]] * 3))
+        assert "30 pixels high, too small to edit" in str(error.value)
+        assert f"{LEAST_FACE} or more" in str(error.value)
+
+    def test_the_least_face_is_measured_over_its_shot(self):
+        """Not in every frame, where a face near the limit would come and go."""
+        rows = [[face_mesh(100, 100, LEAST_FACE / 2 + d)] for d in (1, -1, 1, 1, -1, 1)]
+        assert follow(meshes(*rows)).detected.all()
+
+    def test_a_shot_of_small_faces_stays_empty_beside_one_of_large_ones(self):
+        rows = [[face_mesh(100, 100, 15)]] * 3 + [[face_mesh(100, 100, 40)]] * 3
+        track = follow(meshes(*rows), cuts=(3,))
+        assert track.present.tolist() == [False] * 3 + [True] * 3
 
     def test_a_shot_without_a_face_stays_empty(self):
         mesh = face_mesh(100, 100, 40)

@@ -133,7 +133,8 @@ def edit_video(
         ):
             for start in range(0, clip.frame_count, count):
                 stop = min(start + count, clip.frame_count)
-                writer.write(flow.compose(work, start, stop))
+                alpha = reader.alpha(start, stop) if writer.alpha else None
+                writer.write(flow.compose(work, start, stop), alpha)
                 meter(stop)
         notes += writer.notes
         present = flow.value(work, "track", 0, clip.frame_count).present

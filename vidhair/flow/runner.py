@@ -13,7 +13,7 @@ from typing import Protocol
 
 import numpy as np
 
-from vidhair.cache import Entry, FramesMissing, Key, Store
+from vidhair.cache import Entry, FramesMissing, Key, Store, fingerprint
 from vidhair.flow.node import Arrays, Node, NodeReport
 from vidhair.media import ClipReader
 
@@ -104,6 +104,8 @@ class Runner:
         inputs = {name: self.keys[name].digest for name in node.needs}
         if node.source:
             inputs["source"] = self.work.reader.clip.fingerprint
+            if self.work.reader.reading:
+                inputs["reading"] = fingerprint(self.work.reader.reading)
         return Key(node.name, node.version, dict(node.settings), inputs, dict(node.weights))
 
     def run(self, nodes: list[Node]) -> None:

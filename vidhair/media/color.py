@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from vidhair.types import MATRICES, Color
+from vidhair.types import MATRICES, READ_MATRICES, Color
 
 if TYPE_CHECKING:
     import av
 
 HDR_TRANSFERS = ("smpte2084", "arib_std_b67")
+# Pixels per chroma sample, across and down.
+SAMPLINGS = {
+    "4:4:4": (1, 1), "4:2:2": (2, 1), "4:4:0": (1, 2), "4:2:0": (2, 2), "4:1:1": (4, 1),
+    "4:1:0": (4, 4), "4:0:0": (64, 64),
+}  # fmt: skip
+# Matrices of ISO/IEC 23091-2 that are not read.
+UNREAD_MATRICES = {
+    11: "SMPTE ST 2085", 13: "chromaticity-derived constant luminance", 15: "IPT-C2",
+    16: "YCgCo-Re", 17: "YCgCo-Ro",
+}  # fmt: skip
 
 
 def tagged_color(frame: av.VideoFrame) -> Color:
@@ -29,7 +40,9 @@ def tagged_color(frame: av.VideoFrame) -> Color:
         return known.get(code, "unknown")
 
     guess = "bt709" if frame.height >= 720 else "smpte170m"
-    matrices = {code: name for name, code in MATRICES.items()}
+    matrices = {code: name for name, code in (MATRICES | READ_MATRICES).items()}
+    if frame.format.is_rgb or (frame.colorspace == 0 and sampling(frame.format) != "4:4:4"):
+        del matrices[0]  # says nothing about RGB, and is wrong where colour is subsampled
     full = frame.color_range == ColorRange.JPEG or frame.format.name.startswith("yuvj")
     return Color(
         matrix=matrices.get(frame.colorspace, guess),
@@ -37,6 +50,33 @@ def tagged_color(frame: av.VideoFrame) -> Color:
         primaries=name(ColorPrimaries, frame.color_primaries),
         transfer=name(ColorTrc, frame.color_trc),
     )
+
+
+def written_color(color: Color) -> Color:
+    """As which colour pictures of this one are written: the nearest that `to_yuv` makes."""
+    if color.transfer in HDR_TRANSFERS:
+        return Color("bt709", "tv", "bt709", "bt709")
+    matrix = {"bt2020c": "bt2020nc"}.get(color.matrix, "bt709")
+    return color if color.matrix in MATRICES else replace(color, matrix=matrix, range="tv")
+
+
+def sampling(format: av.VideoFormat) -> str:
+    """How finely a pixel format samples colour: "4:2:0" and so on; RGB is "4:4:4"."""
+    if format.is_rgb or format.has_palette:
+        return "4:4:4"
+    if sum(not component.is_alpha for component in format.components) < 3:
+        return "4:0:0"
+    steps = 64 // format.chroma_width(64), 64 // format.chroma_height(64)
+    return next(name for name, known in SAMPLINGS.items() if known == steps)
+
+
+def has_alpha(format: av.VideoFormat) -> bool:
+    return format.has_palette or any(component.is_alpha for component in format.components)
+
+
+def alpha_of(frame: av.VideoFrame, width: int, height: int) -> np.ndarray:
+    """[H, W] uint8, 0 where the picture is transparent."""
+    return frame.reformat(width, height, "rgba").to_ndarray()[..., 3]
 
 
 def tag_codes(color: Color) -> dict[str, int]:
@@ -73,6 +113,44 @@ def to_rgb(frame: av.VideoFrame, color: Color, width: int, height: int) -> np.nd
     return rgb.to_ndarray()
 
 
+def first_field(frame: av.VideoFrame) -> str:
+    """Which field of an interlaced frame is shown first: "top" or "bottom"."""
+    import av
+
+    graph = av.filter.Graph()
+    graph.link_nodes(
+        graph.add(
+            "buffer",
+            f"video_size={frame.width}x{frame.height}:pix_fmt={frame.format.name}:time_base=1/1",
+        ),
+        graph.add("select", "eq(interlace_type,BOTTOMFIRST)"),
+        graph.add("buffersink"),
+    ).configure()
+    graph.push(frame)
+    try:
+        graph.vpull()
+    except (BlockingIOError, EOFError):
+        return "top"
+    return "bottom"
+
+
+def by_field(frame: av.VideoFrame) -> bool:
+    """Whether `fields_to_rgb` says more than `to_rgb`: each field has rows of colour of its own."""
+    down = SAMPLINGS[sampling(frame.format)][1]
+    return 1 < down < 64 and frame.height % (2 * down) == 0
+
+
+def fields_to_rgb(frame: av.VideoFrame, color: Color) -> Conversion:
+    """Like `to_rgb`, for woven frames like this one: colour of each field from its own lines."""
+    full = color.range == "pc" or frame.format.is_rgb
+    return _graph(
+        f"video_size={frame.width}x{frame.height}:pix_fmt={frame.format.name}",
+        "flags=bicubic+accurate_rnd+full_chroma_int:interl=1"
+        f":in_color_matrix={color.matrix}:in_range={'pc' if full else 'tv'}:out_range=pc",
+        "rgb24",
+    )
+
+
 def _swscale_matrix(color: Color) -> int:
     # swscale numbers the two names of BT.601 alike.
     return 5 if color.matrix == "smpte170m" else MATRICES[color.matrix]
@@ -81,38 +159,33 @@ def _swscale_matrix(color: Color) -> int:
 Conversion = Callable[["av.VideoFrame"], "av.VideoFrame"]
 
 
-def to_yuv(color: Color, width: int, height: int, pixel_format: str, siting: str) -> Conversion:
+def to_yuv(
+    color: Color,
+    width: int,
+    height: int,
+    pixel_format: str,
+    siting: str,
+    *,
+    source: str = "rgb24",
+    fields: str = "progressive",
+) -> Conversion:
     """The way back, always to limited range: swscale's full-range chroma is half a level too low.
 
+    source: "rgb24" or "rgba". fields: the one shown first, "top" or "bottom", of woven frames.
     siting: "left" or "center", where among its four pixels a chroma sample of 4:2:0 lies. With the
     wrong one, colours move by a quarter of a chroma pixel each time a video is edited.
     """
+    woven = fields != "progressive"
     return _graph(
-        f"video_size={width}x{height}:pix_fmt=rgb24:colorspace=gbr:range=pc",
+        f"video_size={width}x{height}:pix_fmt={source}:colorspace=gbr:range=pc",
         "flags=bicubic+accurate_rnd+full_chroma_inp"
-        f":out_color_matrix={color.matrix}:out_range=tv:out_chroma_loc={siting}",
+        f":out_color_matrix={color.matrix}:out_range=tv:out_chroma_loc={siting}:interl={woven:d}",
         pixel_format,
+        ("setfield", {"top": "tff", "bottom": "bff"}[fields] if woven else "prog"),
     )
 
 
-def tone_mapper(frame: av.VideoFrame, color: Color) -> Conversion:
-    """From frames like this HDR one to SDR BT.709 in RGB, by ffmpeg's perceptual mapping."""
-    convert = _graph(
-        f"video_size={frame.width}x{frame.height}:pix_fmt={frame.format.name}"
-        f":colorspace={color.matrix}:range={color.range}",
-        "flags=bicubic+accurate_rnd+full_chroma_int:intent=perceptual"
-        ":out_transfer=bt709:out_primaries=bt709",
-        "rgb24",
-    )
-
-    def tagged(frame: av.VideoFrame) -> av.VideoFrame:
-        frame.colorspace = MATRICES[color.matrix]
-        return convert(frame)
-
-    return tagged
-
-
-def _graph(source: str, scale: str, pixel_format: str) -> Conversion:
+def _graph(source: str, scale: str, pixel_format: str, *after: tuple[str, str]) -> Conversion:
     """ffmpeg's scale filter, which can do what `VideoFrame.reformat` cannot."""
     import av
 
@@ -121,6 +194,7 @@ def _graph(source: str, scale: str, pixel_format: str) -> Conversion:
         graph.add("buffer", f"{source}:time_base=1/1"),
         graph.add("scale", scale),
         graph.add("format", f"pix_fmts={pixel_format}"),
+        *(graph.add(*node) for node in after),
         graph.add("buffersink"),
     ).configure()
 

@@ -32,6 +32,14 @@ def rotation(orientation: np.ndarray) -> int:
     return _ROTATIONS[right, down]
 
 
+def turned_fields(fields: str, orientation: np.ndarray, height: int) -> str:
+    """Which field is shown first in the upright picture; fields of columns are none."""
+    if orientation[0, 0] == 0:
+        return "progressive"
+    flipped = orientation[1, 1] < 0 and height % 2 == 0
+    return {"top": "bottom", "bottom": "top"}[fields] if flipped else fields
+
+
 def upright(image: np.ndarray, orientation: np.ndarray) -> np.ndarray:
     """Turn [H, W, 3] from stored to upright."""
     if orientation[0, 0] == 0:

@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from vidhair.errors import NotAVideo
-from vidhair.media.color import HDR_TRANSFERS, Conversion, to_rgb, tone_mapper
+from vidhair.media.color import Conversion, alpha_of, fields_to_rgb, to_rgb
+from vidhair.media.light import converts, to_sdr_rgb
 from vidhair.media.orientation import upright
 from vidhair.media.scan import scan_source
 from vidhair.media.source import Tally, decoded_frames, open_container, video_stream
@@ -49,17 +50,19 @@ class ClipReader:
 
     clip: what the video is. notes: sentences on what is unusual about the source.
     10-bit pictures are reduced to 8 bits, HDR (PQ, HLG) is tone-mapped to SDR BT.709.
+    reading: how colours are read where it is not plainly by their matrix; else empty.
     """
 
     def __init__(self, path: Path) -> None:
         self._scan = scan_source(path)
         self.clip = self._scan.clip
         self.notes = self._scan.notes
+        self.reading = self._scan.reading
         self._container: Any = None
         self._frames: Iterator[av.VideoFrame] = iter(())
         self._next = self.clip.frame_count
         self._recent: deque[tuple[int, av.VideoFrame]] = deque(maxlen=_KEPT)
-        self._to_sdr: Conversion | None = None
+        self._by_field: Conversion | None = None
         self._decord: Any = None
 
     def __enter__(self) -> ClipReader:
@@ -88,6 +91,14 @@ class ClipReader:
             out[wanted == number] = self._rgb(self._frame(int(number)))
         return out
 
+    def alpha(self, start: int, stop: int) -> np.ndarray:
+        """How opaque the frames start to stop − 1 are. uint8 [T, H, W], 0 where transparent."""
+        out = np.empty((stop - start, self.clip.height, self.clip.width), np.uint8)
+        for number in self._checked(range(start, stop)):
+            stored = alpha_of(self._frame(int(number)), *self._stored_size())
+            out[number - start] = upright(stored, self._scan.orientation)
+        return out
+
     def peek(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:
         """Like `read_at`, sooner, and only nearly the same levels: for looking, not for editing."""
         wanted = self._checked(indices)
@@ -108,13 +119,20 @@ class ClipReader:
 
     def _rgb(self, frame: av.VideoFrame) -> np.ndarray:
         scan = self._scan
-        color = scan.color
-        if color.transfer in HDR_TRANSFERS:
-            self._to_sdr = self._to_sdr or tone_mapper(frame, color)
-            frame = self._to_sdr(frame)
+        size = self._stored_size()
+        if converts(scan.color):
+            rgb = to_sdr_rgb(frame, scan.color, *size)
+        elif scan.reading and (frame.width, frame.height) == size:
+            self._by_field = self._by_field or fields_to_rgb(frame, scan.color)
+            rgb = self._by_field(frame).to_ndarray()
+        else:
+            rgb = to_rgb(frame, scan.color, *size)
+        return upright(rgb, scan.orientation)
+
+    def _stored_size(self) -> tuple[int, int]:
+        """Width and height before the picture is turned upright."""
         size = (self.clip.width, self.clip.height)
-        width, height = size if scan.orientation[0, 0] else size[::-1]
-        return upright(to_rgb(frame, color, width, height), scan.orientation)
+        return size if self._scan.orientation[0, 0] else size[::-1]
 
     def _frame(self, number: int) -> av.VideoFrame:
         for kept, frame in self._recent:
@@ -171,8 +189,10 @@ class ClipReader:
 
 def _open_decord(clip: Clip) -> Any:
     """A decord reader that numbers the frames as `clip` does, or False."""
-    import decord
-
+    try:
+        import decord
+    except ImportError:  # it has no wheels for 64-bit Arm
+        return False
     decord.logging.set_level(decord.logging.QUIET)
     seconds_T = clip.seconds_T - clip.seconds_T[0]
     with suppress(Exception):

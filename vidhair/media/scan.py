@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,9 +10,26 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from vidhair.errors import NoFrames, NotAVideo
-from vidhair.media.color import HDR_TRANSFERS, tagged_color
-from vidhair.media.orientation import orientation_of, rotation
-from vidhair.media.source import Tally, decoded_frames, open_container, video_stream
+from vidhair.media.color import (
+    HDR_TRANSFERS,
+    alpha_of,
+    by_field,
+    first_field,
+    has_alpha,
+    sampling,
+    tagged_color,
+    written_color,
+)
+from vidhair.media.light import WHITE, converts, refuse_unread
+from vidhair.media.orientation import orientation_of, rotation, turned_fields
+from vidhair.media.source import (
+    Tally,
+    decoded_frames,
+    fraction,
+    open_container,
+    video_stream,
+)
+from vidhair.media.tags import left_behind, tags_of
 from vidhair.types import MATRICES, Clip, Color, Sound
 
 if TYPE_CHECKING:
@@ -25,7 +42,8 @@ if TYPE_CHECKING:
 class Scan:
     """A clip and what the reader needs to find its frames again.
 
-    color: what the stored pictures are tagged with; `clip.color` differs from it for HDR.
+    color: what the stored pictures are tagged with; `clip.color` is what they are read as.
+    reading: how pictures are read where it is not plainly by their matrix; else empty.
     keyframes: frame numbers at which decoding may begin; only 0 where seeking is not trusted.
     threads: whether decoding in several threads gives the same frames.
     plain: nothing about the source is known to lead decord to other pictures.
@@ -34,6 +52,7 @@ class Scan:
     clip: Clip
     notes: tuple[str, ...]
     color: Color
+    reading: str
     orientation: np.ndarray
     keyframes: np.ndarray
     threads: bool
@@ -49,6 +68,10 @@ class _Pass:
     keyframes: list[int]
     last_duration: int
     tally: Tally
+    sizes: list[tuple[int, int]] = field(default_factory=list)  # in the order in which they come
+    woven: av.VideoFrame | None = None  # the first frame of two fields
+    woven_count: int = 0
+    alpha: bool = False  # whether a pixel is transparent
 
 
 def scan_source(path: Path) -> Scan:
@@ -74,6 +97,13 @@ def _decode_all(path: Path, threads: bool) -> _Pass:
                 seen.keyframes.append(len(seen.pts))
             seen.pts.append(frame.pts)
             seen.last_duration = frame.duration
+            if frame.interlaced_frame:
+                seen.woven = seen.woven or frame
+                seen.woven_count += 1
+            if (size := (frame.width, frame.height)) not in seen.sizes:
+                seen.sizes.append(size)
+            if has_alpha(frame.format) and not seen.alpha:
+                seen.alpha = bool(alpha_of(frame, *size).min() < 255)
     return seen
 
 
@@ -87,12 +117,19 @@ def _describe(
         raise NoFrames(f"{path} has a video stream without frames; give a clip that has some")
 
     color = tagged_color(frame)
+    refuse_unread(frame.colorspace, color, path)
     hdr = color.transfer in HDR_TRANSFERS
     turn = orientation_of(frame)
-    width, height, aspect = frame.width, frame.height, stream.sample_aspect_ratio or Fraction(1)
+    woven = seen.woven is not None and seen.woven_count * 2 > len(seen.pts)
+    fields = stored_fields = first_field(seen.woven) if woven and seen.woven else "progressive"
+    if woven and turn is not None:
+        fields = turned_fields(fields, turn, frame.height)
+    width, height, aspect = frame.width, frame.height, fraction(stream.sample_aspect_ratio)
+    aspect = aspect or Fraction(1)
     if turn is not None and turn[0, 0] == 0:
         width, height, aspect = height, width, 1 / aspect
-    rate, time_base = stream.average_rate or stream.guessed_rate, stream.time_base
+    rate = fraction(stream.average_rate) or fraction(stream.guessed_rate)
+    time_base = fraction(stream.time_base)
     assert time_base is not None, f"{path} has a stream without a time base"
     step = round(1 / (rate * time_base)) if rate else 1
     pts, trusted = whole_pts(seen.pts, max(step, 1))
@@ -106,7 +143,7 @@ def _describe(
         time_base=time_base,
         frame_rate=rate,
         rotation=0 if turn is None else rotation(turn),
-        color=Color("bt709", "tv", "bt709", "bt709") if hdr else color,
+        color=written_color(color),
         sample_aspect_ratio=aspect,
         codec=stream.codec_context.codec.canonical_name,
         container=container.format.name,
@@ -115,7 +152,19 @@ def _describe(
             for s in container.streams.audio
             if s.codec_context is not None
         ),
+        chroma=sampling(frame.format),
+        alpha=seen.alpha,
+        fields=fields,
+        tags=tags_of(container, stream),
     )
+    lost = left_behind(container, stream)
+    reading = ""
+    if converts(color):
+        reading = (
+            f"{color.matrix}, {color.transfer}, white {WHITE:g} cd/m²" if hdr else color.matrix
+        )
+    elif stored_fields != "progressive" and by_field(frame):
+        reading = "colour by field"
     bits = max(component.bits for component in frame.format.components)
     promised = stream.frames - tally.hidden
     end = _promised_end(stream)
@@ -135,12 +184,24 @@ def _describe(
         (turn is None, "the display matrix is no quarter turn and is ignored"),
         (hdr, f"HDR ({color.transfer}) is tone-mapped to 8-bit SDR BT.709"),
         (bits > 8 and not hdr, f"{bits}-bit pictures are reduced to 8 bits"),
+        (
+            len(seen.sizes) > 1,
+            f"the pictures change their size ({', '.join(f'{w}×{h}' for w, h in seen.sizes)}) "
+            "and are all scaled to the first",
+        ),
+        (
+            stored_fields != "progressive",
+            f"the pictures are interlaced ({stored_fields} field first), and each pair of fields "
+            "is edited as one picture; deinterlace the clip first if hair in motion shows combs",
+        ),
+        (lost, f"not carried over: {', '.join(lost)}"),
     ]
     notes = tuple(note for applies, note in possible_notes if applies)
     return Scan(
         clip=clip,
         notes=notes,
         color=color,
+        reading=reading,
         orientation=np.eye(2, dtype=int) if turn is None else turn,
         keyframes=np.array(seen.keyframes if trusted and threads else [0]),
         threads=threads,
@@ -148,7 +209,9 @@ def _describe(
         # BT.601, and miscounts where keyframes are not all closed starts.
         plain=bool(
             container.format.name.startswith(("mov,", "matroska,"))
-            and not notes
+            and not any(applies for applies, note in possible_notes[:-1])
+            and not reading
+            and not clip.alpha
             and threads
             and turn is not None
             and (turn == np.eye(2)).all()

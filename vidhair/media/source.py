@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from vidhair.errors import NotAVideo, SourceNotFound
 
@@ -15,25 +18,51 @@ if TYPE_CHECKING:
     from av.video.stream import VideoStream
 
 
+# Sources are read several times, from any place. What cannot be: why, and what to do.
+_NO_FILES = {
+    stat.S_IFDIR: "it is a folder; name a file in it",
+    stat.S_IFIFO: "it is a pipe, which can be read only once; write it to a file first",
+    stat.S_IFSOCK: "it is a socket; write what comes from it to a file first",
+    stat.S_IFCHR: "it is a device; record it to a file first",
+    stat.S_IFBLK: "it is a device; copy the file off it first",
+}
+
+
 def existing_file(path: str | Path) -> Path:
     path = Path(path)
     try:
-        if path.is_file():
+        kind = stat.S_IFMT(path.stat().st_mode)
+        if kind == stat.S_IFREG:
             with path.open("rb"):
                 return path
-        reason = "it is a folder" if path.is_dir() else "there is no such file"
-    except OSError as error:
-        reason = str(error.strerror)
-    raise SourceNotFound(f"{path} cannot be read: {reason}; check the name and the permissions")
+        reason = _NO_FILES.get(kind, "it is no file; name a file")
+    except FileNotFoundError:
+        if str(path) == "-":
+            reason = "standard input can be read only once; write it to a file first"
+        elif re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", str(path)):  # Path made one / of two
+            reason = "it is an address, and only files are read; download it first"
+        else:
+            reason = "there is no such file; check the name"
+    except (OSError, ValueError) as error:
+        reason = f"{getattr(error, 'strerror', error)}; check the name and the permissions"
+    raise SourceNotFound(f"{path} cannot be read: {reason}")
+
+
+def fraction(value: Any) -> Fraction | None:
+    """From PyAV's rationals, which since version 19 are no Fractions; None for 0 and 0/0."""
+    known = value is not None and value.numerator and value.denominator
+    return Fraction(value.numerator, value.denominator) if known else None
 
 
 def open_container(path: str | Path) -> InputContainer:
     import av
 
     path = existing_file(path)
+    # Version 19 takes any text without being told.
+    lenient: Any = {"metadata_errors": "replace"} if int(av.__version__.split(".")[0]) < 19 else {}
     try:
         # Absolute, since ffmpeg takes a leading "name:" for a protocol.
-        return av.open(str(path.absolute()), metadata_errors="replace")
+        return av.open(str(path.absolute()), **lenient)
     except (av.FFmpegError, OSError, ValueError) as error:
         reason = "is empty" if path.stat().st_size == 0 else "is no media file that ffmpeg can read"
         raise NotAVideo(f"{path} {reason}; give a complete video file") from error
@@ -57,6 +86,19 @@ def video_stream(container: InputContainer, path: Path) -> VideoStream:
     return stream
 
 
+def _decoder(stream: VideoStream) -> Any:
+    """The stream's own, except where only libvpx sees the alpha channel."""
+    import av
+
+    own = stream.codec_context
+    name = {"vp8": "libvpx", "vp9": "libvpx-vp9"}.get(own.codec.canonical_name)
+    if name is None or {**stream.metadata}.get("alpha_mode") != "1":
+        return own
+    decoder = av.CodecContext.create(name, "r")
+    decoder.thread_type = own.thread_type
+    return decoder
+
+
 @dataclass
 class Tally:
     """Counts made while decoding."""
@@ -76,6 +118,7 @@ def decoded_frames(
     import av
 
     packets = container.demux(stream)
+    decoder = _decoder(stream)
     keyframe_pts = None
     ended = False
     while not ended:
@@ -97,7 +140,7 @@ def decoded_frames(
             elif packet.pts is not None and keyframe_pts is not None:
                 tally.leading += packet.pts < keyframe_pts
         try:
-            frames = stream.codec_context.decode(packet)
+            frames = decoder.decode(packet)
         except av.FFmpegError:
             tally.refused += 1
             continue

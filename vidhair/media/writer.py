@@ -16,9 +16,11 @@ from typing import Any
 import numpy as np
 
 from vidhair.errors import EncodingFailed, OutputNotWritable, os_errors
-from vidhair.media.color import tag_codes, to_yuv
+from vidhair.media.color import SAMPLINGS, sampling, tag_codes, to_yuv
 from vidhair.media.files import whole_file
 from vidhair.media.sound import SoundTrack
+from vidhair.media.source import open_container
+from vidhair.media.tags import lost_tags, tags_held
 from vidhair.types import Clip
 
 # By suffix: ffmpeg's name of the container, and the encoder that "auto" stands for.
@@ -29,6 +31,19 @@ _CONTAINERS = {
     ".mkv": ("matroska", "libx264"),
     ".webm": ("webm", "libvpx-vp9"),
 }
+# By container: encoders that keep a transparent background, with the pixel format and options that
+# they need for it. The first is what "auto" stands for.
+_TRANSPARENT: dict[str, dict[str, tuple[str, dict[str, str]]]] = {
+    "mov": {"prores_ks": ("yuva444p10le", {"profile": "4444"})},
+    "webm": {"libvpx-vp9": ("yuva420p", {"auto-alt-ref": "0"})},
+    "matroska": {
+        "ffv1": ("yuva444p", {}),
+        "libvpx-vp9": ("yuva420p", {"auto-alt-ref": "0"}),
+        "prores_ks": ("yuva444p10le", {"profile": "4444"}),
+    },
+}
+# Encoders that mark frames as woven of two fields, and code them so.
+_WEAVING = ("libx264", "prores_ks", "ffv1", "mpeg2video")
 _LARGEST_TIMESCALE = 2**31 - 1
 # These encoders save on colour first. Nobody may see skin change its tint because hair was dyed.
 _FAITHFUL_COLOUR = {
@@ -82,8 +97,17 @@ class VideoWriter:
         self._sound_from = None if sound_from is None else Path(sound_from)
         check_target(target, clip.path, *([sound_from] if sound_from else []))
         self._format, default = _CONTAINERS[self.target.suffix.lower()]
+        transparent = _TRANSPARENT.get(self._format, {}) if clip.alpha else {}
+        default = next(iter(transparent), default)
         self._codec = default if codec == "auto" else codec
-        self._options = {"crf": str(crf)}
+        self._alpha_format, for_alpha = transparent.get(self._codec, ("", {}))
+        self._options = {"crf": str(crf)} if self._codec not in ("prores_ks", "ffv1") else {}
+        self._options |= for_alpha
+        if clip.alpha and not self._alpha_format:
+            self.notes += (
+                f"{self._codec} in {self.target.suffix} holds no transparency: the background is "
+                "filled with what lies under it; write to .mov (ProRes 4444) or .webm to keep it",
+            )
         if self._codec in ("libx264", "libx265"):
             self._options["preset"] = preset
             self._options |= _FAITHFUL_COLOUR[self._codec]
@@ -97,6 +121,13 @@ class VideoWriter:
         if self._format == "webm" and clip.sample_aspect_ratio != 1:
             self.notes += (
                 f"webm does not keep the pixels' aspect ratio {clip.sample_aspect_ratio}",
+            )
+        milliseconds = np.rint(clip.pts * float(clip.time_base * 1000))
+        shared = int((np.diff(milliseconds) == 0).sum())
+        if shared and self._format in ("matroska", "webm"):
+            self.notes += (
+                f"{self.target.suffix} counts milliseconds, in which {shared} frames come at the "
+                "time of the frame before; write to .mp4 or .mov to keep their times",
             )
         self._pts = clip.pts + self._delay
         self._durations = np.diff(clip.pts, append=clip.end_pts)
@@ -126,8 +157,16 @@ class VideoWriter:
             self._resources = resources.pop_all()
         return self
 
-    def write(self, frames: np.ndarray) -> None:
-        """Append frames. uint8 [T, H, W, 3], RGB, of the clip's size."""
+    @property
+    def alpha(self) -> bool:
+        """Whether `write` has a use for alpha."""
+        return self._alpha_format != ""
+
+    def write(self, frames: np.ndarray, alpha: np.ndarray | None = None) -> None:
+        """Append frames. uint8 [T, H, W, 3], RGB, of the clip's size.
+
+        alpha: uint8 [T, H, W], 0 where transparent; without it all is opaque.
+        """
         import av
 
         shape = (self.clip.height, self.clip.width, 3)
@@ -139,8 +178,13 @@ class VideoWriter:
             f"{self._written} + {len(frames)} frames for a clip of {self.clip.frame_count}"
         )
         with self._named_errors():
+            if self.alpha:
+                opaque = np.full(frames.shape[:3], 255, np.uint8)
+                plane = (opaque if alpha is None else alpha)[..., None]
+                frames = np.concatenate([frames, plane], axis=-1)
+            kind = "rgba" if self.alpha else "rgb24"
             for rgb in frames:
-                frame = self._to_yuv(av.VideoFrame.from_ndarray(np.ascontiguousarray(rgb), "rgb24"))
+                frame = self._to_yuv(av.VideoFrame.from_ndarray(np.ascontiguousarray(rgb), kind))
                 frame.pts = int(self._pts[self._written])
                 frame.duration = int(self._durations[self._written])
                 frame.time_base = self.clip.time_base
@@ -161,8 +205,14 @@ class VideoWriter:
             if self._sound is not None:
                 self._sound.mux()
             self._output.close()
+            with open_container(self._part) as written:
+                lost = lost_tags(self.clip.tags, written)
+            if lost:
+                self.notes += (f"{self.target.suffix} does not keep the tags {', '.join(lost)}",)
 
     def _add_video(self) -> Any:
+        import av
+
         clip = self.clip
         rate = clip.frame_rate or Fraction(clip.frame_count / clip.duration).limit_denominator(1001)
         video: Any = self._output.add_stream(
@@ -176,13 +226,47 @@ class VideoWriter:
                 f"{clip.width}×{clip.height} is odd, so colour is stored at full resolution "
                 "(4:4:4), which some players do not show",
             )
+        video.pix_fmt = self._alpha_format or video.pix_fmt
+        stored = sampling(av.VideoFormat(video.pix_fmt))
+        if any(a < b for a, b in zip(SAMPLINGS[clip.chroma], SAMPLINGS[stored], strict=True)):
+            self.notes += (f"{clip.chroma} colour is stored as {stored}",)
+        fields = self._woven_fields(video, stored)
         video.codec_context.sample_aspect_ratio = clip.sample_aspect_ratio
         for name, code in tag_codes(clip.color).items():
             setattr(video.codec_context, name, code)
         # Decoders of H.264, H.265 and MPEG-4 say "left"; where nothing is said, readers centre.
         siting = "center" if self._format == "webm" else "left"
-        self._to_yuv = to_yuv(clip.color, clip.width, clip.height, video.pix_fmt, siting)
+        self._to_yuv = to_yuv(
+            clip.color,
+            clip.width,
+            clip.height,
+            video.pix_fmt,
+            siting,
+            source="rgba" if self.alpha else "rgb24",
+            fields=fields,
+        )
+        self._output.metadata.update(tags_held(clip.tags, self._format, rate))
         return video
+
+    def _woven_fields(self, video: Any, stored: str) -> str:
+        """The clip's fields, if they can stay fields. stored: how colour is sampled."""
+        from av.codec.context import Flags
+
+        clip = self.clip
+        if clip.fields == "progressive":
+            return clip.fields
+        # Each field needs whole rows of colour of its own.
+        rows = 2 * SAMPLINGS[stored][1]
+        if self._codec not in _WEAVING or clip.height % rows:
+            self.notes += (
+                f"{self._codec} does not keep the fields of {clip.width}×{clip.height} pictures: "
+                "they are woven into progressive frames",
+            )
+            return "progressive"
+        video.codec_context.flags |= Flags.interlaced_dct | Flags.interlaced_me
+        # ffmpeg's AV_FIELD_TB and AV_FIELD_BT.
+        video.codec_context.field_order = 4 if clip.fields == "top" else 5
+        return clip.fields
 
     def _muxer_options(self) -> dict[str, str]:
         # Otherwise Matroska would move the pictures to make room for sound that begins before 0.

@@ -20,6 +20,7 @@ def write_comparison(before: Path, after: Path, target: Path) -> None:
             left.clip,
             width=left.clip.width + right.clip.width,
             pts=left.clip.pts[:count],
+            alpha=False,
         )
         with VideoWriter(target, clip, sound_from=before) as writer:
             chunk = at_once(clip.width, clip.height)

@@ -14,16 +14,18 @@ from vidhair.media import ffmpeg_path
 from vidhair.precision import USES, resolve
 
 PACKAGES = (
-    "torch", "torchvision", "numpy", "scipy", "numba", "av", "decord", "mediapipe", "lpips",
+    "torch", "torchvision", "numpy", "scipy", "numba", "av", "mediapipe", "lpips",
     "safetensors", "pillow",
 )  # fmt: skip
+# Not needed, and without wheels for some machines.
+OPTIONAL = ("decord",)
 
 
 def report() -> tuple[str, bool]:
     """(text, whether everything needed works)."""
     lines, healthy = [f"vidhair {_version('vidhair')}, Python {platform.python_version()}"], True
     lines.append(f"platform    {platform.platform()}")
-    lines.append("packages    " + ", ".join(f"{p} {_version(p)}" for p in PACKAGES))
+    lines.append(f"packages    {_packages()}")
 
     lines += ["", "devices"]
     lines.append(f"  cpu       {torch.get_num_threads()} threads, used by default without a GPU")
@@ -77,6 +79,11 @@ def report() -> tuple[str, bool]:
     except VidhairError as error:
         lines.append(f"  cache     {error}")
     return "\n".join(lines), healthy
+
+
+def _packages() -> str:
+    versions = {p: _version(p) for p in PACKAGES + OPTIONAL}
+    return ", ".join(f"{p} {v}" for p, v in versions.items() if p in PACKAGES or v != "missing")
 
 
 def _version(package: str) -> str:

@@ -5,25 +5,30 @@ from typing import Any
 
 import numpy as np
 
+from vidhair.cache import MemoryStore
 from vidhair.errors import NoFaceFound
+from vidhair.flow.graph import Flow
+from vidhair.flow.runner import Runner
 from vidhair.media import open_clip
-from vidhair.stages.align import AlignConfig, find_cuts, find_faces, follow_face, shrink
+from vidhair.models.pack import load_pack
+from vidhair.recipe import load_recipe
 
-CHUNK = 64
+RECIPE = "reconstruct"  # any: they all follow faces alike
 
 
 def inspect_clip(path: Path) -> dict[str, Any]:
     """Stream facts, shots and faces of a clip, as plain values."""
-    config = AlignConfig()
+    flow, refusal = Flow(load_recipe(RECIPE), load_pack(), goal="track"), None
     with open_clip(path) as reader:
-        clip = reader.clip
-        meshes, thumbs = [], []
-        for start in range(0, clip.frame_count, CHUNK):
-            frames = reader.read(start, min(start + CHUNK, clip.frame_count))
-            meshes.append(find_faces(frames, config.min_confidence))
-            thumbs.append(shrink(frames))
+        clip, runner = reader.clip, Runner(MemoryStore(), reader)
+        try:
+            runner.run(flow.nodes())
+        except NoFaceFound as error:
+            refusal = str(error)
+        work, count = runner.work, clip.frame_count
+        cuts = flow.value(work, "shots", 0, count).begins
+        track = None if refusal else flow.value(work, "track", 0, count)
         notes = list(reader.notes)
-    cuts = find_cuts(np.concatenate(thumbs), config.cut_threshold)
     starts = np.flatnonzero(cuts)
     facts: dict[str, Any] = {
         "file": str(path),
@@ -37,14 +42,16 @@ def inspect_clip(path: Path) -> dict[str, Any]:
         "frame_rate": None if clip.frame_rate is None else round(float(clip.frame_rate), 3),
         "time_base": str(clip.time_base),
         "color": f"{clip.color.matrix}, {clip.color.range}",
+        "chroma": clip.chroma,
+        "alpha": clip.alpha,
+        "fields": clip.fields,
+        "tags": dict(clip.tags),
         "sound": [f"{s.codec}, {s.rate} Hz, {s.channels} ch" for s in clip.sound],
         "shots": [round(float(s), 3) for s in clip.seconds_T[starts]],
         "notes": notes,
     }
-    try:
-        track = follow_face(np.concatenate(meshes), clip.seconds_T, cuts, config, str(path))
-    except NoFaceFound:
-        return facts | {"faces": None}
+    if track is None:
+        return facts | {"faces": None, "refusal": refusal}
     s, present = track.similarity, track.present
     spread = {
         "angle_deg": (float(s.angle_deg[present].min()), float(s.angle_deg[present].max())),
@@ -65,19 +72,23 @@ def describe(facts: dict[str, Any]) -> str:
     """The same as text."""
     rate = "variable" if facts["frame_rate"] is None else f"{facts['frame_rate']:g} fps"
     turned = f", turned by {facts['rotation']}°" if facts["rotation"] else ""
+    fields = "" if facts["fields"] == "progressive" else f", {facts['fields']} field first"
+    alpha = ", transparent" if facts["alpha"] else ""
     shots = facts["shots"]
     lines = [
         f"{facts['file']}",
         f"  video   {facts['codec']} in {facts['container']}, {facts['width']}×{facts['height']}"
-        f"{turned}, {facts['color']}",
+        f"{turned}, {facts['color']}, {facts['chroma']}{fields}{alpha}",
         f"  length  {facts['frames']} frames, {facts['seconds']} s, {rate}, "
         f"ticks of {facts['time_base']} s",
         f"  sound   {'; '.join(facts['sound']) or 'none'}",
         f"  shots   {len(shots)}" + (f", beginning at {shots} s" if len(shots) > 1 else ""),
     ]
+    if facts["tags"]:
+        lines.append(f"  tags    {'; '.join(f'{k}: {v}' for k, v in facts['tags'].items())}")
     faces = facts["faces"]
     if faces is None:
-        lines.append("  faces   none found; an edit would refuse this clip")
+        lines.append(f"  faces   an edit would refuse this clip: {facts['refusal']}")
     else:
         low, high = faces["angle_deg"]
         lines.append(

@@ -10,11 +10,16 @@ import numpy as np
 from vidhair.errors import NoFaceFound
 from vidhair.geometry import Box, CropAxes, Similarity, crop_axes, similarity_in_box
 from vidhair.models.face_landmarks import POINTS, FaceMesh, eyes_and_mouth
+from vidhair.models.face_regions import face_heights
 from vidhair.settings import setting
 from vidhair.types import Clip, Frames
 from vidhair.wiring import Near, Series, Setting, Span, Value, stage
 
 MAX_FACES = 4
+# Height in pixels. A face's crop is then some 72 pixels wide, half of what the smallest generator
+# draws, and finer than that a face is found in one frame and missed in the next.
+LEAST_FACE = 48
+DOUBTFUL = 0.3  # a confidence that finds more tilted and dark faces; below, walls have faces too
 THUMBNAIL = (24, 32)  # height, width
 WARM_UP = 2  # frames that let the face tracker settle before a chunk begins
 
@@ -118,24 +123,38 @@ def follow_face(
 ) -> FaceTrack:
     """Choose the largest face of every shot, bridge short gaps, and fix the box.
 
-    meshes: [T, F, 478, 2]; seconds: [T] time stamps; source: for messages.
-    Raises NoFaceFound if there is none in the whole clip.
+    meshes: [T, F, 478, 2]; seconds: [T] time stamps; source: for messages. A shot whose largest
+    face is lower than LEAST_FACE shows none.
+    Raises NoFaceFound if there is none in the whole clip, or none that is large enough.
     """
     t = len(meshes)
     visible = ~np.isnan(meshes[:, :, 0, 0])
     if not visible.any():
+        now = config.min_confidence
+        surer = f"set align.min_confidence={DOUBTFUL:g} (now {now:g}) or " if now > DOUBTFUL else ""
         raise NoFaceFound(
-            f"no face in any of the {t} frames of {source}; lower align.min_confidence "
-            f"(now {config.min_confidence:g}) or take a clip where a face is seen from the front"
+            f"no face in any of the {t} frames of {source}; {surer}take a clip where a face is "
+            f"seen from the front, {LEAST_FACE} pixels high or more"
         )
+    largest = 0.0
     chosen = np.full((t, POINTS, 2), np.nan, np.float32)
     shot = np.cumsum(cuts)
     for index in np.unique(shot):
         frames = np.flatnonzero(shot == index)
-        picks = _largest_track(meshes[frames], visible[frames])
-        for frame, pick in zip(frames, picks, strict=True):
-            if pick >= 0:
-                chosen[frame] = meshes[frame, pick]
+        picks = np.array(_largest_track(meshes[frames], visible[frames]))
+        frames, picks = frames[picks >= 0], picks[picks >= 0]
+        if not len(frames):
+            continue
+        found = meshes[frames, picks]
+        height = float(np.median(face_heights(found)))
+        largest = max(largest, height)
+        if height >= LEAST_FACE:
+            chosen[frames] = found
+    if largest < LEAST_FACE:
+        raise NoFaceFound(
+            f"the largest face in {source} is {largest:.0f} pixels high, too small to edit; "
+            f"take a clip where it has {LEAST_FACE} or more"
+        )
     detected = ~np.isnan(chosen[:, 0, 0])
     mesh = _bridge(chosen, detected, seconds, shot, config.bridge_seconds)
     present = ~np.isnan(mesh[:, 0, 0])
@@ -229,7 +248,7 @@ def thumbnails(frames: Frames) -> Thumbnails:
     return Thumbnails(shrink(frames))
 
 
-@stage(chunk=64)
+@stage(version=2, chunk=64)
 def faces(
     frames: Annotated[Frames, Near(WARM_UP, 0)],
     span: Span,

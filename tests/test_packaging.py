@@ -1,0 +1,91 @@
+"""Every dependency has an end, and what was tried together lies within the bounds."""
+
+import importlib.util
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from packaging.version import Version
+
+ROOT = Path(__file__).parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+DECLARED = [
+    Requirement(text)
+    for texts in (
+        PROJECT["project"]["dependencies"],
+        *PROJECT["project"]["optional-dependencies"].values(),
+        PROJECT["build-system"]["requires"],
+    )
+    for text in texts
+]
+PYTHONS = ("3.11", "3.12")
+PIN = re.compile(r"([a-z0-9-]+)==([0-9][0-9a-z.]*)")  # no label, no address, no hash
+
+
+def constraints(python: str) -> dict[str, Version]:
+    lines = (ROOT / f"constraints/py{python.replace('.', '')}.txt").read_text().splitlines()
+    found = [PIN.fullmatch(line) for line in lines if not line.startswith("#")]
+    assert found and all(found), "a line that is no plain pin"
+    return {m[1]: Version(m[2]) for m in found if m}
+
+
+@pytest.mark.parametrize("requirement", DECLARED, ids=str)
+def test_every_dependency_has_an_end(requirement):
+    assert {s.operator for s in requirement.specifier} & {"<", "<=", "=="}
+
+
+def test_no_extra_is_empty():
+    assert all(PROJECT["project"]["optional-dependencies"].values())
+
+
+@pytest.mark.parametrize("python", PYTHONS)
+@pytest.mark.parametrize("requirement", DECLARED, ids=str)
+def test_what_was_tried_lies_within_the_bounds(python, requirement):
+    assert constraints(python)[canonicalize_name(requirement.name)] in requirement.specifier
+
+
+def test_each_python_that_is_claimed_has_its_constraints():
+    claimed = Requirement(f"python{PROJECT['project']['requires-python']}").specifier
+    assert [f"3.{minor}" for minor in range(30) if f"3.{minor}" in claimed] == list(PYTHONS)
+
+
+@pytest.mark.parametrize(
+    ("system", "machine", "there"),
+    [
+        ("linux", "x86_64", True),
+        ("win32", "AMD64", True),
+        ("linux", "aarch64", False),
+        ("darwin", "arm64", False),
+        ("darwin", "x86_64", False),  # its wheels end at Python 3.8
+    ],
+)
+def test_decord_is_asked_for_only_where_it_has_wheels(system, machine, there):
+    (decord,) = (r for r in DECLARED if r.name == "decord")
+    assert decord.marker
+    assert decord.marker.evaluate({"sys_platform": system, "platform_machine": machine}) == there
+
+
+@pytest.mark.parametrize(("given", "used"), [((), True), (("CONSTRAINTS=",), False)])
+def test_make_installs_what_was_tried_unless_told_otherwise(given, used):
+    if not (ROOT / "Makefile").exists():
+        pytest.skip("no Makefile here")
+    command = ["make", "--dry-run", "VENV=.venv-none", f"PYTHON={sys.executable}", *given]
+    done = subprocess.run(
+        [*command, ".venv-none/.installed"], capture_output=True, text=True, cwd=ROOT
+    )
+    assert done.returncode == 0, done.stderr
+    assert ("--constraint constraints/" in done.stdout) == used
+
+
+def test_freezing_leaves_out_labels_and_the_package_itself():
+    spec = importlib.util.spec_from_file_location("freeze", ROOT / "constraints/freeze.py")
+    freeze = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(freeze)
+    pins = freeze.pins()
+    assert all(PIN.fullmatch(pin) for pin in pins)
+    assert "vidhair" not in {pin.split("==")[0] for pin in pins}
