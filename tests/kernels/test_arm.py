@@ -28,9 +28,7 @@ BLOCK = "a i i i a i i i a i i"
 ARGUMENTS = {
     _tiles: {"copy": "A i a i"},
     _product: {
-        **{
-            name: BLOCK for name in ("_one", "_two", "_three", "_add_one", "_add_two", "_add_three")
-        },
+        **dict.fromkeys(("_one", "_two", "_three", "_add_one", "_add_two", "_add_three"), BLOCK),
         "_scaled": "a i a i a i a i",
         "_scaled_pairs": "a i i a i a i a i",
     },

@@ -29,7 +29,8 @@ Rates = Mapping[torch.dtype, float]
 class Ceilings:
     """The best rates seen. matrix, convolution: FLOP/s by dtype; copy: bytes/s, read and written.
 
-    A dtype that the device emulates has none. A copy of what fits a cache, and work on it, may well be faster than `copy`.
+    A dtype that the device emulates has none. A copy of what fits a cache, and work on it, may well
+    be faster than `copy`.
     """
 
     matrix: dict[torch.dtype, float] = field(default_factory=dict)

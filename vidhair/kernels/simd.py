@@ -21,6 +21,7 @@ import hashlib
 import inspect
 import os
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
@@ -78,7 +79,8 @@ def _compiled_for() -> dict[str, bool]:
     """The features that Numba compiles for, which its own variables may limit as well."""
     if level := os.environ.get(SWITCH):
         kept = limited(level, llvm.get_host_cpu_features())
-        config.CPU_FEATURES = ",".join(f"{'+' if on else '-'}{name}" for name, on in kept.items())
+        told = (f"{'+' if on else '-'}{name}" for name, on in kept.items())
+        config.CPU_FEATURES = ",".join(told)  # type: ignore[attr-defined]
     _triple, _name, features = cpu_target.target_context.codegen().magic_tuple()
     return {name[1:]: name[0] == "+" for name in features.split(",") if name}
 
@@ -352,10 +354,8 @@ def compiled(function: Callable | None = None, **options: Any) -> Any:
     if function is None:
         return lambda function: compiled(function, **options)
     dispatcher = njit(**options)(function)
-    try:
+    with suppress(RuntimeError):  # no folder can be written: compile in every run
         dispatcher._cache = _Kept(dispatcher.py_func)
-    except RuntimeError:  # no folder can be written: compile in every run
-        pass
     return dispatcher
 
 
