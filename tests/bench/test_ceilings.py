@@ -17,6 +17,7 @@ def tiny(monkeypatch):
     monkeypatch.setattr(ceilings, "MATRIX", {"cpu": 8})
     monkeypatch.setattr(ceilings, "COPIED", {"cpu": 4000})
     monkeypatch.setattr(ceilings, "CONVOLUTIONS", ((4, 6, 3), (8, 5, 1)))
+    monkeypatch.setattr(ceilings, "native", lambda device, dtype: True)
 
 
 def ticking(step: float):
@@ -53,3 +54,29 @@ def test_this_machine_has_limits():
     found = Ceilings()
     found.measure("cpu", [])
     assert found.copy > 0 and found.matrix[F32] > 0 and found.convolution[F32] > 0
+
+
+def test_what_is_emulated_is_not_measured(monkeypatch):
+    monkeypatch.setattr(ceilings, "native", lambda device, dtype: dtype == F32)
+    found = Ceilings()
+    found.measure("cpu", [BF16])
+    assert found.has(F32) and not found.has(BF16)
+    assert found.matrix.keys() == found.convolution.keys() == {F32}
+
+
+def test_no_ceiling_takes_long_on_a_slow_machine(monkeypatch):
+    """Of the calls of each kind, the first is not counted."""
+    calls: list[str] = []
+
+    def noted(name: str):
+        return lambda *_args: lambda: calls.append(name)
+
+    monkeypatch.setattr(ceilings, "_copy", noted("copy"))
+    monkeypatch.setattr(ceilings, "_product", noted("matrix"))
+    convolution = noted("convolution")()
+    monkeypatch.setattr(ceilings, "_convolutions", lambda *_args: [(1, convolution)] * 8)
+    Ceilings().measure("cpu", [], ticking(10.0))
+    assert calls == ["copy"] * 2 + ["matrix"] * 2 + ["convolution"] * 2
+    calls.clear()
+    Ceilings().measure("cpu", [], ticking(2.0))
+    assert calls == ["copy"] * 3 + ["matrix"] * 3 + ["convolution"] * 3

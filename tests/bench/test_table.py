@@ -43,11 +43,12 @@ ROWS = [
 ]
 
 
-def report(rows=ROWS, ceilings=CEILINGS) -> dict:
+def report(rows=ROWS, ceilings=CEILINGS, skipped=()) -> dict:
     return {
         "what": "render",
         "machine": {"device": "cpu", "name": "A processor", "threads": 2, "torch": "2.0"},
         "ceilings": None if ceilings is None else ceilings.describe(),
+        "skipped": list(skipped),
         "rows": [table.facts(row, ceilings) for row in rows],
         "noise": table.noise(rows),
     }
@@ -115,3 +116,12 @@ def test_durations(seconds, said):
 def test_the_machine_has_a_name():
     found = table.machine("cpu")
     assert found["name"] and found["threads"] == torch.get_num_threads()
+
+
+def test_what_is_emulated_has_no_ceiling_and_is_named():
+    known = Ceilings({F32: 400e9}, {F32: 200e9}, copy=50e9)
+    ours, _, op = report(ceilings=known)["rows"]
+    assert ours["of_ceiling"] and op["of_ceiling"] is None and op["gbs"]
+    says = "skipped   bfloat16, emulated on this device; --dtype bfloat16 measures it"
+    assert says in table.text(report(ceilings=known, skipped=["bfloat16"])).splitlines()
+    assert "skipped" not in table.text(report())

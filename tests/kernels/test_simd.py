@@ -1,17 +1,11 @@
 """Microkernels do what their vectors say."""
 
 import numpy as np
-import pytest
 import torch
+from numba import config
 
-from vidhair.kernels.simd import (
-    HAS_PAIRS,
-    LANES,
-    compiled,
-    empty_places,
-    microkernel,
-    zero_places,
-)
+from vidhair.kernels import simd
+from vidhair.kernels.simd import LANES, compiled, empty_places, microkernel, zero_places
 
 
 @microkernel
@@ -110,7 +104,6 @@ def test_repeated_steps_carry_their_values():
     np.testing.assert_allclose(y, x**5, rtol=1e-5)
 
 
-@pytest.mark.skipif(not HAS_PAIRS, reason="this processor has no products of bfloat16 pairs")
 def test_products_of_pairs():
     @microkernel
     def emit(v, x, other, bits, y):
@@ -142,6 +135,22 @@ def test_scratch_begins_with_a_cache_line():
         assert empty.shape == zeros.shape == (count, LANES)
         assert empty.ctypes.data % (4 * LANES) == zeros.ctypes.data % (4 * LANES) == 0
         assert not zeros.any()
+
+
+def test_what_is_kept_is_found_again_only_for_the_same_vectors_and_sources(monkeypatch, tmp_path):
+    """The file of a kernel stays the same when that of the microkernels changes."""
+    monkeypatch.setattr(config, "CACHE_DIR", str(tmp_path))
+
+    def is_found() -> bool:
+        again = compiled(simd.empty_places.py_func)
+        again(1)
+        return bool(again.stats.cache_hits)
+
+    assert [is_found(), is_found()] == [False, True]
+    monkeypatch.setattr(simd, "_KEY", (2 * LANES, *simd._KEY[1:]))
+    assert [is_found(), is_found()] == [False, True]
+    monkeypatch.setattr(simd, "_KEY", (*simd._KEY[:-1], "another text"))
+    assert [is_found(), is_found()] == [False, True]
 
 
 def test_where_no_folder_keeps_compiled_code_it_is_compiled_anew():

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from vidhair.bench.clock import synchroniser
 from vidhair.bench.counting import Work, convolution
 from vidhair.bench.options import name_of
+from vidhair.precision import native
 
 MATRIX = {"cpu": 2048, "cuda": 8192}  # side
 COPIED = {"cpu": 2**28, "cuda": 2**30}  # bytes, beyond every cache
@@ -18,7 +19,8 @@ COPIED = {"cpu": 2**28, "cuda": 2**30}  # bytes, beyond every cache
 CONVOLUTIONS = ((512, 52, 3), (256, 84, 3), (128, 148, 3), (1024, 52, 1))
 BATCH = {"cpu": 1, "cuda": 16}
 SECONDS = 0.2  # for each, at least
-LEAST = 3  # calls
+LEAST = 3  # calls, if there is time
+MOST = 3.0  # seconds for a ceiling, after which no call begins
 
 Rates = Mapping[torch.dtype, float]
 
@@ -27,12 +29,17 @@ Rates = Mapping[torch.dtype, float]
 class Ceilings:
     """The best rates seen. matrix, convolution: FLOP/s by dtype; copy: bytes/s, read and written.
 
-    A copy of what fits a cache, and work on it, may well be faster than `copy`.
+    A dtype that the device emulates has none. A copy of what fits a cache, and work on it, may well
+    be faster than `copy`.
     """
 
     matrix: dict[torch.dtype, float] = field(default_factory=dict)
     convolution: dict[torch.dtype, float] = field(default_factory=dict)
     copy: float = 0.0
+
+    def has(self, dtype: torch.dtype) -> bool:
+        """Whether there are rates of it."""
+        return dtype in self.matrix
 
     def seconds(self, work: Work, dtype: torch.dtype) -> tuple[float, str]:
         """The least that work can take here, and what limits it: "arithmetic" or "memory".
@@ -62,12 +69,15 @@ class Ceilings:
 
         with torch.inference_mode():
             self.copy = max(self.copy, 2 * COPIED[kind] / best(_copy(device)))
-            for dtype in {torch.float32, *dtypes}:
+            for dtype in {torch.float32, *(d for d in dtypes if native(device, d))}:
                 took = best(_product(device, dtype))
                 self.matrix[dtype] = max(self.matrix.get(dtype, 0), 2 * MATRIX[kind] ** 3 / took)
+                began = clock()
                 for macs, call in _convolutions(device, dtype):
                     rate = 2 * macs / best(call)
                     self.convolution[dtype] = max(self.convolution.get(dtype, 0), rate)
+                    if clock() - began > MOST:
+                        break
 
     def describe(self) -> dict:
         """As plain values: GFLOP/s and GB/s."""
@@ -113,7 +123,7 @@ def _times(
     """Of repeated calls, after a first one."""
     call()
     spent, count = 0.0, 0
-    while spent < SECONDS or count < LEAST:
+    while spent < SECONDS or (count < LEAST and spent < MOST):
         synchronise()
         began = clock()
         call()

@@ -45,7 +45,7 @@ def cases(options: Options, dtypes: Sequence[torch.dtype]) -> list[Case]:
             continue
         made += [
             Case(f"{name}, batch {batch}", partial(_encoder, name, config, batch, dtypes, options))
-            for batch in BATCHES
+            for batch in (BATCHES[:1] if options.quick else BATCHES)
         ]
     return made
 

@@ -8,6 +8,7 @@ import torch
 
 from vidhair.bench.versus import Versus
 from vidhair.errors import InvalidSetting
+from vidhair.precision import native
 
 REPEATS, QUICK_REPEATS = 5, 2
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -40,9 +41,19 @@ class Options:
         return QUICK_REPEATS if self.quick else REPEATS
 
     def choose_dtypes(self, default: Sequence[str]) -> list[torch.dtype]:
-        """Raises InvalidSetting."""
+        """Those asked for, else those of the default that the device does not emulate.
+
+        Raises InvalidSetting.
+        """
         check_known("--dtype", self.dtypes, DTYPES)
-        return [DTYPES[name] for name in self.dtypes or default]
+        skipped = self.emulated(default)
+        return [DTYPES[name] for name in self.dtypes or default if name not in skipped]
+
+    def emulated(self, default: Sequence[str]) -> list[str]:
+        """Of the default, what is skipped: emulation may take two hundred times as long."""
+        if self.dtypes:
+            return []
+        return [name for name in default if not native(self.device, DTYPES[name])]
 
     def choose(self, known: dict[str, tuple[int, T]], quick: Sequence[str]) -> dict[str, T]:
         """Of name → (size, what it is), those asked for; quick: the names that --quick means.

@@ -43,6 +43,7 @@ def bench(
             "what": what,
             "machine": table.machine(options.device),
             "ceilings": None if ceilings is None else ceilings.describe(),
+            "skipped": options.emulated(SUITES[what].DTYPES) if what in SUITES else [],
             "rows": [table.facts(row, ceilings) for row in rows],
             "noise": table.noise(rows),
         }
@@ -61,8 +62,9 @@ def _measured(what: str, options: Options, progress: Progress) -> tuple[list[Row
     for index, case in enumerate(cases):
         progress(index, len(cases), case.name)
         rows += hold(case, options.turns, options.device)
-    progress(len(cases), len(cases), "ceilings")
-    ceilings.measure(options.device, dtypes)
+    if not options.quick:
+        progress(len(cases), len(cases), "ceilings")
+        ceilings.measure(options.device, dtypes)
     return rows, ceilings
 
 

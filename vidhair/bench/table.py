@@ -64,6 +64,8 @@ def facts(row: Row, ceilings: Ceilings | None) -> dict[str, Any]:
         "convolutions_share": row.shares.get("convolutions"),
         "note": row.note,
     }
+    if ceilings is not None and not ceilings.has(row.dtype):
+        ceilings = None
     if ceilings is not None and (work.flop or work.bytes):
         least, known["bound"] = ceilings.seconds(work, row.dtype)
         known["of_ceiling"] = least / seconds
@@ -156,6 +158,9 @@ def _footer(report: dict[str, Any]) -> list[str]:
             "          of conv: the convolutions' least time by the best convolution over the time "
             "taken",
         ]
+    if report["skipped"]:
+        skipped = " ".join(report["skipped"])
+        lines.append(f"skipped   {skipped}, emulated on this device; --dtype {skipped} measures it")
     if n["typical"] is None:
         lines.append("noise     unknown: every row was measured once (more with --repeats)")
     else:

@@ -3,7 +3,7 @@
 import torch
 from numba import prange
 
-from vidhair.kernels.simd import HAS_PAIRS, LANES, compiled, microkernel
+from vidhair.kernels.simd import LANES, compiled, microkernel
 
 # The sums of ROWS × PANEL vectors stay in registers: 24 of 32, or 12 of 16.
 ROWS, PANEL = (8, 3) if LANES == 16 else (4, 3)
@@ -13,7 +13,7 @@ STRETCH = 96  # rows of a that meet one panel after the other, while the cache h
 
 def takes(dtype: torch.dtype) -> bool:
     """Whether `multiply` can."""
-    return dtype == torch.float32 or (dtype == torch.bfloat16 and HAS_PAIRS)
+    return dtype in (torch.float32, torch.bfloat16)
 
 
 def _block(vectors: int, *, onto: bool):
@@ -78,8 +78,8 @@ def multiply(a, a_strides, b, b_strides, c, c_strides, shape, onto):
     shape: (B, M, K, N); N is a multiple of LANES, and M at least ROWS, and a multiple of it if the
     product is added. a_strides: of (B, M, K), c_strides: of (B, M), in elements. b_strides: of
     (B, panels, K), the last one 0 where `pack` has put the columns of a panel beside each other.
-    In float32, or, where the processor HAS_PAIRS, a and b in bfloat16: then K counts pairs, and so
-    do the strides along it, but in elements.
+    In float32, or a and b in bfloat16: then K counts pairs, and so do the strides along it, but in
+    elements.
     """
     batch, rows, count, columns = shape
     panels = -(-columns // WIDTH)

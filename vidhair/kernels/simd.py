@@ -13,21 +13,31 @@ loops in it are unrolled.
 A microkernel takes arrays (float32, or uint16 that holds the bits of bfloat16), whole numbers,
 float32 numbers and tuples of these, and returns nothing. Places in an array [n, LANES] count
 vectors, places in an array of one dimension count elements.
+
+VIDHAIR_SIMD=avx2 or sse has the kernels compiled for processors with no more than that.
 """
 
+import hashlib
 import inspect
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import wraps
+from pathlib import Path
 from typing import Any
 
 import llvmlite.binding as llvm
 import numpy as np
 from llvmlite import ir
-from numba import njit, types
+from numba import config, njit, types
 from numba.core import cgutils
+from numba.core.caching import FunctionCache
+from numba.core.registry import cpu_target
 from numba.extending import intrinsic
 from numba.np.arrayobj import make_array
+
+from vidhair.errors import DeviceUnavailable
 
 
 class _BFloat16(ir.types.Type):
@@ -40,10 +50,45 @@ class _BFloat16(ir.types.Type):
 
 
 FLOAT, WORD, HALF_WORD, BFLOAT16 = ir.FloatType(), ir.IntType(32), ir.IntType(16), _BFloat16()
-FEATURES = llvm.get_host_cpu_features()
-# Floats in the widest vector of this processor.
+SWITCH = "VIDHAIR_SIMD"
+# What the levels keep of a processor's features: those of x86-64-v2 and v3, by LLVM's names.
+_SSE = {
+    "64bit", "cmov", "cx16", "cx8", "fxsr", "mmx", "popcnt", "sahf", "sse", "sse2", "sse3",
+    "sse4.1", "sse4.2", "ssse3",
+}  # fmt: skip
+_AVX2 = _SSE | {"avx", "avx2", "bmi", "bmi2", "f16c", "fma", "lzcnt", "movbe", "xsave"}
+LEVELS = {"avx512": "avx512f", "avx2": "avx2", "sse": "sse2"}  # → the feature that makes it
+
+
+def limited(level: str, features: Mapping[str, bool]) -> dict[str, bool]:
+    """What a processor with these features has in common with one of a level.
+
+    Raises DeviceUnavailable.
+    """
+    if level not in LEVELS:
+        raise DeviceUnavailable(f"{SWITCH}={level} is unknown; choose from {', '.join(LEVELS)}")
+    if not features.get(LEVELS[level]):
+        can = [name for name, feature in LEVELS.items() if features.get(feature)]
+        remedy = f"choose from {', '.join(can)}, or unset it" if can else "unset it"
+        raise DeviceUnavailable(f"{SWITCH}={level}: this processor does not have that; {remedy}")
+    kept = {"avx512": set(features), "avx2": _AVX2, "sse": _SSE}[level]
+    return {name: has and name in kept for name, has in features.items()}
+
+
+def _compiled_for() -> dict[str, bool]:
+    """The features that Numba compiles for, which its own variables may limit as well."""
+    if level := os.environ.get(SWITCH):
+        kept = limited(level, llvm.get_host_cpu_features())
+        told = (f"{'+' if on else '-'}{name}" for name, on in kept.items())
+        config.CPU_FEATURES = ",".join(told)  # type: ignore[attr-defined]
+    _triple, _name, features = cpu_target.target_context.codegen().magic_tuple()
+    return {name[1:]: name[0] == "+" for name in features.split(",") if name}
+
+
+FEATURES = _compiled_for()
+# Floats in the widest vector.
 LANES = 16 if FEATURES.get("avx512f") else 8 if FEATURES.get("avx2") else 4
-# Whether it multiplies pairs of bfloat16 and adds them up in float32, in one instruction.
+# Whether pairs of bfloat16 are multiplied and added up in float32 in one instruction.
 HAS_PAIRS = LANES == 16 and bool(FEATURES.get("avx512bf16"))
 
 
@@ -214,7 +259,10 @@ class Vectors:
         stored.align = 2
 
     def multiply_add_pairs(self, a: ir.Value, b: ir.Value, c: ir.Value) -> ir.Value:
-        """a₀·b₀ + a₁·b₁ + c, where the processor HAS_PAIRS."""
+        """a₀·b₀ + a₁·b₁ + c"""
+        if not HAS_PAIRS:
+            (a_0, a_1), (b_0, b_1) = self._apart(a), self._apart(b)
+            return self.multiply_add(a_1, b_1, self.multiply_add(a_0, b_0, c))
         pairs = ir.VectorType(BFLOAT16, 2 * LANES)
         fused = cgutils.get_or_insert_function(
             self.builder.module,
@@ -223,6 +271,13 @@ class Vectors:
         )
         a, b = (self.builder.bitcast(x, pairs) for x in (a, b))
         return self.builder.call(fused, [c, a, b])
+
+    def _apart(self, pairs: ir.Value) -> tuple[ir.Value, ir.Value]:
+        """The first and the second numbers of pairs of bfloat16."""
+        b = self.builder
+        first = b.shl(pairs, self._words(16))
+        second = b.and_(pairs, self._words(0xFFFF0000))
+        return b.bitcast(first, self.type), b.bitcast(second, self.type)
 
     def repeat(
         self,
@@ -278,14 +333,30 @@ def microkernel(emit: Callable[..., None]) -> Callable[..., None]:
     return intrinsic(typed)
 
 
+def _sources() -> str:
+    """The microkernels' own text, and that of what kernels take from their neighbours."""
+    texts = (path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py")))
+    return hashlib.sha256(b"".join(texts)).hexdigest()
+
+
+_KEY = (LANES, HAS_PAIRS, _sources())
+
+
+class _Kept(FunctionCache):
+    """Numba's, which knows of a function's own file only, told what else its code depends on."""
+
+    def _index_key(self, sig: Any, codegen: Any) -> tuple:
+        return (*super()._index_key(sig, codegen), _KEY)
+
+
 def compiled(function: Callable | None = None, **options: Any) -> Any:
     """`numba.njit`, kept on disk across runs where there is a folder for it."""
     if function is None:
         return lambda function: compiled(function, **options)
-    try:
-        return njit(cache=True, **options)(function)
-    except RuntimeError:  # no folder can be written: compile in every run
-        return njit(**options)(function)
+    dispatcher = njit(**options)(function)
+    with suppress(RuntimeError):  # no folder can be written: compile in every run
+        dispatcher._cache = _Kept(dispatcher.py_func)
+    return dispatcher
 
 
 @compiled
