@@ -350,7 +350,9 @@ def _rosinality(weights: Weights, keywords: Mapping[str, Any], beside: Mapping[s
         **_mapping_config(weights, "style.{}.weight", 1),
     )
     plan, names = asdict(config), generator_names.stylegan2(blocks, config.mapping_layers)
-    tensors = _fitted("stylegan2", plan, weights, names)
+    # Noise stored for several pictures: a generator keeps that of the first.
+    first = {n: value[:1] for n, value in weights.items() if n.startswith("noises.") and value.ndim}
+    tensors = _fitted("stylegan2", plan, {**weights, **first}, names)
     average = beside.get("latent_avg")
     if isinstance(average, Tensor):
         w_avg = one_average(_average(average, (config.num_ws, config.w_dim)))
