@@ -74,16 +74,15 @@ class TestGeometry:
         }
         for config, want in channels.items():
             layers = layer_geometries(config)
-            assert [g.out_size for g in layers] == sizes
-            assert [g.out_channels for g in layers] == want
+            assert [g.result.size for g in layers] == sizes
+            assert [g.result.channels for g in layers] == want
 
     @pytest.mark.parametrize("resolution", [16, 32, 128, 1024])
     def test_every_layer_takes_what_the_one_before_gives(self, resolution):
         layers = layer_geometries(tiny_config(resolution))
         for before, after in pairwise(layers):
-            assert after.in_channels == before.out_channels
-            assert (after.in_size, after.in_rate) == (before.out_size, before.out_rate)
-        assert layers[-1].out_size == layers[-1].out_rate == resolution
+            assert after.source == before.result
+        assert layers[-1].result.size == layers[-1].result.rate == resolution
         assert [g.is_torgb for g in layers] == [False] * 14 + [True]
 
     def test_only_the_critical_layers_of_r_have_no_radial_filter(self):
