@@ -226,7 +226,14 @@ def designed_filters(g: LayerGeometry) -> tuple[Tensor | None, Tensor | None]:
 
 
 class FourierInput(nn.Module):
-    """Fourier features on a grid that a transform moves (Karras et al. 2021, appendix F)."""
+    """Fourier features of the plane that a transform moves (Karras et al. 2021, appendix F).
+
+    Feature k is the wave sin 2π(f_k·p + φ_k) of the position p, with f_k anywhere within the disc
+    of the pass band. Where a transform M takes p to Ap + t it is sin 2π(fᵀA·p + φ + f·t): the wave
+    of another frequency and phase. M is the caller's transform, then the learned one: minus (x, y),
+    then turned by R, so with g = fᵀR and the caller's A, t the frequency is gA and the phase
+    φ + g·(t − (x, y)).
+    """
 
     transform: Tensor
     freqs: Tensor
@@ -234,18 +241,20 @@ class FourierInput(nn.Module):
 
     def __init__(self, config: StyleGAN3Config, signal: Signal):
         super().__init__()
-        self.size, self.rate, self.bandwidth = signal.size, signal.rate, signal.cutoff
+        self.signal = signal
         channels = signal.channels
-        freqs = torch.randn(channels, 2)
-        radii = freqs.square().sum(dim=1, keepdim=True).sqrt()
-        freqs = freqs / (radii * radii.square().exp().pow(0.25)) * self.bandwidth
+        # Of normal deviates in a plane the share exp(−r²/2) lies beyond the radius r, and so is
+        # itself uniform. Waves whose disc holds that share of the band's area fill the band evenly.
+        deviates = torch.randn(channels, 2)
+        radius = deviates.norm(dim=1, keepdim=True)
+        share = torch.exp(-radius.square() / 2)
+        waves = signal.cutoff * share.sqrt() * deviates / radius
         self.weight = nn.Parameter(torch.randn(channels, channels))
         self.affine = EqualizedLinear(config.w_dim, 4)
-        with torch.no_grad():
-            self.affine.weight.zero_()
-            self.affine.bias.copy_(torch.tensor([1.0, 0, 0, 0]))
+        upright = torch.tensor([1.0, 0, 0, 0])
+        self.affine.load_state_dict({"weight": torch.zeros(4, config.w_dim), "bias": upright})
         self.register_buffer("transform", torch.eye(3))
-        self.register_buffer("freqs", freqs)
+        self.register_buffer("freqs", waves)
         self.register_buffer("phases", torch.rand(channels) - 0.5)
 
     def style(self, w: Tensor) -> Tensor:
@@ -253,24 +262,26 @@ class FourierInput(nn.Module):
         t = self.affine(w)
         return t / t[:, :2].norm(dim=1, keepdim=True)
 
+    def waves(self, style: Tensor, transform: Tensor) -> tuple[Tensor, Tensor]:
+        """Frequencies [B, C, 2] and phases [B, C] under style [B, 4], then transform [3, 3]s."""
+        (fx, fy), (cos, sin) = self.freqs.unbind(1), style[:, :2, None].unbind(1)
+        turned = torch.stack([fx * cos + fy * sin, fy * cos - fx * sin], dim=2)
+        linear, moved = transform[..., :2, :2], transform[..., :2, 2] - style[:, 2:]
+        return turned @ linear, self.phases + (turned @ moved[:, :, None]).squeeze(2)
+
     def forward(self, style: Tensor, transform: Tensor | None, extent: Extent) -> Tensor:
         """style [B, 4], transform [3, 3] or [B, 3, 3] → features [B, C, H, W]."""
-        user = self.transform if transform is None else transform.to(style)
-        c, s, x, y = style.unbind(1)
-        one, zero = torch.ones_like(c), torch.zeros_like(c)
-        rotate = torch.stack([c, -s, zero, s, c, zero, zero, zero, one], 1).view(-1, 3, 3)
-        shift = torch.stack([one, zero, -x, zero, one, -y, zero, zero, one], 1).view(-1, 3, 3)
-        transform = rotate @ shift @ user
-
-        phases = self.phases + (self.freqs @ transform[:, :2, 2:]).squeeze(2)
-        freqs = self.freqs @ transform[:, :2, :2]
-        # A transform may not raise frequencies above what the layer can carry.
-        amplitudes = 1 - (freqs.norm(dim=2) - self.bandwidth) / (self.rate / 2 - self.bandwidth)
-        amplitudes = amplitudes.clamp(0, 1)
+        freqs, phases = self.waves(
+            style, self.transform if transform is None else transform.to(style)
+        )
+        # A transform may not raise frequencies above what the signal can carry: waves fade out
+        # between the cutoff and half the rate.
+        nyquist, cutoff = self.signal.rate / 2, self.signal.cutoff
+        amplitudes = ((nyquist - freqs.norm(dim=2)) / (nyquist - cutoff)).clamp(0, 1)
 
         def positions(before: int, after: int) -> Tensor:
-            index = torch.arange(-before, self.size + after, device=style.device)
-            return (index + 0.5 - self.size / 2) / self.rate
+            index = torch.arange(-before, self.signal.size + after, device=style.device)
+            return (index + 0.5 - self.signal.size / 2) / self.signal.rate
 
         xs, ys = positions(extent.left, extent.right), positions(extent.top, extent.bottom)
         # sin(x + y) = sin x cos y + cos x sin y: sines for rows and columns, not for pixels.
@@ -278,7 +289,7 @@ class FourierInput(nn.Module):
         along_y = (ys[:, None] * freqs[:, None, :, 1] + phases[:, None]) * (2 * torch.pi)
         (sin_x, cos_x), (sin_y, cos_y) = ((a.sin(), a.cos()) for a in (along_x, along_y))
         features_BHWC = sin_y[:, :, None] * cos_x[:, None] + cos_y[:, :, None] * sin_x[:, None]
-        mix = self.weight[:, :, None, None] / self.weight.shape[1] ** 0.5
+        mix = self.weight[:, :, None, None] / self.signal.channels**0.5
         return modulated_conv(features_BHWC.permute(0, 3, 1, 2), mix, amplitudes, None)
 
 
