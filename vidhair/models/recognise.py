@@ -249,7 +249,7 @@ def _stylegan3(weights: Weights, keywords: Mapping[str, Any], beside: Mapping[st
     _refuse_other("conv_clamp", keywords.get("conv_clamp", CONV_CLAMP), CONV_CLAMP)
     config = stylegan3_config(weights)
     for index, geometry in enumerate(layer_geometries(config)):
-        layer = f"synthesis.L{index}_{geometry.out_size}_{geometry.out_channels}"
+        layer = f"synthesis.L{index}_{geometry.result.size}_{geometry.result.channels}"
         up, down = designed_filters(geometry)
         _refuse_other_filter(weights, f"{layer}.up_filter", up)
         _refuse_other_filter(weights, f"{layer}.down_filter", down)
@@ -284,7 +284,7 @@ def stylegan3_config(weights: Weights) -> StyleGAN3Config:
     for base in _bases(channels[-2], sizes[-1]):
         candidate = replace(config, channel_base=base)
         planned = layer_geometries(candidate)
-        if [(g.out_size, g.out_channels) for g in planned] == list(
+        if [(g.result.size, g.result.channels) for g in planned] == list(
             zip(sizes, channels, strict=True)
         ):
             return candidate
