@@ -1,8 +1,6 @@
 """One call from a clip to an edited clip."""
 
 import os
-import shutil
-import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -19,6 +17,7 @@ from vidhair.flow.graph import Flow
 from vidhair.flow.node import NodeReport
 from vidhair.flow.runner import Reporter, Runner, Silent
 from vidhair.media import VideoWriter, check_target, open_clip
+from vidhair.media.files import scratch_folder
 from vidhair.models.pack import Pack, load_pack
 from vidhair.recipe import Recipe, load_recipe
 
@@ -75,11 +74,8 @@ def _store(cache: str | os.PathLike | Store | bool | None) -> Iterator[Store]:
     Without a cache results still go to disk, so that memory stays bounded; they are removed after.
     """
     if cache is False:
-        folder = Path(tempfile.mkdtemp(prefix="vidhair-"))
-        try:
+        with scratch_folder() as folder:
             yield DiskStore(folder)
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
     elif cache is True or cache is None:
         yield DiskStore(default_cache(), max_bytes=CACHE_BYTES)
     elif isinstance(cache, (str, os.PathLike)):
