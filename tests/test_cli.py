@@ -21,7 +21,7 @@ from tests.models.official_files import pickled, psp, stylegan3, write
 from vidhair import cli
 from vidhair.cache import store as store_module
 from vidhair.checkpoints import download, packs
-from vidhair.errors import DiskFull, EncodingFailed, VidhairError
+from vidhair.errors import DiskFull, EncodingFailed, ForkedTooLate, VidhairError
 from vidhair.flow.edit_video import CACHE_VARIABLE
 from vidhair.media import files, open_clip
 
@@ -259,7 +259,7 @@ def test_every_error_has_its_own_code():
     codes = [kind.exit_code for kind in kinds]
     assert len(set(codes)) == len(codes)
     assert not {0, 1, 2, cli.LEFT_TO_DO, cli.INTERRUPTED} & set(codes) and max(codes) < 126
-    elsewhere = {DiskFull, EncodingFailed}
+    elsewhere = {DiskFull, EncodingFailed, ForkedTooLate}
     reached = {code for code, _ in CAUSES.values()} | {kind.exit_code for kind in elsewhere}
     assert reached == set(codes) - {3}
 

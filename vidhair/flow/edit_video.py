@@ -16,6 +16,7 @@ from vidhair.errors import DeviceUnavailable
 from vidhair.flow.graph import Flow
 from vidhair.flow.node import NodeReport
 from vidhair.flow.runner import Reporter, Runner, Silent
+from vidhair.forked import about_to_compute
 from vidhair.media import VideoWriter, check_target, open_clip
 from vidhair.media.files import scratch_folder
 from vidhair.models.pack import Pack, load_pack
@@ -107,6 +108,7 @@ def edit_video(
     chosen = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
     chosen = chosen.override(settings) if settings else chosen
     check_target(target, source)
+    about_to_compute()
     models = pack if isinstance(pack, Pack) else load_pack(pack, device=choose_device(device))
     reporter = reporter or Silent()
     with _store(cache) as store, open_clip(source) as reader, torch.inference_mode(False):
