@@ -5,6 +5,7 @@ import json
 import logging
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -20,7 +21,7 @@ from tests.models.official_files import pickled, psp, stylegan3, write
 from vidhair import cli
 from vidhair.cache import store as store_module
 from vidhair.checkpoints import download, packs
-from vidhair.errors import DiskFull, EncodingFailed, VidhairError
+from vidhair.errors import DiskFull, EncodingFailed, ForkedTooLate, VidhairError
 from vidhair.flow.edit_video import CACHE_VARIABLE
 from vidhair.media import files, open_clip
 
@@ -258,7 +259,7 @@ def test_every_error_has_its_own_code():
     codes = [kind.exit_code for kind in kinds]
     assert len(set(codes)) == len(codes)
     assert not {0, 1, 2, cli.LEFT_TO_DO, cli.INTERRUPTED} & set(codes) and max(codes) < 126
-    elsewhere = {DiskFull, EncodingFailed}
+    elsewhere = {DiskFull, EncodingFailed, ForkedTooLate}
     reached = {code for code, _ in CAUSES.values()} | {kind.exit_code for kind in elsewhere}
     assert reached == set(codes) - {3}
 
@@ -314,6 +315,56 @@ def test_an_interruption_is_no_traceback(out, capfd, monkeypatch):
     assert printed == "" and "Traceback" not in complaint
     assert complaint.strip().startswith("vidhair: stopped") and "goes on" in complaint
     assert contents(out) == []
+
+
+STOPPED = """
+import sys, time
+from pathlib import Path
+from vidhair import cli
+from vidhair.media.files import scratch_folder, whole_file
+
+def busy(options):
+    with whole_file(Path("out.mp4")) as part, scratch_folder() as folder:
+        part.write_bytes(b"half")
+        print("half way", flush=True)
+        time.sleep(60)
+
+cli._doctor = busy
+sys.exit(cli.main(["doctor"]))
+"""
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP", "SIGINT"])
+def test_a_signal_leaves_nothing_behind(out, tmp_path, name):
+    number = getattr(signal, name)
+    (tmp_path / "temporary").mkdir()
+    with subprocess.Popen(
+        [sys.executable, "-c", STOPPED], cwd=out, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1]),
+             "TMPDIR": str(tmp_path / "temporary")},
+    ) as process:  # fmt: skip
+        assert process.stdout.readline() == "half way\n"
+        process.send_signal(number)
+        _, complaint = process.communicate(timeout=20)
+    assert process.returncode == 128 + number
+    assert complaint.strip().startswith("vidhair: stopped") and "Traceback" not in complaint
+    assert contents(out) == [] and contents(tmp_path / "temporary") == []
+
+
+def test_a_signal_that_is_ignored_stays_so(monkeypatch):
+    seen = []
+    monkeypatch.setattr(cli, "_doctor", lambda _: seen.append(signal.getsignal(signal.SIGHUP)) or 0)
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        assert vidhair("doctor") == 0
+        assert seen == [signal.SIG_IGN] and signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
+        assert vidhair("doctor") == 0
+        assert seen[1] is not signal.SIG_DFL
+        assert signal.getsignal(signal.SIGHUP) == signal.SIG_DFL
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def test_an_error_in_a_process_of_its_own(out, tmp_path):
@@ -373,6 +424,30 @@ def test_run_with_a_comparison(out, capfd, cached):
         clip = reader.clip
         assert (clip.width, clip.height) == (2 * small.SIZE[0], small.SIZE[1])
         assert clip.frame_count == small.FRAMES
+
+
+@pytest.mark.parametrize("name", ["./out.mp4", "../out/out.mp4", "link.mp4"])
+@pytest.mark.parametrize("there", [False, True])
+def test_a_comparison_is_not_written_over_the_output(out, capfd, name, there):
+    (out / "link.mp4").symlink_to("out.mp4")
+    if there:
+        (out / "out.mp4").write_bytes(b"before")
+    assert run("--compare", name) == 15
+    assert_one_line(capfd, "the output itself")
+    assert contents(out) == ["link.mp4", "out.mp4"][: 1 + there]
+
+
+def test_a_comparison_is_not_written_over_the_source(out, capfd):
+    (out / "link.mp4").symlink_to(small.clip())
+    assert run("--compare", "link.mp4") == 18
+    assert_one_line(capfd, "the source itself")
+
+
+def test_the_demo_does_not_write_one_file_over_another(out, capfd):
+    (out / "demo").mkdir()
+    (out / "demo" / "before-and-after.mp4").symlink_to("edited.mp4")
+    assert vidhair("demo", "-q") == 18
+    assert_one_line(capfd, "the same file")
 
 
 def test_run_without_a_cache_leaves_none(tmp_path, out, capfd):

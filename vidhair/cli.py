@@ -3,9 +3,11 @@
 import argparse
 import json
 import logging
+import signal
 import sys
-from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 from vidhair import bench
@@ -26,18 +28,48 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.getLogger("vidhair").setLevel(level)
     command: Callable[[argparse.Namespace], int] = options.command
     try:
-        return command(options)
+        with _told_to_stop():
+            return command(options)
     except VidhairError as error:
         print(f"vidhair: {error}", file=sys.stderr)
         return error.exit_code
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
         print(
             "\nvidhair: stopped; what is finished is kept, and the same command goes on from there",
             file=sys.stderr,
         )
-        return INTERRUPTED
+        return 128 + stop.signal if isinstance(stop, _Stopped) else INTERRUPTED
     except BrokenPipeError:
         return 0
+
+
+class _Stopped(KeyboardInterrupt):
+    """Raised in place of dying by a signal, so that what is unfinished is removed."""
+
+    def __init__(self, number: int) -> None:
+        self.signal = number
+
+
+@contextmanager
+def _told_to_stop() -> Iterator[None]:
+    """SIGTERM and SIGHUP are as Ctrl-C, unless the caller wants them ignored or otherwise."""
+    here = threading.current_thread() is threading.main_thread()
+    names = [name for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name) and here]
+    numbers = [getattr(signal, name) for name in names]
+    taken = [n for n in numbers if signal.getsignal(n) is signal.SIG_DFL]
+
+    def stop(number: int, _: object) -> None:
+        for each in taken:  # a second one shall not disturb the clearing up
+            signal.signal(each, signal.SIG_IGN)
+        raise _Stopped(number)
+
+    for number in taken:
+        signal.signal(number, stop)
+    try:
+        yield
+    finally:
+        for number in taken:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -212,9 +244,10 @@ def _run(options: argparse.Namespace) -> int:
     target = options.output or Path(f"{options.clip.stem}-{recipe.name}.mp4")
     if options.compare:
         from vidhair.media import check_target
+        from vidhair.media.files import same_place
 
         check_target(options.compare, options.clip)
-        if options.compare.absolute() == target.absolute():
+        if same_place(options.compare, target):
             raise InvalidSetting(f"--compare {options.compare} is the output itself; name another")
     result = _edit(options, options.clip, recipe, target)
     if options.compare:
@@ -229,6 +262,7 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _demo(options: argparse.Namespace) -> int:
+    from vidhair.media import check_distinct
     from vidhair.recipe import load_recipe
     from vidhair.report.comparison import write_comparison, write_sheet
     from vidhair.samples import sample_clips
@@ -246,6 +280,7 @@ def _demo(options: argparse.Namespace) -> int:
         ) from error
     edited, both = folder / "edited.mp4", folder / "before-and-after.mp4"
     sheet = folder / "before-and-after.png"
+    check_distinct(sample, edited, both, sheet)
     if not options.quiet:
         print(f"editing {sample.name}: hair to {options.color}", file=sys.stderr)
     _edit(options, sample, recipe, edited)

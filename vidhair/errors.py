@@ -112,6 +112,12 @@ class DownloadFailed(VidhairError):
     exit_code = 25
 
 
+class ForkedTooLate(VidhairError):
+    """A process was forked from one that had already computed, so it would wait for ever."""
+
+    exit_code = 26
+
+
 @contextmanager
 def os_errors(target: Path) -> Iterator[None]:
     """Name the target and the remedy when the system refuses to write."""

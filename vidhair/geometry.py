@@ -6,11 +6,27 @@ picture are in units of its side with the origin at its centre. Positive angles 
 counter-clockwise as seen.
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 import scipy.ndimage
 from PIL import Image
+
+# How stills are cut like those of FFHQ, as shares of the crop's side.
+MARGIN, BORDER, BLUR = 0.1, 0.3, 0.02
+MIN_MARGIN, CLOSE = 3, 4  # in pixels
+# How frames are cut for StyleGANEX, in pixels.
+EYE_DISTANCE, GRID = 64, 8
+
+
+def _numbers(points: np.ndarray) -> np.ndarray:
+    """Points as complex numbers x + iy: as y points down, times i is a clockwise quarter turn."""
+    return points[..., 0] + 1j * points[..., 1]
+
+
+def _points(numbers: np.ndarray) -> np.ndarray:
+    return np.stack([numbers.real, numbers.imag], axis=-1)
 
 
 @dataclass(frozen=True)
@@ -23,7 +39,7 @@ class CropAxes:
     @property
     def y(self) -> np.ndarray:
         """x turned by 90° clockwise as seen, so it points to the chin."""
-        return np.stack([-self.x[..., 1], self.x[..., 0]], axis=-1)
+        return _points(_numbers(self.x) * 1j)
 
     @property
     def side(self) -> np.ndarray:
@@ -50,21 +66,22 @@ def crop_axes(
     *,
     eyes_only: bool = False,
 ) -> CropAxes:
-    """The FFHQ crop from eye centres and mouth corners (Karras et al. 2019, appendix A).
+    """The square around a face that data sets aligned like FFHQ use.
 
-    "Left" is the viewer's left. eyes_only: the scale comes from the eye distance alone, as in
-    stylegan3-editing, instead of the larger of eye distance and eye-to-mouth distance.
+    Karras et al. 2018 ("Progressive Growing of GANs", appendix C) give it for CelebA-HQ, and FFHQ
+    keeps the rule. With e from eye to eye and m from between the eyes to the middle of the mouth,
+    as complex numbers: right is along e, and by another estimate along m turned back by a quarter,
+    −i·m; the square's x axis lies along the sum of both, half its side is max(2·|e|, 1.8·|m|), and
+    its centre is a tenth of m below the eyes.
+
+    "Left" is the viewer's left. eyes_only: the scale is 2·|e|, as in stylegan3-editing.
     """
-    eye = (eye_left + eye_right) * 0.5
-    eye_to_eye = eye_right - eye_left
-    eye_to_mouth = (mouth_left + mouth_right) * 0.5 - eye
-    across = np.stack([-eye_to_mouth[..., 1], eye_to_mouth[..., 0]], axis=-1)
-    x = eye_to_eye - across
-    x = x / np.hypot(x[..., 0], x[..., 1])[..., None]
-    scale = np.hypot(eye_to_eye[..., 0], eye_to_eye[..., 1]) * 2.0
-    if not eyes_only:
-        scale = np.maximum(scale, np.hypot(eye_to_mouth[..., 0], eye_to_mouth[..., 1]) * 1.8)
-    return CropAxes(eye + eye_to_mouth * 0.1, x * scale[..., None])
+    left, right, *mouth = map(_numbers, (eye_left, eye_right, mouth_left, mouth_right))
+    eyes = (left + right) / 2
+    e, m = right - left, sum(mouth) / 2 - eyes
+    half = 2 * abs(e) if eyes_only else np.maximum(2 * abs(e), 1.8 * abs(m))
+    rightwards = e - 1j * m
+    return CropAxes(_points(eyes + m / 10), _points(rightwards * (half / abs(rightwards))))
 
 
 @dataclass(frozen=True)
@@ -124,9 +141,8 @@ def eye_rotation_deg(
 
     The angle itself is unsigned; which eye of the unaligned picture is lower decides its sense.
     """
-    a, b = right - left, right_aligned - left_aligned
-    cosine = np.dot(a, b) / (np.hypot(*a) * np.hypot(*b))
-    angle = np.degrees(np.arccos(np.clip(cosine, -1, 1)))
+    line, aligned = _numbers(right - left), _numbers(right_aligned - left_aligned)
+    angle = abs(np.angle(line / aligned, deg=True))
     return float(360 - angle if right[1] > left[1] else angle)
 
 
@@ -140,61 +156,62 @@ def crop_quad(
 ) -> Image.Image:
     """Cut a quad out of a still as the FFHQ scripts do: shrink, crop, pad, warp.
 
+    Reflection and blur beyond the border are those of Karras et al. 2018, appendix C, with the
+    numbers that FFHQ was made with: a crop of at least four times the wanted side is reduced by a
+    whole factor first, and a margin of a tenth of the side is kept around the quad. If the quad
+    comes closer than `CLOSE` to the picture's edge, a border of at least three tenths is made up
+    all around.
+
     quad: [4, 2]. size: side of the result. transform_size: side at which the warp samples; the
     result is then reduced. pad: continue the picture beyond its border by blurred reflection.
     """
-    transform_size = size if transform_size is None else transform_size
-    quad = np.array(quad, dtype=np.float64)
-    side = float(np.hypot(*(quad[3] - quad[0])))
+    samples = transform_size or size
+    quad = np.asarray(quad, np.float64)
+    side = math.dist(quad[0], quad[3])
+    factor = max(1, math.floor(side / (2 * size)))
+    if factor > 1:
+        reduced = round(image.width / factor), round(image.height / factor)
+        image = image.resize(reduced, Image.Resampling.LANCZOS)
+    quad, side = quad / factor, side / factor
 
-    shrink = int(side / size * 0.5)
-    if shrink > 1:
-        smaller = (round(image.width / shrink), round(image.height / shrink))
-        image = image.resize(smaller, Image.Resampling.LANCZOS)
-        quad, side = quad / shrink, side / shrink
+    margin = max(MIN_MARGIN, round(MARGIN * side))
+    window = np.stack([np.floor(quad.min(0)) - margin, np.ceil(quad.max(0)) + margin]).astype(int)
+    seen = np.clip(window, 0, image.size)
+    missing = abs(window - seen)  # [before or after, x or y]
+    image = image.crop(tuple(seen.flatten().tolist()))
+    quad = quad - seen[0]
+    if pad and missing.max() > margin - CLOSE:
+        border = np.maximum(missing, round(BORDER * side))
+        image = _continued(image, border, blur=BLUR * side)
+        quad = quad + border[0]
 
-    border = max(round(side * 0.1), 3)
-    low, high = np.floor(quad.min(0)).astype(int), np.ceil(quad.max(0)).astype(int)
-    left, top = np.maximum(low - border, 0)
-    right, bottom = np.minimum(high + border, image.size)
-    if right - left < image.width or bottom - top < image.height:
-        image = image.crop((int(left), int(top), int(right), int(bottom)))
-        quad = quad - [left, top]
-
-    low, high = np.floor(quad.min(0)).astype(int), np.ceil(quad.max(0)).astype(int)
-    before = np.maximum(border - low, 0)
-    after = np.maximum(high - image.size + border, 0)
-    if pad and max(*before, *after) > border - 4:
-        before = np.maximum(before, round(side * 0.3))
-        after = np.maximum(after, round(side * 0.3))
-        image = _reflect_and_blur(image, before, after, sigma=side * 0.02)
-        quad = quad + before
-
-    corners = tuple((quad + 0.5).flatten())
-    square = (transform_size, transform_size)
-    image = image.transform(square, Image.Transform.QUAD, corners, Image.Resampling.BILINEAR)
-    if size < transform_size:
-        image = image.resize((size, size), Image.Resampling.LANCZOS)
-    return image
-
-
-def _reflect_and_blur(
-    image: Image.Image, before: np.ndarray, after: np.ndarray, sigma: float
-) -> Image.Image:
-    """Extend a picture by reflection that fades into blur, then into its median colour."""
-    widths = ((before[1], after[1]), (before[0], after[0]), (0, 0))
-    padded = np.pad(np.asarray(image, np.float32), widths, "reflect")
-    h, w, _ = padded.shape
-    y, x, _ = np.ogrid[:h, :w, :1]
-    # Depth into the border: 0 where the picture begins, 1 at the outer edge.
-    depth = np.maximum(
-        1 - np.minimum(np.float32(x) / before[0], np.float32(w - 1 - x) / after[0]),
-        1 - np.minimum(np.float32(y) / before[1], np.float32(h - 1 - y) / after[1]),
+    corners = tuple((quad + 0.5).flatten())  # Pillow's pixels have their centres at halves
+    image = image.transform(
+        (samples, samples), Image.Transform.QUAD, corners, Image.Resampling.BILINEAR
     )
-    blurred = scipy.ndimage.gaussian_filter(padded, [sigma, sigma, 0])
-    padded += (blurred - padded) * np.clip(depth * 3 + 1, 0, 1)
-    padded += (np.median(padded, axis=(0, 1)) - padded) * np.clip(depth, 0, 1)
-    return Image.fromarray(np.uint8(np.clip(np.rint(padded), 0, 255)), "RGB")
+    return image if samples <= size else image.resize((size, size), Image.Resampling.LANCZOS)
+
+
+def _continued(image: Image.Image, border: np.ndarray, blur: float) -> Image.Image:
+    """The picture with a border of [before or after, x or y] pixels: its reflection, ever softer.
+
+    The way from the outer edge to where the picture begins counts from 0 to 1. The border turns to
+    the median colour along it, and the blur fades out over a third of it more, in the picture.
+    """
+    widths = border.T[::-1]  # rows, then columns
+    sharp = np.pad(np.asarray(image, np.float32), (*widths, (0, 0)), "reflect")
+    soft = scipy.ndimage.gaussian_filter(sharp, (blur, blur, 0))
+
+    def way(length: int, before: int, after: int) -> np.ndarray:
+        steps = np.arange(length, dtype=np.float32)
+        return np.minimum(steps / before, steps[::-1] / after)
+
+    rows, columns = (way(n, *w) for n, w in zip(sharp.shape, widths, strict=False))
+    ways = np.minimum.outer(rows, columns)[..., None]
+    mixed = sharp + np.clip(4 - 3 * ways, 0, 1) * (soft - sharp)
+    colour = np.median(mixed, axis=(0, 1))
+    mixed += np.clip(1 - ways, 0, 1) * (colour - mixed)
+    return Image.fromarray(np.rint(mixed).clip(0, 255).astype(np.uint8), "RGB")
 
 
 @dataclass(frozen=True)
@@ -221,16 +238,18 @@ def frame_crop(
 
     padding: left, right, top, bottom. Borders are multiples of 8 inside the scaled frame.
     """
-    scale = 64.0 / (eye_right[0] - eye_left[0])
-    x, y = (eye_left + eye_right) / 2 * scale
-    height, width = round(height * scale), round(width * scale)
-    left, right, top, bottom = padding
+    scale = EYE_DISTANCE / (eye_right[0] - eye_left[0])
+    before, after = np.reshape(padding, (2, 2)).T  # [left, top], [right, bottom]
+    middle = (eye_left + eye_right) * (scale / 2)
+    size = np.rint(np.array([width, height]) * scale)
+    edges = np.clip(np.rint([middle - before, middle + after]), 0, size)
+    (left, top), (right, bottom) = (edges.astype(int) // GRID * GRID).tolist()
     return FrameCrop(
-        height=height,
-        width=width,
-        top=max(round(y - top), 0) // 8 * 8,
-        bottom=min(round(y + bottom), height) // 8 * 8,
-        left=max(round(x - left), 0) // 8 * 8,
-        right=min(round(x + right), width) // 8 * 8,
-        scale=scale,
+        height=int(size[1]),
+        width=int(size[0]),
+        top=top,
+        bottom=bottom,
+        left=left,
+        right=right,
+        scale=float(scale),
     )

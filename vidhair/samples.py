@@ -17,7 +17,7 @@ from tqdm import tqdm
 from vidhair.checkpoints.packs import file_sha256
 from vidhair.edits.colors import HAIR_COLOURS, parse_colour
 from vidhair.errors import InvalidSetting, SourceNotFound, os_errors
-from vidhair.media import VideoWriter
+from vidhair.media import VideoWriter, check_distinct
 from vidhair.synthetic.clips import SOUND_RATE, Changes, ClipSpec, dye, perform, render_frame, voice
 from vidhair.synthetic.params import HAIR_STYLES
 from vidhair.synthetic.render import LANDMARKS
@@ -62,6 +62,7 @@ def write_clip(
     folder.mkdir(parents=True, exist_ok=True)
     versions: list[Changes] = [{}, *twins.values()]
     names = [spec.name, *(f"{spec.name}-{twin}" for twin in twins)]
+    check_distinct(*(folder / f"{name}.mp4" for name in names))
     motion = perform(spec)
     opened = motion.faces.mouth_open.numpy()
     sound = folder / f".{spec.name}.wav"

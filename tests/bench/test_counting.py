@@ -119,13 +119,14 @@ def test_the_published_generators(name, convolutions, filters):
     """In 10⁹ multiply-accumulates, counted once by hand from the geometry."""
     total = Work()
     for g in layer_geometries(STYLEGAN3[name][1]):
-        x = torch.empty(1, g.in_channels, g.in_size, g.in_size, device="meta")
-        weight = torch.empty(g.out_channels, g.in_channels, g.kernel, g.kernel, device="meta")
-        styles = torch.empty(1, g.in_channels, device="meta")
+        x = torch.empty(1, g.source.channels, g.source.size, g.source.size, device="meta")
+        shape = g.result.channels, g.source.channels, g.kernel, g.kernel
+        weight = torch.empty(shape, device="meta")
+        styles = torch.empty(1, g.source.channels, device="meta")
         total += counting.modulated_conv(x, weight, styles, None, padding=g.kernel - 1)
         if not g.is_torgb:
-            side = g.in_size + g.kernel - 1
-            y = torch.empty(1, g.out_channels, side, side, device="meta")
+            side = g.source.size + g.kernel - 1
+            y = torch.empty(1, g.result.channels, side, side, device="meta")
             up, down = designed_filters(g)
             padding = g.padding(Extent(), Extent())
             total += counting.filtered_lrelu(

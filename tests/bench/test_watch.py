@@ -25,23 +25,23 @@ def by_hand(generator: stylegan3.Generator, canvas: Extent) -> Work:
     filters = 0
     resolution = generator.config.resolution
     first = generator.synthesis.geometries[0]
-    before = canvas.at_rate(first.in_rate, resolution)
+    before = canvas.at_rate(first.source.rate, resolution)
     # The Fourier features are mixed.
-    convolution = first.in_channels**2
-    convolution *= first.in_size + before.left + before.right
-    convolution *= first.in_size + before.top + before.bottom
+    convolution = first.source.channels**2
+    convolution *= first.source.size + before.left + before.right
+    convolution *= first.source.size + before.top + before.bottom
     for g in generator.synthesis.geometries:
-        after = canvas.at_rate(g.out_rate, resolution)
-        w = g.in_size + before.left + before.right + g.kernel - 1
-        h = g.in_size + before.top + before.bottom + g.kernel - 1
-        convolution += g.in_channels * g.out_channels * g.kernel**2 * w * h
+        after = canvas.at_rate(g.result.rate, resolution)
+        w = g.source.size + before.left + before.right + g.kernel - 1
+        h = g.source.size + before.top + before.bottom + g.kernel - 1
+        convolution += g.source.channels * g.result.channels * g.kernel**2 * w * h
         if not g.is_torgb:
-            out_w = g.out_size + after.left + after.right
-            out_h = g.out_size + after.top + after.bottom
+            out_w = g.result.size + after.left + after.right
+            out_h = g.result.size + after.top + after.bottom
             rows, columns = 2 * (out_h - 1) + 12, 2 * (out_w - 1) + 12
             plane = rows * (w + columns) * 6
             plane += out_h * out_w * 144 if g.radial else (rows + out_h) * out_w * 12
-            filters += g.out_channels * plane
+            filters += g.result.channels * plane
         before = after
     return Work(convolution, filters)
 

@@ -15,7 +15,7 @@ def official_name(ours: str, generator: Generator) -> str:
     if part == "mapping":
         return ".".join([part, f"fc{index}", *rest[2:]])
     g = generator.synthesis.geometries[index]
-    return ".".join([part, f"L{index}_{g.out_size}_{g.out_channels}", *rest[2:]])
+    return ".".join([part, f"L{index}_{g.result.size}_{g.result.channels}", *rest[2:]])
 
 
 @pytest.mark.parametrize("options", [T, R, {"c_dim": 3, "mapping_layers": 8}, {"num_layers": 9}])

@@ -12,6 +12,13 @@ import numpy as np
 import torch
 
 
+class CannotServe(Exception):
+    """A case asks for what the adapter cannot compute: a failure that names the option."""
+
+    def __init__(self, option: str, value: object, why: str):
+        super().__init__(f"option {option} is {value!r}: {why}")
+
+
 @dataclass
 class Case:
     """One case of a golden folder: its description, arrays and weights."""
@@ -42,6 +49,10 @@ class Case:
         """Official parameter name → tensor, by the folder's own `fill.py`."""
         filled = _load_fill(self.folder).fill(self.spec, model, self.data)
         return {name: torch.from_numpy(np.asarray(value)) for name, value in filled.items()}
+
+    def as_stored(self, name: str, value: torch.Tensor) -> tuple[str, torch.Tensor]:
+        """An output of which a case may hold only the first samples of the batch."""
+        return name, value[: len(self.data[name])]
 
     @property
     def outputs(self) -> list[str]:

@@ -261,7 +261,8 @@ class TestChoice:
                 "padding": layer.padding(Extent(), Extent()),
                 "clamp": 256,
             }
-            rows = dict(op().explain(torch.zeros(1, 3, layer.in_size, layer.in_size), **options))
+            side = layer.source.size
+            rows = dict(op().explain(torch.zeros(1, 3, side, side), **options))
             assert rows["reference"] == "available", rows
 
 

@@ -1,11 +1,14 @@
 from fractions import Fraction
+from pathlib import Path
+from types import SimpleNamespace
 
 import av
+import numpy as np
 import pytest
 
 from tests.media.clips import a_clip, ffmpeg, sine, sound_packets, write
-from vidhair.errors import EncodingFailed, NotAVideo, SourceNotFound
-from vidhair.media import VideoWriter, open_clip, sound
+from vidhair.errors import DiskFull, EncodingFailed, NotAVideo, SourceNotFound
+from vidhair.media import VideoWriter, files, open_clip, sound
 
 
 @pytest.fixture
@@ -56,7 +59,6 @@ def test_aac_is_copied_packet_for_packet(silent, suffix, offset):
         (".mp4", "flac", ".mp4"),
         (".mp4", "ac3", ".mov"),
         (".mov", "pcm_s16le", ".mov"),
-        (".mov", "pcm_s16le", ".mp4"),
         (".mkv", "libopus", ".webm"),
         (".mkv", "libopus", ".mkv"),
         (".mkv", "libmp3lame", ".mkv"),
@@ -120,6 +122,8 @@ def test_adts_from_a_transport_stream(silent):
         (".mp4", "aac", ".webm", "opus"),
         (".mkv", "libopus", ".mov", "aac"),
         (".mov", "pcm_mulaw", ".mp4", "aac"),
+        (".mov", "pcm_s24le", ".mp4", "aac"),
+        (".mkv", "libvorbis", ".mp4", "aac"),
     ],
 )
 def test_sound_that_does_not_fit_is_reencoded(silent, container, codec, suffix, becomes):
@@ -187,3 +191,71 @@ def test_truncated_sources_keep_the_sound_they_have(silent):
     target, _ = copied(source, ".mkv")
     packets = [p[3] for p in sound_packets(source)]
     assert packets and [p[3] for p in sound_packets(target)] == packets
+
+
+def heard(path, rate=48000):
+    """The sound as a player gives it, from time 0 on. float32 [samples]"""
+    graph = ["-af", f"aresample={rate}:async=1:first_pts=0", "-ac", "1", "-f", "f32le"]
+    ffmpeg("-i", path, "-map", "0:a", *graph, path.with_suffix(".raw"))
+    samples = np.fromfile(path.with_suffix(".raw"), np.float32)
+    path.with_suffix(".raw").unlink()
+    return samples
+
+
+@pytest.mark.parametrize("offset", [0, 0.75])
+@pytest.mark.parametrize("suffix", [".mp4", ".m4v"])
+def test_pcm_becomes_aac_in_sync(silent, suffix, offset):
+    noise = ["-f", "lavfi", "-i", "anoisesrc=r=48000:d=1:a=0.3:seed=1"]
+    source = with_sound(silent, "in.mov", "-itsoffset", offset, *noise, "-c:a", "pcm_s24le")
+    target, writer = copied(source, suffix)
+    assert "pcm_s24le" in writer.notes[0] and ".mov or .mkv" in writer.notes[0]
+    before, after = heard(source), heard(target)
+    size = len(before) + len(after)
+    spectrum = np.fft.rfft(before, size) * np.fft.rfft(after, size).conj()
+    shift = int(np.fft.irfft(spectrum, size).argmax())
+    assert min(shift, size - shift) == 0
+    assert np.corrcoef(before[: len(after)], after[: len(before)])[0, 1] > 0.9
+
+
+def test_packets_without_a_time_follow_the_one_before():
+    """As the last one of Vorbis in Ogg often is."""
+    stamps = [(0, 0, 128), (128, None, 1024), (None, None, 64), (None, None, 0)]
+    packets = [
+        SimpleNamespace(pts=pts, dts=dts, duration=duration, size=9, stream=None)
+        for pts, dts, duration in stamps
+    ]
+    flush = SimpleNamespace(pts=None, dts=None, duration=0, size=0)
+    container = SimpleNamespace(demux=lambda stream: iter([*packets, flush]))
+    stream = SimpleNamespace(container=container, time_base=Fraction(1, 1000), start_time=None)
+    kept = list(sound._packets(stream, "copy", Fraction(1, 2)))
+    assert [(p.pts, p.dts) for p in kept] == [(t, t) for t in (500, 628, 1652, 1716)]
+    assert {p.stream for p in kept} == {"copy"}
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_disk_that_is_full_for_the_sound(silent, monkeypatch):
+    source = with_sound(silent, "in.mov", *sine(), "-c:a", "pcm_s16le")
+    names = iter(["01234567", "0"])
+    monkeypatch.setattr(files.secrets, "token_hex", lambda n: next(names))
+    part = ".out.mp4.part-01234567.mp4"
+    (silent.parent / f".{part}.part-0.mp4").symlink_to("/dev/full")
+    with pytest.raises(DiskFull, match=r"out\.mp4"):
+        copied(source, ".mp4")
+    assert {f.name for f in silent.parent.iterdir()} == {"silent.mp4", "in.mov"}
+
+
+def test_an_encoder_of_sound_ends_with_us(silent, monkeypatch):
+    """Whatever stops the wait for ffmpeg stops ffmpeg."""
+    source = with_sound(silent, "in.mov", *sine(), "-c:a", "pcm_s16le")
+    begun = []
+
+    class Interrupted(sound.subprocess.Popen):
+        def communicate(self, *_, **__):
+            begun.append(self)
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(sound.subprocess, "Popen", Interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        copied(source, ".mp4")
+    assert begun[0].returncode is not None
+    assert {f.name for f in silent.parent.iterdir()} == {"silent.mp4", "in.mov"}

@@ -76,7 +76,7 @@ def stylegan3(generator: Generator | None = None, **changes) -> Weights:
         g = layer.geometry
         for kind in ("up_filter", "down_filter"):
             if (taps := getattr(layer, kind)) is not None:
-                weights[f"synthesis.L{index}_{g.out_size}_{g.out_channels}.{kind}"] = taps
+                weights[f"synthesis.L{index}_{g.result.size}_{g.result.channels}.{kind}"] = taps
     return weights
 
 

@@ -23,7 +23,7 @@ CANVASES = {"plain": PLAIN, "wider": Extent(5, 0, 3, 9), "much wider": Extent(30
 
 def passes_of(config: StyleGAN3Config, canvas: Extent = PLAIN) -> tuple[Pass, ...]:
     geometries = layer_geometries(config)
-    rates = [geometries[0].in_rate, *(g.out_rate for g in geometries)]
+    rates = [geometries[0].source.rate, *(g.result.rate for g in geometries)]
     extents = [canvas.at_rate(rate, config.resolution) for rate in rates]
     return tuple(g.over(*pair) for g, pair in zip(geometries, pairwise(extents), strict=True))
 

@@ -302,6 +302,16 @@ def test_arguments_that_say_what_is_built_in():
     assert made_with(stylegan3(), **given).kind == "stylegan3"
 
 
+def test_stored_noise_of_several_pictures_is_that_of_the_first(generator):
+    weights = rosinality(generator)
+    many = {
+        name: torch.cat([value, value + 1]) if name.startswith("noises.") else value
+        for name, value in weights.items()
+    }
+    file = {"g_ema": many, "latent_avg": generator.mapping.w_avg}
+    assert_network(alone(file), generator.state_dict())
+
+
 def test_rosinality(generator, tmp_path):
     file = {
         "g_ema": rosinality(generator), "latent_avg": generator.mapping.w_avg,

@@ -12,7 +12,9 @@ from tests.models.tiny import R, T, random, tiny_config, tiny_generator
 from tests.tolerances import BF16, F32, TOLERANCES, relative_error
 from vidhair.models.stylegan3 import (
     Extent,
+    FourierInput,
     Generator,
+    Signal,
     StyleGAN3Config,
     layer_geometries,
     make_transform,
@@ -74,16 +76,15 @@ class TestGeometry:
         }
         for config, want in channels.items():
             layers = layer_geometries(config)
-            assert [g.out_size for g in layers] == sizes
-            assert [g.out_channels for g in layers] == want
+            assert [g.result.size for g in layers] == sizes
+            assert [g.result.channels for g in layers] == want
 
     @pytest.mark.parametrize("resolution", [16, 32, 128, 1024])
     def test_every_layer_takes_what_the_one_before_gives(self, resolution):
         layers = layer_geometries(tiny_config(resolution))
         for before, after in pairwise(layers):
-            assert after.in_channels == before.out_channels
-            assert (after.in_size, after.in_rate) == (before.out_size, before.out_rate)
-        assert layers[-1].out_size == layers[-1].out_rate == resolution
+            assert after.source == before.result
+        assert layers[-1].result.size == layers[-1].result.rate == resolution
         assert [g.is_torgb for g in layers] == [False] * 14 + [True]
 
     def test_only_the_critical_layers_of_r_have_no_radial_filter(self):
@@ -105,6 +106,32 @@ class TestGeometry:
     def test_a_negative_extent_is_refused(self):
         with pytest.raises(AssertionError, match="negative extent"):
             Extent(0, 0, -1, 0)
+
+
+class TestFourierInput:
+    def test_waves_are_those_of_the_plane_at_the_moved_positions(self):
+        generator = tiny_generator()
+        first = generator.synthesis.input.double()
+        turn = random(2, 2).double()
+        style = torch.cat([turn / turn.norm(dim=1, keepdim=True), random(2, 2, seed=1)], 1)
+        user = torch.cat([random(2, 2, 3, seed=2), torch.tensor([[0, 0, 1.0]]).expand(2, 1, 3)], 1)
+        freqs, phases = first.waves(style, user.double())
+        for k, (c, s, x, y) in enumerate(style.tolist()):
+            learned = torch.tensor([[c, -s], [s, c]]).double() @ torch.tensor(
+                [[1, 0, -x], [0, 1, -y]]
+            ).to(torch.float64)
+            p = torch.tensor([0.3, -0.2, 1]).double()
+            moved = learned @ user[k].double() @ p
+            want = torch.sin(2 * torch.pi * (first.freqs @ moved + first.phases))
+            got = torch.sin(2 * torch.pi * (freqs[k] @ p[:2] + phases[k]))
+            torch.testing.assert_close(got, want, atol=1e-6, rtol=0)
+
+    def test_frequencies_fill_the_disc_of_the_pass_band_evenly(self):
+        signal = Signal(4000, 36, 16, cutoff=2.0, half_width=6.0)
+        radii = FourierInput(tiny_config(), signal).freqs.norm(dim=1)
+        assert radii.max() <= 2 + 1e-6
+        # Half of the disc's area lies within 1/√2 of its radius.
+        assert (radii < 2 / 2**0.5).float().mean() == pytest.approx(0.5, abs=0.05)
 
 
 class TestMapping:

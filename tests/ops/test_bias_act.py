@@ -51,13 +51,19 @@ def test_gradients(act):
     )
 
 
-@pytest.mark.parametrize("dim", range(4))
+@pytest.mark.parametrize("dim", range(-4, 4))
 def test_bias_lies_along_the_named_dimension(dim):
-    x, b = torch.zeros(2, 3, 4, 5), torch.arange(1.0, 3.0 + dim)
+    x = torch.zeros(2, 3, 4, 5)
+    b = torch.arange(1.0, 1 + x.shape[dim])
     got = bias_act(x, b, dim=dim)
     assert torch.equal(got.movedim(dim, -1), b.expand(*got.movedim(dim, -1).shape))
     with pytest.raises(AssertionError, match="bias"):
         bias_act(x, torch.zeros(1), dim=dim)
+
+
+def test_memory_keeps_its_order():
+    x = random(2, 3, 4, 5).to(memory_format=torch.channels_last)
+    assert bias_act(x, random(3), act="lrelu").stride() == x.stride()
 
 
 def test_slope_of_lrelu_can_be_set():

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vidhair.ops.fir import lowpass
+from vidhair.ops.fir import disc_response, kaiser, lowpass
 
 
 def response(f: np.ndarray, frequency: float, rate: float, direction: float = 0.0) -> float:
@@ -22,8 +22,6 @@ def response(f: np.ndarray, frequency: float, rate: float, direction: float = 0.
     radial=st.booleans(),
 )
 def test_gain_at_zero_is_one_and_the_filter_is_symmetric(taps, cutoff, half_width, radial):
-    if radial:
-        taps += taps % 2  # the generators' filters have even lengths
     f = lowpass(taps, cutoff * 64, half_width * 64, 64, radial=radial)
     assert f.shape == ((taps, taps) if radial else (taps,))
     assert np.isclose(f.sum(), 1)
@@ -54,3 +52,24 @@ def test_radial_filter_is_the_same_in_every_direction():
     square = np.outer(separable, separable)
     gains = [response(square, 16, 64, angle) for angle in (0, np.pi / 4)]
     assert np.ptp(gains) > 0.05
+
+
+@pytest.mark.parametrize(("taps", "attenuation_db"), [(12, 30), (24, 45), (48, 70)])
+def test_the_window_attenuates_as_much_as_its_transition_allows(taps, attenuation_db):
+    """Kaiser's formula, solved for the transition; both sides of the rule for β."""
+    transition = (attenuation_db - 7.95) / (14.36 * (taps - 1))
+    ideal = np.sinc(0.5 * (np.arange(taps) - (taps - 1) / 2))
+    f = ideal * kaiser(taps, transition)
+    f /= f.sum()
+    stop = np.linspace(0.25 + transition / 2, 0.5, 50)
+    loudest = max(abs(response(f, frequency, 1)) for frequency in stop)
+    assert abs(-20 * np.log10(loudest) - attenuation_db) < 3
+
+
+def test_the_disc_response_is_the_transform_of_a_disc():
+    """Against the sum over the disc's frequencies, at distances along x."""
+    grid = (np.arange(600) + 0.5) / 600 - 0.5
+    inside = np.hypot(grid, grid[:, None]) <= 0.5
+    for radius in (0.0, 0.3, 1.0, 1.7, 3.2):
+        waves = np.cos(2 * np.pi * grid * radius) * inside
+        assert abs(waves.sum() / inside.sum() - disc_response(radius)) < 1e-3

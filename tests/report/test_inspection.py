@@ -5,6 +5,7 @@ FACTS = {
     "rotation": 0, "frames": 3, "seconds": 0.12, "frame_rate": 25.0, "time_base": "1/25",
     "color": "bt709, tv", "chroma": "4:2:2", "alpha": False, "fields": "progressive", "tags": {},
     "sound": [], "shots": [0.0], "notes": [], "faces": None,
+    "refusal": "no face",
 }  # fmt: skip
 
 

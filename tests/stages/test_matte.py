@@ -18,6 +18,7 @@ from vidhair.geometry import CropAxes
 from vidhair.models.face_landmarks import POINTS
 from vidhair.models.face_parser import Label
 from vidhair.models.stylegan3 import Extent
+from vidhair.stages import align
 from vidhair.stages.align import AlignConfig, FaceTrack, follow_face
 from vidhair.stages.matte import (
     BINS,
@@ -280,7 +281,9 @@ def track_of(present: list[bool], cuts: tuple[int, ...] = ()) -> FaceTrack:
     meshes = np.array([[face_mesh(*FACE) if p else none] for p in present])
     starts = np.isin(np.arange(len(present)), [0, *cuts])
     config = AlignConfig(bridge_seconds=0)
-    return follow_face(meshes, np.arange(len(present)) / 25, starts, config, "clip")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(align, "LEAST_FACE", 1)  # the pictures here are small
+        return follow_face(meshes, np.arange(len(present)) / 25, starts, config, "clip")
 
 
 def scene(hair: list[bool]) -> tuple[torch.Tensor, torch.Tensor]:

@@ -105,14 +105,14 @@ def stylegan3_calls(config: StyleGAN3Config) -> Iterator[tuple[str, str, Make]]:
     alike: dict[tuple, list[int]] = {}
     geometries = layer_geometries(config)
     for index, g in enumerate(geometries):
-        sizes = (g.in_channels, g.out_channels, g.in_size, g.out_size)
+        sizes = (g.source.channels, g.result.channels, g.source.size, g.result.size)
         alike.setdefault((*sizes, g.up, g.down, g.radial, g.is_torgb), []).append(index)
     for layers in alike.values():
         g = geometries[layers[0]]
         where = "ToRGB" if g.is_torgb else " ".join(f"L{index}" for index in layers)
         yield "modulated_conv", where, _modulated_conv(g)
         if g.is_torgb:
-            yield "bias_act", where, _bias_act(g.out_channels, g.out_size, clamp=CONV_CLAMP)
+            yield "bias_act", where, _bias_act(g.result.channels, g.result.size, clamp=CONV_CLAMP)
         else:
             yield "filtered_lrelu", where, _filtered_lrelu(g)
 
@@ -154,27 +154,28 @@ def _doubling_conv(config: StyleGAN2Config, size: int) -> Make:
 def _filtered_lrelu(g: LayerGeometry) -> Make:
     def make(device: str, dtype: torch.dtype) -> Call:
         up, down = (None if f is None else f.to(device) for f in designed_filters(g))
-        side = g.in_size + g.kernel - 1
+        side = g.source.size + g.kernel - 1
         arguments = {
             "fu": up,
             "fd": down,
-            "b": torch.randn(g.out_channels, device=device),
+            "b": torch.randn(g.result.channels, device=device),
             "up": g.up,
             "down": g.down,
             "padding": g.padding(Extent(), Extent()),
             "clamp": CONV_CLAMP,
         }
-        return filtered_lrelu_op(), (_picture(g.out_channels, side, device, dtype),), arguments
+        return filtered_lrelu_op(), (_picture(g.result.channels, side, device, dtype),), arguments
 
     return make
 
 
 def _modulated_conv(g: LayerGeometry) -> Make:
     def make(device: str, dtype: torch.dtype) -> Call:
-        x = _picture(g.in_channels, g.in_size, device, dtype)
-        weight = torch.randn(g.out_channels, g.in_channels, g.kernel, g.kernel, device=device)
-        style = torch.randn(1, g.in_channels, device=device)
-        demodulation = None if g.is_torgb else torch.rand(1, g.out_channels, device=device)
+        x = _picture(g.source.channels, g.source.size, device, dtype)
+        shape = g.result.channels, g.source.channels, g.kernel, g.kernel
+        weight = torch.randn(shape, device=device)
+        style = torch.randn(1, g.source.channels, device=device)
+        demodulation = None if g.is_torgb else torch.rand(1, g.result.channels, device=device)
         call = (x, weight, style, demodulation), {"padding": g.kernel - 1}
         return modulated_conv_op(), *call
 

@@ -1,8 +1,6 @@
 """One call from a clip to an edited clip."""
 
 import os
-import shutil
-import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -18,7 +16,9 @@ from vidhair.errors import DeviceUnavailable
 from vidhair.flow.graph import Flow
 from vidhair.flow.node import NodeReport
 from vidhair.flow.runner import Reporter, Runner, Silent, at_once
+from vidhair.forked import about_to_compute
 from vidhair.media import VideoWriter, check_target, open_clip
+from vidhair.media.files import scratch_folder
 from vidhair.models.pack import Pack, load_pack
 from vidhair.recipe import Recipe, load_recipe
 
@@ -74,11 +74,8 @@ def _store(cache: str | os.PathLike | Store | bool | None) -> Iterator[Store]:
     Without a cache results still go to disk, so that memory stays bounded; they are removed after.
     """
     if cache is False:
-        folder = Path(tempfile.mkdtemp(prefix="vidhair-"))
-        try:
+        with scratch_folder() as folder:
             yield DiskStore(folder)
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
     elif cache is True or cache is None:
         yield DiskStore(default_cache(), max_bytes=CACHE_BYTES)
     elif isinstance(cache, (str, os.PathLike)):
@@ -110,6 +107,7 @@ def edit_video(
     chosen = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
     chosen = chosen.override(settings) if settings else chosen
     check_target(target, source)
+    about_to_compute()
     models = pack if isinstance(pack, Pack) else load_pack(pack, device=choose_device(device))
     reporter = reporter or Silent()
     flow = Flow(chosen, models)  # refuses what cannot be done, before any work

@@ -3,11 +3,12 @@
 from vidhair.media.ffmpeg import ffmpeg_path
 from vidhair.media.images import read_image, write_png
 from vidhair.media.reader import ClipReader, open_clip
-from vidhair.media.writer import VideoWriter, check_target
+from vidhair.media.writer import VideoWriter, check_distinct, check_target
 
 __all__ = [
     "ClipReader",
     "VideoWriter",
+    "check_distinct",
     "check_target",
     "ffmpeg_path",
     "open_clip",

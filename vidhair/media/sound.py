@@ -6,6 +6,8 @@ import errno
 import heapq
 import io
 import os
+import re
+import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack
 from fractions import Fraction
@@ -14,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from vidhair.errors import EncodingFailed
 from vidhair.media.ffmpeg import ffmpeg_path
+from vidhair.media.files import scratch_file
 from vidhair.media.source import open_container
 
 if TYPE_CHECKING:
@@ -23,6 +26,10 @@ if TYPE_CHECKING:
 # What each container is given in place of sound that it cannot hold: ffmpeg's encoder, bit rate.
 _REPLACEMENTS = {"webm": ("libopus", "160k")}
 _REPLACEMENT = ("aac", "192k")
+# Sound that a container holds and that players are silent on: QuickTime and browsers know neither
+# PCM by its name in .mp4 ("ipcm") nor the others there.
+_NEVER = re.compile(r"(?!)")
+_SILENT = {"mp4": re.compile(r"pcm_.*|vorbis|dts|truehd|mlp|wma.*")}
 
 
 class SoundTrack:
@@ -51,16 +58,18 @@ class SoundTrack:
             count = len(container.streams.audio)
         for number in range(count):
             stream = resources.enter_context(open_container(source)).streams.audio[number]
-            if not _can_hold(output.format.name, stream):
-                name = stream.codec_context.name if stream.codec_context else "unknown"
+            name = stream.codec_context.name if stream.codec_context else "unknown"
+            silent = _SILENT.get(output.format.name, _NEVER).fullmatch(name)
+            if silent or not _can_hold(output.format.name, stream):
                 encoder, _ = _REPLACEMENTS.get(output.format.name, _REPLACEMENT)
-                part = scratch.with_name(f"{scratch.stem}-sound{number}.mp4")
-                resources.callback(part.unlink, missing_ok=True)
+                part = resources.enter_context(scratch_file(scratch, ".mp4"))
                 _reencode(source, number, part, output.format.name)
                 stream = resources.enter_context(open_container(part)).streams.audio[0]
+                why = "is silent in many players of" if silent else "does not fit"
                 self.notes += (
-                    f"sound {number + 1} ({name}) does not fit {output.format.name} "
-                    f"and is re-encoded with {encoder}",
+                    f"sound {number + 1} ({name}) {why} {output.format.name} "
+                    f"and is re-encoded with {encoder}"
+                    + ("; write to .mov or .mkv to keep it" if silent else ""),
                 )
             copy = output.add_stream_from_template(stream)
             copy.metadata.update(stream.metadata)
@@ -81,10 +90,15 @@ class SoundTrack:
 
 def _packets(stream: Any, copy: Any, delay: Fraction) -> Iterator[av.Packet]:
     ticks = round(delay / stream.time_base)
+    end = stream.start_time or 0
     for packet in stream.container.demux(stream):
-        if packet.pts is not None:
-            packet.dts = (packet.pts if packet.dts is None else packet.dts) + ticks
-            packet.pts += ticks
+        if packet.size:
+            # Some have no stamp, such as the last of Vorbis in Ogg: they follow the one before.
+            dts = packet.dts if packet.dts is not None else packet.pts
+            dts = end if dts is None else dts
+            pts = dts if packet.pts is None else packet.pts
+            end = pts + (packet.duration or 0)
+            packet.pts, packet.dts = pts + ticks, dts + ticks
             packet.stream = copy
             yield packet
 
@@ -113,13 +127,16 @@ def _reencode(source: Path, number: int, target: Path, container: str) -> None:
     sound = ffmpeg.input(str(source.absolute()))[f"a:{number}"]
     # copyts: the sound keeps its place even where the source does not begin at zero.
     job = sound.output(str(target.absolute()), acodec=encoder, audio_bitrate=bit_rate, copyts=None)
-    try:
-        job.overwrite_output().run(cmd=str(ffmpeg_path()), quiet=True)
-    except ffmpeg.Error as error:
-        reason = error.stderr.decode(errors="replace").strip().splitlines()[-1:]
-        if "No space left" in " ".join(reason):
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from error
-        raise EncodingFailed(
-            f"sound {number + 1} of {source} cannot be re-encoded with {encoder} "
-            f"({' '.join(reason)}); write to .mkv, which holds most sound as it is"
-        ) from error
+    command = job.overwrite_output().compile(cmd=str(ffmpeg_path()))
+    # Unlike ffmpeg-python's own, this stops the program if we are told to stop.
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True)
+    if done.returncode == 0:
+        return
+    reasons = done.stderr.decode(errors="replace").strip().splitlines()
+    for code in (errno.ENOSPC, errno.EDQUOT):
+        if any(os.strerror(code) in line for line in reasons):
+            raise OSError(code, os.strerror(code))
+    raise EncodingFailed(
+        f"sound {number + 1} of {source} cannot be re-encoded with {encoder} "
+        f"({' '.join(reasons[-1:])}); write to .mkv, which holds most sound as it is"
+    )

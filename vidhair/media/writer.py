@@ -6,10 +6,12 @@ The file appears under its name only when it is complete.
 from __future__ import annotations
 
 import math
+import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from fractions import Fraction
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,7 @@ import numpy as np
 
 from vidhair.errors import EncodingFailed, OutputNotWritable, os_errors
 from vidhair.media.color import SAMPLINGS, sampling, tag_codes, to_yuv
-from vidhair.media.files import whole_file
+from vidhair.media.files import home_of, same_place, whole_file
 from vidhair.media.sound import SoundTrack
 from vidhair.media.source import open_container
 from vidhair.media.tags import lost_tags, tags_held
@@ -62,15 +64,28 @@ def check_target(target: str | Path, *sources: str | Path) -> None:
     with os_errors(target):
         if target.exists() and not target.is_file():
             raise OutputNotWritable(f"{target} exists and is not a file; choose another name")
-        if not target.parent.is_dir():
-            raise OutputNotWritable(f"there is no folder {target.parent}; create it first")
+        home = home_of(target)
+        if not home.parent.is_dir():
+            raise OutputNotWritable(f"there is no folder {home.parent}; create it first")
+        if target.exists() and not os.access(target, os.W_OK):
+            raise OutputNotWritable(
+                f"{target} may not be written; choose another name, or chmod u+w it"
+            )
         for source in sources:
-            if target.exists() and Path(source).exists() and target.samefile(source):
+            if Path(source).exists() and same_place(target, source):
                 raise OutputNotWritable(
                     f"{target} is the source itself; choose another name for the output"
                 )
-        with tempfile.TemporaryFile(dir=target.parent):
+        with tempfile.TemporaryFile(dir=home.parent):
             pass
+
+
+def check_distinct(*targets: Path) -> None:
+    """Refuse targets of which two are one file."""
+    for a, b in combinations(targets, 2):
+        with os_errors(a):
+            if same_place(a, b):
+                raise OutputNotWritable(f"{a} and {b} are the same file; remove one of them")
 
 
 class VideoWriter:

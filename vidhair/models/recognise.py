@@ -249,7 +249,7 @@ def _stylegan3(weights: Weights, keywords: Mapping[str, Any], beside: Mapping[st
     _refuse_other("conv_clamp", keywords.get("conv_clamp", CONV_CLAMP), CONV_CLAMP)
     config = stylegan3_config(weights)
     for index, geometry in enumerate(layer_geometries(config)):
-        layer = f"synthesis.L{index}_{geometry.out_size}_{geometry.out_channels}"
+        layer = f"synthesis.L{index}_{geometry.result.size}_{geometry.result.channels}"
         up, down = designed_filters(geometry)
         _refuse_other_filter(weights, f"{layer}.up_filter", up)
         _refuse_other_filter(weights, f"{layer}.down_filter", down)
@@ -284,7 +284,7 @@ def stylegan3_config(weights: Weights) -> StyleGAN3Config:
     for base in _bases(channels[-2], sizes[-1]):
         candidate = replace(config, channel_base=base)
         planned = layer_geometries(candidate)
-        if [(g.out_size, g.out_channels) for g in planned] == list(
+        if [(g.result.size, g.result.channels) for g in planned] == list(
             zip(sizes, channels, strict=True)
         ):
             return candidate
@@ -350,7 +350,9 @@ def _rosinality(weights: Weights, keywords: Mapping[str, Any], beside: Mapping[s
         **_mapping_config(weights, "style.{}.weight", 1),
     )
     plan, names = asdict(config), generator_names.stylegan2(blocks, config.mapping_layers)
-    tensors = _fitted("stylegan2", plan, weights, names)
+    # Noise stored for several pictures: a generator keeps that of the first.
+    first = {n: value[:1] for n, value in weights.items() if n.startswith("noises.") and value.ndim}
+    tensors = _fitted("stylegan2", plan, {**weights, **first}, names)
     average = beside.get("latent_avg")
     if isinstance(average, Tensor):
         w_avg = one_average(_average(average, (config.num_ws, config.w_dim)))

@@ -4,6 +4,7 @@ Shapes: B batch, Z, W widths of the latent spaces, L codes per image, C channels
 Positions are in units of the image side, x right, y down, origin at the image centre.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -20,9 +21,9 @@ from vidhair.ops.fir import lowpass
 from vidhair.ops.modulated_conv import modulated_conv
 from vidhair.ops.remembered import Remembered
 
-# Low-pass geometry shared by all published models: cutoffs grow geometrically between these.
-FIRST_CUTOFF, FIRST_STOPBAND = 2, 2**2.1
-LAST_STOPBAND_REL = 2**0.3
+# Of all published models, in octaves: log2 of a number of cycles per image side.
+FIRST_CUTOFF, FIRST_STOPBAND = 1.0, 2.1
+LAST_TRANSITION = 0.3  # by which the last stop band begins above the last cutoff
 NUM_CRITICAL = 2
 MARGIN = 10
 FILTER_TAPS = 6
@@ -51,36 +52,45 @@ class StyleGAN3Config(GeneratorConfig):
 
 
 @dataclass(frozen=True)
-class LayerGeometry:
-    """Sampling of one layer: rates in samples per image side, sizes in samples."""
+class Signal:
+    """What flows between two layers.
 
-    in_channels: int
-    out_channels: int
-    in_size: int
-    out_size: int
-    in_rate: int
-    out_rate: int
-    in_cutoff: float
-    out_cutoff: float
-    in_half_width: float
-    out_half_width: float
+    size: samples of a side, margins included. rate: samples per image side. cutoff, half_width: end
+    of the pass band and half the transition to the stop band, in cycles per image side.
+    """
+
+    channels: int
+    size: int
+    rate: int
+    cutoff: float
+    half_width: float
+
+
+@dataclass(frozen=True)
+class LayerGeometry:
+    """What one layer takes and gives, and with which kernel and filters.
+
+    radial: whether its downsampling filter is the same in every direction.
+    """
+
+    source: Signal
+    result: Signal
     is_torgb: bool
-    critical: bool
     kernel: int
     radial: bool
 
     @property
     def internal_rate(self) -> int:
         """Rate at which the nonlinearity runs."""
-        return max(self.in_rate, self.out_rate) * (1 if self.is_torgb else LRELU_UPSAMPLING)
+        return max(self.source.rate, self.result.rate) * (1 if self.is_torgb else LRELU_UPSAMPLING)
 
     @property
     def up(self) -> int:
-        return round(self.internal_rate / self.in_rate)
+        return round(self.internal_rate / self.source.rate)
 
     @property
     def down(self) -> int:
-        return round(self.internal_rate / self.out_rate)
+        return round(self.internal_rate / self.result.rate)
 
     @property
     def up_taps(self) -> int:
@@ -93,27 +103,31 @@ class LayerGeometry:
     def padding(self, extent_in: "Extent", extent_out: "Extent") -> tuple[int, int, int, int]:
         """Padding of the upsampled signal (x before, after, y before, after).
 
-        With no extra extent this centres the output on the input, as in the official code; k extra
-        samples on one side of the input or output move that edge by k·up or k·down.
+        The centres of input and output are to coincide. In samples of the internal rate, counted
+        from there, the outermost output lies at (out_size − 1)/2·down and reads half of each
+        filter's length beyond; the outermost sample of the padded convolution lies at
+        (in_size + kernel − 2)/2·up. What lacks between the two is padded, the odd half before; of
+        that after, the zeros which upsampling leaves behind the last sample are part. k samples
+        more on one side of the input or output move that edge by k·up or k·down.
         """
-        total = (self.out_size - 1) * self.down + 1
-        total -= (self.in_size + self.kernel - 1) * self.up
-        total += self.up_taps + self.down_taps - 2
-        low = (total + self.up) // 2
-        high = total - low
+        outermost = (self.result.size - 1) * self.down
+        reach = (self.up_taps - 1) + (self.down_taps - 1)
+        there = (self.source.size + self.kernel - 2) * self.up
+        lack = (outermost + reach - there) / 2
+        before, after = math.ceil(lack), math.floor(lack) - (self.up - 1)
         i, o = extent_in, extent_out
         return (
-            low + o.left * self.down - i.left * self.up,
-            high + o.right * self.down - i.right * self.up,
-            low + o.top * self.down - i.top * self.up,
-            high + o.bottom * self.down - i.bottom * self.up,
+            before + o.left * self.down - i.left * self.up,
+            after + o.right * self.down - i.right * self.up,
+            before + o.top * self.down - i.top * self.up,
+            after + o.bottom * self.down - i.bottom * self.up,
         )
 
     def over(self, extent_in: "Extent", extent_out: "Extent") -> Pass:
         """This layer over a picture of a larger extent."""
         (in_width, in_height), (out_width, out_height) = (
             (size + e.left + e.right, size + e.top + e.bottom)
-            for size, e in ((self.in_size, extent_in), (self.out_size, extent_out))
+            for size, e in ((self.source.size, extent_in), (self.result.size, extent_out))
         )
         return Pass(
             kernel=self.kernel,
@@ -122,8 +136,8 @@ class LayerGeometry:
             up_taps=self.up_taps,
             down_taps=self.down_taps,
             padding=self.padding(extent_in, extent_out),
-            in_channels=self.in_channels,
-            out_channels=self.out_channels,
+            in_channels=self.source.channels,
+            out_channels=self.result.channels,
             height=in_height,
             width=in_width,
             out_height=out_height,
@@ -149,52 +163,61 @@ class Extent:
         return Extent(*(-(-side * rate // resolution) for side in sides))
 
 
-def layer_geometries(config: StyleGAN3Config) -> list[LayerGeometry]:
-    """The layers L0 … L{n−1} and ToRGB, by the rules of Karras et al. 2021, section 3.2."""
+def signals(config: StyleGAN3Config) -> list[Signal]:
+    """What the layers L0 … L{n−1} and ToRGB give (Karras et al. 2021, section 3.2, appendix F).
+
+    Cutoff f_c and begin of the stop band f_t grow by equal ratios from layer to layer, so by equal
+    steps in octaves, up to the critical layers, whose cutoff is half the resolution. The rate s is
+    the lowest power of two that carries f_t, as far as the resolution allows; the transition uses
+    what room the rate leaves: half its width is f_h = max(f_t, s/2) − f_c. The number of channels
+    is inversely proportional to f_c.
+    """
     n, resolution = config.num_layers, config.resolution
-    last_cutoff = resolution / 2
-    last_stopband = last_cutoff * LAST_STOPBAND_REL
-    exponents = np.minimum(np.arange(n + 1) / (n - NUM_CRITICAL), 1)
-    cutoffs = FIRST_CUTOFF * (last_cutoff / FIRST_CUTOFF) ** exponents
-    stopbands = FIRST_STOPBAND * (last_stopband / FIRST_STOPBAND) ** exponents
+    top = math.log2(resolution)
+    growing = 0, n - NUM_CRITICAL
+    cutoffs, stopbands = (
+        np.interp(np.arange(n + 1), growing, octaves)
+        for octaves in ((FIRST_CUTOFF, top - 1), (FIRST_STOPBAND, top - 1 + LAST_TRANSITION))
+    )
 
-    rates = np.exp2(np.ceil(np.log2(np.minimum(stopbands * 2, resolution))))
-    half_widths = np.maximum(stopbands, rates / 2) - cutoffs
-    sizes = rates + MARGIN * 2
-    sizes[-2:] = resolution
-    channels = np.rint(np.minimum((config.channel_base / 2) / cutoffs, config.channel_max))
-    channels[-1] = config.img_channels
-
-    layers = []
-    for index in range(n + 1):
-        previous = max(index - 1, 0)
-        is_torgb = index == n
-        critical = index >= n - NUM_CRITICAL
-        layers.append(
-            LayerGeometry(
-                in_channels=int(channels[previous]),
-                out_channels=int(channels[index]),
-                in_size=int(sizes[previous]),
-                out_size=int(sizes[index]),
-                in_rate=int(rates[previous]),
-                out_rate=int(rates[index]),
-                in_cutoff=float(cutoffs[previous]),
-                out_cutoff=float(cutoffs[index]),
-                in_half_width=float(half_widths[previous]),
-                out_half_width=float(half_widths[index]),
-                is_torgb=is_torgb,
-                critical=critical,
-                kernel=1 if is_torgb else config.conv_kernel,
-                radial=config.radial_filters and not critical,
-            )
+    def signal(index: int) -> Signal:
+        f_c, f_t = float(2 ** cutoffs[index]), float(2 ** stopbands[index])
+        # Where 2·f_t is a power of two, errors of rounding must not double the rate.
+        rate = 2 ** math.ceil(min(round(stopbands[index] + 1, 9), top))
+        picture = index == n
+        channels = min(config.channel_base / 2 / f_c, config.channel_max)
+        return Signal(
+            channels=config.img_channels if picture else round(channels),
+            size=resolution if index >= n - 1 else rate + 2 * MARGIN,
+            rate=rate,
+            cutoff=f_c,
+            half_width=max(f_t, rate / 2) - f_c,
         )
-    return layers
+
+    return [signal(index) for index in range(n + 1)]
+
+
+def layer_geometries(config: StyleGAN3Config) -> list[LayerGeometry]:
+    """The layers L0 … L{n−1} and ToRGB; the Fourier features are sampled as what L0 gives."""
+    results = signals(config)
+    last = len(results) - 1
+    return [
+        LayerGeometry(
+            source=source,
+            result=result,
+            is_torgb=index == last,
+            kernel=1 if index == last else config.conv_kernel,
+            radial=config.radial_filters and index < last - NUM_CRITICAL,
+        )
+        for index, (source, result) in enumerate(pairwise([results[0], *results]))
+    ]
 
 
 def designed_filters(g: LayerGeometry) -> tuple[Tensor | None, Tensor | None]:
     """The low-pass filters before and after the nonlinearity; None for a single tap."""
-    up = lowpass(g.up_taps, g.in_cutoff, g.in_half_width, g.internal_rate)
-    down = lowpass(g.down_taps, g.out_cutoff, g.out_half_width, g.internal_rate, radial=g.radial)
+    up = lowpass(g.up_taps, g.source.cutoff, g.source.half_width, g.internal_rate)
+    out = g.result
+    down = lowpass(g.down_taps, out.cutoff, out.half_width, g.internal_rate, radial=g.radial)
 
     def tensor(taps: np.ndarray | None) -> Tensor | None:
         return None if taps is None else torch.as_tensor(taps, dtype=torch.float32)
@@ -203,26 +226,35 @@ def designed_filters(g: LayerGeometry) -> tuple[Tensor | None, Tensor | None]:
 
 
 class FourierInput(nn.Module):
-    """Fourier features on a grid that a transform moves (Karras et al. 2021, appendix F)."""
+    """Fourier features of the plane that a transform moves (Karras et al. 2021, appendix F).
+
+    Feature k is the wave sin 2π(f_k·p + φ_k) of the position p, with f_k anywhere within the disc
+    of the pass band. Where a transform M takes p to Ap + t it is sin 2π(fᵀA·p + φ + f·t): the wave
+    of another frequency and phase. M is the caller's transform, then the learned one: minus (x, y),
+    then turned by R, so with g = fᵀR and the caller's A, t the frequency is gA and the phase
+    φ + g·(t − (x, y)).
+    """
 
     transform: Tensor
     freqs: Tensor
     phases: Tensor
 
-    def __init__(self, config: StyleGAN3Config, first: LayerGeometry):
+    def __init__(self, config: StyleGAN3Config, signal: Signal):
         super().__init__()
-        self.size, self.rate, self.bandwidth = first.in_size, first.in_rate, first.in_cutoff
-        channels = first.in_channels
-        freqs = torch.randn(channels, 2)
-        radii = freqs.square().sum(dim=1, keepdim=True).sqrt()
-        freqs = freqs / (radii * radii.square().exp().pow(0.25)) * self.bandwidth
+        self.signal = signal
+        channels = signal.channels
+        # Of normal deviates in a plane the share exp(−r²/2) lies beyond the radius r, and so is
+        # itself uniform. Waves whose disc holds that share of the band's area fill the band evenly.
+        deviates = torch.randn(channels, 2)
+        radius = deviates.norm(dim=1, keepdim=True)
+        share = torch.exp(-radius.square() / 2)
+        waves = signal.cutoff * share.sqrt() * deviates / radius
         self.weight = nn.Parameter(torch.randn(channels, channels))
         self.affine = EqualizedLinear(config.w_dim, 4)
-        with torch.no_grad():
-            self.affine.weight.zero_()
-            self.affine.bias.copy_(torch.tensor([1.0, 0, 0, 0]))
+        upright = torch.tensor([1.0, 0, 0, 0])
+        self.affine.load_state_dict({"weight": torch.zeros(4, config.w_dim), "bias": upright})
         self.register_buffer("transform", torch.eye(3))
-        self.register_buffer("freqs", freqs)
+        self.register_buffer("freqs", waves)
         self.register_buffer("phases", torch.rand(channels) - 0.5)
 
     def style(self, w: Tensor) -> Tensor:
@@ -230,24 +262,26 @@ class FourierInput(nn.Module):
         t = self.affine(w)
         return t / t[:, :2].norm(dim=1, keepdim=True)
 
+    def waves(self, style: Tensor, transform: Tensor) -> tuple[Tensor, Tensor]:
+        """Frequencies [B, C, 2] and phases [B, C] under style [B, 4], then transform [3, 3]s."""
+        (fx, fy), (cos, sin) = self.freqs.unbind(1), style[:, :2, None].unbind(1)
+        turned = torch.stack([fx * cos + fy * sin, fy * cos - fx * sin], dim=2)
+        linear, moved = transform[..., :2, :2], transform[..., :2, 2] - style[:, 2:]
+        return turned @ linear, self.phases + (turned @ moved[:, :, None]).squeeze(2)
+
     def forward(self, style: Tensor, transform: Tensor | None, extent: Extent) -> Tensor:
         """style [B, 4], transform [3, 3] or [B, 3, 3] → features [B, C, H, W]."""
-        user = self.transform if transform is None else transform.to(style)
-        c, s, x, y = style.unbind(1)
-        one, zero = torch.ones_like(c), torch.zeros_like(c)
-        rotate = torch.stack([c, -s, zero, s, c, zero, zero, zero, one], 1).view(-1, 3, 3)
-        shift = torch.stack([one, zero, -x, zero, one, -y, zero, zero, one], 1).view(-1, 3, 3)
-        transform = rotate @ shift @ user
-
-        phases = self.phases + (self.freqs @ transform[:, :2, 2:]).squeeze(2)
-        freqs = self.freqs @ transform[:, :2, :2]
-        # A transform may not raise frequencies above what the layer can carry.
-        amplitudes = 1 - (freqs.norm(dim=2) - self.bandwidth) / (self.rate / 2 - self.bandwidth)
-        amplitudes = amplitudes.clamp(0, 1)
+        freqs, phases = self.waves(
+            style, self.transform if transform is None else transform.to(style)
+        )
+        # A transform may not raise frequencies above what the signal can carry: waves fade out
+        # between the cutoff and half the rate.
+        nyquist, cutoff = self.signal.rate / 2, self.signal.cutoff
+        amplitudes = ((nyquist - freqs.norm(dim=2)) / (nyquist - cutoff)).clamp(0, 1)
 
         def positions(before: int, after: int) -> Tensor:
-            index = torch.arange(-before, self.size + after, device=style.device)
-            return (index + 0.5 - self.size / 2) / self.rate
+            index = torch.arange(-before, self.signal.size + after, device=style.device)
+            return (index + 0.5 - self.signal.size / 2) / self.signal.rate
 
         xs, ys = positions(extent.left, extent.right), positions(extent.top, extent.bottom)
         # sin(x + y) = sin x cos y + cos x sin y: sines for rows and columns, not for pixels.
@@ -255,7 +289,7 @@ class FourierInput(nn.Module):
         along_y = (ys[:, None] * freqs[:, None, :, 1] + phases[:, None]) * (2 * torch.pi)
         (sin_x, cos_x), (sin_y, cos_y) = ((a.sin(), a.cos()) for a in (along_x, along_y))
         features_BHWC = sin_y[:, :, None] * cos_x[:, None] + cos_y[:, :, None] * sin_x[:, None]
-        mix = self.weight[:, :, None, None] / self.weight.shape[1] ** 0.5
+        mix = self.weight[:, :, None, None] / self.signal.channels**0.5
         return modulated_conv(features_BHWC.permute(0, 3, 1, 2), mix, amplitudes, None)
 
 
@@ -276,9 +310,10 @@ class SynthesisLayer(nn.Module):
     def __init__(self, geometry: LayerGeometry, w_dim: int):
         super().__init__()
         g = self.geometry = geometry
-        self.affine = EqualizedLinear(w_dim, g.in_channels, bias_init=1)
-        self.weight = nn.Parameter(torch.randn(g.out_channels, g.in_channels, g.kernel, g.kernel))
-        self.bias = nn.Parameter(torch.zeros(g.out_channels))
+        inputs, outputs = g.source.channels, g.result.channels
+        self.affine = EqualizedLinear(w_dim, inputs, bias_init=1)
+        self.weight = nn.Parameter(torch.randn(outputs, inputs, g.kernel, g.kernel))
+        self.bias = nn.Parameter(torch.zeros(outputs))
         self.register_buffer("magnitude_ema", torch.ones([]))
         self.magnitude_beta: float | None = None  # set while training from scratch
         self._normalised = Remembered(normalised)
@@ -291,7 +326,7 @@ class SynthesisLayer(nn.Module):
         """[B, W] → [B, C_in]: one scale per input channel (the S space)."""
         s = self.affine(w)
         if self.geometry.is_torgb:
-            s = s / self.geometry.in_channels**0.5
+            s = s / self.geometry.source.channels**0.5
         return s
 
     def forward(
@@ -359,7 +394,7 @@ class Synthesis(nn.Module):
         super().__init__()
         self.config = config
         self.geometries = layer_geometries(config)
-        self.input = FourierInput(config, self.geometries[0])
+        self.input = FourierInput(config, self.geometries[0].source)
         layers = [SynthesisLayer(g, config.w_dim) for g in self.geometries]
         self.layers = nn.ModuleList(layers)  # type: ignore[assignment]
 
@@ -417,7 +452,7 @@ class Synthesis(nn.Module):
         may take at a time. Fewer pictures at once keep that bound, then bands of them (`bands`), as
         far as that goes; for pictures without gradients. Default: no bound.
         """
-        rates = [self.geometries[0].in_rate, *(g.out_rate for g in self.geometries)]
+        rates = [self.geometries[0].source.rate, *(g.result.rate for g in self.geometries)]
         extents = [canvas.at_rate(rate, self.config.resolution) for rate in rates]
         passes = [g.over(*pair) for g, pair in zip(self.geometries, pairwise(extents), strict=True)]
         plan = plan_bands(tuple(passes), dtype.itemsize, memory)

@@ -43,7 +43,7 @@ def reference(
     gain = default_gain if gain is None else gain
     if b is not None:
         assert b.shape == (x.shape[dim],), f"bias {tuple(b.shape)} for x {tuple(x.shape)}, {dim=}"
-        x = x + b.reshape([-1 if i == dim else 1 for i in range(x.ndim)]).to(x.dtype)
+        x = (x.movedim(dim, -1) + b.to(x.dtype)).movedim(-1, dim)
     x = function(x, alpha)
     if gain != 1:
         x = x * gain

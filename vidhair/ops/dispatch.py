@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from vidhair.errors import DeviceUnavailable
+from vidhair.forked import about_to_compute
 
 # VIDHAIR_IMPL=reference switches every fast kernel off, for a bisection by the user.
 FORCED_BY_ENVIRONMENT = "VIDHAIR_IMPL"
@@ -41,9 +42,11 @@ class Op:
         """The callable for these arguments.
 
         impl: "auto", "reference", or the name of a registered implementation.
-        Raises DeviceUnavailable if a named implementation refuses the call. A name from the
+        Raises DeviceUnavailable if a named implementation refuses the call, and ForkedTooLate in a
+        forked process that cannot compute. A name from the
         environment means the ops that have such an implementation.
         """
+        about_to_compute()
         if impl == "auto":
             impl = os.environ.get(FORCED_BY_ENVIRONMENT, impl)
             if impl in _NAMES and not any(i.name == impl for i in self.fast):

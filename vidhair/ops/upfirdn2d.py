@@ -7,6 +7,7 @@ every pass is a depthwise convolution in channels-last memory, which is fast on 
 
 import math
 from collections.abc import Sequence
+from itertools import chain
 
 import torch
 import torch.nn.functional as F
@@ -225,49 +226,46 @@ def setup_filter(
     return taps * gain ** (taps.ndim / 2)
 
 
-def _filter_size(f: Tensor | None) -> tuple[int, int]:
-    """(width, height) of a filter."""
-    return (1, 1) if f is None else (f.shape[-1], f.shape[0])
+def _aligned(taps: int, up: int, down: int) -> tuple[int, int]:
+    """Padding of one axis (before, after) that leaves the picture where it is.
+
+    A sample stands for a cell of the picture. Counted in samples of the upsampled signal, input i
+    has its cell's centre at (i + ½)·up, of which the op knows i·up; output m reads a window whose
+    middle, m·down + (taps − 1)/2 − before, must be the centre (m + ½)·down of its own cell. Hence
+    before = (taps − 1 + up − down)/2, half a sample more where that is no whole number. Filling
+    n·up/down cells takes taps − down more samples than the n·up that there are.
+    """
+    before = (taps + up - down) // 2
+    return before, taps - down - before
+
+
+def _in_place(
+    x: Tensor, f: Tensor | None, *, up=1, down=1, padding=0, flip_filter: bool, gain: float
+) -> Tensor:
+    """`upfirdn2d` to up/down times the size; `padding` comes on top of what that takes."""
+    sides = (1, 1) if f is None else (f.shape[-1], f.shape[0])
+    needed = map(_aligned, sides, _pair(up), _pair(down))
+    padding = [a + b for a, b in zip(_four(padding), chain(*needed), strict=True)]
+    return upfirdn2d(x, f, up=up, down=down, padding=padding, flip_filter=flip_filter, gain=gain)
 
 
 def filter2d(
     x: Tensor, f: Tensor | None, *, padding=0, flip_filter: bool = False, gain: float = 1.0
 ) -> Tensor:
     """Filter without changing the size; `padding` comes on top."""
-    x0, x1, y0, y1 = _four(padding)
-    fw, fh = _filter_size(f)
-    padding = (x0 + fw // 2, x1 + (fw - 1) // 2, y0 + fh // 2, y1 + (fh - 1) // 2)
-    return upfirdn2d(x, f, padding=padding, flip_filter=flip_filter, gain=gain)
+    return _in_place(x, f, padding=padding, flip_filter=flip_filter, gain=gain)
 
 
 def upsample2d(
     x: Tensor, f: Tensor | None, *, up=2, padding=0, flip_filter: bool = False, gain: float = 1.0
 ) -> Tensor:
     """Upsample by whole factors; the gain makes up for the inserted zeros."""
-    up_x, up_y = _pair(up)
-    x0, x1, y0, y1 = _four(padding)
-    fw, fh = _filter_size(f)
-    padding = (
-        x0 + (fw + up_x - 1) // 2,
-        x1 + (fw - up_x) // 2,
-        y0 + (fh + up_y - 1) // 2,
-        y1 + (fh - up_y) // 2,
-    )
-    gain = gain * up_x * up_y
-    return upfirdn2d(x, f, up=up, padding=padding, flip_filter=flip_filter, gain=gain)
+    gain = gain * math.prod(_pair(up))
+    return _in_place(x, f, up=up, padding=padding, flip_filter=flip_filter, gain=gain)
 
 
 def downsample2d(
     x: Tensor, f: Tensor | None, *, down=2, padding=0, flip_filter: bool = False, gain: float = 1.0
 ) -> Tensor:
     """Downsample by whole factors."""
-    down_x, down_y = _pair(down)
-    x0, x1, y0, y1 = _four(padding)
-    fw, fh = _filter_size(f)
-    padding = (
-        x0 + (fw - down_x + 1) // 2,
-        x1 + (fw - down_x) // 2,
-        y0 + (fh - down_y + 1) // 2,
-        y1 + (fh - down_y) // 2,
-    )
-    return upfirdn2d(x, f, down=down, padding=padding, flip_filter=flip_filter, gain=gain)
+    return _in_place(x, f, down=down, padding=padding, flip_filter=flip_filter, gain=gain)

@@ -7,13 +7,14 @@ import numpy as np
 from PIL import Image
 
 from vidhair.flow.runner import at_once
-from vidhair.media import VideoWriter, open_clip, write_png
+from vidhair.media import VideoWriter, check_target, open_clip, write_png
 
 GAP = 4  # white pixels between pictures
 
 
 def write_comparison(before: Path, after: Path, target: Path) -> None:
     """A video with the source on the left and the result on the right, with the source's sound."""
+    check_target(target, before, after)
     with open_clip(before) as left, open_clip(after) as right:
         count = min(left.clip.frame_count, right.clip.frame_count)
         clip = dataclasses.replace(

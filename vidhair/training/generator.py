@@ -1,7 +1,7 @@
 """Distilling the rendered-face world into a StyleGAN3 generator: parameters → w → picture."""
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -88,27 +88,15 @@ class SmallPictures(nn.Module):
         self.last: dict[int, int] = {}
         self.layers: dict[str, SynthesisLayer] = nn.ModuleDict()  # type: ignore[assignment]
         for rate in rates:
-            index = max(i for i, g in enumerate(synthesis.geometries) if g.out_rate == rate)
+            index = max(i for i, g in enumerate(synthesis.geometries) if g.result.rate == rate)
             g = synthesis.geometries[index]
             self.last[rate] = index
-            same = {
-                "in_size": g.out_size,
-                "out_size": g.out_size,
-                "in_rate": rate,
-                "out_rate": rate,
-            }
             geometry = LayerGeometry(
-                in_channels=g.out_channels,
-                out_channels=3,
-                in_cutoff=g.out_cutoff,
-                out_cutoff=g.out_cutoff,
-                in_half_width=g.out_half_width,
-                out_half_width=g.out_half_width,
+                source=g.result,
+                result=replace(g.result, channels=3),
                 is_torgb=True,
-                critical=True,
                 kernel=1,
                 radial=False,
-                **same,
             )
             self.layers[str(rate)] = SynthesisLayer(geometry, synthesis.config.w_dim)
 

@@ -4,33 +4,68 @@ import numpy as np
 import torch
 from torch import nn
 
-from tests.golden.runner import Case, adapter
+from tests.golden.runner import CannotServe, Case, adapter
 from vidhair.checkpoints.generator_names import STYLECLIP_LEVELS, STYLECLIP_SINGLE
 from vidhair.checkpoints.official import NameMap, load_official
 from vidhair.edits import latents
-from vidhair.models.mappers import STYLECLIP_STRENGTH, CodeMapper, LevelsMapper
+from vidhair.models.mappers import (
+    COARSE_END,
+    MEDIUM_END,
+    STYLECLIP_STRENGTH,
+    CodeMapper,
+    LevelsMapper,
+)
+
+STYLECLIP_SPLIT = f"coarse 0:{COARSE_END}, medium {COARSE_END}:{MEDIUM_END}, fine {MEDIUM_END}:"
 
 
 @adapter("styleclip_mapper")
 @torch.no_grad()
 def check_mappers(case: Case):
     w = case.tensor("w")
-    models: dict[str, tuple[nn.Module, NameMap]] = {
-        "levels": (LevelsMapper(), STYLECLIP_LEVELS),
-        "levels_no_fine": (LevelsMapper(fine=False), STYLECLIP_LEVELS),
-        "single": (CodeMapper(), STYLECLIP_SINGLE),
-    }
-    for name, (mapper, names) in models.items():
-        load_official(mapper, case.weights(name), names)
+    split = case.options.get("split", STYLECLIP_SPLIT)
+    if split != STYLECLIP_SPLIT:
+        raise CannotServe("split", split, f"the levels are {STYLECLIP_SPLIT}")
+    for name in case.spec["models"]:
+        weights = case.weights(name)
+        mapper, names = _mapper(weights, w.shape[-1])
+        load_official(mapper, weights, names)
         change = mapper(w)
         yield f"{name}/out", change
-        if name == "levels":
-            yield "levels/w_hat", latents.add_change(w, change, STYLECLIP_STRENGTH)
+        if f"{name}/w_hat" in case.outputs:
+            yield f"{name}/w_hat", latents.add_change(w, change, STYLECLIP_STRENGTH)
+
+
+def _mapper(weights: dict[str, torch.Tensor], w_dim: int) -> tuple[nn.Module, NameMap]:
+    """The mapper whose levels are those that the parameters name."""
+    parts = {name.split(".")[0] for name in weights}
+    if parts == {"mapping"}:
+        return CodeMapper(w_dim), STYLECLIP_SINGLE
+    official = {"coarse": "course_mapping", "medium": "medium_mapping", "fine": "fine_mapping"}
+    levels = {level: part in parts for level, part in official.items()}
+    return LevelsMapper(w_dim, **levels), STYLECLIP_LEVELS
+
+
+def _sefa_layers(case: Case, indices: list[int] | str) -> tuple[list[str], list[int]]:
+    """Layers whose weights count, and codes that are edited.
+
+    Index 0 is the first convolution: it counts and is never edited; index l is the l − 1st of the
+    later ones and edits the code l − 1.
+    """
+    if indices == "all":
+        later = sum(name.startswith("sefa/convs.") for name in case.data)
+        indices = list(range(later + 1))
+    codes = [index - 1 for index in indices if index]
+    first = ["conv1"] if 0 in indices else []
+    return [*first, *(f"convs.{code}" for code in codes)], codes
 
 
 def _sefa(case: Case):
     options = case.options["sefa"]
-    weights = [case.tensor(f"sefa/convs.{k}") for k in options["layers_edited"]]
+    names, codes = _sefa_layers(case, options["indices"])
+    if codes != options["layers_edited"]:
+        raise CannotServe("layers_edited", options["layers_edited"], f"the indices give {codes}")
+    weights = [case.tensor(f"sefa/{name}") for name in names]
     directions, values = latents.factorize(weights)
     # The official order and signs are the eigensolver's own; ours is by size.
     reference = case.tensor("sefa/boundaries")
@@ -41,7 +76,7 @@ def _sefa(case: Case):
     yield "sefa/boundaries", directions
     yield "sefa/eigen_values", values[order]
     distances = np.linspace(options["start_distance"], options["end_distance"], options["step"])
-    codes, ws = options["layers_edited"], case.tensor("sefa/latents")
+    ws = case.tensor("sefa/latents")
     edits = [
         latents.along_in_codes(ws, direction, float(distance), codes)
         for direction in directions[: options["semantics"]]

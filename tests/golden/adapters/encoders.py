@@ -1,10 +1,12 @@
 """The published encoders, the ReStyle loop, and ArcFace."""
 
+from typing import Literal
+
 import torch
 from torch import Tensor
 
 from tests.golden.adapters.stylegan3 import load_generator
-from tests.golden.runner import Case, adapter, check_as
+from tests.golden.runner import CannotServe, Case, adapter, check_as
 from vidhair.checkpoints import encoder_names
 from vidhair.checkpoints.official import NameMap, load_official, under
 from vidhair.models.backbone import STEM
@@ -24,6 +26,26 @@ from vidhair.models.style_encoders import (
 from vidhair.models.stylegan3 import StyleGAN3Config
 
 RESTYLE = {"psp": RestylePspEncoder, "e4e": RestyleE4eEncoder}
+Backbone = Literal["irse50", "resnet34"]
+RESTYLE_ENCODERS: dict[str, tuple[type[StyleEncoder], Backbone]] = {
+    "BackboneEncoder": (RestylePspEncoder, "irse50"),
+    "ProgressiveBackboneEncoder": (RestyleE4eEncoder, "irse50"),
+    "ResNetBackboneEncoder": (RestylePspEncoder, "resnet34"),
+    "ResNetProgressiveBackboneEncoder": (RestyleE4eEncoder, "resnet34"),
+}
+RESTYLE_NAMES = {
+    "irse50": encoder_names.RESTYLE_IRSE50_ENCODER,
+    "resnet34": encoder_names.RESTYLE_RESNET34_ENCODER,
+}
+GENERATOR_WORDS = {  # official → ours
+    "img_resolution": "resolution",
+    "img_channels": "img_channels",
+    "z_dim": "z_dim",
+    "c_dim": "c_dim",
+    "w_dim": "w_dim",
+    "channel_base": "channel_base",
+    "channel_max": "channel_max",
+}
 
 
 def _picture(case: Case, name: str = "image") -> Tensor:
@@ -89,26 +111,42 @@ def check_restyle_encoder(case: Case):
     yield from _check(case, RESTYLE[kind](config), names, pair)
 
 
+def _encoder(name: str) -> tuple[type[StyleEncoder], Backbone]:
+    if name not in RESTYLE_ENCODERS:
+        raise CannotServe("encoder", name, f"known are {', '.join(RESTYLE_ENCODERS)}")
+    return RESTYLE_ENCODERS[name]
+
+
+def _described_generator(text: str) -> StyleGAN3Config:
+    """Of words such as "config R, w_dim 512, img_resolution 64, channel_base 2048, …"."""
+    words = dict(word.strip().split(" ", 1) for word in text.split(","))
+    letter = words.pop("config")
+    if letter not in ("T", "R"):
+        raise CannotServe("generator", text, "known are the configurations T and R")
+    given = {GENERATOR_WORDS.get(word, ""): int(value) for word, value in words.items()}
+    if "" in given or "resolution" not in given:
+        raise CannotServe("generator", text, f"known words are {', '.join(GENERATOR_WORDS)}")
+    rotating = letter == "R"
+    return StyleGAN3Config(**given, conv_kernel=1 if rotating else 3, radial_filters=rotating)
+
+
 @adapter("restyle_loop")
 def check_restyle_loop(case: Case):
     image, w_avg = _picture(case), case.tensor("latent_avg")
-    config = StyleGAN3Config(
-        resolution=64,
-        channel_base=2048,
-        channel_max=32,
-        conv_kernel=1,
-        radial_filters=True,
-    )
     for kind, options in case.options.items():
         weights = case.weights(kind)
-        encoder = RESTYLE[kind](StyleEncoderConfig(num_ws=16, in_channels=6))
+        config = _described_generator(options["generator"])
+        encoder_kind, backbone = _encoder(options["encoder"])
+        encoder = encoder_kind(
+            StyleEncoderConfig(num_ws=config.num_ws, in_channels=6, backbone=backbone)
+        )
         encoder = encoder.eval().requires_grad_(False)
-        names = encoder_names.RESTYLE_IRSE50_ENCODER
-        load_official(encoder, under(weights, "encoder."), names)
+        load_official(encoder, under(weights, "encoder."), RESTYLE_NAMES[backbone])
         generator, _ = load_generator(config, under(weights, "decoder."))
         synthesis = generator.requires_grad_(False).synthesis
         average = average_image(synthesis, w_avg)
-        yield f"{kind}/avg_image", average[:, ::4, ::4]
+        stride = average.shape[-1] // config.resolution
+        yield f"{kind}/avg_image", average[:, ::stride, ::stride]
         steps = options["n_iters"]
         latents = restyle(image, encoder, synthesis, w_avg, steps=steps, average=average)
         yield f"{kind}/latents", latents

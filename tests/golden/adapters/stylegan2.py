@@ -2,7 +2,7 @@
 
 import torch
 
-from tests.golden.runner import Case, adapter
+from tests.golden.runner import CannotServe, Case, adapter
 from vidhair.checkpoints import generator_names
 from vidhair.checkpoints.official import load_official
 from vidhair.models.stylegan2 import Generator, StyleGAN2Config, mix_codes
@@ -32,7 +32,13 @@ def build(case: Case, options: dict, kind: type = Generator):
     generator = kind(config).eval()
     weights = case.weights("G")
     names = generator_names.stylegan2(len(config.sizes), config.mapping_layers)
-    load_official(generator, weights, names)
+    noise = {name: weights[name] for name in weights if name.startswith("noises.")}
+    load_official(generator, weights | {name: value[:1] for name, value in noise.items()}, names)
+    convs = (conv for block in generator.synthesis.blocks for conv in block.convs)
+    for index, conv in enumerate(convs):
+        value = noise.get(f"noises.noise_{index}")
+        if value is not None and len(value) > 1:  # one per picture
+            conv.noise_const = value
     check_filters(weights)
     return generator
 
@@ -52,26 +58,30 @@ def _layer_stats(synthesis, ws) -> torch.Tensor:
 
 @adapter("sg2_rosinality")
 def check_generator(case: Case):
+    for option, served in (("blur_kernel", [1, 3, 3, 1]), ("lr_mlp", 0.01)):
+        value = case.options.get(option, served)
+        if value != served:
+            raise CannotServe(option, value, f"only {served} is built")
     generator = build(case, case.options["constructor"])
     mapping, synthesis = generator.mapping, generator.synthesis
     with torch.no_grad():
         z1, z2 = case.tensor("z1"), case.tensor("z2")
         ws1, ws2 = mapping(z1), mapping(z2)
-        yield "style_z1", mapping.w(z1)
-        yield "latent_z1", ws1
-        yield "img_z1", synthesis(ws1)
+        yield case.as_stored("style_z1", mapping.w(z1))
+        yield case.as_stored("latent_z1", ws1)
+        yield case.as_stored("img_z1", synthesis(ws1))
         yield "layer_stats_z1", _layer_stats(synthesis, ws1)
         noise = [case.tensor(f"noise/{i}") for i in range(len(synthesis.stored_noise()))]
-        yield "img_z1_noise", synthesis(ws1, noise=noise)
+        yield case.as_stored("img_z1_noise", synthesis(ws1, noise=noise))
         mixed = mix_codes(ws1, ws2, case.options["inject_index"])
-        yield "latent_mix", mixed
-        yield "img_mix", synthesis(mixed)
-        yield "img_wplus", synthesis(case.tensor("wplus"))
+        yield case.as_stored("latent_mix", mixed)
+        yield case.as_stored("img_mix", synthesis(mixed))
+        yield case.as_stored("img_wplus", synthesis(case.tensor("wplus")))
         yield "mean_latent_of_z", mapping.w(torch.cat([z1, z2])).mean(0, keepdim=True)
         mapping.w_avg.copy_(case.tensor("truncation_latent")[0])
-        yield "img_trunc", generator(z1, truncation_psi=0.6)
+        yield case.as_stored("img_trunc", generator(z1, truncation_psi=0.6))
         cut = [mapping(z, truncation_psi=0.5) for z in (z2, z1)]
-        yield "img_mix_trunc", synthesis(mix_codes(*cut, 4))
+        yield case.as_stored("img_mix_trunc", synthesis(mix_codes(*cut, 4)))
 
     wplus = case.tensor("wplus")[:1].requires_grad_()
     synthesis(wplus).backward(case.tensor("grad/dimg"))
