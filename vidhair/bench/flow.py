@@ -20,7 +20,7 @@ from vidhair.recipe import Recipe, load_recipe
 from vidhair.samples import sample_clips
 
 RECIPE = "hair_color"
-SHORT = 16  # frames: of the run that warms up, and of all with --quick
+SHORT = 6  # frames: of the run that warms up, and of all with --quick
 QUICK_SETTINGS = {"tune.steps": 4, "tune.refine_steps": 2, "tune.frames": 8}
 
 
