@@ -233,7 +233,7 @@ class TestRenderedStage:
         TRACK.present[:, None], np.array([[0.0, 0.02, -0.1, 1.0]]) * [[1], [2], [3], [4], [5]], 0
     ) + np.where(TRACK.present[:, None], [7.0, 0, 0, -0.5], np.nan)
 
-    @pytest.fixture(scope="class")
+    @pytest.fixture
     def drawer(self) -> Drawer:
         synthesis = tiny_generator(16, num_layers=6).synthesis
         synthesis.layers[-1].weight.mul_(50)  # more than a few shades of grey
