@@ -608,11 +608,13 @@ class TestReplacedStage:
 
     @pytest.fixture
     def compose(self, monkeypatch):
-        """Calls the stage; `masks` keeps what its masks are made of, and `parsed` what is parsed."""
+        """Calls the stage. `masks` keeps what its masks are made of, `parsed` what is parsed."""
         rng = np.random.default_rng(7)
         planes = rng.integers(0, 256, (Scene.COUNT, 5, 12, 14), dtype=np.uint8)
         size = (3, 1, CANVAS.height, CANVAS.width)
-        self.shown = {"skin": torch.rand(size), "hair": torch.rand(size)}
+        self.shown = {
+            name: random(*size, seed=k).sigmoid() for k, name in enumerate(("skin", "hair"))
+        }
         self.planes, self.parsed, self.masks, self.made = planes, [], [], []
 
         def parse_canvas(*arguments):

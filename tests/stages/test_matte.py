@@ -563,8 +563,8 @@ class TestLabelsStage:
     def test_the_parser_is_shown_the_oval_of_that_frames_face(self, labelled):
         _, parser = labelled
         ((_, guides),) = parser.shown
-        middle = [(guides[k, 1].sum(0) * (torch.arange(40) + 0.5)).sum() for k in (0, 2)]
-        middle = [float(total / guides[k, 1].sum()) for total, k in zip(middle, (0, 2), strict=True)]
+        columns, ovals = torch.arange(40) + 0.5, guides[[0, 2], 1]
+        middle = (ovals * columns).sum((1, 2)) / ovals.sum((1, 2))
         np.testing.assert_allclose(middle, [12, 26], atol=0.7)
         assert guides[1, 1].max() == 0
 

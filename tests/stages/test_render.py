@@ -265,8 +265,6 @@ class TestRenderedStage:
     def test_the_edited_picture_is_that_of_the_edited_codes(self, drawer):
         pivots = Pivots(np.zeros_like(self.STYLES), self.TRANSFORM)
         codes = Codes(self.STYLES + 1)
-        got = stages.edited(
-            codes, pivots, self.TRACK, self.CANVAS, drawer, self.CONFIG
-        ).levels
+        got = stages.edited(codes, pivots, self.TRACK, self.CANVAS, drawer, self.CONFIG).levels
         assert np.array_equal(got, self.picture(drawer, self.STYLES + 1))
         assert not np.array_equal(got, self.picture(drawer))

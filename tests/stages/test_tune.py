@@ -280,7 +280,6 @@ class TestTunedStage:
     CANVAS = Canvas(SIZE, Extent(2, 0, 0, 3), 10.0, 20.0, 1.0)
     REGION = HeadRegion(0.0, 0.0, 1.0, 64, 64)
     OFFSET = random(8, 12, seed=4)
-    LEARNED = {"layers.0.bias": torch.ones(12)}
 
     @pytest.fixture
     def given(self) -> dict[str, InMemory]:
@@ -326,7 +325,7 @@ class TestTunedStage:
             *first, progress = arguments
             calls.append(tuple(first))
             progress(3, 9, 0.125)
-            return self.LEARNED
+            return {"layers.0.bias": torch.ones(12)}
 
         monkeypatch.setattr(stages, "refine", of_refine)
         monkeypatch.setattr(stages, "tune", of_tune)
@@ -416,7 +415,9 @@ class TestDrawerStages:
         drawn = stages.fine_tuned(self.TUNED, generator).synthesis.state_dict()
         assert (drawn["layers.0.bias"] == 7).all()
         assert all(torch.equal(drawn[n], before[n]) for n in before if n != "layers.0.bias")
-        assert torch.equal(generator.synthesis.state_dict()["layers.0.bias"], before["layers.0.bias"])
+        assert torch.equal(
+            generator.synthesis.state_dict()["layers.0.bias"], before["layers.0.bias"]
+        )
 
     def test_without_tuning_it_is_the_packs(self):
         generator = person()
