@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[1]
 
 # Rooms from the lowest to the highest; a room may import those below it and itself.
 FLOORS = (
-    {"errors", "types", "geometry", "settings", "process", "wiring"},
+    {"errors", "types", "geometry", "settings", "process", "wiring", "forked"},
     {"ops", "kernels", "checkpoints", "cache", "media", "packs"},
     {"models", "precision"},
     {"losses", "metrics", "edits"},

@@ -1,13 +1,28 @@
 """The flow's nodes together: where a composed frame differs, and what a cut keeps apart."""
 
+from types import SimpleNamespace
+from typing import Annotated, Any
+
 import numpy as np
 import pytest
 from scipy.ndimage import binary_dilation
 
 from tests import small
+from tests.flow.made_up import a_pack
+from tests.stages.faces import clip_of
 from vidhair.cache import DiskStore, MemoryStore
+from vidhair.edits import Bald
+from vidhair.flow import graph
+from vidhair.flow.graph import Flow
+from vidhair.flow.runner import Work
 from vidhair.media import open_clip
+from vidhair.recipe import load_recipe
+from vidhair.stages.align import AlignConfig, Faces, FaceTrack, Shots, Thumbnails
+from vidhair.stages.invert import Latents
+from vidhair.stages.render import Drawer
 from vidhair.stages.smooth import smooth_similarity, smooth_styles
+from vidhair.types import Clip, Frames
+from vidhair.wiring import Fact, Meter, Near, Series, Setting, Span, WiringError, stage
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -131,3 +146,140 @@ def test_the_person_is_the_same_all_through_a_shot(two_shots):
 def test_a_packs_attributes_are_its_space(two_shots):
     flow, *_ = two_shots
     assert flow.space is not None and "smile" in flow.space.names and flow.space.knows_motion
+
+
+# ---- wires that do not fit
+
+
+def nobodys(faces: Series[Faces], landmarks: Series[Faces]) -> FaceTrack: ...
+
+
+def of_another_type(faces: Series[Faces], shots: Series[Thumbnails]) -> FaceTrack: ...
+
+
+def no_setting(faces: Series[Faces], gap: Annotated[float, Setting("align.gap")]) -> FaceTrack: ...
+
+
+def no_table(faces: Series[Faces], gap: Annotated[float, Setting("gap.gap")]) -> FaceTrack: ...
+
+
+def no_fact(faces: Series[Faces], rate: Annotated[float, Fact("frame.rate")]) -> FaceTrack: ...
+
+
+def no_network(faces: Series[Faces], model: small.Generator) -> FaceTrack: ...
+
+
+def other_edit(faces: Series[Faces], edit: Bald) -> FaceTrack: ...
+
+
+def a_default(faces: Series[Faces], gap: float = 0.5) -> FaceTrack: ...
+
+
+def other_value(faces: Series[Faces]) -> Shots: ...
+
+
+def a_circle(faces: Series[Faces], latents: Series[Latents]) -> FaceTrack: ...
+
+
+def a_chunk_of_one(faces: Series[Faces], shots: Shots) -> FaceTrack: ...
+
+
+@pytest.mark.parametrize(
+    ("track", "said"),
+    [
+        (nobodys, "track takes landmarks, which nothing makes"),
+        (of_another_type, "track takes shots as Thumbnails, and it is Shots"),
+        (no_setting, "track takes gap, of which nothing is known"),
+        (no_table, "track takes gap, of which nothing is known"),
+        (no_fact, "track takes rate, of which nothing is known"),
+        (no_network, "track takes model, of which nothing is known"),
+        (other_edit, "track takes edit, of which nothing is known"),
+        (a_default, "track takes gap, of which nothing is known"),
+        (other_value, "takes track as FaceTrack, and it is Shots"),
+        (
+            a_circle,
+            "latents → track.* goes in a circle",
+        ),
+        (a_chunk_of_one, "take shots as Series, too"),
+    ],
+)
+def test_a_stage_that_does_not_fit_is_refused_before_anything_runs(monkeypatch, track, said):
+    recipe = load_recipe("hair_color")
+    Flow(recipe, a_pack())
+    monkeypatch.setitem(graph.HEAD, "track", stage()(track))
+    with pytest.raises(WiringError, match=said):
+        Flow(recipe, a_pack())
+
+
+def undeclared(faces: Series[Faces], config=None) -> FaceTrack: ...
+
+
+def anything(faces: Series[Faces], **rest) -> FaceTrack: ...
+
+
+def all_of_it(faces: Series[Faces], *rest) -> FaceTrack: ...
+
+
+@pytest.mark.parametrize("track", [undeclared, anything, all_of_it])
+def test_what_a_stage_does_not_declare_has_no_way_to_it(monkeypatch, track):
+    monkeypatch.setitem(graph.HEAD, "track", stage()(track))
+    with pytest.raises(AssertionError, match=f"{track.__name__}: annotations"):
+        Flow(load_recipe("hair_color"), a_pack())
+
+
+def test_it_is_given_just_what_it_declares(monkeypatch):
+    given: dict[str, Any] = {}
+
+    @stage(keep=False)
+    def thumbnails(
+        frames: Annotated[Frames, Near(2, 1)], span: Span, clip: Clip, meter: Meter,
+        config: AlignConfig, cut: Annotated[float, Setting("align.cut_threshold")],
+        stride: Annotated[int, Fact("parser.stride")],
+    ) -> Thumbnails:  # fmt: skip
+        given.update(
+            frames=frames, span=span, clip=clip, meter=meter, config=config, cut=cut, stride=stride
+        )
+        return Thumbnails(frames.pixels[span.core(2), :24, :32])
+
+    @stage()
+    def shots(thumbnails: Series[Thumbnails], frames: Series[Frames]) -> Shots:
+        given.update(series=thumbnails, clip_frames=frames)
+        return Shots(thumbnails.field("pictures")[:, 0, 0, 0] > 3)
+
+    monkeypatch.setitem(graph.HEAD, "thumbnails", thumbnails)
+    monkeypatch.setitem(graph.HEAD, "shots", shots)
+    recipe = load_recipe("hair_color", {"align.cut_threshold": 0.3})
+    flow = Flow(recipe, a_pack(), goal="shots")
+    assert list(flow.stages) == ["thumbnails", "shots"]
+    pixels = np.arange(8, dtype=np.uint8)[:, None, None, None] * np.ones((24, 32, 3), np.uint8)
+    clip = clip_of(32, 24, range(8))
+    work: Any = Work(SimpleNamespace(clip=clip, read=lambda start, stop: pixels[start:stop]))
+    nodes = {node.name: node for node in flow.nodes()}
+    pictures = nodes["thumbnails"].compute(work, 4, 6)["pictures"]
+    assert pictures[:, 0, 0, 0].tolist() == [4, 5]
+    seen = given.pop("frames")
+    assert (seen.start, seen.stop, len(seen.pixels)) == (2, 7, 5)
+    assert given == {
+        "span": Span(4, 6), "clip": clip, "meter": work.meter, "config": recipe.align, "cut": 0.3,
+        "stride": 16,
+    }  # fmt: skip
+    assert nodes["shots"].compute(work)["begins"].tolist() == [False] * 4 + [True] * 4
+    assert given["series"].count == 8
+    assert np.array_equal(given["series"].whole().pictures, pixels)
+    assert np.array_equal(given["series"].rows(3, 5).pictures, pixels[3:5])
+    assert np.array_equal(given["clip_frames"].rows(3, 5).pixels, pixels[3:5])
+
+
+def test_what_is_made_for_the_clip_is_made_once(monkeypatch):
+    made = []
+
+    @stage(keep=False)
+    def untuned() -> Drawer:
+        made.append(Drawer(None))
+        return made[-1]
+
+    monkeypatch.setitem(graph.UNTUNED, "drawer", untuned)
+    recipe = load_recipe("hair_color", {"tune.steps": 0, "tune.refine_steps": 0})
+    flow, work = Flow(recipe, a_pack(), goal="drawer"), Work(None)
+    assert flow.value(work, "drawer") is flow.value(work, "drawer") is made[0]
+    assert len(made) == 1

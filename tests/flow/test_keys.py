@@ -10,18 +10,26 @@ import torch
 from safetensors.torch import load_file
 
 from tests import small
+from tests.flow.made_up import PARTS, a_pack
 from vidhair import precision
-from vidhair.cache import MemoryStore, fingerprint
+from vidhair.cache import Key, MemoryStore, fingerprint
 from vidhair.checkpoints.packs import open_pack, write_pack
-from vidhair.edits import HairColor
+from vidhair.edits import Edit, HairColor
+from vidhair.edits.directions import AttributeSpace
 from vidhair.errors import CheckpointUnreadable
 from vidhair.flow.graph import Flow
+from vidhair.flow.node import Node
 from vidhair.flow.runner import Runner
 from vidhair.media import open_clip
+from vidhair.models.aligned import MovableGenerator
+from vidhair.models.head_parser import Parser
+from vidhair.models.inversion import Inverter
 from vidhair.models.pack import Pack, load_pack
-from vidhair.recipe import TABLES, Recipe, load_recipe
+from vidhair.models.perceptual import Perceptual
+from vidhair.recipe import TABLES, Recipe, load_recipe, recipe_names
 from vidhair.settings import rules
-from vidhair.stages.edit import HAIR_COLOUR, NO_HAIR
+from vidhair.types import Clip, Frames
+from vidhair.wiring import Fact, Setting, Stage
 
 STAGES = set(small.STAGES)
 EDITED = {"code_change", "edited"}
@@ -84,28 +92,6 @@ WEIGHTS = {
 }
 
 
-def a_pack(**changed: str) -> Any:
-    """A pack of which only the fingerprints are known."""
-    parts = dict.fromkeys(WEIGHTS)
-    names = ["yaw", *HAIR_COLOUR, *NO_HAIR]
-    files = SimpleNamespace(
-        parts={name: SimpleNamespace(config={"names": names}) for name in parts},
-        tensors=lambda part: dict.fromkeys(
-            ("directions", "readout"), torch.zeros(len(names), 2)
-        ) | dict.fromkeys(("offset", "low", "high"), torch.zeros(len(names))),
-    )  # fmt: skip
-    return SimpleNamespace(
-        files=files,
-        fingerprint=lambda part: fingerprint(changed.get(part, part)),
-        name="made up",
-        device="cpu",
-        inverter_parts=("encoder",),
-        has=lambda part: part in parts,
-        parser=SimpleNamespace(face_pixels=256, stride=16),
-        generator=SimpleNamespace(config=SimpleNamespace(resolution=32)),
-    )
-
-
 @pytest.fixture(autouse=True)
 def bfloat16(monkeypatch):
     """Whatever this processor has, the tests find one that multiplies bfloat16."""
@@ -130,6 +116,7 @@ def changed(before: dict[str, str], after: dict[str, str]) -> set[str]:
 def test_every_setting_has_its_expectation():
     tables = {**TABLES, "edit": HairColor}
     assert set(EXPECTED) == {f"{t}.{key}" for t, cls in tables.items() for key in rules(cls)}
+    assert set(WEIGHTS) == set(PARTS)
 
 
 @pytest.mark.parametrize("path", EXPECTED)
@@ -280,3 +267,117 @@ def test_a_parts_configuration_counts(tmp_path):
 def test_the_same_weights_under_another_name_are_the_same(tmp_path):
     other = repacked(tmp_path, "generator", {})
     assert other.fingerprint("generator") == small.pack().fingerprint("generator")
+
+
+# ---- every recipe: a stage depends on what it declares, and on nothing else
+
+# Edit → other values of its settings.
+EDITS = {
+    "hair_color": {"edit.color": "blue", "edit.strength": 0.5},
+    "hair_length": {"edit.amount": 0.25},
+    "bald": {"edit.strength": 0.5},
+    "attribute": {"edit.name": "yaw", "edit.strength": 0.25},
+    "reconstruct": {},
+}
+OFF = {"tune.steps": 0, "tune.refine_steps": 0}
+COMBINATIONS = [
+    pytest.param(name, tuned, mode, id=f"{name}-{'tuned' if tuned else 'untuned'}-{mode}")
+    for name in recipe_names()
+    for tuned in (True, False)
+    for mode in ("residual", "replace")
+]
+# What networks and facts rest on.
+RESTS_ON: dict[Any, set[str]] = {
+    MovableGenerator: {"generator"},
+    Inverter: {"encoder"},
+    Parser: {"parser"},
+    Perceptual: {"parser", "tune.perceptual_weights"},
+    AttributeSpace | None: {"attributes"},
+    "face_pixels": {"matte.size"},
+    "precision.probe": {"probe"},
+    "generator.resolution": {"resolution"},
+    "parser.stride": {"stride"},
+}
+
+
+def recipe_of(name: str, tuned: bool, mode: str) -> Recipe:
+    return load_recipe(name, {"compose.mode": mode} | ({} if tuned else OFF))
+
+
+def declared(recipe: Recipe, made: Stage) -> set[str]:
+    """Settings, parts of the pack and facts that a stage's signature names."""
+    found: set[str] = set()
+    tables = {cls: table for table, cls in TABLES.items()}
+    for needed in made.inputs.values():
+        if isinstance(needed.given, Setting):
+            found.add(needed.given.path)
+        elif isinstance(needed.given, Fact):
+            found |= RESTS_ON[needed.given.name]
+        elif needed.kind in tables:
+            known = rules(needed.kind)
+            found |= {f"{tables[needed.kind]}.{k}" for k, (_, r) in known.items() if r.affects}
+        elif isinstance(needed.kind, type) and issubclass(needed.kind, Edit):
+            found |= {f"edit.{key}" for key in rules(type(recipe.edit))}
+        else:
+            found |= RESTS_ON.get(needed.kind, set())
+    return found
+
+
+def own(flow: Flow) -> dict[str, tuple]:
+    """Stage → what of its key is its own, and not of its needs'."""
+    return {n.name: (n.version, dict(n.settings), dict(n.weights)) for n in flow.nodes()}
+
+
+@pytest.mark.parametrize(("name", "tuned", "mode"), COMBINATIONS)
+def test_a_stage_depends_on_what_it_declares_and_on_nothing_else(name, tuned, mode, monkeypatch):
+    recipe = recipe_of(name, tuned, mode)
+    flow = Flow(recipe, a_pack())
+    before, wires = own(flow), {s.name: declared(recipe, s) for s in flow.stages.values()}
+
+    def check(what: set[str], other: Flow) -> None:
+        want = {name for name, wired in wires.items() if wired & what}
+        got = {name for name, mine in own(other).items() if mine != before[name]}
+        assert got == want, what
+
+    # A table at a time; that each setting counts by itself is tested above.
+    values = {p: v for p, (v, _) in EXPECTED.items() if not p.startswith("edit.")}
+    values |= EDITS[recipe.edit.kind] | {"compose.mode": mode}
+    if not tuned:
+        values |= OFF
+    for table in {path.partition(".")[0] for path in values}:
+        paths = {p: v for p, v in values.items() if p.startswith(f"{table}.")}
+        paths = {p: v() if callable(v) else v for p, v in paths.items() if p != "tune.perceptual"}
+        check(set(paths) - {"compose.mode"}, Flow(recipe.override(paths), a_pack()))
+    for part in PARTS:
+        check({part}, Flow(recipe, a_pack(**{part: "new"})))
+    for fact, change in {"stride": {"stride": 32}, "resolution": {"resolution": 64}}.items():
+        pack = a_pack()
+        vars(pack.parser if fact == "stride" else pack.generator.config).update(change)
+        check({fact}, Flow(recipe, pack))
+    monkeypatch.setattr(precision, "_processor_has_bfloat16", lambda: False)
+    without = recipe.override({"tune.precision": "float32", "render.precision": "float32"})
+    monkeypatch.setattr(precision, "_processor_has_bfloat16", lambda: True)
+    with_bfloat16 = own(Flow(without, a_pack()))
+    monkeypatch.setattr(precision, "_processor_has_bfloat16", lambda: False)
+    got = {n for n, mine in own(Flow(without, a_pack())).items() if mine != with_bfloat16[n]}
+    assert got == {name for name, wired in wires.items() if "probe" in wired}
+
+
+@pytest.mark.parametrize(("name", "tuned", "mode"), COMBINATIONS)
+def test_a_key_rests_on_every_value_that_a_stage_takes(name, tuned, mode):
+    flow = Flow(recipe_of(name, tuned, mode), a_pack())
+
+    def digest(node: Node, clip: str = "clip", changed: str = "") -> str:
+        reader: Any = SimpleNamespace(
+            clip=SimpleNamespace(fingerprint=fingerprint(clip)), reading=""
+        )
+        runner = Runner(MemoryStore(), reader)
+        runner.keys = {n: Key(n, 1 + (n == changed), {}, {}, {}) for n in flow.stages}
+        return runner.key(node).digest
+
+    for node in flow.nodes():
+        made, before = flow.stages[node.name], digest(node)
+        moved = {other for other in flow.stages if digest(node, changed=other) != before}
+        assert moved == set(node.needs) == set(made.values) - {"frames"}
+        reads = {needed.kind for needed in made.inputs.values()} & {Clip, Frames}
+        assert (digest(node, clip="other") != before) == bool(reads)

@@ -1,7 +1,12 @@
 """Face meshes drawn by hand: what the stages read of a mesh, without MediaPipe."""
 
+from collections.abc import Collection, Sequence
+from fractions import Fraction
+from pathlib import Path
+
 import numpy as np
 
+from vidhair.geometry import Box
 from vidhair.models.face_landmarks import (
     EYE_LEFT,
     EYE_RIGHT,
@@ -11,6 +16,8 @@ from vidhair.models.face_landmarks import (
     MOUTH_RIGHT,
     POINTS,
 )
+from vidhair.stages.align import FaceTrack
+from vidhair.types import Clip
 
 
 def _ring(count: int, width: float, height: float) -> np.ndarray:
@@ -33,3 +40,23 @@ def face_mesh(x: float, y: float, size: float, turn_deg: float = 0) -> np.ndarra
     a = np.deg2rad(turn_deg)
     turn = np.array([[np.cos(a), np.sin(a)], [-np.sin(a), np.cos(a)]])
     return (mesh @ turn.T * size + [x, y]).astype(np.float32)
+
+
+Place = tuple[float, ...]  # what `face_mesh` takes
+
+
+def face_track(
+    places: Sequence[Place | None], box: Box, cuts: Collection[int] = (), others: int = 0
+) -> FaceTrack:
+    """A face at its place in every frame, or none."""
+    none = np.full((POINTS, 2), np.nan, np.float32)
+    meshes = np.stack([none if place is None else face_mesh(*place) for place in places])
+    present = np.array([place is not None for place in places])
+    starts = np.isin(np.arange(len(places)), [0, *cuts])
+    return FaceTrack(meshes, present, present, starts, box, others)
+
+
+def clip_of(width: int, height: int, milliseconds: Sequence[int]) -> Clip:
+    """A clip that is no file, whose frames appear at these times."""
+    pts = np.array(milliseconds, np.int64)
+    return Clip(Path("made up.mp4"), width, height, pts, int(pts[-1]) + 40, Fraction(1, 1000))

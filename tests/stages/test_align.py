@@ -5,17 +5,26 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.stages.faces import face_mesh
+from tests.stages.faces import clip_of, face_mesh
+from tests.stages.series import InMemory
 from vidhair.errors import NoFaceFound
 from vidhair.models.face_landmarks import POINTS
+from vidhair.stages import align
 from vidhair.stages.align import (
     LEAST_FACE,
+    MAX_FACES,
+    WARM_UP,
     AlignConfig,
+    Faces,
     FaceTrack,
+    Shots,
+    Thumbnails,
     find_cuts,
     follow_face,
     shrink,
 )
+from vidhair.types import Frames
+from vidhair.wiring import Near, Span
 
 CONFIG = AlignConfig()
 THRESHOLD = CONFIG.cut_threshold
@@ -222,3 +231,122 @@ class TestBox:
         a = face_mesh(100, 80, 40)
         track = follow(meshes([a], [], [a]), bridge_seconds=0)
         assert np.isnan(track.similarity.tx).tolist() == [False, True, False]
+
+
+# ---- stages
+
+
+class Tracker:
+    """In MediaPipe's place: finds as many faces as a frame's first level says, at points that tell
+    the frame and how many it has been shown before."""
+
+    made: list["Tracker"]
+
+    def __init__(self, *, max_faces: int, min_confidence: float):
+        self.options, self.shown, self.open = (max_faces, min_confidence), 0, True
+        Tracker.made.append(self)
+
+    def __call__(self, frame: np.ndarray) -> np.ndarray:
+        self.shown += 1
+        faces = np.zeros((frame[0, 0, 0], POINTS, 2), np.float32)
+        faces[:] = [frame[0, 0, 1], self.shown]
+        return faces
+
+    def close(self) -> None:
+        self.open = False
+
+
+class TestFacesStage:
+    COUNT = 9
+
+    @pytest.fixture(autouse=True)
+    def tracker(self, monkeypatch):
+        Tracker.made = []
+        monkeypatch.setattr(align, "FaceMesh", Tracker)
+
+    def found(self, start: int, stop: int) -> np.ndarray:
+        pixels = np.zeros((self.COUNT, 4, 6, 3), np.uint8)
+        pixels[..., 0], pixels[..., 1] = 1, np.arange(self.COUNT)[:, None, None]
+        seen = Near(WARM_UP, 0).range(start, stop, self.COUNT)
+        frames = Frames.of_pixels(pixels).rows(*seen)
+        return align.faces(frames, Span(start, stop), 0.35).meshes
+
+    @pytest.mark.parametrize(("start", "stop"), [(0, 4), (1, 4), (2, 5), (6, 9)])
+    def test_frames_before_the_chunk_only_serve_the_tracker(self, start, stop):
+        meshes = self.found(start, stop)
+        early = min(start, WARM_UP)
+        assert meshes.shape == (stop - start, MAX_FACES, POINTS, 2) and meshes.dtype == np.float32
+        assert meshes[:, 0, 7, 0].tolist() == list(range(start, stop))
+        assert meshes[:, 0, 7, 1].tolist() == [early + 1 + k for k in range(stop - start)]
+
+    def test_the_tracker_is_told_how_sure_to_be_and_closed(self):
+        self.found(0, 2)
+        (tracker,) = Tracker.made
+        assert tracker.options == (MAX_FACES, 0.35) and not tracker.open
+
+    def test_places_for_faces_that_are_not_there_are_empty(self):
+        pixels = np.zeros((3, 4, 6, 3), np.uint8)
+        pixels[:, 0, 0, 0] = [0, 2, 1]
+        meshes = align.faces(Frames.of_pixels(pixels), Span(0, 3), 0.5).meshes
+        assert (~np.isnan(meshes[:, :, 0, 0])).sum(1).tolist() == [0, 2, 1]
+
+
+def test_thumbnails_are_those_of_the_frames():
+    pixels = np.random.default_rng(3).integers(0, 256, (3, 48, 64, 3), dtype=np.uint8)
+    got = align.thumbnails(Frames.of_pixels(pixels).rows(1, 3)).pictures
+    assert np.array_equal(got, shrink(pixels[1:]))
+
+
+def test_shots_begin_where_thumbnails_change_by_more_than_the_setting():
+    thumbs = np.full((12, 24, 32, 3), 100, np.uint8)
+    thumbs[5:] += 30  # a change of 0.118
+    series = InMemory(Thumbnails(thumbs))
+    assert np.flatnonzero(align.shots(series, 0.1).begins).tolist() == [0, 5]
+    assert np.flatnonzero(align.shots(series, 0.13).begins).tolist() == [0]
+
+
+class TestTrackStage:
+    TIMES = (0, 40, 80, 120, 160, 200)
+
+    def track(self, places, *, cuts=(), times=TIMES, **config) -> FaceTrack:
+        """places: of the faces in every frame, the larger ones anywhere among them."""
+        meshes = np.full((len(places), MAX_FACES, POINTS, 2), np.nan, np.float32)
+        for frame, faces in enumerate(places):
+            for number, place in enumerate(faces):
+                meshes[frame, number] = face_mesh(*place)
+        begins = np.isin(np.arange(len(places)), [0, *cuts])
+        clip = clip_of(640, 360, times)
+        series = InMemory(Faces(meshes)), InMemory(Shots(begins))
+        return align.track(*series, clip, AlignConfig(**config))
+
+    HERE, THERE = (200.0, 150.0, 60.0), (420.0, 180.0, 80.0)
+
+    def test_the_largest_face_of_every_shot_is_followed(self):
+        small = (100.0, 100.0, 40.0)
+        got = self.track([[small, self.HERE]] * 3 + [[self.THERE]] * 3, cuts=(3,))
+        assert got.cuts.tolist() == [True, False, False, True, False, False]
+        assert got.present.all() and got.others == 1
+        want = np.stack([face_mesh(*self.HERE)] * 3 + [face_mesh(*self.THERE)] * 3)
+        assert np.array_equal(got.mesh, want)
+
+    def test_a_gap_is_bridged_inside_a_shot_alone(self):
+        faces = [[self.HERE], [], [self.HERE], [self.HERE], [], [self.HERE]]
+        assert self.track(faces).present.all()
+        assert self.track(faces, cuts=(5,)).present.tolist() == [1, 1, 1, 1, 0, 1]
+        assert self.track(faces, bridge_seconds=0.0).present.tolist() == [1, 0, 1, 1, 0, 1]
+
+    def test_a_gap_is_as_long_as_the_clips_times_say(self):
+        faces = [[self.HERE], [], [self.HERE], [self.HERE], [], [self.HERE]]
+        times = (0, 40, 80, 120, 500, 900)
+        got = self.track(faces, times=times, bridge_seconds=0.5)
+        assert got.present.tolist() == [1, 1, 1, 1, 0, 1]
+
+    def test_a_bridged_face_is_where_it_is_at_that_time(self):
+        left, right = (200.0, 150.0, 60.0), (240.0, 150.0, 60.0)
+        times = (0, 40, 160, 200, 240, 280)
+        got = self.track([[left], [], [right], [right], [right], [right]], times=times)
+        np.testing.assert_allclose(got.mesh[1], face_mesh(210.0, 150.0, 60.0), atol=1e-3)
+
+    def test_a_clip_without_a_face_is_named(self):
+        with pytest.raises(NoFaceFound, match=r"any of the 6 frames of made up\.mp4"):
+            self.track([[]] * 6)

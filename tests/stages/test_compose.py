@@ -5,8 +5,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.overrides import TorchFunctionMode
 
+from tests.models.tiny import random, seeded, tiny_generator, tiny_stylegan2_config
+from tests.stages.faces import face_track
+from vidhair.geometry import Box
+from vidhair.models.aligned import AlignedGenerator
 from vidhair.models.stylegan3 import Extent
 from vidhair.ops.color import delta_e_2000, rgb_to_lab
+from vidhair.stages import compose as stages
 from vidhair.stages.compose import (
     ComposeConfig,
     ReplaceMasks,
@@ -18,7 +23,12 @@ from vidhair.stages.compose import (
     shading_share,
     window_of,
 )
-from vidhair.stages.render import Canvas
+from vidhair.stages.edit import CodeChange
+from vidhair.stages.matte import HeadRegion, Labels, Matte
+from vidhair.stages.matte import on_canvas as brought_to_canvas
+from vidhair.stages.render import Canvas, Drawer, Picture, drawn_share, input_transforms
+from vidhair.stages.smooth import Pivots
+from vidhair.types import Frames
 
 HEIGHT, WIDTH = 48, 64
 CANVAS = Canvas(16, Extent(4, 2, 6, 5), left=8.0, top=4.0, step=1.5)  # to (47, 38.5)
@@ -511,3 +521,171 @@ def test_a_pixel_gets_all_of_the_change_at_the_mean_and_less_in_shadow(shadows, 
     assert float(shading_share(middle, middle, shadows)) == pytest.approx(1, abs=1e-3)
     assert low == pytest.approx(shadows) and high == pytest.approx(1 + (1 - shadows) / 4)
     assert low - 1e-9 <= share <= high + 1e-9
+
+
+# ---- stages
+
+
+class Scene:
+    """Four frames, of which the second shows no face. Every value differs from frame to frame, and
+    where there is no face it is made up."""
+
+    COUNT, ROWS = 4, [0, 2, 3]
+    # Of the matte, with a step of one, the grid is twice as fine as the parser's.
+    REGION = HeadRegion(LEFT, TOP, 2.0, 12, 14)
+    CONFIG = ComposeConfig(evenness=0.0)
+
+    def __init__(self, present: bool = True):
+        places = [None if k == 1 or not present else (28.0 + k, 22.0, 8.0) for k in range(4)]
+        self.track = face_track(places, Box(14.0, 7.0, CROP_SIDE))
+        rng = np.random.default_rng(5)
+        self.pixels = rng.integers(40, 120, (self.COUNT, HEIGHT, WIDTH, 3), dtype=np.uint8)
+        size = CANVAS.height, CANVAS.width
+        self.recon, self.redrawn = (
+            levels(60, 40, 30, size=size, count=self.COUNT) + np.uint8(step) * steps
+            for step, steps in ((1, self._steps()), (20, self._steps()))
+        )
+        self.alpha = np.concatenate([matte(), matte(200)])
+        self.alpha[2] = np.roll(self.alpha[2], 2, 1)
+
+    def _steps(self) -> np.ndarray:
+        return np.arange(1, 1 + self.COUNT, dtype=np.uint8)[:, None, None, None]
+
+    @property
+    def frames(self) -> Frames:
+        return Frames.of_pixels(self.pixels)
+
+    def residual(self, wanted: np.ndarray | None = None, **config) -> np.ndarray:
+        config = ComposeConfig(**config) if config else self.CONFIG
+        given = (
+            self.frames, Picture(self.recon), Picture(self.redrawn),
+            Matte(self.alpha, np.zeros(4), np.zeros((4, 3))), self.track, CANVAS, self.REGION,
+        )  # fmt: skip
+        if wanted is None:
+            return stages.residual(*given, config).pixels
+        return stages.dyed(*given, CodeChange(np.zeros(12), wanted), config).pixels
+
+
+class TestResidualStages:
+    WANTED = np.array([30.0, 5, -4])
+
+    @pytest.mark.parametrize("wanted", [None, WANTED])
+    def test_frames_with_a_face_are_composed_each_from_its_own(self, wanted):
+        scene = Scene()
+        kept = scene.pixels.copy()
+        got = scene.residual(wanted)
+        for k in scene.ROWS:
+            one = slice(k, k + 1)
+            want = compose_residual(
+                scene.pixels[one], scene.recon[one], scene.redrawn[one], scene.alpha[one],
+                (LEFT, TOP, 1.0), CANVAS, CROP_SIDE, scene.CONFIG, wanted,
+            )  # fmt: skip
+            assert np.array_equal(got[k], want[0])
+            assert (got[k] != scene.pixels[k]).any()
+        assert np.array_equal(scene.pixels, kept)
+
+    @pytest.mark.parametrize("wanted", [None, WANTED])
+    def test_a_frame_without_one_passes_bit_for_bit(self, wanted):
+        scene = Scene()
+        assert np.array_equal(scene.residual(wanted)[1], scene.pixels[1])
+
+    @pytest.mark.parametrize("wanted", [None, WANTED])
+    def test_so_do_all_of_a_chunk_without_one(self, wanted):
+        scene = Scene(present=False)
+        assert np.array_equal(scene.residual(wanted), scene.pixels)
+
+    def test_dyed_hair_changes_as_it_was_wanted_to_unless_that_is_off(self):
+        scene = Scene()
+        assert not np.array_equal(scene.residual(), scene.residual(self.WANTED))
+        loose = scene.residual(exact=False), scene.residual(self.WANTED, exact=False)
+        assert np.array_equal(*loose)
+
+
+class TestReplacedStage:
+    FACE_PIXELS = 24
+    STYLES = random(Scene.COUNT, 8, 12).numpy()
+    TRANSFORM = np.array([[k, 0.01 * k, 0, 1] if k != 1 else [np.nan] * 4 for k in range(4)])
+
+    @pytest.fixture
+    def compose(self, monkeypatch):
+        """Calls the stage. `masks` keeps what its masks are made of, `parsed` what is parsed."""
+        rng = np.random.default_rng(7)
+        planes = rng.integers(0, 256, (Scene.COUNT, 5, 12, 14), dtype=np.uint8)
+        size = (3, 1, CANVAS.height, CANVAS.width)
+        self.shown = {
+            name: random(*size, seed=k).sigmoid() for k, name in enumerate(("skin", "hair"))
+        }
+        self.planes, self.parsed, self.masks, self.made = planes, [], [], []
+
+        def parse_canvas(*arguments):
+            self.parsed.append(arguments)
+            return self.shown
+
+        def masks(*arguments):
+            self.masks.append(arguments)
+            self.made.append(replace_masks(*arguments))
+            return self.made[-1]
+
+        monkeypatch.setattr(stages, "parse_canvas", parse_canvas)
+        monkeypatch.setattr(stages, "replace_masks", masks)
+
+        def compose(scene: Scene, generator=None) -> np.ndarray:
+            generator = generator or tiny_generator(16, num_layers=4)
+            self.synthesis = generator.synthesis
+            return stages.replaced(
+                scene.frames, Picture(scene.recon), Picture(scene.redrawn), Labels(planes),
+                Pivots(self.STYLES, self.TRANSFORM), scene.track, CANVAS, scene.REGION,
+                "the parser", Drawer(generator.synthesis), self.FACE_PIXELS,
+                ComposeConfig(mode="replace", region="head"),
+            ).pixels  # fmt: skip
+
+        return compose
+
+    def test_frames_with_a_face_are_composed_from_their_own(self, compose):
+        scene = Scene()
+        kept, rows = scene.pixels.copy(), scene.ROWS
+        got = compose(scene)
+        want = compose_replace(
+            scene.pixels[rows], scene.recon[rows], scene.redrawn[rows], self.made[0], CANVAS,
+            CROP_SIDE,
+        )  # fmt: skip
+        assert np.array_equal(got[rows], want)
+        assert (got[rows] != scene.pixels[rows]).any((1, 2, 3)).all()
+        assert np.array_equal(got[1], scene.pixels[1])
+        assert np.array_equal(scene.pixels, kept)
+
+    def test_what_is_drawn_is_parsed_where_the_face_is(self, compose):
+        scene = Scene()
+        compose(scene)
+        ((pictures, meshes, *rest),) = self.parsed
+        assert np.array_equal(pictures, scene.redrawn[scene.ROWS])
+        assert np.array_equal(meshes, scene.track.mesh[scene.ROWS])
+        assert rest == [CANVAS, "the parser", self.FACE_PIXELS]
+
+    def test_masks_are_made_of_skin_and_hair_in_source_and_rendering(self, compose):
+        compose(Scene())
+        ((config, source, shown, _, crop_pixels),) = self.masks
+        assert config.region == "head" and shown is self.shown
+        assert crop_pixels == CROP_SIDE / CANVAS.step
+        for name, plane in (("skin", 1), ("hair", 2)):
+            values = torch.from_numpy(self.planes[Scene.ROWS, plane : plane + 1]).float() / 255
+            want = brought_to_canvas(values, Scene.REGION, CANVAS)
+            assert torch.equal(source[name], want)
+
+    def test_nothing_is_taken_that_the_generator_cannot_draw(self, compose):
+        compose(Scene(), seeded(lambda: AlignedGenerator(tiny_stylegan2_config(16, w_dim=12))))
+        ((*_, drawn, _),) = self.masks
+        places = input_transforms(Pivots(self.STYLES, self.TRANSFORM).similarity)[Scene.ROWS]
+        assert torch.equal(drawn, drawn_share(self.synthesis, places, CANVAS))
+        assert drawn.min() == 0 and drawn.max() == 1
+        assert not self.made[0].taken[drawn[:, 0].numpy() == 0].any()
+
+    def test_a_chunk_without_a_face_passes_bit_for_bit(self, compose):
+        scene = Scene(present=False)
+        assert np.array_equal(compose(scene), scene.pixels)
+        assert not self.parsed
+
+
+def test_without_an_edit_the_rendering_is_the_edited_one():
+    picture = Picture(Scene().recon)
+    assert stages.unedited(picture) is picture

@@ -2,15 +2,19 @@ import numpy as np
 import pytest
 import torch
 
-from tests.models.tiny import random, tiny_generator
-from vidhair.edits import Attribute, Bald, HairLength, Reconstruct
+from tests.models.tiny import random, seeded, tiny_generator, tiny_stylegan2_config
+from tests.stages.series import InMemory
+from vidhair.edits import Attribute, Bald, HairColor, HairLength, Reconstruct
+from vidhair.edits.colors import HAIR_COLOURS
 from vidhair.edits.directions import AttributeSpace
 from vidhair.errors import InvalidSetting
 from vidhair.geometry import Box
+from vidhair.models.aligned import AlignedGenerator
 from vidhair.models.face_landmarks import POINTS
 from vidhair.models.mappers import BaldMapper
 from vidhair.models.stylegan3 import Extent
 from vidhair.ops.color import rgb_to_lab
+from vidhair.stages import edit as stages
 from vidhair.stages.align import FaceTrack
 from vidhair.stages.edit import (
     HAIR_COLOUR,
@@ -18,11 +22,14 @@ from vidhair.stages.edit import (
     NO_HAIR,
     CodeChange,
     Probe,
+    TargetColor,
     edit_styles,
     recolored,
     solve_hair_color,
 )
-from vidhair.stages.render import Canvas, Codes
+from vidhair.stages.matte import HeadRegion, Matte
+from vidhair.stages.render import Canvas, Codes, Drawer, drawn_share, input_transforms
+from vidhair.stages.smooth import Pivots
 
 D, LAYERS, COUNT = 20, 4, 7
 NAMES = (*NO_HAIR, "smile", *HAIR_COLOUR)
@@ -254,3 +261,159 @@ class TestColour:
         change = solve_hair_color(probe, space, wanted)
         got = (probe.lab(change) - plain).mean((0, 2, 3))
         assert (got - wanted).norm() < 0.6 * wanted.norm()
+
+
+# ---- stages
+
+
+class TestTargetColorStage:
+    @pytest.mark.parametrize(
+        ("color", "want"), [("auburn", HAIR_COLOURS["auburn"]), ("#ff0033", (1, 0, 0.2))]
+    )
+    def test_a_name_or_code_is_its_colour(self, color, want):
+        got = stages.target_color(HairColor(color=color), parser=None).rgb
+        np.testing.assert_allclose(got, want)
+
+    def test_a_picture_is_the_colour_of_its_hair(self, monkeypatch):
+        asked = []
+
+        def seen(path, parser):
+            asked.append((path, parser))
+            return 0.1, 0.2, 0.3
+
+        monkeypatch.setattr(stages, "mean_hair_color", seen)
+        got = stages.target_color(HairColor(color="friend.PNG"), parser="the parser").rgb
+        assert got.tolist() == [0.1, 0.2, 0.3] and asked == [("friend.PNG", "the parser")]
+
+
+class TestCodeChangeStage:
+    """Frame 1 has next to no hair, frame 2 no face."""
+
+    T, SIDE, CHOSEN = 8, 16, [0, 3, 5, 7]
+    AREA = np.array([0.25, 0.02, 0.5, 0.25, 0.125, 0.25, 0.25, 0.25])
+    SEEN = np.arange(T) != 2
+    CANVAS = Canvas(SIDE, Extent(2, 4, 6, 5), 8.0, 16.0, 1.0)
+    REGION = HeadRegion(0.0, 0.0, 2.0, 32, 32)  # the matte's grid has a step of one
+    STYLES = random(T, 6, D, seed=3).numpy()
+    FOUND = random(D, seed=6)
+
+    @pytest.fixture
+    def change(self, monkeypatch):
+        """Calls the stage with another in the place of `solve_hair_color`: what it makes, and what
+        that was given, if anything."""
+        rng = np.random.default_rng(0)
+        self.alpha = rng.integers(0, 256, (self.T, 64, 64), dtype=np.uint8)
+        self.labs = rng.uniform(0, 50, (self.T, 3))
+        self.transform = np.tile([5.0, 0, 0, 1.1], (self.T, 1))
+        self.transform[:, 1] = 0.02 * np.arange(self.T)
+        self.transform[2] = np.nan
+
+        def change(*, area=None, strength=1.0, drawer=None, probe="float32", seen=None):
+            given: list[tuple] = []
+
+            def solve(*arguments):
+                given.append(arguments)
+                return self.FOUND
+
+            monkeypatch.setattr(stages, "solve_hair_color", solve)
+            seen = self.SEEN if seen is None else seen
+            nowhere = np.full((self.T, POINTS, 2), np.nan, np.float32)
+            track = FaceTrack(nowhere, seen, seen, np.arange(self.T) == 0, Box(10.0, 20.0, 16.0))
+            area = self.AREA if area is None else area
+            matte = Matte(self.alpha, area, self.labs)
+            made = stages.code_change(
+                InMemory(Codes(self.STYLES)),
+                InMemory(Pivots(self.STYLES + 9, self.transform)),
+                InMemory(track),
+                InMemory(matte),
+                TargetColor(np.array([0.4, 0.2, 0.1])),
+                self.CANVAS,
+                self.REGION,
+                drawer or Drawer(tiny_generator(self.SIDE, num_layers=4).synthesis),
+                SPACE,
+                probe,
+                HairColor(strength=strength),
+            )
+            return (made, *given)
+
+        return change
+
+    @pytest.mark.parametrize("seen", [SEEN, np.arange(T) == 2])
+    def test_a_clip_without_hair_on_a_face_is_left_alone(self, change, seen):
+        """What is seen in frames without a face is nobody's hair."""
+        (made,) = change(area=np.where(seen, 0.0, self.AREA), seen=seen)
+        assert made.styles.shape == (D,) and made.styles.dtype == np.float32
+        assert not made.styles.any() and made.lab.tolist() == [0, 0, 0]
+
+    @pytest.mark.parametrize("strength", [1.0, 0.5])
+    def test_the_hairs_mean_is_to_become_the_colour(self, change, strength):
+        made, (_, space, wanted) = change(strength=strength)
+        weight = np.where(self.SEEN, self.AREA, 0)
+        mean = (self.labs * weight[:, None]).sum(0) / weight.sum()
+        want = (lab(0.4, 0.2, 0.1).numpy() - mean) * strength
+        np.testing.assert_allclose(wanted, want, atol=1e-4)
+        np.testing.assert_allclose(made.lab, want, atol=1e-4)
+        assert space is SPACE
+
+    def test_what_is_found_is_the_change(self, change):
+        made, _ = change()
+        assert np.array_equal(made.styles, self.FOUND.numpy())
+
+    def test_it_is_measured_on_frames_with_much_hair_from_all_over_the_clip(self, change):
+        _, (probe, *_) = change()
+        assert np.array_equal(probe.styles.numpy(), self.STYLES[self.CHOSEN])
+        places = input_transforms(Pivots(self.STYLES, self.transform).similarity)[self.CHOSEN]
+        torch.testing.assert_close(probe.transforms, places)
+
+    def test_all_of_them_where_there_are_few(self, change):
+        _, (probe, *_) = change(area=np.where(np.isin(np.arange(8), [2, 4, 6]), 0.25, 0.0))
+        assert np.array_equal(probe.styles.numpy(), self.STYLES[[4, 6]])
+
+    def test_the_box_alone_is_drawn_with_the_hair_there(self, change):
+        _, (probe, *_) = change()
+        assert probe.canvas == Canvas(self.SIDE, Extent(), 10.0, 20.0, 1.0)
+        want = torch.from_numpy(self.alpha[self.CHOSEN, None, 20:36, 10:26]).float() / 255
+        torch.testing.assert_close(probe.hair, want, atol=1e-5, rtol=0)
+
+    def test_hair_that_the_generator_cannot_draw_does_not_count(self, change):
+        generator = seeded(lambda: AlignedGenerator(tiny_stylegan2_config(self.SIDE, w_dim=D)))
+        _, (probe, *_) = change(drawer=Drawer(generator.synthesis))
+        assert probe.synthesis is generator.synthesis
+        share = drawn_share(generator.synthesis, probe.transforms, probe.canvas)
+        assert share.min() == 0
+        hair = torch.from_numpy(self.alpha[self.CHOSEN, None, 20:36, 10:26]).float() / 255
+        torch.testing.assert_close(probe.hair, hair * share, atol=1e-5, rtol=0)
+
+    @pytest.mark.parametrize("probe", ["float32", "bfloat16"])
+    def test_layers_compute_in_what_the_flow_says(self, change, probe):
+        _, (shown, *_) = change(probe=probe)
+        assert shown.dtype == getattr(torch, probe)
+
+
+class TestEditedCodesStages:
+    def test_a_colour_is_one_change_of_all_frames_with_a_face(self):
+        given = Codes(styles())
+        for change in (random(D, seed=1).numpy(), random(LAYERS, D, seed=1).numpy()):
+            got = recolored(given, TRACK, CodeChange(change, np.zeros(3))).styles
+            want = np.where(PRESENT[:, None, None], styles() + change, styles())
+            assert np.array_equal(got, want)
+        assert np.array_equal(given.styles, styles())
+
+    @pytest.mark.parametrize("edit", [HairLength(amount=0.5), Attribute(strength=-1.0)])
+    def test_a_direction_moves_frames_with_a_face(self, edit):
+        got = stages.moved(Codes(styles()), TRACK, edit, SPACE).styles
+        assert np.array_equal(got, edited(edit))
+        assert np.array_equal((got != styles()).any((1, 2)), PRESENT)
+
+    @pytest.mark.parametrize("mapped", [False, True])
+    def test_baldness_is_one_change_per_shot(self, mapped):
+        bald = BaldMapper(D, depth=2, strength=0.7).requires_grad_(False) if mapped else None
+        series = InMemory(Codes(styles())), InMemory(TRACK)
+        got = stages.made_bald(*series, Bald(strength=0.5), SPACE, bald).styles
+        change = got - styles()
+        assert np.array_equal((change != 0).any((1, 2)), PRESENT)
+        first, second = change[:4][PRESENT[:4]], change[4:][PRESENT[4:]]
+        assert np.ptp(first, axis=0).max() < 1e-6 and np.ptp(second, axis=0).max() < 1e-6
+        assert np.abs(first[0] - second[0]).max() > 1e-3
+        assert np.array_equal(got, edited(Bald(strength=0.5), bald=bald))
+        assert mapped == (np.abs(got - edited(Bald(strength=0.5))).max() > 1e-3)

@@ -2,10 +2,12 @@ import numpy as np
 import pytest
 import torch
 
-from vidhair.geometry import CropAxes
+from tests.stages.faces import face_track
+from vidhair.geometry import Box, CropAxes
 from vidhair.models.encoders import SmallEncoder, SmallEncoderConfig
 from vidhair.models.inversion import Inverter
-from vidhair.stages.invert import InvertConfig, invert
+from vidhair.stages.invert import InvertConfig, invert, latents
+from vidhair.types import Frames
 
 COUNT = 5
 AXES = CropAxes(
@@ -70,3 +72,43 @@ def test_a_frame_turned_with_its_face_keeps_its_code(frames, inverter):
     got = invert(np.ascontiguousarray(turned), there, inverter, InvertConfig())
     want = invert(np.ascontiguousarray(square), axes, inverter, InvertConfig())
     np.testing.assert_allclose(got, want, atol=1e-4)
+
+
+class TestLatentsStage:
+    """An inverter whose codes are the mean of each channel of the picture, and how many there are
+    at once. Red tells the place in the frame, green the frame."""
+
+    PLACES = (70.0, 40.0, 10.0), None, (50.0, 40.0, 10.0), (90.0, 40.0, 10.0), None
+    BOX = Box(50.0, 20.0, 28.0)
+
+    def codes(self, places, batch: int = 16) -> np.ndarray:
+        def codes(pictures: torch.Tensor) -> torch.Tensor:
+            means = (pictures.mean((2, 3)) + 1) * 127.5
+            count = torch.full((len(means), 1), float(len(means)))
+            return torch.cat([means, count], 1)[:, None].repeat(1, 2, 1)
+
+        pixels = np.zeros((len(places), 80, 160, 3), np.uint8)
+        pixels[..., 0] = np.arange(160)
+        pixels[..., 1] = 10 * np.arange(len(places))[:, None, None]
+        inverter = Inverter(16, 2, 4, torch.device("cpu"), codes)
+        track = face_track(places, self.BOX)
+        got = latents(Frames.of_pixels(pixels), track, inverter, InvertConfig(batch=batch)).styles
+        assert got.shape == (len(places), 2, 4) and got.dtype == np.float32
+        assert np.array_equal(got[:, 0], got[:, 1])
+        return got[:, 0]
+
+    def test_each_frame_with_a_face_has_the_code_of_its_crop(self):
+        got = self.codes(self.PLACES)[[0, 2, 3]]
+        np.testing.assert_allclose(got[:, 0], [69.5, 49.5, 89.5], atol=0.1)
+        np.testing.assert_allclose(got[:, 1], [0, 20, 30], atol=1e-3)
+
+    def test_frames_without_one_are_zeros_and_not_encoded(self):
+        got = self.codes(self.PLACES)
+        assert not got[[1, 4]].any()
+        assert got[[0, 2, 3], 3].tolist() == [3, 3, 3]
+
+    def test_so_many_at_once_as_the_setting_says(self):
+        assert self.codes(self.PLACES, batch=2)[[0, 2, 3], 3].tolist() == [2, 2, 1]
+
+    def test_a_chunk_without_a_face_is_all_zeros(self):
+        assert not self.codes([None, None]).any()

@@ -12,22 +12,31 @@ from hypothesis import strategies as st
 from scipy.ndimage import binary_dilation, binary_erosion
 
 from tests.models.tiny import random
-from tests.stages.faces import face_mesh
+from tests.stages.faces import clip_of, face_mesh, face_track
+from tests.stages.series import InMemory
 from vidhair.errors import InvalidSetting
-from vidhair.geometry import CropAxes
+from vidhair.geometry import Box, CropAxes
 from vidhair.models.face_landmarks import POINTS
 from vidhair.models.face_parser import Label
 from vidhair.models.stylegan3 import Extent
+<<<<<<< HEAD
 from vidhair.stages import align
+=======
+from vidhair.ops.color import rgb_to_lab
+from vidhair.stages import matte as stages
+>>>>>>> stagetests
 from vidhair.stages.align import AlignConfig, FaceTrack, follow_face
 from vidhair.stages.matte import (
     BINS,
+    COLOR_FRAMES,
     MIDDLE,
     NECK,
     NEIGHBOURS,
     REACH,
     ColorModels,
     HeadRegion,
+    Labels,
+    Matte,
     MatteConfig,
     classify,
     face_part,
@@ -40,6 +49,8 @@ from vidhair.stages.matte import (
     plan_region,
 )
 from vidhair.stages.render import Canvas
+from vidhair.types import Frames
+from vidhair.wiring import Near, Span
 
 LABELS = len(Label)
 
@@ -488,3 +499,211 @@ def test_a_face_too_small_to_see_hair_is_refused():
         assert MatteConfig(size=size).size == size
     with pytest.raises(InvalidSetting, match=r"matte.size = 47 is too small.*0 or 48"):
         MatteConfig(size=47)
+
+
+# ---- stages
+
+
+class TestRegionStage:
+    """Of faces whose crops are 56 pixels wide, their centres 2.6 pixels above them."""
+
+    def region(self, places, size=(400, 300)) -> HeadRegion:
+        track = InMemory(face_track(places, Box(72.0, 69.4, 56.0)))
+        return stages.region(track, clip_of(*size, range(len(places))), 28, 16)
+
+    def test_it_reaches_around_every_face_that_there_is(self):
+        got = self.region([None, (100.0, 100.0, 20.0), (140.0, 100.0, 20.0)])
+        assert (got.step, got.height, got.width) == (pytest.approx(2.0), 80, 96)
+        assert (got.left, got.top) == (pytest.approx(27.2), pytest.approx(24.6))
+
+    def test_it_ends_with_the_frame(self):
+        got = self.region([(100.0, 100.0, 20.0)], size=(130, 100))
+        assert (got.height, got.width) == (48, 64)
+
+
+class Segmenter:
+    """In MediaPipe's place: what is blue is the person."""
+
+    made: list["Segmenter"]
+
+    def __init__(self):
+        self.open = True
+        Segmenter.made.append(self)
+
+    def __call__(self, picture: np.ndarray) -> np.ndarray:
+        return picture[..., 2].astype(np.float32) / 255
+
+    def close(self) -> None:
+        self.open = False
+
+
+class TestLabelsStage:
+    """Three frames with a square of hair, a face and a person each at a place of its own."""
+
+    REGION = HeadRegion(4.0, 2.0, 1.0, 32, 40)
+    PLACES = (16.0, 18.0, 8.0), None, (30.0, 18.0, 8.0)
+
+    @pytest.fixture
+    def labelled(self, monkeypatch):
+        Segmenter.made = []
+        monkeypatch.setattr(stages, "PersonSegmenter", Segmenter)
+        pixels = np.zeros((3, 40, 48, 3), np.uint8)
+        for k in range(3):
+            pixels[k, 10:20, 8 + 10 * k : 18 + 10 * k, 0] = 255
+            pixels[k, 24:34, 8 + 10 * k : 18 + 10 * k, 2] = 255
+        parser = ColourParser()
+        track = face_track(self.PLACES, Box(2.0, 2.0, 22.4))
+        planes = stages.labels(Frames.of_pixels(pixels), track, self.REGION, parser).planes
+        return planes, parser
+
+    def test_hair_and_person_are_those_of_the_frame(self, labelled):
+        planes, _ = labelled
+        assert planes.dtype == np.uint8 and planes.shape == (3, 5, 32, 40)
+        for plane, top in ((Label.HAIR, 8), (4, 22)):
+            for k, seen in enumerate(planes[:, plane]):
+                rows, columns = slice(top + 2, top + 8), slice(6 + 10 * k, 12 + 10 * k)
+                assert seen[rows, columns].min() > 200
+                others = [seen[rows, 6 + 10 * n : 12 + 10 * n] for n in range(3) if n != k]
+                assert max(other.max() for other in others) < 10
+
+    def test_the_parser_is_shown_the_oval_of_that_frames_face(self, labelled):
+        _, parser = labelled
+        ((_, guides),) = parser.shown
+        columns, ovals = torch.arange(40) + 0.5, guides[[0, 2], 1]
+        middle = (ovals * columns).sum((1, 2)) / ovals.sum((1, 2))
+        np.testing.assert_allclose(middle, [12, 26], atol=0.7)
+        assert guides[1, 1].max() == 0
+
+    def test_the_segmenter_is_closed(self, labelled):
+        (segmenter,) = Segmenter.made
+        assert not segmenter.open
+
+
+REGION = HeadRegion(0.0, 0.0, 2.0, SIZE // 2, SIZE // 2)  # the matte's grid is the frame's
+assert REGION.matte_grid == GRID
+BROWN, RED, BLUE, GREEN = (90, 60, 40), (230, 30, 30), (40, 60, 220), (30, 200, 60)
+
+
+class TestHairColoursStage:
+    """All is called hair. In frames with a face, brown is around it, its middle is red, and below
+    it is a blue neck; frames without one are green."""
+
+    def learned(self, present: list[bool], painted: bool = False):
+        places = [(28.0 + k % 9, 30.0 + k % 7, 14.0) if p else None for k, p in enumerate(present)]
+        track = face_track(places, Box(12.0, 16.0, 39.2))
+        pixels = np.full((len(present), SIZE, SIZE, 3), BROWN, np.uint8)
+        pixels[~track.present] = GREEN
+        for part, color in ((MIDDLE, RED), (NECK, BLUE)) if painted else ():
+            mask = face_part(part, track, range(len(present)), GRID, (SIZE, SIZE))[:, 0].numpy()
+            pixels[mask == 1] = color
+        planes = np.zeros((len(present), 5, SIZE // 2, SIZE // 2), np.uint8)
+        planes[:, Label.HAIR] = 255
+        given = [InMemory(v) for v in (Frames.of_pixels(pixels), Labels(planes), track)]
+        told: list[float] = []
+        models = stages.hair_colors(*given, REGION, lambda done, note="": told.append(done))
+        return models, given, told
+
+    @pytest.mark.parametrize("present", [[True] * 40, [k % 3 > 0 for k in range(40)]])
+    def test_so_many_frames_with_a_face_are_looked_at_from_all_over_the_clip(self, present):
+        _, given, told = self.learned(present)
+        with_face = np.flatnonzero(present)
+        asked = given[0].frames_asked
+        assert asked == given[1].frames_asked == given[2].frames_asked == sorted(set(asked))
+        assert len(asked) == COLOR_FRAMES and set(asked) <= set(with_face)
+        assert (asked[0], asked[-1]) == (with_face[0], with_face[-1])
+        assert max(np.diff(np.searchsorted(with_face, asked))) <= 4
+        assert told == pytest.approx([40 * (k + 1) / 12 for k in range(12)])
+
+    def test_all_where_there_are_fewer(self):
+        present = [True, False, True, True, False]
+        _, given, told = self.learned(present)
+        assert given[0].frames_asked == [0, 2, 3] and told[-1] == 5
+
+    def test_the_hair_is_what_is_labelled_so_and_neither_face_nor_neck(self):
+        models, _, _ = self.learned([False, True, True, False], painted=True)
+        never = math.log(0.02 / math.prod(BINS))
+
+        def likely(label: Label, color: tuple[int, int, int]) -> float:
+            lab = rgb_to_lab(torch.tensor(color).view(1, 3, 1, 1) / 255)
+            return float(models.log_likelihood(lab, torch.zeros(1, 1, 1, 1))[0, label, 0, 0])
+
+        assert likely(Label.HAIR, BROWN) > never + 3
+        for color in (RED, BLUE, GREEN):
+            assert likely(Label.HAIR, color) == pytest.approx(never, abs=0.05)
+        assert likely(Label.SKIN, RED) > never + 3
+
+
+class TestMatteStage:
+    """A bar of hair that moves to the right over a face that goes with it. With frame 5 a shot
+    begins; in frame 2 the face is not found."""
+
+    COUNT, CUT, ABSENT = 9, 5, 2
+    CONFIG = MatteConfig(smooth=1.0, edge=0.03)
+
+    @pytest.fixture
+    def clip(self) -> tuple[Frames, Labels, FaceTrack]:
+        places = [
+            None if k == self.ABSENT else (28.0 + k, 38 + (-1.0) ** k, 14.0)
+            for k in range(self.COUNT)
+        ]
+        track = face_track(places, Box(10.0, 15.0, 39.2), cuts=(self.CUT,))
+        pixels = np.full((self.COUNT, SIZE, SIZE, 3), (200, 180, 170), np.uint8)
+        planes = np.zeros((self.COUNT, 5, SIZE // 2, SIZE // 2), np.uint8)
+        planes[:, Label.BACKGROUND] = 250
+        for k in range(self.COUNT):
+            left = 12 + 2 * k
+            pixels[k, 6:20, left : left + 24] = BROWN
+            bar = k, slice(None), slice(3, 10), slice(left // 2, left // 2 + 12)
+            planes[bar] = 0
+            planes[k, Label.HAIR, 3:10, left // 2 : left // 2 + 12] = 250
+        return Frames.of_pixels(pixels), Labels(planes), track
+
+    def mattes(self, clip, start=0, stop=COUNT, first=0, **options) -> Matte:
+        """Of a chunk, in a clip that is the given one from `first` on."""
+        options = {"colors": NO_COLOURS, "config": self.CONFIG} | options
+        low, high = Near(NEIGHBOURS).range(start - first, stop - first, self.COUNT - first)
+        seen = [value.rows(low + first, high + first) for value in clip]
+        span = Span(start - first, stop - first)
+        return stages.matte(*seen, options["colors"], REGION, span, options["config"])
+
+    def test_the_hair_of_each_frame_is_found_where_it_is(self, clip):
+        got = self.mattes(clip)
+        assert got.alpha.shape == (self.COUNT, SIZE, SIZE) and got.alpha.dtype == np.uint8
+        for k in set(range(self.COUNT)) - {self.ABSENT}:
+            assert got.alpha[k, 9:17, 17 + 2 * k : 31 + 2 * k].min() > 200
+            assert got.alpha[k, 30:].max() == 0
+        assert np.abs(got.area - got.alpha.mean((1, 2)) / 255).max() < 1e-3
+        brown = rgb_to_lab(torch.tensor(BROWN).view(1, 3, 1, 1) / 255).flatten()
+        seen = np.arange(self.COUNT) != self.ABSENT
+        assert np.abs(got.mean_lab[seen] - brown.numpy()).max() < 15
+
+    def test_a_frame_without_a_face_has_none(self, clip):
+        got = self.mattes(clip)
+        assert not got.alpha[self.ABSENT].any() and got.area[self.ABSENT] == 0
+
+    @pytest.mark.parametrize("chunk", [1, 2, 4])
+    def test_chunks_that_see_their_neighbours_do_not_show(self, clip, chunk):
+        whole = self.mattes(clip)
+        for start in range(0, self.COUNT, chunk):
+            stop = min(start + chunk, self.COUNT)
+            got = self.mattes(clip, start, stop)
+            for name in Matte.ROWS:
+                assert np.array_equal(getattr(got, name), getattr(whole, name)[start:stop])
+
+    def test_neighbours_count(self, clip):
+        one = [value.rows(4, 5) for value in clip]
+        alone = stages.matte(*one, NO_COLOURS, REGION, Span(0, 1), self.CONFIG)
+        assert not np.array_equal(self.mattes(clip).alpha[4:5], alone.alpha)
+
+    def test_those_beyond_a_cut_do_not(self, clip):
+        whole = self.mattes(clip)
+        after = self.mattes(clip, self.CUT, self.COUNT, first=self.CUT)
+        assert np.array_equal(after.alpha, whole.alpha[self.CUT :])
+
+    def test_the_clips_colours_and_the_settings_count(self, clip):
+        hair = np.zeros((LABELS + 1, *BINS), np.float32)
+        hair[Label.HAIR] = 8
+        plain = self.mattes(clip).area.sum()
+        assert self.mattes(clip, colors=ColorModels(hair)).area.sum() > 1.2 * plain
+        steady = self.mattes(clip, config=MatteConfig(smooth=0.0, edge=0.03))
+        assert not np.array_equal(steady.alpha, self.mattes(clip).alpha)

@@ -5,19 +5,25 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.models.tiny import random, seeded, tiny_generator, tiny_stylegan2_config
+from tests.stages.faces import clip_of, face_track
+from tests.stages.series import InMemory
 from vidhair.errors import InvalidSetting
 from vidhair.geometry import Box, CropAxes, Similarity
 from vidhair.models import stylegan3
 from vidhair.models.aligned import SOFT_EDGE, AlignedGenerator
 from vidhair.models.stylegan3 import Extent, Synthesis, make_transform
+from vidhair.stages import render as stages
 from vidhair.stages.render import (
     Canvas,
+    Codes,
+    Drawer,
     RenderConfig,
     drawn_share,
     input_transforms,
     plan_canvas,
     render,
 )
+from vidhair.stages.smooth import Pivots
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -187,3 +193,78 @@ def test_a_bound_of_memory_is_heeded(monkeypatch):
     canvas = Canvas(16, Extent(2, 1, 0, 3), 0.0, 0.0, 1.0)
     render(synthesis, styles, similarity, canvas, RenderConfig(memory=96, batch=2))
     assert set(drawn) == {96 << 20}
+
+
+class TestCanvasStage:
+    """Faces whose crops are 56 pixels wide, their centres 2.6 pixels above them."""
+
+    BOX = Box(72.0, 69.4, 56.0)
+
+    def canvas(self, places, expand: float = 0.0, size=(300, 200)) -> Canvas:
+        track = InMemory(face_track(places, self.BOX))
+        return stages.canvas(track, clip_of(*size, range(len(places))), 28, expand)
+
+    def test_a_face_in_the_box_needs_the_box_alone(self):
+        got = self.canvas([None, (100.0, 100.0, 20.0), None])
+        assert (got.resolution, got.step, got.extent) == (28, 2.0, Extent())
+        assert (got.left, got.top) == (72.0, 69.4)
+
+    def test_it_reaches_to_every_face_that_there_is(self):
+        got = self.canvas([(100.0, 100.0, 20.0), None, (140.0, 90.0, 20.0)])
+        assert got.extent == Extent(left=0, right=20, top=5, bottom=0)
+
+    def test_it_reaches_further_if_asked_to(self):
+        got = self.canvas([(100.0, 100.0, 20.0)], expand=0.5)
+        assert got.extent == Extent(left=14, right=14, top=14, bottom=14)
+
+    def test_it_ends_with_the_frame(self):
+        got = self.canvas([(100.0, 100.0, 20.0)], expand=1.5, size=(140, 132))
+        assert got.extent == Extent(left=36, right=6, top=35, bottom=4)
+
+
+class TestRenderedStage:
+    PLACES = None, (100.0, 100.0, 20.0), (104.0, 98.0, 22.0), None, (96.0, 101.0, 20.0)
+    TRACK = face_track(PLACES, Box(72.0, 69.4, 56.0))
+    CANVAS = Canvas(16, Extent(2, 1, 0, 3), 60.0, 60.0, 3.5)
+    CONFIG = RenderConfig(precision="float32", batch=2)
+    STYLES = random(5, 8, 12, seed=2).numpy()
+    # Of frames without a face nothing is known.
+    TRANSFORM = np.where(
+        TRACK.present[:, None], np.array([[0.0, 0.02, -0.1, 1.0]]) * [[1], [2], [3], [4], [5]], 0
+    ) + np.where(TRACK.present[:, None], [7.0, 0, 0, -0.5], np.nan)
+
+    @pytest.fixture
+    def drawer(self) -> Drawer:
+        synthesis = tiny_generator(16, num_layers=6).synthesis
+        synthesis.layers[-1].weight.mul_(50)  # more than a few shades of grey
+        return Drawer(synthesis)
+
+    def picture(self, drawer, styles=STYLES, track=TRACK) -> np.ndarray:
+        pivots = Pivots(np.zeros_like(self.STYLES), self.TRANSFORM)
+        return stages.rendered(
+            Codes(styles), pivots, track, self.CANVAS, drawer, self.CONFIG
+        ).levels
+
+    def test_frames_with_a_face_are_drawn_from_their_codes_where_it_is(self, drawer):
+        got = self.picture(drawer)
+        for k in (1, 2, 4):
+            place = Similarity(*self.TRANSFORM[k, :, None])
+            want = render(drawer.synthesis, self.STYLES[k : k + 1], place, self.CANVAS, self.CONFIG)
+            assert np.abs(got[k].astype(int) - want[0]).max() <= 1
+            assert np.ptp(got[k]) > 30
+
+    def test_frames_without_one_are_black(self, drawer):
+        got = self.picture(drawer)
+        assert got.dtype == np.uint8 and got.shape == (5, 17 + 3, 16 + 2, 3)
+        assert not got[[0, 3]].any()
+
+    def test_where_there_is_none_at_all_nothing_is_drawn(self):
+        nowhere = face_track([None] * 5, self.TRACK.box)
+        assert not self.picture(drawer=None, track=nowhere).any()
+
+    def test_the_edited_picture_is_that_of_the_edited_codes(self, drawer):
+        pivots = Pivots(np.zeros_like(self.STYLES), self.TRANSFORM)
+        codes = Codes(self.STYLES + 1)
+        got = stages.edited(codes, pivots, self.TRACK, self.CANVAS, drawer, self.CONFIG).levels
+        assert np.array_equal(got, self.picture(drawer, self.STYLES + 1))
+        assert not np.array_equal(got, self.picture(drawer))

@@ -7,11 +7,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from tests.stages.faces import face_track
+from tests.stages.series import InMemory
 from vidhair.edits.directions import MOVING, AttributeSpace
-from vidhair.geometry import Similarity
+from vidhair.geometry import Box, Similarity
+from vidhair.stages.invert import Latents
 from vidhair.stages.smooth import (
+    Pivots,
     SmoothConfig,
     average_fine_layers,
+    pivots,
     runs,
     share_identity,
     smooth_over_time,
@@ -271,3 +276,66 @@ def test_clips_shorter_than_the_taps(count):
     values = random(count, 3).astype(np.float64)
     got = smooth_over_time(values)
     np.testing.assert_allclose(got, by_definition(values, np.zeros(count, bool)), atol=1e-12)
+
+
+class TestPivotsStage:
+    """Frame 3 shows no face; with frame 5 a shot begins. Faces move, turn and grow."""
+
+    PLACES = tuple(
+        None if k == 3 else (60.0 + 3 * k, 50 + 2 * k * k / 8, 20 + 0.5 * k, 8.0 * (k % 3))
+        for k in range(9)
+    )
+    TRACK = face_track(PLACES, Box(30.0, 20.0, 70.0), cuts=(5,))
+    OFF = SmoothConfig(latents=False, transforms=False, share=False, average_fine_from=18)
+    STYLES = random(9, 4, D)
+
+    def pivots(self, config: SmoothConfig, space: AttributeSpace | None = None) -> Pivots:
+        series = InMemory(Latents(self.STYLES)), InMemory(self.TRACK)
+        return pivots(*series, space, config)
+
+    def test_without_smoothing_they_are_the_codes_and_where_the_face_is(self):
+        got = self.pivots(self.OFF)
+        assert np.array_equal(got.styles, self.STYLES)
+        s, seen = self.TRACK.similarity, self.TRACK.present
+        columns = [s.angle_deg, s.tx, s.ty, s.scale]
+        assert all(np.ptp(column[seen]) > 0.05 for column in columns)
+        for k, column in enumerate(columns):
+            assert np.array_equal(got.transform[seen, k], column[seen])
+
+    def test_the_transform_is_a_similarity_again(self):
+        got, want = self.pivots(self.OFF).similarity, self.TRACK.similarity
+        seen = self.TRACK.present
+        assert np.array_equal(got.matrices()[seen], want.matrices()[seen])
+
+    @pytest.mark.parametrize("steady", ["latents", "transforms"])
+    def test_each_is_smoothed_if_it_is_asked_for(self, steady):
+        rough = self.pivots(self.OFF)
+        got = self.pivots(SmoothConfig(**{**vars(self.OFF), steady: True}))
+        changed = {
+            "latents": np.abs(got.styles - rough.styles).max() > 0.01,
+            "transforms": np.abs(got.transform - rough.transform)[self.TRACK.present].max() > 0.01,
+        }
+        assert [name for name, is_changed in changed.items() if is_changed] == [steady]
+
+    def test_nothing_crosses_a_cut_or_a_gap(self):
+        config = SmoothConfig(share=False, average_fine_from=18)
+        got = self.pivots(config)
+        for run in (slice(0, 3), slice(4, 5), slice(5, 9)):
+            begins = np.arange(run.stop - run.start) == 0
+            want = smooth_over_time(self.STYLES[run], begins)
+            np.testing.assert_allclose(got.styles[run], want, atol=1e-6)
+            matrices = self.TRACK.similarity.matrices()[run]
+            np.testing.assert_allclose(
+                got.similarity.matrices()[run],
+                Similarity.from_matrices(smooth_over_time(matrices, begins)).matrices(),
+                atol=1e-9,
+            )
+        assert np.isfinite(got.transform).all()
+
+    def test_a_packs_attributes_keep_the_rest_of_the_person(self):
+        config = SmoothConfig(latents=False, average_fine_from=18)
+        got, seen = self.pivots(config, space()).styles, self.TRACK.present
+        want = smooth_styles(self.STYLES, seen, self.TRACK.cuts, config, space())
+        assert np.array_equal(got, want)
+        assert np.abs(got - self.STYLES)[seen].max() > 0.1
+        assert np.array_equal(self.pivots(config).styles, self.STYLES)

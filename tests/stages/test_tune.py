@@ -6,11 +6,27 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.models.tiny import random, seeded, tiny_generator, tiny_stylegan2_config
+from tests.stages.faces import face_track
+from tests.stages.series import InMemory
+from vidhair.geometry import Box
 from vidhair.models.aligned import AlignedGenerator, MovableGenerator, MovableSynthesis
-from vidhair.models.perceptual import FeatureDistance
+from vidhair.models.perceptual import FeatureDistance, Perceptual
 from vidhair.models.stylegan3 import Extent, Generator
-from vidhair.stages.render import Canvas
-from vidhair.stages.tune import Targets, TuneConfig, choose_frames, refine, tune, with_weights
+from vidhair.stages import tune as stages
+from vidhair.stages.matte import HeadRegion, Labels
+from vidhair.stages.render import Canvas, drawn_share, input_transforms
+from vidhair.stages.smooth import Pivots
+from vidhair.stages.tune import (
+    Targets,
+    TuneConfig,
+    Tuned,
+    choose_frames,
+    refine,
+    tune,
+    with_weights,
+)
+from vidhair.types import Frames
+from vidhair.wiring import stage_of
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -251,3 +267,167 @@ class TestChooseFrames:
     def test_no_frame_is_chosen_twice_where_all_are_alike(self):
         chosen = choose_frames(np.zeros((9, 2)), np.ones(9, bool), 4)
         assert len(chosen) and len(set(chosen.tolist())) == len(chosen)
+
+
+# ---- stages
+
+
+class TestTunedStage:
+    """Frame 3 has an unusual code, 5 an unusual angle and 1 an unusual size; 6 has all of it and no
+    face. Red tells the column of the frame and green which frame it is."""
+
+    COUNT, CHOSEN = 8, [0, 1, 3, 5]
+    CANVAS = Canvas(SIZE, Extent(2, 0, 0, 3), 10.0, 20.0, 1.0)
+    REGION = HeadRegion(0.0, 0.0, 1.0, 64, 64)
+    OFFSET = random(8, 12, seed=4)
+
+    @pytest.fixture
+    def given(self) -> dict[str, InMemory]:
+        styles = np.zeros((self.COUNT, 8, 12), np.float32)
+        # What tells the frames apart and their mean codes not.
+        styles[:, 0] += np.arange(self.COUNT)[:, None]
+        styles[:, 1] -= np.arange(self.COUNT)[:, None]
+        transform = np.tile([0.0, 0, 0, 1], (self.COUNT, 1))
+        transform[:, 1] = 0.01 * np.arange(self.COUNT)
+        styles[[3, 6], :, 5] += 8
+        transform[[5, 6], 0], transform[[1, 6], 3] = 30, 1.5
+        transform[7] = np.nan  # as it is where there is no face and transforms are not smoothed
+        pixels = np.zeros((self.COUNT, 64, 64, 3), np.uint8)
+        pixels[..., 0] = np.arange(64)
+        pixels[..., 1] = 10 * np.arange(self.COUNT)[:, None, None]
+        planes = np.zeros((self.COUNT, 5, 64, 64), np.uint8)
+        planes[:, [0, 3, 4]] = 255  # background, clothes, the whole person
+        for k in range(self.COUNT):
+            planes[k, 1, 22 + k : 30, :] = 204  # skin
+            planes[k, 2, 26:34, :] = 153  # hair, some of it in the same place
+        places = [None if k in (6, 7) else (20.0, 30.0, 6.0) for k in range(self.COUNT)]
+        track = face_track(places, Box(12.0, 20.0, 16.0))
+        values = {
+            "frames": Frames.of_pixels(pixels), "pivots": Pivots(styles, transform),
+            "labels": Labels(planes), "track": track,
+        }  # fmt: skip
+        return {name: InMemory(value) for name, value in values.items()}
+
+    @pytest.fixture
+    def learn(self, given, monkeypatch):
+        """Calls the stage with others in the place of `refine` and `tune`: what it makes, what
+        those were given, and what the meter was told."""
+        calls: list[tuple] = []
+        told: list[tuple] = []
+
+        def of_refine(*arguments):
+            *first, progress = arguments
+            calls.append(tuple(first))
+            progress(2, 5, 0.25)
+            return self.OFFSET
+
+        def of_tune(*arguments):
+            *first, progress = arguments
+            calls.append(tuple(first))
+            progress(3, 9, 0.125)
+            return {"layers.0.bias": torch.ones(12)}
+
+        monkeypatch.setattr(stages, "refine", of_refine)
+        monkeypatch.setattr(stages, "tune", of_tune)
+
+        def learn(generator=None, **config):
+            config = TuneConfig(**{"frames": 4, "refine_steps": 5, "steps": 9} | config)
+            likeness = Perceptual("", {}, lambda: DISTANCE)
+            generator = generator or person()
+            made = stages.tuned(
+                **given, canvas=self.CANVAS, region=self.REGION, generator=generator,
+                perceptual=likeness, config=config,
+                meter=lambda done, note="": told.append((done, note)),
+            )  # fmt: skip
+            (synthesis, targets, *rest), (whole, moved, *same) = calls
+            assert synthesis is generator.synthesis and whole is generator
+            assert rest == same == [self.CANVAS, DISTANCE, config]
+            return made, targets, moved, told
+
+        return learn
+
+    def test_frames_that_differ_in_code_angle_or_size_are_chosen(self, learn, given):
+        learn()
+        assert given["frames"].frames_asked == self.CHOSEN
+        assert given["labels"].frames_asked == self.CHOSEN
+
+    def test_so_many_as_the_setting_says(self, learn, given):
+        learn(frames=2)
+        assert len(given["frames"].frames_asked) == 2
+
+    def test_targets_are_those_frames_with_their_codes_where_the_face_is(self, learn, given):
+        _, targets, _, _ = learn()
+        pivots = given["pivots"].value
+        assert np.array_equal(targets.styles.numpy(), pivots.styles[self.CHOSEN])
+        want = input_transforms(pivots.similarity)[self.CHOSEN]
+        assert torch.equal(targets.transforms, want)
+        levels = (targets.pictures + 1) * 127.5
+        assert levels.shape == (4, 3, 19, 18)
+        columns = torch.arange(10, 28).expand(4, 19, 18).float()
+        torch.testing.assert_close(levels[:, 0], columns, atol=1e-3, rtol=0)
+        frames = 10.0 * torch.tensor(self.CHOSEN)[:, None, None].expand(4, 19, 18)
+        torch.testing.assert_close(levels[:, 1], frames, atol=1e-3, rtol=0)
+
+    def test_skin_and_hair_count_more_than_what_is_around_them(self, learn):
+        _, targets, _, _ = learn()
+        for row, frame in enumerate(self.CHOSEN):
+            head = np.zeros(64)
+            head[22 + frame : 30] += 0.8
+            head[26:34] += 0.6
+            want = 0.1 + 0.9 * head.clip(0, 1)[20:39]
+            got = targets.weight[row, 0]
+            np.testing.assert_allclose(got, np.tile(want[:, None], 18), atol=1e-5)
+
+    def test_nothing_counts_that_the_generator_cannot_draw(self, learn):
+        generator = seeded(lambda: AlignedGenerator(tiny_stylegan2_config(SIZE, w_dim=12)))
+        _, targets, _, _ = learn(generator)
+        share = drawn_share(generator.synthesis, targets.transforms, self.CANVAS)
+        assert share.min() == 0
+        assert torch.equal(targets.weight > 0, share > 0)
+        assert (targets.weight <= share + 1e-6).all()
+
+    def test_tuning_begins_at_the_codes_that_were_refined(self, learn):
+        _, targets, moved, _ = learn()
+        assert torch.equal(moved.styles, targets.styles + self.OFFSET)
+        for name in ("transforms", "pictures", "weight"):
+            assert torch.equal(getattr(moved, name), getattr(targets, name))
+
+    def test_what_was_learned_is_kept_and_read_back(self, learn):
+        made, *_ = learn()
+        for value in (made, Tuned.of(made.arrays())):
+            assert np.array_equal(value.offset, self.OFFSET.numpy())
+            assert list(value.weights) == ["layers.0.bias"]
+            assert np.array_equal(value.weights["layers.0.bias"], np.ones(12))
+
+    def test_the_meter_counts_both_parts(self, learn):
+        *_, told = learn()
+        assert told == [(0, ""), (2, "loss 0.250"), (5 + 3, "loss 0.125")]
+        steps = stage_of("tuned", stages.tuned).steps
+        assert steps is not None and steps(TuneConfig(refine_steps=5, steps=9)) == 14
+
+
+class TestDrawerStages:
+    TUNED = Tuned(random(8, 12, seed=5).numpy(), {"layers.0.bias": np.full(12, 7.0, np.float32)})
+
+    def test_the_tuned_generator_has_the_weights_that_were_learned(self):
+        generator = person()
+        before = {name: value.clone() for name, value in generator.synthesis.state_dict().items()}
+        drawn = stages.fine_tuned(self.TUNED, generator).synthesis.state_dict()
+        assert (drawn["layers.0.bias"] == 7).all()
+        assert all(torch.equal(drawn[n], before[n]) for n in before if n != "layers.0.bias")
+        assert torch.equal(
+            generator.synthesis.state_dict()["layers.0.bias"], before["layers.0.bias"]
+        )
+
+    def test_without_tuning_it_is_the_packs(self):
+        generator = person()
+        drawn = stages.untuned(generator).synthesis.state_dict()
+        before = generator.synthesis.state_dict()
+        assert drawn.keys() == before.keys()
+        assert all(torch.equal(drawn[name], before[name]) for name in before)
+
+    def test_codes_are_moved_by_the_offset_if_there_is_one(self):
+        pivots = Pivots(random(3, 8, 12).numpy(), np.zeros((3, 4)))
+        assert np.array_equal(stages.plain_pivots(pivots).styles, pivots.styles)
+        got = stages.offset_pivots(pivots, self.TUNED).styles
+        assert np.array_equal(got, pivots.styles + self.TUNED.offset)

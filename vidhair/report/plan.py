@@ -27,5 +27,7 @@ def _seen(name: str, needed: Input) -> str:
         return f"{name} …"
     if needed.near is None:
         return name
-    after = needed.near.before if needed.near.after < 0 else needed.near.after
-    return f"{name} − {needed.near.before}" if not after else f"{name} ± {after}"
+    before, after = needed.near.before, needed.near.after
+    if after < 0 or after == before:
+        return f"{name} ± {before}"
+    return f"{name} − {before} + {after}" if after else f"{name} − {before}"

@@ -1,0 +1,33 @@
+"""A pack without files, for what is decided before any network runs."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+
+from vidhair.cache import fingerprint
+from vidhair.stages.edit import HAIR_COLOUR, NO_HAIR
+
+PARTS = ("encoder", "parser", "generator", "attributes", "world")
+
+
+def a_pack(**changed: str) -> Any:
+    """A pack of which only the fingerprints are known."""
+    parts = dict.fromkeys(PARTS)
+    names = ["yaw", "smile", *HAIR_COLOUR, *NO_HAIR]
+    files = SimpleNamespace(
+        parts={name: SimpleNamespace(config={"names": names}) for name in parts},
+        tensors=lambda part: dict.fromkeys(
+            ("directions", "readout"), torch.zeros(len(names), 2)
+        ) | dict.fromkeys(("offset", "low", "high"), torch.zeros(len(names))),
+    )  # fmt: skip
+    return SimpleNamespace(
+        files=files,
+        fingerprint=lambda part: fingerprint(changed.get(part, part)),
+        name="made up",
+        device="cpu",
+        inverter_parts=("encoder",),
+        has=lambda part: part in parts,
+        parser=SimpleNamespace(face_pixels=256, stride=16),
+        generator=SimpleNamespace(config=SimpleNamespace(resolution=32)),
+    )

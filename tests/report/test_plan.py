@@ -1,0 +1,73 @@
+"""The plan that `vidhair explain` prints."""
+
+from typing import Annotated
+
+import pytest
+
+from vidhair import cli
+from vidhair.flow import graph
+from vidhair.flow.graph import GOAL, SOURCE, makers_of
+from vidhair.recipe import load_recipe, recipe_names
+from vidhair.report.plan import plan_text
+from vidhair.stages.align import Thumbnails
+from vidhair.types import Frames
+from vidhair.wiring import Near, Span, plan, stage
+
+
+def rows(text: str) -> dict[str, tuple[bool, str]]:
+    """Stage → whether it is kept, and what it takes."""
+    found = {}
+    for line in text.splitlines()[1:]:
+        if not line.startswith("# pass"):
+            mark, (name, _, taken) = line[2], line[3:].partition(" ")
+            found[name] = (mark != "*", taken.strip())
+    return found
+
+
+@pytest.mark.parametrize("mode", ["residual", "replace"])
+@pytest.mark.parametrize("steps", [0, 1])
+@pytest.mark.parametrize("name", recipe_names())
+def test_every_stage_is_told_in_the_order_in_which_it_is_planned(name, steps, mode):
+    settings = {"tune.steps": steps, "tune.refine_steps": 0, "compose.mode": mode}
+    recipe = load_recipe(name, settings)
+    text = plan_text(recipe)
+    stages = plan(makers_of(recipe), GOAL, SOURCE)
+    assert list(rows(text)) == [made.name for made in stages]
+    for made in stages:
+        kept, taken = rows(text)[made.name]
+        assert kept == made.kept
+        assert [part.split()[0] for part in taken.split(", ")] == (list(made.values) or ["nothing"])
+    assert all(line.startswith("# ") for line in text.splitlines()), "it can stand in TOML"
+
+
+def test_how_much_is_seen_of_each():
+    told = rows(plan_text(load_recipe("hair_color")))
+    assert told["thumbnails"] == (True, "frames")
+    assert told["faces"] == (True, "frames − 2")
+    assert told["track"] == (True, "faces …, shots …")
+    assert told["matte"] == (True, "frames ± 2, labels ± 2, track ± 2, hair_colors, region")
+    assert told["target_color"] == (True, "nothing")
+    assert told["canvas"] == (False, "track …")
+
+
+def test_more_before_than_after(monkeypatch):
+    @stage()
+    def thumbnails(frames: Annotated[Frames, Near(3, 1)], span: Span) -> Thumbnails: ...
+
+    monkeypatch.setitem(graph.HEAD, "thumbnails", thumbnails)
+    told = rows(plan_text(load_recipe("hair_color")))
+    assert told["thumbnails"] == (True, "frames − 3 + 1")
+
+
+def test_passes_over_the_clip():
+    lines = plan_text(load_recipe("hair_color")).splitlines()
+    passes = [line for line in lines if line.startswith("# pass")]
+    assert passes[0] == "# pass 1 over the clip: faces, thumbnails"
+    assert passes[1] == "# pass 2 over the clip: latents, labels"
+    assert "composed" in passes[-1] and len(passes) == 4
+
+
+def test_explain_prints_it(capfd):
+    assert cli.main(["explain", "bald", "--set", "tune.steps=7"]) == 0
+    plain = load_recipe("bald", {"tune.steps": 7})
+    assert capfd.readouterr().out.endswith(f"\n\n{plan_text(plain)}\n")
