@@ -19,12 +19,9 @@ from vidhair.geometry import Box, CropAxes
 from vidhair.models.face_landmarks import POINTS
 from vidhair.models.face_parser import Label
 from vidhair.models.stylegan3 import Extent
-<<<<<<< HEAD
-from vidhair.stages import align
-=======
 from vidhair.ops.color import rgb_to_lab
+from vidhair.stages import align
 from vidhair.stages import matte as stages
->>>>>>> stagetests
 from vidhair.stages.align import AlignConfig, FaceTrack, follow_face
 from vidhair.stages.matte import (
     BINS,
