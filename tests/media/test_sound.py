@@ -139,6 +139,16 @@ def test_sound_that_does_not_fit_is_reencoded(silent, container, codec, suffix, 
     assert starts[0] == pytest.approx(starts[1], abs=0.03)
 
 
+@pytest.mark.parametrize(("layout", "channels"), [("5.1(side)", 6), ("2.1", 2), ("4.0", 5)])
+def test_opus_takes_every_layout_of_speakers(silent, layout, channels):
+    speakers = ["-af", f"aformat=channel_layouts={layout}", "-c:a", "ac3"]
+    source = with_sound(silent, "in.mkv", *sine(rate=48000), *speakers)
+    target, writer = copied(source, ".webm")
+    assert "re-encoded" in writer.notes[0]
+    with open_clip(target) as after:
+        assert [(s.codec, s.channels) for s in after.clip.sound] == [("opus", channels)]
+
+
 def test_a_failed_reencoding_is_told(silent, monkeypatch):
     source = with_sound(silent, "in.mp4", *sine(), "-c:a", "aac")
     monkeypatch.setitem(sound._REPLACEMENTS, "webm", ("no_such_encoder", "1k"))

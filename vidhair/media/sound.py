@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import av
     from av.container import OutputContainer
 
+_OPUS_LAYOUTS = "mono|stereo|3.0|quad|5.0|5.1|6.1|7.1"
 # What each container is given in place of sound that it cannot hold: ffmpeg's encoder, bit rate.
 _REPLACEMENTS = {"webm": ("libopus", "160k")}
 _REPLACEMENT = ("aac", "192k")
@@ -125,6 +126,9 @@ def _reencode(source: Path, number: int, target: Path, container: str) -> None:
 
     encoder, bit_rate = _REPLACEMENTS.get(container, _REPLACEMENT)
     sound = ffmpeg.input(str(source.absolute()))[f"a:{number}"]
+    if encoder == "libopus":
+        # It knows no others, such as the "5.1(side)" of most AC-3.
+        sound = sound.filter("aformat", channel_layouts=_OPUS_LAYOUTS)
     # copyts: the sound keeps its place even where the source does not begin at zero.
     job = sound.output(str(target.absolute()), acodec=encoder, audio_bitrate=bit_rate, copyts=None)
     command = job.overwrite_output().compile(cmd=str(ffmpeg_path()))
