@@ -124,11 +124,13 @@ def test_adts_from_a_transport_stream(silent):
         (".mov", "pcm_mulaw", ".mp4", "aac"),
         (".mov", "pcm_s24le", ".mp4", "aac"),
         (".mkv", "libvorbis", ".mp4", "aac"),
+        (".mkv", "dca", ".mp4", "aac"),
     ],
 )
 def test_sound_that_does_not_fit_is_reencoded(silent, container, codec, suffix, becomes):
     offset = ["-itsoffset", 0.75]
-    source = with_sound(silent, f"in{container}", *offset, *sine(rate=48000), "-c:a", codec)
+    encoder = ["-strict", -2, "-c:a", codec]
+    source = with_sound(silent, f"in{container}", *offset, *sine(rate=48000), *encoder)
     target, writer = copied(source, suffix)
     assert len(writer.notes) == 1 and "re-encoded" in writer.notes[0]
     with open_clip(source) as before, open_clip(target) as after:
@@ -147,6 +149,12 @@ def test_opus_takes_every_layout_of_speakers(silent, layout, channels):
     assert "re-encoded" in writer.notes[0]
     with open_clip(target) as after:
         assert [(s.codec, s.channels) for s in after.clip.sound] == [("opus", channels)]
+
+
+def test_opus_is_as_long_as_what_it_replaces(silent):
+    source = with_sound(silent, "in.mov", *sine(rate=48000), "-c:a", "pcm_s16le")
+    target, _ = copied(source, ".webm")
+    assert len(heard(target)) == len(heard(source))
 
 
 def test_a_failed_reencoding_is_told(silent, monkeypatch):

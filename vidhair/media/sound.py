@@ -59,11 +59,13 @@ class SoundTrack:
             count = len(container.streams.audio)
         for number in range(count):
             stream = resources.enter_context(open_container(source)).streams.audio[number]
-            name = stream.codec_context.name if stream.codec_context else "unknown"
+            name = stream.codec_context.codec.canonical_name if stream.codec_context else "unknown"
             silent = _SILENT.get(output.format.name, _NEVER).fullmatch(name)
             if silent or not _can_hold(output.format.name, stream):
                 encoder, _ = _REPLACEMENTS.get(output.format.name, _REPLACEMENT)
-                part = resources.enter_context(scratch_file(scratch, ".mp4"))
+                # WebM trims the padding of the last packet only where a packet says so.
+                suffix = ".webm" if output.format.name == "webm" else ".mp4"
+                part = resources.enter_context(scratch_file(scratch, suffix))
                 _reencode(source, number, part, output.format.name)
                 stream = resources.enter_context(open_container(part)).streams.audio[0]
                 why = "is silent in many players of" if silent else "does not fit"
