@@ -3,7 +3,7 @@
 from vidhair.media.ffmpeg import ffmpeg_path
 from vidhair.media.images import read_image, write_png
 from vidhair.media.reader import ClipReader, open_clip
-from vidhair.media.writer import VideoWriter, check_target
+from vidhair.media.writer import VideoWriter, check_target, try_out
 
 __all__ = [
     "ClipReader",
