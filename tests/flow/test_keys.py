@@ -71,6 +71,7 @@ EXPECTED: dict[str, tuple[Any, set[str]]] = {
     "encode.codec": ("libx265", set()),
     "encode.crf": (30, set()),
     "encode.preset": ("fast", set()),
+    "encode.odd": ("pad", set()),
     "edit.color": ("blue", {"edit", "render_edit"}),
     "edit.strength": (0.5, {"edit", "render_edit"}),
 }

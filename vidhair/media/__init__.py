@@ -12,5 +12,6 @@ __all__ = [
     "ffmpeg_path",
     "open_clip",
     "read_image",
+    "try_out",
     "write_png",
 ]

@@ -86,7 +86,7 @@ def has_full_range(pixel_format: str) -> bool:
     return pixel_format.startswith("yuvj") or av.VideoFormat(pixel_format).is_rgb
 
 
-def tag_codes(color: Color, pixel_format: str) -> dict[str, int]:
+def tag_codes(color: Color, pixel_format: str = "yuv420p") -> dict[str, int]:
     """The colour attributes of an encoder that is fed by `to_yuv`."""
     import av
     from av.video.reformatter import ColorPrimaries, ColorRange, ColorTrc

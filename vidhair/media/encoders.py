@@ -130,6 +130,7 @@ _HARDWARE_NAME = re.compile(
     r"(\w+)_(nvenc|vaapi|qsv|amf|videotoolbox|v4l2m2m|mf|vulkan|omx|mediacodec|d3d12va|rkmpp)"
 )
 
+
 def find_encoder(name: str, suffix: str, alpha: bool) -> Encoder:
     """The encoder of this name, if a file of this suffix can hold what it makes.
 

@@ -28,7 +28,9 @@ from vidhair.types import Clip
 
 _LARGEST_TIMESCALE = 2**31 - 1
 # Frames in a second that MPEG-1 and MPEG-2 know.
-_RATES = tuple(map(Fraction, "24000/1001 24 25 30000/1001 30 50 60000/1001 60".split()))
+_RATES = tuple(
+    map(Fraction, ["24000/1001", "24", "25", "30000/1001", "30", "50", "60000/1001", "60"])
+)
 # Where an encoder knows nothing but bit rates: that of good H.264, and of plain wavelets.
 _BITS_PER_PIXEL = {True: 0.4, False: 8.0}
 _TRIAL_FRAMES = 3
