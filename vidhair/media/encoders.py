@@ -182,7 +182,8 @@ def with_quality(encoder: Encoder, crf: int, preset: str, bit_rate: int) -> tupl
     elif encoder.quality == "qscale":
         # The step of H.264 doubles with every 6 of crf; MPEG's is twice its quantiser.
         step = min(max(round(2 ** ((crf - 10) / 6)), 1), 31)
-        options |= {"flags": "+qscale", "qmin": "1", "global_quality": str(step * _LAMBDA)}
+        bounds = {"qmin": str(step), "qmax": str(step)}
+        options |= bounds | {"flags": "+qscale", "global_quality": str(step * _LAMBDA)}
         what = f"crf {crf} becomes its quantiser {step}, of 1 (best) to 31"
     else:
         options |= {"b": str(bit_rate)}

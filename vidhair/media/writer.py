@@ -259,8 +259,8 @@ class VideoWriter:
             lines = [line for line, n in (("column", width), ("row", height)) if n % 2]
             width, height = width + width % 2, height + height % 2
             self.notes += (
-                f"{size[0]}×{size[1]} is odd: the last {' and the last '.join(lines)} are "
-                f"repeated once, which makes {width}×{height}",
+                f"{size[0]}×{size[1]} is odd; with its last {' and last '.join(lines)} repeated "
+                f"once it becomes {width}×{height}",
             )
         elif self._encoder.even and self._pixel_format == "yuv420p":
             self._pixel_format = "yuv444p"
@@ -282,8 +282,8 @@ class VideoWriter:
         rows = 2 * SAMPLINGS[stored][1]
         if not self._encoder.weaves or clip.height % rows:
             self.notes += (
-                f"{self._encoder.name} does not keep the fields of {clip.width}×{clip.height} pictures: "
-                "they are woven into progressive frames",
+                f"{self._encoder.name} does not keep the fields of {clip.width}×{clip.height} "
+                "pictures: they are woven into progressive frames",
             )
             return "progressive"
         video.codec_context.flags |= Flags.interlaced_dct | Flags.interlaced_me
