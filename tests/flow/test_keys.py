@@ -80,6 +80,7 @@ EXPECTED: dict[str, tuple[Any, set[str]]] = {
     "encode.codec": ("libx265", set()),
     "encode.crf": (30, set()),
     "encode.preset": ("fast", set()),
+    "encode.odd": ("pad", set()),
     "edit.color": ("blue", {"target_color"} | EDITED),
     "edit.strength": (0.5, {"target_color"} | EDITED),
 }

@@ -141,7 +141,7 @@ def test_other_encoders(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("codec", "suffix"), [("no_such_codec", ".mp4"), ("libx264", ".webm"), ("prores_ks", ".mov")]
+    ("codec", "suffix"), [("no_such_codec", ".mp4"), ("libx264", ".webm"), ("dnxhd", ".mov")]
 )
 def test_encoders_that_are_missing_or_refuse(tmp_path, codec, suffix):
     target = tmp_path / f"a{suffix}"

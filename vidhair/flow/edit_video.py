@@ -4,7 +4,7 @@ import os
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from vidhair.flow.graph import Flow
 from vidhair.flow.node import NodeReport
 from vidhair.flow.runner import Reporter, Runner, Silent, at_once
 from vidhair.forked import about_to_compute
-from vidhair.media import VideoWriter, check_target, open_clip
+from vidhair.media import VideoWriter, check_target, open_clip, try_out
 from vidhair.media.files import scratch_folder
 from vidhair.models.pack import Pack, load_pack
 from vidhair.recipe import Recipe, load_recipe
@@ -112,21 +112,15 @@ def edit_video(
     reporter = reporter or Silent()
     flow = Flow(chosen, models)  # refuses what cannot be done, before any work
     with _store(cache) as store, open_clip(source) as reader, torch.inference_mode(False):
+        encoding = asdict(chosen.encode)
+        try_out(target, reader.clip, **encoding)
         runner = Runner(store, reader, reporter)
         runner.run(flow.nodes())
         work, clip = runner.work, reader.clip
-        encode = chosen.encode
         count = at_once(clip.width, clip.height)
         notes = list(reader.notes) + flow.notes(work)
         with (
-            VideoWriter(
-                target,
-                clip,
-                codec=encode.codec,
-                crf=encode.crf,
-                preset=encode.preset,
-                sound_from=source,
-            ) as writer,
+            VideoWriter(target, clip, **encoding, sound_from=source) as writer,
             reporter.stage("compose", clip.frame_count, "frame") as meter,
         ):
             for start in range(0, clip.frame_count, count):

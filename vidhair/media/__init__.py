@@ -3,7 +3,7 @@
 from vidhair.media.ffmpeg import ffmpeg_path
 from vidhair.media.images import read_image, write_png
 from vidhair.media.reader import ClipReader, open_clip
-from vidhair.media.writer import VideoWriter, check_distinct, check_target
+from vidhair.media.writer import VideoWriter, check_distinct, check_target, try_out
 
 __all__ = [
     "ClipReader",
@@ -13,5 +13,6 @@ __all__ = [
     "ffmpeg_path",
     "open_clip",
     "read_image",
+    "try_out",
     "write_png",
 ]

@@ -79,16 +79,26 @@ def alpha_of(frame: av.VideoFrame, width: int, height: int) -> np.ndarray:
     return frame.reformat(width, height, "rgba").to_ndarray()[..., 3]
 
 
-def tag_codes(color: Color) -> dict[str, int]:
+def has_full_range(pixel_format: str) -> bool:
+    """Whether a pixel format has full range by its name alone."""
+    import av
+
+    return pixel_format.startswith("yuvj") or av.VideoFormat(pixel_format).is_rgb
+
+
+def tag_codes(color: Color, pixel_format: str = "yuv420p") -> dict[str, int]:
     """The colour attributes of an encoder that is fed by `to_yuv`."""
+    import av
     from av.video.reformatter import ColorPrimaries, ColorRange, ColorTrc
 
     def code(kind: type[IntEnum], name: str) -> int:
         return int(kind["UNSPECIFIED" if name == "unknown" else name.upper()])
 
+    rgb = av.VideoFormat(pixel_format).is_rgb
+    full = has_full_range(pixel_format)
     return {
-        "colorspace": MATRICES[color.matrix],
-        "color_range": int(ColorRange.MPEG),
+        "colorspace": READ_MATRICES["gbr"] if rgb else MATRICES[color.matrix],
+        "color_range": int(ColorRange.JPEG if full else ColorRange.MPEG),
         "color_primaries": code(ColorPrimaries, color.primaries),
         "color_trc": code(ColorTrc, color.transfer),
     }
@@ -169,17 +179,22 @@ def to_yuv(
     source: str = "rgb24",
     fields: str = "progressive",
 ) -> Conversion:
-    """The way back, always to limited range: swscale's full-range chroma is half a level too low.
+    """The way back, to limited range wherever the pixel format has it.
 
+    swscale's full-range chroma is half a level too low.
     source: "rgb24" or "rgba". fields: the one shown first, "top" or "bottom", of woven frames.
     siting: "left" or "center", where among its four pixels a chroma sample of 4:2:0 lies. With the
     wrong one, colours move by a quarter of a chroma pixel each time a video is edited.
     """
+    import av
+
     woven = fields != "progressive"
+    rgb = av.VideoFormat(pixel_format).is_rgb
+    matrix = "" if rgb else f":out_color_matrix={color.matrix}:out_chroma_loc={siting}"
     return _graph(
         f"video_size={width}x{height}:pix_fmt={source}:colorspace=gbr:range=pc",
         "flags=bicubic+accurate_rnd+full_chroma_inp"
-        f":out_color_matrix={color.matrix}:out_range=tv:out_chroma_loc={siting}:interl={woven:d}",
+        f":out_range={'pc' if has_full_range(pixel_format) else 'tv'}{matrix}:interl={woven:d}",
         pixel_format,
         ("setfield", {"top": "tff", "bottom": "bff"}[fields] if woven else "prog"),
     )

@@ -10,6 +10,7 @@ import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
 from fractions import Fraction
 from itertools import combinations
 from pathlib import Path
@@ -17,49 +18,33 @@ from typing import Any
 
 import numpy as np
 
-from vidhair.errors import EncodingFailed, OutputNotWritable, os_errors
+from vidhair.errors import EncodingFailed, OutputNotWritable, VidhairError, os_errors
 from vidhair.media.color import SAMPLINGS, sampling, tag_codes, to_yuv
+from vidhair.media.encoders import CONTAINERS, find_encoder, needs_hardware, with_quality
 from vidhair.media.files import home_of, same_place, whole_file
+from vidhair.media.reader import open_clip
 from vidhair.media.sound import SoundTrack
 from vidhair.media.source import open_container
 from vidhair.media.tags import lost_tags, tags_held
 from vidhair.types import Clip
 
-# By suffix: ffmpeg's name of the container, and the encoder that "auto" stands for.
-_CONTAINERS = {
-    ".mp4": ("mp4", "libx264"),
-    ".m4v": ("mp4", "libx264"),
-    ".mov": ("mov", "libx264"),
-    ".mkv": ("matroska", "libx264"),
-    ".webm": ("webm", "libvpx-vp9"),
-}
-# By container: encoders that keep a transparent background, with the pixel format and options that
-# they need for it. The first is what "auto" stands for.
-_TRANSPARENT: dict[str, dict[str, tuple[str, dict[str, str]]]] = {
-    "mov": {"prores_ks": ("yuva444p10le", {"profile": "4444"})},
-    "webm": {"libvpx-vp9": ("yuva420p", {"auto-alt-ref": "0"})},
-    "matroska": {
-        "ffv1": ("yuva444p", {}),
-        "libvpx-vp9": ("yuva420p", {"auto-alt-ref": "0"}),
-        "prores_ks": ("yuva444p10le", {"profile": "4444"}),
-    },
-}
-# Encoders that mark frames as woven of two fields, and code them so.
-_WEAVING = ("libx264", "prores_ks", "ffv1", "mpeg2video")
 _LARGEST_TIMESCALE = 2**31 - 1
-# These encoders save on colour first. Nobody may see skin change its tint because hair was dyed.
-_FAITHFUL_COLOUR = {
-    "libx264": {"x264-params": "chroma-qp-offset=-12"},
-    "libx265": {"x265-params": "cbqpoffs=-12:crqpoffs=-12:log-level=error"},
-}
+# Frames in a second that MPEG-1 and MPEG-2 know.
+_RATES = tuple(
+    map(Fraction, ["24000/1001", "24", "25", "30000/1001", "30", "50", "60000/1001", "60"])
+)
+# Where an encoder knows nothing but bit rates: that of good H.264, and of plain wavelets.
+_BITS_PER_PIXEL = {True: 0.4, False: 8.0}
+_TRIAL_FRAMES = 3
+_TRIAL_COLOUR = (170, 130, 110)
 
 
 def check_target(target: str | Path, *sources: str | Path) -> None:
     """Refuse, before any work, a target that cannot be written or that is one of the sources."""
     target = Path(target)
-    if target.suffix.lower() not in _CONTAINERS:
+    if target.suffix.lower() not in CONTAINERS:
         raise OutputNotWritable(
-            f"{target} does not end in a known suffix; use one of {', '.join(_CONTAINERS)}"
+            f"{target} does not end in a known suffix; use one of {', '.join(CONTAINERS)}"
         )
     with os_errors(target):
         if target.exists() and not target.is_file():
@@ -92,7 +77,8 @@ class VideoWriter:
     """Takes the frames of `clip` in order, in a `with` block, and writes `target` at its end.
 
     codec: "auto" or the name of an ffmpeg video encoder. crf: 0 (best) and up. preset: x264's
-    trade of speed for size. sound_from: the file whose sound is carried over, if any.
+    trade of speed for size. odd: "keep" odd sizes, or "pad" them to even ones with the last
+    column or row. sound_from: the file whose sound is carried over, if any.
     notes: sentences on what the target made necessary.
     """
 
@@ -104,6 +90,7 @@ class VideoWriter:
         codec: str = "auto",
         crf: int = 16,
         preset: str = "medium",
+        odd: str = "keep",
         sound_from: str | Path | None = None,
     ) -> None:
         self.target = Path(target)
@@ -111,21 +98,26 @@ class VideoWriter:
         self.notes: tuple[str, ...] = ()
         self._sound_from = None if sound_from is None else Path(sound_from)
         check_target(target, clip.path, *([sound_from] if sound_from else []))
-        self._format, default = _CONTAINERS[self.target.suffix.lower()]
-        transparent = _TRANSPARENT.get(self._format, {}) if clip.alpha else {}
-        default = next(iter(transparent), default)
-        self._codec = default if codec == "auto" else codec
-        self._alpha_format, for_alpha = transparent.get(self._codec, ("", {}))
-        self._options = {"crf": str(crf)} if self._codec not in ("prores_ks", "ffv1") else {}
-        self._options |= for_alpha
-        if clip.alpha and not self._alpha_format:
+        suffix = self.target.suffix.lower()
+        self._format = CONTAINERS[suffix][0]
+        self._encoder = find_encoder(codec, suffix, clip.alpha)
+        self._pixel_format = self._encoder.alpha_format or self._encoder.format
+        if clip.alpha and not self.alpha:
             self.notes += (
-                f"{self._codec} in {self.target.suffix} holds no transparency: the background is "
+                f"{self._encoder.name} in {suffix} holds no transparency: the background is "
                 "filled with what lies under it; write to .mov (ProRes 4444) or .webm to keep it",
             )
-        if self._codec in ("libx264", "libx265"):
-            self._options["preset"] = preset
-            self._options |= _FAITHFUL_COLOUR[self._codec]
+        self._width, self._height = self._stored_size(odd)
+        self._rate = clip.frame_rate or Fraction(
+            clip.frame_count / clip.duration
+        ).limit_denominator(1001)
+        bits = _BITS_PER_PIXEL[self._encoder.hardware]
+        bit_rate = round(self._width * self._height * float(self._rate) * bits)
+        self._options, note = with_quality(self._encoder, crf, preset, bit_rate)
+        self.notes += (note,) if note else ()
+        if self._encoder.name == "libx265" and clip.frame_count <= 2:
+            # So few frames come without times where later ones might come before them.
+            self._options["x265-params"] += ":bframes=0"
         # No container holds pictures from before 0: a clip that begins there moves as a whole.
         self._delay = max(0, -int(clip.pts[0]))
         if self._delay:
@@ -175,7 +167,7 @@ class VideoWriter:
     @property
     def alpha(self) -> bool:
         """Whether `write` has a use for alpha."""
-        return self._alpha_format != ""
+        return self._encoder.alpha_format != ""
 
     def write(self, frames: np.ndarray, alpha: np.ndarray | None = None) -> None:
         """Append frames. uint8 [T, H, W, 3], RGB, of the clip's size.
@@ -198,13 +190,20 @@ class VideoWriter:
                 plane = (opaque if alpha is None else alpha)[..., None]
                 frames = np.concatenate([frames, plane], axis=-1)
             kind = "rgba" if self.alpha else "rgb24"
+            beyond = self._height - self.clip.height, self._width - self.clip.width
+            if any(beyond):
+                pad = [(0, 0), *((0, more) for more in beyond), (0, 0)]
+                frames = np.pad(frames, pad, mode="edge")
             for rgb in frames:
                 frame = self._to_yuv(av.VideoFrame.from_ndarray(np.ascontiguousarray(rgb), kind))
-                frame.pts = int(self._pts[self._written])
-                frame.duration = int(self._durations[self._written])
-                frame.time_base = self.clip.time_base
+                if self._encoder.timed:
+                    frame.pts = int(self._pts[self._written])
+                    frame.duration = int(self._durations[self._written])
+                else:
+                    frame.pts = self._written
+                frame.time_base = self._video.codec_context.time_base
                 self._written += 1
-                self._mux(self._video.encode(frame))
+                self._encode(frame)
 
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
         if error is not None:
@@ -216,52 +215,76 @@ class VideoWriter:
                     f"{self._written} of {self.clip.frame_count} frames were given for "
                     f"{self.target}; write every frame of the clip"
                 )
-            self._mux(self._video.encode(None))
+            self._encode(None)
             if self._sound is not None:
                 self._sound.mux()
             self._output.close()
-            with open_container(self._part) as written:
-                lost = lost_tags(self.clip.tags, written)
-            if lost:
-                self.notes += (f"{self.target.suffix} does not keep the tags {', '.join(lost)}",)
+            self._read_back()
+
+    def _read_back(self) -> None:
+        with open_container(self._part) as written:
+            lost = lost_tags(self.clip.tags, written)
+        if lost:
+            self.notes += (f"{self.target.suffix} does not keep the tags {', '.join(lost)}",)
 
     def _add_video(self) -> Any:
         import av
 
         clip = self.clip
-        rate = clip.frame_rate or Fraction(clip.frame_count / clip.duration).limit_denominator(1001)
+        time_base = clip.time_base
+        if not self._encoder.timed:
+            time_base = 1 / min(_RATES, key=lambda known: abs(known - self._rate))
         video: Any = self._output.add_stream(
-            self._codec, rate=rate, options=self._options, time_base=clip.time_base
+            self._encoder.name, rate=self._rate, options=self._options, time_base=time_base
         )
-        video.width, video.height = clip.width, clip.height
-        video.pix_fmt = "yuv420p"
-        if self._codec in ("libx264", "libx265") and (clip.width % 2 or clip.height % 2):
-            video.pix_fmt = "yuv444p"
-            self.notes += (
-                f"{clip.width}×{clip.height} is odd, so colour is stored at full resolution "
-                "(4:4:4), which some players do not show",
-            )
-        video.pix_fmt = self._alpha_format or video.pix_fmt
+        video.width, video.height = self._width, self._height
+        video.pix_fmt = self._pixel_format
+        if not self._encoder.timed:
+            video.codec_context.framerate = 1 / time_base
         stored = sampling(av.VideoFormat(video.pix_fmt))
         if any(a < b for a, b in zip(SAMPLINGS[clip.chroma], SAMPLINGS[stored], strict=True)):
             self.notes += (f"{clip.chroma} colour is stored as {stored}",)
         fields = self._woven_fields(video, stored)
         video.codec_context.sample_aspect_ratio = clip.sample_aspect_ratio
-        for name, code in tag_codes(clip.color).items():
+        for name, code in tag_codes(clip.color, video.pix_fmt).items():
             setattr(video.codec_context, name, code)
         # Decoders of H.264, H.265 and MPEG-4 say "left"; where nothing is said, readers centre.
         siting = "center" if self._format == "webm" else "left"
         self._to_yuv = to_yuv(
             clip.color,
-            clip.width,
-            clip.height,
+            self._width,
+            self._height,
             video.pix_fmt,
             siting,
             source="rgba" if self.alpha else "rgb24",
             fields=fields,
         )
-        self._output.metadata.update(tags_held(clip.tags, self._format, rate))
+        self._output.metadata.update(tags_held(clip.tags, self._format, self._rate))
+        with self._refused_by_encoder():
+            video.codec_context.open()
         return video
+
+    def _stored_size(self, odd: str) -> tuple[int, int]:
+        """Pixels across and down in the file; says what an odd size needs."""
+        assert odd in ("keep", "pad"), odd
+        size = width, height = self.clip.width, self.clip.height
+        if width % 2 == 0 and height % 2 == 0:
+            return size
+        if odd == "pad":
+            lines = [line for line, n in (("column", width), ("row", height)) if n % 2]
+            width, height = width + width % 2, height + height % 2
+            self.notes += (
+                f"{size[0]}×{size[1]} is odd; with its last {' and last '.join(lines)} repeated "
+                f"once it becomes {width}×{height}",
+            )
+        elif self._encoder.even and self._pixel_format == "yuv420p":
+            self._pixel_format = "yuv444p"
+            self.notes += (
+                f"{width}×{height} is odd, so colour is stored at full resolution (4:4:4), which "
+                "QuickTime, Safari, phones and hardware decoders do not play; with "
+                "encode.odd=pad they do",
+            )
+        return width, height
 
     def _woven_fields(self, video: Any, stored: str) -> str:
         """The clip's fields, if they can stay fields. stored: how colour is sampled."""
@@ -272,10 +295,10 @@ class VideoWriter:
             return clip.fields
         # Each field needs whole rows of colour of its own.
         rows = 2 * SAMPLINGS[stored][1]
-        if self._codec not in _WEAVING or clip.height % rows:
+        if not self._encoder.weaves or clip.height % rows:
             self.notes += (
-                f"{self._codec} does not keep the fields of {clip.width}×{clip.height} pictures: "
-                "they are woven into progressive frames",
+                f"{self._encoder.name} does not keep the fields of {clip.width}×{clip.height} "
+                "pictures: they are woven into progressive frames",
             )
             return "progressive"
         video.codec_context.flags |= Flags.interlaced_dct | Flags.interlaced_me
@@ -296,10 +319,17 @@ class VideoWriter:
                 options |= {"movie_timescale": str(movie_scale)}
         return options
 
-    def _mux(self, packets: list[Any]) -> None:
+    def _encode(self, frame: Any) -> None:
+        with self._refused_by_encoder():
+            packets = self._video.encode(frame)
         for packet in packets:
-            frame = np.searchsorted(self._pts, packet.pts)
-            packet.duration = int(self._durations[frame])
+            if self._encoder.timed:
+                number = np.searchsorted(self._pts, packet.pts)
+            else:
+                number = packet.pts
+                packet.pts = packet.dts = int(self._pts[number])
+                packet.time_base = self.clip.time_base
+            packet.duration = int(self._durations[number])
             if self._sound is not None:
                 self._sound.mux(until=packet.dts * packet.time_base)
             self._output.mux(packet)
@@ -318,7 +348,71 @@ class VideoWriter:
             except (av.FFmpegError, ValueError) as error:
                 if isinstance(error, OSError):
                     raise
-                raise EncodingFailed(
-                    f"{self._codec} cannot write {self.clip.width}×{self.clip.height} pictures to "
-                    f"{self.target} ({error}); choose another codec or suffix"
-                ) from error
+                raise self._failed(error) from error
+
+    @contextmanager
+    def _refused_by_encoder(self) -> Iterator[None]:
+        """Whatever an encoder says, with whatever number, is about itself and not the disk."""
+        import av
+
+        try:
+            yield
+        except (av.FFmpegError, ValueError) as error:
+            if self._encoder.hardware:
+                sentence = needs_hardware(self._encoder.name, self.target.suffix.lower())
+                raise EncodingFailed(sentence) from error
+            raise self._failed(error) from error
+
+    def _failed(self, error: Exception) -> EncodingFailed:
+        default = CONTAINERS[self.target.suffix.lower()][1]
+        odd = (self._width % 2 or self._height % 2) and self._encoder.name != default
+        return EncodingFailed(
+            f"{self._encoder.name} cannot write {self._width}×{self._height} pictures to "
+            f"{self.target.name} ({_reason(error)}); "
+            + ("try encode.odd=pad, or " if odd else "")
+            + f"choose another codec, as {default}, or another suffix"
+        )
+
+
+def _reason(error: Exception) -> str:
+    """The last that ffmpeg said, or what the error says."""
+    log = getattr(error, "log", None)
+    return log[2].strip() if log else str(getattr(error, "strerror", None) or error)
+
+
+class _Tried(Exception):
+    """A trial went well."""
+
+
+class _Trial(VideoWriter):
+    """Reads what it wrote, and leaves nothing."""
+
+    def _read_back(self) -> None:
+        count = self.clip.frame_count
+        try:
+            with open_clip(self._part) as copy:
+                whole = copy.clip.frame_count == count
+                seen = copy.read(0, copy.clip.frame_count).mean(axis=(0, 1, 2))
+        except VidhairError:
+            whole = False
+        if not whole or abs(seen - _TRIAL_COLOUR).max() > 16:
+            suffix = self.target.suffix.lower()
+            raise EncodingFailed(
+                f"what {self._encoder.name} writes to {suffix} cannot be read again; "
+                f"take {CONTAINERS[suffix][1]}"
+            )
+        raise _Tried
+
+
+def try_out(target: str | Path, clip: Clip, **options: Any) -> None:
+    """Raise, before the work, what `VideoWriter` would raise after it; nothing stays.
+
+    A few frames of the clip's size and times are written and read. options: as `VideoWriter`'s.
+    """
+    count = min(clip.frame_count, _TRIAL_FRAMES)
+    end = clip.end_pts if count == clip.frame_count else int(clip.pts[count])
+    clip = replace(clip, pts=clip.pts[:count], end_pts=end)
+    frame = np.full((1, clip.height, clip.width, 3), _TRIAL_COLOUR, np.uint8)
+    with suppress(_Tried), _Trial(target, clip, **options) as writer:
+        for _ in range(count):
+            writer.write(frame)

@@ -13,22 +13,25 @@ GAP = 4  # white pixels between pictures
 
 
 def write_comparison(before: Path, after: Path, target: Path) -> None:
-    """A video with the source on the left and the result on the right, with the source's sound."""
+    """A video with the source on the left and the result on the right, with the source's sound.
+
+    It is there to be looked at: odd sizes are padded, and what pads the result is left out.
+    """
     check_target(target, before, after)
     with open_clip(before) as left, open_clip(after) as right:
         count = min(left.clip.frame_count, right.clip.frame_count)
         clip = dataclasses.replace(
             left.clip,
-            width=left.clip.width + right.clip.width,
+            width=left.clip.width + min(left.clip.width, right.clip.width),
             pts=left.clip.pts[:count],
             alpha=False,
         )
-        with VideoWriter(target, clip, sound_from=before) as writer:
+        with VideoWriter(target, clip, odd="pad", sound_from=before) as writer:
             chunk = at_once(clip.width, clip.height)
             for start in range(0, count, chunk):
                 stop = min(start + chunk, count)
-                pair = [left.read(start, stop), right.read(start, stop)]
-                writer.write(np.concatenate(pair, axis=2))
+                pair = [left.read(start, stop), right.read(start, stop)[:, : clip.height]]
+                writer.write(np.concatenate(pair, axis=2)[:, :, : clip.width])
 
 
 def write_sheet(clips: list[Path], target: Path, *, columns: int = 5, width: int = 320) -> None:
