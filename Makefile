@@ -19,7 +19,7 @@ demo: $(INSTALLED)
 	$(BIN)/vidhair demo
 
 # A process per core, as far as memory goes (up to 3 GB each). A file's tests share what they make.
-PYTEST = $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
+PYTEST = $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 test: lint
 	$(PYTEST)
