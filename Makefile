@@ -18,8 +18,8 @@ PINS = $$($(BIN)/python -c 'import sys; print("py%d%d.txt" % sys.version_info[:2
 demo: $(INSTALLED)
 	$(BIN)/vidhair demo
 
-# A process per core, as far as memory goes (up to 3 GB each). A file's tests share what they make.
-PYTEST = $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+# Two processes, as one takes up to 4 GB. The tests of a file share what they make.
+PYTEST = $(BIN)/python -m pytest -n auto --maxprocesses 2 --dist loadfile --no-loadscope-reorder
 
 test: lint
 	$(PYTEST)
