@@ -14,7 +14,7 @@ from scipy.ndimage import gaussian_filter1d
 
 from vidhair.ops.color import lab_to_rgb, rgb_to_lab
 from vidhair.synthetic.params import FaceParams, sample_faces
-from vidhair.synthetic.render import View, shade, trace
+from vidhair.synthetic.render import View, Visible, shade, trace
 
 PLANE_HEIGHT = 3.5  # plane units that the frame's height shows at scale 1
 SOUND_RATE = 48_000
@@ -168,20 +168,24 @@ def render_frame(
 
     Versions that differ in colours only share the traced geometry.
     """
-    width, height = spec.size
-    view = motion.view(index, width, height).finer(OVERSAMPLE)
-    wall = _place(0, 0, 0, 1, width, height).finer(OVERSAMPLE)
+    view = motion.view(index, *spec.size).finer(OVERSAMPLE)
     truths, traced = [], {}
     for version in versions:
         face = motion.faces[index].replace(**version)
         shape = tuple(sorted((k, v) for k, v in version.items() if not k.endswith("_colour")))
         if shape not in traced:
             traced[shape] = trace(face, view)
-        truth = shade(traced[shape], face, reduce=OVERSAMPLE, wall=wall)
-        picture = (truth.image[0].permute(1, 2, 0) * 255).round().to(torch.uint8).numpy()
-        hair = (truth.hair[0, 0] * 255).round().to(torch.uint8).numpy()
-        truths.append(FrameTruth(picture, hair, truth.landmarks[0].numpy()))
+        truths.append(_painted(traced[shape], face, spec))
     return truths
+
+
+def _painted(traced: Visible, face: FaceParams, spec: ClipSpec) -> FrameTruth:
+    """One face, as it was traced, in its colours before the wall."""
+    wall = _place(0, 0, 0, 1, *spec.size).finer(OVERSAMPLE)
+    truth = shade(traced, face, reduce=OVERSAMPLE, wall=wall)
+    picture = (truth.image[0].permute(1, 2, 0) * 255).round().to(torch.uint8).numpy()
+    hair = (truth.hair[0, 0] * 255).round().to(torch.uint8).numpy()
+    return FrameTruth(picture, hair, truth.landmarks[0].numpy())
 
 
 def dye(spec: ClipSpec, wanted: Colour, *, frames: int = 3, rounds: int = 4) -> Colour:
@@ -194,13 +198,16 @@ def dye(spec: ClipSpec, wanted: Colour, *, frames: int = 3, rounds: int = 4) -> 
     small = replace(spec, size=(max(1, round(spec.size[0] * height / spec.size[1])), height))
     motion = perform(small)
     chosen = np.linspace(0, spec.frames - 1, frames + 2).round().astype(int)[1:-1]
+    faces = [motion.faces[int(index)] for index in chosen]
+    views = [motion.view(int(index), *small.size).finer(OVERSAMPLE) for index in chosen]
+    traces = [trace(face, view) for face, view in zip(faces, views, strict=True)]
     target = torch.tensor(wanted)
     colour = target
     for _ in range(rounds):
         shown = []
-        for index in chosen:
-            version = {"hair_colour": tuple(colour.tolist())}
-            (truth,) = render_frame(motion, int(index), small, [version])
+        for traced, face in zip(traces, faces, strict=True):
+            face = face.replace(hair_colour=tuple(colour.tolist()))
+            truth = _painted(traced, face, small)
             picture = torch.from_numpy(truth.picture).float() / 255
             shown.append(rgb_to_lab(picture[torch.from_numpy(truth.hair) > 127]))
         mean = lab_to_rgb(torch.cat(shown).mean(0, keepdim=True))[0]
