@@ -365,11 +365,8 @@ def test_a_stage_depends_on_what_it_declares_and_on_nothing_else(name, tuned, mo
 
 @pytest.mark.parametrize(("name", "tuned", "mode"), COMBINATIONS)
 def test_a_key_rests_on_every_value_that_a_stage_takes(name, tuned, mode):
-    flow, old, new = (
-        Flow(recipe_of(name, tuned, mode), a_pack()),
-        fingerprint("a"),
-        fingerprint("b"),
-    )
+    flow = Flow(recipe_of(name, tuned, mode), a_pack())
+    old, new = fingerprint("old"), fingerprint("new")
 
     def key(node: Node, clip: str = old, changed: str = "") -> Key:
         reader: Any = SimpleNamespace(clip=SimpleNamespace(fingerprint=clip), reading="")
