@@ -367,18 +367,19 @@ def test_a_stage_depends_on_what_it_declares_and_on_nothing_else(name, tuned, mo
 @pytest.mark.parametrize(("name", "tuned", "mode"), COMBINATIONS)
 def test_a_key_rests_on_every_value_that_a_stage_takes(name, tuned, mode):
     flow = Flow(recipe_of(name, tuned, mode), a_pack())
+    old, new = fingerprint("old"), fingerprint("new")
 
-    def digest(node: Node, clip: str = "clip", changed: str = "") -> str:
-        reader: Any = SimpleNamespace(
-            clip=SimpleNamespace(fingerprint=fingerprint(clip)), reading=""
-        )
-        runner = Runner(MemoryStore(), reader)
-        runner.keys = {n: Key(n, 1 + (n == changed), {}, {}, {}) for n in flow.stages}
-        return runner.key(node).digest
+    def key(node: Node, clip: str = old, changed: str = "") -> Key:
+        reader: Any = SimpleNamespace(clip=SimpleNamespace(fingerprint=clip), reading="")
+        runner: Any = Runner(MemoryStore(), reader)
+        runner.keys = {
+            other: SimpleNamespace(digest=new if other == changed else old) for other in flow.stages
+        }
+        return runner.key(node)
 
     for node in flow.nodes():
-        made, before = flow.stages[node.name], digest(node)
-        moved = {other for other in flow.stages if digest(node, changed=other) != before}
+        made, before = flow.stages[node.name], key(node)
+        moved = {other for other in flow.stages if key(node, changed=other) != before}
         assert moved == set(node.needs) == set(made.values) - {"frames"}
         reads = {needed.kind for needed in made.inputs.values()} & {Clip, Frames}
-        assert (digest(node, clip="other") != before) == bool(reads)
+        assert (key(node, clip=new) != before) == bool(reads)

@@ -287,10 +287,10 @@ class TestTargetColorStage:
 
 
 class TestCodeChangeStage:
-    """Frame 1 has next to no hair, frame 2 no face."""
+    """Frame 0 has next to no hair, frame 2 no face."""
 
-    T, SIDE, CHOSEN = 8, 16, [0, 3, 5, 7]
-    AREA = np.array([0.25, 0.02, 0.5, 0.25, 0.125, 0.25, 0.25, 0.25])
+    T, SIDE, CHOSEN = 8, 16, [1, 3, 5, 7]
+    AREA = np.array([0.02, 0.25, 0.5, 0.25, 0.125, 0.25, 0.25, 0.25])
     SEEN = np.arange(T) != 2
     CANVAS = Canvas(SIDE, Extent(2, 4, 6, 5), 8.0, 16.0, 1.0)
     REGION = HeadRegion(0.0, 0.0, 2.0, 32, 32)  # the matte's grid has a step of one
