@@ -533,7 +533,7 @@ class Scene:
     COUNT, ROWS = 4, [0, 2, 3]
     # Of the matte, with a step of one, the grid is twice as fine as the parser's.
     REGION = HeadRegion(LEFT, TOP, 2.0, 12, 14)
-    CONFIG = ComposeConfig(evenness=0.0)
+    CONFIG = ComposeConfig(evenness=0.0, blur=0.2)
 
     def __init__(self, present: bool = True):
         places = [None if k == 1 or not present else (28.0 + k, 22.0, 8.0) for k in range(4)]
@@ -545,6 +545,7 @@ class Scene:
             levels(60, 40, 30, size=size, count=self.COUNT) + np.uint8(step) * steps
             for step, steps in ((1, self._steps()), (20, self._steps()))
         )
+        self.redrawn += rng.integers(0, 60, self.redrawn.shape, dtype=np.uint8)
         self.alpha = np.concatenate([matte(), matte(200)])
         self.alpha[2] = np.roll(self.alpha[2], 2, 1)
 

@@ -627,7 +627,8 @@ class TestHairColoursStage:
         assert likely(Label.HAIR, BROWN) > never + 3
         for color in (RED, BLUE, GREEN):
             assert likely(Label.HAIR, color) == pytest.approx(never, abs=0.05)
-        assert likely(Label.SKIN, RED) > never + 3
+        # At the soft borders of the face some of everything is skin, but most of its middle.
+        assert likely(Label.SKIN, RED) > likely(Label.SKIN, BLUE) + 1
 
 
 class TestMatteStage:
