@@ -6,7 +6,7 @@ import pytest
 
 from tests import small
 from vidhair.bench import flow
-from vidhair.bench.flow import Lap, Stopwatch, cut
+from vidhair.bench.flow import SHORT, Lap, Stopwatch, cut
 from vidhair.bench.memory import Peak
 from vidhair.bench.options import Options
 from vidhair.errors import UnknownRecipe
@@ -54,7 +54,7 @@ def test_every_stage_has_a_row(monkeypatch):
     units = {row.by.rpartition(", a ")[2]: row for row in rows}
     assert set(units) == {"frame", "step"} and units["step"].by.startswith("tune")
     *parts, whole = rows
-    assert whole.note.endswith(f" s, {small.FRAMES} frames")
+    assert whole.note.endswith(f" s, {SHORT} frames")
     counts = [float(row.note.split(", ")[1].split()[0]) for row in parts]
     spent = sum(row.timing.seconds[0] * n for row, n in zip(parts, counts, strict=True))
     assert spent == pytest.approx(whole.timing.seconds[0] * small.FRAMES)

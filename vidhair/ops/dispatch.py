@@ -10,6 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
+
 from vidhair.errors import DeviceUnavailable
 from vidhair.forked import about_to_compute
 
@@ -43,10 +45,11 @@ class Op:
 
         impl: "auto", "reference", or the name of a registered implementation.
         Raises DeviceUnavailable if a named implementation refuses the call, and ForkedTooLate in a
-        forked process that cannot compute. A name from the
-        environment means the ops that have such an implementation.
+        forked process that cannot compute. A name from the environment means the ops that have
+        such an implementation.
         """
-        about_to_compute()
+        if not torch.compiler.is_compiling():
+            about_to_compute()
         if impl == "auto":
             impl = os.environ.get(FORCED_BY_ENVIRONMENT, impl)
             if impl in _NAMES and not any(i.name == impl for i in self.fast):
