@@ -57,7 +57,7 @@ def test_every_stage_has_a_row(monkeypatch):
     assert whole.note.endswith(f" s, {SHORT} frames")
     counts = [float(row.note.split(", ")[1].split()[0]) for row in parts]
     spent = sum(row.timing.seconds[0] * n for row, n in zip(parts, counts, strict=True))
-    assert spent == pytest.approx(whole.timing.seconds[0] * small.FRAMES)
+    assert spent == pytest.approx(whole.timing.seconds[0] * SHORT)
     assert shown == [(0, 2, "hair_color, warming up"), (1, 2, "hair_color")]
 
 
