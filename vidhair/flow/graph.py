@@ -19,7 +19,7 @@ import numpy as np
 
 from vidhair.edits import Bald, Edit, HairColor, Reconstruct
 from vidhair.edits.directions import AttributeSpace, pack_attributes
-from vidhair.flow.node import Arrays, Node
+from vidhair.flow.node import Node
 from vidhair.flow.runner import Work
 from vidhair.models.aligned import MovableGenerator
 from vidhair.models.head_parser import Parser
@@ -312,6 +312,3 @@ class _Clip:
 
     def field(self, name: str) -> np.ndarray:
         return self.flow.field(self.work, self.name, name)
-
-
-__all__ = ["GOAL", "Arrays", "Flow", "makers_of"]
