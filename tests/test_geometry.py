@@ -9,6 +9,7 @@ from PIL import Image
 from vidhair.geometry import (
     Box,
     CropAxes,
+    Grid,
     Similarity,
     crop_axes,
     crop_quad,
@@ -241,3 +242,22 @@ def test_frame_crop_puts_the_eyes_64_pixels_apart(middle, apart, lower):
     assert crop.width == crop.height == round(1100 * crop.scale)
     x, y = np.array(middle) * crop.scale
     assert crop.left <= x <= crop.right and crop.top <= y <= crop.bottom
+
+
+class TestGrid:
+    def test_its_samples_lie_where_they_are_seen_from_another_grid(self):
+        grid, other = Grid(10.0, 4.0, 3.0, 5, 7), Grid(-2.0, 1.0, 1.5, 40, 50)
+        seen = grid.seen_from(other)
+        assert seen == Grid(8.0, 2.0, 2.0, 5, 7)
+        corner = np.array([grid.left, grid.top])
+        assert (other.places(corner) == [seen.left, seen.top]).all()
+
+    def test_a_finer_grid_covers_the_same(self):
+        assert Grid(1.0, 2.0, 3.0, 5, 7).finer(3) == Grid(1.0, 2.0, 1.0, 15, 21)
+
+    def test_pixels_of_the_frame_can_be_sliced(self):
+        frame = np.arange(60).reshape(6, 10)
+        grid = Grid.of_pixels(2, 3, left=4, top=1)
+        assert (frame[grid.pixels] == frame[1:3, 4:7]).all()
+        with pytest.raises(AssertionError, match="pixels"):
+            assert Grid(0, 0, 1.5, 2, 2).pixels

@@ -98,6 +98,47 @@ class Box:
 
 
 @dataclass(frozen=True)
+class Grid:
+    """An upright rectangle of samples: a part of the frame, or what is drawn or cut over it.
+
+    left, top: its corner in pixels of the frame. step: frame pixels per sample. height, width:
+    samples.
+    """
+
+    left: float
+    top: float
+    step: float
+    height: int
+    width: int
+
+    @classmethod
+    def of_pixels(cls, height: int, width: int, left: int = 0, top: int = 0) -> "Grid":
+        """Pixels of the frame themselves."""
+        return Grid(left, top, 1, height, width)
+
+    def finer(self, times: int) -> "Grid":
+        """The same rectangle with `times` as many samples along each side."""
+        size = self.height * times, self.width * times
+        return Grid(self.left, self.top, self.step / times, *size)
+
+    def seen_from(self, other: "Grid") -> "Grid":
+        """The same samples in units of another grid, as if its samples were the frame's pixels."""
+        left, top = (self.left - other.left) / other.step, (self.top - other.top) / other.step
+        return Grid(left, top, self.step / other.step, self.height, self.width)
+
+    def places(self, points: np.ndarray) -> np.ndarray:
+        """Points [..., 2] in pixels of the frame → in samples from the corner."""
+        return (points - [self.left, self.top]) / self.step
+
+    @property
+    def pixels(self) -> tuple[slice, slice]:
+        """Rows and columns of the frame, for a grid of its own pixels."""
+        assert self.step == 1, f"{self} does not lie on the frame's pixels"
+        left, top = int(self.left), int(self.top)
+        return slice(top, top + self.height), slice(left, left + self.width)
+
+
+@dataclass(frozen=True)
 class Similarity:
     """How the aligned face lies in the clip's box, per frame. All arrays are [T].
 

@@ -15,6 +15,7 @@ from vidhair.edits import Bald
 from vidhair.flow import graph
 from vidhair.flow.graph import Flow
 from vidhair.flow.runner import Work
+from vidhair.geometry import Grid
 from vidhair.media import open_clip
 from vidhair.recipe import load_recipe
 from vidhair.stages.align import AlignConfig, Faces, FaceTrack, Shots, Thumbnails
@@ -27,12 +28,9 @@ from vidhair.wiring import Fact, Meter, Near, Series, Setting, Span, WiringError
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
-def touchable(alpha: np.ndarray, grid: tuple[float, float, float], reach: int = 2) -> np.ndarray:
-    """[T, H, W]: pixels no farther than `reach` samples from where a matte [T, h, w] is not zero.
-
-    grid: left, top and step of the matte in frame pixels.
-    """
-    left, top, step = grid
+def touchable(alpha: np.ndarray, grid: Grid, reach: int = 2) -> np.ndarray:
+    """[T, H, W]: pixels up to `reach` samples away from where a matte [T, h, w] is not zero."""
+    left, top, step = grid.left, grid.top, grid.step
     width, height = small.SIZE
     wide = np.pad(alpha > 0, [(0, 0), (reach, reach), (reach, reach)])
     near = binary_dilation(wide, np.ones((1, 2 * reach + 1, 2 * reach + 1)))

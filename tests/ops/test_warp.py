@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from vidhair.geometry import CropAxes, crop_quad
-from vidhair.ops.warp import cut_rectangle, cut_squares, spread_rectangle, to_unit
+from vidhair.geometry import CropAxes, Grid, crop_quad
+from vidhair.ops.warp import cut_grid, cut_squares, spread_grid, to_unit
 
 HEIGHT, WIDTH = 90, 120
 
@@ -110,9 +110,9 @@ def test_to_unit_maps_bytes_onto_minus_one_to_one():
     corner=st.tuples(st.floats(5, 20), st.floats(5, 20)),
     size=st.tuples(st.integers(1, 9), st.integers(1, 9)),
 )
-def test_a_rectangle_cut_from_a_ramp_is_that_ramp(step, corner, size):
+def test_a_grid_cut_from_a_ramp_is_that_ramp(step, corner, size):
     (left, top), (height, width) = corner, size
-    got = cut_rectangle(ramps(), left, top, step, height, width)
+    got = cut_grid(ramps(), Grid(left, top, step, height, width))
     xs = left + (np.arange(width) + 0.5) * step
     ys = top + (np.arange(height) + 0.5) * step
     want = np.stack(np.meshgrid(xs, ys))[None]
@@ -125,7 +125,7 @@ def test_spreading_undoes_cutting_where_the_picture_is_smooth(step, corner):
     high, wide = math.ceil((HEIGHT - top) / step) + 2, math.ceil((WIDTH - left) / step) + 2
     y, x = np.mgrid[:high, :wide] + 0.5
     plane = torch.tensor(np.stack([left + x * step, top + y * step])[None])
-    back = spread_rectangle(plane, left, top, step, HEIGHT, WIDTH)
+    back = spread_grid(plane, Grid(left, top, step, high, wide), Grid.of_pixels(HEIGHT, WIDTH))
     inside = np.s_[..., max(0, math.ceil(top + 2 * step)) :, max(0, math.ceil(left + 2 * step)) :]
     # Torch's bicubic kernel bends a ramp by up to a twentieth of a step.
     torch.testing.assert_close(back[inside], ramps()[inside], rtol=0, atol=0.06 * step)
@@ -133,6 +133,13 @@ def test_spreading_undoes_cutting_where_the_picture_is_smooth(step, corner):
 
 def test_spreading_continues_the_border():
     picture = torch.arange(4.0).view(1, 1, 2, 2)
-    back = spread_rectangle(picture, 40, 40, 4, 80, 80)
+    back = spread_grid(picture, Grid(40, 40, 4, 2, 2), Grid.of_pixels(80, 80))
     corners = back[0, 0, [0, 0, -1, -1], [0, -1, 0, -1]]
     assert torch.allclose(corners, torch.arange(4.0))
+
+
+def test_a_grid_cut_from_another_grids_samples_is_that_of_the_frame():
+    cut = Grid(31.0, 22.0, 2.5, 8, 12)
+    between = Grid(20.5, 10.0, 1.5, 30, 40)
+    got = cut_grid(cut_grid(ramps(), between), cut, on=between)
+    torch.testing.assert_close(got, cut_grid(ramps(), cut), rtol=0, atol=1e-6)

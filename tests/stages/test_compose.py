@@ -7,7 +7,7 @@ from torch.overrides import TorchFunctionMode
 
 from tests.models.tiny import random, seeded, tiny_generator, tiny_stylegan2_config
 from tests.stages.faces import face_track
-from vidhair.geometry import Box
+from vidhair.geometry import Box, Grid
 from vidhair.models.aligned import AlignedGenerator
 from vidhair.models.stylegan3 import Extent
 from vidhair.ops.color import delta_e_2000, rgb_to_lab
@@ -33,7 +33,8 @@ from vidhair.types import Frames
 HEIGHT, WIDTH = 48, 64
 CANVAS = Canvas(16, Extent(4, 2, 6, 5), left=8.0, top=4.0, step=1.5)  # to (47, 38.5)
 CROP_SIDE = 24.0  # frame pixels
-LEFT, TOP = 12, 8  # corner of the matte's grid; its step is one
+LEFT, TOP = 12, 8  # corner of the matte's grid
+GRID = Grid.of_pixels(24, 28, LEFT, TOP)
 INSIDE, BORDER = np.s_[:, 14:26, 18:34], np.s_[:, 12:28, 16:36]
 
 
@@ -57,7 +58,7 @@ def matte(level: int = 255, border: int = 128) -> np.ndarray:
     return full[:, TOP : TOP + 24, LEFT : LEFT + 28]
 
 
-def residual(frames, recon, edited, alpha=None, grid=(LEFT, TOP, 1.0), **config) -> np.ndarray:
+def residual(frames, recon, edited, alpha=None, grid=GRID, **config) -> np.ndarray:
     alpha = matte() if alpha is None else alpha
     return compose_residual(
         frames, recon, edited, alpha, grid, CANVAS, CROP_SIDE, ComposeConfig(**config)
@@ -83,7 +84,11 @@ class TestResidual:
         alpha = np.zeros((2, 24, 32), np.uint8)
         alpha[:, 8:14, 10:18] = 255  # rows 16 … 28 and columns 20 … 36 of the frame
         got = residual(
-            frames, on_canvas(60, 40, 30), on_canvas(150, 60, 40), alpha, grid=(0.0, 0.0, 2.0)
+            frames,
+            on_canvas(60, 40, 30),
+            on_canvas(150, 60, 40),
+            alpha,
+            grid=Grid(0.0, 0.0, 2.0, *alpha.shape[1:]),
         )
         near = np.zeros((HEIGHT, WIDTH), bool)
         near[10:34, 14:42] = True  # a sample reaches three pixels, and so does sharpening
@@ -100,7 +105,9 @@ class TestResidual:
         grid = np.resize(grid, (2, HEIGHT, WIDTH, 3)).astype(np.uint8)
         same = on_canvas(90, 90, 90)
         everywhere = np.full((2, HEIGHT, WIDTH), 255, np.uint8)
-        assert np.array_equal(residual(grid, same, same, everywhere, (0.0, 0.0, 1.0)), grid)
+        assert np.array_equal(
+            residual(grid, same, same, everywhere, Grid.of_pixels(HEIGHT, WIDTH)), grid
+        )
 
     def test_without_hair_the_frames_themselves_come_back(self):
         frames = noise()
@@ -464,23 +471,26 @@ class TestWindow:
         alpha = np.zeros((2, 10, 12), np.uint8)
         alpha[1, first[0] : first[0] + size[0], first[1] : first[1] + size[1]] = 1
         left, top = corner
-        window = window_of(alpha, (WIDTH, HEIGHT), left, top, step)
+        window = window_of(alpha, Grid(left, top, step, 10, 12), (WIDTH, HEIGHT))
         rows, columns = alpha[1].nonzero()
         x0, x1 = left + columns.min() * step, left + (columns.max() + 1) * step
         y0, y1 = top + rows.min() * step, top + (rows.max() + 1) * step
         if window is None:
             assert x1 <= 0 or y1 <= 0 or x0 >= WIDTH or y0 >= HEIGHT
             return
-        assert 0 <= window.left < window.right <= WIDTH
-        assert 0 <= window.top < window.bottom <= HEIGHT
-        assert window.left <= max(x0, 0) and window.right >= min(x1, WIDTH)
-        assert window.top <= max(y0, 0) and window.bottom >= min(y1, HEIGHT)
+        right, bottom = window.left + window.width, window.top + window.height
+        assert 0 <= window.left < right <= WIDTH
+        assert 0 <= window.top < bottom <= HEIGHT
+        assert window.left <= max(x0, 0) and right >= min(x1, WIDTH)
+        assert window.top <= max(y0, 0) and bottom >= min(y1, HEIGHT)
         # … and not much more.
         assert window.left >= min(x0 - 2 * step - 1, WIDTH)
-        assert window.bottom <= max(y1 + 2 * step + 1, 0)
+        assert bottom <= max(y1 + 2 * step + 1, 0)
 
     def test_no_hair_no_window(self):
-        assert window_of(np.zeros((1, 4, 4), np.uint8), (WIDTH, HEIGHT), 0, 0, 1) is None
+        assert (
+            window_of(np.zeros((1, 4, 4), np.uint8), Grid.of_pixels(4, 4), (WIDTH, HEIGHT)) is None
+        )
 
 
 class TestFill:
@@ -579,7 +589,7 @@ class TestResidualStages:
             one = slice(k, k + 1)
             want = compose_residual(
                 scene.pixels[one], scene.recon[one], scene.redrawn[one], scene.alpha[one],
-                (LEFT, TOP, 1.0), CANVAS, CROP_SIDE, scene.CONFIG, wanted,
+                GRID, CANVAS, CROP_SIDE, scene.CONFIG, wanted,
             )  # fmt: skip
             assert np.array_equal(got[k], want[0])
             assert (got[k] != scene.pixels[k]).any()

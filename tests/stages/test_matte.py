@@ -15,7 +15,7 @@ from tests.models.tiny import random
 from tests.stages.faces import clip_of, face_mesh, face_track
 from tests.stages.series import InMemory
 from vidhair.errors import InvalidSetting
-from vidhair.geometry import Box, CropAxes
+from vidhair.geometry import Box, CropAxes, Grid
 from vidhair.models.face_landmarks import POINTS
 from vidhair.models.face_parser import Label
 from vidhair.models.stylegan3 import Extent
@@ -278,7 +278,7 @@ class TestColours:
 
 
 SIZE = 64
-GRID = (0.0, 0.0, 1.0)
+GRID = Grid(0.0, 0.0, 1.0, SIZE, SIZE)
 FACE = (32.0, 38.0, 14.0)
 HAIR_ROWS = slice(6, 20)
 HAIR_LAB, REST_LAB = (20.0, 5.0, 8.0), (70.0, 15.0, 15.0)
@@ -391,16 +391,16 @@ class TestMattes:
 
 
 class TestFaceParts:
-    @pytest.mark.parametrize("grid", [GRID, (4.0, 6.0, 0.5)])
+    @pytest.mark.parametrize("grid", [GRID, Grid(4.0, 6.0, 0.5, 2 * SIZE, 2 * SIZE)])
     def test_they_lie_where_the_mesh_says(self, grid):
-        left, top, step = grid
-
         def at(mask: torch.Tensor, x: float, y: float) -> float:
-            return float(mask[0, 0, int((y - top) / step), int((x - left) / step)])
+            return float(
+                mask[0, 0, int((y - grid.top) / grid.step), int((x - grid.left) / grid.step)]
+            )
 
-        track, size = track_of([True]), (int(SIZE / step), int(SIZE / step))
-        middle = face_part(MIDDLE, track, range(1), grid, size)
-        neck = face_part(NECK, track, range(1), grid, size)
+        track = track_of([True])
+        middle = face_part(MIDDLE, track, range(1), grid)
+        neck = face_part(NECK, track, range(1), grid)
         x, y, length = FACE
         assert at(middle, x, y) == 1 and at(neck, x, y) == 0
         below = y + 1.2 * length
@@ -409,7 +409,7 @@ class TestFaceParts:
         assert middle.max() <= 1 and neck.min() >= 0
 
     def test_a_frame_without_a_face_has_none(self):
-        masks = face_part(MIDDLE, track_of([False, True]), range(2), GRID, (SIZE, SIZE))
+        masks = face_part(MIDDLE, track_of([False, True]), range(2), GRID)
         assert masks[0].max() == 0 and masks[1].max() == 1
 
 
@@ -591,7 +591,7 @@ class TestHairColoursStage:
         pixels = np.full((len(present), SIZE, SIZE, 3), BROWN, np.uint8)
         pixels[~track.present] = GREEN
         for part, color in ((MIDDLE, RED), (NECK, BLUE)) if painted else ():
-            mask = face_part(part, track, range(len(present)), GRID, (SIZE, SIZE))[:, 0].numpy()
+            mask = face_part(part, track, range(len(present)), GRID)[:, 0].numpy()
             pixels[mask == 1] = color
         planes = np.zeros((len(present), 5, SIZE // 2, SIZE // 2), np.uint8)
         planes[:, Label.HAIR] = 255

@@ -1,9 +1,12 @@
-"""Cutting squares out of frames."""
+"""Between frames and what is cut out of them: turned squares, and grids."""
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from vidhair.geometry import Grid
+from vidhair.ops.rows import strips
 
 
 def to_unit(frames: np.ndarray, device: str | torch.device = "cpu") -> Tensor:
@@ -49,52 +52,52 @@ def cut_squares(
     return F.avg_pool2d(sampled, fine)
 
 
-def cut_rectangle(
-    frames: Tensor,
-    left: float,
-    top: float,
-    step: float,
-    height: int,
-    width: int,
-    *,
-    padding: str = "zeros",
+def cut_grid(
+    values: Tensor, grid: Grid, *, on: Grid | None = None, padding: str = "zeros"
 ) -> Tensor:
-    """Resample an upright rectangle of every frame, without aliasing.
+    """Values at the samples of a grid, without aliasing.
 
-    frames: [T, C, H, W]. left, top: its corner in pixels. step: frame pixels per sample.
-    padding: "zeros", "border" or "reflection", beyond the frame.
-    Returns [T, C, height, width].
+    values: [T, C, H, W], the frames' pixels, or what the samples of the grid `on` hold.
+    padding: "zeros", "border" or "reflection", beyond them. Returns [T, C, height, width].
     """
+    place = grid if on is None else grid.seen_from(on)
+    step = place.step
     fine = 2 if step > 1 else 1
     shrink = max(1, int(step / fine))
     if shrink > 1:
-        frames = F.avg_pool2d(frames, shrink, ceil_mode=True, count_include_pad=False)
-    h, w = frames.shape[2] * shrink, frames.shape[3] * shrink
+        values = F.avg_pool2d(values, shrink, ceil_mode=True, count_include_pad=False)
+    h, w = values.shape[2] * shrink, values.shape[3] * shrink
 
     def positions(start: float, count: int, extent: int) -> Tensor:
-        index = torch.arange(count * fine, dtype=frames.dtype, device=frames.device)
+        index = torch.arange(count * fine, dtype=values.dtype, device=values.device)
         return (start + (index + 0.5) * step / fine) * 2 / extent - 1
 
-    ys, xs = positions(top, height, h), positions(left, width, w)
-    grid = torch.stack(torch.meshgrid(xs, ys, indexing="xy"), -1).expand(len(frames), -1, -1, -1)
-    sampled = F.grid_sample(frames, grid, padding_mode=padding, align_corners=False)
+    ys, xs = positions(place.top, place.height, h), positions(place.left, place.width, w)
+    at = torch.stack(torch.meshgrid(xs, ys, indexing="xy"), -1).expand(len(values), -1, -1, -1)
+    sampled = F.grid_sample(values, at, padding_mode=padding, align_corners=False)
     return F.avg_pool2d(sampled, fine) if fine > 1 else sampled
 
 
-def spread_rectangle(
-    picture: Tensor, left: float, top: float, step: float, height: int, width: int
-) -> Tensor:
-    """The inverse of `cut_rectangle`: enlarge a canvas onto the frame it was cut from.
+def spread_grid(values: Tensor, grid: Grid, onto: Grid) -> Tensor:
+    """The inverse of `cut_grid`: what the samples of a grid hold, enlarged onto a finer one.
 
-    picture: [T, C, h, w], whose samples lie `step` frame pixels apart from (left, top) on.
-    Returns [T, C, height, width], continued by its border values beyond the canvas.
+    values: [T, C, h, w]. Returns [T, C, height, width] of `onto`, continued by the border's values
+    beyond the grid. A strip at a time, so that memory holds no more than the result.
     """
-    h, w = picture.shape[2:]
+    h, w = values.shape[2:]
+    place = grid.seen_from(onto)
 
     def positions(start: float, count: int, extent: int) -> Tensor:
-        index = torch.arange(count, dtype=picture.dtype, device=picture.device)
-        return (index + 0.5 - start) / step * 2 / extent - 1
+        index = torch.arange(count, dtype=values.dtype, device=values.device)
+        return (index + 0.5 - start) / place.step * 2 / extent - 1
 
-    ys, xs = positions(top, height, h), positions(left, width, w)
-    grid = torch.stack(torch.meshgrid(xs, ys, indexing="xy"), -1).expand(len(picture), -1, -1, -1)
-    return F.grid_sample(picture, grid, mode="bicubic", padding_mode="border", align_corners=False)
+    xs = positions(place.left, onto.width, w)
+    result = values.new_empty((*values.shape[:2], onto.height, onto.width))
+    for rows in strips(onto.height, onto.width):
+        ys = positions(place.top - rows.start, rows.stop - rows.start, h)
+        at = torch.stack(torch.meshgrid(xs, ys, indexing="xy"), -1)
+        result[:, :, rows] = F.grid_sample(
+            values, at.expand(len(values), -1, -1, -1), mode="bicubic", padding_mode="border",
+            align_corners=False,
+        )  # fmt: skip
+    return result

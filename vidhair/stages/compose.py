@@ -17,13 +17,14 @@ import torch.nn.functional as F
 from scipy.ndimage import label
 from torch import Tensor
 
+from vidhair.geometry import Grid
 from vidhair.models.head_parser import Parser
 from vidhair.ops.blur import blur, blur_, box_radius
 from vidhair.ops.color import lab_to_rgb, levels_to_lab, rgb_to_lab
 from vidhair.ops.matting import Border, guided_filter, unmix
 from vidhair.ops.morphology import dilate
 from vidhair.ops.rows import by_rows, mean_over, strips
-from vidhair.ops.warp import cut_rectangle, spread_rectangle
+from vidhair.ops.warp import cut_grid, spread_grid
 from vidhair.settings import setting
 from vidhair.stages.align import FaceTrack
 from vidhair.stages.edit import CodeChange
@@ -206,57 +207,35 @@ class Proportion:
         return (lightness / self.lightness).clamp(0, 1) / self.share
 
 
-@dataclass(frozen=True)
-class Window:
-    """The part of the frame that an edit may touch, in whole pixels."""
-
-    left: int
-    top: int
-    right: int
-    bottom: int
-
-    def cut(self, frames: np.ndarray) -> np.ndarray:
-        return frames[:, self.top : self.bottom, self.left : self.right]
-
-    @property
-    def height(self) -> int:
-        return self.bottom - self.top
-
-    @property
-    def width(self) -> int:
-        return self.right - self.left
-
-
 def window_of(
-    alpha: np.ndarray, frame_size: tuple[int, int], left, top, step, margin: int = 0
-) -> Window | None:
-    """The smallest window that holds all of a matte [T, h, w] given on a grid; None if empty.
+    alpha: np.ndarray, grid: Grid, frame_size: tuple[int, int], margin: int = 0
+) -> Grid | None:
+    """The part of the frame, in whole pixels, that holds all of a matte [T, h, w]; None if empty.
 
-    margin: frame pixels around it that are held, too.
+    margin: pixels around it that are held, too.
     """
     width, height = frame_size
+    left, top, step = grid.left, grid.top, grid.step
     rows, columns = alpha.any((0, 2)).nonzero()[0], alpha.any((0, 1)).nonzero()[0]
     if not len(rows):
         return None
-    window = Window(
-        max(0, int(np.floor(left + (columns[0] - 1) * step)) - margin),
-        max(0, int(np.floor(top + (rows[0] - 1) * step)) - margin),
-        min(width, int(np.ceil(left + (columns[-1] + 2) * step)) + margin),
-        min(height, int(np.ceil(top + (rows[-1] + 2) * step)) + margin),
-    )
-    return window if window.width > 0 and window.height > 0 else None
+    low_x = max(0, int(np.floor(left + (columns[0] - 1) * step)) - margin)
+    low_y = max(0, int(np.floor(top + (rows[0] - 1) * step)) - margin)
+    high_x = min(width, int(np.ceil(left + (columns[-1] + 2) * step)) + margin)
+    high_y = min(height, int(np.ceil(top + (rows[-1] + 2) * step)) + margin)
+    if high_x <= low_x or high_y <= low_y:
+        return None
+    return Grid.of_pixels(high_y - low_y, high_x - low_x, low_x, low_y)
 
 
-def frame_matte(
-    alpha: Tensor, grid: tuple[float, float, float], levels: Tensor, lab: Tensor, window: Window
-) -> Tensor:
-    """A matte [T, 1, h, w] on a grid (left, top, step) brought to the window's pixels.
+def frame_matte(alpha: Tensor, grid: Grid, levels: Tensor, lab: Tensor, window: Grid) -> Tensor:
+    """A matte [T, 1, h, w] on a grid brought to the window's pixels.
 
     levels: uint8 [T, H, W, 3], the source there; lab: [T, 3, H, W], the same. A grid coarser than
     the frame is laid onto the strands of the full-size picture again.
     """
-    left, top, step = grid
-    coarse = _spread(alpha, left - window.left, top - window.top, step, window).clamp_(0, 1)
+    step = grid.step
+    coarse = spread_grid(alpha, grid, window).clamp_(0, 1)
     border = Border.on_grid(step)
     full = coarse
     if step > 1.5:
@@ -272,44 +251,43 @@ def compose_residual(
     recon: np.ndarray,
     edited: np.ndarray,
     alpha: np.ndarray,
-    grid: tuple[float, float, float],
+    grid: Grid,
     canvas: Canvas,
     crop_side: float,
     config: ComposeConfig,
     wanted: np.ndarray | None = None,
 ) -> np.ndarray:
     """frames uint8 [T, H, W, 3]; recon, edited uint8 [T, h, w, 3] on the canvas; alpha uint8
-    [T, h', w'] on a grid (left, top, step in frame pixels); wanted: see `color_change`. Returns new
-    frames; pixels outside the matte are those of the source, bit for bit."""
+    [T, h', w'] on the grid; wanted: see `color_change`. Returns new frames; pixels outside the
+    matte are those of the source, bit for bit."""
     if not alpha.any():
         return frames
     composed = frames.copy()
     reach = LIGHT_REACH * crop_side
     # As far around it as anything matters.
-    margin = max(Border.on_grid(grid[2]).support, 3 * box_radius(reach))
+    margin = max(Border.on_grid(grid.step).support, 3 * box_radius(reach))
     mean = torch.from_numpy(wanted).float() if wanted is not None and config.exact else None
     # Every frame by itself, so that it does not matter which ones are composed together, and so
     # that no more than one needs memory.
     for target, *pictures, matte in zip(composed, recon, edited, alpha, strict=True):
-        window = window_of(matte[None], target.shape[1::-1], *grid, margin=margin)
+        window = window_of(matte[None], grid, target.shape[1::-1], margin)
         if window is None:
             continue
-        seen = window.cut(target[None])
+        seen = target[window.pixels][None]
         levels = torch.from_numpy(seen)
         lab = _lab(levels)
         full = frame_matte(torch.from_numpy(matte)[None, None] / 255, grid, levels, lab, window)
         # The matte as the canvas sees it.
-        left, top = canvas.left - window.left, canvas.top - window.top
         drawn, redrawn = (levels_to_lab(torch.from_numpy(p)[None]) for p in pictures)
         change = color_change(
             drawn,
             redrawn,
-            _to_canvas(full, left, top, canvas),
+            cut_grid(full, canvas.grid, on=window).clamp(0, 1),
             config.blur * crop_side / canvas.step,
             config.evenness,
             mean,
         )
-        change = _spread(change, left, top, canvas.step, window)
+        change = spread_grid(change, canvas.grid, window)
         _merge(seen, add_residual(lab, change, full, config, reach), full)
     return composed
 
@@ -324,29 +302,13 @@ def _unit(levels: Tensor) -> Tensor:
     return levels.movedim(-1, 1).contiguous() / 255
 
 
-def _spread(picture: Tensor, left: float, top: float, step: float, window: Window) -> Tensor:
-    """`spread_rectangle` over a window, a strip at a time."""
-    height, width = window.height, window.width
-    result = picture.new_empty((*picture.shape[:2], height, width))
-    for rows in strips(height, width):
-        place = (left, top - rows.start, step, rows.stop - rows.start, width)
-        result[:, :, rows] = spread_rectangle(picture, *place)
-    return result
-
-
-def _to_canvas(x: Tensor, left: float, top: float, canvas: Canvas) -> Tensor:
-    return cut_rectangle(x, left, top, canvas.step, canvas.height, canvas.width).clamp(0, 1)
-
-
-def _see(frames: np.ndarray, canvas: Canvas) -> Tensor:
-    """The part of the frames that the canvas shows, [T, 3, h, w] in 0 … 1."""
-    size = (frames.shape[2], frames.shape[1])
-    everywhere = np.ones((1, canvas.height, canvas.width), np.uint8)
-    window = window_of(everywhere, size, canvas.left, canvas.top, canvas.step)
-    assert window is not None, "the canvas lies beside the frame"
-    place = (canvas.left - window.left, canvas.top - window.top, canvas.step)
-    seen = torch.from_numpy(window.cut(frames)).movedim(-1, 1).float() / 255
-    return cut_rectangle(seen, *place, canvas.height, canvas.width, padding="border").clamp(0, 1)
+def _see(frame: np.ndarray, grid: Grid) -> Tensor:
+    """The part of a frame [H, W, 3] that a grid shows, [1, 3, h, w] in 0 … 1."""
+    everywhere = np.ones((1, grid.height, grid.width), np.uint8)
+    window = window_of(everywhere, grid, (frame.shape[1], frame.shape[0]))
+    assert window is not None, "the grid lies beside the frame"
+    seen = torch.from_numpy(frame[window.pixels][None]).movedim(-1, 1).float() / 255
+    return cut_grid(seen, grid, on=window, padding="border").clamp(0, 1)
 
 
 def _merge(seen: np.ndarray, result: Tensor, alpha: Tensor) -> None:
@@ -388,10 +350,10 @@ def compose_replace(
     for row, target in enumerate(composed):
         one = slice(row, row + 1)
         taken = masks.taken[one]
-        window = window_of(taken, target.shape[1::-1], canvas.left, canvas.top, canvas.step)
+        window = window_of(taken, canvas.grid, target.shape[1::-1])
         if window is None:
             continue
-        difference = rgb_to_lab(_see(frames[one], canvas))
+        difference = rgb_to_lab(_see(frames[row], canvas.grid))
         difference -= levels_to_lab(torch.from_numpy(recon[one]))
         same = fill(difference, _share(masks.same[one]), levels=6)
         error = blur(same, 0.06 * crop_side / canvas.step)
@@ -402,14 +364,13 @@ def compose_replace(
         enough = (amount / (0.1 * hair.sum((2, 3), keepdim=True) + 1e-6)).clamp(max=1)
         error = torch.lerp(error, hair_error, hair * enough)
         drawn = levels_to_lab(torch.from_numpy(edited[one])) + error
-        place = (canvas.left - window.left, canvas.top - window.top, canvas.step, window)
-        alpha = _spread(_share(taken), *place).clamp_(0, 1)
+        alpha = spread_grid(_share(taken), canvas.grid, window).clamp_(0, 1)
         alpha = by_rows(lambda a: a * (a >= 1 / 128), alpha)
-        seen = window.cut(target[None])
+        seen = target[window.pixels][None]
         source = _unit(torch.from_numpy(seen))
         pasted = by_rows(
             lambda a, b, share: torch.lerp(a, lab_to_rgb(b), share),
-            source, _spread(drawn, *place), alpha,
+            source, spread_grid(drawn, canvas.grid, window), alpha,
         )  # fmt: skip
         _merge(seen, pasted, alpha)
     return composed

@@ -18,7 +18,7 @@ from scipy.ndimage import gaussian_filter
 from torch import Tensor
 
 from vidhair.errors import InvalidSetting, NoFaceFound
-from vidhair.geometry import CropAxes, crop_axes
+from vidhair.geometry import CropAxes, Grid, crop_axes
 from vidhair.media import read_image
 from vidhair.models.face_landmarks import (
     MIDDLE_OF_FACE,
@@ -35,7 +35,7 @@ from vidhair.models.face_parser import (
 from vidhair.models.head_parser import Parser
 from vidhair.ops.color import lab_to_rgb, rgb_to_lab
 from vidhair.ops.matting import guided_filter
-from vidhair.ops.warp import cut_rectangle, to_unit
+from vidhair.ops.warp import cut_grid, to_unit
 from vidhair.settings import setting
 from vidhair.stages.align import FaceTrack
 from vidhair.stages.render import Canvas
@@ -80,17 +80,8 @@ class MatteConfig:
 
 
 @dataclass(frozen=True)
-class HeadRegion(Derived):
-    """The upright rectangle that is searched for hair, fixed for the clip.
-
-    left, top: corner in frame pixels; step: frame pixels per sample; height, width: samples.
-    """
-
-    left: float
-    top: float
-    step: float
-    height: int
-    width: int
+class HeadRegion(Grid, Derived):
+    """Where hair is searched, as finely as the parser sees it; fixed for the clip."""
 
     @property
     def zoom(self) -> int:
@@ -98,17 +89,13 @@ class HeadRegion(Derived):
         return max(1, min(4, int(self.step)))
 
     @property
-    def matte_grid(self) -> tuple[float, float, float]:
-        """(left, top, step) of the matte in frame pixels."""
-        return self.left, self.top, self.step / self.zoom
+    def matte_grid(self) -> Grid:
+        return self.finer(self.zoom)
 
     def cut(self, frames: Tensor, zoom: int = 1) -> Tensor:
         """The region of [T, C, H, W] frames, `zoom` times finer than its grid."""
-        size = (self.height * zoom, self.width * zoom)
         # Beyond the frame's border the picture goes on mirrored: nothing there looks like clothes.
-        return cut_rectangle(
-            frames, self.left, self.top, self.step / zoom, *size, padding="reflection"
-        )
+        return cut_grid(frames, self.finer(zoom), padding="reflection")
 
 
 def plan_region(axes: CropAxes, frame_size: tuple[int, int], size: int, stride: int) -> HeadRegion:
@@ -148,7 +135,7 @@ def parse(
         person = torch.from_numpy(segmenter(fine.permute(1, 2, 0).cpu().numpy()))[None, None]
         guides[index, 0] = F.avg_pool2d(person, zoom)[0, 0].numpy()
         if np.isfinite(mesh).all():
-            local = (mesh - [region.left, region.top]) / region.step
+            local = region.places(mesh)
             guides[index, 1] = face_oval_mask(local, region.height, region.width)
     guide = torch.from_numpy(guides).to(device)
     probabilities = _probabilities(parser, pictures, guide)
@@ -272,11 +259,10 @@ def follow(values: Tensor, matrices: np.ndarray, index: int, weight: float) -> T
     return total / weights
 
 
-def _grid_matrices(axes: CropAxes, index: list[int], grid, height: int, width: int) -> np.ndarray:
+def _grid_matrices(axes: CropAxes, index: list[int], grid: Grid) -> np.ndarray:
     """[K, 3, 3]: positions in the face crop → grid positions as grid_sample counts them."""
-    left, top, step = grid
-    sx, sy = 2 / (step * width), 2 / (step * height)
-    normalise = np.array([[sx, 0, -left * sx - 1], [0, sy, -top * sy - 1], [0, 0, 1]])
+    sx, sy = 2 / (grid.step * grid.width), 2 / (grid.step * grid.height)
+    normalise = np.array([[sx, 0, -grid.left * sx - 1], [0, sy, -grid.top * sy - 1], [0, 0, 1]])
     face = np.zeros((len(index), 3, 3))
     face[:, :2, 0], face[:, :2, 1] = axes.x[index], axes.y[index]
     face[:, :2, 2], face[:, 2, 2] = axes.centre[index], 1
@@ -290,7 +276,7 @@ def make_mattes(
     track: FaceTrack,
     given: range,
     wanted: range,
-    grid: tuple[float, float, float],
+    grid: Grid,
     config: MatteConfig,
 ) -> dict[str, np.ndarray]:
     """Mattes of the frames `wanted`, from themselves and their neighbours among `given`.
@@ -300,7 +286,7 @@ def make_mattes(
     Returns alpha uint8 [n, h, w], area [n] (share of the grid) and mean_lab [n, 3] of the hair.
     """
     shot, axes = np.cumsum(track.cuts), track.axes
-    radius = round(config.edge * track.box.side / grid[2])
+    radius = round(config.edge * track.box.side / grid.step)
     seen: dict[int, tuple[Tensor, Tensor]] = {}
     alphas, areas, means = [], [], []
     for frame in wanted:
@@ -316,7 +302,7 @@ def make_mattes(
         hair, lab = seen[frame]
         alpha = torch.zeros_like(hair)
         if track.present[frame]:
-            matrices = _grid_matrices(axes, near, grid, *hair.shape[2:])
+            matrices = _grid_matrices(axes, near, grid)
             around = torch.cat([seen[f][0] for f in near])
             steady = follow(around, matrices, near.index(frame), config.smooth)
             refined = guided_filter(lab / 100, steady, radius, 1e-3)
@@ -334,11 +320,11 @@ def _hair_seen(
     models: ColorModels,
     track: FaceTrack,
     frame: int,
-    grid: tuple[float, float, float],
+    grid: Grid,
     config: MatteConfig,
 ) -> Tensor:
     """Probability of hair [1, 1, h, w] in one frame by itself."""
-    place = range(frame, frame + 1), grid, probability.shape[2:]
+    place = range(frame, frame + 1), grid
     neck = face_part(NECK, track, *place)
     hair = classify(probability, models.log_likelihood(lab, neck), neck, config.color_weight)
     return hair * (1 - face_part(MIDDLE, track, *place))
@@ -361,14 +347,15 @@ def _neck(mesh: np.ndarray) -> np.ndarray:
 MIDDLE, NECK = _middle, _neck
 
 
-def face_part(part, track: FaceTrack, frames: range, grid, size) -> Tensor:
+def face_part(
+    part: Callable[[np.ndarray], np.ndarray], track: FaceTrack, frames: range, grid: Grid
+) -> Tensor:
     """[T, 1, h, w] soft mask of a part of the face (MIDDLE, which is never hair, or NECK)."""
-    left, top, step = grid
-    masks = np.zeros((len(frames), *size), np.float32)
+    masks = np.zeros((len(frames), grid.height, grid.width), np.float32)
     for row, frame in enumerate(frames):
         if track.present[frame]:
-            local = (part(track.mesh[frame]) - [left, top]) / step
-            masks[row] = polygon_mask(local, size[0], size[1])
+            local = grid.places(part(track.mesh[frame]))
+            masks[row] = polygon_mask(local, grid.height, grid.width)
     return blur_mask(torch.from_numpy(masks)[:, None])
 
 
@@ -378,9 +365,7 @@ def blur_mask(mask: Tensor, radius: int = 2) -> Tensor:
 
 def on_canvas(values: Tensor, region: HeadRegion, canvas: Canvas, zoom: int = 1) -> Tensor:
     """Values [T, 1, h, w] on the region's grid (times zoom) brought to the canvas."""
-    step = region.step / zoom
-    left, top = (canvas.left - region.left) / step, (canvas.top - region.top) / step
-    return cut_rectangle(values, left, top, canvas.step / step, canvas.height, canvas.width)
+    return cut_grid(values, canvas.grid, on=region.finer(zoom))
 
 
 def mean_hair_color(path: str, parser: Parser) -> tuple[float, float, float]:
@@ -424,13 +409,14 @@ def parse_canvas(
     t, h, w, _ = pictures.shape
     step = canvas.resolution / face_pixels
     rows, columns = (math.ceil(n / step / parser.stride) * parser.stride for n in (h, w))
-    image = cut_rectangle(to_unit(pictures, device), 0, 0, step, rows, columns, padding="border")
+    grid = Grid(0, 0, step, rows, columns)  # of the parser, over the canvas
+    image = cut_grid(to_unit(pictures, device), grid, padding="border")
     guides = torch.full((t, 2, rows, columns), UNKNOWN)
     for guide, mesh in zip(guides, meshes, strict=True):
         local = (mesh - [canvas.left, canvas.top]) / (canvas.step * step)
         guide[1] = torch.from_numpy(face_oval_mask(local, rows, columns))
     planes = _probabilities(parser, image, guides.to(device)).cpu()
-    planes = cut_rectangle(planes, 0, 0, 1 / step, h, w, padding="border")
+    planes = cut_grid(planes, Grid.of_pixels(h, w), on=grid, padding="border")
     return {
         "skin": planes[:, Label.SKIN : Label.SKIN + 1],
         "hair": planes[:, Label.HAIR : Label.HAIR + 1],
@@ -504,7 +490,7 @@ def hair_colors(
         for done, frame in enumerate(int(f) for f in chosen):
             one = frame, frame + 1
             lab = _grid_lab(frames.rows(*one).pixels, region)
-            place = (track.rows(*one), range(1), region.matte_grid, lab.shape[2:])
+            place = track.rows(*one), range(1), region.matte_grid
             parts = face_part(NECK, *place), face_part(MIDDLE, *place)
             yield lab, labels.rows(*one).on_grid(region), *parts
             meter(frames.count * (done + 1) / len(chosen))

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vidhair.geometry import Box, CropAxes, Similarity
+from vidhair.geometry import Box, CropAxes, Grid, Similarity
 from vidhair.models.aligned import MovableSynthesis, coverage
 from vidhair.models.replay import replayed
 from vidhair.models.stylegan3 import Extent
@@ -50,6 +50,11 @@ class Canvas(Derived):
     left: float
     top: float
     step: float
+
+    @property
+    def grid(self) -> Grid:
+        """What it shows of the frame."""
+        return Grid(self.left, self.top, self.step, self.height, self.width)
 
     @property
     def nominal(self) -> "Canvas":

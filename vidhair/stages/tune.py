@@ -12,7 +12,7 @@ from torch import Tensor
 from vidhair.models.aligned import MovableGenerator, MovableSynthesis
 from vidhair.models.perceptual import CHOICES, Perceptual, PerceptualDistance
 from vidhair.models.replay import with_gradients
-from vidhair.ops.warp import cut_rectangle, to_unit
+from vidhair.ops.warp import cut_grid, to_unit
 from vidhair.precision import WITHOUT_FLOAT16, resolve
 from vidhair.settings import setting
 from vidhair.stages.align import FaceTrack
@@ -257,8 +257,7 @@ def tuned(
     pictures, weights = [], []
     for frame in (int(f) for f in chosen):
         unit = to_unit(frames.rows(frame, frame + 1).pixels, device)
-        box = (canvas.left, canvas.top, canvas.step, canvas.height, canvas.width)
-        pictures.append(cut_rectangle(unit, *box))
+        pictures.append(cut_grid(unit, canvas.grid))
         planes = labels.rows(frame, frame + 1).planes
         head = torch.from_numpy(planes[:, 1:3]).float().sum(1, keepdim=True) / 255
         weights.append(on_canvas(head.clamp(0, 1), region, canvas))
