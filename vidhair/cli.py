@@ -86,6 +86,14 @@ def _parser() -> argparse.ArgumentParser:
     machine.add_argument(
         "--no-cache", action="store_true", help="keep no results after the run, and use none"
     )
+    machine.add_argument(
+        "--memory", default="4G", help="that may be used above the weights: 4G (default), 800M"
+    )
+    machine.add_argument(
+        "--executor",
+        default="overlapped",
+        help="overlapped (default): decode, compute and encode at once; or in-order",
+    )
 
     parser = argparse.ArgumentParser(
         prog="vidhair", description="Edit the hair and the head of a person in a video."
@@ -213,12 +221,21 @@ def _settings(options: argparse.Namespace) -> dict:
     return dict(parse_override(text) for text in options.settings)
 
 
+def _bytes(text: str) -> int:
+    """ "4G" or "800M" as bytes. Raises InvalidSetting."""
+    number, unit = text[:-1], {"G": 30, "M": 20}.get(text[-1:].upper())
+    if unit is None or not number.isdecimal():
+        raise InvalidSetting(f"--memory {text} is no amount of memory; write 4G or 800M")
+    return int(number) << unit
+
+
 def _edit(options: argparse.Namespace, clip: Path, recipe, target: Path):
     from vidhair.checkpoints.packs import BUNDLED
     from vidhair.flow.edit_video import edit_video
-    from vidhair.flow.runner import Silent
+    from vidhair.flow.runner import Means, Silent
     from vidhair.report.progress import ProgressBars
 
+    means = Means(executor=options.executor, memory=_bytes(options.memory))
     result = edit_video(
         clip,
         recipe,
@@ -227,6 +244,7 @@ def _edit(options: argparse.Namespace, clip: Path, recipe, target: Path):
         device=options.device,
         cache=False if options.no_cache else options.cache,
         reporter=Silent() if options.quiet else ProgressBars(),
+        means=means,
     )
     if not options.quiet:
         for note in result.notes:

@@ -112,9 +112,13 @@ class Near:
     before: int
     after: int = -1  # as many as before
 
+    @property
+    def reach(self) -> int:
+        """Frames after the chunk."""
+        return self.before if self.after < 0 else self.after
+
     def range(self, start: int, stop: int, count: int) -> tuple[int, int]:
-        after = self.before if self.after < 0 else self.after
-        return max(0, start - self.before), min(count, stop + after)
+        return max(0, start - self.before), min(count, stop + self.reach)
 
 
 class Series(Protocol[T_co]):
@@ -199,8 +203,8 @@ class Derived:
 class Stage:
     """A function with what its signature says. name: of the value; several functions can make one.
 
-    keep: whether the cache holds what it makes. steps: what the meter of a stage that runs once
-    counts up to, given its configuration; None where it counts frames.
+    keep: whether the cache holds what it makes, and compress: how. steps: what the meter of a stage
+    that runs once counts up to, given its configuration; None where it counts frames.
     """
 
     name: str
@@ -211,6 +215,7 @@ class Stage:
     makes: Any
     keep: bool = True
     steps: Callable[[Any], int] | None = None
+    compress: bool = False
 
     @property
     def whole(self) -> bool:
@@ -237,12 +242,14 @@ def stage(
     chunk: int = 32,
     keep: bool = True,
     steps: Callable[[Any], int] | None = None,
+    compress: bool = False,
 ) -> Callable[[Make], Make]:
-    """Marks a stage. version: raised by hand when the meaning of its results changes. keep: False
-    for what is as quickly made as read."""
+    """Marks a stage. version: raised by hand when the meaning of its results changes. chunk: frames
+    that it makes at once; 0 for as many as memory allows. keep: False for what is as quickly made
+    as read. compress: in the cache, where that makes much less of it."""
 
     def mark(make: Make) -> Make:
-        make.__stage__ = (version, chunk, keep, steps)  # type: ignore[attr-defined]
+        make.__stage__ = (version, chunk, keep, steps, compress)  # type: ignore[attr-defined]
         return make
 
     return mark
@@ -252,7 +259,7 @@ def stage_of(name: str, make: Callable[..., Any]) -> Stage:
     """The stage that makes the value `name`."""
     hints = get_type_hints(make, include_extras=True)
     makes = hints.pop("return")
-    version, chunk, keep, steps = make.__stage__  # type: ignore[attr-defined]
+    version, chunk, keep, steps, compress = make.__stage__  # type: ignore[attr-defined]
     assert isinstance(makes, type) and issubclass(makes, Value | Derived), (
         f"{make.__name__} makes {makes}, which is no value"
     )
@@ -266,6 +273,7 @@ def stage_of(name: str, make: Callable[..., Any]) -> Stage:
         makes,
         keep,
         steps,
+        compress,
     )
 
 

@@ -104,7 +104,8 @@ def two_shots(tmp_path_factory):
         flow, runner = small.flow_on(MemoryStore(), reader, until="pivots")
         work = runner.work
         raw = work.per_frame("latents", 0, len(frames))["styles"]
-        return flow, flow.value(work, "track", 0, len(frames)), raw, work.per_clip("pivots")
+        smooth = work.per_frame("pivots", 0, len(frames))
+        return flow, flow.value(work, "track", 0, len(frames)), raw, smooth
 
 
 SHOTS = slice(0, 6), slice(6, 12)
