@@ -68,7 +68,8 @@ QUICK: dict[str, Any] = {
     "encode.preset": "ultrafast",
 }
 STAGES = [
-    "target_color", "faces", "thumbnails", "shots", "track", "latents", "pivots", "labels", "tuned",
+    "target_color", "faces", "thumbnails", "shots", "track", "latents", "shot_codes", "pivots",
+    "labels", "tuned",
     "rendered", "hair_colors", "matte", "code_change", "edited", "changes",
 ]  # fmt: skip
 

@@ -23,7 +23,7 @@ of it the stage sees. What a stage did not declare it cannot read, so keys are c
 
 import dataclasses
 import inspect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import (
     Annotated,
@@ -138,6 +138,11 @@ class Series(Protocol[T_co]):
     def field(self, name: str) -> np.ndarray:
         """One field of all frames, without reading the others."""
         ...
+
+
+def ranges(count: int, step: int = 256) -> Iterator[tuple[int, int]]:
+    """0 … count in steps, for what a stage that sees the whole clip reads bit by bit."""
+    return ((start, min(start + step, count)) for start in range(0, count, step))
 
 
 @dataclass(frozen=True)

@@ -85,7 +85,7 @@ EXPECTED: dict[str, tuple[Any, set[str]]] = {
     "edit.strength": (0.5, {"target_color"} | EDITED),
 }
 WEIGHTS = {
-    "encoder": {"latents"} | SMOOTH,
+    "encoder": {"latents", "shot_codes"} | SMOOTH,
     "parser": PARSE | {"target_color"},
     "generator": TUNED,
     "attributes": SMOOTH,

@@ -50,7 +50,8 @@ GOAL = "changes"
 SOURCE: dict[str, type] = {"frames": Frames}
 
 HEAD = makers(
-    align.thumbnails, align.faces, align.shots, align.track, invert.latents, smooth.pivots,
+    align.thumbnails, align.faces, align.shots, align.track, invert.latents, smooth.shot_codes,
+    smooth.pivots,
     matte.region, matte.labels, matte.hair_colors, matte.matte, render.canvas, render.rendered,
     compose.changes,
 )  # fmt: skip

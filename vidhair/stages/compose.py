@@ -590,5 +590,5 @@ class Changes(Value):
 
 @stage(chunk=0, compress=True)
 def changes(frames: Frames, composed: Frames) -> Changes:
-    """What is kept of composing: without the source a tenth of it, or less."""
+    """What is kept of composing: of whole frames it would be three to twelve times as much."""
     return Changes(composed.pixels - frames.pixels)
