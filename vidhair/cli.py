@@ -171,7 +171,7 @@ def _parser() -> argparse.ArgumentParser:
     measure = add("bench", _bench, about)
     measure.formatter_class = argparse.RawDescriptionHelpFormatter
     measure.description = f"{about}\n\n{bench.__doc__}"
-    measure.add_argument("what", metavar="WHAT", help="kernels, render, encode or flow")
+    measure.add_argument("what", metavar="WHAT", help="kernels, render, encode, flow or long")
     measure.add_argument("--device", default="auto", help="auto (default), cpu or cuda")
     measure.add_argument("--threads", type=int, help="of the processor (default: as torch does)")
     measure.add_argument("--repeats", type=int, help="turns of every contestant (default: 5)")
@@ -182,6 +182,9 @@ def _parser() -> argparse.ArgumentParser:
         "--config", nargs="+", default=[], metavar="NAME",
         help="such as 256-T, 1024-R, 1024-SG2, 1024-EX; encode: e4e, loop-256-T; flow: recipes",
     )  # fmt: skip
+    measure.add_argument(
+        "--seconds", nargs="+", type=float, default=[], help="long: of the clips (default: 10 600)"
+    )
     measure.add_argument("--op", nargs="+", default=[], help="kernels: such as filtered_lrelu")
     measure.add_argument(
         "--dtype", nargs="+", default=[], help="float32, bfloat16, float16; the first is compared"
@@ -433,6 +436,7 @@ def _bench(options: argparse.Namespace) -> int:
         configs=options.config,
         dtypes=options.dtype,
         ops=options.op,
+        seconds=options.seconds,
         versus=None if options.vs is None else find_versus(options.vs),
         quick=options.quick,
     )

@@ -90,14 +90,24 @@ class Provision:
 class Flow:
     """The stages of one recipe, with one pack, as far as a goal."""
 
-    def __init__(self, recipe: Recipe, pack: Pack, goal: str = GOAL, means: Means | None = None):
+    def __init__(
+        self,
+        recipe: Recipe,
+        pack: Pack,
+        goal: str = GOAL,
+        means: Means | None = None,
+        makers: Makers | None = None,
+    ):
+        """makers: of the recipe's values, where they are not the usual ones."""
         self.pack = pack
         self.precisions = precisions(recipe, pack.device)
         # So that keys hold what was computed in, not "auto".
         set_here = {p: d.name for p, d in self.precisions.items() if p != "probe"}
         layers = min(recipe.render.memory, (means or Means()).layers >> 20)
         self.recipe = recipe.override(set_here | {"render.memory": layers})
-        self.stages = {s.name: s for s in plan(makers_of(recipe), goal, SOURCE, self._known)}
+        self.stages = {
+            s.name: s for s in plan(makers or makers_of(recipe), goal, SOURCE, self._known)
+        }
         self._made: dict[str, Any] = {}  # derived values that hold for the clip
         edit.check_edit(recipe.edit, self.space, self.bald)
 
