@@ -68,8 +68,9 @@ QUICK: dict[str, Any] = {
     "encode.preset": "ultrafast",
 }
 STAGES = [
-    "target_color", "faces", "thumbnails", "shots", "track", "latents", "pivots", "labels", "tuned",
-    "rendered", "hair_colors", "matte", "code_change", "edited",
+    "target_color", "faces", "thumbnails", "shots", "track", "latents", "shot_codes", "pivots",
+    "labels", "tuned",
+    "rendered", "hair_colors", "matte", "code_change", "edited", "changes",
 ]  # fmt: skip
 
 
@@ -356,7 +357,8 @@ def edit(
 
 
 def computed(result: Result) -> list[str]:
-    return [stage.name for stage in result.stages if stage.status != "reused"]
+    """Stages but the last, which writes the video in every run."""
+    return [stage.name for stage in result.stages[:-1] if stage.status != "reused"]
 
 
 @dataclass(frozen=True)

@@ -86,6 +86,14 @@ def _parser() -> argparse.ArgumentParser:
     machine.add_argument(
         "--no-cache", action="store_true", help="keep no results after the run, and use none"
     )
+    machine.add_argument(
+        "--memory", default="4G", help="that may be used above the weights: 4G (default), 800M"
+    )
+    machine.add_argument(
+        "--executor",
+        default="overlapped",
+        help="overlapped (default): decode, compute and encode at once; or in-order",
+    )
 
     parser = argparse.ArgumentParser(
         prog="vidhair", description="Edit the hair and the head of a person in a video."
@@ -163,7 +171,7 @@ def _parser() -> argparse.ArgumentParser:
     measure = add("bench", _bench, about)
     measure.formatter_class = argparse.RawDescriptionHelpFormatter
     measure.description = f"{about}\n\n{bench.__doc__}"
-    measure.add_argument("what", metavar="WHAT", help="kernels, render, encode or flow")
+    measure.add_argument("what", metavar="WHAT", help="kernels, render, encode, flow or long")
     measure.add_argument("--device", default="auto", help="auto (default), cpu or cuda")
     measure.add_argument("--threads", type=int, help="of the processor (default: as torch does)")
     measure.add_argument("--repeats", type=int, help="turns of every contestant (default: 5)")
@@ -174,6 +182,9 @@ def _parser() -> argparse.ArgumentParser:
         "--config", nargs="+", default=[], metavar="NAME",
         help="such as 256-T, 1024-R, 1024-SG2, 1024-EX; encode: e4e, loop-256-T; flow: recipes",
     )  # fmt: skip
+    measure.add_argument(
+        "--seconds", nargs="+", type=float, default=[], help="long: of the clips (default: 10 600)"
+    )
     measure.add_argument("--op", nargs="+", default=[], help="kernels: such as filtered_lrelu")
     measure.add_argument(
         "--dtype", nargs="+", default=[], help="float32, bfloat16, float16; the first is compared"
@@ -213,12 +224,21 @@ def _settings(options: argparse.Namespace) -> dict:
     return dict(parse_override(text) for text in options.settings)
 
 
+def _bytes(text: str) -> int:
+    """ "4G" or "800M" as bytes. Raises InvalidSetting."""
+    number, unit = text[:-1], {"G": 30, "M": 20}.get(text[-1:].upper())
+    if unit is None or not number.isdecimal():
+        raise InvalidSetting(f"--memory {text} is no amount of memory; write 4G or 800M")
+    return int(number) << unit
+
+
 def _edit(options: argparse.Namespace, clip: Path, recipe, target: Path):
     from vidhair.checkpoints.packs import BUNDLED
     from vidhair.flow.edit_video import edit_video
-    from vidhair.flow.runner import Silent
+    from vidhair.flow.runner import Means, Silent
     from vidhair.report.progress import ProgressBars
 
+    means = Means(executor=options.executor, memory=_bytes(options.memory))
     result = edit_video(
         clip,
         recipe,
@@ -227,6 +247,7 @@ def _edit(options: argparse.Namespace, clip: Path, recipe, target: Path):
         device=options.device,
         cache=False if options.no_cache else options.cache,
         reporter=Silent() if options.quiet else ProgressBars(),
+        means=means,
     )
     if not options.quiet:
         for note in result.notes:
@@ -415,6 +436,7 @@ def _bench(options: argparse.Namespace) -> int:
         configs=options.config,
         dtypes=options.dtype,
         ops=options.op,
+        seconds=options.seconds,
         versus=None if options.vs is None else find_versus(options.vs),
         quick=options.quick,
     )

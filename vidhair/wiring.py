@@ -23,7 +23,7 @@ of it the stage sees. What a stage did not declare it cannot read, so keys are c
 
 import dataclasses
 import inspect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import (
     Annotated,
@@ -112,9 +112,13 @@ class Near:
     before: int
     after: int = -1  # as many as before
 
+    @property
+    def reach(self) -> int:
+        """Frames after the chunk."""
+        return self.before if self.after < 0 else self.after
+
     def range(self, start: int, stop: int, count: int) -> tuple[int, int]:
-        after = self.before if self.after < 0 else self.after
-        return max(0, start - self.before), min(count, stop + after)
+        return max(0, start - self.before), min(count, stop + self.reach)
 
 
 class Series(Protocol[T_co]):
@@ -134,6 +138,11 @@ class Series(Protocol[T_co]):
     def field(self, name: str) -> np.ndarray:
         """One field of all frames, without reading the others."""
         ...
+
+
+def ranges(count: int, step: int = 256) -> Iterator[tuple[int, int]]:
+    """0 … count in steps, for what a stage that sees the whole clip reads bit by bit."""
+    return ((start, min(start + step, count)) for start in range(0, count, step))
 
 
 @dataclass(frozen=True)
@@ -199,8 +208,8 @@ class Derived:
 class Stage:
     """A function with what its signature says. name: of the value; several functions can make one.
 
-    keep: whether the cache holds what it makes. steps: what the meter of a stage that runs once
-    counts up to, given its configuration; None where it counts frames.
+    keep: whether the cache holds what it makes, and compress: how. steps: what the meter of a stage
+    that runs once counts up to, given its configuration; None where it counts frames.
     """
 
     name: str
@@ -211,6 +220,7 @@ class Stage:
     makes: Any
     keep: bool = True
     steps: Callable[[Any], int] | None = None
+    compress: bool = False
 
     @property
     def whole(self) -> bool:
@@ -237,12 +247,14 @@ def stage(
     chunk: int = 32,
     keep: bool = True,
     steps: Callable[[Any], int] | None = None,
+    compress: bool = False,
 ) -> Callable[[Make], Make]:
-    """Marks a stage. version: raised by hand when the meaning of its results changes. keep: False
-    for what is as quickly made as read."""
+    """Marks a stage. version: raised by hand when the meaning of its results changes. chunk: frames
+    that it makes at once; 0 for as many as memory allows. keep: False for what is as quickly made
+    as read. compress: in the cache, where that makes much less of it."""
 
     def mark(make: Make) -> Make:
-        make.__stage__ = (version, chunk, keep, steps)  # type: ignore[attr-defined]
+        make.__stage__ = (version, chunk, keep, steps, compress)  # type: ignore[attr-defined]
         return make
 
     return mark
@@ -252,7 +264,7 @@ def stage_of(name: str, make: Callable[..., Any]) -> Stage:
     """The stage that makes the value `name`."""
     hints = get_type_hints(make, include_extras=True)
     makes = hints.pop("return")
-    version, chunk, keep, steps = make.__stage__  # type: ignore[attr-defined]
+    version, chunk, keep, steps, compress = make.__stage__  # type: ignore[attr-defined]
     assert isinstance(makes, type) and issubclass(makes, Value | Derived), (
         f"{make.__name__} makes {makes}, which is no value"
     )
@@ -266,6 +278,7 @@ def stage_of(name: str, make: Callable[..., Any]) -> Stage:
         makes,
         keep,
         steps,
+        compress,
     )
 
 

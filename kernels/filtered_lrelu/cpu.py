@@ -26,7 +26,7 @@ from torch import Tensor
 from torch._subclasses import FakeTensor
 
 from vidhair.errors import DeviceUnavailable
-from vidhair.kernels import layout
+from vidhair.kernels import layout, start_threads
 from vidhair.kernels.layout import flat, vectors
 from vidhair.kernels.prepared import prepared
 
@@ -232,5 +232,5 @@ def _separated(f: np.ndarray, negligible: float) -> np.ndarray:
 def _kernels():
     from vidhair.kernels.filtered_lrelu import _numba
 
-    torch.get_num_threads()  # torch starts its thread pool before Numba starts its own
+    start_threads()
     return _numba

@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vidhair.kernels import layout, product
+from vidhair.kernels import layout, product, start_threads
 from vidhair.kernels.layout import flat, vectors, widened
 from vidhair.kernels.memory import scratch
 from vidhair.kernels.prepared import prepared
@@ -193,5 +193,5 @@ def _filter_transform() -> Tensor:
 def _kernels():
     from vidhair.kernels.strided_conv import _numba
 
-    torch.get_num_threads()  # torch starts its thread pool before Numba starts its own
+    start_threads()
     return _numba

@@ -71,7 +71,7 @@ def test_every_frame_comes_out_at_its_time_with_its_sound():
 
 def test_a_run_says_what_it_did():
     result = small.finished().result
-    assert [stage.name for stage in result.stages] == small.STAGES
+    assert [stage.name for stage in result.stages] == [*small.STAGES, "encode"]
     assert all(stage.status == "computed" for stage in result.stages)
     assert result.reused == () and result.untouched == 0
     (note,) = result.notes
@@ -120,10 +120,14 @@ def test_a_copy_under_another_name_reuses_every_stage(tmp_path, cache):
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
-        ({"edit.strength": 0.3}, ["target_color", "code_change", "edited"]),
-        ({"tune.seed": 5}, ["tuned", "rendered", "code_change", "edited"]),
-        ({"smooth.latents": False}, ["pivots", "tuned", "rendered", "code_change", "edited"]),
-        ({"compose.blur": 0.2, "encode.crf": 30}, []),
+        ({"edit.strength": 0.3}, ["target_color", "code_change", "edited", "changes"]),
+        ({"tune.seed": 5}, ["tuned", "rendered", "code_change", "edited", "changes"]),
+        (
+            {"smooth.latents": False},
+            ["pivots", "tuned", "rendered", "code_change", "edited", "changes"],
+        ),
+        ({"compose.blur": 0.2}, ["changes"]),
+        ({"encode.crf": 30}, []),
     ],
     ids=str,
 )
@@ -137,7 +141,7 @@ def test_tuning_with_lpips_says_so_and_gives_other_pictures(tmp_path, cache):
     path = str(small.classifier())
     changes = {"tune.perceptual": "lpips_alex", "tune.perceptual_weights": path}
     result = small.edit(tmp_path / "a.mp4", cache, changes=changes)
-    assert small.computed(result) == ["tuned", "rendered", "code_change", "edited"]
+    assert small.computed(result) == ["tuned", "rendered", "code_change", "edited", "changes"]
     (note,) = result.notes
     assert "LPIPS on AlexNet" in note and path in note
     assert not same_pictures(result.path)
@@ -179,7 +183,7 @@ def test_the_default_cache_is_where_the_environment_says(tmp_path, cache, monkey
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("stage", "done"),
-    [("track", 0), ("labels", 12), ("tuned", 0), ("tuned", 2), ("edited", 0), ("compose", 12)],
+    [("track", 0), ("labels", 12), ("tuned", 0), ("tuned", 2), ("edited", 0), ("encode", 12)],
 )
 def test_an_interrupted_run_leaves_no_output_and_goes_on(tmp_path, cache, stage, done):
     """From the cache of a finished run, as far as it had come at that stage."""
@@ -202,7 +206,7 @@ def test_an_interrupted_run_leaves_an_older_output_as_it_was(tmp_path, cache):
     target = tmp_path / "a.mp4"
     target.write_bytes(b"before")
     with pytest.raises(KeyboardInterrupt):
-        small.edit(target, cache, reporter=StopsAt("compose", 12))
+        small.edit(target, cache, reporter=StopsAt("encode", 12))
     assert target.read_bytes() == b"before"
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.mp4", "cache"]
 
@@ -219,7 +223,6 @@ def small_chunks(monkeypatch) -> None:
         ]
 
     monkeypatch.setattr(Flow, "nodes", in_fives)
-    monkeypatch.setattr(module, "at_once", lambda width, height: 5)
 
 
 def results(cache: Path) -> dict[str, np.ndarray]:
@@ -231,7 +234,7 @@ def results(cache: Path) -> dict[str, np.ndarray]:
         assert all(report.status == "reused" for report in runner.reports)
         work, count = runner.work, small.FRAMES
         found = {stage: work.per_frame(stage, 0, count)[name] for stage, name in names.items()}
-        return found | {"compose": flow.compose(work, 0, count)}
+        return found | {"composed": flow.compose(work, 0, count)}
 
 
 @pytest.mark.slow
@@ -245,9 +248,11 @@ def test_chunks_do_not_show(tmp_path, cache, small_chunks):
         small.edit(target, fives, reporter=StopsAt("labels", 5))
     assert not target.exists()
     result = small.edit(target, fives)
-    assert small.computed(result) == later[later.index("labels") :]
-    (parse,) = [stage for stage in result.stages if stage.name == "labels"]
-    assert (parse.computed, parse.total, parse.status) == (7, small.FRAMES, "resumed")
+    assert small.computed(result) == later
+    together = {stage.name: stage for stage in result.stages if stage.status == "resumed"}
+    assert list(together) == ["latents", "labels"], "they go over the clip together"
+    for stage in together.values():
+        assert (stage.computed, stage.total) == (7, small.FRAMES)
     got, want = results(fives), results(cache)
     for stage, array in want.items():
         difference = np.abs(got[stage].astype(float) - array)
@@ -287,12 +292,14 @@ def test_a_whole_clip_result_with_a_wrong_byte_is_made_again(tmp_path, cache):
     assert same_pictures(result.path)
 
 
-@pytest.mark.parametrize("stage", ["rendered", "edited"])
+@pytest.mark.parametrize("stage", ["rendered", "edited", "changes"])
 def test_frames_with_a_wrong_byte_are_made_again(tmp_path, cache, stage):
     (path,) = files_of(cache, stage)
     flip_the_last_byte(path)
+    if stage != "changes":
+        small.forget(cache, "changes")
     result = small.edit(tmp_path / "a.mp4", cache)
-    assert small.computed(result) == [stage]
+    assert small.computed(result) == list(dict.fromkeys([stage, "changes"]))
     assert same_pictures(result.path)
 
 

@@ -10,6 +10,7 @@ from scipy.ndimage import binary_dilation
 from tests import small
 from tests.flow.made_up import a_pack
 from tests.stages.faces import clip_of
+from tests.stages.series import means_of
 from vidhair.cache import DiskStore, MemoryStore
 from vidhair.edits import Bald
 from vidhair.flow import graph
@@ -73,7 +74,7 @@ def test_composing_frame_by_frame_gives_the_same(composed):
     with open_clip(small.clip()) as reader:
         flow, runner = small.flow_on(DiskStore(small.finished().cache), reader)
         for frame in (0, 5, small.FRAMES - 1):
-            (alone,) = flow.compose(runner.work, frame, frame + 1)
+            (alone,) = flow.value(runner.work, "composed", frame, frame + 1).pixels
             assert np.abs(alone.astype(int) - frames[frame]).max() <= 1
 
 
@@ -102,10 +103,16 @@ def two_shots(tmp_path_factory):
         flow, runner = small.flow_on(MemoryStore(), reader, until="pivots")
         work = runner.work
         raw = work.per_frame("latents", 0, len(frames))["styles"]
-        return flow, flow.value(work, "track", 0, len(frames)), raw, work.per_clip("pivots")
+        smooth = work.per_frame("pivots", 0, len(frames))
+        return flow, flow.value(work, "track", 0, len(frames)), raw, smooth
 
 
 SHOTS = slice(0, 6), slice(6, 12)
+
+
+def smoothed(flow: Flow, styles: np.ndarray, present: np.ndarray, cuts: np.ndarray) -> np.ndarray:
+    means = means_of(styles, present, cuts)
+    return smooth_styles(styles, means, present, cuts, flow.recipe.smooth, flow.space)
 
 
 def test_a_cut_is_found(two_shots):
@@ -117,10 +124,10 @@ def test_a_cut_is_found(two_shots):
 def test_every_shot_is_smoothed_as_if_alone(two_shots):
     flow, track, raw, smooth = two_shots
     config, similarity = flow.recipe.smooth, track.similarity
-    whole = smooth_styles(raw, track.present, np.arange(12) == 0, config, flow.space)
+    whole = smoothed(flow, raw, track.present, np.arange(12) == 0)
     for shot in SHOTS:
         cuts, present = track.cuts[shot], track.present[shot]
-        alone = smooth_styles(raw[shot], present, cuts, config, flow.space)
+        alone = smoothed(flow, raw[shot], present, cuts)
         np.testing.assert_allclose(smooth["styles"][shot], alone, atol=1e-5)
         assert np.abs(whole[shot] - alone).max() > 1e-3, "the cut should make a difference"
         values = (similarity.angle_deg, similarity.tx, similarity.ty, similarity.scale)

@@ -32,7 +32,7 @@ from vidhair.types import Clip, Frames
 from vidhair.wiring import Fact, Setting, Stage
 
 STAGES = set(small.STAGES)
-EDITED = {"code_change", "edited"}
+EDITED = {"code_change", "edited", "changes"}
 DRAWN = {"rendered"} | EDITED
 TUNED = {"tuned"} | DRAWN
 SMOOTH = {"pivots"} | TUNED
@@ -63,20 +63,20 @@ EXPECTED: dict[str, tuple[Any, set[str]]] = {
     "tune.precision": ("float32", TUNED),
     "tune.seed": (1, TUNED),
     "render.expand": (0.2, TUNED),
-    "render.precision": ("bfloat16", {"rendered", "edited"}),
+    "render.precision": ("bfloat16", {"rendered", "edited", "changes"}),
     "render.batch": (1, set()),
     "render.memory": (256, set()),
     "matte.size": (64, PARSE),
     "matte.color_weight": (0.5, {"matte"} | EDITED),
     "matte.smooth": (0.2, {"matte"} | EDITED),
     "matte.edge": (0.05, {"matte"} | EDITED),
-    "compose.mode": ("replace", set()),
-    "compose.region": ("face", set()),
-    "compose.blur": (0.1, set()),
-    "compose.shadows": (0.1, set()),
-    "compose.feather": (0.1, set()),
-    "compose.evenness": (0.3, set()),
-    "compose.exact": (False, set()),
+    "compose.mode": ("replace", {"changes"}),
+    "compose.region": ("face", {"changes"}),
+    "compose.blur": (0.1, {"changes"}),
+    "compose.shadows": (0.1, {"changes"}),
+    "compose.feather": (0.1, {"changes"}),
+    "compose.evenness": (0.3, {"changes"}),
+    "compose.exact": (False, {"changes"}),
     "encode.codec": ("libx265", set()),
     "encode.crf": (30, set()),
     "encode.preset": ("fast", set()),
@@ -85,7 +85,7 @@ EXPECTED: dict[str, tuple[Any, set[str]]] = {
     "edit.strength": (0.5, {"target_color"} | EDITED),
 }
 WEIGHTS = {
-    "encoder": {"latents"} | SMOOTH,
+    "encoder": {"latents", "shot_codes"} | SMOOTH,
     "parser": PARSE | {"target_color"},
     "generator": TUNED,
     "attributes": SMOOTH,
@@ -190,13 +190,14 @@ def test_lpips_without_weights_is_refused_before_anything_runs():
 
 def test_another_edit_shares_everything_before_it():
     color, bald = keys(load_recipe("hair_color")), keys(load_recipe("bald"))
-    assert changed(color, bald) == {"edited_codes", "edited"}
+    assert changed(color, bald) == {"edited_codes", "edited", "changes"}
 
 
 def test_a_recipe_without_an_edit_shares_everything():
     color, plain = keys(load_recipe("hair_color")), keys(load_recipe("reconstruct"))
-    assert changed(color, plain) == set()
-    assert set(color) - set(plain) == {"target_color", "hair_colors", "matte"} | EDITED
+    assert changed(color, plain) == {"changes"}
+    gone = set(color) - set(plain)
+    assert gone == {"target_color", "hair_colors", "matte", "code_change", "edited"}
 
 
 def test_what_a_recipe_does_not_read_is_not_made():

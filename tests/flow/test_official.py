@@ -12,6 +12,7 @@ import pytest
 from tests import small
 from tests.flow.test_graph import touchable
 from tests.flow.test_keys import changed, keys
+from tests.stages.series import means_of
 from vidhair.cache import DiskStore
 from vidhair.checkpoints.packs import write_pack
 from vidhair.errors import PackDamaged
@@ -99,7 +100,7 @@ def opened(name: str) -> Iterator[tuple[Flow, Work]]:
 class TestEveryRun:
     def test_it_goes_through(self, name):
         result = finished(name)
-        assert [stage.name for stage in result.stages] == stages(name)
+        assert [stage.name for stage in result.stages] == [*stages(name), "encode"]
         assert (result.frames, result.untouched) == (FRAMES, 0)
         assert small.decoded(result.path).shape == small.decoded(clip()).shape
 
@@ -145,9 +146,9 @@ def test_nothing_is_pasted_that_was_not_drawn(name, monkeypatch):
         whole = flow.recipe.override({"compose.region": "head", "compose.feather": 0.1})
         flow.recipe = whole
         frames, beyond = work.frames(0, FRAMES), outside(flow, work, margin=2)
-        composed = flow.compose(work, 0, FRAMES)
+        composed = flow.value(work, "composed", 0, FRAMES).pixels
         monkeypatch.setattr(AlignedSynthesis, "expands", True)
-        careless = flow.compose(work, 0, FRAMES)
+        careless = flow.value(work, "composed", 0, FRAMES).pixels
     assert 0.1 < beyond.mean() < 0.9
     assert np.array_equal(composed[beyond], frames[beyond])
     assert (composed != frames).any(-1)[~beyond].mean() > 0.2
@@ -174,9 +175,10 @@ def test_boundaries_do_not_decide_what_moves():
             work.per_frame("latents", 0, FRAMES)["styles"],
             flow.value(work, "track", 0, FRAMES),
         )
-        config, steady = flow.recipe.smooth, work.per_clip("pivots")["styles"]
-        shared = share_identity(raw, flow.space, track.cuts)
-    want = smooth_styles(raw, track.present, track.cuts, config, None)
+        config, steady = flow.recipe.smooth, work.per_frame("pivots", 0, FRAMES)["styles"]
+        means = means_of(raw, track.present, track.cuts)
+        shared = share_identity(raw, flow.space, means)
+    want = smooth_styles(raw, means, track.present, track.cuts, config, None)
     np.testing.assert_allclose(steady, want, atol=1e-6)
     assert np.abs(shared - raw).max() > 1e-4, "sharing would have made a difference"
 
@@ -194,14 +196,23 @@ def test_restyles_codes_depend_on_the_generator(tmp_path):
     anew = other(small.write_stylegan3_pack, tmp_path)
     for part in ("encoder", "parser"):
         assert anew.fingerprint(part) == pack.fingerprint(part)
-    after = {"latents", "pivots", "tuned", "rendered", "code_change", "edited"}
+    after = {
+        "latents",
+        "shot_codes",
+        "pivots",
+        "tuned",
+        "rendered",
+        "code_change",
+        "edited",
+        "changes",
+    }
     assert changed(keys(recipe, pack), keys(recipe, anew)) == after
 
 
 def test_other_codes_do_not(tmp_path):
     recipe, pack = load_recipe("hair_color"), small.stylegan2_pack()
     anew = other(small.write_stylegan2_pack, tmp_path)
-    after = {"tuned", "rendered", "code_change", "edited"}
+    after = {"tuned", "rendered", "code_change", "edited", "changes"}
     assert changed(keys(recipe, pack), keys(recipe, anew)) == after
 
 

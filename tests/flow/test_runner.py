@@ -10,7 +10,7 @@ import pytest
 
 from vidhair.cache import FramesMissing, MemoryStore, fingerprint
 from vidhair.flow.node import Node
-from vidhair.flow.runner import Runner, at_once
+from vidhair.flow.runner import Means, Runner
 
 FRAMES = 20
 SOURCE = fingerprint("clip")
@@ -24,7 +24,12 @@ def a_reader(digest: str = SOURCE, frames: int = FRAMES) -> Any:
         return np.arange(start, stop, dtype=np.uint8)[:, None, None, None].repeat(3, 3)
 
     return SimpleNamespace(
-        clip=SimpleNamespace(fingerprint=digest, frame_count=frames), read=read, reading=""
+        clip=SimpleNamespace(
+            fingerprint=digest, frame_count=frames, width=1, height=1, alpha=False
+        ),
+        read=read,
+        keep=lambda count=16: None,
+        reading="",
     )
 
 
@@ -220,4 +225,4 @@ def test_a_clip_of_one_frame():
     ("size", "count"), [((640, 360), 16), ((1920, 1080), 16), ((3840, 2160), 5), ((20000, 9000), 1)]
 )
 def test_fewer_frames_are_held_the_larger_they_are(size, count):
-    assert at_once(*size) == count
+    assert Means().at_once(*size) == count

@@ -4,14 +4,16 @@ from typing import Annotated
 
 import pytest
 
+from tests.flow.made_up import a_pack
 from vidhair import cli
 from vidhair.flow import graph
-from vidhair.flow.graph import GOAL, SOURCE, makers_of
+from vidhair.flow.graph import GOAL, SOURCE, Flow, makers_of
+from vidhair.flow.node import passes
 from vidhair.recipe import load_recipe, recipe_names
 from vidhair.report.plan import plan_text
 from vidhair.stages.align import Thumbnails
 from vidhair.types import Frames
-from vidhair.wiring import Near, Span, plan, stage
+from vidhair.wiring import Near, Span, plan, stage, sweeps
 
 
 def rows(text: str) -> dict[str, tuple[bool, str]]:
@@ -64,7 +66,15 @@ def test_passes_over_the_clip():
     passes = [line for line in lines if line.startswith("# pass")]
     assert passes[0] == "# pass 1 over the clip: faces, thumbnails"
     assert passes[1] == "# pass 2 over the clip: latents, labels"
-    assert "composed" in passes[-1] and len(passes) == 4
+    assert "composed" in passes[-1] and len(passes) == 5
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_what_is_told_is_what_runs(name):
+    flow = Flow(load_recipe(name), a_pack())
+    ran = [[node.name for node in group] for group in passes(flow.nodes())]
+    over_frames = [group for group in ran if not flow.stages[group[0]].whole]
+    assert over_frames == sweeps(flow.stages.values())
 
 
 def test_explain_prints_it(capfd):

@@ -7,6 +7,15 @@ import numpy as np
 
 from vidhair.wiring import Value
 
+
+def means_of(styles: np.ndarray, present: np.ndarray, cuts: np.ndarray) -> np.ndarray:
+    """Of the present frames of every frame's shot, as `smooth_styles` takes them: [T, L, D]."""
+    shot, means = np.cumsum(cuts), np.zeros_like(styles)
+    for index in np.unique(shot[present]):
+        means[shot == index] = styles[(shot == index) & present].mean(0)
+    return means
+
+
 V = TypeVar("V", bound=Value)
 
 

@@ -8,21 +8,30 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from tests.stages.faces import face_track
-from tests.stages.series import InMemory
+from tests.stages.series import InMemory, means_of
 from vidhair.edits.directions import MOVING, AttributeSpace
 from vidhair.geometry import Box, Similarity
 from vidhair.stages.invert import Latents
 from vidhair.stages.smooth import (
+    REACH,
     Pivots,
     SmoothConfig,
     average_fine_layers,
     pivots,
     runs,
     share_identity,
+    shot_codes,
     smooth_over_time,
     smooth_similarity,
     smooth_styles,
 )
+from vidhair.wiring import Near, Span
+
+
+def smoothed(styles, present, cuts, config, space=None) -> np.ndarray:
+    """As if the frames were a clip."""
+    return smooth_styles(styles, means_of(styles, present, cuts), present, cuts, config, space)
+
 
 TAPS = np.array([1 / 12, 3 / 12, 4 / 12, 3 / 12, 1 / 12])
 
@@ -116,7 +125,7 @@ def random(*shape: int, seed: int = 0) -> np.ndarray:
 
 def test_fine_layers_are_averaged_over_their_shot():
     styles, cuts = random(7, 4, 3), np.arange(7) == 3
-    got = average_fine_layers(styles, 2, cuts)
+    got = average_fine_layers(styles, 2, means_of(styles, cuts | True, cuts))
     assert np.array_equal(got[:, :2], styles[:, :2])
     for shot in (slice(0, 3), slice(3, 7)):
         want = styles[shot, 2:].mean(0)
@@ -143,7 +152,7 @@ def space() -> AttributeSpace:
 class TestShareIdentity:
     def test_only_what_moves_differs_within_a_shot(self):
         styles, cuts = random(8, 4, D), np.arange(8) == 5
-        got = share_identity(styles, space(), cuts)
+        got = share_identity(styles, space(), means_of(styles, cuts | True, cuts))
         stays = np.setdiff1d(np.arange(D), MOVES)
         for shot in (slice(0, 5), slice(5, 8)):
             assert np.ptp(got[shot][..., stays], axis=0).max() < 1e-6
@@ -158,7 +167,7 @@ class TestShareIdentity:
         base, path = random(1, 4, D), np.zeros((9, 1, D), np.float32)
         path[:, 0, MOVES] = random(9, 2, seed=1)
         styles = base + path
-        got = share_identity(styles, space(), np.arange(9) == 0)
+        got = share_identity(styles, space(), styles.mean(0, keepdims=True))
         np.testing.assert_allclose(got, styles, atol=1e-5)
 
 
@@ -167,17 +176,17 @@ class TestStyles:
 
     def test_only_smoothing(self):
         styles, cuts = random(9, 4, D), np.arange(9) == 4
-        got = smooth_styles(styles, np.ones(9, bool), cuts, self.PLAIN)
+        got = smoothed(styles, np.ones(9, bool), cuts, self.PLAIN)
         np.testing.assert_allclose(got, by_definition(styles, cuts), atol=1e-6)
 
     def test_everything_can_be_switched_off(self):
         styles, present = random(9, 4, D), np.ones(9, bool)
         off = SmoothConfig(latents=False, share=False, average_fine_from=18)
-        assert np.array_equal(smooth_styles(styles, present, present & False, off, space()), styles)
+        assert np.array_equal(smoothed(styles, present, present & False, off, space()), styles)
 
     def test_a_pack_without_attributes_is_smoothed_too(self):
         styles, present = random(9, 4, D), np.ones(9, bool)
-        got = smooth_styles(styles, present, present & False, SmoothConfig(average_fine_from=18))
+        got = smoothed(styles, present, present & False, SmoothConfig(average_fine_from=18))
         np.testing.assert_allclose(got, by_definition(styles, present & False), atol=1e-6)
 
     @pytest.mark.parametrize(
@@ -187,14 +196,14 @@ class TestStyles:
         """Boundaries of InterFaceGAN, say: what none of them explains is not flicker for that."""
         styles, cuts = random(9, 12, D), np.arange(9) == 4
         present = np.ones(9, bool)
-        got = smooth_styles(styles, present, cuts, SmoothConfig(), space_of(names))
-        assert np.array_equal(got, smooth_styles(styles, present, cuts, SmoothConfig(), None))
+        got = smoothed(styles, present, cuts, SmoothConfig(), space_of(names))
+        assert np.array_equal(got, smoothed(styles, present, cuts, SmoothConfig(), None))
         for shot in (slice(0, 4), slice(4, 9)):
             assert np.ptp(got[shot, :9], axis=0).min() > 0.05
 
     def test_attributes_that_tell_all_of_it_keep_the_rest_of_the_person(self):
         styles, cuts = random(9, 12, D), np.arange(9) == 4
-        got = smooth_styles(styles, np.ones(9, bool), cuts, SmoothConfig(), space())
+        got = smoothed(styles, np.ones(9, bool), cuts, SmoothConfig(), space())
         for shot in (slice(0, 4), slice(4, 9)):
             assert np.ptp(got[shot][..., [1, 3, 4, 5]], axis=0).max() < 1e-5
             assert np.ptp(got[shot, :9][..., MOVES], axis=0).min() > 0.01
@@ -204,28 +213,28 @@ class TestStyles:
         cuts = np.arange(10) == 7
         styles = random(10, 12, D)
         config = SmoothConfig(average_fine_from=9)
-        got = smooth_styles(styles, present, cuts, config, space())
+        got = smoothed(styles, present, cuts, config, space())
         # Smoothing among absent frames alone would be harmless, touching present ones would not.
         spoilt = styles.copy()
         spoilt[~present] = 1e6
-        again = smooth_styles(spoilt, present, cuts, config, space())
+        again = smoothed(spoilt, present, cuts, config, space())
         assert np.array_equal(again[present], got[present])
 
     def test_an_absent_face_everywhere(self):
         styles, absent = random(5, 4, D), np.zeros(5, bool)
-        got = smooth_styles(styles, absent, absent, SmoothConfig(), space())
+        got = smoothed(styles, absent, absent, SmoothConfig(), space())
         assert np.array_equal(got, styles)
 
     def test_a_still_face_stays_still(self):
         styles = np.broadcast_to(random(1, 12, D), (8, 12, D)).copy()
         present, cuts = np.ones(8, bool), np.arange(8) == 3
-        got = smooth_styles(styles, present, cuts, SmoothConfig(), space())
+        got = smoothed(styles, present, cuts, SmoothConfig(), space())
         np.testing.assert_allclose(got, styles, atol=1e-6)
 
     def test_fine_layers_are_the_same_all_through_a_shot(self):
         styles, present = random(9, 12, D), np.ones(9, bool)
         config = SmoothConfig(share=False, average_fine_from=5)
-        got = smooth_styles(styles, present, np.arange(9) == 4, config)
+        got = smoothed(styles, present, np.arange(9) == 4, config)
         for shot in (slice(0, 4), slice(4, 9)):
             assert np.ptp(got[shot, 5:], axis=0).max() < 1e-6
             assert np.ptp(got[shot, :5], axis=0).max() > 0.1
@@ -290,8 +299,18 @@ class TestPivotsStage:
     STYLES = random(9, 4, D)
 
     def pivots(self, config: SmoothConfig, space: AttributeSpace | None = None) -> Pivots:
-        series = InMemory(Latents(self.STYLES)), InMemory(self.TRACK)
-        return pivots(*series, space, config)
+        """Of all frames, in one chunk and in chunks of which each sees its neighbours."""
+        codes, track = Latents(self.STYLES), self.TRACK
+        shots = shot_codes(InMemory(codes), InMemory(track))
+        whole = pivots(codes, track, shots, Span(0, 9), space, config)
+        for start, stop in ((0, 2), (2, 6), (6, 9)):
+            near = Near(REACH).range(start, stop, 9)
+            seen = (value.rows(*near) for value in (codes, track, shots))
+            part = pivots(*seen, Span(start, stop), space, config)
+            for name in Pivots.ROWS:
+                want = getattr(whole, name)[start:stop]
+                np.testing.assert_allclose(getattr(part, name), want, atol=1e-6)
+        return whole
 
     def test_without_smoothing_they_are_the_codes_and_where_the_face_is(self):
         got = self.pivots(self.OFF)
@@ -335,7 +354,19 @@ class TestPivotsStage:
     def test_a_packs_attributes_keep_the_rest_of_the_person(self):
         config = SmoothConfig(latents=False, average_fine_from=18)
         got, seen = self.pivots(config, space()).styles, self.TRACK.present
-        want = smooth_styles(self.STYLES, seen, self.TRACK.cuts, config, space())
-        assert np.array_equal(got, want)
+        want = smoothed(self.STYLES, seen, self.TRACK.cuts, config, space())
+        np.testing.assert_allclose(got, want, atol=1e-6)
         assert np.abs(got - self.STYLES)[seen].max() > 0.1
         assert np.array_equal(self.pivots(config).styles, self.STYLES)
+
+
+def test_shots_have_the_mean_codes_of_their_frames_with_the_face():
+    places = [None if k in (3, 4) else (60.0, 50.0, 20.0, 0.0) for k in range(700)]
+    track = face_track(places, Box(30.0, 20.0, 70.0), cuts=(3, 5, 400))
+    styles, series = random(700, 2, D), InMemory(track)
+    codes = InMemory(Latents(styles))
+    got = shot_codes(codes, series)
+    assert got.shot.tolist() == (np.cumsum(track.cuts) - 1).tolist()
+    want = means_of(styles, track.present, track.cuts)
+    np.testing.assert_allclose(got.styles[got.shot], want, atol=1e-6)
+    assert max(stop - start for start, stop in codes.asked) < 300, "the clip is never held whole"

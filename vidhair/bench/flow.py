@@ -2,9 +2,9 @@
 
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from vidhair.bench.clock import Timing
@@ -13,7 +13,7 @@ from vidhair.bench.memory import Peak, PeakMemory
 from vidhair.bench.options import Options, Progress, silent
 from vidhair.checkpoints.packs import BUNDLED
 from vidhair.flow.edit_video import edit_video
-from vidhair.flow.runner import Meter
+from vidhair.flow.runner import EXECUTORS, Means, Meter
 from vidhair.media import VideoWriter, open_clip
 from vidhair.models.pack import Pack, load_pack
 from vidhair.recipe import Recipe, load_recipe
@@ -26,21 +26,20 @@ QUICK_SETTINGS = {"tune.steps": 4, "tune.refine_steps": 2, "tune.frames": 8}
 
 @dataclass(frozen=True)
 class Lap:
-    """A stage of one run. count: of frames or steps (the unit) that it took."""
+    """A part of one run. count: of frames or steps (the unit) that it took."""
 
     stage: str
     unit: str
     count: float
     seconds: float
-    peak: Peak | None
+    peak: Peak | None = None
 
 
-class Stopwatch:
-    """A reporter that keeps what every stage took."""
+class Counter:
+    """A reporter that keeps in what, and how far, every stage counted: (unit, count)."""
 
-    def __init__(self, device: str, clock: Callable[[], float] = time.perf_counter):
-        self.memory, self.clock = PeakMemory(device), clock
-        self.laps: list[Lap] = []
+    def __init__(self) -> None:
+        self.counts: dict[str, tuple[str, float]] = {}
 
     @contextmanager
     def stage(self, name: str, total: int, unit: str) -> Iterator[Meter]:
@@ -50,11 +49,8 @@ class Stopwatch:
             nonlocal reached
             reached = max(reached, done)
 
-        self.memory.start()
-        began = self.clock()
         yield meter
-        seconds = self.clock() - began
-        self.laps.append(Lap(name, unit, reached or total, seconds, self.memory.stop()))
+        self.counts[name] = unit, reached or total
 
 
 def rows(
@@ -107,15 +103,42 @@ def cut(source: Path, target: Path, frames: int) -> Path:
 
 
 def _run(source: Path, recipe: Recipe, pack: Pack, folder: Path) -> list[Lap]:
-    watch = Stopwatch(pack.device)
-    result = edit_video(
-        source, recipe, folder / "edited.mp4", pack=pack, cache=False, reporter=watch
-    )
-    rest = result.seconds - sum(lap.seconds for lap in watch.laps)
+    """Every stage, decoding and encoding alone, and all of it in order and overlapped."""
+    laps: list[Lap] = []
+    for executor in reversed(EXECUTORS):
+        memory, counter = PeakMemory(pack.device), Counter()
+        memory.start()
+        result = edit_video(
+            source, recipe, folder / "edited.mp4", pack=pack, cache=False, reporter=counter,
+            means=Means(executor=executor),
+        )  # fmt: skip
+        peak = memory.stop()
+        if executor == "in-order":
+            laps = [Lap(s.name, *counter.counts[s.name], s.seconds) for s in result.stages]
+            rest = result.seconds - sum(lap.seconds for lap in laps)
+            laps.append(Lap("opening, storing, closing", "frame", result.frames, rest))
+            laps += alone(source, recipe, folder)
+        laps.append(Lap(f"all, {executor}", "frame", result.frames, result.seconds, peak))
+    return laps
+
+
+def alone(source: Path, recipe: Recipe, folder: Path) -> list[Lap]:
+    """Decoding a clip and encoding its frames, each by itself."""
+    decoding = encoding = 0.0
+    with open_clip(source) as reader:
+        clip, chunk = reader.clip, Means().at_once(reader.clip.width, reader.clip.height)
+        writer = VideoWriter(folder / "alone.mp4", clip, **asdict(recipe.encode))
+        began = time.perf_counter()
+        with writer:
+            for start in range(0, clip.frame_count, chunk):
+                now = time.perf_counter()
+                frames = reader.read(start, min(start + chunk, clip.frame_count))
+                decoding += time.perf_counter() - now
+                writer.write(frames)
+        encoding = time.perf_counter() - began - decoding
     return [
-        *watch.laps,
-        Lap("opening, storing, closing", "frame", result.frames, rest, None),
-        Lap("all", "frame", result.frames, result.seconds, None),
+        Lap("decoding alone", "frame", clip.frame_count, decoding),
+        Lap("encoding alone", "frame", clip.frame_count, encoding),
     ]
 
 

@@ -31,6 +31,7 @@ class Options:
     configs: Sequence[str] = ()
     dtypes: Sequence[str] = ()
     ops: Sequence[str] = ()
+    seconds: Sequence[float] = ()
     versus: Versus | None = None
     quick: bool = False
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from vidhair.bench import encode, flow, kernels, render, table
+from vidhair.bench import encode, flow, kernels, long, render, table
 from vidhair.bench.ceilings import Ceilings
 from vidhair.bench.contest import Row, hold
 from vidhair.bench.options import Options, Progress, silent
@@ -14,15 +14,20 @@ from vidhair.errors import InvalidSetting
 from vidhair.kernels import use_threads
 
 SUITES = {"kernels": kernels, "render": render, "encode": encode}
-WHAT = (*SUITES, "flow")
+WHOLE = {"flow": flow, "long": long}
+WHAT = (*SUITES, *WHOLE)
 # What not every run can be restricted by.
 NOT_FOR: dict[str, tuple[str, ...]] = {
-    "kernels": (),
-    "render": ("ops",),
-    "encode": ("ops",),
-    "flow": ("ops", "sizes", "dtypes", "versus"),
+    "kernels": ("seconds",),
+    "render": ("ops", "seconds"),
+    "encode": ("ops", "seconds"),
+    "flow": ("ops", "sizes", "dtypes", "versus", "seconds"),
+    "long": ("ops", "sizes", "dtypes", "versus", "configs", "repeats"),
 }
-SPELLED = {"ops": "--op", "sizes": "--size", "dtypes": "--dtype", "versus": "--vs"}
+SPELLED = {
+    "ops": "--op", "sizes": "--size", "dtypes": "--dtype", "versus": "--vs",
+    "seconds": "--seconds", "configs": "--config", "repeats": "--repeats",
+}  # fmt: skip
 
 
 def bench(
@@ -50,8 +55,8 @@ def bench(
 
 
 def _measured(what: str, options: Options, progress: Progress) -> tuple[list[Row], Ceilings | None]:
-    if what == "flow":
-        return flow.rows(options, progress), None
+    if what in WHOLE:
+        return WHOLE[what].rows(options, progress), None
     suite = SUITES[what]
     dtypes = options.choose_dtypes(suite.DTYPES)
     cases, rows = suite.cases(options, dtypes), []
@@ -74,6 +79,8 @@ def _check(what: str, options: Options, threads: int | None) -> None:
     for name in NOT_FOR[what]:
         if getattr(options, name):
             raise InvalidSetting(f"bench {what} has no {SPELLED[name]}; leave it out")
+    if any(length <= 0 for length in options.seconds):
+        raise InvalidSetting(f"--seconds {min(options.seconds):g} must be more than 0")
     if options.repeats is not None and options.repeats < 1:
         raise InvalidSetting(f"--repeats {options.repeats} must be 1 or more")
     if threads is not None and threads < 1:

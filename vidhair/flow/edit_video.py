@@ -13,11 +13,12 @@ import torch
 from vidhair.cache import DiskStore, Store
 from vidhair.checkpoints.packs import BUNDLED
 from vidhair.errors import DeviceUnavailable
+from vidhair.flow.encode import Encoding
 from vidhair.flow.graph import Flow
 from vidhair.flow.node import NodeReport
-from vidhair.flow.runner import Reporter, Runner, Silent, at_once
+from vidhair.flow.runner import Means, Reporter, Runner, Silent
 from vidhair.forked import about_to_compute
-from vidhair.media import VideoWriter, check_target, open_clip, try_out
+from vidhair.media import check_target, open_clip, try_out
 from vidhair.media.files import scratch_folder
 from vidhair.models.pack import Pack, load_pack
 from vidhair.recipe import Recipe, load_recipe
@@ -94,12 +95,14 @@ def edit_video(
     device: str = "auto",
     cache: str | os.PathLike | Store | bool | None = None,
     reporter: Reporter | None = None,
+    means: Means | None = None,
 ) -> Result:
     """Edit a clip by a recipe and write the result.
 
     recipe: a name, a TOML file or a `Recipe`. settings: {"stage.key": value} over the recipe.
     pack: name or folder of a model pack. device: "auto", "cpu" or "cuda".
     cache: folder for the results of every stage; None for the default, False for none.
+    means: how much memory is used, and whether stages, decoding and encoding overlap.
     The target appears only when it is complete. Every error is a `VidhairError`.
     """
     began = time.perf_counter()
@@ -110,34 +113,28 @@ def edit_video(
     about_to_compute()
     models = pack if isinstance(pack, Pack) else load_pack(pack, device=choose_device(device))
     reporter = reporter or Silent()
-    flow = Flow(chosen, models)  # refuses what cannot be done, before any work
+    means = means or Means()
+    flow = Flow(chosen, models, means=means)  # refuses what cannot be done, before any work
     with _store(cache) as store, open_clip(source) as reader, torch.inference_mode(False):
-        encoding = asdict(chosen.encode)
-        try_out(target, reader.clip, **encoding)
-        runner = Runner(store, reader, reporter)
-        runner.run(flow.nodes())
-        work, clip = runner.work, reader.clip
-        count = at_once(clip.width, clip.height)
-        notes = list(reader.notes) + flow.notes(work)
-        with (
-            VideoWriter(target, clip, **encoding, sound_from=source) as writer,
-            reporter.stage("compose", clip.frame_count, "frame") as meter,
-        ):
-            for start in range(0, clip.frame_count, count):
-                stop = min(start + count, clip.frame_count)
-                alpha = reader.alpha(start, stop) if writer.alpha else None
-                writer.write(flow.compose(work, start, stop), alpha)
-                meter(stop)
-        notes += writer.notes
-        present = flow.value(work, "track", 0, clip.frame_count).present
-        seconds = time.perf_counter() - began
+        try_out(target, reader.clip, **asdict(chosen.encode))
+        runner = Runner(store, reader, reporter, means)
+        with Encoding(target, reader.clip, source, chosen.encode, flow, means) as encoding:
+            runner.run([*flow.nodes(), encoding.node])
+        work, count = runner.work, reader.clip.frame_count
+        present = flow.field(work, "track", "present")
+        notes = [*reader.notes, *flow.notes(work), *encoding.notes]
         return Result(
             target,
-            clip.frame_count,
+            count,
             int((~present).sum()),
-            seconds,
+            time.perf_counter() - began,
             tuple(
-                replace(r, computed=r.computed + work.mended.get(r.name, 0)) for r in runner.reports
+                replace(
+                    report,
+                    computed=report.computed + work.mended.get(report.name, 0),
+                    seconds=encoding.seconds if report.name == "encode" else report.seconds,
+                )
+                for report in runner.reports
             ),
             tuple(notes),
         )

@@ -4,6 +4,8 @@
     faces ──────────────┴→ track → latents → pivots → tuned → rendered ───────┐
                              └→ labels → hair_colors → matte → edited_codes → edited → composed
 
+What the cache keeps of the composed frames are their `changes` of the source, from which they are
+written.
 Everything else follows from the signatures of the stages (`vidhair.wiring`). `pivots` are smoothed
 codes without an edit. Every edit here adds the same amount to all frames of a shot, so smoothing
 before or after it gives the same codes; before, the tuned generator can be asked what an edit will
@@ -20,7 +22,7 @@ import numpy as np
 from vidhair.edits import Bald, Edit, HairColor, Reconstruct
 from vidhair.edits.directions import AttributeSpace, pack_attributes
 from vidhair.flow.node import Node
-from vidhair.flow.runner import Work
+from vidhair.flow.runner import Means, Work
 from vidhair.models.aligned import MovableGenerator
 from vidhair.models.head_parser import Parser
 from vidhair.models.inversion import Inverter
@@ -30,7 +32,6 @@ from vidhair.models.perceptual import Perceptual, find_perceptual
 from vidhair.recipe import TABLES, Recipe, precisions
 from vidhair.settings import identity
 from vidhair.stages import align, compose, edit, invert, matte, render, smooth, tune
-from vidhair.stages.align import FaceTrack
 from vidhair.types import Clip, Frames
 from vidhair.wiring import (
     Fact,
@@ -45,12 +46,14 @@ from vidhair.wiring import (
     plan,
 )
 
-GOAL = "composed"
+GOAL = "changes"
 SOURCE: dict[str, type] = {"frames": Frames}
 
 HEAD = makers(
-    align.thumbnails, align.faces, align.shots, align.track, invert.latents, smooth.pivots,
+    align.thumbnails, align.faces, align.shots, align.track, invert.latents, smooth.shot_codes,
+    smooth.pivots,
     matte.region, matte.labels, matte.hair_colors, matte.matte, render.canvas, render.rendered,
+    compose.changes,
 )  # fmt: skip
 TUNED = makers(tune.tuned, drawer=tune.fine_tuned, codes=tune.offset_pivots)
 UNTUNED = makers(drawer=tune.untuned, codes=tune.plain_pivots)
@@ -70,9 +73,9 @@ def makers_of(recipe: Recipe) -> Makers:
         change = edit.made_bald if isinstance(recipe.edit, Bald) else edit.moved
         found |= makers(render.edited, edited_codes=change)
     if recipe.compose.mode == "replace":
-        return found | {GOAL: compose.replaced}
+        return found | makers(composed=compose.replaced)
     dyes = isinstance(recipe.edit, HairColor)
-    return found | {GOAL: compose.dyed if dyes else compose.residual}
+    return found | makers(composed=compose.dyed if dyes else compose.residual)
 
 
 @dataclass(frozen=True)
@@ -87,13 +90,24 @@ class Provision:
 class Flow:
     """The stages of one recipe, with one pack, as far as a goal."""
 
-    def __init__(self, recipe: Recipe, pack: Pack, goal: str = GOAL):
+    def __init__(
+        self,
+        recipe: Recipe,
+        pack: Pack,
+        goal: str = GOAL,
+        means: Means | None = None,
+        makers: Makers | None = None,
+    ):
+        """makers: of the recipe's values, where they are not the usual ones."""
         self.pack = pack
         self.precisions = precisions(recipe, pack.device)
         # So that keys hold what was computed in, not "auto".
         set_here = {p: d.name for p, d in self.precisions.items() if p != "probe"}
-        self.recipe = recipe.override(set_here)
-        self.stages = {s.name: s for s in plan(makers_of(recipe), goal, SOURCE, self._known)}
+        layers = min(recipe.render.memory, (means or Means()).layers >> 20)
+        self.recipe = recipe.override(set_here | {"render.memory": layers})
+        self.stages = {
+            s.name: s for s in plan(makers or makers_of(recipe), goal, SOURCE, self._known)
+        }
         self._made: dict[str, Any] = {}  # derived values that hold for the clip
         edit.check_edit(recipe.edit, self.space, self.bald)
 
@@ -211,6 +225,9 @@ class Flow:
             chunk=made.chunk,
             steps=steps,
             kept=made.kept,
+            rows=getattr(made.makes, "ROWS", ()) if made.whole and made.kept else (),
+            compress=made.compress,
+            after=max((n.near.reach for n in made.values.values() if n.near), default=0),
         )
 
     def _make(self, made: Stage, work: Work, start: int = 0, stop: int = 0) -> Any:
@@ -245,8 +262,10 @@ class Flow:
         if name in SOURCE:
             return Frames(work.frames, start, stop)
         made = self.stages[name]
-        if not made.whole and made.kept:
-            return made.makes.of(work.per_frame(name, start, stop))
+        rows = getattr(made.makes, "ROWS", ())
+        if rows and made.kept:
+            fixed = work.per_clip(name) if made.whole else {}
+            return made.makes.of(fixed | work.per_frame(name, start, stop))
         if not made.whole:
             return self._make(made, work, start, stop)
         if name not in self._made:
@@ -254,30 +273,30 @@ class Flow:
             self._made[name] = (
                 made.makes.of(work.per_clip(name)) if kept else self._make(made, work)
             )
-        found = self._made[name]
-        return found.rows(start, stop) if getattr(made.makes, "ROWS", ()) else found
+        return self._made[name]
 
     def field(self, work: Work, name: str, field: str) -> np.ndarray:
         """One field of a value, of all frames."""
         made = self.stages[name]
-        if made.whole or not made.kept:
+        if not made.kept:
             return getattr(self.value(work, name, 0, work.frame_count), field)
         return work.per_frame(name, 0, work.frame_count, (field,))[field]
 
     def compose(self, work: Work, start: int, stop: int) -> np.ndarray:
         """The final frames, uint8 [T, H, W, 3]."""
-        return self.value(work, GOAL, start, stop).pixels
+        return self.value(work, GOAL, start, stop).over(work.frames(start, stop))
 
     def notes(self, work: Work) -> list[str]:
         """What a person should know about how the clip was read and edited."""
-        track: FaceTrack = self.value(work, "track", 0, work.frame_count)
+        others = self.value(work, "track", 0, 1).others
+        present, detected = (self.field(work, "track", name) for name in ("present", "detected"))
         notes = []
-        if track.others > 0:
-            notes.append(f"up to {track.others + 1} faces in a frame; the largest one is edited")
-        missing = int((~track.present).sum())
+        if others > 0:
+            notes.append(f"up to {others + 1} faces in a frame; the largest one is edited")
+        missing = int((~present).sum())
         if missing:
             notes.append(f"{missing} frames show no face and are passed through untouched")
-        bridged = int((track.present & ~track.detected).sum())
+        bridged = int((present & ~detected).sum())
         if bridged:
             notes.append(f"{bridged} frames without a detection are bridged by interpolation")
         if self.tuned:

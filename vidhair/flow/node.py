@@ -18,7 +18,10 @@ class Node:
     stop) → arrays` whose first axis is the frames start … stop − 1.
     settings: every setting that changes the results, as plain values.
     needs: names of the nodes whose results it reads. weights: what of the pack it uses, part → sha.
-    source: whether it reads the clip's frames. chunk: frames per piece.
+    source: whether it reads the clip's frames. chunk: frames per piece; 0: as many as may be held.
+    rows: of a whole-clip node, the arrays that have a row per frame; they are read by range.
+    after: frames behind a chunk that it reads of what other nodes make.
+    sink: whether it hands the frames on and leaves nothing, so that it runs on every one.
     """
 
     name: str
@@ -32,6 +35,10 @@ class Node:
     chunk: int = 32
     kept: bool = True  # in the cache; else made again where it is needed
     steps: int | None = None  # for the progress of a whole-clip node; default: its frames
+    rows: tuple[str, ...] = ()
+    compress: bool = False  # in the cache
+    after: int = 0
+    sink: bool = False
 
 
 @dataclass(frozen=True)
@@ -48,3 +55,22 @@ class NodeReport:
         if not self.computed:
             return "reused"
         return "computed" if self.computed == self.total else "resumed"
+
+
+def passes(nodes: list[Node]) -> list[list[Node]]:
+    """The nodes in groups that run one after the other: those of the whole clip each by itself,
+    those of frames together, so that they share one decoding of the clip.
+
+    A node of the whole clip waits for all frames of what it needs. What needs nothing comes first,
+    because it can fail without the clip.
+    """
+    levels: dict[str, int] = {}  # odd: after a pass over the clip; even: a pass
+    for node in nodes:
+        least = -1 if node.whole else 0
+        above = [levels[name] for name in node.needs]
+        levels[node.name] = max([least, *(x + ((x % 2 == 0) == node.whole) for x in above)])
+    groups: list[list[Node]] = []
+    for level in sorted(set(levels.values())):
+        here = [node for node in nodes if levels[node.name] == level]
+        groups += [[node] for node in here] if level % 2 else [here]
+    return groups

@@ -1,30 +1,71 @@
-"""Runs nodes in order: what the cache has is reused, what is missing is computed chunk by chunk.
+"""Brings nodes up to date: what the cache has is reused, what is missing is computed by chunks.
 
-A killed run loses at most the chunk it was in. Memory holds a few frames, however many a chunk
-has, and whole-clip results, which are small numbers per frame.
+Nodes between two that wait for the whole clip go over it together, chunk by chunk, so they share
+one decoding of it. A killed run loses at most the chunks it was in. Memory holds a few frames and
+the last chunk of every node, however long the clip is.
 """
 
 import logging
 import time
+from collections import deque
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from contextlib import AbstractContextManager, ExitStack, nullcontext
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
 
 from vidhair.cache import Entry, FramesMissing, Key, Store, fingerprint
-from vidhair.flow.node import Arrays, Node, NodeReport
+from vidhair.errors import InvalidSetting
+from vidhair.flow.node import Arrays, Node, NodeReport, passes
+from vidhair.flow.overlap import Behind, Now, Window
 from vidhair.media import ClipReader
 
 log = logging.getLogger(__name__)
 
-HELD_BYTES, HELD_FRAMES = 128 << 20, 16  # of frames at a time, but one at least
+EXECUTORS = ("overlapped", "in-order")
+MEMORY = 4 << 30  # bytes above the weights, unless a run is told otherwise
+LEAST_MEMORY = 512 << 20
+HELD_FRAMES = 16
+ROWS_AT_ONCE = 512  # of a whole-clip result, in a piece of the cache
+AHEAD = 8  # frames that are decoded before they are asked for
+WAITING = 2  # writes that may wait for the thread that makes them
 
 
-def at_once(width: int, height: int) -> int:
-    """How many frames of this size may be held at a time."""
-    return min(max(1, HELD_BYTES // (3 * width * height)), HELD_FRAMES)
+@dataclass(frozen=True)
+class Means:
+    """With what a run is made; nothing of it changes a key or, but for rounding, a picture.
+
+    executor: "overlapped" decodes, computes, encodes and stores at once, "in-order" one after the
+    other, with the same results. memory: bytes that may be taken above the weights.
+    Raises InvalidSetting.
+    """
+
+    executor: str = EXECUTORS[0]
+    memory: int = MEMORY
+
+    def __post_init__(self) -> None:
+        if self.executor not in EXECUTORS:
+            known = " or ".join(EXECUTORS)
+            raise InvalidSetting(f"executor {self.executor!r} is unknown; use {known}")
+        if self.memory < LEAST_MEMORY:
+            raise InvalidSetting(
+                f"memory of {self.memory >> 20} MiB is too little; give {LEAST_MEMORY >> 20}M or "
+                "more"
+            )
+
+    def at_once(self, width: int, height: int) -> int:
+        """How many frames of this size may be computed at a time."""
+        return min(max(1, self.memory // 32 // (3 * width * height)), HELD_FRAMES)
+
+    def kept(self, width: int, height: int, wanted: int) -> int:
+        """How many of the wanted frames may be kept for stages that ask for them again."""
+        return min(max(1, self.memory // 2 // (3 * width * height) - AHEAD), wanted)
+
+    @property
+    def layers(self) -> int:
+        """Bytes that the layers of a network may take."""
+        return self.memory // 2
 
 
 class Meter(Protocol):
@@ -34,7 +75,7 @@ class Meter(Protocol):
 
 
 class Reporter(Protocol):
-    """Told about every stage that computes something."""
+    """Told about every stage that computes something; several may be at work in turns."""
 
     def stage(self, name: str, total: int, unit: str) -> AbstractContextManager[Meter]: ...
 
@@ -51,11 +92,16 @@ class Work:
     """What a node may use: the clip, results of the nodes it needs, a progress meter."""
 
     reader: ClipReader
+    means: Means = field(default_factory=Means)
     entries: dict[str, Entry] = field(default_factory=dict)
     nodes: dict[str, Node] = field(default_factory=dict)
     mended: dict[str, int] = field(default_factory=dict)
     clip_results: dict[str, Arrays] = field(default_factory=dict)
     meter: Meter = lambda done, note="": None
+    # Of the pass under way: where frames come from, and each node's last piece.
+    source: Window | None = None
+    last: dict[str, tuple[int, Arrays]] = field(default_factory=dict)
+    store: Behind | Now = field(default_factory=Now)
 
     @property
     def frame_count(self) -> int:
@@ -63,24 +109,41 @@ class Work:
 
     def frames(self, start: int, stop: int) -> np.ndarray:
         """uint8 [T, H, W, 3]."""
-        return self.reader.read(start, stop)
+        return (self.source or self.reader).read(start, stop)
+
+    def alpha(self, start: int, stop: int) -> np.ndarray:
+        """uint8 [T, H, W]."""
+        return (self.source or self.reader).alpha(start, stop)
 
     def per_frame(
         self, node: str, start: int, stop: int, names: tuple[str, ...] | None = None
     ) -> Arrays:
-        """Results of a per-frame node, or only the named ones."""
-        entry = self.entries[node]
+        """Results of a node by frames, or only the named ones; the caller owns them."""
+        first, arrays = self.last.get(node, (0, {}))
+        if arrays and first <= start and stop <= first + len(next(iter(arrays.values()))):
+            chosen = arrays if names is None else {name: arrays[name] for name in names}
+            return {n: a[start - first : stop - first].copy() for n, a in chosen.items()}
+        if node in self.last:
+            self.store.wait()
         while True:
             try:
-                return entry.read(start, stop, names)
+                return self.entries[node].read(start, stop, names)
             except FramesMissing:
                 # Damage shows only in reading; the store then forgets the chunk: make it anew.
-                for first, last in _pieces(entry.missing(start, stop), self.nodes[node].chunk):
-                    entry.write(first, self.nodes[node].compute(self, first, last))
-                    self.mended[node] = self.mended.get(node, 0) + last - first
+                self._mend(node, start, stop)
+
+    def _mend(self, name: str, start: int, stop: int) -> None:
+        node, entry = self.nodes[name], self.entries[name]
+        if node.whole:
+            self.write_clip(name, node.compute(self))
+            self.mended[name] = self.mended.get(name, 0) + 1
+            return
+        for first, last in _pieces(entry.missing(start, stop), node.chunk):
+            entry.write(first, node.compute(self, first, last), node.compress)
+            self.mended[name] = self.mended.get(name, 0) + last - first
 
     def per_clip(self, node: str) -> Arrays:
-        """Results of a whole-clip node."""
+        """Results of a whole-clip node, without those that have a row per frame."""
         if node not in self.clip_results:
             arrays = self.entries[node].read_clip()
             if arrays is None:
@@ -88,16 +151,53 @@ class Work:
             self.clip_results[node] = arrays
         return self.clip_results[node]
 
+    def write_clip(self, name: str, arrays: Arrays) -> None:
+        """Store what a whole-clip node has made: what has rows in pieces, and the rest."""
+        node, entry = self.nodes[name], self.entries[name]
+        rows = {key: arrays[key] for key in node.rows}
+        for start in range(0, self.frame_count if rows else 0, ROWS_AT_ONCE):
+            entry.write(start, {k: a[start : start + ROWS_AT_ONCE] for k, a in rows.items()})
+        rest = {key: array for key, array in arrays.items() if key not in rows}
+        entry.write_clip(rest)
+        self.clip_results[name] = rest
+
+    def has_clip(self, name: str) -> bool:
+        """Whether the whole result of a whole-clip node is stored."""
+        node, entry = self.nodes[name], self.entries[name]
+        arrays = entry.read_clip()
+        if arrays is None:
+            return False
+        if node.rows and set(node.rows) <= set(arrays):  # as earlier versions stored it
+            self.write_clip(name, arrays)
+        elif node.rows and entry.missing(0, self.frame_count):
+            return False
+        else:
+            self.clip_results[name] = arrays
+        return True
+
 
 class Runner:
     """Brings nodes up to date in a store."""
 
-    def __init__(self, store: Store, reader: ClipReader, reporter: Reporter | None = None):
+    def __init__(
+        self,
+        store: Store,
+        reader: ClipReader,
+        reporter: Reporter | None = None,
+        means: Means | None = None,
+    ):
         self.store = store
         self.reporter = reporter or Silent()
-        self.work = Work(reader)
+        self.work = Work(reader, means or Means())
         self.keys: dict[str, Key] = {}
-        self.reports: list[NodeReport] = []
+        self._reports: dict[str, NodeReport] = {}
+        self._kept: dict[str, bool] = {}
+        self._after: dict[str, int] = {}  # frames behind a chunk that must be there before it
+
+    @property
+    def reports(self) -> list[NodeReport]:
+        """Of the nodes that have run, in the order of the plan."""
+        return [self._reports[name] for name in self.keys if name in self._reports]
 
     def key(self, node: Node) -> Key:
         """The cache key of a node whose needs have keys already."""
@@ -109,50 +209,109 @@ class Runner:
         return Key(node.name, node.version, dict(node.settings), inputs, dict(node.weights))
 
     def run(self, nodes: list[Node]) -> None:
-        """Compute what is missing of every node, in the order given."""
+        """Compute what is missing of every node; makers come before takers."""
         for node in nodes:
-            key = self.keys[node.name] = self.key(node)
-            if not node.kept:
-                continue
-            self.work.nodes[node.name] = node
-            entry = self.work.entries[node.name] = self.store.open(key)
-            started = time.perf_counter()
-            computed = self._whole(node, entry) if node.whole else self._chunks(node, entry)
-            total = 1 if node.whole else self.work.frame_count
-            seconds = time.perf_counter() - started
-            report = NodeReport(node.name, computed, total, seconds)
-            self.reports.append(report)
-            log.info("%s: %s (%s)", node.name, report.status, key.folder)
+            self.keys[node.name] = self.key(node)
+            unkept = [self._after[name] for name in node.needs if not self._kept[name]]
+            self._kept[node.name] = node.kept
+            self._after[node.name] = node.after + max(unkept, default=0)
+        for together in passes(nodes):
+            here = [self._sized(node) for node in together if node.kept or node.sink]
+            for node in here:
+                self.work.nodes[node.name] = node
+                if node.kept:
+                    self.work.entries[node.name] = self.store.open(self.keys[node.name])
+            if here and here[0].whole:
+                self._whole(here[0])
+            elif here:
+                self._pass(here)
 
-    def _whole(self, node: Node, entry: Entry) -> int:
-        arrays = entry.read_clip()
-        computed = 0
-        if arrays is None:
+    def _sized(self, node: Node) -> Node:
+        """With a chunk as the clip's frames allow it."""
+        if node.whole or node.chunk:
+            return node
+        clip = self.work.reader.clip
+        return replace(node, chunk=self.work.means.at_once(clip.width, clip.height))
+
+    def _report(self, node: Node, computed: int, seconds: float) -> None:
+        total = 1 if node.whole else self.work.frame_count
+        report = self._reports[node.name] = NodeReport(node.name, computed, total, seconds)
+        log.info("%s: %s (%s)", node.name, report.status, self.keys[node.name].folder)
+
+    def _whole(self, node: Node) -> None:
+        started, computed = time.perf_counter(), 0
+        if not self.work.has_clip(node.name):
             total = self.work.frame_count if node.steps is None else node.steps
             unit = "frame" if node.steps is None else "step"
             with self.reporter.stage(node.name, total, unit) as meter:
                 self.work.meter = meter
                 arrays = node.compute(self.work)
                 meter(total)
-            entry.write_clip(arrays)
+            self.work.write_clip(node.name, arrays)
             computed = 1
-        self.work.clip_results[node.name] = arrays
-        return computed
+        self._report(node, computed, time.perf_counter() - started)
 
-    def _chunks(self, node: Node, entry: Entry) -> int:
-        pieces = list(_pieces(entry.missing(0, self.work.frame_count), node.chunk))
-        if not pieces:
-            return 0
-        total = sum(stop - start for start, stop in pieces)
-        with self.reporter.stage(node.name, total, "frame") as meter:
-            self.work.meter = meter
-            done = 0
-            for start, stop in pieces:
-                stop = min(stop, self.work.frame_count)
-                entry.write(start, node.compute(self.work, start, stop))
-                done += stop - start
-                meter(done)
-        return total
+    def _pass(self, nodes: list[Node]) -> None:
+        """Compute what is missing of nodes of frames; makers come before takers."""
+        work, count = self.work, self.work.frame_count
+        todo: dict[str, deque[tuple[int, int]]] = {}
+        for node in nodes:
+            missing = work.entries[node.name].missing(0, count) if node.kept else [(0, count)]
+            todo[node.name] = deque(_pieces(missing, node.chunk))
+        totals = {n: sum(stop - start for start, stop in pieces) for n, pieces in todo.items()}
+        seconds = dict.fromkeys(todo, 0.0)
+        done = dict.fromkeys(todo, 0)
+        active = [node for node in nodes if todo[node.name]]
+        with ExitStack() as open_now:
+            if active:
+                self._begin(active, open_now)
+            meters = {
+                node.name: open_now.enter_context(
+                    self.reporter.stage(node.name, totals[node.name], "frame")
+                )
+                for node in active
+            }
+
+            def step(index: int) -> None:
+                node = active[index]
+                name, (start, stop) = node.name, todo[node.name].popleft()
+                for maker in range(index):
+                    pieces = todo[active[maker].name]
+                    while pieces and pieces[0][0] < stop + self._after[name]:
+                        step(maker)
+                started = time.perf_counter()
+                work.meter = meters[name]
+                arrays = node.compute(work, start, stop)
+                if node.kept:
+                    work.last[name] = start, arrays
+                    work.store(work.entries[name].write, start, arrays, node.compress)
+                done[name] += stop - start
+                meters[name](done[name])
+                seconds[name] += time.perf_counter() - started
+
+            while left := [index for index, node in enumerate(active) if todo[node.name]]:
+                # Who reaches least far is next, so that no frame is asked for late.
+                step(min(left, key=lambda index: todo[active[index].name][0][1]))
+        for node in nodes:
+            self._report(node, totals[node.name], seconds[node.name])
+
+    def _begin(self, nodes: list[Node], open_now: ExitStack) -> None:
+        """Set up what a pass reads from and writes to, until `open_now` is closed."""
+        work, clip = self.work, self.work.reader.clip
+
+        def end() -> None:
+            work.source, work.store = None, Now()
+            work.last.clear()
+
+        open_now.callback(end)
+        overlapped = work.means.executor == "overlapped"
+        if overlapped:
+            work.store = open_now.enter_context(Behind("store", WAITING, finish=True))
+        if any(node.source for node in nodes):
+            longest = max(node.chunk for node in nodes) + HELD_FRAMES  # and frames around a chunk
+            kept = work.means.kept(clip.width, clip.height, longest)
+            ahead = AHEAD if overlapped else 0
+            work.source = open_now.enter_context(Window(work.reader, kept, ahead))
 
 
 def _pieces(missing: list[tuple[int, int]], chunk: int) -> Iterator[tuple[int, int]]:

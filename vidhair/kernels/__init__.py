@@ -1,8 +1,24 @@
 """The fast implementations of the ops, one package per op; their sources lie in `kernels/`."""
 
+from functools import cache
 from importlib.util import find_spec
 
 TRITON_IS_HERE = find_spec("triton") is not None  # which does not import it
+
+
+@cache
+def start_threads() -> None:
+    """Start torch's threads and then Numba's, before the first kernel.
+
+    As Numba starts its own it sets OpenMP's number of threads, which is torch's too. Without the
+    number set back, torch would go on with another one, by which its sums are rounded.
+    """
+    import torch
+    from numba import get_num_threads
+
+    count = torch.get_num_threads()
+    get_num_threads()
+    torch.set_num_threads(count)
 
 
 def use_threads(count: int) -> None:
@@ -10,6 +26,6 @@ def use_threads(count: int) -> None:
     import torch
     from numba import config, set_num_threads
 
+    start_threads()
     torch.set_num_threads(count)
-    torch.get_num_threads()  # torch starts its thread pool before Numba starts its own
     set_num_threads(min(count, config.NUMBA_NUM_THREADS))  # type: ignore[attr-defined]

@@ -12,6 +12,7 @@ from functools import cache
 import torch
 from torch import Tensor
 
+from vidhair.kernels import start_threads
 from vidhair.kernels.layout import flat, widened
 from vidhair.kernels.memory import recycler, scratch
 
@@ -95,5 +96,5 @@ def planes(name: str, shape: tuple[int, int, int], dtype: torch.dtype) -> Tensor
 def _kernels():
     from vidhair.kernels import _product
 
-    torch.get_num_threads()  # torch starts its thread pool before Numba starts its own
+    start_threads()
     return _product

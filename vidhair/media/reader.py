@@ -79,6 +79,10 @@ class ClipReader:
         self._recent.clear()
         self._decord = None
 
+    def keep(self, count: int = _KEPT) -> None:
+        """Hold so many of the frames that were decoded last, which can be read again at once."""
+        self._recent = deque(self._recent, maxlen=max(count, 1))
+
     def read(self, start: int, stop: int) -> np.ndarray:
         """Frames start to stop − 1. uint8 [T, H, W, 3]."""
         return self.read_at(range(start, stop))

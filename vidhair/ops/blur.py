@@ -7,6 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from vidhair.kernels import start_threads
+
 
 def box_radius(sigma: float) -> int:
     """Of the three box filters that together blur by `sigma`; they reach three times as far."""
@@ -57,5 +59,5 @@ def _pooled(x: Tensor, radius: int, times: int) -> Tensor:
 def _kernels():
     from vidhair.kernels import _boxes
 
-    torch.get_num_threads()  # torch starts its thread pool before Numba starts its own
+    start_threads()
     return _boxes

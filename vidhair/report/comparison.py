@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from vidhair.flow.runner import at_once
+from vidhair.flow.runner import Means
 from vidhair.media import VideoWriter, check_target, open_clip, write_png
 
 GAP = 4  # white pixels between pictures
@@ -27,7 +27,7 @@ def write_comparison(before: Path, after: Path, target: Path) -> None:
             alpha=False,
         )
         with VideoWriter(target, clip, odd="pad", sound_from=before) as writer:
-            chunk = at_once(clip.width, clip.height)
+            chunk = Means().at_once(clip.width, clip.height)
             for start in range(0, count, chunk):
                 stop = min(start + chunk, count)
                 pair = [left.read(start, stop), right.read(start, stop)[:, : clip.height]]

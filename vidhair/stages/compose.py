@@ -32,7 +32,7 @@ from vidhair.stages.matte import HeadRegion, Labels, Matte, on_canvas, parse_can
 from vidhair.stages.render import Canvas, Drawer, Picture, drawn_share, input_transforms
 from vidhair.stages.smooth import Pivots
 from vidhair.types import Frames
-from vidhair.wiring import Fact, stage
+from vidhair.wiring import Fact, Value, stage
 
 # Lightness of strands, as a multiple of their mean, when hair turns lighter: at its border, inside.
 BRIGHTEST = (1.1, 1.8)
@@ -534,3 +534,22 @@ def replaced(
 @stage(keep=False)
 def unedited(rendered: Picture) -> Picture:
     return rendered
+
+
+@dataclass(frozen=True)
+class Changes(Value):
+    """What composing has changed. levels: uint8 [T, H, W, 3], composed − source modulo 256, which
+    is mostly zeros."""
+
+    ROWS = ("levels",)
+    levels: np.ndarray
+
+    def over(self, pixels: np.ndarray) -> np.ndarray:
+        """The composed frames of the source's, both uint8 [T, H, W, 3]."""
+        return pixels + self.levels
+
+
+@stage(chunk=0, compress=True)
+def changes(frames: Frames, composed: Frames) -> Changes:
+    """What is kept of composing: of whole frames it would be three to twelve times as much."""
+    return Changes(composed.pixels - frames.pixels)

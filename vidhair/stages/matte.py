@@ -38,7 +38,7 @@ from vidhair.ops.matting import guided_filter
 from vidhair.ops.warp import cut_grid, to_unit
 from vidhair.settings import setting
 from vidhair.stages.align import FaceTrack
-from vidhair.stages.render import Canvas
+from vidhair.stages.render import Canvas, crops_of
 from vidhair.types import Clip, Frames
 from vidhair.wiring import Derived, Fact, Meter, Near, Series, Span, Value, stage
 
@@ -457,8 +457,7 @@ def region(
     face_pixels: Annotated[int, Fact("face_pixels")],
     stride: Annotated[int, Fact("parser.stride")],
 ) -> HeadRegion:
-    found = track.whole()
-    return plan_region(found.axes_of(found.present), (clip.width, clip.height), face_pixels, stride)
+    return plan_region(crops_of(track), (clip.width, clip.height), face_pixels, stride)
 
 
 @stage()

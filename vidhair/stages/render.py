@@ -16,7 +16,7 @@ from vidhair.settings import setting
 from vidhair.stages.align import FaceTrack
 from vidhair.stages.smooth import Pivots
 from vidhair.types import Clip
-from vidhair.wiring import Derived, Fact, Series, Setting, Value, stage
+from vidhair.wiring import Derived, Fact, Series, Setting, Value, ranges, stage
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -182,6 +182,17 @@ class Picture(Value):
     levels: np.ndarray
 
 
+def crops_of(track: Series[FaceTrack]) -> CropAxes:
+    """The crops of all frames with the face, [T, 2]."""
+    centres, axes = [], []
+    for start, stop in ranges(track.count):
+        rows = track.rows(start, stop)
+        found = rows.axes_of(rows.present)
+        centres.append(found.centre)
+        axes.append(found.x)
+    return CropAxes(np.concatenate(centres), np.concatenate(axes))
+
+
 @stage(keep=False)
 def canvas(
     track: Series[FaceTrack],
@@ -189,9 +200,8 @@ def canvas(
     resolution: Annotated[int, Fact("generator.resolution")],
     expand: Annotated[float, Setting("render.expand")],
 ) -> Canvas:
-    found = track.whole()
-    axes, size = found.axes_of(found.present), (clip.width, clip.height)
-    return plan_canvas(axes, found.box, size, resolution, expand)
+    size, box = (clip.width, clip.height), track.rows(0, 1).box
+    return plan_canvas(crops_of(track), box, size, resolution, expand)
 
 
 @stage()

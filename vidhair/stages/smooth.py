@@ -1,6 +1,7 @@
 """Temporal smoothing of latents and transforms."""
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 import torch
@@ -10,7 +11,7 @@ from vidhair.geometry import Similarity
 from vidhair.settings import setting
 from vidhair.stages.align import FaceTrack
 from vidhair.stages.invert import Latents
-from vidhair.wiring import Series, Value, stage
+from vidhair.wiring import Near, Series, Span, Value, ranges, stage
 
 # ⅓·(¼, ¾, 1, ¾, ¼): the taps of the released stylegan3-editing code. They sum to one, so a still
 # face stays exactly still.
@@ -55,13 +56,10 @@ def smooth_over_time(values: np.ndarray, cuts: np.ndarray | None = None) -> np.n
     return (total / weight.reshape((-1,) + (1,) * (values.ndim - 1))).astype(values.dtype)
 
 
-def average_fine_layers(styles: np.ndarray, first: int, cuts: np.ndarray | None = None):
-    """Replace the codes of layers `first` … by their mean over the shot. styles: [T, L, D]."""
-    shot = np.zeros(len(styles), int) if cuts is None else np.cumsum(cuts)
+def average_fine_layers(styles: np.ndarray, first: int, means: np.ndarray) -> np.ndarray:
+    """Replace the codes of layers `first` … by their shots' means. styles, means: [T, L, D]."""
     averaged = styles.copy()
-    for index in np.unique(shot):
-        frames = shot == index
-        averaged[frames, first:] = styles[frames, first:].mean(axis=0)
+    averaged[:, first:] = means[..., first:, :]
     return averaged
 
 
@@ -71,46 +69,38 @@ def runs(present: np.ndarray, cuts: np.ndarray) -> np.ndarray:
     return cuts | changed
 
 
-def share_identity(styles: np.ndarray, space: AttributeSpace, cuts: np.ndarray) -> np.ndarray:
+def share_identity(styles: np.ndarray, space: AttributeSpace, means: np.ndarray) -> np.ndarray:
     """Keep of every frame's difference to its shot only what pose, expression and light explain.
 
-    styles: [T, L, D]. An encoder also reads hair and skin a little differently in every frame;
-    left in, that would flicker.
+    styles, means: [T, L, D], the shots' means stay the same. An encoder also reads hair and skin a
+    little differently in every frame; left in, that would flicker.
     """
-    shot = np.cumsum(cuts)
-    shared = np.empty_like(styles)
-    for index in np.unique(shot):
-        frames = shot == index
-        mean = styles[frames].mean(axis=0)
-        deviation = torch.from_numpy((styles[frames] - mean).mean(axis=1))
-        shared[frames] = mean + space.moving_part(deviation).numpy()[:, None]
-    return shared
+    deviation = torch.from_numpy((styles - means).mean(axis=1))
+    return means + space.moving_part(deviation).numpy()[:, None]
 
 
 def smooth_styles(
     styles: np.ndarray,
+    means: np.ndarray,
     present: np.ndarray,
     cuts: np.ndarray,
     config: SmoothConfig,
     space: AttributeSpace | None = None,
 ) -> np.ndarray:
-    """Steady codes [T, L, D] of the present frames; absent ones stay as they are."""
+    """Steady codes [T, L, D] of the present frames; absent ones stay as they are.
+
+    means: [T, L, D] of the present frames of each one's shot.
+    """
     steady = styles.copy()
     if not present.any():
         return steady
-    values, shots = styles[present], _cuts_among(present, cuts)
+    values, means = styles[present], means[present]
     if config.share and space is not None and space.knows_motion:
-        values = share_identity(values, space, shots)
+        values = share_identity(values, space, means)
     if config.average_fine_from < values.shape[1]:
-        values = average_fine_layers(values, config.average_fine_from, shots)
+        values = average_fine_layers(values, config.average_fine_from, means)
     steady[present] = values
     return smooth_over_time(steady, runs(present, cuts)) if config.latents else steady
-
-
-def _cuts_among(present: np.ndarray, cuts: np.ndarray) -> np.ndarray:
-    """Cuts of the clip that has only the present frames."""
-    shot = np.cumsum(cuts)[present]
-    return np.concatenate([[True], shot[1:] != shot[:-1]])
 
 
 def smooth_similarity(
@@ -140,14 +130,42 @@ class Pivots(Value):
         return Similarity(*self.transform.T)
 
 
+@dataclass(frozen=True)
+class ShotCodes(Value):
+    """Mean codes of every shot, of its frames with the face. styles: [S, L, D] float32. shot: [T],
+    which one a frame belongs to."""
+
+    ROWS = ("shot",)
+    styles: np.ndarray
+    shot: np.ndarray
+
+
 @stage()
+def shot_codes(latents: Series[Latents], track: Series[FaceTrack]) -> ShotCodes:
+    present = track.field("present")
+    shot = np.cumsum(track.field("cuts"))
+    shot -= shot[0]
+    shape = latents.rows(0, 1).styles.shape[1:]
+    totals = np.zeros((shot[-1] + 1, *shape))
+    for start, stop in ranges(latents.count):
+        styles, here = latents.rows(start, stop).styles, shot[start:stop]
+        for index in np.unique(here):
+            totals[index] += styles[(here == index) & present[start:stop]].sum(0, dtype=float)
+    counts = np.bincount(shot[present], minlength=len(totals))
+    return ShotCodes((totals / np.maximum(counts, 1)[:, None, None]).astype(np.float32), shot)
+
+
+@stage(version=2, chunk=64)
 def pivots(
-    latents: Series[Latents],
-    track: Series[FaceTrack],
+    latents: Annotated[Latents, Near(REACH)],
+    track: Annotated[FaceTrack, Near(REACH)],
+    shot_codes: Annotated[ShotCodes, Near(REACH)],
+    span: Span,
     space: AttributeSpace | None,
     config: SmoothConfig,
 ) -> Pivots:
-    found = track.whole()
-    styles = smooth_styles(latents.whole().styles, found.present, found.cuts, config, space)
-    s = smooth_similarity(found.similarity, found.present, found.cuts, config)
-    return Pivots(styles, np.stack([s.angle_deg, s.tx, s.ty, s.scale], 1))
+    means = shot_codes.styles[shot_codes.shot]
+    styles = smooth_styles(latents.styles, means, track.present, track.cuts, config, space)
+    s = smooth_similarity(track.similarity, track.present, track.cuts, config)
+    core = span.core(REACH)
+    return Pivots(styles[core], np.stack([s.angle_deg, s.tx, s.ty, s.scale], 1)[core])

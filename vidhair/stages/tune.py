@@ -20,7 +20,7 @@ from vidhair.stages.matte import HeadRegion, Labels, on_canvas
 from vidhair.stages.render import Canvas, Codes, Drawer, drawn_share, input_transforms
 from vidhair.stages.smooth import Pivots
 from vidhair.types import Frames
-from vidhair.wiring import Meter, Series, Value, stage
+from vidhair.wiring import Meter, Series, Value, ranges, stage
 
 Progress = Callable[[int, int, float], None]
 
@@ -236,6 +236,12 @@ class Tuned(Value):
         return cls(weights.pop("offset"), weights)
 
 
+def _looks(pivots: Pivots) -> np.ndarray:
+    """By what frames differ that are to be learned from, [T, K]."""
+    similarity = pivots.similarity
+    return np.column_stack([pivots.styles.mean(1), similarity.angle_deg, similarity.scale])
+
+
 @stage(version=2, steps=lambda config: config.refine_steps + config.steps)
 def tuned(
     frames: Series[Frames],
@@ -251,9 +257,9 @@ def tuned(
 ) -> Tuned:
     """Learned from frames that differ in their codes, their angle and their size."""
     device = next(generator.synthesis.parameters()).device
-    smoothed = pivots.whole()
-    looks = [smoothed.styles.mean(1), smoothed.similarity.angle_deg, smoothed.similarity.scale]
-    chosen = choose_frames(np.column_stack(looks), track.field("present"), config.frames)
+    looks = np.concatenate([_looks(pivots.rows(*some)) for some in ranges(pivots.count)])
+    chosen = choose_frames(looks, track.field("present"), config.frames)
+    seen = [pivots.rows(frame, frame + 1) for frame in (int(f) for f in chosen)]
     pictures, weights = [], []
     for frame in (int(f) for f in chosen):
         unit = to_unit(frames.rows(frame, frame + 1).pixels, device)
@@ -261,10 +267,10 @@ def tuned(
         planes = labels.rows(frame, frame + 1).planes
         head = torch.from_numpy(planes[:, 1:3]).float().sum(1, keepdim=True) / 255
         weights.append(on_canvas(head.clamp(0, 1), region, canvas))
-    transforms = input_transforms(smoothed.similarity, device)[torch.from_numpy(chosen)]
+    transforms = torch.cat([input_transforms(one.similarity, device) for one in seen])
     weight = 0.1 + 0.9 * torch.cat(weights).to(device)
     targets = Targets(
-        torch.from_numpy(smoothed.styles[chosen]).to(device),
+        torch.from_numpy(np.concatenate([one.styles for one in seen])).to(device),
         transforms,
         torch.cat(pictures),
         weight * drawn_share(generator.synthesis, transforms, canvas),

@@ -1,0 +1,25 @@
+"""How many threads compute: the same number in the whole life of a process."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+CODE = """
+import os
+import torch
+from vidhair.ops.blur import blur
+
+count = os.cpu_count() + 1  # another than Numba's own
+torch.set_num_threads(count)
+blur(torch.randn(1, 8, 64, 64), 4)
+assert torch.get_num_threads() == count, torch.get_num_threads()
+"""
+
+
+def test_the_first_kernel_leaves_torch_its_number_of_threads():
+    """With another one its sums are rounded otherwise, and two runs in a process would differ."""
+    done = subprocess.run(
+        [sys.executable, "-c", CODE],
+        cwd=Path(__file__).parents[2], capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr

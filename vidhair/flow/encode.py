@@ -1,0 +1,89 @@
+"""The last stage: takes the frames in order and writes the video.
+
+It keeps nothing. A killed run begins its file anew, from the composed frames that are kept, because
+an encoder's choices in later frames rest on its earlier ones and its state cannot be stored.
+"""
+
+import time
+from contextlib import ExitStack
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+
+from vidhair.flow.graph import GOAL, Flow
+from vidhair.flow.node import Arrays, Node
+from vidhair.flow.overlap import Behind
+from vidhair.flow.runner import Means, Work
+from vidhair.media import VideoWriter
+from vidhair.settings import identity
+from vidhair.stages.encode import EncodeConfig
+from vidhair.types import Clip
+
+WAITING = 1  # chunks of frames that wait for the encoder
+
+
+class Encoding:
+    """Writes what a flow gives to a file, which appears when the `with` block ends well.
+
+    seconds: what the encoder has taken. notes: the writer's.
+    """
+
+    def __init__(
+        self,
+        target: Path,
+        clip: Clip,
+        sound_from: Path,
+        config: EncodeConfig,
+        flow: Flow,
+        means: Means,
+    ):
+        self._writer = VideoWriter(target, clip, **asdict(config), sound_from=sound_from)
+        self._flow, self._means = flow, means
+        self._resources = ExitStack()
+        self._behind: Behind | None = None
+        self._begun = False
+        self.seconds = 0.0
+        self.node = Node(
+            "encode",
+            1,
+            self._take,
+            identity(config),
+            (GOAL,),
+            source=True,
+            chunk=0,
+            kept=False,
+            sink=True,
+        )
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        return self._writer.notes
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        began = time.perf_counter()
+        self._resources.__exit__(*error)
+        self.seconds += time.perf_counter() - began
+
+    def _take(self, work: Work, start: int, stop: int) -> Arrays:
+        if not self._begun:
+            self._begun = True
+            self._resources.enter_context(self._writer)
+            if self._means.executor == "overlapped":
+                self._behind = self._resources.enter_context(Behind("encode", WAITING))
+        alpha = work.alpha(start, stop) if self._writer.alpha else None
+        pixels = self._flow.compose(work, start, stop)
+        if self._behind is None:
+            self._write(pixels, alpha)
+        else:
+            self._behind(self._write, pixels, alpha)
+        return {}
+
+    def _write(self, pixels: np.ndarray, alpha: np.ndarray | None) -> None:
+        began = time.perf_counter()
+        self._writer.write(pixels, alpha)
+        self.seconds += time.perf_counter() - began
