@@ -119,10 +119,10 @@ def test_a_cut_is_found(two_shots):
 def test_every_shot_is_smoothed_as_if_alone(two_shots):
     flow, track, raw, smooth = two_shots
     config, similarity = flow.recipe.smooth, track.similarity
-    whole = smooth_styles(raw, track.present, np.arange(12) == 0, config, flow.space)
+    whole = smooth_styles(raw, track.present, np.arange(12) == 0, config, flow.pack.attributes)
     for shot in SHOTS:
         cuts, present = track.cuts[shot], track.present[shot]
-        alone = smooth_styles(raw[shot], present, cuts, config, flow.space)
+        alone = smooth_styles(raw[shot], present, cuts, config, flow.pack.attributes)
         np.testing.assert_allclose(smooth["styles"][shot], alone, atol=1e-5)
         assert np.abs(whole[shot] - alone).max() > 1e-3, "the cut should make a difference"
         values = (similarity.angle_deg, similarity.tx, similarity.ty, similarity.scale)
@@ -145,7 +145,8 @@ def test_the_person_is_the_same_all_through_a_shot(two_shots):
 
 def test_a_packs_attributes_are_its_space(two_shots):
     flow, *_ = two_shots
-    assert flow.space is not None and "smile" in flow.space.names and flow.space.knows_motion
+    space = flow.pack.attributes
+    assert space is not None and "smile" in space.names and space.knows_motion
 
 
 # ---- wires that do not fit

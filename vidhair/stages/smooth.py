@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from vidhair.edits.directions import AttributeSpace
 from vidhair.geometry import Similarity
+from vidhair.models.attributes import AttributeSpace
 from vidhair.settings import setting
 from vidhair.stages.align import FaceTrack
 from vidhair.stages.invert import Latents
