@@ -708,7 +708,7 @@ def test_the_demo_writes_what_a_person_looks_at(out, capfd, monkeypatch, cached)
     real = edit_video.edit_video
 
     def quick(source, recipe, target, **options):
-        recipe = small.recipe(changes={"edit.color": recipe.edit.color})
+        recipe = small.recipe(changes={"edit.color": recipe.edits[0].color})
         return real(source, recipe, target, **{**options, "pack": "tiny"})
 
     monkeypatch.setattr(edit_video, "edit_video", quick)

@@ -1,3 +1,4 @@
+import json
 import tomllib
 from dataclasses import asdict
 from pathlib import Path
@@ -14,7 +15,7 @@ from vidhair.recipe import (
     recipe_folder,
     recipe_names,
 )
-from vidhair.settings import rules
+from vidhair.settings import Curve, rules
 
 KINDS = {
     "attribute": Attribute,
@@ -49,7 +50,7 @@ def test_shipped_recipes_load_and_say_what_they_do(name):
     recipe = load_recipe(name)
     assert recipe.name == name
     assert recipe.about.endswith(".") and len(recipe.about) > 20
-    assert isinstance(recipe.edit, KINDS.get(name, object))
+    assert isinstance(recipe.edits[0], KINDS.get(name, object))
 
 
 @pytest.mark.parametrize("name", recipe_names())
@@ -57,7 +58,9 @@ def test_shipped_recipes_keep_what_their_file_says(name):
     data = tomllib.loads((recipe_folder() / f"{name}.toml").read_text())
     described = load_recipe(name).describe()
     for table in set(data) - {"about", "name"}:
-        assert data[table].items() <= described[table].items()
+        wanted, got = data[table], described[table]
+        pairs = zip(wanted, got, strict=True) if isinstance(wanted, list) else [(wanted, got)]
+        assert all(some.items() <= all_of_it.items() for some, all_of_it in pairs)
 
 
 def test_an_unknown_recipe_lists_the_known_ones_and_the_nearest():
@@ -96,12 +99,92 @@ def test_a_file_of_ones_own(tmp_path):
     )
     recipe = load_recipe(path)
     assert (recipe.name, recipe.about) == ("mine", "Mine.")
-    assert recipe.edit == HairColor(color="#ff0080", strength=0.5)
+    assert recipe.edits == (HairColor(color="#ff0080", strength=0.5),)
     assert recipe.smooth.latents is False and recipe.smooth.transforms is True
     assert recipe.tune.steps == 7
     plain = load_recipe("hair_color")
     assert (recipe.align, recipe.render, recipe.matte) == (plain.align, plain.render, plain.matte)
     assert load_recipe(str(path)) == recipe
+
+
+STACK = """
+[[edit]]
+kind = "attribute"
+name = "smile"
+strength = [[0, 0], [1.5, 1]]
+[[edit]]
+kind = "hair_color"
+color = "blonde"
+"""
+SMILE = Attribute(name="smile", strength=Curve([(0.0, 0.0), (1.5, 1.0)]))
+
+
+@pytest.fixture
+def stack(tmp_path):
+    return written(tmp_path, STACK)
+
+
+def test_several_edits_keep_their_order(stack):
+    recipe = load_recipe(stack)
+    assert recipe.edits == (SMILE, HairColor(color="blonde"))
+    assert [place for place, _ in recipe.places()] == ["edit.1", "edit.2"]
+    assert [place for place, _ in load_recipe("bald").places()] == ["edit"]
+    assert load_recipe(stack, {"tune.steps": 3}).edits == recipe.edits
+
+
+def test_a_setting_is_of_the_only_edit_that_has_it_or_of_the_numbered_one(stack):
+    first, second = load_recipe(stack, {"edit.color": "red", "edit.name": "yaw"}).edits
+    assert first == Attribute(name="yaw", strength=SMILE.strength)
+    assert second == HairColor(color="red")
+    first, second = load_recipe(stack, {"edit.2.strength": 0.5, "edit.1.name": "yaw"}).edits
+    assert first == Attribute(name="yaw", strength=SMILE.strength)
+    assert second == HairColor(color="blonde", strength=0.5)
+    assert load_recipe("bald", {"edit.1.strength": 0.5}).edits == (Bald(strength=0.5),)
+
+
+def test_another_kind_of_one_edit_leaves_the_others(stack):
+    first, second = load_recipe(stack, {"edit.2.kind": "bald", "edit.2.strength": 0.5}).edits
+    assert (first, second) == (SMILE, Bald(strength=0.5))
+    assert load_recipe(stack, {"edit.1.kind": "bald"}).edits == (Bald(), HairColor(color="blonde"))
+    assert load_recipe("bald", {"edit.1.kind": "reconstruct"}).edits == (Reconstruct(),)
+    both = load_recipe(stack, {"edit.amount": 0.25, "edit.1.kind": "hair_length"})
+    assert both.edits[0] == HairLength(amount=0.25)
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        ("edit.strength", "several edits; write edit.1.strength or edit.2.strength"),
+        ("edit.kind", "several edits; write edit.1.kind or edit.2.kind"),
+        ("edit.colour", r"edit\.colour is no setting of any edit here; did you mean edit\.color\?"),
+        ("edit.zzz", r"no setting of any edit here; write edit\.1\.key"),
+        ("edit.3.strength", r"edit\.3\.strength: there is no edit 3; this recipe has 2"),
+        ("edit.0.strength", "there is no edit 0"),
+        ("edit.1", r"edit\.1 is no setting"),
+        ("edit.1.color", r"edit\.1\.color is no setting; edit\.1 has name, strength"),
+        ("edit.2.colour", r"edit\.2\.colour is no setting; did you mean edit\.2\.color"),
+        ("edit.2.kind", r"edit\.2\.kind = 7 must be one of"),
+    ],
+)
+def test_what_no_edit_of_several_has_is_refused_with_the_place(stack, path, message):
+    refused(message, stack, {path: 7})
+
+
+def test_a_curve_from_the_command_line():
+    recipe = load_recipe("bald", dict([parse_override("edit.strength=[[0, 0], [1.5, 1.0]]")]))
+    assert recipe.edits == (Bald(strength=Curve([(0.0, 0.0), (1.5, 1.0)])),)
+    assert recipe.override({"tune.steps": 1}).edits == recipe.edits
+    assert json.loads(json.dumps(recipe.describe()["edit"]))["strength"] == [[0, 0], [1.5, 1]]
+
+
+def test_a_stack_and_its_curves_are_printed_as_a_recipe(stack, tmp_path):
+    recipe = load_recipe(stack)
+    text = explain(recipe, "cpu")
+    assert "strength = [[0.0, 0.0], [1.5, 1.0]]  # change, in units of the attribute" in text
+    assert text.index('kind = "attribute"') < text.index('kind = "hair_color"')
+    again = load_recipe(written(tmp_path, text.partition("\n")[2], "again.toml"))
+    assert again.edits == recipe.edits
+    assert [table["kind"] for table in recipe.describe()["edit"]] == ["attribute", "hair_color"]
 
 
 def test_a_file_may_name_itself(tmp_path):
@@ -112,7 +195,7 @@ def test_a_file_may_name_itself(tmp_path):
 def test_overrides_change_what_they_name_and_nothing_else():
     plain = load_recipe("hair_color")
     changed = load_recipe("hair_color", {"edit.color": "blue", "tune.steps": 3})
-    assert changed.edit == HairColor(color="blue", strength=plain.edit.strength)
+    assert changed.edits == (HairColor(color="blue", strength=plain.edits[0].strength),)
     assert asdict(changed.tune) == asdict(plain.tune) | {"steps": 3}
     assert (changed.name, changed.about) == (plain.name, plain.about)
     same = ("align", "invert", "render", "matte", "compose", "encode")
@@ -123,15 +206,15 @@ def test_overrides_change_what_they_name_and_nothing_else():
 def test_overrides_follow_one_another():
     once = load_recipe("bald", {"edit.strength": 0.5, "compose.feather": 0.1})
     twice = once.override({"edit.strength": 0.7})
-    assert twice.edit == Bald(strength=0.7) and twice.compose.feather == 0.1
+    assert twice.edits == (Bald(strength=0.7),) and twice.compose.feather == 0.1
     assert twice.compose.region == "hair"
 
 
 def test_another_kind_of_edit_takes_none_of_the_old_ones_settings():
     changed = load_recipe("hair_color", {"edit.kind": "bald"})
-    assert changed.edit == Bald() and changed.compose.mode == "residual"
+    assert changed.edits == (Bald(),) and changed.compose.mode == "residual"
     changed = load_recipe("hair_color", {"edit.strength": 0.4, "edit.kind": "attribute"})
-    assert changed.edit == Attribute(strength=0.4)
+    assert changed.edits == (Attribute(strength=0.4),)
     refused("edit.color is no setting", "hair_color", {"edit.kind": "bald", "edit.color": "red"})
 
 
@@ -170,7 +253,10 @@ def test_what_is_wrong_is_named_with_the_remedy(path, value, message):
         ('[edit]\nkind = "bald"\nkind = "bald"', "is not valid TOML"),
         ("edit = 3", "'edit' must be a table such as"),
         ('kind = "bald"', "'kind' must be a table such as"),
-        ('[[edit]]\nkind = "bald"', "'edit' must be a table such as"),
+        ("edit = [3]", "'edit' must be a table such as"),
+        ("edit = []", r"edit = \[\] is no edit; give a recipe one"),
+        ("[[tune]]\nsteps = 3", r"'tune' must be a table such as \[tune\]"),
+        ('[[edit]]\nkind = "bald"\n[[edit]]', "edit.2.kind = None must be one of"),
         ("", "edit.kind = None must be one of"),
         ("[edit]\nstrength = 1.0", "edit.kind = None must be one of"),
         ('[edit]\nkind = "bald"\n[smoth]\nlatents = true', "no stage 'smoth'; did you mean smooth"),
@@ -223,9 +309,11 @@ def test_explain_mentions_every_stage_and_setting_with_its_meaning(name):
     recipe = load_recipe(name)
     text = explain(recipe, "cpu")
     assert text.splitlines()[0] == f"{name}: {recipe.about}"
-    for table, cls in {**TABLES, "edit": type(recipe.edit)}.items():
-        assert f"[{table}]" in text
-        section = text.split(f"[{table}]\n")[-1].split("\n\n")[0]
+    tables = [(f"[{table}]", cls) for table, cls in TABLES.items()]
+    edits = [("[[edit]]" if len(recipe.edits) > 1 else "[edit]", type(e)) for e in recipe.edits]
+    for title, cls in tables + edits:
+        number = edits.index((title, cls)) + 1 if (title, cls) in edits else 1
+        section = text.split(f"\n{title}\n")[number].split("\n\n")[0]
         for key, (_, rule) in rules(cls).items():
             assert any(
                 line.startswith(f"{key} = ") and line.endswith(f"# {rule.about}")

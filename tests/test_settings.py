@@ -1,11 +1,13 @@
 from dataclasses import dataclass, is_dataclass
+from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from vidhair.errors import InvalidSetting
-from vidhair.settings import configure, rules, setting
+from vidhair.settings import Curve, configure, identity, rules, setting
 from vidhair.stages.align import AlignConfig
 from vidhair.stages.smooth import SmoothConfig
 
@@ -143,3 +145,74 @@ def test_defaults_of_stages_obey_their_own_rules(stage):
     assert is_dataclass(stage)
     defaults = {name: getattr(stage(), name) for name in rules(stage)}
     assert configure(stage, defaults, "stage") == stage()
+
+
+# ---- curves
+
+
+@dataclass(frozen=True, kw_only=True)
+class Graded:
+    degree: float | Curve = setting(1.0, "how far", low=-1.0, high=2.0)
+
+
+def graded(value: Any) -> float | Curve:
+    return configure(Graded, {"degree": value}, "edit.2").degree
+
+
+def test_points_are_a_curve_and_a_number_stays_one():
+    assert graded(1) == 1.0 and type(graded(1)) is float
+    curve = graded([[0, 0], (1.5, 1)])
+    assert type(curve) is Curve and curve == ((0.0, 0.0), (1.5, 1.0))
+    assert all(type(number) is float for point in curve for number in point)
+    assert graded(curve) == curve
+
+
+def test_a_curve_is_linear_between_its_points_and_held_outside():
+    curve = graded([[-1, 2], [1, 0], [2, -1]])
+    seconds = np.array([-5, -1, 0, 0.5, 1, 1.75, 2, 9])
+    np.testing.assert_allclose(curve.at(seconds), [2, 2, 1, 0.5, 0, -0.75, -1, -1])
+    assert graded([[3, 0.25]]).at(seconds).tolist() == [0.25] * 8
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        ([], r"= \[\] has no point"),
+        ([[0, 0], [1]], r"point 2, \[1\], must be two numbers, \[seconds, value\]"),
+        ([[0, 0, 0]], "point 1, .* must be two numbers"),
+        ([0, 1], "point 1, 0, must be two numbers"),
+        ([[0, "1"]], "must be two numbers"),
+        ([[True, 1]], "must be two numbers"),
+        ([[0, False]], "must be two numbers"),
+        ([[0, 0], [0, 1]], r"0 s comes after 0 s; give the points in order of time"),
+        ([[1, 0], [0.5, 1]], r"0\.5 s comes after 1 s"),
+        ([[float("nan"), 0]], "is at no time"),
+        ([[0, 0], [float("inf"), 1]], "is at no time"),
+        ([[-float("inf"), 0]], "is at no time"),
+        ([[10**400, 0]], "is at no time"),
+        ([[0, 0], [1, 2.5]], r" at 1 s = 2\.5 is outside -1\.0 … 2\.0 \(how far\)"),
+        ([[0, -1.01]], "is outside"),
+        ([[0, 10**400]], "is outside"),
+        ([[0, float("nan")]], "nan is outside"),
+        ("[[0, 1]]", r"must be a number or points \[\[seconds, value\], …\]"),
+    ],
+)
+def test_what_is_no_curve_is_refused_in_a_sentence(value, said):
+    with pytest.raises(InvalidSetting, match=said) as caught:
+        graded(value)
+    assert str(caught.value).startswith("edit.2.degree") and "\n" not in str(caught.value)
+
+
+def test_where_no_curve_is_allowed_points_are_a_wrong_type():
+    refused("strength = .* must be a number", strength=[[0, 1]])
+
+
+def test_the_bounds_are_those_of_the_setting_at_every_point():
+    assert graded([[0, -1], [1, 2]]) == ((0.0, -1.0), (1.0, 2.0))
+
+
+def test_results_depend_on_the_points_and_on_the_number_where_there_is_one():
+    assert identity(Graded(degree=graded([[0, 0], [1, 1]]))) == {"degree": ((0.0, 0.0), (1.0, 1.0))}
+    assert type(identity(Graded(degree=graded([[0, 0], [1, 1]])))["degree"]) is tuple
+    for steady in ([[0, 0.5]], [[0, 0.5], [3, 0.5]]):
+        assert identity(Graded(degree=graded(steady))) == {"degree": 0.5}

@@ -17,6 +17,7 @@ from vidhair.wiring import (
     WiringError,
     makers,
     plan,
+    renamed,
     stage,
     stage_of,
     sweeps,
@@ -145,6 +146,47 @@ class TestStage:
     def test_sweeps_share_a_decoding_until_a_barrier(self):
         stages = plan(CHAIN, "centred", SOURCE)
         assert sweeps(stages) == [["squares", "steady"], ["centred"]]
+
+
+class Scale:
+    """An object whose method is a stage."""
+
+    def __init__(self, factor: float):
+        self.factor = factor
+
+    @stage(version=3, keep=False)
+    def scaled(self, numbers: Annotated[Numbers, Near(1)], span: Span) -> Numbers:
+        return Numbers(numbers.numbers[span.core(1)] * self.factor)
+
+
+class TestMethods:
+    def test_a_method_is_a_stage_of_its_owner(self):
+        owner = Scale(3.0)
+        made = stage_of("scaled", owner.scaled)
+        assert made.owner is owner and (made.version, made.keep) == (3, False)
+        assert list(made.inputs) == ["numbers", "span"]
+        assert stage_of("squares", squares).owner is None
+
+    def test_other_names_leave_the_rest_as_it_is(self):
+        owner = Scale(3.0)
+        made = stage_of("scaled_2", renamed(owner.scaled, {"numbers": "squares", "other": "x"}))
+        plain = stage_of("scaled", owner.scaled)
+        assert made.owner is owner and (made.version, made.keep) == (3, False)
+        assert made.inputs == {"squares": plain.inputs["numbers"], "span": plain.inputs["span"]}
+        got = made.make(squares=Numbers(np.arange(5.0)), span=Span(1, 4))
+        assert got.numbers.tolist() == [3, 6, 9]
+        chain = CHAIN | {"scaled": renamed(owner.scaled, {"numbers": "squares"})}
+        assert names(chain, "scaled") == ["squares", "scaled"]
+        assert renamed(squares, {"squares": "steady"}) is squares
+
+    def test_names_can_be_exchanged(self):
+        @stage()
+        def difference(squares: Numbers, steady: Numbers) -> Numbers:
+            return Numbers(squares.numbers - steady.numbers)
+
+        turned = renamed(difference, {"squares": "steady", "steady": "squares"})
+        one, two = Numbers(np.ones(2)), Numbers(np.full(2, 5.0))
+        assert stage_of("turned", turned).make(squares=one, steady=two).numbers.tolist() == [4, 4]
 
 
 class TestNear:

@@ -3,7 +3,7 @@
 import difflib
 import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 from vidhair.edits import EDITS, Edit
 from vidhair.errors import InvalidSetting, UnknownRecipe
 from vidhair.precision import Precision, resolve
-from vidhair.settings import configure, rules
+from vidhair.settings import Curve, configure, rules
 from vidhair.stages.align import AlignConfig
 from vidhair.stages.compose import ComposeConfig
 from vidhair.stages.encode import EncodeConfig
@@ -33,13 +33,17 @@ TABLES: dict[str, type] = {
 }
 
 
+Table = Mapping[str, Any]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """A complete, checked recipe. about: one sentence for people."""
+    """A complete, checked recipe. about: one sentence for people. edits: in the order in which they
+    are applied, one at least."""
 
     name: str
     about: str
-    edit: Edit
+    edits: tuple[Edit, ...]
     align: AlignConfig
     invert: InvertConfig
     smooth: SmoothConfig
@@ -49,44 +53,116 @@ class Recipe:
     compose: ComposeConfig
     encode: EncodeConfig
 
+    def places(self) -> list[tuple[str, Edit]]:
+        """Every edit with its name in settings and messages."""
+        return list(zip(_places(len(self.edits)), self.edits, strict=True))
+
     def override(self, settings: Mapping[str, Any]) -> "Recipe":
-        """A copy with `{"stage.key": value}` applied. Raises InvalidSetting."""
-        changed: dict[str, dict[str, Any]] = {}
+        """A copy with `{"stage.key": value}` applied.
+
+        "edit.2.key" is of the second edit, "edit.key" of the only one that has such a setting.
+        Raises InvalidSetting.
+        """
+        tables: dict[str, Any] = {name: asdict(getattr(self, name)) for name in TABLES}
+        of_edits: dict[str, Any] = {}
         for path, value in settings.items():
             table, dot, key = path.partition(".")
             if not dot:
                 raise InvalidSetting(f"{path!r} names no setting; write stage.key=value")
-            changed.setdefault(table, {})[key] = value
-        tables = {name: asdict(getattr(self, name)) for name in (*TABLES, "edit")}
-        for table, values in changed.items():
-            if table not in tables:
+            if table == "edit":
+                of_edits[key] = value
+            elif table in tables:
+                tables[table][key] = value
+            else:
                 raise InvalidSetting(_unknown_table(table))
-            tables[table] |= values
-        tables["edit"] = {"kind": self.edit.kind, **tables["edit"]}
-        if "kind" in changed.get("edit", {}):
-            tables["edit"] = changed["edit"]
+        tables["edit"] = _override_edits(self.edits, of_edits)
         return build(self.name, self.about, tables)
 
-    def describe(self) -> dict[str, dict[str, Any]]:
-        """Every setting with its value, by table, in the order of the flow."""
-        edit = {"kind": self.edit.kind, **asdict(self.edit)}
-        return {
-            name: edit if name == "edit" else asdict(getattr(self, name))
-            for name in ("align", "invert", "smooth", "tune", "edit", "render", "matte", "compose")
-        } | {"encode": asdict(self.encode)}
+    def describe(self) -> dict[str, Any]:
+        """Every setting with its value, by table, in the order of the flow. Several edits are a
+        list of tables."""
+        edits = [_table_of(edit) for edit in self.edits]
+        found: dict[str, Any] = {name: asdict(getattr(self, name)) for name in TABLES}
+        found["edit"] = edits if len(edits) > 1 else edits[0]
+        order = ("align", "invert", "smooth", "tune", "edit", "render", "matte", "compose")
+        return {name: found[name] for name in (*order, "encode")}
 
 
-def build(name: str, about: str, tables: Mapping[str, Mapping[str, Any]]) -> Recipe:
-    """Check plain tables and make a recipe of them. Raises InvalidSetting."""
+def _places(count: int) -> list[str]:
+    return ["edit"] if count == 1 else [f"edit.{number}" for number in range(1, count + 1)]
+
+
+def _table_of(edit: Edit) -> dict[str, Any]:
+    return {"kind": edit.kind, **asdict(edit)}
+
+
+def _override_edits(edits: Sequence[Edit], settings: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The tables of edits with `{"key" or "number.key": value}` applied."""
+    named: dict[tuple[int, str], Any] = {}
+    open_to_all: dict[str, Any] = {}
+    for path, value in settings.items():
+        number, dot, key = path.partition(".")
+        if not (dot and number.isdecimal()):
+            open_to_all[path] = value
+        elif 1 <= int(number) <= len(edits):
+            named[int(number) - 1, key] = value
+        else:
+            raise InvalidSetting(
+                f"edit.{path}: there is no edit {number}; this recipe has {len(edits)}"
+            )
+    if len(edits) == 1 and "kind" in open_to_all:
+        named[0, "kind"] = open_to_all.pop("kind")
+    tables = [
+        {"kind": named[index, "kind"]} if (index, "kind") in named else _table_of(edit)
+        for index, edit in enumerate(edits)
+    ]
+    for (index, key), value in named.items():
+        tables[index][key] = value
+    for key, value in open_to_all.items():
+        tables[_edit_with(key, tables)][key] = value
+    return tables
+
+
+def _edit_with(key: str, tables: Sequence[Table]) -> int:
+    """The index of the only edit that has a setting."""
+    if len(tables) == 1:
+        return 0
+    known = [{"kind", *rules(EDITS[t["kind"]])} if t["kind"] in EDITS else set() for t in tables]
+    having = [index for index, keys in enumerate(known) if key in keys]
+    if len(having) == 1:
+        return having[0]
+    if having:
+        places = [f"edit.{index + 1}.{key}" for index in having]
+        raise InvalidSetting(
+            f"edit.{key} is a setting of several edits; write {' or '.join(places)}"
+        )
+    close = difflib.get_close_matches(key, sorted(set().union(*known)), n=1)
+    hint = f"did you mean edit.{close[0]}?" if close else "write edit.1.key"
+    raise InvalidSetting(f"edit.{key} is no setting of any edit here; {hint}")
+
+
+def build(name: str, about: str, tables: Mapping[str, Any]) -> Recipe:
+    """Check plain tables and make a recipe of them. "edit" may be one table, or one for each of
+    several edits. Raises InvalidSetting.
+    """
     for table in tables:
         if table != "edit" and table not in TABLES:
             raise InvalidSetting(_unknown_table(table))
-    edit = dict(tables.get("edit", {}))
-    kind = edit.pop("kind", None)
-    if not isinstance(kind, str) or kind not in EDITS:
-        raise InvalidSetting(f"edit.kind = {kind!r} must be one of {', '.join(EDITS)}")
+    given = tables.get("edit", {})
+    several = [given] if isinstance(given, Mapping) else given
+    edits = tuple(map(_edit, several, _places(len(several))))
+    if not edits:
+        raise InvalidSetting("edit = [] is no edit; give a recipe one, such as reconstruct")
     configs: dict[str, Any] = {n: configure(cls, tables.get(n, {}), n) for n, cls in TABLES.items()}
-    return Recipe(name=name, about=about, edit=configure(EDITS[kind], edit, "edit"), **configs)
+    return Recipe(name=name, about=about, edits=edits, **configs)
+
+
+def _edit(table: Table, place: str) -> Edit:
+    settings = dict(table)
+    kind = settings.pop("kind", None)
+    if not isinstance(kind, str) or kind not in EDITS:
+        raise InvalidSetting(f"{place}.kind = {kind!r} must be one of {', '.join(EDITS)}")
+    return configure(EDITS[kind], settings, place)
 
 
 def _unknown_table(table: str) -> str:
@@ -131,9 +207,10 @@ def load_recipe(name: str | os.PathLike, overrides: Mapping[str, Any] | None = N
         raise InvalidSetting(f"{path} is not valid TOML ({error}); mend that place") from error
     about = str(tables.pop("about", ""))
     title = str(tables.pop("name", path.stem))
-    wrong = [key for key, value in tables.items() if not isinstance(value, dict)]
-    if wrong:
-        raise InvalidSetting(f"{path}: {wrong[0]!r} must be a table such as [edit]")
+    for key, value in tables.items():
+        listed = key == "edit" and isinstance(value, list)
+        if not all(isinstance(table, dict) for table in (value if listed else [value])):
+            raise InvalidSetting(f"{path}: {key!r} must be a table such as [{key}]")
     recipe = build(title, about, tables)
     return recipe.override(overrides) if overrides else recipe
 
@@ -164,20 +241,30 @@ def precisions(recipe: Recipe, device: str) -> dict[str, Precision]:
 def explain(recipe: Recipe, device: str) -> str:
     """All settings of a recipe with what they mean, and on this device, as TOML."""
     lines = [f"{recipe.name}: {recipe.about}" if recipe.about else recipe.name]
-    classes = {**TABLES, "edit": type(recipe.edit)}
     for table, values in recipe.describe().items():
-        known = rules(classes[table])
-        lines += ["", f"[{table}]"]
-        rows = [(k, _toml(v), known[k][1].about if k in known else "") for k, v in values.items()]
-        width = max((len(f"{k} = {v}") for k, v, _ in rows), default=0)
-        lines += [f"{f'{k} = {v}':<{width}}  # {about}".rstrip(" #") for k, v, about in rows]
+        if table != "edit":
+            lines += _settings_text(f"[{table}]", values, TABLES[table])
+            continue
+        title = "[edit]" if len(recipe.edits) == 1 else "[[edit]]"
+        for edit in recipe.edits:
+            lines += _settings_text(title, _table_of(edit), type(edit))
     lines.append("")
     for place, decided in precisions(recipe, device).items():
         lines.append(f"# on {device}, {place} is {decided.name}: {decided.note or decided.why}")
     return "\n".join(lines)
 
 
+def _settings_text(title: str, values: Table, config: type) -> list[str]:
+    known = rules(config)
+    rows = [(k, _toml(v), known[k][1].about if k in known else "") for k, v in values.items()]
+    width = max((len(f"{k} = {v}") for k, v, _ in rows), default=0)
+    lines = [f"{f'{k} = {v}':<{width}}  # {about}".rstrip(" #") for k, v, about in rows]
+    return ["", title, *lines]
+
+
 def _toml(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
+    if isinstance(value, Curve):
+        return str([list(point) for point in value])
     return f'"{value}"' if isinstance(value, str) else f"{value!r}"

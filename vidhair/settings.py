@@ -2,15 +2,20 @@
 
 import dataclasses
 import difflib
+import itertools
 import types
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+import numpy as np
+
 from vidhair.errors import InvalidSetting
 
 T = TypeVar("T")
+
+LAST_SECOND = 1e9  # of a curve
 
 
 @dataclass(frozen=True)
@@ -25,6 +30,19 @@ class Rule:
     high: float | None = None
     choices: tuple[str, ...] | None = None
     affects: bool = True
+
+
+class Curve(tuple[tuple[float, float], ...]):
+    """A value that changes over time: points (seconds from the clip's first frame, value), linear
+    between them and held outside."""
+
+    @property
+    def values(self) -> tuple[float, ...]:
+        return tuple(value for _, value in self)
+
+    def at(self, seconds: np.ndarray) -> np.ndarray:
+        """Its values, float64 of the shape of `seconds`."""
+        return np.interp(seconds, [time for time, _ in self], self.values)
 
 
 def setting(
@@ -48,9 +66,16 @@ def rules(cls: type) -> dict[str, tuple[Any, Rule]]:
 
 
 def identity(config: Any) -> dict[str, Any]:
-    """The settings of a configuration that results depend on."""
-    known = rules(type(config))
-    return {name: getattr(config, name) for name, (_, rule) in known.items() if rule.affects}
+    """The settings of a configuration that results depend on, as plain values."""
+    counted = [name for name, (_, rule) in rules(type(config)).items() if rule.affects]
+    return {name: _plain(getattr(config, name)) for name in counted}
+
+
+def _plain(value: Any) -> Any:
+    """A curve that never changes is the number that it holds."""
+    if not isinstance(value, Curve):
+        return value
+    return value[0][1] if len(set(value.values)) == 1 else tuple(value)
 
 
 def configure(cls: type[T], values: Mapping[str, Any], table: str) -> T:
@@ -79,6 +104,8 @@ def _check(value: Any, kind: Any, rule: Rule, where: str) -> Any:
     options = typing.get_args(kind) if isinstance(kind, types.UnionType) else (kind,)
     if value is None and types.NoneType in options:
         return None
+    if Curve in options and isinstance(value, list | tuple):
+        return _checked_curve(value, rule, where)
     if float in options and isinstance(value, int) and not isinstance(value, bool):
         value = float(value) if int not in options else value
     if not any(isinstance(value, o) and isinstance(value, bool) == (o is bool) for o in options):
@@ -87,13 +114,40 @@ def _check(value: Any, kind: Any, rule: Rule, where: str) -> Any:
     if rule.choices is not None and value not in rule.choices:
         raise InvalidSetting(f"{where} = {value!r} must be one of {', '.join(rule.choices)}")
     if isinstance(value, (int, float)) and not isinstance(value, bool):
-        low = float("-inf") if rule.low is None else rule.low
-        high = float("inf") if rule.high is None else rule.high
-        if not low <= value <= high:  # NaN is in no range
-            bounds = f"{'any' if rule.low is None else rule.low} … "
-            bounds += f"{'any' if rule.high is None else rule.high}"
-            raise InvalidSetting(f"{where} = {value!r} is outside {bounds} ({rule.about})")
+        _check_bounds(value, rule, where)
     return value
+
+
+def _check_bounds(value: float, rule: Rule, where: str) -> None:
+    low = float("-inf") if rule.low is None else rule.low
+    high = float("inf") if rule.high is None else rule.high
+    if not low <= value <= high:  # NaN is in no range
+        bounds = f"{'any' if rule.low is None else rule.low} … "
+        bounds += f"{'any' if rule.high is None else rule.high}"
+        raise InvalidSetting(f"{where} = {value!r} is outside {bounds} ({rule.about})")
+
+
+def _checked_curve(points: Any, rule: Rule, where: str) -> Curve:
+    for index, point in enumerate(points, 1):
+        numbers = isinstance(point, list | tuple) and len(point) == 2
+        if not numbers or any(isinstance(n, bool) or not isinstance(n, int | float) for n in point):
+            raise InvalidSetting(
+                f"{where}: point {index}, {point!r}, must be two numbers, [seconds, value]"
+            )
+        if not abs(point[0]) < LAST_SECOND:  # NaN is none
+            raise InvalidSetting(
+                f"{where}: point {index}, {point!r}, is at no time; give seconds from the first "
+                "frame"
+            )
+        _check_bounds(point[1], rule, f"{where} at {point[0]!r} s")
+    if not points:
+        raise InvalidSetting(f"{where} = [] has no point; give [[seconds, value], …] or a number")
+    for (early, _), (late, _) in itertools.pairwise(points):
+        if late <= early:
+            raise InvalidSetting(
+                f"{where}: {late!r} s comes after {early!r} s; give the points in order of time"
+            )
+    return Curve((float(time), float(value)) for time, value in points)
 
 
 _TYPE_NAMES = {
@@ -101,5 +155,6 @@ _TYPE_NAMES = {
     int: "a whole number",
     float: "a number",
     str: "a text",
+    Curve: "points [[seconds, value], …]",
     types.NoneType: "none",
 }

@@ -237,6 +237,11 @@ class Stage:
         """The parameters that other stages make."""
         return {name: i for name, i in self.inputs.items() if i.is_value}
 
+    @property
+    def owner(self) -> Any:
+        """The object whose method it is, or None."""
+        return getattr(self.make, "__self__", None)
+
 
 Make = TypeVar("Make", bound=Callable[..., Any])
 
@@ -292,6 +297,30 @@ class WiringError(TypeError):
 def makers(*functions: Callable[..., Any], **named: Callable[..., Any]) -> dict[str, Any]:
     """Who makes which value: each function the value of its name, or the one it is given as."""
     return {f.__name__: f for f in functions} | named
+
+
+def renamed(make: Callable[..., Any], names: Mapping[str, str]) -> Callable[..., Any]:
+    """The same stage, taking some values by other names: parameter → value."""
+    hints = get_type_hints(make, include_extras=True)
+    back = {names.get(parameter, parameter): parameter for parameter in hints}
+    if all(name == parameter for name, parameter in back.items()):
+        return make
+
+    def taking(**values: Any) -> Any:
+        return make(**{back[name]: value for name, value in values.items()})
+
+    signature = inspect.signature(make)
+    given = [p.replace(name=names.get(p.name, p.name)) for p in signature.parameters.values()]
+    marks = {
+        "__name__": make.__name__,
+        "__self__": getattr(make, "__self__", None),
+        "__stage__": make.__stage__,  # type: ignore[attr-defined]
+        "__annotations__": {name: hints[parameter] for name, parameter in back.items()},
+        "__signature__": signature.replace(parameters=given),
+    }
+    for name, value in marks.items():
+        setattr(taking, name, value)
+    return taking
 
 
 def plan(

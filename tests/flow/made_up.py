@@ -6,7 +6,9 @@ from typing import Any
 import torch
 
 from vidhair.cache import fingerprint
-from vidhair.stages.edit import HAIR_COLOUR, NO_HAIR
+from vidhair.edits.bald import NO_HAIR
+from vidhair.edits.recolor import HAIR_COLOUR
+from vidhair.models.attributes import pack_attributes
 
 PARTS = ("encoder", "parser", "generator", "attributes", "world")
 
@@ -23,6 +25,7 @@ def a_pack(**changed: str) -> Any:
     )  # fmt: skip
     return SimpleNamespace(
         files=files,
+        attributes=pack_attributes(files),
         fingerprint=lambda part: fingerprint(changed.get(part, part)),
         name="made up",
         device="cpu",

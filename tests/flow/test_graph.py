@@ -112,7 +112,7 @@ SHOTS = slice(0, 6), slice(6, 12)
 
 def smoothed(flow: Flow, styles: np.ndarray, present: np.ndarray, cuts: np.ndarray) -> np.ndarray:
     means = means_of(styles, present, cuts)
-    return smooth_styles(styles, means, present, cuts, flow.recipe.smooth, flow.space)
+    return smooth_styles(styles, means, present, cuts, flow.recipe.smooth, flow.pack.attributes)
 
 
 def test_a_cut_is_found(two_shots):
@@ -150,7 +150,8 @@ def test_the_person_is_the_same_all_through_a_shot(two_shots):
 
 def test_a_packs_attributes_are_its_space(two_shots):
     flow, *_ = two_shots
-    assert flow.space is not None and "smile" in flow.space.names and flow.space.knows_motion
+    space = flow.pack.attributes
+    assert space is not None and "smile" in space.names and space.knows_motion
 
 
 # ---- wires that do not fit

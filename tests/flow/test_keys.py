@@ -14,14 +14,14 @@ from tests.flow.made_up import PARTS, a_pack
 from vidhair import precision
 from vidhair.cache import Key, MemoryStore, fingerprint
 from vidhair.checkpoints.packs import open_pack, write_pack
-from vidhair.edits import Edit, HairColor
-from vidhair.edits.directions import AttributeSpace
+from vidhair.edits import HairColor
 from vidhair.errors import CheckpointUnreadable
 from vidhair.flow.graph import Flow
 from vidhair.flow.node import Node
 from vidhair.flow.runner import Runner
 from vidhair.media import open_clip
 from vidhair.models.aligned import MovableGenerator
+from vidhair.models.attributes import AttributeSpace
 from vidhair.models.head_parser import Parser
 from vidhair.models.inversion import Inverter
 from vidhair.models.pack import Pack, load_pack
@@ -308,7 +308,8 @@ def recipe_of(name: str, tuned: bool, mode: str) -> Recipe:
 
 def declared(recipe: Recipe, made: Stage) -> set[str]:
     """Settings, parts of the pack and facts that a stage's signature names."""
-    found: set[str] = set()
+    owner = made.owner
+    found = set() if owner is None else {f"edit.{key}" for key in rules(type(owner))}
     tables = {cls: table for table, cls in TABLES.items()}
     for needed in made.inputs.values():
         if isinstance(needed.given, Setting):
@@ -318,8 +319,6 @@ def declared(recipe: Recipe, made: Stage) -> set[str]:
         elif needed.kind in tables:
             known = rules(needed.kind)
             found |= {f"{tables[needed.kind]}.{k}" for k, (_, r) in known.items() if r.affects}
-        elif isinstance(needed.kind, type) and issubclass(needed.kind, Edit):
-            found |= {f"edit.{key}" for key in rules(type(recipe.edit))}
         else:
             found |= RESTS_ON.get(needed.kind, set())
     return found
@@ -343,7 +342,7 @@ def test_a_stage_depends_on_what_it_declares_and_on_nothing_else(name, tuned, mo
 
     # A table at a time; that each setting counts by itself is tested above.
     values = {p: v for p, (v, _) in EXPECTED.items() if not p.startswith("edit.")}
-    values |= EDITS[recipe.edit.kind] | {"compose.mode": mode}
+    values |= EDITS[name] | {"compose.mode": mode}
     if not tuned:
         values |= OFF
     for table in {path.partition(".")[0] for path in values}:

@@ -161,8 +161,8 @@ def test_an_attribute_moves_all_codes_along_its_direction():
             flow.value(work, "edited_codes", 0, FRAMES).styles
             - flow.value(work, "codes", 0, FRAMES).styles
         )
-        assert flow.space is not None and flow.space.names == ("age", "smile")
-        direction = flow.space.direction("age").numpy()
+        assert flow.pack.attributes is not None and flow.pack.attributes.names == ("age", "smile")
+        direction = flow.pack.attributes.direction("age").numpy()
     assert np.linalg.norm(direction) == pytest.approx(1, abs=1e-5)
     np.testing.assert_allclose(change, np.broadcast_to(2 * direction, change.shape), atol=1e-5)
 
@@ -170,14 +170,14 @@ def test_an_attribute_moves_all_codes_along_its_direction():
 def test_boundaries_do_not_decide_what_moves():
     """One of them is called smile, which says nothing of gaze or pose."""
     with opened("StyleGAN2, attribute") as (flow, work):
-        assert flow.space is not None
+        assert flow.pack.attributes is not None
         raw, track = (
             work.per_frame("latents", 0, FRAMES)["styles"],
             flow.value(work, "track", 0, FRAMES),
         )
         config, steady = flow.recipe.smooth, work.per_frame("pivots", 0, FRAMES)["styles"]
         means = means_of(raw, track.present, track.cuts)
-        shared = share_identity(raw, flow.space, means)
+        shared = share_identity(raw, flow.pack.attributes, means)
     want = smooth_styles(raw, means, track.present, track.cuts, config, None)
     np.testing.assert_allclose(steady, want, atol=1e-6)
     assert np.abs(shared - raw).max() > 1e-4, "sharing would have made a difference"
@@ -240,7 +240,7 @@ def test_the_bundled_parser_stands_in_and_counts():
 
 
 def test_without_attributes_there_is_no_space():
-    assert Flow(load_recipe("hair_color"), small.stylegan3_pack()).space is None
+    assert Flow(load_recipe("hair_color"), small.stylegan3_pack()).pack.attributes is None
 
 
 @pytest.mark.parametrize("part", ["encoder", "generator"])

@@ -28,7 +28,6 @@ from tests.models.official_files import (
 from tests.models.tiny import R, T, random, tiny_generator
 from vidhair.checkpoints import generator_names, packs
 from vidhair.checkpoints.packs import file_sha256, open_pack
-from vidhair.edits.directions import pack_attributes
 from vidhair.errors import (
     CheckpointUnreadable,
     DiskFull,
@@ -36,6 +35,7 @@ from vidhair.errors import (
     VidhairError,
     WeightsDoNotFit,
 )
+from vidhair.models.attributes import pack_attributes
 from vidhair.models.conversion import USUAL, convert, pack_folder
 from vidhair.models.mappers import BALD_GAIN, BaldMapper, CodeMapper
 from vidhair.models.pack import load_pack

@@ -14,6 +14,7 @@ from vidhair.ops.color import delta_e_2000, rgb_to_lab
 from vidhair.stages import compose as stages
 from vidhair.stages.compose import (
     ComposeConfig,
+    HairChange,
     ReplaceMasks,
     add_residual,
     compose_replace,
@@ -23,7 +24,6 @@ from vidhair.stages.compose import (
     shading_share,
     window_of,
 )
-from vidhair.stages.edit import CodeChange
 from vidhair.stages.matte import HeadRegion, Labels, Matte
 from vidhair.stages.matte import on_canvas as brought_to_canvas
 from vidhair.stages.render import Canvas, Drawer, Picture, drawn_share, input_transforms
@@ -544,6 +544,7 @@ class Scene:
     # Of the matte, with a step of one, the grid is twice as fine as the parser's.
     REGION = HeadRegion(LEFT, TOP, 2.0, 12, 14)
     CONFIG = ComposeConfig(evenness=0.0, blur=0.2)
+    DEGREE = np.array([[1.0], [0.8], [0.5], [-0.3]])  # of the change wanted, by frame
 
     def __init__(self, present: bool = True):
         places = [None if k == 1 or not present else (28.0 + k, 22.0, 8.0) for k in range(4)]
@@ -574,7 +575,8 @@ class Scene:
         )  # fmt: skip
         if wanted is None:
             return stages.residual(*given, config).pixels
-        return stages.dyed(*given, CodeChange(np.zeros(12), wanted), config).pixels
+        change = HairChange(np.tile(wanted, (self.COUNT, 1)) * self.DEGREE, np.zeros((4, 1, 1)))
+        return stages.dyed(*given, change, config).pixels
 
 
 class TestResidualStages:
@@ -589,7 +591,8 @@ class TestResidualStages:
             one = slice(k, k + 1)
             want = compose_residual(
                 scene.pixels[one], scene.recon[one], scene.redrawn[one], scene.alpha[one],
-                GRID, CANVAS, CROP_SIDE, scene.CONFIG, wanted,
+                GRID, CANVAS, CROP_SIDE, scene.CONFIG,
+                None if wanted is None else wanted * scene.DEGREE[one],
             )  # fmt: skip
             assert np.array_equal(got[k], want[0])
             assert (got[k] != scene.pixels[k]).any()

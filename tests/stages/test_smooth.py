@@ -9,8 +9,8 @@ from hypothesis.extra import numpy as hnp
 
 from tests.stages.faces import face_track
 from tests.stages.series import InMemory, means_of
-from vidhair.edits.directions import MOVING, AttributeSpace
 from vidhair.geometry import Box, Similarity
+from vidhair.models.attributes import MOVING, AttributeSpace
 from vidhair.stages.invert import Latents
 from vidhair.stages.smooth import (
     REACH,

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from vidhair.edits.colors import HAIR_COLOURS
-from vidhair.edits.directions import MOVING
+from vidhair.models.attributes import MOVING
 from vidhair.synthetic.params import (
     HAIR_STYLES,
     NATURAL_HAIR,

@@ -137,7 +137,7 @@ def run(source: Path, pack: Path, work: Path, executor: str) -> tuple[int, float
     began = time.perf_counter()
     with open_clip(source) as reader:
         tiny = {"faces": faces, "labels": labels}
-        flow = Flow(recipe, load_pack(pack), means=means, makers=makers_of(recipe) | tiny)
+        flow = Flow(recipe, load_pack(pack), means=means, makers={**makers_of(recipe), **tiny})
         target = work.with_suffix(".mp4")
         runner = Runner(DiskStore(work), reader, means=means)
         with Encoding(target, reader.clip, source, recipe.encode, flow, means) as encoding:

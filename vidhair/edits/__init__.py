@@ -1,5 +1,12 @@
-"""What an edit does to the latent codes."""
+"""The kinds of edit: one class each, with its settings, what it asks of a pack, and its stages."""
 
-from vidhair.edits.kinds import EDITS, Attribute, Bald, Edit, HairColor, HairLength, Reconstruct
+from vidhair.edits.attribute import Attribute
+from vidhair.edits.bald import Bald
+from vidhair.edits.edit import Edit
+from vidhair.edits.hair_color import HairColor
+from vidhair.edits.hair_length import HairLength
+from vidhair.edits.reconstruct import Reconstruct
 
-__all__ = ["EDITS", "Attribute", "Bald", "Edit", "HairColor", "HairLength", "Reconstruct"]
+EDITS: dict[str, type[Edit]] = {
+    cls.kind: cls for cls in (HairColor, HairLength, Bald, Attribute, Reconstruct)
+}

@@ -34,8 +34,8 @@ def is_picture(colour: str) -> bool:
     return Path(colour).suffix.lower() in PICTURES
 
 
-def parse_colour(colour: str) -> tuple[float, float, float]:
-    """A name or hex code → sRGB in 0 … 1. Raises InvalidSetting."""
+def parse_colour(colour: str, place: str = "edit.color") -> tuple[float, float, float]:
+    """A name or hex code → sRGB in 0 … 1. place: of the setting. Raises InvalidSetting."""
     text = colour.strip().lower().replace("_", " ").replace("-", " ")
     text = re.sub(r"\bblond\b", "blonde", _SYNONYMS.get(text, text))
     text = text.replace("gray", "grey")
@@ -50,6 +50,6 @@ def parse_colour(colour: str) -> tuple[float, float, float]:
     close = difflib.get_close_matches(text, HAIR_COLOURS, n=1)
     hint = f"did you mean {close[0]}? " if close else ""
     raise InvalidSetting(
-        f"edit.color = {colour!r} is no colour; {hint}give one of {', '.join(HAIR_COLOURS)}, "
+        f"{place} = {colour!r} is no colour; {hint}give one of {', '.join(HAIR_COLOURS)}, "
         "a hex code such as #8a4b2d, or a picture of hair"
     )

@@ -19,11 +19,11 @@ from typing import Any
 
 import numpy as np
 
-from vidhair.edits import Bald, Edit, HairColor, Reconstruct
-from vidhair.edits.directions import AttributeSpace, pack_attributes
+from vidhair.edits.stack import stacked
 from vidhair.flow.node import Node
 from vidhair.flow.runner import Means, Work
 from vidhair.models.aligned import MovableGenerator
+from vidhair.models.attributes import AttributeSpace
 from vidhair.models.head_parser import Parser
 from vidhair.models.inversion import Inverter
 from vidhair.models.mappers import BaldMapper
@@ -31,7 +31,7 @@ from vidhair.models.pack import Pack
 from vidhair.models.perceptual import Perceptual, find_perceptual
 from vidhair.recipe import TABLES, Recipe, precisions
 from vidhair.settings import identity
-from vidhair.stages import align, compose, edit, invert, matte, render, smooth, tune
+from vidhair.stages import align, compose, invert, matte, render, smooth, tune
 from vidhair.types import Clip, Frames
 from vidhair.wiring import (
     Fact,
@@ -53,7 +53,7 @@ HEAD = makers(
     align.thumbnails, align.faces, align.shots, align.track, invert.latents, smooth.shot_codes,
     smooth.pivots,
     matte.region, matte.labels, matte.hair_colors, matte.matte, render.canvas, render.rendered,
-    compose.changes,
+    compose.former_change, compose.changes,
 )  # fmt: skip
 TUNED = makers(tune.tuned, drawer=tune.fine_tuned, codes=tune.offset_pivots)
 UNTUNED = makers(drawer=tune.untuned, codes=tune.plain_pivots)
@@ -62,20 +62,13 @@ UNTUNED = makers(drawer=tune.untuned, codes=tune.plain_pivots)
 def makers_of(recipe: Recipe) -> Makers:
     """Who makes the values of a recipe."""
     tuned = recipe.tune.steps + recipe.tune.refine_steps > 0
-    found = HEAD | (TUNED if tuned else UNTUNED)
-    if isinstance(recipe.edit, HairColor):
-        found |= makers(
-            edit.target_color, edit.code_change, render.edited, edited_codes=edit.recolored
-        )
-    elif isinstance(recipe.edit, Reconstruct):
-        found |= makers(edited=compose.unedited)
-    else:
-        change = edit.made_bald if isinstance(recipe.edit, Bald) else edit.moved
-        found |= makers(render.edited, edited_codes=change)
-    if recipe.compose.mode == "replace":
-        return found | makers(composed=compose.replaced)
-    dyes = isinstance(recipe.edit, HairColor)
-    return found | makers(composed=compose.dyed if dyes else compose.residual)
+    edits = stacked(recipe.edits)
+    composed = compose.dyed if "hair_change" in edits else compose.residual
+    ends = {
+        "edited": render.edited if "edited_codes" in edits else compose.unedited,
+        "composed": compose.replaced if recipe.compose.mode == "replace" else composed,
+    }
+    return HEAD | (TUNED if tuned else UNTUNED) | ends | edits
 
 
 @dataclass(frozen=True)
@@ -109,20 +102,15 @@ class Flow:
             s.name: s for s in plan(makers or makers_of(recipe), goal, SOURCE, self._known)
         }
         self._made: dict[str, Any] = {}  # derived values that hold for the clip
-        edit.check_edit(recipe.edit, self.space, self.bald)
+        for place, edit in recipe.places():
+            edit.check(pack, place)
 
     # ---- what stages are given
 
     @cached_property
-    def space(self) -> AttributeSpace | None:
-        """The pack's attributes, if it has any."""
-        return pack_attributes(self.pack.files)
-
-    @cached_property
     def bald(self) -> BaldMapper | None:
-        """The pack's mapper to bald heads, if it has one and it is asked for."""
-        wanted = isinstance(self.recipe.edit, Bald) and self.pack.has("bald_mapper")
-        return self.pack.build("bald_mapper") if wanted else None
+        """The pack's mapper to bald heads, if it has one."""
+        return self.pack.build("bald_mapper") if self.pack.has("bald_mapper") else None
 
     @cached_property
     def perceptual(self) -> Perceptual:
@@ -152,12 +140,12 @@ class Flow:
             Parser: Provision(lambda: pack.parser, lambda: self._weights("parser")),
             Perceptual: Provision(lambda: self.perceptual, lambda: self.perceptual.weights),
             AttributeSpace | None: Provision(
-                lambda: self.space,
-                lambda: {} if self.space is None else self._weights("attributes"),
+                lambda: pack.attributes,
+                lambda: {} if pack.attributes is None else self._weights("attributes"),
             ),
             BaldMapper | None: Provision(
                 lambda: self.bald,
-                lambda: {} if self.bald is None else self._weights("bald_mapper"),
+                lambda: self._weights("bald_mapper") if pack.has("bald_mapper") else {},
             ),
         }
 
@@ -172,8 +160,6 @@ class Flow:
 
     def _config(self, kind: Any) -> Any:
         """The table of the recipe whose type this is, or None."""
-        if isinstance(kind, type) and issubclass(kind, Edit):
-            return self.recipe.edit if isinstance(self.recipe.edit, kind) else None
         found = [name for name, cls in TABLES.items() if cls is kind]
         return getattr(self.recipe, found[0]) if found else None
 
@@ -200,7 +186,7 @@ class Flow:
         return sorted(found, key=lambda node: bool(node.needs) or node.source)
 
     def _node(self, made: Stage) -> Node:
-        settings: dict[str, Any] = {}
+        settings: dict[str, Any] = {} if made.owner is None else made.owner.identity()
         weights: dict[str, str] = {}
         for name, needed in made.inputs.items():
             if needed.given is not None:
@@ -208,7 +194,7 @@ class Flow:
             elif needed.kind in self._provisions:
                 weights |= self._provisions[needed.kind].weights()
             elif (config := self._config(needed.kind)) is not None:
-                settings |= config.identity() if isinstance(config, Edit) else identity(config)
+                settings |= identity(config)
         kinds = [needed.kind for needed in made.inputs.values()]
         steps = None
         if made.steps is not None:

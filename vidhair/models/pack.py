@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from vidhair.checkpoints.packs import BUNDLED, PackFiles, bundled_folder, open_pack
 from vidhair.errors import PackDamaged
 from vidhair.models.aligned import AlignedGenerator, MovableGenerator
+from vidhair.models.attributes import AttributeSpace, pack_attributes
 from vidhair.models.bisenet import BiSeNet, CelebAMaskParser, HairClipParser
 from vidhair.models.encoders import SmallEncoder, SmallEncoderConfig
 from vidhair.models.face_identity import FaceIdentity
@@ -148,6 +149,11 @@ class Pack:
     def parser(self) -> Parser:
         network = self.faster("parser")
         return HeadParser(network).eval() if isinstance(network, BiSeNet) else network
+
+    @cached_property
+    def attributes(self) -> AttributeSpace | None:
+        """On the CPU; None if it has none. Raises PackDamaged."""
+        return pack_attributes(self.files)
 
     def table(self, part: str) -> dict[str, Tensor]:
         """Tensors of a part that is no network, on the pack's device."""

@@ -7,7 +7,7 @@ from typing import Any
 from vidhair.checkpoints.directions import is_direction, read_direction
 from vidhair.checkpoints.foreign import check_tensors, read_checkpoint, shown_path
 from vidhair.checkpoints.packs import PackFiles, Part
-from vidhair.edits.directions import pack_attributes
+from vidhair.models.attributes import pack_attributes
 from vidhair.models.conversion import Conversion
 from vidhair.models.pack import TABLES, Pack
 from vidhair.models.recognise import recognise

@@ -27,11 +27,10 @@ from vidhair.ops.rows import by_rows, mean_over, strips
 from vidhair.ops.warp import cut_grid, spread_grid
 from vidhair.settings import setting
 from vidhair.stages.align import FaceTrack
-from vidhair.stages.edit import CodeChange
 from vidhair.stages.matte import HeadRegion, Labels, Matte, on_canvas, parse_canvas
 from vidhair.stages.render import Canvas, Drawer, Picture, drawn_share, input_transforms
 from vidhair.stages.smooth import Pivots
-from vidhair.types import Frames
+from vidhair.types import Clip, Frames
 from vidhair.wiring import Fact, Value, stage
 
 # Lightness of strands, as a multiple of their mean, when hair turns lighter: at its border, inside.
@@ -258,18 +257,19 @@ def compose_residual(
     wanted: np.ndarray | None = None,
 ) -> np.ndarray:
     """frames uint8 [T, H, W, 3]; recon, edited uint8 [T, h, w, 3] on the canvas; alpha uint8
-    [T, h', w'] on the grid; wanted: see `color_change`. Returns new frames; pixels outside the
-    matte are those of the source, bit for bit."""
+    [T, h', w'] on the grid; wanted: [T, 3], see `color_change`. Returns new frames; pixels outside
+    the matte are those of the source, bit for bit."""
     if not alpha.any():
         return frames
     composed = frames.copy()
     reach = LIGHT_REACH * crop_side
     # As far around it as anything matters.
     margin = max(Border.on_grid(grid.step).support, 3 * box_radius(reach))
-    mean = torch.from_numpy(wanted).float() if wanted is not None and config.exact else None
+    exact = wanted is not None and config.exact
+    means = torch.from_numpy(wanted).float() if exact else [None] * len(frames)
     # Every frame by itself, so that it does not matter which ones are composed together, and so
     # that no more than one needs memory.
-    for target, *pictures, matte in zip(composed, recon, edited, alpha, strict=True):
+    for target, *pictures, matte, mean in zip(composed, recon, edited, alpha, means, strict=True):
         window = window_of(matte[None], grid, target.shape[1::-1], margin)
         if window is None:
             continue
@@ -426,6 +426,26 @@ def _levels(x: Tensor) -> np.ndarray:
     return (x[:, 0] * 255).round().clamp(0, 255).to(torch.uint8).cpu().numpy()
 
 
+# ---- what edits say of the hair
+
+
+@dataclass(frozen=True)
+class HairChange(Value):
+    """How edits change the hair's colour. lab: [T, 3], its mean. styles: [T, 1 or L, 1 or D], that
+    of the codes."""
+
+    ROWS = ("lab", "styles")
+    lab: np.ndarray
+    styles: np.ndarray
+
+
+@stage(keep=False)
+def former_change(clip: Clip) -> HairChange:
+    """None, before the first edit."""
+    count = clip.frame_count
+    return HairChange(np.zeros((count, 3), np.float32), np.zeros((count, 1, 1), np.float32))
+
+
 # ---- stages that end a flow; what they make is as large as the video, so it is not kept
 
 
@@ -460,11 +480,11 @@ def dyed(
     track: FaceTrack,
     canvas: Canvas,
     region: HeadRegion,
-    code_change: CodeChange,
+    hair_change: HairChange,
     config: ComposeConfig,
 ) -> Frames:
     """The same, so that the hair's mean colour changes as it was wanted to."""
-    wanted = code_change.lab
+    wanted = hair_change.lab
     return _residual(frames, rendered, edited, matte, track, canvas, region, config, wanted)
 
 
@@ -491,7 +511,7 @@ def _residual(
         canvas,
         track.box.side,
         config,
-        wanted,
+        None if wanted is None else wanted[rows],
     )
     return _merged(frames, track, composed)
 

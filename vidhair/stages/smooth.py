@@ -6,8 +6,8 @@ from typing import Annotated
 import numpy as np
 import torch
 
-from vidhair.edits.directions import AttributeSpace
 from vidhair.geometry import Similarity
+from vidhair.models.attributes import AttributeSpace
 from vidhair.settings import setting
 from vidhair.stages.align import FaceTrack
 from vidhair.stages.invert import Latents

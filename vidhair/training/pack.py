@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from vidhair.checkpoints.packs import BUNDLED, write_pack
-from vidhair.edits.directions import fit_attributes
+from vidhair.models.attributes import fit_attributes
 from vidhair.models.encoders import SmallEncoder, SmallEncoderConfig
 from vidhair.models.face_parser import FaceParser
 from vidhair.models.perceptual import FeatureDistance

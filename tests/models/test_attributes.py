@@ -5,7 +5,7 @@ import torch
 
 from tests.models.tiny import random
 from vidhair.checkpoints.packs import open_pack
-from vidhair.edits.directions import MOVING, AttributeSpace, fit_attributes
+from vidhair.models.attributes import MOVING, AttributeSpace, fit_attributes
 
 NAMES = ("yaw", "smile", "hair_length", "melanin")
 SCALE = torch.tensor([0.2, 1.0, 5.0, 1.0])  # of the attributes

@@ -1,0 +1,65 @@
+"""Edits along one attribute of a pack."""
+
+import numpy as np
+import pytest
+
+from tests.edits.codes import (
+    COUNT,
+    LAYERS,
+    NAMES,
+    PRESENT,
+    RAMP,
+    SPACE,
+    TRACK,
+    D,
+    pack_of,
+    space_of,
+    steady,
+    styles,
+)  # fmt: skip
+from vidhair.edits import Attribute, HairLength
+from vidhair.edits.edit import Strength
+from vidhair.errors import InvalidSetting
+from vidhair.stages.render import Codes
+
+
+def change_of(stage, strength: Strength) -> np.ndarray:
+    given = Codes(styles())
+    got = stage(given, TRACK, strength, SPACE).styles
+    assert np.array_equal(given.styles, styles()), "what is given is left alone"
+    return got - styles()
+
+
+@pytest.mark.parametrize("strength", [steady(-0.7), RAMP], ids=["steady", "ramp"])
+@pytest.mark.parametrize(
+    ("stage", "name"),
+    [
+        (HairLength().lengthened, "hair_length"),
+        (Attribute().shifted, "smile"),
+        (Attribute(name="hair_wave").shifted, "hair_wave"),
+    ],
+)
+def test_frames_with_a_face_move_along_it_by_their_strength(stage, name, strength):
+    want = np.zeros((COUNT, LAYERS, D), np.float32)
+    want[:, :, NAMES.index(name)] = strength.values[:, None]
+    want[~PRESENT] = 0
+    np.testing.assert_allclose(change_of(stage, strength), want, atol=1e-6)
+
+
+@pytest.mark.parametrize("edit", [HairLength(), Attribute()])
+def test_a_pack_without_attributes_cannot(edit):
+    edit.check(pack_of(SPACE), "edit")
+    with pytest.raises(InvalidSetting, match=rf"edit\.3\.kind = '{edit.kind}'.*another pack"):
+        edit.check(pack_of(None), "edit.3")
+
+
+def test_an_unknown_attribute_is_said_with_those_there_are():
+    with pytest.raises(InvalidSetting) as error:
+        Attribute(name="height").check(pack_of(SPACE), "edit")
+    assert "edit.name = 'height'" in str(error.value)
+    assert all(name in str(error.value) for name in NAMES)
+
+
+def test_hair_length_where_the_pack_has_none():
+    with pytest.raises(InvalidSetting, match="hair_length"):
+        HairLength().check(pack_of(space_of(("smile", "yaw"))), "edit")

@@ -1,0 +1,40 @@
+"""One attribute of the face, as the pack knows it."""
+
+from dataclasses import dataclass
+
+from vidhair.edits.edit import GradedEdit, Strength, check_attributes, moved
+from vidhair.errors import InvalidSetting
+from vidhair.models.attributes import AttributeSpace
+from vidhair.models.pack import Pack
+from vidhair.settings import Curve, setting
+from vidhair.stages.align import FaceTrack
+from vidhair.stages.render import Codes
+from vidhair.wiring import Makers, makers, stage
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attribute(GradedEdit):
+    kind = "attribute"
+    name: str = setting("smile", "an attribute of the pack")
+    strength: float | Curve = setting(
+        0.8, "change, in units of the attribute, or a curve of it over time", low=-5.0, high=5.0
+    )
+
+    def check(self, pack: Pack, place: str) -> None:
+        check_attributes(self, [], pack, place)
+        space = pack.attributes
+        if space is not None and self.name not in space.names:
+            raise InvalidSetting(
+                f"{place}.name = {self.name!r} is no attribute of this pack; it has "
+                f"{', '.join(space.names)}"
+            )
+
+    def makers(self) -> Makers:
+        return makers(strength=self.over_time, edited_codes=self.shifted)
+
+    @stage(keep=False)
+    def shifted(
+        self, codes: Codes, track: FaceTrack, strength: Strength, space: AttributeSpace | None
+    ) -> Codes:
+        assert space is not None
+        return moved(codes, track, strength, space.direction(self.name).numpy())

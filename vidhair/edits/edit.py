@@ -1,0 +1,88 @@
+"""What edits have in common. T frames, L codes per frame, D width of a code."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from vidhair.errors import InvalidSetting
+from vidhair.models.pack import Pack
+from vidhair.settings import Curve, identity
+from vidhair.stages.align import FaceTrack
+from vidhair.stages.render import Codes
+from vidhair.types import Clip
+from vidhair.wiring import Makers, Value, stage
+
+
+@dataclass(frozen=True, kw_only=True)
+class Edit:
+    """Base of all edits. kind: its name in recipes; the fields are its settings.
+
+    What it changes is made by stages that are methods of it, so its identity is in their keys.
+    """
+
+    kind: ClassVar[str]
+
+    def identity(self) -> dict[str, Any]:
+        """What results depend on, as plain values. Raises the errors of what cannot be read."""
+        return {"kind": self.kind, **identity(self)}
+
+    def check(self, pack: Pack, place: str) -> None:
+        """Refuse what cannot be made, before any work. place: of the edit, in messages.
+
+        Raises InvalidSetting.
+        """
+
+    def makers(self) -> Makers:
+        """Who makes the values that this edit adds or replaces.
+
+        Most make `edited_codes` of `codes`, which are those that the former edit left; see
+        `vidhair.edits.stack` for what else goes from edit to edit.
+        """
+        return {}
+
+
+@dataclass(frozen=True)
+class Strength(Value):
+    """How far an edit goes, in its own unit. values: [T] float32."""
+
+    ROWS = ("values",)
+    values: np.ndarray
+
+
+@dataclass(frozen=True, kw_only=True)
+class GradedEdit(Edit):
+    """An edit that is made by degrees. degree: the setting that says how far."""
+
+    degree: ClassVar[str] = "strength"
+
+    @stage(keep=False)
+    def over_time(self, clip: Clip) -> Strength:
+        degree: float | Curve = getattr(self, self.degree)
+        curve = degree if isinstance(degree, Curve) else Curve([(0.0, degree)])
+        seconds = clip.seconds_T - clip.seconds_T[0]
+        return Strength(curve.at(seconds).astype(np.float32))
+
+
+def moved(codes: Codes, track: FaceTrack, strength: Strength, change: np.ndarray) -> Codes:
+    """Where there is a face, by so much of a change [D] or [L, D], or one per frame [T, L, D]."""
+    styles = codes.styles.copy()
+    steps = strength.values[:, None, None] * change
+    styles[track.present] += steps[track.present]
+    return Codes(styles)
+
+
+def check_attributes(edit: Edit, names: Sequence[str], pack: Pack, place: str) -> None:
+    """Raises InvalidSetting if a pack does not have the attributes that an edit moves."""
+    space = pack.attributes
+    if space is None:
+        raise InvalidSetting(
+            f"{place}.kind = {edit.kind!r} needs a pack with attributes; choose another pack"
+        )
+    missing = [name for name in names if name not in space.names]
+    if missing:
+        raise InvalidSetting(
+            f"{place}.kind = {edit.kind!r} needs the attribute {missing[0]!r}, which this pack "
+            "does not have; choose another pack"
+        )
