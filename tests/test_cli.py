@@ -18,7 +18,7 @@ import torch
 
 from tests import small
 from tests.models.official_files import pickled, psp, stylegan3, write
-from vidhair import cli
+from vidhair import __version__, cli
 from vidhair.cache import store as store_module
 from vidhair.checkpoints import download, packs
 from vidhair.errors import DiskFull, EncodingFailed, ForkedTooLate, VidhairError
@@ -531,6 +531,12 @@ def test_inspect_of_no_video(tmp_path, capfd):
     (tmp_path / "a.mp4").write_text("no video")
     assert vidhair("inspect", tmp_path / "a.mp4") == 11
     assert_one_line(capfd, "a.mp4")
+
+
+def test_the_version(capfd):
+    with pytest.raises(SystemExit, match=r"^0$"):
+        vidhair("--version")
+    assert capfd.readouterr().out == f"vidhair {__version__}\n"
 
 
 def test_the_doctor_lists_what_there_is(tmp_path, capfd, monkeypatch):
