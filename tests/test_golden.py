@@ -131,6 +131,7 @@ class TestRunner:
 
     def test_an_adapter_that_skips_an_output_fails(self, case, monkeypatch):
         def lazy(case: Case):
+            dict(case.options)
             yield "smooth_ws", case.data["smooth_ws"]
 
         monkeypatch.setitem(ADAPTERS, "smooth", lazy)
@@ -138,5 +139,9 @@ class TestRunner:
         assert not report.passed and "inversion/latents" in report.missing
 
     def test_an_adapter_that_checks_nothing_fails(self, case, monkeypatch):
-        monkeypatch.setitem(ADAPTERS, "smooth", lambda case: iter(()))
+        def idle(case: Case):
+            dict(case.options)
+            yield from ()
+
+        monkeypatch.setitem(ADAPTERS, "smooth", idle)
         assert not run(case).passed

@@ -8,8 +8,21 @@ import pytest
 import torch
 
 from tests.golden import adapters  # noqa: F401  (registers the adapters)
-from tests.golden.adapters import edits, encoders, hairclipv2
-from tests.golden.runner import CannotServe, Case
+from tests.golden.adapters import (
+    align,
+    edits,
+    encoders,
+    hairclipv2,
+    ops,
+    parsers,
+    stylegan2,
+    stylegan3,
+    styleganex,
+)
+from tests.golden.runner import ADAPTERS, CannotServe, Case, Options, run
+from tests.models.official_files import official
+from vidhair.checkpoints import encoder_names
+from vidhair.models.bisenet import HairClipParser
 from vidhair.models.style_encoders import RestyleE4eEncoder
 
 FILL = """
@@ -39,6 +52,205 @@ def make(
     np.savez(folder / f"{name}.npz", **inputs, **outputs)
     (folder / "fill.py").write_text(FILL)
     return Case(folder, name)
+
+
+class TestOptions:
+    def test_what_was_not_read_is_told_with_its_path(self):
+        options = Options({"a": 1, "b": {"c": 2, "d": {}}, "e": [{"set": "s", "f": 3}, {"g": 4}]})
+        assert dict(options.unread()) == {"a": 1, "b.c": 2, "e.s.set": "s", "e.s.f": 3, "e.1.g": 4}
+        assert "a" in options and options.get("a") == 1 and options["b"]["c"] == 2
+        assert options["e"][0]["f"] == 3
+        assert dict(options.unread()) == {"e.s.set": "s", "e.1.g": 4}
+
+    def test_being_asked_for_alone_is_no_reading(self):
+        options = Options({"a": 1})
+        assert "a" in options and list(options) == ["a"] and len(options) == 1
+        assert dict(options.unread()) == {"a": 1}
+
+    def test_explanations_need_no_reading(self):
+        assert not dict(Options({"note": "as it is", "a": {"meaning": "so"}}).unread())
+
+    def test_what_is_expected(self):
+        options = Options({"a": [1, 2]}, "s.")
+        options.expect("a", [1, 2])
+        options.expect("b", 3)
+        assert not dict(options.unread())
+        with pytest.raises(CannotServe, match=r"option s\.a is \[1, 2\]: .*\[1\]"):
+            options.expect("a", [1])
+
+    @pytest.mark.parametrize("options", [{"wide": 3, "seen": 1}, [{"seen": 1, "wide": 3}]])
+    def test_an_option_that_no_one_reads_fails_the_case(self, tmp_path, monkeypatch, options):
+        def lazy(case):
+            given = case.options[0] if isinstance(case.options, list) else case.options
+            yield "y", case.data["x"] * given["seen"]
+
+        monkeypatch.setitem(ADAPTERS, "some", lazy)
+        x = np.ones(2, "float32")
+        case = make(tmp_path, "some", options, {"x": x}, {"y": x})
+        with pytest.raises(CannotServe, match=r"wide is 3: tests.*lazy does not read it"):
+            run(case)
+
+    def test_one_more_option_fails_an_adapter_of_ours(self, shared, tmp_path):
+        case = Case(shared("golden"), "smooth")
+        more = Case(case.folder, "smooth")
+        more.spec = case.spec | {"options": case.spec["options"] | {"window": "hann"}}
+        with pytest.raises(CannotServe, match=r"option window is 'hann'.*check_smooth"):
+            run(more)
+        assert run(case).passed
+
+
+class TestSmooth:
+    def case(self, folder: Path, kernel: list[float], divide_by: float) -> Case:
+        """Computed anew, by a convolution of every column."""
+        random = np.random.default_rng(4)
+
+        def smoothed(values):
+            columns = values.reshape(len(values), -1).T
+            rows = [np.convolve(c, kernel[::-1], "valid") / divide_by for c in columns]
+            return np.stack(rows, 1).reshape(-1, *values.shape[1:])
+
+        codes, edited, moves = (random.standard_normal(s) for s in [(9, 4, 3)] * 2 + [(9, 3, 3)])
+        averaged = codes.copy(), edited.copy()
+        for values in averaged:
+            values[:, 2:] = values[:, 2:].mean(0)
+        outputs = {
+            "smooth_ws": smoothed(codes),
+            "inversion/latents": smoothed(averaged[0]),
+            "inversion/transforms": smoothed(moves),
+            "edit/smoothed_latents": smoothed(averaged[1]),
+            "edit/smoothed_transforms": smoothed(moves),
+        }
+        inputs = {"latents": codes, "landmarks_transforms": moves, "edit/latents": edited}
+        options = {"kernel": kernel, "divide_by": divide_by, "average_layers_from": 2}
+        return make(folder, "smooth", options, inputs, outputs)
+
+    @pytest.mark.parametrize(("kernel", "divide_by"), [([1, 2, 4], 3), ([1, 0, 2, 3, 1, 1, 1], 10)])
+    def test_any_odd_kernel(self, tmp_path, kernel, divide_by):
+        report = run(self.case(tmp_path, kernel, divide_by))
+        assert report.passed, report.line()
+
+    def test_an_even_one_is_refused(self, tmp_path):
+        with pytest.raises(CannotServe, match="kernel"):
+            run(self.case(tmp_path, [1, 1], 2))
+
+
+class TestOps:
+    def test_calls_of_wrappers(self):
+        x, taps = torch.randn(1, 2, 8, 8), {"q": torch.ones(2, 2)}
+        got = ops._called("downsample2d(x, q, down=4, gain=2.0)", x, taps)
+        torch.testing.assert_close(got, ops.downsample2d(x, taps["q"], down=4, gain=2.0))
+        with pytest.raises(CannotServe, match="no call"):
+            ops._called("x.mean()", x, taps)
+
+    @pytest.mark.parametrize(("kind", "taps"), [("2d", [1.0]), ("none", [[1.0]]), ("sep", [[1.0]])])
+    def test_a_filter_of_another_form_is_refused(self, tmp_path, kind, taps):
+        case = make(tmp_path, "ops", [{"set": "s", "fu": kind}], {"s/fu": np.array(taps)}, {})
+        with pytest.raises(CannotServe, match="fu is"):
+            ops._filter(case, case.options[0], "fu")
+
+    def test_a_bias_that_is_not_there_is_refused(self, tmp_path):
+        case = make(tmp_path, "ops", [{"set": "s", "bias": True}], {"s/x": np.ones(1)}, {})
+        with pytest.raises(CannotServe, match=r"s\.bias"):
+            ops._inputs(case, case.options[0])
+
+
+class TestAlign:
+    def test_kinds_of_quads(self):
+        points = np.random.default_rng(5).uniform(0, 99, (68, 2))
+        axes = align._axes(points, eyes_only=True)
+        for kind, quad in (("aligned", axes.quad), ("fixed", axes.upright_quad)):
+            np.testing.assert_array_equal(align._quad(points, Options({"kind": kind})), quad)
+        with pytest.raises(CannotServe, match="kind is 'tilted'"):
+            align._quad(points, Options({"kind": "tilted"}))
+
+    def test_a_shrinking_that_the_quad_does_not_ask_for_is_refused(self, tmp_path):
+        options = {"set": "c", "output_size": 4, "transform_size": 4, "enable_padding": True}
+        quad = np.array([[0, 0], [0, 20], [20, 20], [20, 0]], float)
+        image = np.zeros((30, 30, 3), "uint8")
+        inputs = {"crop/image": image, "c/quad": quad}
+        case = make(tmp_path, "align", [options | {"shrink": 1}], inputs, {})
+        with pytest.raises(CannotServe, match=r"c\.shrink is 1: this quad asks for 2"):
+            list(align._crops(case))
+
+
+class TestGenerators:
+    def test_truncations_of_every_name(self, tmp_path):
+        names = ("ws_psi1", "ws_psi05", "ws_psi035_cutoff12", "ws_other")
+        case = make(tmp_path, "sg3_t", {}, {}, dict.fromkeys(names, np.zeros(1)))
+        assert stylegan3._truncations(case) == {
+            "ws_psi1": (1.0, None), "ws_psi05": (0.5, None), "ws_psi035_cutoff12": (0.35, 12),
+        }  # fmt: skip
+
+    def test_another_geometry_is_refused(self, shared):
+        case = Case(shared("golden"), "sg3_t")
+        generator = stylegan3.config_of(case)
+        assert all(check.passed for check in stylegan3._geometry(case, generator))
+        layers = [*case.spec["options"]["layers"]]
+        layers[3] = layers[3] | {"down_taps": 10}
+        other = Case(case.folder, "sg3_t")
+        other.spec = case.spec | {"options": case.spec["options"] | {"layers": layers}}
+        with pytest.raises(CannotServe, match=r"layers\.3\.down_taps is 10: the layer has 12"):
+            list(stylegan3._geometry(other, generator))
+
+    @pytest.mark.parametrize(("option", "value"), [("blur_kernel", [1, 2, 1]), ("lr_mlp", 0.1)])
+    def test_what_is_built_in_is_refused(self, tmp_path, option, value):
+        case = make(tmp_path, "sg2_rosinality", {option: value}, {}, {})
+        with pytest.raises(CannotServe, match=option):
+            list(stylegan2.check_generator(case))
+
+    def test_fusions_are_built_as_they_are_described(self, tmp_path):
+        options = {
+            "constructor": {"style_dim": 6},
+            "fusion_channels": [[2, 3]],
+            "f1": "use_skip_torgb=False, use_att=1 (MLP depth)",
+            "f2": "with attention",
+        }
+        shapes = {
+            "0.transform.0.weight": [3, 2, 3, 3], "0.transform.0.bias": [3],
+            "0.fusion_out.weight": [3, 6, 3, 3], "0.fusion_out.bias": [3],
+            "0.linear.0.weight": [3, 6], "0.linear.0.bias": [3],
+            "0.linear.2.weight": [3, 3], "0.linear.2.bias": [3],
+            "0.norm.style.weight": [12, 3], "0.norm.style.bias": [12],
+            "0.conv.weight": [1, 6, 3, 3], "0.conv.bias": [1],
+        }  # fmt: skip
+        case = make(tmp_path, "some", options, {}, {}, {"f1": shapes})
+        (fusion,) = styleganex._fusions(case, "f1")
+        assert fusion.rgb is None and len(fusion.attention.mlp) == 2
+        with pytest.raises(CannotServe, match="f2 is 'with attention'"):
+            styleganex._fusions(case, "f2")
+
+
+class TestEncoders:
+    @pytest.mark.parametrize(
+        ("mode", "layers", "backbone", "blocks"),
+        [("ir_se", 50, "irse50", 24), ("ir", 100, "ir50", 49), ("ir", 152, "ir50", 50)],
+    )
+    def test_mode_and_depth(self, tmp_path, mode, layers, backbone, blocks):
+        options = {"mode": mode, "num_layers": layers, "stylegan_size": 64}
+        config = encoders._config(make(tmp_path, "enc", options, {}, {}))
+        assert (config.backbone, sum(config.units), config.num_ws) == (backbone, blocks, 10)
+
+    @pytest.mark.parametrize(("option", "value"), [("mode", "resnext"), ("num_layers", 34)])
+    def test_unknown_ones_are_refused(self, tmp_path, option, value):
+        options = {"mode": "ir", "num_layers": 50, "stylegan_size": 64} | {option: value}
+        with pytest.raises(CannotServe, match=f"{option} is {value!r}"):
+            encoders._config(make(tmp_path, "enc", options, {}, {}))
+
+    def test_pyramids_have_one_depth(self, tmp_path):
+        options = {"mode": "ir", "num_layers": 100, "stylegan_size": 64}
+        with pytest.raises(CannotServe, match="num_layers is 100"):
+            encoders._pyramid_config(make(tmp_path, "enc", options, {}, {}))
+
+
+def test_a_parser_has_the_labels_of_its_case(tmp_path):
+    options, x = {"n_classes": 5}, np.zeros((1, 3, 64, 64), "float32")
+    with torch.device("meta"):
+        names = HairClipParser(labels=5).state_dict()
+    theirs = official(names, encoder_names.HAIRCLIP_PARSER)
+    shapes = {n: list(t.shape) for n, t in theirs.items() if t.is_floating_point()}
+    outputs = {"logits": x, "logits_big_sub": x}
+    case = make(tmp_path, "hairclipv2_parsing", options, {"x": x}, outputs, {"P": shapes})
+    assert next(parsers.check_hairclip_parser(case))[1].shape == (1, 5, 32, 32)
 
 
 def sefa_case(folder: Path, indices, edited, weights: list[str]) -> Case:

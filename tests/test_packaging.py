@@ -12,6 +12,8 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
+import vidhair
+
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 DECLARED = [
@@ -37,6 +39,23 @@ def constraints(python: str) -> dict[str, Version]:
 @pytest.mark.parametrize("requirement", DECLARED, ids=str)
 def test_every_dependency_has_an_end(requirement):
     assert {s.operator for s in requirement.specifier} & {"<", "<=", "=="}
+
+
+def test_the_version_stands_in_one_place():
+    assert "version" not in PROJECT["project"] and PROJECT["project"]["dynamic"] == ["version"]
+    assert PROJECT["tool"]["setuptools"]["dynamic"]["version"] == {"attr": "vidhair.__version__"}
+    cited = re.findall(r"^version: (.+)$", (ROOT / "CITATION.cff").read_text(), re.MULTILINE)
+    assert cited == [vidhair.__version__]
+
+
+def test_hooks_before_a_commit_run_what_is_installed():
+    """No hook fetches anything, and together they are what `make lint` runs."""
+    hooks = (ROOT / ".pre-commit-config.yaml").read_text()
+    assert re.findall(r"repo: (.+)", hooks) == ["local"]
+    assert set(re.findall(r"language: (.+)", hooks)) == {"system"}
+    recipe = (ROOT / "Makefile").read_text().split("\nlint:")[1].split("\n\n")[0]
+    checks = re.findall(r"\$\(BIN\)/(ruff \w+|mypy)", recipe)
+    assert re.findall(r"entry: \.venv/bin/(ruff \w+|mypy)", hooks) == checks
 
 
 def test_no_extra_is_empty():

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+import vidhair
+
 ROOT = Path(__file__).parents[1]
 BESIDE = ("kernels", "pipelines", "sample_videos")
 HIDDEN = ("__pycache__", "*.pyc", "*.egg-info", "build", ".*")
@@ -95,6 +97,11 @@ def test_nothing_is_installed_beside_the_package(installed):
     """Other packages already import as `kernels` and `pipelines`."""
     beside = {p.name for p in installed.iterdir()} - {"vidhair"}
     assert len(beside) == 1 and beside.pop().endswith(".dist-info")
+
+
+def test_its_version_is_that_of_the_package(installed):
+    (about,) = installed.glob("*.dist-info/METADATA")
+    assert f"\nVersion: {vidhair.__version__}\n" in about.read_text()
 
 
 def test_the_command_is_declared(installed):

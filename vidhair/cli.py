@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
-from vidhair import bench
+from vidhair import __version__, bench
 from vidhair.errors import InvalidSetting, VidhairError
 from vidhair.process import prepare_process
 
@@ -98,6 +98,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="vidhair", description="Edit the hair and the head of a person in a video."
     )
+    parser.add_argument("--version", action="version", version=f"vidhair {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     def add(name: str, function, about: str, *parents, to=commands) -> argparse.ArgumentParser:

@@ -2,11 +2,13 @@
 
 import importlib.util
 import json
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,6 +19,62 @@ class CannotServe(Exception):
 
     def __init__(self, option: str, value: object, why: str):
         super().__init__(f"option {option} is {value!r}: {why}")
+
+
+PROSE = ("note", "meaning", "edit", "names")  # options that only explain the others
+
+
+class Options(Mapping[str, Any]):
+    """The options of a case, or of a part of it, by name; remembers which have been read."""
+
+    def __init__(self, values: Mapping[str, Any], path: str = ""):
+        self._path = path
+        self._values = {name: _watched(value, f"{path}{name}.") for name, value in values.items()}
+        self._read: set[str] = set()
+
+    def __getitem__(self, name: str) -> Any:
+        value = self._values[name]
+        self._read.add(name)
+        return value
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._values
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def expect(self, name: str, served: object, why: str = "") -> None:
+        """Raises CannotServe unless the option is this one or is not given."""
+        value = self.get(name, served)
+        if value != served:
+            raise CannotServe(self._path + name, value, why or f"only {served!r} is served")
+
+    def unread(self) -> Iterator[tuple[str, object]]:
+        """Options, with their paths, that nobody has read."""
+        for name, value in self._values.items():
+            if parts := _parts(value):
+                for part in parts:
+                    yield from part.unread()
+            elif name not in self._read and name not in PROSE:
+                yield self._path + name, value
+
+
+def _watched(value: Any, path: str) -> Any:
+    if isinstance(value, Mapping):
+        return Options(value, path)
+    if isinstance(value, list) and value and all(isinstance(item, Mapping) for item in value):
+        return [Options(v, f"{path}{v.get('set', index)}.") for index, v in enumerate(value)]
+    return value
+
+
+def _parts(value: Any) -> list[Options]:
+    """The options that an option consists of."""
+    if isinstance(value, Options):
+        return [value]
+    return [item for item in value if isinstance(item, Options)] if isinstance(value, list) else []
 
 
 @dataclass
@@ -35,9 +93,17 @@ class Case:
         with np.load(self.folder / f"{self.name}.npz") as file:
             return dict(file)
 
-    @property
-    def options(self):
-        return self.spec["options"]
+    @cached_property
+    def options(self) -> Any:
+        """`Options`, or a list of them."""
+        return _watched(self.spec["options"], "")
+
+    def said(self, array: str, pattern: str, default: str) -> str:
+        """What the group of a pattern finds in the note on an array; without one, the default."""
+        for names, text in self.spec.get("array_notes", []):
+            if array in re.split(r",\s*|\s+/\s+", names) and (match := re.search(pattern, text)):
+                return match[1]
+        return default
 
     def tensor(self, name: str) -> torch.Tensor:
         return torch.from_numpy(self.data[name])
@@ -167,6 +233,11 @@ def run(case: Case) -> Report:
             item = Check(name, error, case.bound(name))
         seen.add(item.array)
         report.checks.append(item)
+    for part in _parts(case.options):
+        for option, value in part.unread():
+            raise CannotServe(
+                option, value, f"{compute.__module__}.{compute.__name__} does not read it"
+            )
     report.missing = [name for name in case.outputs if name not in seen]
     return report
 

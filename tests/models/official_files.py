@@ -135,8 +135,10 @@ def pickled(weights: Mapping[str, Tensor], **kwargs: Any) -> bytes:
 TYPES = {  # our kind → the option of one published encoder
     ("psp", "irse50"): "GradualStyleEncoder",
     ("e4e", "irse50"): "Encoder4Editing",
+    ("e4e", "ir50"): "Encoder4Editing",
     ("w_encoder", "irse50"): "BackboneEncoderUsingLastLayerIntoW",
     ("restyle_psp", "irse50"): "BackboneEncoder",
+    ("restyle_psp", "ir50"): "BackboneEncoder",
     ("restyle_psp", "resnet34"): "ResNetBackboneEncoder",
     ("restyle_e4e", "irse50"): "ProgressiveBackboneEncoder",
     ("restyle_e4e", "resnet34"): "ResNetProgressiveBackboneEncoder",

@@ -1,6 +1,7 @@
 """Networks without normalisations give what they gave with them."""
 
 import copy
+from functools import partial
 
 import pytest
 import torch
@@ -51,7 +52,9 @@ def test_every_network_gives_the_same(name):
     assert relative_error(output(without(network)), want) < 1e-5
 
 
-@pytest.mark.parametrize("build", [irse50, resnet18, resnet34])
+@pytest.mark.parametrize(
+    "build", [irse50, partial(irse50, gated=False), resnet18, resnet34], ids=str
+)
 def test_published_backbones_have_no_normalisation_left(build):
     backbone = trained(seeded(lambda: build(units=(1, 1, 1, 1))))
     image = random(2, 3, 64, 96)

@@ -728,15 +728,25 @@ def test_a_mapper_to_bald_heads_of_no_strength(alpha):
     refused(BALD_WEIGHTS, "alpha")
 
 
+IDENTITY = {
+    "size": 112, "width": 512, "widths": (64, 128, 256, 512), "units": (3, 4, 14, 3),
+    "affine": True, "gated": True,
+}  # fmt: skip
+SMALL_IDENTITY: dict[str, Any] = {
+    "size": 48, "width": 9, "widths": (4, 5, 6, 7), "units": (1, 3, 2, 1),
+    "affine": False, "gated": False,
+}  # fmt: skip
+
+
 @pytest.fixture(scope="module")
 def big() -> dict[str, tuple[torch.nn.Module, dict[str, Tensor]]]:
-    """Networks that are published in one size."""
+    """Networks as they are published, and an identity of another size."""
     with Unfilled():
         networks: dict[str, tuple[torch.nn.Module, Any, str]] = {
             "celebamask_parser": (CelebAMaskParser(), encoder_names.CELEBAMASK_PARSER, ""),
             "hairclip_parser": (HairClipParser(), encoder_names.HAIRCLIP_PARSER, ""),
             "face_identity": (FaceIdentity(), encoder_names.FACE_IDENTITY, ""),
-            "plain": (FaceIdentity(affine=False), encoder_names.FACE_IDENTITY, ""),
+            "plain": (FaceIdentity(**SMALL_IDENTITY), encoder_names.FACE_IDENTITY, ""),
             "sketch_encoder": (
                 SketchEncoder(), encoder_names.SKETCH_ENCODER, "encoder_firststage.",
             ),
@@ -752,8 +762,8 @@ def big() -> dict[str, tuple[torch.nn.Module, dict[str, Tensor]]]:
     [
         ("celebamask_parser", "parser", {}),
         ("hairclip_parser", "parser", {}),
-        ("face_identity", "identity", {"affine": True}),
-        ("plain", "identity", {"affine": False}),
+        ("face_identity", "identity", IDENTITY),
+        ("plain", "identity", IDENTITY | SMALL_IDENTITY),
         ("sketch_encoder", "sketch_encoder", {"in_channels": 1}),
     ],
 )

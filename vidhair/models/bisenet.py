@@ -155,10 +155,14 @@ def _resized(logits: Tensor, image: Tensor) -> Tensor:
 
 
 class CelebAMaskParser(BiSeNet):
-    """The 19 labels of CelebAMask-HQ; best at 512 × 512."""
+    """The 19 labels of CelebAMask-HQ, or others; best at 512 × 512."""
 
-    def __init__(self, *, widths: tuple[int, ...] = (64, 128, 256, 512)):
-        labels = len(CelebAMaskLabel)
+    def __init__(
+        self,
+        *,
+        labels: int = len(CelebAMaskLabel),
+        widths: tuple[int, ...] = (64, 128, 256, 512),
+    ):
         super().__init__(labels, widths=widths)
         width = self.context_width
         self.head_8 = LabelHead(width, width // 2, labels)
@@ -178,10 +182,12 @@ class CelebAMaskParser(BiSeNet):
 
 
 class HairClipParser(BiSeNet):
-    """The 16 labels of HairCLIPv2, for generated pictures of 1024 × 1024."""
+    """The 16 labels of HairCLIPv2, or others, for generated pictures of 1024 × 1024."""
 
-    def __init__(self, *, widths: tuple[int, ...] = (64, 128, 256, 512)):
-        super().__init__(HAIRCLIP_LABELS, widths=widths)
+    def __init__(
+        self, *, labels: int = HAIRCLIP_LABELS, widths: tuple[int, ...] = (64, 128, 256, 512)
+    ):
+        super().__init__(labels, widths=widths)
 
     def forward(self, image: Tensor) -> Tensor:
         """Pictures [B, 3, H, W] in −1 … 1 → logits [B, 16, H/2, W/2]; the sides must be even."""

@@ -1,5 +1,7 @@
 """Who a face is: ArcFace embeddings (Deng et al. 2019) of an IR-SE50."""
 
+from collections.abc import Sequence
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -17,6 +19,7 @@ class FaceIdentity(nn.Module):
     """The cosine of two embeddings says how much two faces look like one person.
 
     affine: whether the last normalisation has a weight and a bias, as the published weights have.
+    gated: whether the blocks have gates: an IR-SE50, not an IR-50.
     """
 
     def __init__(
@@ -24,13 +27,14 @@ class FaceIdentity(nn.Module):
         *,
         size: int = SIZE,
         width: int = 512,
-        widths: tuple[int, ...] = WIDTHS,
-        units: tuple[int, ...] = UNITS,
+        widths: Sequence[int] = WIDTHS,
+        units: Sequence[int] = UNITS,
         affine: bool = True,
+        gated: bool = True,
     ):
         super().__init__()
         self.size = size
-        self.backbone = irse50(widths=widths, units=units)
+        self.backbone = irse50(widths=tuple(widths), units=tuple(units), gated=gated)
         cells = (size >> len(widths)) ** 2
         self.head = nn.Sequential(
             nn.BatchNorm2d(widths[-1]),
@@ -40,7 +44,7 @@ class FaceIdentity(nn.Module):
         )
 
     def forward(self, face: Tensor) -> Tensor:
-        """Faces [B, 3, 112, 112] in −1 … 1 → embeddings [B, 512] of length one."""
+        """Faces [B, 3, size, size] in −1 … 1 → embeddings [B, 512] of length one."""
         assert face.shape[2:] == (self.size, self.size), (
             f"faces {tuple(face.shape)} for a side of {self.size}"
         )

@@ -1,7 +1,7 @@
 """IR-SE50, the backbone of ArcFace (Deng et al. 2019), pSp, e4e, ReStyle and StyleGANEX.
 
 Residual blocks as in ResNet-50's stages, normalised before the first convolution ("improved
-residual") and gated by squeeze-and-excitation (Hu et al. 2018).
+residual") and gated by squeeze-and-excitation (Hu et al. 2018). IR-50 is the same without gates.
 """
 
 from itertools import pairwise
@@ -37,9 +37,12 @@ class Gate(nn.Module):
 
 
 class IRSEBlock(nn.Module):
-    """Two convolutions and a gate beside a shortcut; the second convolution may halve the size."""
+    """Two convolutions and a gate beside a shortcut; the second convolution may halve the size.
 
-    def __init__(self, inputs: int, outputs: int, stride: int):
+    gated: whether there is a gate.
+    """
+
+    def __init__(self, inputs: int, outputs: int, stride: int, *, gated: bool = True):
         super().__init__()
         self.stride = stride
         self.main = nn.Sequential(
@@ -48,8 +51,9 @@ class IRSEBlock(nn.Module):
             nn.PReLU(outputs),
             nn.Conv2d(outputs, outputs, 3, stride=stride, padding=1, bias=False),
             nn.BatchNorm2d(outputs),
-            Gate(outputs),
         )
+        if gated:
+            self.main.append(Gate(outputs))
         self.shortcut = None
         if inputs != outputs:
             self.shortcut = nn.Sequential(
@@ -80,15 +84,18 @@ class FoldedIRSEBlock(nn.Module):
 
     def __init__(self, block: IRSEBlock):
         super().__init__()
-        norm, first, activation, second, last, gate = block.main
+        norm, first, activation, second, last, *gates = block.main
         assert isinstance(norm, nn.BatchNorm2d) and isinstance(last, nn.BatchNorm2d)
         assert isinstance(first, nn.Conv2d) and isinstance(second, nn.Conv2d)
-        assert isinstance(gate, Gate)
         scale, shift = affine(norm)
         added = torch.einsum("ocij,c->oij", first.weight.double(), shift)
         weight = first.weight * scale[:, None, None]
         self.first = convolution(weight, added.sum((1, 2)), like=first)
-        self.activation, self.gate = activation, gate
+        self.activation = activation
+        self.gate: Gate | None = None
+        for gate in gates:
+            assert isinstance(gate, Gate)
+            self.gate = gate
         self.second = normalised(second, last)
         self.stride = block.stride
         self.shortcut = None if block.shortcut is None else folded(block.shortcut)
@@ -99,8 +106,8 @@ class FoldedIRSEBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.activation(self._within(self.first(x)))
-        y = self.second(y)
-        return torch.addcmul(_beside(x, self.shortcut, self.stride), y, self.gate.shares(y))
+        y, beside = self.second(y), _beside(x, self.shortcut, self.stride)
+        return beside + y if self.gate is None else torch.addcmul(beside, y, self.gate.shares(y))
 
     def _within(self, y: Tensor) -> Tensor:
         borders, corners = self.borders.to(y.dtype), self.corners.to(y.dtype)
@@ -114,7 +121,11 @@ class FoldedIRSEBlock(nn.Module):
 
 
 def irse50(
-    in_channels: int = 3, *, widths: tuple[int, ...] = WIDTHS, units: tuple[int, ...] = UNITS
+    in_channels: int = 3,
+    *,
+    widths: tuple[int, ...] = WIDTHS,
+    units: tuple[int, ...] = UNITS,
+    gated: bool = True,
 ) -> Backbone:
     """Blocks 0 … 23; the stages end with 2, 6, 20 and 23 at 1/2, 1/4, 1/8 and 1/16 of the size."""
     stem = nn.Sequential(
@@ -123,7 +134,10 @@ def irse50(
         nn.PReLU(widths[0]),
     )
     stages = [
-        [IRSEBlock(before if unit == 0 else width, width, 1 + (unit == 0)) for unit in range(count)]
+        [
+            IRSEBlock(before if unit == 0 else width, width, 1 + (unit == 0), gated=gated)
+            for unit in range(count)
+        ]
         for (before, width), count in zip(pairwise((widths[0], *widths)), units, strict=True)
     ]
     return Backbone(stem, stages, widths)

@@ -24,6 +24,9 @@ from vidhair.errors import CheckpointUnreadable, InvalidSetting
 WEIGHTS_VARIABLE = "VIDHAIR_WEIGHTS"
 CHOICES = ("auto", "lpips_alex", "lpips_vgg", "pack")
 
+TINY = 1e-8  # beside squared lengths of a pack's features, and of LPIPS' own, whose constant it is
+LPIPS_TINY = 1e-20
+
 Features = Callable[[Tensor], list[Tensor]]
 
 
@@ -63,7 +66,7 @@ class FeatureDistance:
         total = got.new_zeros([])
         maps_got, maps_want = self.features(got), self.features(want)
         for a, b in zip(maps_got, maps_want, strict=True):
-            distance = (_unit(a, 1e-8) - _unit(b, 1e-8)).square().sum(1, keepdim=True)
+            distance = (_unit(a, TINY) - _unit(b, TINY)).square().sum(1, keepdim=True)
             total = total + _mean(distance, mask)
         return total / len(maps_got)
 
@@ -214,7 +217,7 @@ class LPIPS:
         total = got.new_zeros([])
         maps_got, maps_want = (self.model.net(self.model.scaling_layer(x)) for x in (got, want))
         for a, b, weigh in zip(maps_got, maps_want, self.model.lins, strict=True):
-            distance = weigh((_unit(a, 1e-20) - _unit(b, 1e-20)).square())
+            distance = weigh((_unit(a, LPIPS_TINY) - _unit(b, LPIPS_TINY)).square())
             total = total + _mean(distance, mask)
         return total
 

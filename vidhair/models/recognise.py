@@ -4,11 +4,12 @@ What a file's tensors leave open (which of two encoders of the same shape) is re
 that its authors stored beside them. The name of the file never matters.
 """
 
+import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import groupby
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -25,7 +26,7 @@ from vidhair.models.mappers import BALD_GAIN
 from vidhair.models.mapping import MAPPING_LR_MULTIPLIER, MappingNetwork
 from vidhair.models.pack import MISFITS, empty_network, reason_of
 from vidhair.models.restyle import STEPS
-from vidhair.models.style_encoders import StyleEncoderConfig
+from vidhair.models.style_encoders import BackboneName, StyleEncoderConfig
 from vidhair.models.stylegan2 import FIRST_SIZE, RESAMPLING_TAPS, StyleGAN2Config
 from vidhair.models.stylegan3 import (
     CONV_CLAMP,
@@ -42,6 +43,8 @@ LARGEST = 4096  # pixels; no published generator draws more
 MEAN_SAMPLES = 10000  # codes whose mean is the average code, where a file has none
 W_ENCODER_SIZE = 256
 STAGES = 4  # of an encoder's backbone
+IR_LAST = "res_layer.3"  # the last convolution of a block of IR-SE50 and IR-50
+GATE = "body.0.res_layer.5.fc1.weight"  # of the former alone
 FILTER_TOLERANCE = 2**-8  # files may be stored in half precision
 # encoder_type in the options of the published encoders → our kind
 ENCODER_TYPES = {
@@ -60,6 +63,12 @@ ENCODER_NAMES = {
     ("w_encoder", "irse50"): encoder_names.W_ENCODER,
     ("restyle_psp", "irse50"): encoder_names.RESTYLE_IRSE50_ENCODER,
     ("restyle_e4e", "irse50"): encoder_names.RESTYLE_IRSE50_ENCODER,
+    # The same without gates, whose names then match nothing.
+    ("psp", "ir50"): encoder_names.PYRAMID_ENCODER,
+    ("e4e", "ir50"): encoder_names.PYRAMID_ENCODER,
+    ("w_encoder", "ir50"): encoder_names.W_ENCODER,
+    ("restyle_psp", "ir50"): encoder_names.RESTYLE_IRSE50_ENCODER,
+    ("restyle_e4e", "ir50"): encoder_names.RESTYLE_IRSE50_ENCODER,
     ("restyle_psp", "resnet34"): encoder_names.RESTYLE_RESNET34_ENCODER,
     ("restyle_e4e", "resnet34"): encoder_names.RESTYLE_RESNET34_ENCODER,
 }
@@ -473,8 +482,8 @@ def _average(latent_avg: Tensor, shape: tuple[int, int]) -> Tensor:
 def _encoder_config(
     weights: Weights, kind: str, options: Mapping[str, Any], average: Any
 ) -> StyleEncoderConfig:
-    backbone: Literal["irse50", "resnet34"] = "irse50"
-    stem, last = "input_layer.0.weight", "res_layer.3"
+    backbone: BackboneName = "irse50" if GATE in weights else "ir50"
+    stem, last = "input_layer.0.weight", IR_LAST
     if "conv1.weight" in weights:
         backbone, stem, last = "resnet34", "conv1.weight", "conv2"
     if kind == "w_encoder":
@@ -485,6 +494,20 @@ def _encoder_config(
         num_ws = _count(weights, r"styles\.(\d+)\.linear\.weight")
         # The first head halves the last features, at 1/16 of the size, until one pixel is left.
         size = 16 << _count(weights, r"styles\.0\.convs\.(\d+)\.weight")
+    widths, units = _stages(weights, last)
+    return StyleEncoderConfig(
+        num_ws=num_ws,
+        w_dim=w_dim,
+        size=size,
+        in_channels=_size(weights, stem, 1),
+        backbone=backbone,
+        widths=widths,
+        units=units,
+    )
+
+
+def _stages(weights: Weights, last: str) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Widths of a backbone's stages, and how many blocks each has; last: a block's convolution."""
     blocks = _count(weights, rf"body\.(\d+)\.{re.escape(last)}\.weight")
     outputs = [_size(weights, f"body.{index}.{last}.weight", 0) for index in range(blocks)]
     stages = [(width, len(list(run))) for width, run in groupby(outputs)]
@@ -493,15 +516,7 @@ def _encoder_config(
             f"its backbone has {len(stages)} stages of different widths where published ones have "
             f"{STAGES}; download the file again, or use a published encoder"
         )
-    return StyleEncoderConfig(
-        num_ws=num_ws,
-        w_dim=w_dim,
-        size=size,
-        in_channels=_size(weights, stem, 1),
-        backbone=backbone,
-        widths=tuple(width for width, _ in stages),
-        units=tuple(count for _, count in stages),
-    )
+    return tuple(width for width, _ in stages), tuple(count for _, count in stages)
 
 
 def _codes_of_w_encoder(options: Mapping[str, Any], average: Any) -> int:
@@ -595,7 +610,16 @@ def _parser(weights: Weights, keywords: Mapping[str, Any], beside: Mapping[str, 
 
 
 def _identity(weights: Weights, keywords: Mapping[str, Any], beside: Mapping[str, Any]) -> Found:
-    config = {"affine": "output_layer.4.weight" in weights}
+    widths, units = _stages(weights, IR_LAST)
+    cells = _size(weights, "output_layer.3.weight", 1) // widths[-1]
+    config = {
+        "size": math.isqrt(cells) << STAGES,
+        "width": _size(weights, "output_layer.3.weight", 0),
+        "widths": widths,
+        "units": units,
+        "affine": "output_layer.4.weight" in weights,
+        "gated": GATE in weights,
+    }
     tensors = _fitted("face_identity", config, weights, encoder_names.FACE_IDENTITY)
     return Found("identity", "face_identity", config, tensors)
 

@@ -3,8 +3,9 @@
 Shapes: B batch, C channels, S side of the picture, L codes per picture, D width of a code.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import torch
@@ -17,7 +18,12 @@ from vidhair.models.mapping import EqualizedLinear
 from vidhair.models.resnet import resnet34
 from vidhair.models.style_heads import StyleHead, codes_of
 
-BACKBONES = {"irse50": irse50, "resnet34": resnet34}
+BackboneName = Literal["irse50", "ir50", "resnet34"]
+BACKBONES: dict[BackboneName, Callable[..., Backbone]] = {
+    "irse50": irse50,
+    "ir50": partial(irse50, gated=False),
+    "resnet34": resnet34,
+}
 MIDDLE, FINE = 3, 7  # the first layers that look at the middle and at the fine features
 SKETCH_CELLS = 7
 SKETCH_NUM_WS = (9, 5, 4)  # codes from the features at 1/8, 1/4 and 1/2 of the size
@@ -31,7 +37,7 @@ class StyleEncoderConfig:
     w_dim: int = 512
     size: int = 256
     in_channels: int = 3
-    backbone: Literal["irse50", "resnet34"] = "irse50"
+    backbone: BackboneName = "irse50"
     widths: tuple[int, ...] | None = None
     units: tuple[int, ...] | None = None
 
@@ -75,7 +81,7 @@ class PyramidEncoder(StyleEncoder):
 
     def __init__(self, config: StyleEncoderConfig, *, pooled: bool = False):
         super().__init__(config)
-        assert config.backbone == "irse50", "published with an IR-SE50 only"
+        assert config.backbone != "resnet34", "published with an IR-SE50 only"
         *_, fine, middle, coarse = self.backbone.widths
         assert coarse == config.w_dim, f"features of {coarse} for codes of {config.w_dim}"
         self.lateral_middle = nn.Conv2d(middle, coarse, 1)

@@ -47,7 +47,7 @@ class StyleGANEXConfig:
     skips: how many of the generator's blocks are fused with the encoder's features. The paper's
     l counts layers: 2·skips − 1. fuse_rgb: the picture so far is fused too. attention_depth: of
     the MLP over an editing vector; 0: no attention. label_channels: 1 for sketches, 19 for label
-    maps, 0 if only pictures go in.
+    maps, 0 if only pictures go in. label_blocks: residual blocks that labels go through.
     """
 
     resolution: int = 1024
@@ -59,6 +59,7 @@ class StyleGANEXConfig:
     fuse_rgb: bool = False
     attention_depth: int = 0
     label_channels: int = 0
+    label_blocks: int = LABEL_BLOCKS
 
     def __post_init__(self):
         assert self.resolution >= FEATURE_SIZE, f"{self.resolution} of {FEATURE_SIZE} pixels"
@@ -110,13 +111,13 @@ class _Residual(nn.Module):
         return F.leaky_relu(x + self.main(x), SLOPE)
 
 
-def label_stem(channels: int, width: int) -> nn.Sequential:
+def label_stem(channels: int, width: int, blocks: int) -> nn.Sequential:
     """T: labels → what the backbone's stem makes of pictures. Works at a quarter of the size."""
     inner = LABEL_WIDTH
     stem = nn.Sequential()
     for inputs in (channels, inner):
         stem.extend([nn.Conv2d(inputs, inner, 3, stride=2, padding=1), nn.LeakyReLU(SLOPE)])
-    stem.extend(_Residual(inner) for _ in range(LABEL_BLOCKS))
+    stem.extend(_Residual(inner) for _ in range(blocks))
     for _ in range(2):
         up = nn.ConvTranspose2d(inner, inner, 3, stride=2, padding=1, output_padding=1)
         stem.extend([up, nn.LeakyReLU(SLOPE)])
@@ -138,7 +139,8 @@ class WideEncoder(GradualEncoder):
         self.feature = nn.Conv2d(sum(widths), config.generator.channels(FIRST_SIZE), 1)
         self.label_channels = config.label_channels
         if config.label_channels:
-            self.label_stem = label_stem(config.label_channels, self.backbone.width_at(STEM))
+            width = self.backbone.width_at(STEM)
+            self.label_stem = label_stem(config.label_channels, width, config.label_blocks)
 
     def taps(self, image: Tensor, blocks: Sequence[int]) -> list[Tensor]:
         _, channels, height, width = image.shape
@@ -279,6 +281,7 @@ def styleganex_config(
     last = max(0, count(r"decoder\.noises\.noise_\d+") - 1)
     resolution = size(f"decoder.noises.noise_{last}", 3)
     labels = "encoder.input_label_layer.model.0.weight"
+    block = r"encoder\.input_label_layer\.model\.\d+\.conv_block\.0\.weight"
     try:
         return StyleGANEXConfig(
             resolution=resolution,
@@ -290,6 +293,7 @@ def styleganex_config(
             fuse_rgb="encoder.fusion.0.fusion_skip.weight" in weights,
             attention_depth=max(0, count(r"encoder\.fusion\.0\.linear\.\d+\.weight") - 1),
             label_channels=size(labels, 1) if labels in weights else 0,
+            label_blocks=count(block) if labels in weights else LABEL_BLOCKS,
         )
     except AssertionError as error:
         raise WeightsDoNotFit(

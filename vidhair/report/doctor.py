@@ -6,6 +6,7 @@ import sys
 
 import torch
 
+from vidhair import __version__
 from vidhair.cache import DiskStore
 from vidhair.checkpoints.packs import bundled_folder, open_pack, user_folder
 from vidhair.errors import VidhairError
@@ -23,7 +24,7 @@ OPTIONAL = ("decord",)
 
 def report() -> tuple[str, bool]:
     """(text, whether everything needed works)."""
-    lines, healthy = [f"vidhair {_version('vidhair')}, Python {platform.python_version()}"], True
+    lines, healthy = [f"vidhair {__version__}, Python {platform.python_version()}"], True
     lines.append(f"platform    {platform.platform()}")
     lines.append(f"packages    {_packages()}")
 

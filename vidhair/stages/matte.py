@@ -51,6 +51,12 @@ GUIDE_ZOOM = 2  # MediaPipe's silhouette is asked for at a finer size
 PARSED_AT_ONCE = 8
 SMALLEST_FACE = 48  # pixels
 COLOR_FRAMES = 12  # from which the colours of a clip are learned
+FINEST_ZOOM = 4  # of the matte over the parser's grid; bounds its memory on large frames
+SURE_LABEL = 0.7  # probability from which on a pixel's colour counts for its label
+SURE_HAIR = 0.6  # the same where a picture gives a colour
+LEAST_HAIR = 10  # pixels of the parser's grid, from which a colour can be told
+CLOSEST = 0.0075  # probability left to each of four labels, so that no prior is beyond doubt
+GUIDED_EPSILON = 1e-3  # variance below which the filter sees no edge; Lab counts in hundreds
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,7 +92,7 @@ class HeadRegion(Grid, Derived):
     @property
     def zoom(self) -> int:
         """How many times finer than the parser's grid the matte is."""
-        return max(1, min(4, int(self.step)))
+        return max(1, min(FINEST_ZOOM, int(self.step)))
 
     @property
     def matte_grid(self) -> Grid:
@@ -151,6 +157,9 @@ def _probabilities(parser: Parser, image: Tensor, guides: Tensor) -> Tensor:
 
 # How much of its lightness skin keeps in the shadow of the chin; its colour fades more slowly.
 SHADES = (1.0, 0.8, 0.65, 0.5, 0.38)
+FADING = 0.6  # exponent of the shade by which a and b fall
+BIN_BLUR = 1.2  # deviation, in bins: a clip has too few pixels for as many bins
+UNSEEN = 0.02  # share of the density that lies evenly over all colours
 BINS = (20, 24, 24)
 _LOW, _HIGH = np.array([0.0, -50.0, -50.0]), np.array([100.0, 60.0, 70.0])
 
@@ -193,7 +202,7 @@ def learn_colors(samples: Iterable[Sample]) -> ColorModels:
     """
     histograms = np.zeros((len(Label) + 1, *BINS))
     for lab, probability, neck, face in samples:
-        sure = ((probability - 0.7) / 0.3).clamp(0, 1) * (1 - neck)
+        sure = ((probability - SURE_LABEL) / (1 - SURE_LABEL)).clamp(0, 1) * (1 - neck)
         skin = torch.zeros_like(sure)
         skin[:, Label.SKIN : Label.SKIN + 1] = 1
         sure = torch.lerp(sure, skin, face)
@@ -202,12 +211,12 @@ def learn_colors(samples: Iterable[Sample]) -> ColorModels:
         for histogram, weight in zip(histograms, weights, strict=False):
             _count(histogram, pixels, weight)
         for k in SHADES:
-            _count(histograms[-1], pixels * [k, k**0.6, k**0.6], weights[Label.SKIN])
+            _count(histograms[-1], pixels * [k, k**FADING, k**FADING], weights[Label.SKIN])
     densities = []
     for histogram in histograms:
-        histogram = gaussian_filter(histogram, 1.2, mode="nearest")
+        histogram = gaussian_filter(histogram, BIN_BLUR, mode="nearest")
         # What was never seen is unlikely, not impossible.
-        histogram = histogram / max(histogram.sum(), 1e-9) + 0.02 / np.prod(BINS)
+        histogram = histogram / max(histogram.sum(), 1e-9) + UNSEEN / np.prod(BINS)
         densities.append(np.log(histogram))
     return ColorModels(np.stack(densities).astype(np.float32))
 
@@ -232,7 +241,7 @@ def classify(probability: Tensor, log_likelihood: Tensor, neck: Tensor, weight: 
     either = skin + hair
     skin = torch.lerp(skin, (1 - HAIR_ON_NECK) * either, neck)
     person = torch.cat([skin, either - skin, clothes], 1)
-    prior = torch.cat([background, person * total], 1) * 0.97 + 0.0075
+    prior = torch.cat([background, person * total], 1) * (1 - 4 * CLOSEST) + CLOSEST
     score = prior.log() + weight * log_likelihood
     return score.softmax(1)[:, Label.HAIR : Label.HAIR + 1]
 
@@ -305,7 +314,7 @@ def make_mattes(
             matrices = _grid_matrices(axes, near, grid)
             around = torch.cat([seen[f][0] for f in near])
             steady = follow(around, matrices, near.index(frame), config.smooth)
-            refined = guided_filter(lab / 100, steady, radius, 1e-3)
+            refined = guided_filter(lab / 100, steady, radius, GUIDED_EPSILON)
             alpha = ((refined - SURE_NOT) / (SURE - SURE_NOT)).clamp(0, 1)
         area = alpha.sum()
         alphas.append((alpha[0, 0] * 255).round().to(torch.uint8).numpy())
@@ -330,15 +339,20 @@ def _hair_seen(
     return hair * (1 - face_part(MIDDLE, track, *place))
 
 
+JAW_CHIN_BROW = (172, 397, 152, 10)  # of MediaPipe's mesh: corners of the jaw, chin, hairline
+NECK_LENGTH = 0.55  # in lengths of a face
+NECK_INSET = 0.06  # on either side, in widths of the jaw
+
+
 def _middle(mesh: np.ndarray) -> np.ndarray:
     return mesh[list(MIDDLE_OF_FACE)]
 
 
 def _neck(mesh: np.ndarray) -> np.ndarray:
     """A quad below the jaw, as wide as most of it and as long as half a face."""
-    left, right, chin, brow = mesh[172], mesh[397], mesh[152], mesh[10]
-    down = (chin - brow) * 0.55
-    inwards = (right - left) * 0.06
+    left, right, chin, brow = mesh[list(JAW_CHIN_BROW)]
+    down = (chin - brow) * NECK_LENGTH
+    inwards = (right - left) * NECK_INSET
     return np.stack(
         [left + inwards, left + inwards + down, right - inwards + down, right - inwards]
     )
@@ -388,8 +402,8 @@ def mean_hair_color(path: str, parser: Parser) -> tuple[float, float, float]:
     planes = parse(picture, face, region, parser, segmenter)
     segmenter.close()
     hair = planes[0, Label.HAIR] / 255.0
-    sure = np.clip((hair - 0.6) / 0.4, 0, 1)
-    if sure.sum() < 10:
+    sure = np.clip((hair - SURE_HAIR) / (1 - SURE_HAIR), 0, 1)
+    if sure.sum() < LEAST_HAIR:
         raise NoFaceFound(f"no hair is seen in {path}; give another picture or a hex code")
     lab = rgb_to_lab(region.cut(to_unit(picture)) / 2 + 0.5)[0].numpy()
     mean = torch.from_numpy((lab * sure).sum((1, 2)) / sure.sum())

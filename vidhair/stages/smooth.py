@@ -32,10 +32,13 @@ class SmoothConfig:
     )  # fmt: skip
 
 
-def smooth_over_time(values: np.ndarray, cuts: np.ndarray | None = None) -> np.ndarray:
-    """Five-tap smoothing along the first axis, which keeps every frame.
+def smooth_over_time(
+    values: np.ndarray, cuts: np.ndarray | None = None, *, taps: np.ndarray = TAPS
+) -> np.ndarray:
+    """Smoothing along the first axis, which keeps every frame.
 
     values: [T, …]. cuts: [T] bool, True where a frame begins a new shot; taps never reach across.
+    taps: [odd], brought to a sum of one.
     At the ends of the clip and at cuts the remaining taps are renormalised to sum to one.
     Source: stylegan3-editing (Alaluf et al. 2022), section 6; the ends are ours.
     """
@@ -43,7 +46,8 @@ def smooth_over_time(values: np.ndarray, cuts: np.ndarray | None = None) -> np.n
     shot = np.zeros(frames, int) if cuts is None else np.cumsum(cuts)
     total = np.zeros(values.shape, np.float64)
     weight = np.zeros(frames)
-    for offset, tap in zip(range(-REACH, REACH + 1), TAPS, strict=True):
+    reach = len(taps) // 2
+    for offset, tap in zip(range(-reach, reach + 1), taps, strict=True):
         low, high = max(0, -offset), min(frames, frames - offset)
         if low >= high:
             continue

@@ -24,6 +24,18 @@ from vidhair.wiring import Meter, Series, Value, ranges, stage
 
 Progress = Callable[[int, int, float], None]
 
+# Of Adam: gradients of a few hundred steps on few frames; torch's 0.999 would still be warming up.
+BETAS = (0.9, 0.99)
+OFFSET_RATE = 0.03  # step length of the offset, in units of the codes
+OFFSET_DECAY = 0.02  # weight of the offset's mean square, so that it explains no more than it must
+LEAST_WEIGHT = 1e-3  # root mean square by which steps are scaled where a weight is smaller: zeros
+LOCALITY_EVERY = 4  # steps; the term costs as much as a step, and changes slowly
+LOCALITY_DISTANCE = 0.5  # of the other codes, in distances of the clip's from the average code
+COOLING = 0.3  # share of the steps, the last ones, over which step lengths fall to zero
+LOSS_MEMORY = 0.95  # of the smoothed loss, about 20 steps, which must be over before it may stop
+FIRST_STOP = 20
+AROUND_HEAD = 0.1  # weight of pixels that are not the head's, beside 1: they keep its place
+
 
 @dataclass(frozen=True, kw_only=True)
 class TuneConfig:
@@ -120,7 +132,7 @@ def refine(
     """One offset [L, D] that brings all codes nearer to the pictures."""
     generator = torch.Generator().manual_seed(config.seed)
     offset = torch.zeros_like(targets.styles[0], requires_grad=True)
-    optimiser = torch.optim.Adam([offset], lr=0.03, betas=(0.9, 0.99))
+    optimiser = torch.optim.Adam([offset], lr=OFFSET_RATE, betas=BETAS)
     dtype = resolve(config.precision, offset.device, "tune").dtype
     first = slice(config.batch)
     draw = with_gradients(
@@ -130,7 +142,7 @@ def refine(
         rows = torch.randperm(len(targets.styles), generator=generator)[: config.batch]
         got = draw(targets.styles[rows] + offset, targets.transforms[rows])
         loss = _loss(got, targets, rows, distance, config.perceptual_weight)
-        loss = loss + 0.02 * offset.square().mean()
+        loss = loss + OFFSET_DECAY * offset.square().mean()
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
@@ -156,9 +168,9 @@ def tune(
     groups = []
     for layer in synthesis.tunable():
         for p in layer.requires_grad_(True).parameters():
-            size = float(p.detach().square().mean().sqrt()) + 1e-3
+            size = float(p.detach().square().mean().sqrt()) + LEAST_WEIGHT
             groups.append({"params": [p], "lr": config.learning_rate * size, "size": size})
-    optimiser = torch.optim.Adam(groups, betas=(0.9, 0.99))
+    optimiser = torch.optim.Adam(groups, betas=BETAS)
     dtype = resolve(config.precision, targets.styles.device, "tune").dtype
     rng = torch.Generator().manual_seed(config.seed)
     smoothed, order = None, torch.empty(0, dtype=torch.long)
@@ -173,19 +185,19 @@ def tune(
         got = draw(targets.styles[rows], targets.transforms[rows])
         loss = _loss(got, targets, rows, distance, config.perceptual_weight)
         value = loss.item()
-        if config.locality_weight and step % 4 == 0:
+        if config.locality_weight and step % LOCALITY_EVERY == 0:
             loss = loss + config.locality_weight * _locality(
                 generator, before, synthesis, targets.styles[rows], rng, dtype
             )
         optimiser.zero_grad()
         loss.backward()
-        fade = min(1.0, (config.steps - step) / (0.3 * config.steps))
+        fade = min(1.0, (config.steps - step) / (COOLING * config.steps))
         for group in optimiser.param_groups:
             group["lr"] = config.learning_rate * group["size"] * fade
         optimiser.step()
-        smoothed = value if smoothed is None else 0.95 * smoothed + 0.05 * value
+        smoothed = value if smoothed is None else LOSS_MEMORY * smoothed + (1 - LOSS_MEMORY) * value
         progress(step + 1, config.steps, smoothed)
-        if smoothed < config.stop_below and step > 20:
+        if smoothed < config.stop_below and step > FIRST_STOP:
             break
     return {n: p.detach() for n, p in synthesis.named_parameters() if p.requires_grad}
 
@@ -203,7 +215,8 @@ def _locality(
     with torch.no_grad():
         step = generator.mapping(z) - styles[:1]
         length = step.flatten(1).norm(dim=1)[:, None, None]
-        alpha = 0.5 * styles[:1].sub(generator.mapping.w_avg).flatten(1).norm(dim=1)[:, None, None]
+        unusual = styles[:1].sub(generator.mapping.w_avg).flatten(1).norm(dim=1)[:, None, None]
+        alpha = LOCALITY_DISTANCE * unusual
         other = styles[:1] + step / length * torch.minimum(length, alpha + 1e-6)
         want = before(other, dtype=dtype)
     return (after(other, dtype=dtype) - want).square().mean()
@@ -268,7 +281,7 @@ def tuned(
         head = torch.from_numpy(planes[:, 1:3]).float().sum(1, keepdim=True) / 255
         weights.append(on_canvas(head.clamp(0, 1), region, canvas))
     transforms = torch.cat([input_transforms(one.similarity, device) for one in seen])
-    weight = 0.1 + 0.9 * torch.cat(weights).to(device)
+    weight = AROUND_HEAD + (1 - AROUND_HEAD) * torch.cat(weights).to(device)
     targets = Targets(
         torch.from_numpy(np.concatenate([one.styles for one in seen])).to(device),
         transforms,

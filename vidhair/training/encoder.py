@@ -16,9 +16,15 @@ from vidhair.models.stylegan3 import Generator
 from vidhair.precision import resolve
 from vidhair.training.dataset import RenderedFaces
 from vidhair.training.generator import Standardiser, psnr, to_images
-from vidhair.training.optim import Average, constant_then_linear
+from vidhair.training.optim import REPORT_EVERY, WEIGHT_DECAY, Average, constant_then_linear
 from vidhair.training.parser import Disguise
 from vidhair.training.state import Curves, load_state, prefixed, save_state, seed_everything, strip
+
+PYRAMID_WEIGHT = 0.5  # of the picture at coarser sizes, beside the plain difference
+AVERAGE_HALF_LIFE = 200  # steps
+CONSTANT = 0.4  # share of the steps at the full rate
+# How crops of real faces differ from those of rendered ones.
+SCALE_JITTER, ANGLE_JITTER, SHIFT_JITTER = 0.03, 0.03, 0.02  # share, radians, half sides
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,10 +53,11 @@ def photograph(image: Tensor, masks: Tensor, disguise: Disguise) -> tuple[Tensor
     change = disguise.chance(batch, 0.3) * background
     image = torch.lerp(image, scene, change)
     jitter = disguise.uniform(batch, 4, low=-1, high=1)
-    scale = 1 + 0.03 * jitter[:, 0]
-    angle = 0.03 * jitter[:, 1]
+    scale = 1 + SCALE_JITTER * jitter[:, 0]
+    angle = ANGLE_JITTER * jitter[:, 1]
     c, s = angle.cos() * scale, angle.sin() * scale
-    theta = torch.stack([c, -s, 0.02 * jitter[:, 2], s, c, 0.02 * jitter[:, 3]], 1).view(-1, 2, 3)
+    dx, dy = (SHIFT_JITTER * jitter[:, 2:]).unbind(1)
+    theta = torch.stack([c, -s, dx, s, c, dy], 1).view(-1, 2, 3)
     grid = F.affine_grid(theta, [batch, 1, size, size], align_corners=False)
     image = F.grid_sample(image, grid, padding_mode="reflection", align_corners=False)
     gain = disguise.uniform(batch, 3, 1, 1, low=0.92, high=1.08)
@@ -92,8 +99,8 @@ def train_encoder(
     data.arrays["w"] = codes
     encoder.w_mean.copy_(codes.mean(0))
     encoder.w_std.copy_(codes.std(0))
-    optimiser = torch.optim.AdamW(encoder.parameters(), lr=config.lr, weight_decay=1e-3)
-    average = Average(encoder, half_life=200)
+    optimiser = torch.optim.AdamW(encoder.parameters(), lr=config.lr, weight_decay=WEIGHT_DECAY)
+    average = Average(encoder, half_life=AVERAGE_HALF_LIFE)
     state, step = folder / "encoder.safetensors", 0
     loaded = load_state(state)
     if loaded is not None:
@@ -110,7 +117,7 @@ def train_encoder(
     progress = tqdm(total=config.steps, initial=step, desc="encoder", unit="step")
     dtype = resolve("auto", device, "train").dtype
     while step < config.steps:
-        factor = constant_then_linear(step, config.steps, constant=0.4)
+        factor = constant_then_linear(step, config.steps, constant=CONSTANT)
         for group in optimiser.param_groups:
             group["lr"] = config.lr * factor
         sample = next(batches)
@@ -127,7 +134,7 @@ def train_encoder(
         drawn = encoder.w_mean + encoder.w_std * (code[:, None] + offsets)[: config.drawn]
         got = generator.synthesis(drawn, dtype=dtype)
         want = clean[: config.drawn] * 2 - 1
-        picture = (got - want).abs().mean() + 0.5 * pyramid_l1(got, want)
+        picture = (got - want).abs().mean() + PYRAMID_WEIGHT * pyramid_l1(got, want)
         picture = picture + config.perceptual_weight * distance(got, want)
         loss = loss + config.picture_weight * picture
         optimiser.zero_grad()
@@ -136,7 +143,7 @@ def train_encoder(
         average.update(encoder)
         step += 1
         progress.update()
-        if step % 20 == 0:
+        if step % REPORT_EVERY == 0:
             value = psnr(got.detach(), want)
             curves.add(step, code=code_loss.item(), picture=picture.item(), psnr=value)
             progress.set_postfix(code=f"{code_loss.item():.3f}", psnr=f"{value:.1f}", refresh=False)

@@ -26,8 +26,16 @@ from vidhair.precision import resolve
 from vidhair.synthetic.params import FaceParams
 from vidhair.synthetic.render import landmarks, true_crop
 from vidhair.training.dataset import RenderedFaces
-from vidhair.training.optim import Average, Optimisers, constant_then_linear
+from vidhair.training.optim import REPORT_EVERY, Average, Optimisers, constant_then_linear
 from vidhair.training.state import Curves, load_state, prefixed, save_state, seed_everything, strip
+
+# Of the loss, beside the plain difference: the picture at coarser sizes, and its edges.
+PYRAMID_WEIGHT, GRADIENT_WEIGHT = 0.5, 0.5
+AVERAGE_HALF_LIFE = 50  # steps
+MAGNITUDE_BETA = 0.995  # of a layer's mean square; StyleGAN3's 0.999 is for far longer trainings
+# Deviations of what counts more around each eye and the mouth, in crop sides; they are flat.
+FEATURE_WIDTHS, FEATURE_FLATNESS = (0.07, 0.07, 0.09), 1.3
+FEATURE_WEIGHT = 4.0  # there, beside 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,15 +142,18 @@ def picture_landmarks(params: Tensor, transform: Tensor) -> Tensor:
 
 
 def feature_weight(points: Tensor, scale: Tensor, size: int) -> Tensor:
-    """[B, 1, S, S]: four at eyes and mouth, falling to one. points: from `picture_landmarks`."""
+    """[B, 1, S, S]: FEATURE_WEIGHT at eyes and mouth, falling to one.
+
+    points: from `picture_landmarks`.
+    """
     grid = (torch.arange(size, device=points.device) + 0.5) / size
     eyes, mouth = points[:, :2], points[:, 2:4].mean(1, keepdim=True)
     spots = torch.cat([eyes, mouth], 1)
-    width = torch.tensor([0.07, 0.07, 0.09], device=points.device) * scale[:, None]
+    width = torch.tensor(FEATURE_WIDTHS, device=points.device) * scale[:, None]
     dx = (grid - spots[..., :1]) / width[..., None]
-    dy = (grid - spots[..., 1:]) / width[..., None] * 1.3
+    dy = (grid - spots[..., 1:]) / width[..., None] * FEATURE_FLATNESS
     bump = torch.exp(-0.5 * (dx[:, :, None, :] ** 2 + dy[:, :, :, None] ** 2)).amax(1, keepdim=True)
-    return 1 + 3 * bump
+    return 1 + (FEATURE_WEIGHT - 1) * bump
 
 
 def psnr(got: Tensor, want: Tensor) -> float:
@@ -170,10 +181,10 @@ class Distillation:
         modules = {"generator": self.generator, "heads": self.heads}
         named = [(f"{k}.{n}", p) for k, m in modules.items() for n, p in m.named_parameters()]
         self.optimisers = Optimisers(named, lr=config.lr, adam_lr=config.adam_lr)
-        self.average = Average(self.generator, half_life=50)
+        self.average = Average(self.generator, half_life=AVERAGE_HALF_LIFE)
         self.step, self.seconds = 0, 0.0
         for layer in [*self.generator.synthesis.layers, *self.heads.layers.values()]:
-            layer.magnitude_beta = 0.995
+            layer.magnitude_beta = MAGNITUDE_BETA
 
     def predict(self, params: Tensor, transform: Tensor, rate: int, dtype) -> Tensor:
         ws = self.generator.mapping(self.standardiser(params))
@@ -243,8 +254,8 @@ def distill(
         scale = sample["transform"][:, 3].to(device)
         weight = feature_weight(sample["points"].to(device), scale, rate)
         got = run.predict(sample["params"].to(device), sample["matrix"].to(device), rate, dtype)
-        loss = weighted_l1(got, want, weight) + 0.5 * pyramid_l1(got, want)
-        loss = loss + 0.5 * gradient_l1(got, want)
+        loss = weighted_l1(got, want, weight) + PYRAMID_WEIGHT * pyramid_l1(got, want)
+        loss = loss + GRADIENT_WEIGHT * gradient_l1(got, want)
         late = run.step >= config.perceptual_from * config.steps
         if distance is not None and late and rate == config.generator.resolution:
             loss = loss + config.perceptual_weight * distance(got, want)
@@ -255,7 +266,7 @@ def distill(
         run.average.update(run.generator)
         run.step += 1
         progress.update()
-        if run.step % 20 == 0:
+        if run.step % REPORT_EVERY == 0:
             now = time.monotonic()
             run.seconds, began = run.seconds + now - began, now
             value = psnr(got.detach(), want)

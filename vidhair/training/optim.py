@@ -6,6 +6,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from vidhair.models.mapping import MAPPING_LR_MULTIPLIER
+
+LEAST_MATRIX = 16  # rows and columns from which on orthogonalising a matrix is worth it
+
 
 def orthogonalise(g: Tensor, steps: int = 5) -> Tensor:
     """The nearest (semi-)orthogonal matrix to g [M, N], by a quintic Newton–Schulz iteration.
@@ -57,13 +61,16 @@ class Optimisers:
             if not p.requires_grad:
                 continue
             if "mapping" in name:
-                small.append(p)  # its weights are stored a hundred times too large
-            elif p.ndim >= 2 and min(p.shape[0], p[0].numel()) >= 16:
+                small.append(p)
+            elif p.ndim >= 2 and min(p.shape[0], p[0].numel()) >= LEAST_MATRIX:
                 matrices.append(p)
             else:
                 rest.append(p)
         self.muon = Muon(matrices, lr)
-        groups = [{"params": rest, "lr": adam_lr}, {"params": small, "lr": adam_lr * 100}]
+        groups = [
+            {"params": rest, "lr": adam_lr},
+            {"params": small, "lr": adam_lr / MAPPING_LR_MULTIPLIER},
+        ]
         self.adam = torch.optim.Adam([g for g in groups if g["params"]], betas=(0.9, 0.99))
         self.rates = [g["lr"] for g in self._groups()]
 
@@ -102,6 +109,14 @@ class Optimisers:
             optimiser.load_state_dict({**optimiser.state_dict(), "state": state})
 
 
+# In steps: what every training here reports, and by when its rate is reached; a tenth of the steps
+# so far bounds the memory of an average, so that its beginning is soon forgotten.
+REPORT_EVERY = 20
+WARM_UP = 100
+SHARE_REMEMBERED = 0.1
+WEIGHT_DECAY = 1e-3  # of AdamW
+
+
 class Average:
     """Exponential moving average of a module's parameters and buffers, warmed up from the start."""
 
@@ -114,7 +129,7 @@ class Average:
     @torch.no_grad()
     def update(self, module: nn.Module) -> None:
         self.steps += 1
-        beta = 0.5 ** (1 / min(self.half_life, self.steps * 0.1 + 1e-3))
+        beta = 0.5 ** (1 / min(self.half_life, self.steps * SHARE_REMEMBERED + 1e-3))
         for name, value in module.state_dict().items():
             if value.is_floating_point():
                 self.values[name].lerp_(value, 1 - beta)
@@ -124,6 +139,6 @@ class Average:
 
 def constant_then_linear(step: int, total: int, *, constant: float = 0.6, end: float = 0.03):
     """Factor of the learning rate: one, then falling linearly to `end`; a short warm-up."""
-    warm = min(1.0, (step + 1) / 100)
+    warm = min(1.0, (step + 1) / WARM_UP)
     fall = max(0.0, (step / total - constant) / (1 - constant))
     return warm * (1 - (1 - end) * fall)

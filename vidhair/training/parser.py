@@ -25,10 +25,15 @@ from vidhair.models.face_parser import (
 )
 from vidhair.precision import resolve
 from vidhair.training.dataset import RenderedFaces
-from vidhair.training.optim import Average, constant_then_linear
+from vidhair.training.optim import REPORT_EVERY, WEIGHT_DECAY, Average, constant_then_linear
 from vidhair.training.state import Curves, load_state, prefixed, save_state, seed_everything, strip
 
 GUIDE_SIZE = 256  # side at which MediaPipe sees a training picture
+
+
+AVERAGE_HALF_LIFE = 200  # steps
+CONSTANT = 0.4  # share of the steps at the full rate
+STRAND_WEIGHT = 6  # makes pixels that are half hair count more than those that are all hair
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,7 +167,7 @@ class Disguise:
 def soft_cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
     """target [B, L, H, W] sums to one; pixels that are partly hair count most."""
     hair = target[:, Label.HAIR]
-    weight = 1 + hair + 6 * hair * (1 - hair)
+    weight = 1 + hair + STRAND_WEIGHT * hair * (1 - hair)
     loss = -(target * logits.log_softmax(1)).sum(1)
     return (loss * weight).sum() / weight.sum()
 
@@ -180,8 +185,8 @@ def train_parser(
     generator = seed_everything(seed)
     parser = FaceParser(config.parser)
     parser.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    optimiser = torch.optim.AdamW(parser.parameters(), lr=config.lr, weight_decay=1e-3)
-    average = Average(parser, half_life=200)
+    optimiser = torch.optim.AdamW(parser.parameters(), lr=config.lr, weight_decay=WEIGHT_DECAY)
+    average = Average(parser, half_life=AVERAGE_HALF_LIFE)
     state, step = folder / "parser.safetensors", 0
     loaded = load_state(state)
     if loaded is not None:
@@ -198,7 +203,7 @@ def train_parser(
     progress = tqdm(total=config.steps, initial=step, desc="parser", unit="step")
     dtype = resolve("auto", device, "train").dtype
     while step < config.steps:
-        factor = constant_then_linear(step, config.steps, constant=0.4)
+        factor = constant_then_linear(step, config.steps, constant=CONSTANT)
         for group in optimiser.param_groups:
             group["lr"] = config.lr * factor
         image, masks, guides = disguise(*_unit(next(batches)))
@@ -214,7 +219,7 @@ def train_parser(
         average.update(parser)
         step += 1
         progress.update()
-        if step % 20 == 0:
+        if step % REPORT_EVERY == 0:
             curves.add(step, loss=loss.item())
             progress.set_postfix(loss=f"{loss.item():.3f}", refresh=False)
         if time.monotonic() - saved > config.save_every_s or step == config.steps:

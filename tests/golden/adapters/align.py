@@ -1,9 +1,11 @@
 """Alignment geometry, crops and transforms. Landmarks come in dlib's 68-point order."""
 
+import math
+
 import numpy as np
 from PIL import Image
 
-from tests.golden.runner import Case, Check, adapter
+from tests.golden.runner import CannotServe, Case, Check, Options, adapter
 from vidhair.geometry import (
     Box,
     CropAxes,
@@ -25,7 +27,7 @@ def _axes(landmarks: np.ndarray, *, eyes_only: bool) -> CropAxes:
     return crop_axes(*_eyes(landmarks), *mouth, eyes_only=eyes_only)
 
 
-def _transform(case: Case, landmarks: np.ndarray, size: int) -> tuple[float, np.ndarray]:
+def _transform(landmarks: np.ndarray, size: int) -> tuple[float, np.ndarray]:
     """Rotation and translation by the published rule, from three detections of one face."""
     (left_a, right_a), (left_u, right_u), (left_r, _) = (_eyes(lm) for lm in landmarks)
     return eye_rotation_deg(left_u, right_u, left_a, right_a), (left_u - left_r) / size
@@ -64,7 +66,8 @@ def check_align(case: Case):
     yield geometry("rot/angle_deg", [eye_rotation_deg(*eyes) for eyes in case.data["rot/eyes"]])
 
     triples = case.data["chain/landmarks_aligned_unaligned_rotated"]
-    chain = [_transform(case, triple, 1024) for triple in triples]
+    size = int(case.said("chain/*", r"image size (\d+)", "1024"))
+    chain = [_transform(triple, size) for triple in triples]
     matrices = np.stack([make_transform(t, a).numpy() for a, t in chain])
     yield geometry("chain/rotation_deg", [a for a, _ in chain])
     yield geometry("chain/translation", [t for _, t in chain])
@@ -72,6 +75,9 @@ def check_align(case: Case):
     yield geometry("chain/inverse_transform", np.linalg.inv(matrices))
     yield _closed_form_check(both)
 
+    for options in case.options:
+        name = options["set"]
+        yield geometry(f"{name}/quad", _quad(case.data[f"{name}/landmarks"], options))
     yield from _crops(case)
     rows = []
     sizes = zip(
@@ -93,10 +99,20 @@ def _closed_form_check(axes: CropAxes) -> Check:
     return Check("closed form (r, tx, ty, scale)", float(np.abs(got - axes.quad).max()), 1e-6)
 
 
+def _quad(landmarks: np.ndarray, options: Options) -> np.ndarray:
+    axes = _axes(landmarks, eyes_only=True)
+    quads = {"aligned": axes.quad, "fixed": axes.upright_quad}
+    if options["kind"] not in quads:
+        raise CannotServe("kind", options["kind"], f"known are {', '.join(quads)}")
+    return quads[options["kind"]]
+
+
 def _crops(case: Case):
     image = Image.fromarray(case.data["crop/image"])
     quads = {o["set"]: (o, case.data[f"{o['set']}/quad"]) for o in case.options}
     for name, (options, quad) in quads.items():
+        shrink = math.floor(math.dist(quad[0], quad[3]) / options["output_size"] / 2)
+        options.expect("shrink", shrink, f"this quad asks for {shrink}")
         got = crop_quad(
             image,
             quad,
@@ -106,12 +122,13 @@ def _crops(case: Case):
         )
         yield from _compare_images(case, f"{name}/out", got)
     _, last = quads[case.options[-1]["set"]]
-    size = case.data["videocrop/out"].shape[:2]
+    height, width = case.data["videocrop/out"].shape[:2]
     corners = tuple((last + 0.5).flatten())
-    got = image.transform(size, Image.Transform.QUAD, corners, Image.Resampling.BILINEAR)
+    got = image.transform((width, height), Image.Transform.QUAD, corners, Image.Resampling.BILINEAR)
     yield from _compare_images(case, "videocrop/out", got)
+    side = len(case.data["e4e/out"])
     quad = _axes(case.data["e4e/landmarks"], eyes_only=False).quad
-    yield from _compare_images(case, "e4e/out", crop_quad(image, quad, size=256))
+    yield from _compare_images(case, "e4e/out", crop_quad(image, quad, size=side))
 
 
 def _compare_images(case: Case, name: str, got: Image.Image):

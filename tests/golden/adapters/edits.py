@@ -17,17 +17,19 @@ from vidhair.models.mappers import (
 )
 
 STYLECLIP_SPLIT = f"coarse 0:{COARSE_END}, medium {COARSE_END}:{MEDIUM_END}, fine {MEDIUM_END}:"
+OFFICIAL = {"coarse": "course_mapping", "medium": "medium_mapping", "fine": "fine_mapping"}
 
 
 @adapter("styleclip_mapper")
 @torch.no_grad()
 def check_mappers(case: Case):
     w = case.tensor("w")
-    split = case.options.get("split", STYLECLIP_SPLIT)
-    if split != STYLECLIP_SPLIT:
-        raise CannotServe("split", split, f"the levels are {STYLECLIP_SPLIT}")
+    case.options.expect("split", STYLECLIP_SPLIT)
+    absent = case.options.get("no_mapper", "")
     for name in case.spec["models"]:
         weights = case.weights(name)
+        if name == f"levels_no_{absent}" and any(n.startswith(OFFICIAL[absent]) for n in weights):
+            raise CannotServe("no_mapper", absent, f"the model {name} has that level")
         mapper, names = _mapper(weights, w.shape[-1])
         load_official(mapper, weights, names)
         change = mapper(w)
@@ -41,8 +43,7 @@ def _mapper(weights: dict[str, torch.Tensor], w_dim: int) -> tuple[nn.Module, Na
     parts = {name.split(".")[0] for name in weights}
     if parts == {"mapping"}:
         return CodeMapper(w_dim), STYLECLIP_SINGLE
-    official = {"coarse": "course_mapping", "medium": "medium_mapping", "fine": "fine_mapping"}
-    levels = {level: part in parts for level, part in official.items()}
+    levels = {level: part in parts for level, part in OFFICIAL.items()}
     return LevelsMapper(w_dim, **levels), STYLECLIP_LEVELS
 
 
@@ -89,12 +90,16 @@ def _sefa(case: Case):
 def check_directions(case: Case):
     options = case.options["interfacegan"]
     ws, direction = case.tensor("ifg/latents"), case.tensor("ifg/direction")
-    distances = torch.arange(*options["factor_range"]).view(-1, 1, 1, 1)
-    yield "ifg/range_edits", latents.along(ws, direction, distances)[:, :, ::5]
+    factors = torch.arange(*options["factor_range"])
+    options.expect("n_edits", len(factors), f"the range has {len(factors)}")
+    edited = latents.along(ws, direction, factors.view(-1, 1, 1, 1))
+    stride = int(case.said("ifg/range_edits", r"::(\d+)", "5"))
+    yield "ifg/range_edits", edited[:, :, ::stride]
     yield "ifg/factor_edit", latents.along(ws, direction, options["factor"])
 
     ws, mean = case.tensor("ganspace/latents"), case.tensor("ganspace/mean")
     components, stds = case.tensor("ganspace/comp"), case.tensor("ganspace/std")
+    case.options["ganspace"].expect("order", "for each latent, for each direction")
     edits = [
         latents.set_component(ws, mean, components[k], stds[k], value, slice(start, stop))
         for k, start, stop, value in case.options["ganspace"]["edit_directions"]
@@ -110,6 +115,8 @@ def check_directions(case: Case):
     yield "global/delta_i", wanted
     layers = list(options["channels"])
     stds = [case.tensor(f"global/s_std/{layer}") for layer in layers]
+    for layer, std in zip(layers, stds, strict=True):
+        options["channels"].expect(layer, len(std), f"its deviations are {len(std)}")
     effects = case.tensor("global/delta_i_c")
     changes = latents.style_direction(wanted, effects, stds, options["beta"])
     for layer, change in zip(layers, changes, strict=True):

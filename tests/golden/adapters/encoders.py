@@ -1,6 +1,6 @@
 """The published encoders, the ReStyle loop, and ArcFace."""
 
-from typing import Literal
+import re
 
 import torch
 from torch import Tensor
@@ -9,11 +9,12 @@ from tests.golden.adapters.stylegan3 import load_generator
 from tests.golden.runner import CannotServe, Case, adapter, check_as
 from vidhair.checkpoints import encoder_names
 from vidhair.checkpoints.official import NameMap, load_official, under
-from vidhair.models.backbone import STEM
+from vidhair.models.backbone import STEM, Backbone
 from vidhair.models.face_identity import FaceIdentity
 from vidhair.models.folding import folded
 from vidhair.models.restyle import average_image, restyle
 from vidhair.models.style_encoders import (
+    BackboneName,
     E4eEncoder,
     GradualEncoder,
     RestyleE4eEncoder,
@@ -26,8 +27,16 @@ from vidhair.models.style_encoders import (
 from vidhair.models.stylegan3 import StyleGAN3Config
 
 RESTYLE = {"psp": RestylePspEncoder, "e4e": RestyleE4eEncoder}
-Backbone = Literal["irse50", "resnet34"]
-RESTYLE_ENCODERS: dict[str, tuple[type[StyleEncoder], Backbone]] = {
+BACKBONES: dict[str, BackboneName] = {
+    "IR-SE50": "irse50",
+    "IR50": "ir50",
+    "ResNet34": "resnet34",
+    "ir_se": "irse50",
+    "ir": "ir50",
+}
+# Blocks per stage of what ArcFace's code calls 50, 100 and 152 layers.
+UNITS = {50: (3, 4, 14, 3), 100: (3, 13, 30, 3), 152: (3, 8, 36, 3)}
+RESTYLE_ENCODERS: dict[str, tuple[type[StyleEncoder], BackboneName]] = {
     "BackboneEncoder": (RestylePspEncoder, "irse50"),
     "ProgressiveBackboneEncoder": (RestyleE4eEncoder, "irse50"),
     "ResNetBackboneEncoder": (RestylePspEncoder, "resnet34"),
@@ -35,6 +44,7 @@ RESTYLE_ENCODERS: dict[str, tuple[type[StyleEncoder], Backbone]] = {
 }
 RESTYLE_NAMES = {
     "irse50": encoder_names.RESTYLE_IRSE50_ENCODER,
+    "ir50": encoder_names.RESTYLE_IRSE50_ENCODER,
     "resnet34": encoder_names.RESTYLE_RESNET34_ENCODER,
 }
 GENERATOR_WORDS = {  # official → ours
@@ -52,8 +62,10 @@ def _picture(case: Case, name: str = "image") -> Tensor:
     return case.tensor(name).permute(0, 3, 1, 2).float() / 255 * 2 - 1
 
 
-def _stats(backbone, image: Tensor, taps: tuple[int, ...]) -> Tensor:
-    """Mean and deviation at the stem and at the ends of the stages, [taps, B, 2]."""
+def _stats(case: Case, backbone: Backbone, image: Tensor) -> Tensor:
+    """Mean and deviation at the stem and behind the blocks that the note tells, [taps, B, 2]."""
+    told = re.findall(r"body\.(\d+)", case.said("stats", "(.*)", ""))
+    taps = [int(number) for number in told] or backbone.stage_ends
     rows = [
         torch.stack([x.mean([1, 2, 3]), x.std([1, 2, 3], correction=0)], dim=1)
         for x in backbone(image, (STEM, *taps))
@@ -68,50 +80,68 @@ def _check(case: Case, encoder: StyleEncoder, names: NameMap, image: Tensor):
     for name in case.outputs:
         if name.startswith("codes_stage"):
             yield name, encoder(image, stage=int(name.removeprefix("codes_stage")))
-    taps = (2, 6, 12, 15) if encoder.config.backbone == "resnet34" else (2, 6, 20, 23)
-    yield "stats", _stats(encoder.backbone, image, taps)
+    yield "stats", _stats(case, encoder.backbone, image)
     yield check_as(case, "codes", "folded", folded(encoder)(image))
 
 
-def _num_ws(case: Case) -> int:
-    return 2 * case.options["stylegan_size"].bit_length() - 4
+def _backbone(option: str, name: str) -> BackboneName:
+    """Of a name such as "IR-SE50", of which the first word counts."""
+    if (word := name.split()[0]) not in BACKBONES:
+        raise CannotServe(option, name, f"known are {', '.join(BACKBONES)}")
+    return BACKBONES[word]
+
+
+def _units(case: Case) -> tuple[int, ...]:
+    layers = case.options["num_layers"]
+    if layers not in UNITS:
+        raise CannotServe("num_layers", layers, f"known are {', '.join(map(str, UNITS))}")
+    return UNITS[layers]
+
+
+def _config(case: Case) -> StyleEncoderConfig:
+    return StyleEncoderConfig(
+        num_ws=2 * case.options["stylegan_size"].bit_length() - 4,
+        backbone=_backbone("mode", case.options["mode"]),
+        units=_units(case),
+    )
+
+
+def _pyramid_config(case: Case) -> StyleEncoderConfig:
+    case.options.expect("num_layers", 50, "pSp and e4e look at the blocks 6, 20 and 23 of 50")
+    return _config(case)
 
 
 @adapter("enc_psp_gradual")
 def check_gradual(case: Case):
-    encoder = GradualEncoder(StyleEncoderConfig(num_ws=_num_ws(case)))
+    encoder = GradualEncoder(_pyramid_config(case))
     yield from _check(case, encoder, encoder_names.PYRAMID_ENCODER, _picture(case))
 
 
 @adapter("enc_e4e")
 def check_e4e(case: Case):
-    encoder = E4eEncoder(StyleEncoderConfig(num_ws=_num_ws(case)))
+    encoder = E4eEncoder(_pyramid_config(case))
     yield from _check(case, encoder, encoder_names.PYRAMID_ENCODER, _picture(case))
 
 
 @adapter("enc_w_backbone")
 def check_w(case: Case):
-    encoder = WEncoder(StyleEncoderConfig(num_ws=_num_ws(case)))
+    encoder = WEncoder(_config(case))
     yield from _check(case, encoder, encoder_names.W_ENCODER, _picture(case))
 
 
 @adapter("restyle_psp_irse", "restyle_e4e_irse", "restyle_psp_resnet", "restyle_e4e_resnet")
 def check_restyle_encoder(case: Case):
-    _, kind, backbone = case.name.split("_")
-    resnet = backbone == "resnet"
+    kind, backbone = case.name.split("_")[1], _backbone("backbone", case.options["backbone"])
     config = StyleEncoderConfig(
         num_ws=case.options["n_styles"],
         in_channels=case.options["input_nc"],
-        backbone="resnet34" if resnet else "irse50",
-    )
-    names = (
-        encoder_names.RESTYLE_RESNET34_ENCODER if resnet else encoder_names.RESTYLE_IRSE50_ENCODER
+        backbone=backbone,
     )
     pair = torch.cat([_picture(case), _picture(case, "image2")], 1)
-    yield from _check(case, RESTYLE[kind](config), names, pair)
+    yield from _check(case, RESTYLE[kind](config), RESTYLE_NAMES[backbone], pair)
 
 
-def _encoder(name: str) -> tuple[type[StyleEncoder], Backbone]:
+def _encoder(name: str) -> tuple[type[StyleEncoder], BackboneName]:
     if name not in RESTYLE_ENCODERS:
         raise CannotServe("encoder", name, f"known are {', '.join(RESTYLE_ENCODERS)}")
     return RESTYLE_ENCODERS[name]
@@ -167,9 +197,15 @@ def check_sketch_encoder(case: Case):
 
 @adapter("arcface")
 def check_identity(case: Case):
-    model = FaceIdentity(affine=case.options["affine"]).eval().requires_grad_(False)
+    model = FaceIdentity(
+        size=case.options["input_size"],
+        units=_units(case),
+        affine=case.options["affine"],
+        gated=_backbone("mode", case.options["mode"]) == "irse50",
+    )
+    model = model.eval().requires_grad_(False)
     load_official(model, case.weights("R"), encoder_names.FACE_IDENTITY)
     image = _picture(case)
     yield "embedding", model(image)
-    yield "stats", _stats(model.backbone, image, (2, 6, 20, 23))
+    yield "stats", _stats(case, model.backbone, image)
     yield check_as(case, "embedding", "folded", folded(model)(image))

@@ -3,19 +3,18 @@
 import torch
 
 from tests.golden.adapters.stylegan2 import build
-from tests.golden.runner import CannotServe, Case, adapter
+from tests.golden.runner import CannotServe, Case, Check, adapter
 from vidhair.checkpoints.generator_names import BALD_MAPPER
 from vidhair.checkpoints.official import load_official
 from vidhair.edits import blending, hair_losses
 from vidhair.edits.latents import add_change
-from vidhair.models.mappers import BALD_GAIN, BaldMapper
-from vidhair.models.stylegan2 import Canvas
+from vidhair.models.mappers import BALD_CODES, BALD_GAIN, BaldMapper
+from vidhair.models.stylegan2 import FIRST_SIZE, Canvas
 from vidhair.ops.morphology import enlarge_mask
 from vidhair.ops.resize import bicubic_shrink
 from vidhair.report.pictures import paint_labels, to_picture
 
 EAR, HAIR = 6, 10
-PRIOR_WEIGHT = 0.001
 
 
 def _is(case: Case, array: str, *labels: int) -> torch.Tensor:
@@ -24,17 +23,26 @@ def _is(case: Case, array: str, *labels: int) -> torch.Tensor:
 
 
 def _generator(case: Case):
-    synthesis = build(case, case.options["generator"]).synthesis
+    options = case.options["generator"]
+    options.expect("noise", "fixed buffers")
+    synthesis = build(case, options).synthesis
     ws, other = case.tensor("gen/wplus"), case.tensor("gen/wplus_s")
-    half = synthesis.feature_at(ws, 32)
-    yield "gen/F", half.feature[:, ::4]
+
+    def size(array: str, pattern: str, default: str) -> int:
+        """Pixels of the block that a call names: 0 is that of 4."""
+        return FIRST_SIZE << int(case.said(array, pattern, default))
+
+    half = synthesis.feature_at(ws, size("gen/F", r"end_layer=(\d+)", "3"))
+    yield "gen/F", half.feature[:, :: int(case.said("gen/F", r"::(\d+)", "4"))]
     yield "gen/skip_at_F", half.rgb
     yield "gen/img_full", synthesis.finish(half, ws)
     bare = Canvas(half.feature)
     yield "gen/img_from_F", synthesis.finish(bare, other)
     yield "gen/img_from_F_same_w", synthesis.finish(bare, ws)
-    start = Canvas(synthesis.feature_at(ws, 8).feature)
-    yield "gen/F_2_to_3", synthesis.advance(start, other, 32).feature[:, ::8]
+    name = "gen/F_2_to_3"
+    start = Canvas(synthesis.feature_at(ws, size(name, r"\], \d+, (\d+)\)", "1")).feature)
+    moved = synthesis.advance(start, other, size(name, r"end_layer=(\d+)", "3"))
+    yield name, moved.feature[:, :: int(case.said(name, r"::(\d+)", "8"))]
 
 
 def _blending(case: Case):
@@ -49,10 +57,12 @@ def _blending(case: Case):
     yield "blend/out_global_local", blending.blend(with_proxy, local, local_mask)
     yield "blend/out_local", blending.blend(source, local, local_mask)
 
-    mask = blending.colour_mask(_is(case, "color/seg", HAIR), 1024)
+    side = len(case.data["color/final_hair_mask"])
+    mask = blending.colour_mask(_is(case, "color/seg", HAIR), side)
     yield "color/final_hair_mask", mask[0, 0]
     source, colour = (case.tensor(f"color/feature_{name}").float() for name in ("src", "color"))
-    yield "color/out", blending.blend(source, colour, mask)[..., ::2, ::2]
+    stride = int(case.said("color/*", r"::(\d+)", "2"))
+    yield "color/out", blending.blend(source, colour, mask)[..., ::stride, ::stride]
 
 
 def _morphology(case: Case):
@@ -79,7 +89,8 @@ def _losses(case: Case):
     yield "style/masked", masked
     yield "style/gram", hair_losses.gram_matrix(masked)
     space = (case.tensor(f"pnorm/X_{name}").float() for name in ("mean", "comp", "stdev"))
-    yield "pnorm/loss", PRIOR_WEIGHT * hair_losses.prior_loss(case.tensor("pnorm/latent"), *space)
+    weight = float(case.said("pnorm/loss", r"embedding = ([\d.]+)", "0.001"))
+    yield "pnorm/loss", weight * hair_losses.prior_loss(case.tensor("pnorm/latent"), *space)
 
 
 @adapter("hairclipv2")
@@ -95,10 +106,13 @@ def check_parts(case: Case):
     yield "display/y", to_picture(case.tensor("display/x")[0])
     yield "display/vis_seg", paint_labels(case.data["display/labels"])
 
-    mapper = BaldMapper()
-    load_official(mapper, case.weights("bald"), BALD_MAPPER)
+    weights, options = case.weights("bald"), case.options["bald"]
+    mapper = BaldMapper(depth=sum(name.endswith(".weight") for name in weights))
+    load_official(mapper, weights, BALD_MAPPER)
     ws = case.tensor("bald/src_latent")
     change = mapper(ws)
     yield "bald/mapper_out", change
-    strength = case.options["bald"]["checkpoint_alpha"] * BALD_GAIN
+    strength = options["checkpoint_alpha"] * BALD_GAIN
+    options.expect("layers_changed", f"0:{BALD_CODES}")
+    yield Check("bald/used_alpha", abs(strength - options["used_alpha"]), 1e-6)
     yield "bald/latent_bald", add_change(ws, change, strength)

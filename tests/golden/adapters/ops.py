@@ -1,6 +1,10 @@
 """The ops of StyleGAN3: values and gradients."""
 
-from tests.golden.runner import Case, adapter
+import ast
+
+import torch
+
+from tests.golden.runner import CannotServe, Case, Options, adapter
 from vidhair.ops import bias_act, filtered_lrelu, upfirdn2d
 from vidhair.ops.upfirdn2d import downsample2d, filter2d, setup_filter, upsample2d
 
@@ -15,16 +19,28 @@ def _with_gradients(case: Case, key: str, compute, parameters: dict):
         yield f"{key}/d{name}", p.grad
 
 
-def _inputs(case: Case, key: str) -> dict:
-    names = ("x", "b") if f"{key}/b" in case.data else ("x",)
+def _inputs(case: Case, options: Options) -> dict:
+    key, biased = options["set"], f"{options['set']}/b" in case.data
+    options.expect("bias", biased, "the arrays say otherwise")
+    names = ("x", "b") if biased else ("x",)
     return {name: case.tensor(f"{key}/{name}") for name in names}
+
+
+def _filter(case: Case, options: Options, array: str, option: str = "") -> torch.Tensor | None:
+    """A filter's taps, which must be of the form that the options tell."""
+    taps = case.optional(f"{options['set']}/{array}")
+    kinds = {None: ("none",), 1: ("sep",), 2: ("2d", "rad")}[None if taps is None else taps.ndim]
+    kind = options.get(option or array, kinds[0])
+    if kind not in kinds:
+        raise CannotServe(option or array, kind, f"the taps are {' or '.join(kinds)}")
+    return taps
 
 
 @adapter("ops_bias_act")
 def check_bias_act(case: Case):
     for options in case.options:
         key = options["set"]
-        inputs = _inputs(case, key)
+        inputs = _inputs(case, options)
         settings = {k: options[k] for k in ("dim", "act", "alpha", "gain", "clamp") if k in options}
         yield from _with_gradients(
             case, key, lambda i=inputs, s=settings: bias_act(i["x"], i.get("b"), **s), inputs
@@ -38,7 +54,7 @@ def check_upfirdn2d(case: Case):
         if key == "w":
             yield from _wrappers(case, options)
             continue
-        x, f = case.tensor(f"{key}/x"), case.optional(f"{key}/f")
+        x, f = case.tensor(f"{key}/x"), _filter(case, options, "f", option="filter")
         names = ("up", "down", "padding", "flip_filter", "gain")
         settings = {k: options[k] for k in names if k in options}
         yield from _with_gradients(
@@ -46,29 +62,35 @@ def check_upfirdn2d(case: Case):
         )
 
 
-def _wrappers(case: Case, options: dict):
+def _wrappers(case: Case, options: Options):
     filters = {}
-    for name in "abcd":
-        settings = dict(options[f"setup_filter_{name}"])
-        filters[name] = setup_filter(settings.pop("f"), **settings)
-        yield f"w/setup_filter_{name}", filters[name]
+    for name in (n for n in options if n.startswith("setup_filter_")):
+        settings = dict(options[name])
+        filters[name.removeprefix("setup_filter_")] = setup_filter(settings.pop("f"), **settings)
+        yield f"w/{name}", filters[name.removeprefix("setup_filter_")]
     x = case.tensor("w/x")
-    a, c = filters["a"].to(x.device), filters["c"].to(x.device)
-    yield "w/filter2d_a", filter2d(x, a, padding=[1, 0, 0, 2], gain=1.5)
-    yield "w/upsample2d_a", upsample2d(x, a, up=2, padding=1)
-    yield "w/upsample2d_c", upsample2d(x, c, up=2, flip_filter=True, gain=0.5)
-    yield "w/downsample2d_a", downsample2d(x, a, down=2, padding=[0, 1, 1, 0])
-    yield "w/downsample2d_c", downsample2d(x, c, down=2, flip_filter=True, gain=3)
+    for name in (n for n in options if n.split("2d")[0] in ("filter", "upsample", "downsample")):
+        yield f"w/{name}", _called(options[name], x, filters)
+
+
+def _called(text: str, x: torch.Tensor, filters: dict[str, torch.Tensor]) -> torch.Tensor:
+    """What a call such as "upsample2d(x, a, up=2, padding=1)" gives."""
+    wrappers = {f.__name__: f for f in (filter2d, upsample2d, downsample2d)}
+    match ast.parse(text, mode="eval").body:
+        case ast.Call(ast.Name(wrapper), [ast.Name("x"), ast.Name(taps)], keywords):
+            settings = {str(k.arg): ast.literal_eval(k.value) for k in keywords}
+            return wrappers[wrapper](x, filters[taps], **settings)
+    raise CannotServe("w", text, "it is no call of a wrapper on x and one filter")
 
 
 @adapter("ops_filtered_lrelu")
 def check_filtered_lrelu(case: Case):
     for options in case.options:
         key = options["set"]
-        inputs = _inputs(case, key)
+        inputs = _inputs(case, options)
         names = ("up", "down", "padding", "gain", "slope", "clamp", "flip_filter")
         settings = {k: options[k] for k in names if k in options}
-        settings |= {"fu": case.optional(f"{key}/fu"), "fd": case.optional(f"{key}/fd")}
+        settings |= {name: _filter(case, options, name) for name in ("fu", "fd")}
         yield from _with_gradients(
             case,
             key,

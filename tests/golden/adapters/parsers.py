@@ -11,14 +11,15 @@ from vidhair.models.folding import folded
 
 @adapter("bisenet")
 def check_celebamask_parser(case: Case):
-    parser = CelebAMaskParser().eval().requires_grad_(False)
+    parser = CelebAMaskParser(labels=case.options["n_classes"]).eval().requires_grad_(False)
     load_official(parser, case.weights("P"), encoder_names.CELEBAMASK_PARSER)
     image = case.tensor("image").permute(0, 3, 1, 2).float() / 255 * 2 - 1
     logits, at_8, at_16 = parser.training_logits(image)
     assert torch.equal(logits, parser(image))
     yield "logits", logits
-    yield "logits16_sub", at_8[:, ::4]
-    yield "logits32_sub", at_16[:, ::4]
+    stride = int(case.said("logits16_sub", r"::(\d+)", "4"))
+    yield "logits16_sub", at_8[:, ::stride]
+    yield "logits32_sub", at_16[:, ::stride]
     differing = (logits.argmax(1) != case.tensor("labels")).double().mean()
     yield Check("labels", float(differing), 1 - case.spec["tolerance"]["labels_equal_fraction"])
     yield check_as(case, "logits", "folded", folded(parser)(image))
@@ -26,9 +27,11 @@ def check_celebamask_parser(case: Case):
 
 @adapter("hairclipv2_parsing")
 def check_hairclip_parser(case: Case):
-    parser = HairClipParser().eval().requires_grad_(False)
+    parser = HairClipParser(labels=case.options["n_classes"]).eval().requires_grad_(False)
     load_official(parser, case.weights("P"), encoder_names.HAIRCLIP_PARSER)
     logits = parser(case.tensor("x").float())
     yield "logits", logits
-    yield "logits_big_sub", magnified(logits)[..., ::64, ::64]
+    side = int(case.said("logits_big_sub", r"(\d+)x", "1024"))
+    stride = int(case.said("logits_big_sub", r"::(\d+)", "64"))
+    yield "logits_big_sub", magnified(logits, side)[..., ::stride, ::stride]
     yield check_as(case, "logits", "folded", folded(parser)(case.tensor("x").float()))

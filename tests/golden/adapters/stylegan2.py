@@ -2,13 +2,14 @@
 
 import torch
 
-from tests.golden.runner import CannotServe, Case, adapter
+from tests.golden.runner import Case, Options, adapter
 from vidhair.checkpoints import generator_names
 from vidhair.checkpoints.official import load_official
-from vidhair.models.stylegan2 import Generator, StyleGAN2Config, mix_codes
+from vidhair.models.mapping import MAPPING_LR_MULTIPLIER
+from vidhair.models.stylegan2 import RESAMPLING_TAPS, Generator, StyleGAN2Config, mix_codes
 from vidhair.ops.upfirdn2d import setup_filter
 
-FILTER = setup_filter([1, 3, 3, 1]) * 4  # as the official filters are stored, gain included
+FILTER = setup_filter(RESAMPLING_TAPS) * 4  # as the official filters are stored, gain included
 SMALL_FILTER = setup_filter([1, 2, 1])  # of StyleGANEX
 
 
@@ -20,7 +21,7 @@ def check_filters(weights: dict[str, torch.Tensor]) -> None:
             torch.testing.assert_close(value.squeeze(), designed, msg=name)
 
 
-def build(case: Case, options: dict, kind: type = Generator):
+def build(case: Case, options: Options, kind: type = Generator):
     """Our generator with the case's weights."""
     config = StyleGAN2Config(
         resolution=options["size"],
@@ -58,10 +59,8 @@ def _layer_stats(synthesis, ws) -> torch.Tensor:
 
 @adapter("sg2_rosinality")
 def check_generator(case: Case):
-    for option, served in (("blur_kernel", [1, 3, 3, 1]), ("lr_mlp", 0.01)):
-        value = case.options.get(option, served)
-        if value != served:
-            raise CannotServe(option, value, f"only {served} is built")
+    case.options.expect("blur_kernel", list(RESAMPLING_TAPS))
+    case.options.expect("lr_mlp", MAPPING_LR_MULTIPLIER)
     generator = build(case, case.options["constructor"])
     mapping, synthesis = generator.mapping, generator.synthesis
     with torch.no_grad():
@@ -79,9 +78,12 @@ def check_generator(case: Case):
         yield case.as_stored("img_wplus", synthesis(case.tensor("wplus")))
         yield "mean_latent_of_z", mapping.w(torch.cat([z1, z2])).mean(0, keepdim=True)
         mapping.w_avg.copy_(case.tensor("truncation_latent")[0])
-        yield case.as_stored("img_trunc", generator(z1, truncation_psi=0.6))
-        cut = [mapping(z, truncation_psi=0.5) for z in (z2, z1)]
-        yield case.as_stored("img_mix_trunc", synthesis(mix_codes(*cut, 4)))
+        psi = float(case.said("img_trunc", r"truncation=([\d.]+)", "0.6"))
+        yield case.as_stored("img_trunc", generator(z1, truncation_psi=psi))
+        psi = float(case.said("img_mix_trunc", r"truncation=([\d.]+)", "0.5"))
+        cut = [mapping(z, truncation_psi=psi) for z in (z2, z1)]
+        mixed = mix_codes(*cut, int(case.said("img_mix_trunc", r"inject_index=(\d+)", "4")))
+        yield case.as_stored("img_mix_trunc", synthesis(mixed))
 
     wplus = case.tensor("wplus")[:1].requires_grad_()
     synthesis(wplus).backward(case.tensor("grad/dimg"))

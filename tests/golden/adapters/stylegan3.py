@@ -1,19 +1,34 @@
 """StyleGAN3, configurations T and R, and the expanded field of view."""
 
+import re
+
 import torch
 
-from tests.golden.runner import Case, Check, adapter, relative_error
+from tests.golden.runner import CannotServe, Case, Check, adapter, relative_error
 from vidhair.checkpoints.generator_names import STYLEGAN3
 from vidhair.checkpoints.official import load_official
-from vidhair.models.stylegan3 import Extent, Generator, StyleGAN3Config, make_transform
+from vidhair.models.stylegan3 import (
+    NUM_CRITICAL,
+    Extent,
+    Generator,
+    StyleGAN3Config,
+    layer_geometries,
+    make_transform,
+)
 
+# kernel, and whether filters are radial, unless the constructor is told
+CONFIGURATIONS = {"T": (3, False), "R": (1, True)}
 SEAM = 6  # pixels beside a tile's edge where the zero padding of its layers still shows
 
 
-def build(case: Case) -> tuple[Generator, list[str]]:
-    """Our generator with the case's weights, and the official layer names in order."""
-    official = case.options["constructor"]
-    config = StyleGAN3Config(
+def config_of(case: Case) -> StyleGAN3Config:
+    official, letter = case.options["constructor"], case.options["config"]
+    if letter not in CONFIGURATIONS:
+        raise CannotServe("config", letter, f"known are {', '.join(CONFIGURATIONS)}")
+    kernel, radial = CONFIGURATIONS[letter]
+    # Of moving averages in training, which what is compared here only reads.
+    official.get("magnitude_ema_beta")
+    return StyleGAN3Config(
         resolution=official["img_resolution"],
         z_dim=official["z_dim"],
         c_dim=official["c_dim"],
@@ -21,11 +36,16 @@ def build(case: Case) -> tuple[Generator, list[str]]:
         channel_base=official["channel_base"],
         channel_max=official["channel_max"],
         mapping_layers=official["mapping_kwargs"]["num_layers"],
-        conv_kernel=official.get("conv_kernel", 3),
-        radial_filters=official.get("use_radial_filters", False),
+        num_layers=official.get("num_layers", 14),
+        conv_kernel=official.get("conv_kernel", kernel),
+        radial_filters=official.get("use_radial_filters", radial),
         img_channels=official["img_channels"],
     )
-    return load_generator(config, case.weights("G"))
+
+
+def build(case: Case) -> tuple[Generator, list[str]]:
+    """Our generator with the case's weights, and the official layer names in order."""
+    return load_generator(config_of(case), case.weights("G"))
 
 
 def load_generator(
@@ -45,6 +65,46 @@ def load_generator(
     return generator, layers
 
 
+def _geometry(case: Case, config: StyleGAN3Config):
+    """The layers are those that the case lists, in numbers of six digits."""
+    same = Extent()
+    for index, (options, layer) in enumerate(
+        zip(case.options["layers"], layer_geometries(config), strict=True)
+    ):
+        source, result = layer.source, layer.result
+        last = config.num_layers - NUM_CRITICAL
+        ours = {
+            "name": f"L{index}_{result.size}_{result.channels}",
+            "in_size": source.size,
+            "out_size": result.size,
+            "up": layer.up,
+            "down": layer.down,
+            "up_taps": layer.up_taps,
+            "down_taps": layer.down_taps,
+            "padding": list(layer.padding(same, same)),
+            "critical": index >= last,
+            "radial": layer.radial,
+            "in_rate": source.rate,
+            "out_rate": result.rate,
+        }
+        for option, value in ours.items():
+            options.expect(option, value, f"the layer has {value!r}")
+        for side, signal in (("in", source), ("out", result)):
+            for option, value in (("cutoff", signal.cutoff), ("half_width", signal.half_width)):
+                theirs = options[f"{side}_{option}"]
+                yield Check(f"{options['name']}/{side}_{option}", abs(value / theirs - 1), 1e-5)
+
+
+def _truncations(case: Case) -> dict[str, tuple[float, int | None]]:
+    """Outputs such as "ws_psi04_cutoff6" → psi and cutoff; a leading zero has a point behind it."""
+    found: dict[str, tuple[float, int | None]] = {}
+    for name in case.outputs:
+        if match := re.fullmatch(r"ws_psi(\d)(\d*)(?:_cutoff(\d+))?", name):
+            cutoff = None if match[3] is None else int(match[3])
+            found[name] = float(f"{match[1]}.{match[2] or 0}"), cutoff
+    return found
+
+
 def _stats(outputs: list[torch.Tensor]) -> torch.Tensor:
     rows = [
         torch.stack([x.mean([1, 2, 3]), x.std([1, 2, 3], correction=0)], dim=1) for x in outputs
@@ -56,17 +116,15 @@ def _stats(outputs: list[torch.Tensor]) -> torch.Tensor:
 def check_generator(case: Case):
     generator, layers = build(case)
     synthesis = generator.synthesis
+    case.options.expect("force_fp32", True)
+    case.options.get("noise_mode")  # any will do: StyleGAN3 has no noise
     names = ["input", *layers]
+    yield from _geometry(case, synthesis.config)
     with torch.no_grad():
-        z = case.tensor("z")
-        ws = generator.mapping(z, truncation_psi=0.7)
-        yield "ws_psi1", generator.mapping(z)
-        yield "ws_psi07", ws
-        yield (
-            "ws_psi04_cutoff6",
-            generator.mapping(z, truncation_psi=0.4, truncation_cutoff=6),
-        )
-        codes = {"ws_psi07": ws, "wplus": case.tensor("wplus")}
+        z, codes = case.tensor("z"), {"wplus": case.tensor("wplus")}
+        for name, (psi, cutoff) in _truncations(case).items():
+            codes[name] = generator.mapping(z, truncation_psi=psi, truncation_cutoff=cutoff)
+            yield name, codes[name]
         for k, options in enumerate(case.options["transforms"]):
             transform = make_transform(options["translate"], options["angle_deg"]).inverse()
             yield (
@@ -83,10 +141,12 @@ def check_generator(case: Case):
                 if f"t{k}/layer_stats_{name}" in case.data:
                     outputs = synthesis.layer_outputs(value, transform=transform)
                     yield f"t{k}/layer_stats_{name}", _stats(outputs)
-                    if k == 0:
-                        yield "t0/x_input", outputs[0][:1]
-                        yield "t0/x_L2", outputs[3][:1]
+                    for layer, output in zip(names, outputs, strict=True):
+                        feature = f"t{k}/x_{layer.split('_')[0]}"
+                        if feature in case.data:
+                            yield feature, output[:1]
 
+        ws = codes[case.said("s_affine/<layer>", r"(ws_psi\w+)", "ws_psi07")]
         styles = synthesis.styles(ws)
         for name, style in zip(names, styles, strict=True):
             yield f"s_space/{name}", style
@@ -102,7 +162,8 @@ def check_generator(case: Case):
         )
 
     wplus = case.tensor("wplus")[:1].requires_grad_()
-    image = synthesis(wplus, transform=case.tensor("t1/transform"))
+    k = case.said("grad/dwplus", r"at transform (\d+)", "1")
+    image = synthesis(wplus, transform=case.tensor(f"t{k}/transform"))
     image.backward(case.tensor("grad/dimg"))
     yield "grad/dwplus", wplus.grad
 
@@ -160,6 +221,7 @@ def check_field_of_view(case: Case):
         with torch.no_grad():
             yield f"{key}/image", shifted_renders(synthesis, ws, transform, canvas)
             one_pass = synthesis(ws, transform=transform, canvas=canvas)
+        options.expect("image_shape", list(one_pass.shape), f"the image is {list(one_pass.shape)}")
         yield from _one_pass_checks(key, one_pass, case.tensor(f"{key}/image"), canvas)
 
 

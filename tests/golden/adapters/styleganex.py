@@ -1,25 +1,31 @@
 """StyleGANEX: its generator (features of any size, skips, editing), and the whole network."""
 
+import re
+
 import torch
 import torch.nn.functional as F
 from torch import nn
 
 from tests.golden.adapters.stylegan2 import build, check_filters
-from tests.golden.runner import Case, adapter, check_as
+from tests.golden.runner import CannotServe, Case, adapter, check_as
 from vidhair.checkpoints.official import load_official
 from vidhair.checkpoints.styleganex_names import FUSIONS
 from vidhair.models.folding import folded
-from vidhair.models.stylegan2 import Canvas, Generator, mix_codes
+from vidhair.models.stylegan2 import Canvas, Generator
 from vidhair.models.styleganex import EditAttention, SkipFusion, WideGenerator
-from vidhair.models.styleganex_network import LAYOUT_CODES, Layout, StyleGANEX, load_styleganex
-
-ATTENTION_DEPTH = 2
+from vidhair.models.styleganex_network import RGB, Layout, StyleGANEX, load_styleganex
 
 
-def _fusions(case: Case, model: str, *, fuse_rgb: bool = True, attention: bool = False):
+def _fusions(case: Case, model: str):
+    """Built as the option of the model's name says: "use_skip_torgb=True, use_att=2 (…)"."""
+    told = re.fullmatch(r"use_skip_torgb=(True|False), use_att=(\d+).*", case.options[model])
+    if told is None:
+        raise CannotServe(model, case.options[model], "it tells no use_skip_torgb and use_att")
+    fuse_rgb, depth = told[1] == "True", int(told[2])
+    width = case.options["constructor"]["style_dim"]
     layers = nn.ModuleList()
     for skip_channels, channels in case.options["fusion_channels"]:
-        look = EditAttention(channels, 512, ATTENTION_DEPTH) if attention else None
+        look = EditAttention(channels, width, depth) if depth else None
         layers.append(SkipFusion(skip_channels, channels, fuse_rgb=fuse_rgb, attention=look))
     load_official(layers, case.weights(model), FUSIONS)
     return layers.eval()
@@ -33,7 +39,9 @@ def check_generator(case: Case):
     quiet = {"noise": synthesis.no_noise()}
     ws, editing = case.tensor("wplus"), case.tensor("editing_w")
     f, f_rgb = case.tensor("f").float(), case.tensor("f_rgb")
-    skips = [case.tensor(f"skip/{k}").float() for k in range(5)]
+    sides = list(f.shape[2:])
+    case.options.expect("feature_hw", sides, f"the feature is {sides}")
+    skips = [case.tensor(f"skip/{k}").float() for k in range(len(case.options["fusion_channels"]))]
 
     last: list[torch.Tensor] = []
     hook = synthesis.blocks[-1].conv1.register_forward_hook(lambda *call: last.append(call[2]))
@@ -47,10 +55,12 @@ def check_generator(case: Case):
 
     plain = _fusions(case, "fusion")
     yield "img_skip", synthesis.render_fused(f, ws, skips, plain)
-    yield "img_skip_3", synthesis.render_fused(f, ws, skips, plain[:3], **quiet)
-    no_rgb = _fusions(case, "fusion_notorgb", fuse_rgb=False)
+    for name in (n for n in case.outputs if re.fullmatch(r"img_skip_\d+", n)):
+        first = plain[: int(name.removeprefix("img_skip_"))]
+        yield name, synthesis.render_fused(f, ws, skips, first, **quiet)
+    no_rgb = _fusions(case, "fusion_notorgb")
     yield "img_skip_notorgb", synthesis.render_fused(f, ws, skips, no_rgb, **quiet)
-    attentive = _fusions(case, "fusion_att", attention=True)
+    attentive = _fusions(case, "fusion_att")
     yield (
         "img_skip_att_edit",
         synthesis.render_fused(f, ws, skips, attentive, editing=editing, **quiet),
@@ -61,19 +71,48 @@ def check_generator(case: Case):
     original = build(case, options, Generator).synthesis
     constant = synthesis.const[None].repeat_interleave(8, 2).repeat_interleave(8, 3)
     for name, settings in (("image_original", {}), ("image_original_zero_noise", quiet)):
-        array = f"compat/{name}"
-        yield array, original(ws[:1], **settings)[..., ::2, ::2]
+        array, step = f"compat/{name}", int(case.said("compat/image_original", r"::(\d+)", "2"))
+        yield array, original(ws[:1], **settings)[..., ::step, ::step]
         for how, image in (
             ("wide", synthesis(ws[:1], **settings)),
             ("constant", synthesis.render(constant, ws[:1], **settings)),
         ):
-            yield check_as(case, array, how, image[..., ::2, ::2])
+            yield check_as(case, array, how, image[..., ::step, ::step])
 
 
 def _network(case: Case, model: str) -> StyleGANEX:
-    weights = case.weights(model)
+    weights, options = case.weights(model), case.options["options"][model]
     check_filters(weights)
-    return load_styleganex(weights, case.options["options"][model], case.tensor("latent_avg"))
+    network = load_styleganex(weights, options, case.tensor("latent_avg"))
+    # What the shapes of the weights told must be what the options say.
+    config = network.config
+    fusions = sum(name.endswith("fusion_out.weight") for name in weights)
+    for option, told in (
+        ("output_size", config.resolution),
+        ("n_styles", config.generator.num_ws),
+        ("input_nc", config.label_channels or RGB),
+        ("label_nc", config.label_channels),
+        ("use_skip", config.skips > 0),
+        ("use_skip_torgb", config.fuse_rgb),
+        ("use_att", config.attention_depth),
+        ("skip_max_layer", fusions),
+    ):
+        options.expect(option, told, f"the weights tell {told!r}")
+    blocks = options.get("res_num")  # of labels; says nothing of networks without
+    if config.label_channels and blocks != config.label_blocks:
+        raise CannotServe("res_num", blocks, f"the weights tell {config.label_blocks}")
+    return network
+
+
+def _injected(case: Case, ws: torch.Tensor, injected: torch.Tensor) -> torch.Tensor:
+    """The codes that the mask names are those that are injected."""
+    mixed = ws.clone()
+    mixed[:, case.options["latent_mask"]] = injected[:, case.options["latent_mask"]]
+    return mixed
+
+
+def _pooled(case: Case, array: str, image: torch.Tensor) -> torch.Tensor:
+    return F.avg_pool2d(image, int(case.said(array, r"pooled? by (\d+)", "4")))
 
 
 def _picture(case: Case, name: str) -> torch.Tensor:
@@ -108,7 +147,7 @@ def _check_pictures(case: Case, network: StyleGANEX, quiet, _model: str):
     yield "codes_x1", ws
     yield "img_x1", network.render(inversion, ws)
     small = network.reduced(network.render(inversion, ws, noise=quiet))
-    yield "img_x1_zero_noise_resized", F.avg_pool2d(small, 4)
+    yield "img_x1_zero_noise_resized", _pooled(case, "rgb/img_x1_zero_noise_resized", small)
 
     style = network.encode_style(x2)
     yield "codes_x2", style
@@ -116,12 +155,14 @@ def _check_pictures(case: Case, network: StyleGANEX, quiet, _model: str):
     yield "img_skip", network.render(layout, style, noise=quiet)
     yield "img_skip_edit", network.render(layout, style, editing=v, noise=quiet)
     yield "latent_edit", style + v
-    yield "img_no_feature", F.avg_pool2d(network.synthesis(ws, noise=quiet), 4)
+    plain = network.synthesis(ws, noise=quiet)
+    yield "img_no_feature", _pooled(case, "rgb/img_no_feature", plain)
 
     injected = case.tensor("inject_latent")
-    mixed = mix_codes(ws, injected, LAYOUT_CODES)
+    mixed = _injected(case, ws, injected)
     yield "img_mask_inject", network.render(inversion, mixed, noise=quiet)
-    partly = mix_codes(ws, ws.lerp(injected, 0.35), LAYOUT_CODES)
+    share = float(case.said("rgb/img_mask_inject_alpha", r"alpha=([\d.]+)", "0.35"))
+    partly = _injected(case, ws, ws.lerp(injected, share))
     yield "img_mask_inject_alpha", network.render(layout, partly, noise=quiet)
 
 
@@ -136,11 +177,12 @@ def _check_labels(case: Case, network: StyleGANEX, quiet, model: str):
     if model == "sketch":
         labels = case.tensor("sketch")[:, None].float() / 255
     else:
-        labels = F.one_hot(case.tensor("labels").long(), 19).permute(0, 3, 1, 2).float()
+        count = network.config.label_channels
+        labels = F.one_hot(case.tensor("labels").long(), count).permute(0, 3, 1, 2).float()
     ws, layout = network.encode(labels)
     yield "codes", ws
     yield "img", network.render(Layout(layout.feature), ws, noise=quiet)
-    mixed = mix_codes(ws, case.tensor("inject_latent"), LAYOUT_CODES)
+    mixed = _injected(case, ws, case.tensor("inject_latent"))
     yield "img_skip_inject", network.render(layout, mixed, noise=quiet)
 
 
@@ -148,7 +190,9 @@ def _check_large(case: Case, network: StyleGANEX, quiet, _model: str):
     ws, layout = network.encode(_picture(case, "rgb1024/x1"))
     yield "codes", ws
     image = network.render(layout, ws, noise=quiet)
-    yield "img_skip_pool4", F.avg_pool2d(image, 4)
-    top, left = (side // 2 - 24 for side in image.shape[2:])
-    yield "img_skip_crop", image[..., top : top + 48, left : left + 48]
+    pooled = next(n for n in case.outputs if n.startswith("rgb1024/img_skip_pool"))
+    yield pooled.removeprefix("rgb1024/"), F.avg_pool2d(image, int(pooled.split("pool")[1]))
+    height, width = case.data["rgb1024/img_skip_crop"].shape[2:]
+    top, left = (image.shape[2] - height) // 2, (image.shape[3] - width) // 2
+    yield "img_skip_crop", image[..., top : top + height, left : left + width]
     yield "img_resized", network.reduced(network.render(Layout(layout.feature), ws))
