@@ -1,0 +1,84 @@
+"""Runs that are killed, again and again, and end as if nothing had been."""
+
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests import small
+from tests.flow.in_fives import in_fives
+
+KILLED = """
+import os, random, signal, sys, threading
+from contextlib import contextmanager
+from pathlib import Path
+from vidhair.process import prepare_process
+prepare_process()
+import torch
+torch.set_num_threads(1)
+from tests import small
+from tests.flow.in_fives import in_fives
+
+class Kills:
+    '''Kills the process a moment after it has been told something for the nth time.'''
+
+    def __init__(self, after, delay):
+        self.left, self.delay = after, delay
+
+    @contextmanager
+    def stage(self, name, total, unit):
+        def hear(done, note=""):
+            print(name, flush=True)
+            self.left -= 1
+            if self.left == 0:
+                threading.Timer(self.delay, os.kill, (os.getpid(), signal.SIGKILL)).start()
+
+        yield hear
+
+source, pack, cache, target, after, delay = sys.argv[1:]
+small.clip = lambda: Path(source)
+small.pack_folder = lambda: Path(pack)
+with in_fives():
+    small.edit(Path(target), Path(cache), reporter=Kills(int(after), float(delay)))
+"""
+
+
+@pytest.mark.slow
+def test_twenty_kills_at_random_leave_a_run_that_ends_the_same(tmp_path):
+    """In any stage, composing and encoding included."""
+    chance = np.random.default_rng(3)
+    cache, target = tmp_path / "cache", tmp_path / "a.mp4"
+
+    def run(after: int, delay: float) -> tuple[int, list[str]]:
+        paths = [small.clip(), small.pack_folder(), cache, target]
+        command = [sys.executable, "-c", KILLED, *map(str, paths), str(after), str(delay)]
+        done = subprocess.run(
+            command, cwd=Path(__file__).parents[2], capture_output=True, text=True, timeout=300
+        )
+        assert done.returncode in (0, -signal.SIGKILL), done.stderr
+        return done.returncode, done.stdout.split()
+
+    whole, kept = tmp_path / "whole", tmp_path / "kept"
+    with in_fives():
+        want = small.edit(tmp_path / "want.mp4", whole)
+    shutil.copytree(whole, kept)
+    small.forget(kept, "edited", "changes")
+    reached = []
+    for kill in range(20):
+        if kill % 2:  # every second one at the end, where it takes least time
+            shutil.rmtree(cache)
+            shutil.copytree(kept, cache)
+        after = int(chance.integers(1, 9 if kill % 2 else 30))
+        status, told = run(after, float(chance.uniform(0, 0.02)))
+        if status == 0:  # it was done in the moment before the kill
+            assert target.read_bytes() == want.path.read_bytes()
+            target.unlink()
+        reached.append(told[-1])
+    assert {"edited", "changes", "encode"} <= set(reached) and len(set(reached)) > 5, reached
+    assert run(0, 0)[0] == 0
+    assert target.read_bytes() == want.path.read_bytes()
+    assert [p.name for p in tmp_path.glob(".*")] == [], "what killed runs left is cleared away"
