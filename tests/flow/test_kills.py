@@ -51,34 +51,33 @@ with in_fives():
 def test_twenty_kills_at_random_leave_a_run_that_ends_the_same(tmp_path):
     """In any stage, composing and encoding included."""
     chance = np.random.default_rng(3)
-    cache, target = tmp_path / "cache", tmp_path / "a.mp4"
+    whole, early, late = (tmp_path / name for name in ("whole", "early", "late"))
+    target = tmp_path / "a.mp4"
+    with in_fives():
+        want = small.edit(tmp_path / "want.mp4", whole).path.read_bytes()
+    small.forget(whole, "edited", "changes")
 
-    def run(after: int, delay: float) -> tuple[int, list[str]]:
+    def run(cache: Path, after: int, delay: float) -> list[str]:
+        """Stages that were told of, until the run was killed or done."""
         paths = [small.clip(), small.pack_folder(), cache, target]
         command = [sys.executable, "-c", KILLED, *map(str, paths), str(after), str(delay)]
         done = subprocess.run(
             command, cwd=Path(__file__).parents[2], capture_output=True, text=True, timeout=300
         )
         assert done.returncode in (0, -signal.SIGKILL), done.stderr
-        return done.returncode, done.stdout.split()
+        assert target.exists() == (done.returncode == 0)
+        if target.exists():
+            assert target.read_bytes() == want
+            target.unlink()
+        return done.stdout.split()
 
-    whole, kept = tmp_path / "whole", tmp_path / "kept"
-    with in_fives():
-        want = small.edit(tmp_path / "want.mp4", whole)
-    shutil.copytree(whole, kept)
-    small.forget(kept, "edited", "changes")
     reached = []
     for kill in range(20):
-        if kill % 2:  # every second one at the end, where it takes least time
-            shutil.rmtree(cache)
-            shutil.copytree(kept, cache)
-        after = int(chance.integers(1, 9 if kill % 2 else 30))
-        status, told = run(after, float(chance.uniform(0, 0.02)))
-        if status == 0:  # it was done in the moment before the kill
-            assert target.read_bytes() == want.path.read_bytes()
-            target.unlink()
-        reached.append(told[-1])
+        if kill % 2:  # at the end, which takes least time
+            shutil.rmtree(late, ignore_errors=True)
+            shutil.copytree(whole, late)
+        cache, least = (late, 9) if kill % 2 else (early, 30)
+        reached += run(cache, int(chance.integers(1, least)), float(chance.uniform(0, 0.02)))[-1:]
     assert {"edited", "changes", "encode"} <= set(reached) and len(set(reached)) > 5, reached
-    assert run(0, 0)[0] == 0
-    assert target.read_bytes() == want.path.read_bytes()
+    assert run(early, 0, 0)[-1] == "encode"
     assert [p.name for p in tmp_path.glob(".*")] == [], "what killed runs left is cleared away"
