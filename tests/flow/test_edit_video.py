@@ -3,6 +3,7 @@
 import os
 import tempfile
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -398,3 +399,19 @@ def test_an_executor_or_a_memory_that_cannot_be():
         Means(executor="ray")
     with pytest.raises(InvalidSetting, match="memory of 3 MiB is too little; give 512M or more"):
         Means(memory=3 << 20)
+
+
+@pytest.mark.slow
+def test_many_colours_share_what_comes_before_them(tmp_path):
+    """Twenty colours of a clip take at most 35 % of what they would take without a cache."""
+    steps = {"tune.steps": 20, "tune.refine_steps": 5}  # a quarter of what is usual
+
+    def processor_seconds(color: str) -> float:
+        began = time.process_time()
+        changes = steps | {"edit.color": color}
+        small.edit(tmp_path / "a.mp4", tmp_path / "cache", changes=changes)
+        return time.process_time() - began
+
+    small.finished()  # kernels are compiled
+    first, *others = (processor_seconds(color) for color in ("red", "blue", "green"))
+    assert first + 19 * np.mean(others) < 0.35 * 20 * first
