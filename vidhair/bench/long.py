@@ -33,7 +33,7 @@ from vidhair.samples import sample_clips
 from vidhair.stages.align import WARM_UP, Faces, find_faces
 from vidhair.stages.matte import HeadRegion, Labels
 from vidhair.types import Clip, Color, Frames
-from vidhair.wiring import Near, Span, stage
+from vidhair.wiring import Near, Span, makers, stage
 
 SECONDS, QUICK_SECONDS = (10, 600), (1, 2)
 HEIGHT, WIDTH, FPS = 360, 640, 25
@@ -73,13 +73,14 @@ def rows(options: Options, progress: Progress = silent) -> list[Row]:
 def write_tiny_pack(target: Path) -> None:
     """A pack of random networks, as small as they can be."""
     torch.manual_seed(0)
-    size = {"w_dim": WIDTH_OF_CODES}
     generator = Generator(
-        StyleGAN3Config(resolution=32, z_dim=64, channel_base=256, channel_max=16, **size)
+        StyleGAN3Config(
+            resolution=32, z_dim=64, channel_base=256, channel_max=16, w_dim=WIDTH_OF_CODES
+        )
     )
     encoder = SmallEncoder(
         SmallEncoderConfig(
-            size=32, num_ws=generator.config.num_ws, widths=(8, 16), hidden=16, **size
+            size=32, num_ws=generator.config.num_ws, widths=(8, 16), hidden=16, w_dim=WIDTH_OF_CODES
         )
     )
     parser = FaceParser(FaceParserConfig(widths=(8, 12, 16)))
@@ -136,8 +137,8 @@ def run(source: Path, pack: Path, work: Path, executor: str) -> tuple[int, float
     memory.start()
     began = time.perf_counter()
     with open_clip(source) as reader:
-        tiny = {"faces": faces, "labels": labels}
-        flow = Flow(recipe, load_pack(pack), means=means, makers=makers_of(recipe) | tiny)
+        tiny = makers(faces, labels)
+        flow = Flow(recipe, load_pack(pack), means=means, makers={**makers_of(recipe), **tiny})
         target = work.with_suffix(".mp4")
         runner = Runner(DiskStore(work), reader, means=means)
         with Encoding(target, reader.clip, source, recipe.encode, flow, means) as encoding:
