@@ -31,7 +31,7 @@ from vidhair.cache import Store
 from vidhair.checkpoints.packs import open_pack, write_pack
 from vidhair.flow.edit_video import Result, edit_video
 from vidhair.flow.graph import Flow
-from vidhair.flow.runner import Reporter, Runner
+from vidhair.flow.runner import Means, Reporter, Runner
 from vidhair.media import ClipReader, VideoWriter, open_clip
 from vidhair.models.aligned import AlignedGenerator
 from vidhair.models.bisenet import MEAN, STD, CelebAMaskLabel, CelebAMaskParser
@@ -344,6 +344,7 @@ def edit(
     name: str = "hair_color",
     models: Pack | None = None,
     reporter: Reporter | None = None,
+    means: Means | None = None,
 ) -> Result:
     return edit_video(
         source or clip(),
@@ -353,6 +354,7 @@ def edit(
         device="cpu",
         cache=cache,
         reporter=reporter,
+        means=means,
     )
 
 

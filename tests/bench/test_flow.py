@@ -48,11 +48,12 @@ def test_every_stage_has_a_row(monkeypatch):
     stages = [row.by.rpartition(", a ")[0] for row in rows]
     assert stages == [
         *small.STAGES, "encode", "opening, storing, closing", "decoding alone", "encoding alone",
+        "no networks, in-order", "no networks, overlapped",
         "all, in-order", "all, overlapped",
     ]  # fmt: skip
     units = {row.by.rpartition(", a ")[2]: row for row in rows}
     assert set(units) == {"frame", "step"} and units["step"].by.startswith("tune")
-    *parts, _, _, whole, _ = rows
+    *parts, _, _, _, _, whole, _ = rows
     assert whole.note.endswith(f" s, {SHORT} frames")
     counts = [float(row.note.split(", ")[1].split()[0]) for row in parts]
     spent = sum(row.timing.seconds[0] * n for row, n in zip(parts, counts, strict=True))

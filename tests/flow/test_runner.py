@@ -226,3 +226,91 @@ def test_a_clip_of_one_frame():
 )
 def test_fewer_frames_are_held_the_larger_they_are(size, count):
     assert Means().at_once(*size) == count
+
+
+class Ramp:
+    """A node that runs once and makes a number per frame, and one that does not depend on them."""
+
+    def __init__(self):
+        self.made = 0
+
+    def compute(self, work):
+        self.made += 1
+        return {"value": np.arange(work.frame_count), "mean": np.array(9.5)}
+
+    @property
+    def node(self) -> Node:
+        return Node("ramp", 1, self.compute, whole=True, source=True, rows=("value",))
+
+    def run(self, store) -> Runner:
+        runner = Runner(store, a_reader(frames=1300))
+        runner.run([self.node])
+        return runner
+
+
+def test_what_is_made_once_but_for_every_frame_is_read_by_range():
+    store = MemoryStore()
+    work = Ramp().run(store).work
+    assert work.per_frame("ramp", 700, 703)["value"].tolist() == [700, 701, 702]
+    assert list(work.per_clip("ramp")) == ["mean"]
+    assert max(len(p["value"]) for p in work.entries["ramp"].parts.values() if "value" in p) < 600
+
+
+def test_what_earlier_versions_stored_in_one_piece_is_used():
+    store, now = MemoryStore(), Ramp()
+    entry = store.open(Runner(store, a_reader(frames=1300)).key(now.node))
+    entry.write_clip({"value": np.arange(1300), "mean": np.array(9.5)})
+    work = now.run(store).work
+    assert now.made == 0
+    assert work.per_frame("ramp", 700, 703)["value"].tolist() == [700, 701, 702]
+
+
+def test_half_of_it_is_none():
+    store, again = MemoryStore(), Ramp()
+    entry = Ramp().run(store).work.entries["ramp"]
+    del entry.parts[512, 1024]
+    again.run(store)
+    assert again.made == 1
+
+
+def test_a_node_that_looks_ahead_waits_for_what_it_sees():
+    """Its maker is asked for whole chunks and for none twice."""
+    calls: list[tuple[str, int, int]] = []
+
+    def first(work, start, stop):
+        calls.append(("first", start, stop))
+        return {"value": np.arange(start, stop)}
+
+    def second(work, start, stop):
+        calls.append(("second", start, stop))
+        late = min(stop + 2, FRAMES)
+        return {"value": work.per_frame("first", start, late)["value"][: stop - start]}
+
+    runner = Runner(MemoryStore(), a_reader())
+    nodes = [
+        Node("first", 1, first, chunk=8),
+        Node("second", 1, second, needs=("first",), chunk=4, after=2),
+    ]
+    runner.run(nodes)
+    assert runner.work.per_frame("second", 0, FRAMES)["value"].tolist() == list(range(FRAMES))
+    assert [c for c in calls if c[0] == "first"] == [
+        ("first", 0, 8), ("first", 8, 16), ("first", 16, 20),
+    ]  # fmt: skip
+    assert calls.index(("second", 4, 8)) > calls.index(("first", 8, 16))
+    assert calls.index(("second", 0, 4)) < calls.index(("first", 16, 20))
+
+
+def test_a_sink_runs_on_every_frame_and_leaves_nothing():
+    store, taken = MemoryStore(), []
+
+    def take(work, start, stop):
+        taken.append(work.per_frame("numbers", start, stop)["value"].tolist())
+        return {}
+
+    for _ in range(2):
+        sink = Node("out", 1, take, needs=("numbers",), chunk=8, kept=False, sink=True)
+        runner = Runner(store, a_reader())
+        runner.run([Flow().nodes()[0], sink])
+        assert statuses(runner)["out"] == "computed"
+    assert np.concatenate(taken[:3]).tolist() == list(range(FRAMES)) and taken[:3] == taken[3:]
+    assert {entry.folder.split("-")[0] for entry in store.entries()} == {"numbers"}

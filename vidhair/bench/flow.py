@@ -11,13 +11,20 @@ from vidhair.bench.clock import Timing
 from vidhair.bench.contest import Row
 from vidhair.bench.memory import Peak, PeakMemory
 from vidhair.bench.options import Options, Progress, silent
+from vidhair.cache import DiskStore
 from vidhair.checkpoints.packs import BUNDLED
 from vidhair.flow.edit_video import edit_video
-from vidhair.flow.runner import EXECUTORS, Means, Meter
+from vidhair.flow.encode import Encoding
+from vidhair.flow.graph import Flow
+from vidhair.flow.runner import EXECUTORS, Means, Meter, Runner
 from vidhair.media import VideoWriter, open_clip
 from vidhair.models.pack import Pack, load_pack
 from vidhair.recipe import Recipe, load_recipe
 from vidhair.samples import sample_clips
+from vidhair.stages import align, compose
+from vidhair.stages.align import Shots
+from vidhair.types import Frames
+from vidhair.wiring import makers, stage
 
 RECIPE = "hair_color"
 SHORT = 6  # frames: of the run that warms up, and of all with --quick
@@ -105,6 +112,7 @@ def cut(source: Path, target: Path, frames: int) -> Path:
 def _run(source: Path, recipe: Recipe, pack: Pack, folder: Path) -> list[Lap]:
     """Every stage, decoding and encoding alone, and all of it in order and overlapped."""
     laps: list[Lap] = []
+    plain = [without_networks(source, pack, folder, name) for name in reversed(EXECUTORS)]
     for executor in reversed(EXECUTORS):
         memory, counter = PeakMemory(pack.device), Counter()
         memory.start()
@@ -117,9 +125,30 @@ def _run(source: Path, recipe: Recipe, pack: Pack, folder: Path) -> list[Lap]:
             laps = [Lap(s.name, *counter.counts[s.name], s.seconds) for s in result.stages]
             rest = result.seconds - sum(lap.seconds for lap in laps)
             laps.append(Lap("opening, storing, closing", "frame", result.frames, rest))
-            laps += alone(source, recipe, folder)
+            laps += alone(source, recipe, folder) + plain
         laps.append(Lap(f"all, {executor}", "frame", result.frames, result.seconds, peak))
     return laps
+
+
+@stage(keep=False)
+def passed(frames: Frames, shots: Shots) -> Frames:
+    """Every frame as it is, after a pass that looks for cuts."""
+    return frames
+
+
+def without_networks(source: Path, pack: Pack, folder: Path, executor: str) -> Lap:
+    """What it takes to decode, store and encode a clip in two passes over it."""
+    recipe, means = load_recipe("reconstruct"), Means(executor=executor)
+    stages = makers(align.thumbnails, align.shots, compose.changes, composed=passed)
+    flow = Flow(recipe, pack, means=means, makers=stages)
+    target = folder / "passed.mp4"
+    with open_clip(source) as reader, tempfile.TemporaryDirectory(dir=folder) as cache:
+        began = time.perf_counter()
+        runner = Runner(DiskStore(cache), reader, means=means)
+        with Encoding(target, reader.clip, source, recipe.encode, flow, means) as encoding:
+            runner.run([*flow.nodes(), encoding.node])
+        seconds = time.perf_counter() - began
+        return Lap(f"no networks, {executor}", "frame", reader.clip.frame_count, seconds)
 
 
 def alone(source: Path, recipe: Recipe, folder: Path) -> list[Lap]:

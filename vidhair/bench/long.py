@@ -33,7 +33,7 @@ from vidhair.samples import sample_clips
 from vidhair.stages.align import WARM_UP, Faces, find_faces
 from vidhair.stages.matte import HeadRegion, Labels
 from vidhair.types import Clip, Color, Frames
-from vidhair.wiring import Makers, Near, Span, stage
+from vidhair.wiring import Near, Span, makers, stage
 
 SECONDS, QUICK_SECONDS = (10, 600), (1, 2)
 HEIGHT, WIDTH, FPS = 360, 640, 25
@@ -137,7 +137,7 @@ def run(source: Path, pack: Path, work: Path, executor: str) -> tuple[int, float
     memory.start()
     began = time.perf_counter()
     with open_clip(source) as reader:
-        tiny: Makers = {"faces": faces, "labels": labels}
+        tiny = makers(faces, labels)
         flow = Flow(recipe, load_pack(pack), means=means, makers={**makers_of(recipe), **tiny})
         target = work.with_suffix(".mp4")
         runner = Runner(DiskStore(work), reader, means=means)

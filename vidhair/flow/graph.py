@@ -259,7 +259,8 @@ class Flow:
             self._made[name] = (
                 made.makes.of(work.per_clip(name)) if kept else self._make(made, work)
             )
-        return self._made[name]
+        found = self._made[name]
+        return found.rows(start, stop) if rows else found
 
     def field(self, work: Work, name: str, field: str) -> np.ndarray:
         """One field of a value, of all frames."""

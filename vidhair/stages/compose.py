@@ -565,8 +565,8 @@ class Changes(Value):
     levels: np.ndarray
 
     def over(self, pixels: np.ndarray) -> np.ndarray:
-        """The composed frames of the source's, both uint8 [T, H, W, 3]."""
-        return pixels + self.levels
+        """The composed frames in place of the source's, uint8 [T, H, W, 3], which are changed."""
+        return np.add(pixels, self.levels, out=pixels)
 
 
 @stage(chunk=0, compress=True)
