@@ -13,7 +13,7 @@ def along(ws: Tensor, direction: Tensor, distance: float | Tensor) -> Tensor:
     """InterFaceGAN (Shen et al. 2020, section 3.2): w + α·n.
 
     ws: [B, L, W]. direction: [W], [1, W] or [L, W]. distance: a number, or [N, 1, 1, 1] for N
-    results [N, B, L, W].
+    results [N, B, L, W], or [B, 1, 1] for one per code set.
     """
     return ws + distance * direction
 
