@@ -8,14 +8,18 @@ import numpy as np
 import pytest
 import torch
 
+from tests import small
 from tests.edits.codes import LAYERS, PRESENT, RAMP, TRACK, D, steady, styles
 from tests.models.tiny import random
-from vidhair.edits import Direction
-from vidhair.edits.direction import chosen_layers
+from vidhair.edits import Direction, Mix
 from vidhair.edits.edit import Strength
+from vidhair.edits.latent_file import chosen_layers
 from vidhair.errors import CheckpointUnreadable, InvalidSetting
+from vidhair.flow.graph import Flow
+from vidhair.recipe import build
 from vidhair.stages.render import Codes
 
+STACK = "edited_codes_1", "edited_codes"
 ROW = random(D, seed=5).numpy()
 EACH = random(LAYERS, D, seed=6).numpy()
 PACK: Any = SimpleNamespace(
@@ -61,6 +65,31 @@ def test_a_row_per_code_moves_each_its_own_way(tmp_path, name, layers):
     np.testing.assert_allclose(got, np.broadcast_to(want, got.shape), atol=1e-6)
 
 
+@pytest.mark.parametrize("layers", ["all", "1,3"])
+@pytest.mark.parametrize("strength", [steady(1.0), RAMP], ids=["steady", "ramp"])
+@pytest.mark.parametrize("array", [ROW, EACH], ids=["one", "each"])
+def test_mixing_goes_some_of_the_way_to_the_codes_of_the_file(tmp_path, array, strength, layers):
+    edit = Mix(file=saved(tmp_path / "code.npy", array), layers=layers)
+    got = edit.mixed(Codes(styles()), TRACK, strength).styles
+    share = strength.values[:, None, None] * PRESENT[:, None, None]
+    share = share * np.isin(np.arange(LAYERS), chosen_layers(layers, LAYERS))[:, None]
+    np.testing.assert_allclose(got, styles() + share * (array - styles()), atol=1e-5)
+
+
+def test_the_flow_takes_both_and_their_keys_hold_the_numbers(tmp_path):
+    files = saved(tmp_path / "a.npy", np.ones(32)), saved(tmp_path / "b.npy", np.arange(32.0))
+    nodes = [
+        {node.name: node for node in Flow(build("own", "", {"edit": edits}), small.pack()).nodes()}
+        for edits in (
+            [{"kind": "mix", "file": files[0]}, {"kind": "direction", "file": file}]
+            for file in files
+        )
+    ]
+    first, second = (tuple(flow[n].settings for n in STACK) for flow in nodes)
+    assert first[0] == second[0] and first[1] != second[1]
+    assert nodes[0]["edited_codes"].needs == ("edited_codes_1", "track", "strength")
+
+
 def test_the_order_of_numbers_is_the_files(tmp_path):
     np.save(tmp_path / "columns.npy", np.asfortranarray(EACH))
     got = change(steady(1.0), file=str(tmp_path / "columns.npy"))
@@ -85,7 +114,7 @@ def test_the_numbers_are_in_the_key_and_the_files_name_is_not(tmp_path):
     ("array", "settings", "said"),
     [
         (ROW[:-1], {}, rf"edit\.2\.file = .* of {D - 1} numbers, .* have {D}; take one"),
-        (EACH[:3], {}, r"edit\.2\.file = .* holds 3 directions; choose one by edit\.2\.row"),
+        (EACH[:3], {}, r"edit\.2\.file = .* holds 3 rows; choose one by edit\.2\.row"),
         (EACH[:3], {"row": 3}, r"edit\.2\.row = 3 is not in .* give 0 … 2"),
         (ROW, {"layers": "4"}, r"edit\.2\.layers = '4' names no codes; .* from 0 to 3"),
         (ROW, {"layers": "2-1"}, "names no codes"),

@@ -60,7 +60,7 @@ def read_directions(path: Path) -> Tensor:
 
 def _refused(path: Path, fault: str) -> CheckpointUnreadable:
     return CheckpointUnreadable(
-        f"{shown_path(path)} {fault}; give the boundary of one attribute, as it was published"
+        f"{shown_path(path)} {fault}; give numbers of codes or directions as they were published"
     )
 
 

@@ -57,7 +57,7 @@ def factorize(weights: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
 def along_in_codes(
     ws: Tensor, direction: Tensor, distance: float, codes: slice | Sequence[int]
 ) -> Tensor:
-    """Move some of the codes [B, L, W] along a direction [W]."""
+    """Move some of the codes [B, L, W] along a direction [W], or each along its own [K, W]."""
     edited = ws.clone()
     edited[:, codes] += distance * direction
     return edited
