@@ -72,6 +72,7 @@ def test_the_file_is_left_alone(path):
         (np.ones((18, 512)), "(18, 512), not one row"),
         (np.ones(()), "shape ()"),
         (np.ones(1), "(1,)"),
+        (np.ones((1,) * 20 + (5,)), "1, 5), not one row"),
         (np.ones(LONGEST + 1), str(LONGEST + 1)),
         (np.ones(512, int), "<i8"),
         (np.ones(512, complex), "<c16"),

@@ -242,6 +242,9 @@ class TestOverTime:
         np.testing.assert_allclose(
             change.lab[middle], 0.25 * first.lab + 0.5 * second.lab, atol=1e-4
         )
+        want = 0.25 * first.styles + 0.5 * second.styles
+        np.testing.assert_allclose(change.styles[middle], want, atol=1e-5)
+        np.testing.assert_allclose(both[middle], want, atol=1e-5)
 
 
 def test_a_color_that_is_none_is_named_with_its_place():

@@ -9,7 +9,7 @@ import pytest
 from tests import small
 from tests.stages.faces import clip_of
 from vidhair.cache import DiskStore
-from vidhair.edits import EDITS, Attribute, Bald, HairColor, HairLength
+from vidhair.edits import EDITS, Attribute, Bald, Direction, HairColor, HairLength, Mix
 from vidhair.edits.edit import GradedEdit
 from vidhair.media import open_clip
 from vidhair.settings import Curve
@@ -27,6 +27,8 @@ RAMP = Curve([(0.1, 0.0), (1.1, 1.0)])
     [
         Bald(strength=RAMP),
         Attribute(strength=RAMP),
+        Direction(strength=RAMP),
+        Mix(strength=RAMP),
         HairColor(strength=RAMP),
         HairLength(amount=RAMP),
     ],

@@ -13,6 +13,7 @@ from tests.stages.series import InMemory
 from vidhair.cache import MemoryStore, fingerprint
 from vidhair.edits import Attribute, Bald, Edit, HairColor, HairLength, Reconstruct
 from vidhair.edits.stack import stacked
+from vidhair.errors import InvalidSetting
 from vidhair.flow.graph import Flow
 from vidhair.flow.runner import Runner
 from vidhair.recipe import Recipe, build
@@ -146,6 +147,15 @@ def test_how_it_enters_the_frame_is_as_the_recipe_says(mode):
     assert ("hair_change" in composed.values) == (mode == "residual")
     alone = Flow(recipe_of(SMILE, SMILE, mode=mode), a_pack())
     assert "hair_change" not in alone.stages
+
+
+def test_every_edit_is_checked_before_any_work_and_named_by_its_place():
+    with pytest.raises(InvalidSetting, match=r"edit\.2\.name = 'height' is no attribute"):
+        Flow(recipe_of(SMILE, SMILE | {"name": "height"}), a_pack())
+    with pytest.raises(InvalidSetting, match=r"edit\.name = 'height' is no attribute"):
+        Flow(recipe_of(SMILE | {"name": "height"}), a_pack())
+    with pytest.raises(InvalidSetting, match=r"edit\.1\.color = 'blurple' is no colour"):
+        Flow(recipe_of(BLONDE | {"color": "blurple"}, SMILE), a_pack())
 
 
 def test_nothing_but_no_edit_draws_once():

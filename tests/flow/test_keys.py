@@ -280,6 +280,7 @@ EDITS = {
     "bald": {"edit.strength": 0.5},
     "attribute": {"edit.name": "yaw", "edit.strength": 0.25},
     "reconstruct": {},
+    "longer_auburn": {"edit.amount": 0.25, "edit.color": "blue", "edit.strength": 0.5},
 }
 OFF = {"tune.steps": 0, "tune.refine_steps": 0}
 COMBINATIONS = [

@@ -12,7 +12,6 @@ from vidhair.models.face_parser import (
     FaceParserConfig,
     Label,
     face_oval_mask,
-    hair_probability,
     polygon_mask,
 )
 
@@ -69,16 +68,6 @@ def test_a_picture_moved_by_whole_strides_moves_its_labels(parser):
     inside = np.s_[..., 28:-28, 28:-28]
     want = logits.roll((8, -4), (2, 3))[inside]
     torch.testing.assert_close(moved[inside], want, rtol=1e-4, atol=1e-5)
-
-
-def test_hair_probability():
-    logits = torch.zeros(1, 4, 1, 2)
-    logits[0, Label.HAIR, 0, 1] = 50
-    p = hair_probability(logits)
-    assert p.shape == (1, 1, 1, 2)
-    torch.testing.assert_close(p.flatten(), torch.tensor([0.25, 1.0]))
-    person = hair_probability(logits, (Label.SKIN, Label.HAIR, Label.CLOTHES))
-    torch.testing.assert_close(person.flatten(), torch.tensor([0.75, 1.0]))
 
 
 side = st.floats(1, 20)

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from vidhair.edits.edit import GradedEdit, Strength, check_attributes, moved
+from vidhair.edits.latents import add_change
 from vidhair.models.attributes import AttributeSpace
 from vidhair.models.mappers import BaldMapper
 from vidhair.models.pack import Pack
@@ -62,8 +63,6 @@ def towards_bald(code: Tensor, space: AttributeSpace | None, bald: BaldMapper | 
         assert space is not None
         return space.towards(code, NO_HAIR)
     device = next(bald.parameters()).device
-    change = torch.zeros_like(code)
     with torch.inference_mode():
-        first = bald.strength * bald(code[None].to(device))[0].cpu()
-    change[: len(first)] = first
-    return change
+        change = bald(code[None].to(device)).cpu()
+        return add_change(torch.zeros_like(code)[None], change, bald.strength)[0]

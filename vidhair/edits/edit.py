@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
+import torch
 
+from vidhair.edits.latents import along
 from vidhair.errors import InvalidSetting
 from vidhair.models.pack import Pack
 from vidhair.settings import Curve, identity
@@ -67,10 +69,9 @@ class GradedEdit(Edit):
 
 def moved(codes: Codes, track: FaceTrack, strength: Strength, change: np.ndarray) -> Codes:
     """Where there is a face, by so much of a change [D] or [L, D], or one per frame [T, L, D]."""
-    styles = codes.styles.copy()
-    steps = strength.values[:, None, None] * change
-    styles[track.present] += steps[track.present]
-    return Codes(styles)
+    seen = track.present[:, None, None]
+    given, degree, step = map(torch.from_numpy, (codes.styles, strength.values, change))
+    return Codes(np.where(seen, along(given, step, degree[:, None, None]).numpy(), codes.styles))
 
 
 def check_attributes(edit: Edit, names: Sequence[str], pack: Pack, place: str) -> None:

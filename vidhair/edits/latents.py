@@ -13,7 +13,7 @@ def along(ws: Tensor, direction: Tensor, distance: float | Tensor) -> Tensor:
     """InterFaceGAN (Shen et al. 2020, section 3.2): w + α·n.
 
     ws: [B, L, W]. direction: [W], [1, W] or [L, W]. distance: a number, or [N, 1, 1, 1] for N
-    results [N, B, L, W].
+    results [N, B, L, W], or [B, 1, 1] for one per code set.
     """
     return ws + distance * direction
 
@@ -57,7 +57,7 @@ def factorize(weights: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
 def along_in_codes(
     ws: Tensor, direction: Tensor, distance: float, codes: slice | Sequence[int]
 ) -> Tensor:
-    """Move some of the codes [B, L, W] along a direction [W]."""
+    """Move some of the codes [B, L, W] along a direction [W], or each along its own [K, W]."""
     edited = ws.clone()
     edited[:, codes] += distance * direction
     return edited

@@ -4,7 +4,6 @@ Beside the picture it sees what MediaPipe knows of it: the person's silhouette a
 face. These look the same on rendered and on real faces, and carry the parser from one to the other.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from itertools import pairwise
@@ -101,8 +100,3 @@ def polygon_mask(points: np.ndarray, height: int, width: int, oversample: int = 
 def face_oval_mask(mesh: np.ndarray, height: int, width: int) -> np.ndarray:
     """The face oval of a mesh [478, 2] in pixels as a mask [H, W]."""
     return polygon_mask(mesh[list(FACE_OVAL)], height, width)
-
-
-def hair_probability(logits: Tensor, labels: Sequence[int] = (Label.HAIR,)) -> Tensor:
-    """[B, labels, H, W] → [B, 1, H, W] in 0 … 1."""
-    return logits.softmax(1)[:, list(labels)].sum(1, keepdim=True)
