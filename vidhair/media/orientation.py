@@ -14,12 +14,17 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     import av
 
+_CLOCKWISE = np.array([[0, -1], [1, 0]])
 _ROTATIONS = {(0, 1): 0, (-1, 0): 90, (0, -1): 180, (1, 0): 270}
 
 
 def orientation_of(frame: av.VideoFrame) -> NDArray[Any] | None:
     """From the display matrix; None where that is no quarter turn."""
-    data: Any = frame.side_data.get("DISPLAYMATRIX")
+    try:
+        data: Any = frame.side_data.get("DISPLAYMATRIX")
+    except ValueError:  # one kind that PyAV does not know, such as Exif, hides all others
+        turns = round(frame.rotation / 90) % 4
+        return np.linalg.matrix_power(_CLOCKWISE, turns)
     if data is None:
         return np.eye(2, dtype=int)
     matrix = np.frombuffer(bytes(data), np.int32).reshape(3, 3)[:2, :2]
