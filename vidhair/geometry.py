@@ -8,9 +8,11 @@ counter-clockwise as seen.
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import scipy.ndimage
+from numpy.typing import NDArray
 from PIL import Image
 
 # How stills are cut like those of FFHQ, as shares of the crop's side.
@@ -20,12 +22,13 @@ MIN_MARGIN, CLOSE = 3, 4  # in pixels
 EYE_DISTANCE, GRID = 64, 8
 
 
-def _numbers(points: np.ndarray) -> np.ndarray:
+def _numbers(points: NDArray[Any]) -> NDArray[Any]:
     """Points as complex numbers x + iy: as y points down, times i is a clockwise quarter turn."""
-    return points[..., 0] + 1j * points[..., 1]
+    numbers: NDArray[np.complex128] = points[..., 0] + 1j * points[..., 1]
+    return numbers
 
 
-def _points(numbers: np.ndarray) -> np.ndarray:
+def _points(numbers: NDArray[Any]) -> NDArray[Any]:
     return np.stack([numbers.real, numbers.imag], axis=-1)
 
 
@@ -33,36 +36,36 @@ def _points(numbers: np.ndarray) -> np.ndarray:
 class CropAxes:
     """The square that FFHQ cuts around a face: centre ± x ± y. All [..., 2]."""
 
-    centre: np.ndarray
-    x: np.ndarray
+    centre: NDArray[Any]
+    x: NDArray[Any]
 
     @property
-    def y(self) -> np.ndarray:
+    def y(self) -> NDArray[Any]:
         """x turned by 90° clockwise as seen, so it points to the chin."""
         return _points(_numbers(self.x) * 1j)
 
     @property
-    def side(self) -> np.ndarray:
+    def side(self) -> NDArray[Any]:
         """Side of the square in pixels."""
         return 2 * np.hypot(self.x[..., 0], self.x[..., 1])
 
     @property
-    def quad(self) -> np.ndarray:
+    def quad(self) -> NDArray[Any]:
         c, x, y = self.centre, self.x, self.y
         return np.stack([c - x - y, c - x + y, c + x + y, c + x - y], axis=-2)
 
     @property
-    def upright_quad(self) -> np.ndarray:
+    def upright_quad(self) -> NDArray[Any]:
         """The quad of the same centre and side, not rotated."""
         x = np.stack([self.side / 2, np.zeros_like(self.side)], axis=-1)
         return CropAxes(self.centre, x).quad
 
 
 def crop_axes(
-    eye_left: np.ndarray,
-    eye_right: np.ndarray,
-    mouth_left: np.ndarray,
-    mouth_right: np.ndarray,
+    eye_left: NDArray[Any],
+    eye_right: NDArray[Any],
+    mouth_left: NDArray[Any],
+    mouth_right: NDArray[Any],
     *,
     eyes_only: bool = False,
 ) -> CropAxes:
@@ -93,7 +96,7 @@ class Box:
     side: float
 
     @property
-    def centre(self) -> np.ndarray:
+    def centre(self) -> NDArray[Any]:
         return np.array([self.left + self.side / 2, self.top + self.side / 2])
 
 
@@ -145,12 +148,12 @@ class Similarity:
     u_box = scale · R(angle) · u_face + (tx, ty), both in units of the side of the box or crop.
     """
 
-    angle_deg: np.ndarray
-    tx: np.ndarray
-    ty: np.ndarray
-    scale: np.ndarray
+    angle_deg: NDArray[Any]
+    tx: NDArray[Any]
+    ty: NDArray[Any]
+    scale: NDArray[Any]
 
-    def matrices(self) -> np.ndarray:
+    def matrices(self) -> NDArray[Any]:
         """[T, 3, 3], face → box; `Synthesis` takes the inverses."""
         a = np.deg2rad(self.angle_deg)
         c, s = np.cos(a) * self.scale, np.sin(a) * self.scale
@@ -161,7 +164,7 @@ class Similarity:
         return m
 
     @staticmethod
-    def from_matrices(m: np.ndarray) -> "Similarity":
+    def from_matrices(m: NDArray[Any]) -> "Similarity":
         """The similarity nearest to [T, 3, 3] matrices (their two diagonals are averaged)."""
         c = (m[..., 0, 0] + m[..., 1, 1]) / 2
         s = (m[..., 0, 1] - m[..., 1, 0]) / 2
@@ -176,7 +179,7 @@ def similarity_in_box(axes: CropAxes, box: Box) -> Similarity:
 
 
 def eye_rotation_deg(
-    left: np.ndarray, right: np.ndarray, left_aligned: np.ndarray, right_aligned: np.ndarray
+    left: NDArray[Any], right: NDArray[Any], left_aligned: NDArray[Any], right_aligned: NDArray[Any]
 ) -> float:
     """Rotation between two eye lines in [0, 360], by the rule of stylegan3-editing.
 
@@ -189,7 +192,7 @@ def eye_rotation_deg(
 
 def crop_quad(
     image: Image.Image,
-    quad: np.ndarray,
+    quad: NDArray[Any],
     *,
     size: int,
     transform_size: int | None = None,
@@ -233,7 +236,7 @@ def crop_quad(
     return image if samples <= size else image.resize((size, size), Image.Resampling.LANCZOS)
 
 
-def _continued(image: Image.Image, border: np.ndarray, blur: float) -> Image.Image:
+def _continued(image: Image.Image, border: NDArray[Any], blur: float) -> Image.Image:
     """The picture with a border of [before or after, x or y] pixels: its reflection, ever softer.
 
     The way from the outer edge to where the picture begins counts from 0 to 1. The border turns to
@@ -243,7 +246,7 @@ def _continued(image: Image.Image, border: np.ndarray, blur: float) -> Image.Ima
     sharp = np.pad(np.asarray(image, np.float32), (*widths, (0, 0)), "reflect")
     soft = scipy.ndimage.gaussian_filter(sharp, (blur, blur, 0))
 
-    def way(length: int, before: int, after: int) -> np.ndarray:
+    def way(length: int, before: int, after: int) -> NDArray[Any]:
         steps = np.arange(length, dtype=np.float32)
         return np.minimum(steps / before, steps[::-1] / after)
 
@@ -269,8 +272,8 @@ class FrameCrop:
 
 
 def frame_crop(
-    eye_left: np.ndarray,
-    eye_right: np.ndarray,
+    eye_left: NDArray[Any],
+    eye_right: NDArray[Any],
     height: int,
     width: int,
     padding: tuple[int, int, int, int] = (200, 200, 200, 200),

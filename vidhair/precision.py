@@ -42,7 +42,8 @@ class Precision:
 
     @property
     def dtype(self) -> torch.dtype:
-        return getattr(torch, self.name)
+        result: torch.dtype = getattr(torch, self.name)
+        return result
 
 
 def native(device: str | torch.device, dtype: torch.dtype) -> bool:

@@ -9,16 +9,27 @@ from dataclasses import asdict
 from fractions import Fraction
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from tqdm import tqdm
 
 from vidhair.checkpoints.packs import file_sha256
 from vidhair.edits.colors import HAIR_COLOURS, parse_colour
 from vidhair.errors import InvalidSetting, SourceNotFound, os_errors
 from vidhair.media import VideoWriter, check_distinct
-from vidhair.synthetic.clips import SOUND_RATE, Changes, ClipSpec, dye, perform, render_frame, voice
+from vidhair.synthetic.clips import (
+    SOUND_RATE,
+    Changes,
+    ClipSpec,
+    FrameTruth,
+    dye,
+    perform,
+    render_frame,
+    voice,
+)
 from vidhair.synthetic.params import HAIR_STYLES
 from vidhair.synthetic.render import LANDMARKS
 from vidhair.types import Clip, Color
@@ -53,7 +64,7 @@ def write_clip(
     folder: Path,
     *,
     workers: int | None = None,
-) -> dict:
+) -> dict[str, Any]:
     """Render a clip with its twins and the truth about it; returns its manifest entry.
 
     twins: name → what differs. Files: NAME.mp4, NAME-TWIN.mp4, NAME.truth.npz with hair masks
@@ -118,7 +129,7 @@ def _describe(spec: ClipSpec, path: Path) -> Clip:
     )
 
 
-def _write_wave(path: Path, samples: np.ndarray) -> None:
+def _write_wave(path: Path, samples: NDArray[np.float32]) -> None:
     with wave.open(str(path), "wb") as file:
         file.setnchannels(1)
         file.setsampwidth(2)
@@ -126,7 +137,9 @@ def _write_wave(path: Path, samples: np.ndarray) -> None:
         file.writeframes((samples * 32000).astype("<i2").tobytes())
 
 
-def _frames(spec: ClipSpec, versions: Sequence[Changes], workers: int) -> Iterator[list]:
+def _frames(
+    spec: ClipSpec, versions: Sequence[Changes], workers: int
+) -> Iterator[list[FrameTruth]]:
     jobs = [(spec, index, list(versions)) for index in range(spec.frames)]
     progress = tqdm(total=spec.frames, desc=f"render {spec.name}", unit=" frames", disable=None)
     with progress, ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
@@ -135,13 +148,13 @@ def _frames(spec: ClipSpec, versions: Sequence[Changes], workers: int) -> Iterat
             yield truths
 
 
-def _frame_job(job):
+def _frame_job(job: tuple[ClipSpec, int, list[Changes]]) -> list[FrameTruth]:
     spec, index, versions = job
     torch.set_num_threads(1)
     return render_frame(perform(spec), index, spec, versions)
 
 
-def write_manifest(folder: Path, entries: Sequence[dict]) -> None:
+def write_manifest(folder: Path, entries: Sequence[dict[str, Any]]) -> None:
     text = json.dumps({"clips": list(entries)}, indent=2)
     (folder / MANIFEST).write_text(text + "\n")
 

@@ -10,8 +10,10 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from vidhair.errors import SourceNotFound
 from vidhair.wiring import Value
@@ -23,24 +25,24 @@ READ_MATRICES = {"gbr": 0, "ycgco": 8, "bt2020c": 10, "chroma-derived-nc": 12, "
 
 
 @dataclass(frozen=True)
-class Frames(Value, Collection[np.ndarray]):
+class Frames(Value, Collection[NDArray[Any]]):
     """Upright pictures of a clip, uint8 [H, W, 3] each, RGB: one by one, or all as `pixels`.
 
     read: (start, stop) → those frames, uint8 [T, H, W, 3].
     """
 
     ROWS = ("pixels",)
-    read: Callable[[int, int], np.ndarray]
+    read: Callable[[int, int], NDArray[Any]]
     start: int
     stop: int
 
     @classmethod
-    def of_pixels(cls, pixels: np.ndarray) -> "Frames":
+    def of_pixels(cls, pixels: NDArray[Any]) -> "Frames":
         """pixels: uint8 [T, H, W, 3]."""
         return cls(lambda start, stop: pixels[start:stop], 0, len(pixels))
 
     @property
-    def pixels(self) -> np.ndarray:
+    def pixels(self) -> NDArray[Any]:
         """All of them, [T, H, W, 3]."""
         return self.read(self.start, self.stop)
 
@@ -50,7 +52,7 @@ class Frames(Value, Collection[np.ndarray]):
     def __len__(self) -> int:
         return self.stop - self.start
 
-    def __iter__(self) -> Iterator[np.ndarray]:
+    def __iter__(self) -> Iterator[NDArray[Any]]:
         return (self.read(i, i + 1)[0] for i in range(self.start, self.stop))
 
     def __contains__(self, frame: object) -> bool:
@@ -104,7 +106,7 @@ class Clip:
     path: Path
     width: int
     height: int
-    pts: np.ndarray
+    pts: NDArray[Any]
     end_pts: int
     time_base: Fraction
     frame_rate: Fraction | None = None
@@ -139,7 +141,7 @@ class Clip:
         return len(self.pts)
 
     @property
-    def seconds_T(self) -> np.ndarray:
+    def seconds_T(self) -> NDArray[Any]:
         """When each frame appears. float64."""
         return self.pts * self.time_base.numerator / self.time_base.denominator
 

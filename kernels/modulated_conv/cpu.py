@@ -268,12 +268,11 @@ def _transformed(weight: Tensor, dtype: torch.dtype, *, turned: bool = False) ->
         taps = _by_tap(w, turned)
         _, inputs, outputs = taps.shape
         result = recycler.take(PRODUCTS * inputs * outputs, torch.float32)
-        panel = product.panel(dtype) if dtype == torch.float32 else None
+        panel = product.panel() if dtype == torch.float32 else outputs
         _kernels().transform_weight(
-            flat(taps), (inputs, outputs), _filter_transform().numpy(), panel or outputs,
-            flat(result),
+            flat(taps), (inputs, outputs), _filter_transform().numpy(), panel, flat(result),
         )  # fmt: skip
-        if panel is not None:
+        if dtype == torch.float32:
             return result
         return product.packed(result.view(PRODUCTS, inputs, outputs), dtype)
 

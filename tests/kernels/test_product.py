@@ -63,14 +63,3 @@ def test_turned_matrices_are_read_as_they_lie():
     c = torch.empty(2, 4 * LEAST, 4 * LANES)
     product.multiply(a.transpose(1, 2).contiguous().transpose(1, 2), b, c)
     assert_close("product", c, a @ b)
-
-
-@pytest.mark.parametrize("dtype", DTYPES)
-def test_where_there_is_no_kernel_the_library_multiplies(dtype, monkeypatch):
-    monkeypatch.setattr(product, "panel", lambda _dtype: None)
-    a, b = matrices(2, 30, 7, LANES)
-    before, after = torch.rand(7), torch.rand(LANES)
-    c = torch.empty(2, 30, LANES, dtype=dtype)
-    product.multiply(a.to(dtype), product.packed(b, dtype, before, after), c)
-    want = a @ (b * before[:, None] * after)
-    assert_close("product", c, want)

@@ -87,6 +87,31 @@ def test_quality_counts(tmp_path, codec):
     assert len(steps) == (codec in ("mpeg4", "mjpeg", "mpeg2video"))
 
 
+@pytest.mark.parametrize("codec", ["libx264", "libx265", "libvpx", "libvpx-vp9", "libsvtav1"])
+def test_the_best_quality_is_the_best(tmp_path, codec):
+    """crf 0 means "as you like" to some encoders, and others refuse it."""
+    clip = a_clip(range(4), width=160, height=96)
+    noise = np.random.default_rng(0).integers(-20, 20, (4, 96, 160, 3))
+    frames = (smooth_frames(clip) + noise).clip(0, 255).astype(np.uint8)
+    sizes = []
+    for crf in (0, 1, 8):
+        write(tmp_path / "a.mkv", clip, frames, codec=codec, crf=crf)
+        sizes.append((tmp_path / "a.mkv").stat().st_size)
+    assert sizes[0] >= sizes[1] > sizes[2]
+
+
+@pytest.mark.parametrize(
+    ("codec", "crf", "remedy"),
+    [("libx264", 0, "encode.crf=1"), ("libx264rgb", 9, "libx264"), ("libx264", 1, "")],
+)
+def test_profiles_that_players_lack_are_told(tmp_path, codec, crf, remedy):
+    notes = write(tmp_path / "a.mp4", a_clip(range(2)), codec=codec, crf=crf).notes
+    with av.open(str(tmp_path / "a.mp4")) as container:
+        profile = container.streams.video[0].codec_context.profile
+    told = [note for note in notes if "QuickTime" in note and f"with {remedy} they" in note]
+    assert bool(told) == bool(remedy) == (profile == "High 4:4:4 Predictive")
+
+
 def test_what_has_no_quality_says_so(tmp_path):
     clip = a_clip(range(3))
     for codec, words in {"ffv1": "lossless", "prores_ks": "profiles, and is given hq"}.items():

@@ -23,6 +23,7 @@ from tests.media.clips import (
 )
 from vidhair.errors import NoFrames, NotAVideo, SourceNotFound
 from vidhair.media import open_clip, reader
+from vidhair.media.orientation import orientation_of
 from vidhair.media.scan import whole_pts
 
 CLIPS = sorted(REAL_CLIPS.glob("*.mp4"))
@@ -190,6 +191,24 @@ TURNS = {
     (-1, 0, 0, 1): (0, lambda image: image[:, :, ::-1]),
     (0, 1, 1, 0): (270, lambda image: image.swapaxes(1, 2)),
 }
+
+
+@pytest.mark.parametrize("matrix", [m for m in TURNS if m[0] * m[3] - m[1] * m[2] > 0])
+def test_a_turn_is_seen_beside_side_data_that_is_not_known(tmp_path, matrix):
+    write(tmp_path / "a.mp4", a_clip())
+    turn_on_display(tmp_path / "a.mp4", tmp_path / "turned.mp4", matrix)
+    with av.open(str(tmp_path / "turned.mp4")) as container:
+        frame = next(container.decode(video=0))
+    known = orientation_of(frame)
+
+    class Veiled:
+        rotation = frame.rotation
+
+        @property
+        def side_data(self):
+            raise ValueError("31 is not a valid Type")
+
+    assert np.array_equal(orientation_of(Veiled()), known)
 
 
 @pytest.mark.parametrize("matrix", TURNS)

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -79,7 +80,7 @@ class Ceilings:
                     if clock() - began > MOST:
                         break
 
-    def describe(self) -> dict:
+    def describe(self) -> dict[str, Any]:
         """As plain values: GFLOP/s and GB/s."""
 
         def rates(of: Rates) -> dict[str, float]:

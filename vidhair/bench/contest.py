@@ -77,7 +77,12 @@ class Row:
     note: str = ""
 
 
-def hold(case: Case, repeats: int, device: str = "cpu", timer=alternate) -> list[Row]:
+def hold(
+    case: Case,
+    repeats: int,
+    device: str = "cpu",
+    timer: Callable[..., list[Timing]] = alternate,
+) -> list[Row]:
     """Run every contestant once to compare the results, then time them in turns."""
     # Networks are made as packs make them: what kernels prepare of weights that were made in
     # inference mode is not kept.

@@ -21,6 +21,7 @@ Shapes: N batch, C channels, H, W pixels.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import prod
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -80,7 +81,7 @@ def filtered_lrelu(
     up: int = 1,
     down: int = 1,
     padding: int | Sequence[int] = 0,
-    **_,
+    **_: Any,
 ) -> Work:
     """Of a call with these arguments."""
     n, c, h, w = x.shape
@@ -109,7 +110,7 @@ def upfirdn2d(
     up: int | Sequence[int] = 1,
     down: int | Sequence[int] = 1,
     padding: int | Sequence[int] = 0,
-    **_,
+    **_: Any,
 ) -> Work:
     """Of a call with these arguments; separable filters run along the rows first."""
     n, c, h, w = x.shape
@@ -126,7 +127,7 @@ def upfirdn2d(
     return Work(filter=n * c * macs, bytes=size_of(x, f) + n * c * out_h * out_w * x.element_size())
 
 
-def bias_act(x: Tensor, b: Tensor | None = None, **_) -> Work:
+def bias_act(x: Tensor, b: Tensor | None = None, **_: Any) -> Work:
     """Only the bytes."""
     return Work(bytes=2 * size_of(x) + size_of(b))
 
@@ -138,7 +139,7 @@ def modulated_conv(
     demodulation: Tensor | None,
     *,
     padding: int = 0,
-    **_,
+    **_: Any,
 ) -> Work:
     """Of a call with these arguments; scaling is not counted."""
     h, w = (
@@ -149,7 +150,7 @@ def modulated_conv(
     return Work(convolution=convolution(out, weight), bytes=moved)
 
 
-def doubling_conv(x: Tensor, weight: Tensor, style: Tensor, demodulation: Tensor, **_) -> Work:
+def doubling_conv(x: Tensor, weight: Tensor, style: Tensor, demodulation: Tensor, **_: Any) -> Work:
     """Of a call with these arguments: a transposed convolution, and a filter of four taps."""
     n, _c, h, w = x.shape
     macs = transposed_convolution(x.shape, weight.transpose(0, 1))
@@ -158,7 +159,7 @@ def doubling_conv(x: Tensor, weight: Tensor, style: Tensor, demodulation: Tensor
     return Work(macs, smoothing, size_of(x, weight, style, demodulation) + written)
 
 
-def halving_conv(x: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor], **_) -> Work:
+def halving_conv(x: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor], **_: Any) -> Work:
     """Of a call with these arguments."""
     n, _c, h, w = x.shape
     outs = [(n, len(weight), -(-h // 2), -(-w // 2)) for weight in weights]
@@ -186,7 +187,7 @@ OPS: dict[str, Callable[..., Work]] = {
 }
 # Also those that no generator calls.
 COUNTED = {**OPS, "halving_conv": halving_conv}
-CONVOLUTIONS: dict[Callable, Callable[[Tensor, Tensor, Tensor], int]] = {
+CONVOLUTIONS: dict[Callable[..., Any], Callable[[Tensor, Tensor, Tensor], int]] = {
     torch.conv2d: lambda x, weight, y: convolution(y.shape, weight),
     torch.conv_transpose2d: lambda x, weight, y: transposed_convolution(x.shape, weight),
 }

@@ -90,7 +90,8 @@ def _contestants(
 
     def encode(dtype: torch.dtype) -> Tensor:
         with torch.autocast(pictures.device.type, dtype, enabled=dtype != torch.float32):
-            return network(pictures).float()
+            result: Tensor = network(pictures).float()
+            return result
 
     contestants = [
         Contestant(f"vidhair {name_of(dtype)}", partial(encode, dtype), dtype=dtype, watched=True)

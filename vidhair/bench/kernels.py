@@ -35,7 +35,7 @@ DTYPES = ("float32",)
 QUICK = ("256-T", "256-R", "256-SG2")
 EVERY = 4  # with --quick, every fourth shape of a generator
 
-Call = tuple[Op, tuple, dict[str, Any]]  # an op, and its arguments
+Call = tuple[Op, tuple[Any, ...], dict[str, Any]]  # an op, and its arguments
 Make = Callable[[str, torch.dtype], Call]  # device and dtype of the picture → call
 
 
@@ -102,7 +102,7 @@ def _contestants(name: str, make: Make, dtype: torch.dtype, options: Options) ->
 
 def stylegan3_calls(config: StyleGAN3Config) -> Iterator[tuple[str, str, Make]]:
     """(op, where, call) for every shape; layers alike are named together."""
-    alike: dict[tuple, list[int]] = {}
+    alike: dict[tuple[Any, ...], list[int]] = {}
     geometries = layer_geometries(config)
     for index, g in enumerate(geometries):
         sizes = (g.source.channels, g.result.channels, g.source.size, g.result.size)
@@ -182,7 +182,7 @@ def _modulated_conv(g: LayerGeometry) -> Make:
     return make
 
 
-def _upfirdn2d(channels: int, side: int, **arguments) -> Make:
+def _upfirdn2d(channels: int, side: int, **arguments: Any) -> Make:
     def make(device: str, dtype: torch.dtype) -> Call:
         f = setup_filter(RESAMPLING_TAPS, separable=True).to(device)
         return upfirdn2d_op(), (_picture(channels, side, device, dtype), f), arguments
@@ -190,7 +190,7 @@ def _upfirdn2d(channels: int, side: int, **arguments) -> Make:
     return make
 
 
-def _bias_act(channels: int, side: int, **arguments) -> Make:
+def _bias_act(channels: int, side: int, **arguments: Any) -> Make:
     def make(device: str, dtype: torch.dtype) -> Call:
         b = torch.randn(channels, device=device)
         return bias_act_op(), (_picture(channels, side, device, dtype), b), arguments

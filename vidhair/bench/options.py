@@ -1,8 +1,8 @@
 """What is asked of a run, checked."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 
@@ -81,12 +81,12 @@ def name_of(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
 
 
-def check_known(option: str, values: Sequence, known) -> None:
+def check_known(option: str, values: Sequence[Any], known: Collection[Any]) -> None:
     """Raises InvalidSetting for the first value that is not known."""
     for value in values:
         if value not in known:
             raise InvalidSetting(f"{option} {value} is unknown; choose from {_listed(known)}")
 
 
-def _listed(values) -> str:
+def _listed(values: Iterable[Any]) -> str:
     return ", ".join(map(str, sorted(values) if isinstance(values, set) else values))

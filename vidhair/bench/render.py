@@ -141,7 +141,10 @@ def render(
 ) -> Tensor:
     """The picture of a scene, as vidhair draws it."""
     if isinstance(network, stylegan3.Generator):
-        return network.synthesis(ws, transform=placement, canvas=canvas or Extent(), dtype=dtype)
+        result: Tensor = network.synthesis(
+            ws, transform=placement, canvas=canvas or Extent(), dtype=dtype
+        )
+        return result
     with torch.autocast(ws.device.type, dtype, enabled=dtype != torch.float32):
         if isinstance(network, StyleGANEX):
             assert placement is not None

@@ -3,7 +3,7 @@
 import math
 import platform
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -79,7 +79,7 @@ def _finite(value: float | None) -> float | None:
 
 
 # heading → text of a row's facts; a column without a value is left out
-COLUMNS = {
+COLUMNS: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "time": lambda f: duration(f["seconds"]),
     "× first": lambda f: _text(f["ratio"], "{:.2f}"),
     "GFLOP/s": lambda f: _text(f["gflops"], "{:.1f}"),

@@ -6,13 +6,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import wraps
 from types import ModuleType
-from typing import Any
+from typing import Any, Self
 
 from torch.overrides import TorchFunctionMode
 
 from vidhair import ops
 from vidhair.bench import counting
 from vidhair.bench.counting import NOTHING, Work
+
+Call = Callable[..., Any]
 
 # Ops, and which of a watch's two parts they belong to.
 WRAPPED = {
@@ -53,7 +55,7 @@ class Watch(TorchFunctionMode):
         self._inside = False
         self._replaced: list[tuple[ModuleType, str, Any]] = []
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         for name, part in WRAPPED.items():
             original = getattr(ops, name)
             wrapper = self._wrapper(original, counting.COUNTED[name], getattr(self, part))
@@ -61,16 +63,17 @@ class Watch(TorchFunctionMode):
                 if home.startswith("vidhair.") and vars(module).get(name) is original:
                     setattr(module, name, wrapper)
                     self._replaced.append((module, name, original))
-        return super().__enter__()
+        super().__enter__()  # type: ignore[no-untyped-call]
+        return self
 
-    def __exit__(self, *failure):
+    def __exit__(self, *failure: Any) -> None:
         while self._replaced:
             setattr(*self._replaced.pop())
-        return super().__exit__(*failure)
+        super().__exit__(*failure)  # type: ignore[no-untyped-call]
 
-    def _wrapper(self, original, count, spent: Spent):
+    def _wrapper(self, original: Call, count: Callable[..., Work], spent: Spent) -> Call:
         @wraps(original)
-        def wrapper(*args, **kwargs):
+        def wrapper(*args: Any, **kwargs: Any) -> Any:
             if self._inside:
                 return original(*args, **kwargs)
             result = self._timed(spent, original, args, kwargs)
@@ -80,7 +83,13 @@ class Watch(TorchFunctionMode):
 
         return wrapper
 
-    def __torch_function__(self, func, types, args=(), kwargs=None):
+    def __torch_function__(
+        self,
+        func: Call,
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
         kwargs = kwargs or {}
         if self._inside or func not in counting.CONVOLUTIONS:
             return func(*args, **kwargs)
@@ -91,7 +100,9 @@ class Watch(TorchFunctionMode):
         self.work += Work(filter=macs) if depthwise else Work(convolution=macs)
         return result
 
-    def _timed(self, spent: Spent, call, args, kwargs):
+    def _timed(
+        self, spent: Spent, call: Call, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
         self._inside = True
         try:
             self.synchronise()
@@ -109,4 +120,5 @@ def counted(call: Callable[[], Any]) -> Work:
     """The arithmetic of a call, by running it."""
     with Watch() as watch:
         call()
-    return watch.work
+    result: Work = watch.work
+    return result

@@ -34,11 +34,12 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from vidhair.cache.key import Key
 from vidhair.errors import CacheUnusable, DiskFull
 
-Arrays = dict[str, np.ndarray]
+Arrays = dict[str, NDArray[Any]]
 Frames = tuple[int, int]
 
 # What an interrupted process left behind is removed after this time; no write takes that long.
@@ -98,7 +99,7 @@ class Entry(ABC):
 
     _layout: dict[str, tuple[str, tuple[int, ...]]] | None = None
 
-    def write(self, start: int, arrays: Mapping[str, np.ndarray], compress: bool = False) -> None:
+    def write(self, start: int, arrays: Mapping[str, NDArray[Any]], compress: bool = False) -> None:
         """Store frames start … start + n - 1, where n ≥ 1 is the first axis of every array.
 
         compress: with zlib's fastest level. Worth it for mattes, not for photographs or codes.
@@ -146,7 +147,7 @@ class Entry(ABC):
             return pieces[0]
         return {name: np.concatenate([p[name] for p in pieces]) for name in pieces[0]}
 
-    def write_clip(self, arrays: Mapping[str, np.ndarray], compress: bool = False) -> None:
+    def write_clip(self, arrays: Mapping[str, NDArray[Any]], compress: bool = False) -> None:
         """Store the whole-clip result in place of an earlier one; arrays may have any shape."""
         self._save(None, _plain(arrays), compress)
 
@@ -360,7 +361,8 @@ class _DiskEntry(Entry):
         for frames in self._chunks():
             layout = self._inspect(frames, lambda part: part.layout())
             if layout is not None:
-                return layout
+                result: dict[str, tuple[str, tuple[int, ...]]] | None = layout
+                return result
         return None
 
     def _load(self, frames: Frames | None, names: list[str] | None) -> Arrays | None:
@@ -462,7 +464,7 @@ class _Part:
     def read(self, names: list[str] | None) -> Arrays:
         return {name: self._read_array(name) for name in _chosen(names, self._arrays)}
 
-    def _read_array(self, name: str) -> np.ndarray:
+    def _read_array(self, name: str) -> NDArray[Any]:
         about = self._arrays[name]
         begin, end = self._offsets[name]
         data = np.empty(end - begin, np.uint8)
@@ -473,7 +475,8 @@ class _Part:
             raise _Damaged
         if about["zlib"]:
             data = np.frombuffer(bytearray(zlib.decompress(data.data)), np.uint8)
-        return data.view(about["dtype"]).reshape(about["shape"])
+        result: NDArray[Any] = data.view(about["dtype"]).reshape(about["shape"])
+        return result
 
 
 def _serialized(digest: str, name: str, arrays: Arrays, compress: bool) -> list[bytes | memoryview]:
@@ -556,7 +559,7 @@ def _part_name(frames: Frames | None) -> str:
     return "clip" if frames is None else f"{frames[0]:08d}-{frames[1]:08d}"
 
 
-def _plain(arrays: Mapping[str, np.ndarray]) -> Arrays:
+def _plain(arrays: Mapping[str, NDArray[Any]]) -> Arrays:
     """The arrays in C order and little-endian, after a check of names and dtypes."""
     plain = {}
     for name, array in arrays.items():

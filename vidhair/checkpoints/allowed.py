@@ -37,7 +37,7 @@ MODULES = {
 class Options(Inert):
     """An argparse.Namespace."""
 
-    values: dict = field(default_factory=dict)
+    values: dict[Any, Any] = field(default_factory=dict)
 
     def build(self, state: Any) -> None:
         if not isinstance(state, dict):
@@ -50,7 +50,7 @@ class Module(Inert):
     """A torch.nn.Module: its class by name, its attributes as they are."""
 
     class_name: str
-    state: dict = field(default_factory=dict)
+    state: dict[Any, Any] = field(default_factory=dict)
     # Whether the file holds the class's source, which is left alone.
     persistent: bool = False
 
@@ -74,7 +74,7 @@ class ArrayType(Inert):
         self.order = state[1]
 
     @property
-    def dtype(self) -> np.dtype:
+    def dtype(self) -> np.dtype[Any]:
         return np.dtype((">" if self.order == ">" else "<") + self.code)
 
 
@@ -120,7 +120,7 @@ def latin(text: str) -> bytes:
         raise Refused("holds bytes written as text that is not Latin-1") from error
 
 
-def counted(arguments: tuple, low: int, high: int, label: str) -> tuple:
+def counted(arguments: tuple[Any, ...], low: int, high: int, label: str) -> tuple[Any, ...]:
     if not low <= len(arguments) <= high:
         raise Refused(f"gives {label} {len(arguments)} arguments")
     return arguments
@@ -130,11 +130,11 @@ def names(budget: Budget, inline: Callable[[memoryview], Storage] | None) -> dic
     """The table. inline: reads a storage that is saved inside the pickle as a file of its own."""
     table: dict[str, Any] = {}
 
-    def allow(labels: str, make: Callable[[tuple], Any] | None = None) -> None:
+    def allow(labels: str, make: Callable[[tuple[Any, ...]], Any] | None = None) -> None:
         for label in labels.split():
             table[label] = Name(label, make)
 
-    def items(arguments: tuple) -> Items:
+    def items(arguments: tuple[Any, ...]) -> Items:
         made = Items()
         for source in arguments[:1]:
             if type(source) is Name:  # the factory of a defaultdict
@@ -148,8 +148,8 @@ def names(budget: Budget, inline: Callable[[memoryview], Storage] | None) -> dic
                 made[checked_key(pair[0])] = pair[1]
         return made
 
-    def collection(kind: type) -> Callable[[tuple], Any]:
-        def make(arguments: tuple) -> Any:
+    def collection(kind: type) -> Callable[[tuple[Any, ...]], Any]:
+        def make(arguments: tuple[Any, ...]) -> Any:
             source = counted(arguments, 0, 1, kind.__name__)[0] if arguments else ()
             if not isinstance(source, CONTAINERS):
                 raise Refused(f"makes a {kind.__name__} of {shown(source)}")
@@ -157,38 +157,38 @@ def names(budget: Budget, inline: Callable[[memoryview], Storage] | None) -> dic
 
         return make
 
-    def encode(arguments: tuple) -> bytes:
+    def encode(arguments: tuple[Any, ...]) -> bytes:
         text, *encoding = counted(arguments, 1, 2, "codecs.encode")
         if type(text) is not str or encoding not in ([], ["latin1"], ["latin-1"]):
             raise Refused("encodes something other than bytes written as text")
         budget.take_copied(len(text))
         return latin(text)
 
-    def no_bytes(arguments: tuple) -> bytes:
+    def no_bytes(arguments: tuple[Any, ...]) -> bytes:
         counted(arguments, 0, 0, "bytes")
         return b""
 
-    def path(arguments: tuple) -> str:
+    def path(arguments: tuple[Any, ...]) -> str:
         if not all(type(part) is str for part in arguments):
             raise Refused("makes a path of what is no text")
         budget.take_copied(sum(map(len, arguments)) + len(arguments))
         return "/".join(arguments).replace("//", "/", 1)
 
-    def text(label: str) -> Callable[[tuple], str]:
-        def make(arguments: tuple) -> str:
+    def text(label: str) -> Callable[[tuple[Any, ...]], str]:
+        def make(arguments: tuple[Any, ...]) -> str:
             if not all(type(a) in (str, int) for a in counted(arguments, 1, 2, label)):
                 raise Refused(f"makes a {label} of a wrong form")
             return ":".join(shown(a) for a in arguments)
 
         return make
 
-    def size(arguments: tuple) -> tuple:
+    def size(arguments: tuple[Any, ...]) -> tuple[Any, ...]:
         (sizes,) = counted(arguments, 1, 1, "torch.Size")
         if type(sizes) not in (tuple, list) or not all(type(n) is int for n in sizes):
             raise Refused("makes a torch.Size of a wrong form")
         return tuple(sizes)
 
-    def reconstructed(arguments: tuple) -> Any:
+    def reconstructed(arguments: tuple[Any, ...]) -> Any:
         """An object as protocol 1 makes it: (class, object, None)."""
         kind, base, state = counted(arguments, 3, 3, "copyreg._reconstructor")
         if type(kind) is not Name or kind.label not in BY_STATE or state is not None:
@@ -198,61 +198,62 @@ def names(budget: Budget, inline: Callable[[memoryview], Storage] | None) -> dic
         assert kind.make is not None
         return kind.make(())
 
-    def tensor(arguments: tuple) -> View:
+    def tensor(arguments: tuple[Any, ...]) -> View:
         storage, offset, sizes, strides, *_ = counted(arguments, 4, 7, "a tensor")
         return view(budget, storage, offset, sizes, strides)
 
-    def untyped_tensor(arguments: tuple) -> View:
+    def untyped_tensor(arguments: tuple[Any, ...]) -> View:
         storage, offset, sizes, strides, _, _, dtype, *_ = counted(arguments, 7, 8, "a tensor")
         if type(dtype) is not torch.dtype:
             raise Refused("declares a tensor without a type")
         return view(budget, storage, offset, sizes, strides, dtype)
 
-    def parameter(arguments: tuple) -> View:
+    def parameter(arguments: tuple[Any, ...]) -> View:
         made = counted(arguments, 1, 4, "a parameter")[0]
         if type(made) is not View:
             raise Refused(f"makes a parameter of {shown(made)}")
         return made
 
-    def subclass(arguments: tuple) -> View:
+    def subclass(arguments: tuple[Any, ...]) -> View:
         """A tensor that carries attributes: (function, class, arguments, attributes)."""
         function, kind, inner, _ = counted(arguments, 4, 4, "a tensor")
         known = type(function) is Name and function.make in (tensor, untyped_tensor, parameter)
         plain = type(kind) is Name and kind.label in PLAIN_TENSORS and type(inner) is tuple
         if not known or not plain:
             raise Refused("makes a tensor of a class that no weights need")
-        return function.make(inner)
+        result: View = function.make(inner)
+        return result
 
-    def storage_in_line(arguments: tuple) -> Storage:
+    def storage_in_line(arguments: tuple[Any, ...]) -> Storage:
         (data,) = counted(arguments, 1, 1, "a storage")
         if inline is None or type(data) not in (bytes, memoryview):
             raise Refused("holds a storage where none can be")
         return inline(memoryview(bytearray(data)) if type(data) is bytes else data)
 
-    def array(arguments: tuple) -> Array:
+    def array(arguments: tuple[Any, ...]) -> Array:
         counted(arguments, 3, 3, "an array")
         return Array(budget)
 
-    def array_from_buffer(arguments: tuple) -> Array:
+    def array_from_buffer(arguments: tuple[Any, ...]) -> Array:
         raw, kind, shape, order = counted(arguments, 4, 4, "an array")
         made = Array(budget)
         made.set(raw, kind, shape, "F" if order == "F" else "C")
         return made
 
-    def array_type(arguments: tuple) -> ArrayType:
+    def array_type(arguments: tuple[Any, ...]) -> ArrayType:
         code = counted(arguments, 1, 3, "an array type")[0]
         if type(code) is not str or code.lstrip("<>|=") not in ARRAY_TYPES:
             raise Refused(f"declares an array of the type {shown(code)}")
         return ArrayType(code.lstrip("<>|="))
 
-    def scalar(arguments: tuple) -> Any:
+    def scalar(arguments: tuple[Any, ...]) -> Any:
         kind, raw = counted(arguments, 2, 2, "a number")
         made = Array(budget)
         made.set(raw, kind, (), "C")
         assert made.made is not None
         return made.made.item()
 
-    def persistent(arguments: tuple) -> Module:
+    def persistent(arguments: tuple[Any, ...]) -> Module:
         (meta,) = counted(arguments, 1, 1, "a persistent object")
         if not isinstance(meta, dict) or meta.get("type") != "class":
             raise Refused("holds a persistent object of an unknown form")
@@ -266,14 +267,14 @@ def names(budget: Budget, inline: Callable[[memoryview], Storage] | None) -> dic
             raise Refused("holds a persistent object of an unknown form")
         return Module(name, state, persistent=True)
 
-    def module(label: str) -> Callable[[tuple], Module]:
-        def make(arguments: tuple) -> Module:
+    def module(label: str) -> Callable[[tuple[Any, ...]], Module]:
+        def make(arguments: tuple[Any, ...]) -> Module:
             counted(arguments, 0, 0, label)
             return Module(label)
 
         return make
 
-    def options(arguments: tuple) -> Options:
+    def options(arguments: tuple[Any, ...]) -> Options:
         counted(arguments, 0, 0, "argparse.Namespace")
         return Options()
 

@@ -175,7 +175,8 @@ def answer(entry: KnownWeights, request: Request, part: Path) -> HTTPResponse:
     if not (is_secure(url) or is_local(url)):
         raise DownloadFailed(f"{url} is not an https address; see {entry.source} for another")
     try:
-        return build_opener(SecureRedirects).open(request, timeout=TIMEOUT)
+        result: HTTPResponse = build_opener(SecureRedirects).open(request, timeout=TIMEOUT)
+        return result
     except HTTPError as error:
         error.close()
         if error.code == 416 and request.has_header("Range"):

@@ -41,7 +41,7 @@ class Checkpoint:
     metadata: Mapping[str, str] = field(default_factory=dict)  # of safetensors
 
 
-def read_checkpoint(path: str | os.PathLike) -> Checkpoint:
+def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
     """Read a weight file: safetensors, torch.save's two formats, or a pickle of NVIDIA's.
 
     The format is found from the content. Raises CheckpointUnreadable, which names the file,
@@ -137,7 +137,7 @@ def shown_path(path: Path) -> str:
 
 
 def check_tensors(
-    path: str | os.PathLike,
+    path: str | os.PathLike[str],
     tensors: Mapping[str, Any],
     shapes: Mapping[str, tuple[int, ...]] | None = None,
     wanted: str = "the weights that this converter is for",

@@ -108,7 +108,7 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def find_pack(name: str | os.PathLike) -> Path:
+def find_pack(name: str | os.PathLike[str]) -> Path:
     """The folder of a pack: a path, or a name among the user's and the bundled packs."""
     path = Path(name)
     for folder in (path, user_folder() / path, bundled_folder() / path):
@@ -125,7 +125,7 @@ def find_pack(name: str | os.PathLike) -> Path:
     )
 
 
-def open_pack(name: str | os.PathLike = BUNDLED) -> PackFiles:
+def open_pack(name: str | os.PathLike[str] = BUNDLED) -> PackFiles:
     """Open a pack by name or path and check the form of its manifest."""
     folder = find_pack(name)
     path = folder / "manifest.json"

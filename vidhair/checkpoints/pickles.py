@@ -27,7 +27,7 @@ class Name:
     """Stands for a class or function that a pickle names; `make` builds its inert likeness."""
 
     label: str
-    make: Callable[[tuple], Any] | None = None
+    make: Callable[[tuple[Any, ...]], Any] | None = None
 
 
 class Inert:
@@ -37,7 +37,7 @@ class Inert:
         raise Refused(f"gives a state to a {type(self).__name__.lower()}, which has none")
 
 
-class Items(dict, Inert):
+class Items(dict[Any, Any], Inert):
     """A dictionary of a class of its own (OrderedDict, EasyDict); attributes are dropped."""
 
     def build(self, state: Any) -> None:
@@ -96,7 +96,8 @@ class Machine:
         return self.data[self.at - count : self.at]
 
     def number(self, form: str) -> int:
-        return struct.unpack(form, self.take(struct.calcsize(form)))[0]
+        result: int = struct.unpack(form, self.take(struct.calcsize(form)))[0]
+        return result
 
     def line(self) -> str:
         text = bytes(self.data[self.at : self.at + MAX_LINE])

@@ -141,7 +141,8 @@ def read_pickle(data: memoryview, budget: Budget) -> Any:
     """The value of a plain pickle with its storages inside, unconverted. Raises Refused."""
 
     def inline(inner: memoryview) -> Storage:
-        return read_legacy(inner, budget, nested=True)
+        result: Storage = read_legacy(inner, budget, nested=True)
+        return result
 
     value, end = Machine(data, 0, names(budget, inline), budget).run()
     if end != len(data):
@@ -274,4 +275,5 @@ def local_header(data: memoryview, entry: Entry, limit: int) -> int:
     told = flags & SIZES_FOLLOW or (size in sizes and packed in sizes)
     if name != entry.name.encode() or method or flags & ENCRYPTED or not told:
         raise Refused(f"describes {shown(entry.name)} in two ways")
-    return after + extra_size
+    result: int = after + extra_size
+    return result

@@ -1,6 +1,5 @@
 """The compiled products of `product`."""
 
-import torch
 from numba import prange
 
 from vidhair.kernels.simd import LANES, compiled, microkernel
@@ -9,11 +8,6 @@ from vidhair.kernels.simd import LANES, compiled, microkernel
 ROWS, PANEL = (8, 3) if LANES == 16 else (4, 3)
 WIDTH = PANEL * LANES  # columns of a panel; the last one of a product may be narrower
 STRETCH = 96  # rows of a that meet one panel after the other, while the cache holds them
-
-
-def takes(dtype: torch.dtype) -> bool:
-    """Whether `multiply` can."""
-    return dtype in (torch.float32, torch.bfloat16)
 
 
 def _block(vectors: int, *, onto: bool):

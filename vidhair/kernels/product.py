@@ -3,8 +3,8 @@
 Minimal filtering makes them of pictures: a product per plane of what it transforms, strip by strip.
 
 Torch's library (MKL) reaches three quarters of the processor's multiply-adds on AMD's processors,
-and half of them where a side is not a multiple of 16; these products reach all of them. Where there
-is no kernel for a dtype, the library multiplies, and packed is what it reads.
+and half of them where a side is not a multiple of 16; these products reach all of them. They are of
+float32 or bfloat16.
 """
 
 from functools import cache
@@ -26,9 +26,9 @@ def least_rows() -> int:
     return _kernels().ROWS
 
 
-def panel(dtype: torch.dtype) -> int | None:
-    """Columns that `packed` puts beside each other; None where the library multiplies."""
-    return _kernels().WIDTH if _kernels().takes(dtype) else None
+def panel() -> int:
+    """Columns that `packed` puts beside each other."""
+    return _kernels().WIDTH
 
 
 def packed(
@@ -41,8 +41,6 @@ def packed(
     batch, count, columns = x.shape
     before = torch.ones(count) if before is None else before.float()
     after = torch.ones(columns) if after is None else after.float()
-    if panel(dtype) is None:
-        return (x * before[:, None] * widened(after, columns)).to(dtype).flatten()
     kernels = _kernels()
     pack = kernels.pack
     if dtype == torch.bfloat16:
@@ -61,10 +59,7 @@ def multiply(a: Tensor, b: Tensor, c: Tensor, *, onto: bool = False) -> None:
     lies behind a row of a, by zero: a finite number has to lie there.
     """
     (batch, rows, count), columns = a.shape, c.shape[2]
-    width = panel(a.dtype)
-    if width is None:
-        torch.bmm(a, b.view(batch, count, columns), out=c)
-        return
+    width = panel()
     pair = 2 if a.dtype == torch.bfloat16 else 1
     *a_strides, along = a.stride()
     count = -(-count // pair)

@@ -8,6 +8,7 @@ from enum import IntEnum
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from vidhair.types import MATRICES, READ_MATRICES, Color
 
@@ -74,9 +75,10 @@ def has_alpha(format: av.VideoFormat) -> bool:
     return format.has_palette or any(component.is_alpha for component in format.components)
 
 
-def alpha_of(frame: av.VideoFrame, width: int, height: int) -> np.ndarray:
+def alpha_of(frame: av.VideoFrame, width: int, height: int) -> NDArray[np.uint8]:
     """[H, W] uint8, 0 where the picture is transparent."""
-    return frame.reformat(width, height, "rgba").to_ndarray()[..., 3]
+    rgba = np.asarray(frame.reformat(width, height, "rgba").to_ndarray(), np.uint8)
+    return rgba[..., 3]
 
 
 def has_full_range(pixel_format: str) -> bool:
@@ -104,7 +106,7 @@ def tag_codes(color: Color, pixel_format: str = "yuv420p") -> dict[str, int]:
     }
 
 
-def to_rgb(frame: av.VideoFrame, color: Color, width: int, height: int) -> np.ndarray:
+def to_rgb(frame: av.VideoFrame, color: Color, width: int, height: int) -> NDArray[np.uint8]:
     """[H, W, 3]. Rounded exactly: swscale's faster default makes every picture a level darker."""
     from av.video.reformatter import ColorRange, Interpolation
 
@@ -120,7 +122,7 @@ def to_rgb(frame: av.VideoFrame, color: Color, width: int, height: int) -> np.nd
         | Interpolation.ACCURATE_RND
         | Interpolation.FULL_CHR_H_INT,
     )
-    return rgb.to_ndarray()
+    return np.asarray(rgb.to_ndarray(), np.uint8)
 
 
 def first_field(frame: av.VideoFrame) -> str:

@@ -43,7 +43,8 @@ class Encoder:
     """How one video encoder is used.
 
     quality: what says how good pictures are: "crf", "qscale" (MPEG's quantiser, 1 to 31),
-    "profile", "lossless", or "bit rate". crf: its name for crf.
+    "profile", "lossless", or "bit rate". crf: its name for crf. least: the smallest that means what
+    it says; smaller ones leave the choice to the encoder.
     speed: option → its value for each of PRESETS. options: always given. format: of pixels.
     alpha: containers in which it keeps transparency, with alpha_format and alpha_options.
     weaves: whether it marks frames as woven of two fields, and codes them so.
@@ -54,6 +55,7 @@ class Encoder:
     name: str = ""
     quality: str = "bit rate"
     crf: str = "crf"
+    least: int = 0
     speed: tuple[str, tuple[str, ...]] | None = None
     options: Options = field(default_factory=dict)
     format: str = ""
@@ -77,6 +79,7 @@ _VPX = Encoder(
 _NVENC = Encoder(
     quality="crf",
     crf="cq",
+    least=1,
     options={"rc": "vbr", "b": "0"},
     speed=("preset", ("p1", "p1", "p2", "p3", "p3", "p4", "p6", "p7")),
     timed=True,
@@ -93,6 +96,7 @@ _ENCODERS = {
     "libvpx-vp9": replace(_VPX, alpha=("webm", "matroska")),
     "libsvtav1": Encoder(
         quality="crf",
+        least=1,
         speed=("preset", ("12", "11", "10", "9", "8", "7", "5", "4")),
         timed=True,
     ),
@@ -122,6 +126,7 @@ _ENCODERS = {
         "msmpeg4v2", "rv10", "rv20", "snow", "speedhq", "svq1", "wmv1", "wmv2",
     )
 }  # fmt: skip
+_VP8_QMIN = 4  # libvpx's own
 # The unit of ffmpeg's global_quality, FF_QP2LAMBDA.
 _LAMBDA = 118
 # AV_CODEC_CAP_HARDWARE and AV_CODEC_CAP_HYBRID.
@@ -172,9 +177,11 @@ def with_quality(encoder: Encoder, crf: int, preset: str, bit_rate: int) -> tupl
         option, values = encoder.speed
         options[option] = values[PRESETS.index(preset)]
     if encoder.quality == "crf":
-        # The bit rate bounds VP8, at a low rate if none is given.
-        bound = {"b": str(bit_rate)} if encoder.name == "libvpx" else {}
-        return options | bound | {encoder.crf: str(crf)}, ""
+        # The bit rate bounds VP8, at a low rate if none is given, and qmin its quality.
+        bound = {"b": str(bit_rate), "qmin": str(min(crf, _VP8_QMIN))}
+        bound = bound if encoder.name == "libvpx" else {}
+        given = {encoder.crf: str(max(crf, encoder.least))}
+        return options | bound | given, _unplayed(encoder, crf)
     if encoder.quality == "lossless":
         return options, f"{encoder.name} is lossless and knows no crf or preset"
     if encoder.quality == "profile":
@@ -189,6 +196,20 @@ def with_quality(encoder: Encoder, crf: int, preset: str, bit_rate: int) -> tupl
         options |= {"b": str(bit_rate)}
         what = f"it is given {bit_rate // 1000} kbit/s, if it heeds that"
     return options, f"{encoder.name} knows no crf or preset: {what}"
+
+
+def _unplayed(encoder: Encoder, crf: int) -> str:
+    """A note on H.264 that only computers play, or ""."""
+    if encoder.name == "libx264rgb":
+        what, remedy = "RGB", "libx264"
+    elif encoder.name == "libx264" and crf == 0:
+        what, remedy = "lossless at crf 0", "encode.crf=1"
+    else:
+        return ""
+    return (
+        f"{encoder.name} is {what}, in a profile (High 4:4:4 Predictive) which QuickTime, Safari, "
+        f"phones and hardware decoders do not play; with {remedy} they do"
+    )
 
 
 def needs_hardware(name: str, suffix: str) -> str:

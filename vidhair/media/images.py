@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from vidhair.errors import NotAVideo, os_errors
@@ -10,7 +11,7 @@ from vidhair.media.files import whole_file
 from vidhair.media.source import existing_file
 
 
-def read_image(path: str | Path) -> np.ndarray:
+def read_image(path: str | Path) -> NDArray[np.uint8]:
     """A picture as a viewer shows it: EXIF orientation applied, transparency on white."""
     path = existing_file(path)
     try:
@@ -28,7 +29,7 @@ def read_image(path: str | Path) -> np.ndarray:
         ) from error
 
 
-def write_png(path: str | Path, array: np.ndarray) -> None:
+def write_png(path: str | Path, array: NDArray[np.uint8]) -> None:
     """Write [H, W, 3] uint8 whole or not at all."""
     assert array.dtype == np.uint8 and array.ndim == 3 and array.shape[2] == 3, (
         f"expected uint8 [H, W, 3], got {array.dtype} {list(array.shape)}"

@@ -9,6 +9,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from vidhair.errors import NotAVideo
 from vidhair.media.color import HDR_TRANSFERS, UNREAD_MATRICES
@@ -69,7 +70,7 @@ def refuse_unread(code: int, color: Color, path: object) -> None:
     raise NotAVideo(f"{path} has {reason}; export it again as ordinary BT.709 or BT.2020")
 
 
-def to_sdr_rgb(frame: av.VideoFrame, color: Color, width: int, height: int) -> np.ndarray:
+def to_sdr_rgb(frame: av.VideoFrame, color: Color, width: int, height: int) -> NDArray[np.uint8]:
     """[H, W, 3] uint8."""
     signal = _signal(frame, color, width, height)
     if color.transfer not in HDR_TRANSFERS:
@@ -80,7 +81,7 @@ def to_sdr_rgb(frame: av.VideoFrame, color: Color, width: int, height: int) -> n
     return tone_mapped(light, color)
 
 
-def tone_mapped(light: np.ndarray, color: Color) -> np.ndarray:
+def tone_mapped(light: NDArray[np.float32], color: Color) -> NDArray[np.uint8]:
     """SDR BT.709, [H, W, 3] uint8, of light as `decoded` gives it.
 
     Hue is kept: the largest of the three goes through the shoulder and the others follow it.
@@ -107,7 +108,7 @@ def tone_mapped(light: np.ndarray, color: Color) -> np.ndarray:
     return _rounded((light * gain[..., None]) ** (1 / DISPLAY_GAMMA))
 
 
-def shoulder(light: np.ndarray, peak: float) -> np.ndarray:
+def shoulder(light: NDArray[np.float32], peak: float) -> NDArray[np.float32]:
     """Light in units of diffuse white, to 0–1: kept up to the knee, then ever flatter; peak is 1.
 
     Above the knee Reinhard's curve x (1 + x / X²) / (1 + x), whose slope begins at 1.
@@ -118,14 +119,14 @@ def shoulder(light: np.ndarray, peak: float) -> np.ndarray:
     return np.minimum(np.where(light <= KNEE, light, bent), 1)
 
 
-def decoded(signal: np.ndarray, transfer: str) -> np.ndarray:
+def decoded(signal: NDArray[np.float32], transfer: str) -> NDArray[np.float32]:
     """Light of PQ in cd/m², of HLG as seen by the camera, 0–1."""
-    steps: np.ndarray = np.rint(np.clip(signal, 0, 1) * 65535).astype(np.uint16)
+    steps: NDArray[np.uint16] = np.rint(np.clip(signal, 0, 1) * 65535).astype(np.uint16)
     return _decoding_table(transfer)[steps]
 
 
 @cache
-def _decoding_table(transfer: str) -> np.ndarray:
+def _decoding_table(transfer: str) -> NDArray[np.float32]:
     signal = np.linspace(0, 1, 65536)
     if transfer == "smpte2084":
         m1, m2, c1, c2, c3 = 2610 / 16384, 2523 / 32, 3424 / 4096, 2413 / 128, 2392 / 128
@@ -135,18 +136,19 @@ def _decoding_table(transfer: str) -> np.ndarray:
         a = 0.17883277
         b, c = 1 - 4 * a, 0.5 - a * np.log(4 * a)
         light = np.where(signal <= 0.5, signal**2 / 3, (np.exp((signal - c) / a) + b) / 12)
-    return light.astype(np.float32)
+    return np.asarray(light, np.float32)
 
 
 @cache
-def to_xyz(primaries: str) -> np.ndarray:
+def to_xyz(primaries: str) -> NDArray[np.float64]:
     """[3, 3] from linear RGB to XYZ, white having Y = 1; row 1 is the luminance of each."""
     x, y = np.reshape(PRIMARIES[primaries], (4, 2)).T
     columns = np.stack([x / y, np.ones(4), (1 - x - y) / y])
-    return columns[:, :3] * np.linalg.solve(columns[:, :3], columns[:, 3])
+    xyz: NDArray[np.float64] = columns[:, :3] * np.linalg.solve(columns[:, :3], columns[:, 3])
+    return xyz
 
 
-def _signal(frame: av.VideoFrame, color: Color, width: int, height: int) -> np.ndarray:
+def _signal(frame: av.VideoFrame, color: Color, width: int, height: int) -> NDArray[np.float32]:
     """R'G'B' (L'M'S' for ICtCp), 0–1."""
     if frame.format.is_rgb:
         return frame.reformat(width, height, "rgb48le").to_ndarray().astype(np.float32) / 65535
@@ -164,7 +166,9 @@ def _signal(frame: av.VideoFrame, color: Color, width: int, height: int) -> np.n
         return np.stack([y - green + orange, y + green, y - green - orange], axis=-1)
     cb, cr = ((plane - middle) / chroma for plane in planes[1:])
     if color.matrix == "ictcp":
-        return np.stack([y, cb, cr], axis=-1) @ _single(np.linalg.inv(_ICTCP[color.transfer]).T)
+        back = _single(np.linalg.inv(_ICTCP[color.transfer]).T)
+        lms: NDArray[np.float32] = np.stack([y, cb, cr], axis=-1) @ back
+        return lms
     if color.matrix == "bt2020c":
         return _constant_luminance(y, cb, cr)
     if color.matrix == "chroma-derived-nc":
@@ -177,7 +181,9 @@ def _signal(frame: av.VideoFrame, color: Color, width: int, height: int) -> np.n
     return np.stack([red, green, blue], axis=-1)
 
 
-def _constant_luminance(y: np.ndarray, cb: np.ndarray, cr: np.ndarray) -> np.ndarray:
+def _constant_luminance(
+    y: NDArray[np.float32], cb: NDArray[np.float32], cr: NDArray[np.float32]
+) -> NDArray[np.float32]:
     """BT.2020, table 4: luma is the signal of linear luminance, and the divisors of differences
     are other ones below zero and above."""
     red_weight, blue_weight = LUMA["bt2020nc"]
@@ -190,13 +196,13 @@ def _constant_luminance(y: np.ndarray, cb: np.ndarray, cr: np.ndarray) -> np.nda
     return np.stack([red, green, blue], axis=-1)
 
 
-def _light_2020(signal: np.ndarray) -> np.ndarray:
+def _light_2020(signal: NDArray[np.float32]) -> NDArray[np.float32]:
     alpha, beta = 1.09929682680944, 0.018053968510807
     bent = (np.maximum(signal, 0) + (alpha - 1)) / alpha
     return np.where(signal < 4.5 * beta, np.maximum(signal, 0) / 4.5, bent ** (1 / 0.45))
 
 
-def _planes(frame: av.VideoFrame, bits: int, width: int, height: int) -> list[np.ndarray]:
+def _planes(frame: av.VideoFrame, bits: int, width: int, height: int) -> list[NDArray[np.float32]]:
     """Levels as stored, chroma brought to full size. float32, three of [H, W]."""
     from av.video.reformatter import ColorRange, Interpolation
 
@@ -217,9 +223,10 @@ def _planes(frame: av.VideoFrame, bits: int, width: int, height: int) -> list[np
     ]
 
 
-def _rounded(signal: np.ndarray) -> np.ndarray:
-    return np.rint(255 * np.clip(signal, 0, 1)).astype(np.uint8)
+def _rounded(signal: NDArray[np.float32]) -> NDArray[np.uint8]:
+    levels: NDArray[np.uint8] = np.rint(255 * np.clip(signal, 0, 1)).astype(np.uint8)
+    return levels
 
 
-def _single(matrix: np.ndarray) -> np.ndarray:
+def _single(matrix: NDArray[np.float64]) -> NDArray[np.float32]:
     return matrix.astype(np.float32)

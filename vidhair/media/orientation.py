@@ -9,16 +9,22 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     import av
 
+_CLOCKWISE = np.array([[0, -1], [1, 0]])
 _ROTATIONS = {(0, 1): 0, (-1, 0): 90, (0, -1): 180, (1, 0): 270}
 
 
-def orientation_of(frame: av.VideoFrame) -> np.ndarray | None:
+def orientation_of(frame: av.VideoFrame) -> NDArray[Any] | None:
     """From the display matrix; None where that is no quarter turn."""
-    data: Any = frame.side_data.get("DISPLAYMATRIX")
+    try:
+        data: Any = frame.side_data.get("DISPLAYMATRIX")
+    except ValueError:  # one kind that PyAV does not know, such as Exif, hides all others
+        turns = round(frame.rotation / 90) % 4
+        return np.linalg.matrix_power(_CLOCKWISE, turns)
     if data is None:
         return np.eye(2, dtype=int)
     matrix = np.frombuffer(bytes(data), np.int32).reshape(3, 3)[:2, :2]
@@ -26,13 +32,13 @@ def orientation_of(frame: av.VideoFrame) -> np.ndarray | None:
     return turned if (abs(turned).sum(0) == 1).all() and (abs(turned).sum(1) == 1).all() else None
 
 
-def rotation(orientation: np.ndarray) -> int:
+def rotation(orientation: NDArray[Any]) -> int:
     """Degrees clockwise from stored to upright."""
     right, down = orientation[1].tolist()
     return _ROTATIONS[right, down]
 
 
-def turned_fields(fields: str, orientation: np.ndarray, height: int) -> str:
+def turned_fields(fields: str, orientation: NDArray[Any], height: int) -> str:
     """Which field is shown first in the upright picture; fields of columns are none."""
     if orientation[0, 0] == 0:
         return "progressive"
@@ -40,7 +46,7 @@ def turned_fields(fields: str, orientation: np.ndarray, height: int) -> str:
     return {"top": "bottom", "bottom": "top"}[fields] if flipped else fields
 
 
-def upright(image: np.ndarray, orientation: np.ndarray) -> np.ndarray:
+def upright(image: NDArray[Any], orientation: NDArray[Any]) -> NDArray[Any]:
     """Turn [H, W, 3] from stored to upright."""
     if orientation[0, 0] == 0:
         image = image.swapaxes(0, 1)

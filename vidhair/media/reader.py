@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from vidhair.errors import NotAVideo
 from vidhair.media.color import Conversion, alpha_of, fields_to_rgb, to_rgb
@@ -83,11 +84,11 @@ class ClipReader:
         """Hold so many of the frames that were decoded last, which can be read again at once."""
         self._recent = deque(self._recent, maxlen=max(count, 1))
 
-    def read(self, start: int, stop: int) -> np.ndarray:
+    def read(self, start: int, stop: int) -> NDArray[np.uint8]:
         """Frames start to stop − 1. uint8 [T, H, W, 3]."""
         return self.read_at(range(start, stop))
 
-    def read_at(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:
+    def read_at(self, indices: Sequence[int] | NDArray[np.int64]) -> NDArray[np.uint8]:
         """The frames with these numbers, in any order. uint8 [T, H, W, 3]."""
         wanted = self._checked(indices)
         out = np.empty((len(wanted), self.clip.height, self.clip.width, 3), np.uint8)
@@ -95,7 +96,7 @@ class ClipReader:
             out[wanted == number] = self._rgb(self._frame(int(number)))
         return out
 
-    def alpha(self, start: int, stop: int) -> np.ndarray:
+    def alpha(self, start: int, stop: int) -> NDArray[np.uint8]:
         """How opaque the frames start to stop − 1 are. uint8 [T, H, W], 0 where transparent."""
         out = np.empty((stop - start, self.clip.height, self.clip.width), np.uint8)
         for number in self._checked(range(start, stop)):
@@ -103,32 +104,33 @@ class ClipReader:
             out[number - start] = upright(stored, self._scan.orientation)
         return out
 
-    def peek(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:
+    def peek(self, indices: Sequence[int] | NDArray[np.int64]) -> NDArray[np.uint8]:
         """Like `read_at`, sooner, and only nearly the same levels: for looking, not for editing."""
         wanted = self._checked(indices)
         if self._decord is None:
             self._decord = _open_decord(self.clip) if self._scan.plain else False
         if self._decord and len(wanted):
             with suppress(Exception):  # what decord trips over, PyAV reads
-                return self._decord.get_batch(wanted.tolist()).asnumpy()
+                found: NDArray[np.uint8] = self._decord.get_batch(wanted.tolist()).asnumpy()
+                return found
             self._decord = False
         return self.read_at(wanted)
 
-    def _checked(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:
+    def _checked(self, indices: Sequence[int] | NDArray[np.int64]) -> NDArray[np.int64]:
         wanted = np.asarray(indices, int)
         count = self.clip.frame_count
         assert wanted.ndim == 1, f"frame numbers are [T], not {list(wanted.shape)}"
         assert ((wanted >= 0) & (wanted < count)).all(), f"frame outside 0–{count - 1}: {indices}"
         return wanted
 
-    def _rgb(self, frame: av.VideoFrame) -> np.ndarray:
+    def _rgb(self, frame: av.VideoFrame) -> NDArray[np.uint8]:
         scan = self._scan
         size = self._stored_size()
         if converts(scan.color):
             rgb = to_sdr_rgb(frame, scan.color, *size)
         elif scan.reading and (frame.width, frame.height) == size:
             self._by_field = self._by_field or fields_to_rgb(frame, scan.color)
-            rgb = self._by_field(frame).to_ndarray()
+            rgb = np.asarray(self._by_field(frame).to_ndarray(), np.uint8)
         else:
             rgb = to_rgb(frame, scan.color, *size)
         return upright(rgb, scan.orientation)

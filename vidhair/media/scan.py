@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from vidhair.errors import NoFrames, NotAVideo
 from vidhair.media.color import (
@@ -53,8 +54,8 @@ class Scan:
     notes: tuple[str, ...]
     color: Color
     reading: str
-    orientation: np.ndarray
-    keyframes: np.ndarray
+    orientation: NDArray[Any]
+    keyframes: NDArray[Any]
     threads: bool
     plain: bool
 
@@ -222,7 +223,7 @@ def _describe(
     )
 
 
-def whole_pts(pts: list[int | None], step: int) -> tuple[np.ndarray, bool]:
+def whole_pts(pts: list[int | None], step: int) -> tuple[NDArray[Any], bool]:
     """Time stamps that increase strictly, int64, and whether they already did.
 
     Missing ones are interpolated, or continued by `step` ticks at the ends.

@@ -20,7 +20,6 @@ from vidhair.media.files import scratch_file
 from vidhair.media.source import open_container
 
 if TYPE_CHECKING:
-    import av
     from av.container import OutputContainer
 
 _OPUS_LAYOUTS = "mono|stereo|3.0|quad|5.0|5.1|6.1|7.1"
@@ -91,7 +90,7 @@ class SoundTrack:
             self._next = next(self._packets, None)
 
 
-def _packets(stream: Any, copy: Any, delay: Fraction) -> Iterator[av.Packet]:
+def _packets(stream: Any, copy: Any, delay: Fraction) -> Iterator[Any]:
     ticks = round(delay / stream.time_base)
     end = stream.start_time or 0
     for packet in stream.container.demux(stream):
@@ -107,7 +106,8 @@ def _packets(stream: Any, copy: Any, delay: Fraction) -> Iterator[av.Packet]:
 
 
 def _decoding_time(packet: Any) -> Fraction:
-    return packet.dts * packet.time_base
+    result: Fraction = packet.dts * packet.time_base
+    return result
 
 
 def _can_hold(container: str, stream: Any) -> bool:

@@ -62,7 +62,8 @@ def open_container(path: str | Path) -> InputContainer:
     lenient: Any = {"metadata_errors": "replace"} if int(av.__version__.split(".")[0]) < 19 else {}
     try:
         # Absolute, since ffmpeg takes a leading "name:" for a protocol.
-        return av.open(str(path.absolute()), **lenient)
+        result: InputContainer = av.open(str(path.absolute()), **lenient)
+        return result
     except (av.FFmpegError, OSError, ValueError) as error:
         reason = "is empty" if path.stat().st_size == 0 else "is no media file that ffmpeg can read"
         raise NotAVideo(f"{path} {reason}; give a complete video file") from error

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from vidhair.errors import EncodingFailed, OutputNotWritable, VidhairError, os_errors
 from vidhair.media.color import SAMPLINGS, sampling, tag_codes, to_yuv
@@ -169,7 +170,7 @@ class VideoWriter:
         """Whether `write` has a use for alpha."""
         return self._encoder.alpha_format != ""
 
-    def write(self, frames: np.ndarray, alpha: np.ndarray | None = None) -> None:
+    def write(self, frames: NDArray[np.uint8], alpha: NDArray[np.uint8] | None = None) -> None:
         """Append frames. uint8 [T, H, W, 3], RGB, of the clip's size.
 
         alpha: uint8 [T, H, W], 0 where transparent; without it all is opaque.

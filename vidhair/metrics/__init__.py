@@ -5,9 +5,11 @@ whole clips need little memory.
 """
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from vidhair.models.perceptual import PerceptualDistance
@@ -16,12 +18,12 @@ from vidhair.ops.color import delta_e_2000, rgb_to_lab
 __all__ = ["color_difference", "color_progress", "flicker", "lpips", "mean_lab", "psnr"]
 
 
-def _lab(frame: np.ndarray) -> Tensor:
+def _lab(frame: NDArray[Any]) -> Tensor:
     """[1, 3, H, W] in Lab."""
     return rgb_to_lab(torch.from_numpy(frame)[None].movedim(-1, 1).float() / 255)
 
 
-def _weighted(values: Tensor, weight: np.ndarray) -> tuple[float, float]:
+def _weighted(values: Tensor, weight: NDArray[Any]) -> tuple[float, float]:
     w = torch.from_numpy(weight.astype(np.float32))
     return float((values * w).sum()), float(w.sum())
 
@@ -31,7 +33,7 @@ def _mean(pairs: Iterator[tuple[float, float]]) -> float:
     return float(sums[0] / sums[1]) if sums[1] else float("nan")
 
 
-def psnr(a: np.ndarray, b: np.ndarray, weight: np.ndarray | None = None) -> float:
+def psnr(a: NDArray[Any], b: NDArray[Any], weight: NDArray[Any] | None = None) -> float:
     """Peak signal-to-noise ratio in dB over all frames together; infinite if they are equal."""
     error, count = 0.0, 0.0
     for index in range(len(a)):
@@ -44,10 +46,10 @@ def psnr(a: np.ndarray, b: np.ndarray, weight: np.ndarray | None = None) -> floa
 
 
 def lpips(
-    a: np.ndarray,
-    b: np.ndarray,
+    a: NDArray[Any],
+    b: NDArray[Any],
     distance: PerceptualDistance,
-    weight: np.ndarray | None = None,
+    weight: NDArray[Any] | None = None,
     *,
     device: str = "cpu",
 ) -> float:
@@ -56,7 +58,7 @@ def lpips(
     Clips of one frame give that frame's distance.
     """
 
-    def picture(frame: np.ndarray) -> Tensor:
+    def picture(frame: NDArray[Any]) -> Tensor:
         return (torch.from_numpy(frame).to(device)[None].movedim(-1, 1).float() / 255) * 2 - 1
 
     def weighted(index: int) -> tuple[float, float]:
@@ -70,7 +72,7 @@ def lpips(
     return _mean(weighted(index) for index in range(len(a)))
 
 
-def color_difference(a: np.ndarray, b: np.ndarray, weight: np.ndarray) -> float:
+def color_difference(a: NDArray[Any], b: NDArray[Any], weight: NDArray[Any]) -> float:
     """Mean CIEDE2000 difference under the weight."""
     return _mean(
         _weighted(delta_e_2000(_lab(x), _lab(y))[0], w)
@@ -78,21 +80,22 @@ def color_difference(a: np.ndarray, b: np.ndarray, weight: np.ndarray) -> float:
     )
 
 
-def mean_lab(frames: np.ndarray, weight: np.ndarray) -> np.ndarray:
+def mean_lab(frames: NDArray[Any], weight: NDArray[Any]) -> NDArray[Any]:
     """Mean Lab [3] under the weight."""
     labs = ((_lab(f)[0], w) for f, w in zip(frames, weight, strict=True))
     sums = [[_weighted(channel, w) for channel in lab] for lab, w in labs]
     total = np.array(sums).sum(0)
-    return total[:, 0] / total[:, 1]
+    mean: NDArray[np.float64] = total[:, 0] / total[:, 1]
+    return mean
 
 
-def color_progress(before: np.ndarray, after: np.ndarray, target: np.ndarray) -> float:
+def color_progress(before: NDArray[Any], after: NDArray[Any], target: NDArray[Any]) -> float:
     """How much of the way from one mean Lab [3] to the target another one lies; 1 is all of it."""
     way = target - before
     return float((after - before) @ way / (way @ way))
 
 
-def flicker(frames: np.ndarray, weight: np.ndarray) -> float:
+def flicker(frames: NDArray[Any], weight: NDArray[Any]) -> float:
     """Mean CIEDE2000 difference of each pixel to the frame before, where both have weight."""
     return _mean(
         _weighted(

@@ -84,7 +84,8 @@ class AttentionRefinement(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.block(x)
-        return x * self.attention(x.mean((2, 3), keepdim=True))
+        result: Tensor = x * self.attention(x.mean((2, 3), keepdim=True))
+        return result
 
 
 class ContextPath(nn.Module):
@@ -125,7 +126,8 @@ class FeatureFusion(nn.Module):
 
     def forward(self, a: Tensor, b: Tensor) -> Tensor:
         x = self.block(torch.cat([a, b], 1))
-        return x + x * self.attention(x.mean((2, 3), keepdim=True))
+        result: Tensor = x + x * self.attention(x.mean((2, 3), keepdim=True))
+        return result
 
 
 class LabelHead(nn.Sequential):

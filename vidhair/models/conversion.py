@@ -39,14 +39,14 @@ class Conversion:
     left_out: list[tuple[str, Path]]
 
 
-def pack_folder(name: str | os.PathLike) -> Path:
+def pack_folder(name: str | os.PathLike[str]) -> Path:
     """Where a new pack goes: a bare name lies among the user's packs, all else is a path."""
     path = Path(name)
     bare = os.fspath(name) == path.name and path.name not in ("", ".", "..")
     return user_folder() / path if bare else path
 
 
-def convert(files: Sequence[str | os.PathLike], pack: str | os.PathLike) -> Conversion:
+def convert(files: Sequence[str | os.PathLike[str]], pack: str | os.PathLike[str]) -> Conversion:
     """Make a pack of weight files; pack: as `pack_folder` takes it.
 
     A network with a file of its own goes before one that only lies beside another, such as the

@@ -17,6 +17,7 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from vidhair.models.face_regions import (
     Patch,
@@ -67,7 +68,9 @@ MIDDLE_OF_FACE = (
 )  # fmt: skip
 
 
-def eyes_and_mouth(points: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+def eyes_and_mouth(
+    points: NDArray[Any],
+) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any], NDArray[Any]]:
     """Mesh [..., 478, 2] → eye centres (mean of the contour) and mouth corners, each [..., 2]."""
     return (
         points[..., list(EYE_LEFT), :].mean(-2),
@@ -97,7 +100,7 @@ class FaceMesh:
         self._lost: list[tuple[int, Region]] = []
         self._frame = 0
 
-    def __call__(self, frame: np.ndarray) -> np.ndarray:
+    def __call__(self, frame: NDArray[Any]) -> NDArray[Any]:
         """frame: uint8 [H, W, 3] → float32 [faces, 478, 2] in pixels of the frame."""
         if self._still:
             self._meshes, self._lost, self._frame = self._meshes[:0], [], 0
@@ -116,7 +119,9 @@ class FaceMesh:
         self._frame += 1
         return meshes
 
-    def _follow(self, frame: np.ndarray, regions: list[Region]) -> tuple[np.ndarray, list[Region]]:
+    def _follow(
+        self, frame: NDArray[Any], regions: list[Region]
+    ) -> tuple[NDArray[Any], list[Region]]:
         """Meshes in regions of the last frame, one per face, and the regions without one."""
         meshes, lost = self._meshes[:0], []
         for region in regions:
@@ -127,7 +132,9 @@ class FaceMesh:
                 meshes = _with(meshes, mesh)
         return meshes, lost
 
-    def _add(self, frame: np.ndarray, meshes: np.ndarray, regions: list[Region]) -> np.ndarray:
+    def _add(
+        self, frame: NDArray[Any], meshes: NDArray[Any], regions: list[Region]
+    ) -> NDArray[Any]:
         """Meshes of new faces beside the followed ones; the largest of all are kept."""
         for region in sorted(regions, key=lambda region: -region.score):
             if is_known(np.array(region.face_box), mesh_boxes(meshes)):
@@ -138,7 +145,7 @@ class FaceMesh:
         order = np.argsort(-face_heights(meshes), kind="stable")[: self._max_faces]
         return meshes[np.sort(order)]
 
-    def _look_closer(self, frame: np.ndarray, region: Region) -> np.ndarray | None:
+    def _look_closer(self, frame: NDArray[Any], region: Region) -> NDArray[Any] | None:
         """The mesh of what may be a face, if the detector still thinks so when it fills the view.
 
         The mesh is read twice, so that it is as good as one that was followed.
@@ -155,7 +162,7 @@ class FaceMesh:
         self._landmarks.close()
 
 
-def _with(meshes: np.ndarray, mesh: np.ndarray) -> np.ndarray:
+def _with(meshes: NDArray[Any], mesh: NDArray[Any]) -> NDArray[Any]:
     """Meshes [N, 478, 2] and one more, unless its face is among them."""
     if is_known(mesh_boxes(mesh[None])[0], mesh_boxes(meshes)):
         return meshes
@@ -213,7 +220,7 @@ class _Landmarks:
         )
         self(_BLACK, Region(32, 32, 32))
 
-    def __call__(self, frame: np.ndarray, region: Region) -> np.ndarray | None:
+    def __call__(self, frame: NDArray[Any], region: Region) -> NDArray[Any] | None:
         """float32 [478, 2] in pixels of the frame, or None if the region shows no face."""
         patch = cut_patch(frame, region)
         size, side = len(patch.pixels), region.side / patch.step
@@ -238,13 +245,13 @@ class _Landmarks:
 class PersonSegmenter:
     """How likely each pixel belongs to a person."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         solutions = _mediapipe().solutions
         with _quiet():
             self._model = solutions.selfie_segmentation.SelfieSegmentation(model_selection=0)
             self._model.process(_BLACK)
 
-    def __call__(self, picture: np.ndarray) -> np.ndarray:
+    def __call__(self, picture: NDArray[Any]) -> NDArray[Any]:
         """picture: uint8 [H, W, 3], best about square → float32 [H, W] in 0 … 1."""
         mask = self._model.process(np.ascontiguousarray(picture)).segmentation_mask
         return np.clip(np.asarray(mask, np.float32), 0, 1)

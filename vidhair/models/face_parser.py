@@ -7,10 +7,12 @@ face. These look the same on rendered and on real faces, and carry the parser fr
 from dataclasses import dataclass
 from enum import IntEnum
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 from torch import Tensor, nn
 
@@ -85,10 +87,13 @@ class FaceParser(nn.Module):
             skip = maps.pop()
             x = F.interpolate(x, size=skip.shape[2:], mode="bilinear", align_corners=False)
             x = block(torch.cat([x, skip], 1))
-        return self.head(x)
+        result: Tensor = self.head(x)
+        return result
 
 
-def polygon_mask(points: np.ndarray, height: int, width: int, oversample: int = 4) -> np.ndarray:
+def polygon_mask(
+    points: NDArray[Any], height: int, width: int, oversample: int = 4
+) -> NDArray[Any]:
     """Anti-aliased filled polygon: points [K, 2] in pixels → float32 [H, W] in 0 … 1."""
     canvas = Image.new("L", (width * oversample, height * oversample))
     corners = [(float(x) * oversample, float(y) * oversample) for x, y in points]
@@ -97,6 +102,6 @@ def polygon_mask(points: np.ndarray, height: int, width: int, oversample: int = 
     return np.asarray(small, np.float32) / 255
 
 
-def face_oval_mask(mesh: np.ndarray, height: int, width: int) -> np.ndarray:
+def face_oval_mask(mesh: NDArray[Any], height: int, width: int) -> NDArray[Any]:
     """The face oval of a mesh [478, 2] in pixels as a mask [H, W]."""
     return polygon_mask(mesh[list(FACE_OVAL)], height, width)

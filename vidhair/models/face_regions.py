@@ -7,8 +7,10 @@ bottom.
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 TILE = 172  # side of the pictures in which the detector looks, in pixels of a reduced frame
@@ -35,7 +37,11 @@ class Region:
 
     @classmethod
     def around(
-        cls, low: np.ndarray, high: np.ndarray, eyes: np.ndarray, score: float = 1.0
+        cls,
+        low: NDArray[np.float64],
+        high: NDArray[np.float64],
+        eyes: NDArray[np.float64],
+        score: float = 1.0,
     ) -> "Region":
         """`MARGIN` times what lies between two corners. eyes: [2, 2], the viewer's left
         one first."""
@@ -56,7 +62,7 @@ class Region:
         return self.x - half, self.y - half, self.x + half, self.y + half
 
     @classmethod
-    def of_mesh(cls, points: np.ndarray) -> "Region":
+    def of_mesh(cls, points: NDArray[np.float64]) -> "Region":
         """Where the face of a mesh [478, 2] is looked for in the next frame."""
         return cls.around(points.min(0), points.max(0), points[list(EYE_CORNERS)])
 
@@ -65,21 +71,24 @@ class Region:
 class Patch:
     """A square of a frame: pixels uint8 [S, S, 3], its corner, frame pixels per pixel of it."""
 
-    pixels: np.ndarray
+    pixels: NDArray[np.uint8]
     left: int
     top: int
     step: int
 
-    def to_frame(self, points: np.ndarray) -> np.ndarray:
+    def to_frame(self, points: NDArray[Any]) -> NDArray[np.float64]:
         """Points of the patch [..., 2], in its pixels, in the frame; whole numbers are centres."""
-        return np.array([self.left, self.top]) + points * self.step + (self.step - 1) / 2
+        result: NDArray[np.float64] = (
+            np.array([self.left, self.top]) + points * self.step + (self.step - 1) / 2
+        )
+        return result
 
     def to_patch(self, x: float, y: float) -> tuple[float, float]:
         middle = (self.step - 1) / 2
         return (x - self.left - middle) / self.step, (y - self.top - middle) / self.step
 
 
-def cut_patch(frame: np.ndarray, region: Region, room: float = ROOM) -> Patch:
+def cut_patch(frame: NDArray[np.uint8], region: Region, room: float = ROOM) -> Patch:
     """Cut an upright square of `room` sides of the region out of uint8 [H, W, 3].
 
     It is reduced as far as the landmark network does not mind. What lies outside the frame
@@ -96,14 +105,14 @@ def cut_patch(frame: np.ndarray, region: Region, room: float = ROOM) -> Patch:
     return Patch(reduce(pixels, step), left, top, step)
 
 
-def reduce(picture: np.ndarray, step: int) -> np.ndarray:
+def reduce(picture: NDArray[np.uint8], step: int) -> NDArray[np.uint8]:
     """Means of blocks: uint8 [H, W, 3] → [⌈H / step⌉, ⌈W / step⌉, 3]."""
     if step == 1:
         return np.ascontiguousarray(picture)
     return np.asarray(Image.fromarray(np.ascontiguousarray(picture)).reduce(step))
 
 
-def pad_to_square(picture: np.ndarray, side: int = 0) -> np.ndarray:
+def pad_to_square(picture: NDArray[np.uint8], side: int = 0) -> NDArray[np.uint8]:
     """MediaPipe projects a turned face wrongly out of a picture that is not square."""
     h, w = picture.shape[:2]
     side = max(side, h, w)
@@ -114,7 +123,7 @@ def pad_to_square(picture: np.ndarray, side: int = 0) -> np.ndarray:
     return square
 
 
-def whole_frame(frame: np.ndarray) -> Patch:
+def whole_frame(frame: NDArray[np.uint8]) -> Patch:
     """The frame as one square, reduced to at most two tiles."""
     step = 1
     while max(frame.shape[:2]) > 2 * TILE * step:
@@ -122,7 +131,7 @@ def whole_frame(frame: np.ndarray) -> Patch:
     return Patch(pad_to_square(reduce(frame, step)), 0, 0, step)
 
 
-def tiles(frame: np.ndarray) -> Iterator[Patch]:
+def tiles(frame: NDArray[np.uint8]) -> Iterator[Patch]:
     """Squares of the frame at every reduction down to half, which together show every face large.
 
     Faces of a seventh of a tile, 48 frame pixels at the finest, are found as a rule.
@@ -142,24 +151,31 @@ def _starts(length: int) -> list[int]:
     return [int(v) for v in np.linspace(0, max(0, length - TILE), count)]
 
 
-def shared(box: np.ndarray, boxes: np.ndarray) -> np.ndarray:
+def shared(box: NDArray[np.float64], boxes: NDArray[np.float64]) -> NDArray[np.float64]:
     """Area that a box [4] shares with each of [N, 4], as a share of the smaller one: [N]."""
     low, high = np.maximum(box[:2], boxes[:, :2]), np.minimum(box[2:], boxes[:, 2:])
     areas = np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)
     smaller = np.minimum(np.prod(box[2:] - box[:2]), areas)
-    return np.prod(np.clip(high - low, 0, None), axis=1) / np.maximum(smaller, 1e-9)
+    result: NDArray[np.float64] = np.prod(np.clip(high - low, 0, None), axis=1) / np.maximum(
+        smaller, 1e-9
+    )
+    return result
 
 
-def is_known(box: np.ndarray, known: np.ndarray) -> bool:
+def is_known(box: NDArray[np.float64], known: NDArray[np.float64]) -> bool:
     """Whether a box [4] shows the same face as one of [N, 4]."""
     return bool(np.any(shared(box, known) > SAME_FACE))
 
 
-def mesh_boxes(meshes: np.ndarray) -> np.ndarray:
+def mesh_boxes(meshes: NDArray[np.float64]) -> NDArray[np.float64]:
     """Meshes [N, 478, 2] → boxes [N, 4]."""
-    return np.concatenate([meshes.min(1), meshes.max(1)], axis=1).astype(np.float64)
+    result: NDArray[np.float64] = np.concatenate([meshes.min(1), meshes.max(1)], axis=1).astype(
+        np.float64
+    )
+    return result
 
 
-def face_heights(meshes: np.ndarray) -> np.ndarray:
+def face_heights(meshes: NDArray[np.float64]) -> NDArray[np.float64]:
     """The longer side of each mesh [..., 478, 2] in pixels, NaN where it is absent."""
-    return np.maximum(np.ptp(meshes[..., 0], -1), np.ptp(meshes[..., 1], -1))
+    result: NDArray[np.float64] = np.maximum(np.ptp(meshes[..., 0], -1), np.ptp(meshes[..., 1], -1))
+    return result

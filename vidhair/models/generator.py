@@ -1,6 +1,6 @@
 """What the generators have in common: mapping and synthesis, z → w → image."""
 
-from typing import ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 from torch import Tensor, nn
 
@@ -20,6 +20,7 @@ class Generator(nn.Module, Generic[Config]):
         self.mapping = MappingNetwork(config)
         self.synthesis = self.synthesis_class(config)
 
-    def forward(self, z: Tensor, *, truncation_psi: float = 1.0, **render) -> Tensor:
+    def forward(self, z: Tensor, *, truncation_psi: float = 1.0, **render: Any) -> Tensor:
         """z [B, Z] → image [B, 3, R, R]. render: what the synthesis takes beside the codes."""
-        return self.synthesis(self.mapping(z, truncation_psi=truncation_psi), **render)
+        result: Tensor = self.synthesis(self.mapping(z, truncation_psi=truncation_psi), **render)
+        return result

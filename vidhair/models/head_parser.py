@@ -53,7 +53,8 @@ class HeadParser(nn.Module):
     def features(self, image: Tensor) -> list[Tensor]:
         """Feature maps at 1/4 to 1/32 of the size. image: [B, 3, H, W] in −1 … 1."""
         backbone = self.network.context.backbone
-        return backbone(imagenet_normalised(image), backbone.stage_ends)
+        result: list[Tensor] = backbone(imagenet_normalised(image), backbone.stage_ends)
+        return result
 
     def forward(self, image: Tensor, guides: Tensor | None = None) -> Tensor:
         """image [B, 3, H, W] in −1 … 1 → logits [B, 4, H, W] of `Label`; guides are not used."""

@@ -74,7 +74,8 @@ class PublishedEncoder(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """Aligned pictures [B, 3, S, S] in −1 … 1 → W+ [B, L, D], without ReStyle's loop."""
-        return self.network(image) + self.w_avg
+        result: Tensor = self.network(image) + self.w_avg
+        return result
 
 
 class RestyleLoop:

@@ -61,7 +61,8 @@ class IRSEBlock(nn.Module):
             )
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.main(x) + _beside(x, self.shortcut, self.stride)
+        result: Tensor = self.main(x) + _beside(x, self.shortcut, self.stride)
+        return result
 
     def folded(self) -> "FoldedIRSEBlock":
         return FoldedIRSEBlock(self)

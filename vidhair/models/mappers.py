@@ -86,4 +86,5 @@ class BaldMapper(nn.Module):
 
     def forward(self, ws: Tensor) -> Tensor:
         """W+ [B, L, W] → change of its first codes [B, 8, W], to be scaled by `strength`."""
-        return self.structure(ws[:, :BALD_CODES])
+        result: Tensor = self.structure(ws[:, :BALD_CODES])
+        return result

@@ -38,7 +38,13 @@ class EqualizedLinear(nn.Module):
     """Fully connected layer whose weight is scaled at run time (Karras et al. 2018)."""
 
     def __init__(
-        self, in_features: int, out_features: int, *, act="linear", lr_multiplier=1.0, bias_init=0.0
+        self,
+        in_features: int,
+        out_features: int,
+        *,
+        act: str = "linear",
+        lr_multiplier: float = 1.0,
+        bias_init: float = 0.0,
     ):
         super().__init__()
         self.act = act

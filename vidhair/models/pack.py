@@ -123,11 +123,13 @@ class Pack:
 
     @cached_property
     def generator(self) -> MovableGenerator:
-        return self.build("generator")
+        result: MovableGenerator = self.build("generator")
+        return result
 
     @cached_property
     def encoder(self) -> SmallEncoder | PublishedEncoder:
-        return self.faster("encoder")
+        result: SmallEncoder | PublishedEncoder = self.faster("encoder")
+        return result
 
     @property
     def inverter_parts(self) -> tuple[str, ...]:
@@ -160,7 +162,9 @@ class Pack:
         return {n: t.to(self.device) for n, t in self.files.tensors(part).items()}
 
 
-def load_pack(name: str | os.PathLike = BUNDLED, *, device: str | torch.device = "cpu") -> Pack:
+def load_pack(
+    name: str | os.PathLike[str] = BUNDLED, *, device: str | torch.device = "cpu"
+) -> Pack:
     """Open a model pack by name or folder.
 
     Raises PackNotFound or PackDamaged. Networks load on first use.

@@ -142,7 +142,9 @@ class LPIPSWeights:
         return fingerprint([self.net, dict(self.convolutions), dict(self.linear)])
 
 
-def read_lpips(path: str | os.PathLike, nets: Sequence[str] = tuple(BACKBONES)) -> LPIPSWeights:
+def read_lpips(
+    path: str | os.PathLike[str], nets: Sequence[str] = tuple(BACKBONES)
+) -> LPIPSWeights:
     """Weights of LPIPS on a classifier of torchvision, with or without its last layers.
 
     nets: which ones the file may hold. Raises CheckpointUnreadable.

@@ -8,7 +8,7 @@ gradients. Recorded once per shape, they are one launch.
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 from weakref import WeakKeyDictionary, ref
 
 import torch
@@ -43,7 +43,7 @@ class Replay:
 
     def __init__(self, synthesis: MovableSynthesis):
         self._synthesis = ref(synthesis)
-        self._recorded: OrderedDict[tuple, _Recorded] = OrderedDict()
+        self._recorded: OrderedDict[tuple[Any, ...], _Recorded] = OrderedDict()
 
     def __call__(
         self,
@@ -82,7 +82,10 @@ def _record(
     ws, transform = ws.clone(), transform.clone()
 
     def draw() -> Tensor:
-        return synthesis(ws, transform=transform, canvas=canvas, dtype=dtype, memory=memory)
+        result: Tensor = synthesis(
+            ws, transform=transform, canvas=canvas, dtype=dtype, memory=memory
+        )
+        return result
 
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.device(ws.device):
@@ -113,7 +116,10 @@ class _Bound(nn.Module):
         self.synthesis, self.canvas, self.dtype = synthesis, canvas, dtype
 
     def forward(self, ws: Tensor, transform: Tensor) -> Tensor:
-        return self.synthesis(ws, transform=transform, canvas=self.canvas, dtype=self.dtype)
+        result: Tensor = self.synthesis(
+            ws, transform=transform, canvas=self.canvas, dtype=self.dtype
+        )
+        return result
 
 
 def with_gradients(

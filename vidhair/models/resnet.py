@@ -31,7 +31,8 @@ class BasicBlock(nn.Module):
             )
 
     def forward(self, x: Tensor) -> Tensor:
-        return (self.main(x) + self.shortcut(x)).relu()
+        result: Tensor = (self.main(x) + self.shortcut(x)).relu()
+        return result
 
 
 def _stages(widths: Sequence[int], units: Sequence[int]) -> list[list[BasicBlock]]:

@@ -61,7 +61,8 @@ class StyleEncoder(nn.Module):
         assert image.shape[1:] == (c.in_channels, c.size, c.size), (
             f"pictures {tuple(image.shape)} for an encoder of {(c.in_channels, c.size, c.size)}"
         )
-        return self.backbone(image, blocks)
+        result: list[Tensor] = self.backbone(image, blocks)
+        return result
 
 
 def _codes_around_first(
@@ -146,7 +147,8 @@ class WEncoder(StyleEncoder):
         """Aligned pictures [B, 3, 256, 256] in −1 … 1 → [B, L, D] relative to the average code."""
         (features,) = self.taps(image, self.backbone.stage_ends[-1:])
         code = self.linear(features.mean((2, 3)))
-        return code[:, None].repeat(1, self.config.num_ws, 1)
+        result: Tensor = code[:, None].repeat(1, self.config.num_ws, 1)
+        return result
 
 
 class LastMapEncoder(StyleEncoder):

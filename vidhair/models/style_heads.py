@@ -43,7 +43,8 @@ class StyleHead(nn.Module):
         assert self.pooled or x.shape[2:] == (1, 1), (
             f"maps of {tuple(x.shape[2:])} are left; wrong picture size?"
         )
-        return self.linear(x.mean((2, 3)))
+        result: Tensor = self.linear(x.mean((2, 3)))
+        return result
 
 
 def codes_of(heads: Sequence[StyleHead], features: Sequence[Tensor]) -> list[Tensor]:

@@ -35,7 +35,7 @@ class StyleGAN2Config(GeneratorConfig):
 
     conv_clamp: float | None = None  # bound of the activations in StyleGAN2-ADA
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         r = self.resolution
         assert r >= FIRST_SIZE and r & (r - 1) == 0, f"resolution {r} is no power of two from 4 on"
 
@@ -87,7 +87,8 @@ class ModulatedConv(nn.Module):
 
     def style(self, w: Tensor) -> Tensor:
         """[B, W] → [B, C_in]: one scale per input channel (the S space)."""
-        return self.affine(w)
+        result: Tensor = self.affine(w)
+        return result
 
     def modulated(self, x: Tensor, style: Tensor, gain: float = 1.0) -> Tensor:
         """x [B, C_in, H, W], style [B or 1, C_in] → gain times [B, C_out, H', W'], without bias."""
@@ -145,7 +146,8 @@ class ToRGB(ModulatedConv):
     def convolve(self, x: Tensor, style: Tensor, demodulation: Tensor | None) -> Tensor:
         # As a product of few rows: libraries are slow at convolutions to three channels.
         weight = self.weight.flatten(1) * style[:, None]
-        return (weight.to(x.dtype) @ x.flatten(2)).unflatten(2, x.shape[2:])
+        result: Tensor = (weight.to(x.dtype) @ x.flatten(2)).unflatten(2, x.shape[2:])
+        return result
 
     def enlarge(self, rgb: Tensor) -> Tensor:
         return upsample2d(rgb, self.resample_filter)

@@ -8,9 +8,11 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from vidhair.models import generator
@@ -154,7 +156,7 @@ class Extent:
     right: int = 0
     bottom: int = 0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         assert min(self.left, self.top, self.right, self.bottom) >= 0, f"negative extent {self}"
 
     def at_rate(self, rate: int, resolution: int) -> "Extent":
@@ -219,7 +221,7 @@ def designed_filters(g: LayerGeometry) -> tuple[Tensor | None, Tensor | None]:
     out = g.result
     down = lowpass(g.down_taps, out.cutoff, out.half_width, g.internal_rate, radial=g.radial)
 
-    def tensor(taps: np.ndarray | None) -> Tensor | None:
+    def tensor(taps: NDArray[Any] | None) -> Tensor | None:
         return None if taps is None else torch.as_tensor(taps, dtype=torch.float32)
 
     return tensor(up), tensor(down)
@@ -260,7 +262,8 @@ class FourierInput(nn.Module):
     def style(self, w: Tensor) -> Tensor:
         """[B, W] → [B, 4]: (cos, sin, x, y) of the learned transform, already normalised."""
         t = self.affine(w)
-        return t / t[:, :2].norm(dim=1, keepdim=True)
+        result: Tensor = t / t[:, :2].norm(dim=1, keepdim=True)
+        return result
 
     def waves(self, style: Tensor, transform: Tensor) -> tuple[Tensor, Tensor]:
         """Frequencies [B, C, 2] and phases [B, C] under style [B, 4], then transform [3, 3]s."""
@@ -327,7 +330,8 @@ class SynthesisLayer(nn.Module):
         s = self.affine(w)
         if self.geometry.is_torgb:
             s = s / self.geometry.source.channels**0.5
-        return s
+        result: Tensor = s
+        return result
 
     def forward(
         self,

@@ -130,7 +130,8 @@ class EditAttention(nn.Module):
             editing = F.leaky_relu(layer(editing), 0.2)
         gain, offset = self.style(editing)[:, :, None, None].chunk(2, dim=1)
         x = F.instance_norm(torch.cat([feature, (feature - skip).abs()], dim=1))
-        return self.mask(gain * x + offset).relu().tanh()
+        result: Tensor = self.mask(gain * x + offset).relu().tanh()
+        return result
 
 
 class SkipFusion(nn.Module):
@@ -245,7 +246,8 @@ class WideSynthesis(Synthesis):
             if not 0 <= k < min(len(skips), len(fusions)):
                 return canvas
             vector = None if editing is None else editing[:, 2 * block - 1]
-            return fusions[k](canvas, skips[k], vector)
+            result: Canvas = fusions[k](canvas, skips[k], vector)
+            return result
 
         codes = ws if editing is None else ws + editing
         return self.run(Canvas(feature), self.styles(codes), noise, before=fuse).picture

@@ -61,7 +61,7 @@ class StyleGANEXConfig:
     label_channels: int = 0
     label_blocks: int = LABEL_BLOCKS
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         assert self.resolution >= FEATURE_SIZE, f"{self.resolution} of {FEATURE_SIZE} pixels"
         assert self.w_dim % 8 == 0, f"codes of {self.w_dim} for features of w_dim / 8 and more"
         most = min(len(SKIP_TAPS), len(self.generator.sizes) - 1)
@@ -202,7 +202,8 @@ class StyleGANEX(nn.Module):
 
     def encode_style(self, image: Tensor) -> Tensor:
         """Pictures, aligned faces at best, or labels → W+ [B, L, W]."""
-        return self.encoder(image) + self.w_avg
+        result: Tensor = self.encoder(image) + self.w_avg
+        return result
 
     def encode_layout(self, image: Tensor) -> Layout:
         """Pictures or labels [B, C, H, W] → feature and skips."""
@@ -217,7 +218,8 @@ class StyleGANEX(nn.Module):
         """For a label network: faces [B, 3, H, W] → W+, of which it uses the codes from
         LAYOUT_CODES on. These it has learned without the average code."""
         assert self.config.label_channels, "a network of pictures has encode_style"
-        return self.encoder(face)
+        result: Tensor = self.encoder(face)
+        return result
 
     def render(
         self,

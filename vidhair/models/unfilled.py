@@ -1,5 +1,8 @@
 """Modules whose weights are going to be replaced, built without filling them first."""
 
+from collections.abc import Callable
+from typing import Any
+
 import torch
 from torch import Tensor
 from torch.nn import init
@@ -19,7 +22,13 @@ class Unfilled(TorchFunctionMode):
     at the price of loading much of torch's compiler.
     """
 
-    def __torch_function__(self, func, types, args=(), kwargs=None):
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
         kwargs = kwargs or {}
         if func in DRAWN:
             return torch.empty(*args, **kwargs)

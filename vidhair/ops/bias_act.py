@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -69,12 +70,12 @@ _backward = define(
 )
 
 
-def _remember(ctx, inputs, output) -> None:
+def _remember(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
     ctx.save_for_backward(*inputs[:2])
     ctx.options = inputs[2:]
 
 
-def _gradients(ctx, dy: Tensor):
+def _gradients(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
     x, b = ctx.saved_tensors
     dx = _backward(dy, x, b, *ctx.options)
     db = None
@@ -103,7 +104,8 @@ def fused(
     _, default_alpha, default_gain = ACTIVATIONS[act]
     alpha = default_alpha if alpha is None else alpha
     gain = default_gain if gain is None else gain
-    return _forward(x, b, dim, act, alpha, gain, clamp)
+    result: Tensor = _forward(x, b, dim, act, alpha, gain, clamp)
+    return result
 
 
 _OP = Op("bias_act", reference, [Implementation("triton", fused, gpu.refusal)])
@@ -114,7 +116,7 @@ def op() -> Op:
     return _OP
 
 
-def bias_act(x: Tensor, b: Tensor | None = None, *, impl: str = "auto", **arguments) -> Tensor:
+def bias_act(x: Tensor, b: Tensor | None = None, *, impl: str = "auto", **arguments: Any) -> Tensor:
     """`clamp(gain * act(x + b))`.
 
     x: any shape. b: [x.shape[dim]] or None. dim: default 1. act: a name of `ACTIVATIONS`, default
@@ -122,4 +124,5 @@ def bias_act(x: Tensor, b: Tensor | None = None, *, impl: str = "auto", **argume
     swish, else 1. clamp: absolute bound after the gain.
     impl: "auto", "reference" or the name of a kernel.
     """
-    return _OP.choose(x, b, impl=impl, **arguments)(x, b, **arguments)
+    result: Tensor = _OP.choose(x, b, impl=impl, **arguments)(x, b, **arguments)
+    return result

@@ -1,6 +1,7 @@
 """Gaussian blur and means over squares; on CPUs a pixel costs the same at any width."""
 
 from functools import cache
+from types import ModuleType
 
 import numpy as np
 import torch
@@ -12,7 +13,8 @@ from vidhair.kernels import start_threads
 
 def box_radius(sigma: float) -> int:
     """Of the three box filters that together blur by `sigma`; they reach three times as far."""
-    return max(1, round((np.sqrt(4 * sigma * sigma + 1) - 1) / 2))
+    result: int = max(1, round((np.sqrt(4 * sigma * sigma + 1) - 1) / 2))
+    return result
 
 
 def box_mean(x: Tensor, radius: int) -> Tensor:
@@ -56,7 +58,7 @@ def _pooled(x: Tensor, radius: int, times: int) -> Tensor:
 
 
 @cache
-def _kernels():
+def _kernels() -> ModuleType:
     from vidhair.kernels import _boxes
 
     start_threads()

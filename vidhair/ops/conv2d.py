@@ -1,5 +1,7 @@
 """Convolution with a weight gradient that is fast on CPU in bfloat16."""
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -10,14 +12,14 @@ class _GemmGradient(torch.autograd.Function):
     times as fast as the library's, which gains nothing from bfloat16."""
 
     @staticmethod
-    def forward(ctx, x: Tensor, weight: Tensor, padding: int) -> Tensor:
+    def forward(ctx: Any, x: Tensor, weight: Tensor, padding: int) -> Tensor:
         ctx.save_for_backward(x, weight)
         ctx.padding = padding
         return F.conv2d(x, weight, padding=padding)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx, dy: Tensor):
+    def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
         x, weight = ctx.saved_tensors
         dx = dw = None
         if ctx.needs_input_grad[0]:
@@ -40,5 +42,6 @@ def conv2d(x: Tensor, weight: Tensor, *, padding: int = 0) -> Tensor:
     """x [N, C_in, H, W], weight [C_out, C_in, kh, kw] → [N, C_out, H', W'], stride one."""
     slow = x.device.type == "cpu" and x.dtype == torch.bfloat16
     if slow and weight.requires_grad and torch.is_grad_enabled():
-        return _GemmGradient.apply(x, weight, padding)
+        result: Tensor = _GemmGradient.apply(x, weight, padding)  # type: ignore[no-untyped-call]
+        return result
     return F.conv2d(x, weight, padding=padding)

@@ -37,7 +37,7 @@ class Op:
     reference: Callable[..., Any]
     fast: list[Implementation] = field(default_factory=list)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         _NAMES.update(i.name for i in self.fast)
 
     def choose(self, *args: Any, impl: str = "auto", **kwargs: Any) -> Callable[..., Any]:

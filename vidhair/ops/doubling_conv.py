@@ -51,7 +51,8 @@ def up_phases(weight: Tensor) -> Tensor:
 def woven(phases: Tensor) -> Tensor:
     """[N, 4·C, H, W], the phases of `up_phases` → [N, C, 2·H, 2·W]."""
     pixels = phases.permute(0, 2, 3, 1).unflatten(3, (2, 2, -1))
-    return pixels.transpose(2, 3).flatten(3, 4).flatten(1, 2).permute(0, 3, 1, 2)
+    result: Tensor = pixels.transpose(2, 3).flatten(3, 4).flatten(1, 2).permute(0, 3, 1, 2)
+    return result
 
 
 def _phases_refusal(x: Tensor, weight: Tensor, style: Tensor, demodulation: Tensor) -> str | None:
@@ -70,7 +71,8 @@ end_of_gradients(_call)
 
 def fast(x: Tensor, weight: Tensor, style: Tensor, demodulation: Tensor) -> Tensor:
     """By the kernel for the device of x; see `doubling_conv`."""
-    return _call(x, weight, style, demodulation)
+    result: Tensor = _call(x, weight, style, demodulation)
+    return result
 
 
 _OP = Op(
@@ -98,4 +100,5 @@ def doubling_conv(
     Returns [N, C_out, 2·H, 2·W] in the dtype of x.
     """
     arguments = x, weight, style, demodulation
-    return op().choose(*arguments, impl=impl)(*arguments)
+    found: Tensor = op().choose(*arguments, impl=impl)(*arguments)
+    return found

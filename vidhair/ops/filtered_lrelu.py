@@ -7,6 +7,7 @@ upsampling and a downsampling low-pass keeps the layer free of aliasing.
 import math
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -50,7 +51,9 @@ reference = partial(_composed, plain_bias_act, plain_upfirdn2d)
 by_parts = partial(_composed, fused_bias_act, compiled_upfirdn2d)
 
 
-def _refusal_by_parts(x: Tensor, *, fu=None, fd=None, **_) -> str | None:
+def _refusal_by_parts(
+    x: Tensor, *, fu: Tensor | None = None, fd: Tensor | None = None, **_: Any
+) -> str | None:
     """Why one of the parts declines, or None if all accept."""
     (parts,) = bias_act_op().fast
     (pieces,) = upfirdn2d_op().fast
@@ -77,12 +80,12 @@ _backward = define(
 )
 
 
-def _remember(ctx, inputs, output) -> None:
+def _remember(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
     ctx.save_for_backward(*inputs[:4])
     ctx.options = inputs[4:]
 
 
-def _gradients(ctx, dy: Tensor):
+def _gradients(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
     x, fu, fd, b = ctx.saved_tensors
     dx = _backward(dy, x, fu, fd, b, *ctx.options)
     db = dx.sum((0, 2, 3), dtype=torch.float32).to(b.dtype) if ctx.needs_input_grad[3] else None
@@ -109,7 +112,8 @@ def fused(
 ) -> Tensor:
     """By the kernel for the device of x; see `filtered_lrelu`. No gradient for the filters."""
     four = list(_four(padding))
-    return _forward(x, fu, fd, b, up, down, four, gain, slope, clamp, flip_filter)
+    result: Tensor = _forward(x, fu, fd, b, up, down, four, gain, slope, clamp, flip_filter)
+    return result
 
 
 _OP = Op(
@@ -128,7 +132,7 @@ def op() -> Op:
     return _OP
 
 
-def filtered_lrelu(x: Tensor, *, impl: str = "auto", **arguments) -> Tensor:
+def filtered_lrelu(x: Tensor, *, impl: str = "auto", **arguments: Any) -> Tensor:
     """Bias, upsample, leaky ReLU, gain, clamp, downsample.
 
     x: [N, C, H, W]. fu, fd: up- and downsampling filters, [taps] (separable), [fh, fw] or None.
@@ -138,4 +142,5 @@ def filtered_lrelu(x: Tensor, *, impl: str = "auto", **arguments) -> Tensor:
     impl: "auto", "reference" or the name of a kernel.
     Returns [N, C, H', W'].
     """
-    return op().choose(x, impl=impl, **arguments)(x, **arguments)
+    result: Tensor = op().choose(x, impl=impl, **arguments)(x, **arguments)
+    return result

@@ -10,13 +10,14 @@ Filters are numpy float64 here and become float32 buffers of the layers.
 """
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.signal import kaiser_beta
 from scipy.special import j1
 
 
 def lowpass(
     taps: int, cutoff: float, half_width: float, rate: float, *, radial: bool = False
-) -> np.ndarray | None:
+) -> NDArray[np.float64] | None:
     """Windowed low-pass with unit gain at zero frequency.
 
     taps: length of the filter; one tap is the identity and gives None.
@@ -36,21 +37,23 @@ def lowpass(
         response = disc_response(band * distance) * np.multiply.outer(taper, taper)
     else:
         response = np.sinc(band * centred) * taper
-    return response / response.sum()
+    taps_of_unit_gain: NDArray[np.float64] = response / response.sum()
+    return taps_of_unit_gain
 
 
-def kaiser(taps: int, transition: float) -> np.ndarray:
+def kaiser(taps: int, transition: float) -> NDArray[np.float64]:
     """Kaiser's window for a transition band in cycles per sample."""
     # 14.36 is 2π · 2.285, the rounder of the two constants in use.
     attenuation_db = 7.95 + 2 * np.pi * 2.285 * (taps - 1) * transition
     return np.kaiser(taps, kaiser_beta(attenuation_db))
 
 
-def disc_response(radius: np.ndarray) -> np.ndarray:
+def disc_response(radius: NDArray[np.float64]) -> NDArray[np.float64]:
     """Impulse response of the ideal filter that passes a disc of frequencies, 1 at its centre.
 
     The Fourier transform of a disc is 2·J₁(πr) / πr, as that of an interval is sin(πr) / πr.
     radius: in samples times the disc's diameter in cycles per sample.
     """
     angle = np.maximum(np.pi * np.asarray(radius, np.float64), 1e-9)  # the limit at zero is 1
-    return 2 * j1(angle) / angle
+    response: NDArray[np.float64] = 2 * j1(angle) / angle
+    return response

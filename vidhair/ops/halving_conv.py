@@ -35,7 +35,8 @@ def fast(
     x: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor], *, slope: float
 ) -> list[Tensor]:
     """By the kernel for the device of x; see `halving_conv`."""
-    return _call(x, weights, biases, slope)
+    result: list[Tensor] = _call(x, weights, biases, slope)
+    return result
 
 
 _OP = Op("halving_conv", reference, [Implementation("numba", fast, cpu.halving_refusal)])
@@ -61,4 +62,5 @@ def halving_conv(
     Returns [N, C_out, ⌈H/2⌉, ⌈W/2⌉] for each in the dtype of x.
     """
     arguments = x, weights, biases
-    return op().choose(*arguments, impl=impl, slope=slope)(*arguments, slope=slope)
+    result: list[Tensor] = op().choose(*arguments, impl=impl, slope=slope)(*arguments, slope=slope)
+    return result

@@ -46,7 +46,8 @@ def define(schema: str, kernels: Kernels, compute: Call, allocate: Call) -> Call
     for key in KEYS.values():
         _library.impl(name, real, key)
     register_fake(f"{NAMESPACE}::{name}", fake, lib=_library)
-    return getattr(getattr(torch.ops, NAMESPACE), name).default
+    result: Call = getattr(getattr(torch.ops, NAMESPACE), name).default
+    return result
 
 
 def differentiate(op: Call, backward: Call, remember: Call) -> None:

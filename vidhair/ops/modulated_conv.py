@@ -1,5 +1,9 @@
 """Convolution with a style: the layer of StyleGAN2 and 3 (Karras et al. 2020, eqs. 1 and 3)."""
 
+from collections.abc import Sequence
+from types import ModuleType
+from typing import Any
+
 from torch import Tensor
 
 from vidhair.kernels.modulated_conv import cpu, gpu
@@ -32,12 +36,20 @@ _forward = define(
 )
 
 
-def _wanted_gradients(kernels, dy, *args) -> list[Tensor]:
+def _wanted_gradients(kernels: ModuleType, dy: Tensor, *args: Any) -> list[Tensor]:
     return [g for g in kernels.backward(dy, *args) if g is not None]
 
 
 def _empty_gradients(
-    kernels, dy, x, weight, style, demodulation, y, padding, wanted
+    kernels: ModuleType,
+    dy: Tensor,
+    x: Tensor,
+    weight: Tensor,
+    style: Tensor,
+    demodulation: Tensor,
+    y: Tensor,
+    padding: int,
+    wanted: Sequence[bool],
 ) -> list[Tensor]:
     others = (weight, style, demodulation)
     like_x = [kernels.empty_gradient(x)] if wanted[0] else []
@@ -54,12 +66,12 @@ _backward = define(
 )
 
 
-def _remember(ctx, inputs, output) -> None:
+def _remember(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
     *tensors, ctx.padding = inputs
     ctx.save_for_backward(*tensors, output)
 
 
-def _gradients(ctx, dy: Tensor):
+def _gradients(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
     wanted = list(ctx.needs_input_grad[:4])
     found = iter(_backward(dy, *ctx.saved_tensors, ctx.padding, wanted))
     return *(next(found) if w else None for w in wanted), None
@@ -73,7 +85,8 @@ def fast(
     x: Tensor, weight: Tensor, style: Tensor, demodulation: Tensor | None, *, padding: int = 0
 ) -> Tensor:
     """By the kernel for the device of x; see `modulated_conv`."""
-    return _forward(x, weight, style, demodulation, padding)
+    result: Tensor = _forward(x, weight, style, demodulation, padding)
+    return result
 
 
 _OP = Op(
@@ -104,4 +117,7 @@ def modulated_conv(
     Returns [N, C_out, H', W'] in the dtype of x.
     """
     arguments = x, weight, style, demodulation
-    return op().choose(*arguments, impl=impl, padding=padding)(*arguments, padding=padding)
+    result: Tensor = op().choose(*arguments, impl=impl, padding=padding)(
+        *arguments, padding=padding
+    )
+    return result

@@ -8,6 +8,7 @@ every pass is a depthwise convolution in channels-last memory, which is fast on 
 import math
 from collections.abc import Sequence
 from itertools import chain
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -17,15 +18,17 @@ from vidhair.kernels.upfirdn2d import gpu
 from vidhair.ops.dispatch import Implementation, Op
 from vidhair.ops.library import Kernels, define, differentiate
 
+Factor = int | Sequence[int]  # of both axes, or x and y; padding may have four
 
-def _pair(value: int | Sequence[int]) -> tuple[int, int]:
+
+def _pair(value: Factor) -> tuple[int, int]:
     if isinstance(value, int):
         return value, value
     x, y = value
     return x, y
 
 
-def _four(padding: int | Sequence[int]) -> tuple[int, int, int, int]:
+def _four(padding: Factor) -> tuple[int, int, int, int]:
     """(x before, x after, y before, y after); two numbers are (x, y)."""
     if isinstance(padding, int):
         return padding, padding, padding, padding
@@ -54,7 +57,13 @@ def _phase_taps(taps: int, up: int, down: int, pad: int) -> tuple[int, list[list
     return first, table
 
 
-def _resample(x: Tensor, f: Tensor, up_yx, down_yx, pad_yx) -> Tensor:
+def _resample(
+    x: Tensor,
+    f: Tensor,
+    up_yx: Sequence[int],
+    down_yx: Sequence[int],
+    pad_yx: Sequence[tuple[int, int]],
+) -> Tensor:
     """Correlate x [N, C, H, W] with f [fh, fw] (already flipped), polyphase in both axes."""
     channels = x.shape[1]
     firsts, tables, strides, sizes = [], [], [], []
@@ -138,13 +147,13 @@ _forward = define(
 )
 
 
-def _remember(ctx, inputs, output) -> None:
+def _remember(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
     x, f, *ctx.options = inputs
     ctx.save_for_backward(f)
     ctx.size = x.shape[2:], output.shape[2:]
 
 
-def _gradients(ctx, dy: Tensor):
+def _gradients(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
     """The transposed operator is one of the same kind, with the factors exchanged."""
     (f,) = ctx.saved_tensors
     up, down, padding, flip_filter, gain = ctx.options
@@ -176,7 +185,8 @@ def compiled(
 ) -> Tensor:
     """By the kernel for the device of x; see `upfirdn2d`. No gradient for the filter."""
     f = torch.ones(1, 1, device=x.device) if f is None else f
-    return _forward(x, f, _pair(up), _pair(down), _four(padding), flip_filter, gain)
+    result: Tensor = _forward(x, f, _pair(up), _pair(down), _four(padding), flip_filter, gain)
+    return result
 
 
 _OP = Op("upfirdn2d", reference, [Implementation("triton", compiled, gpu.refusal)])
@@ -187,7 +197,7 @@ def op() -> Op:
     return _OP
 
 
-def upfirdn2d(x: Tensor, f: Tensor | None, *, impl: str = "auto", **arguments) -> Tensor:
+def upfirdn2d(x: Tensor, f: Tensor | None, *, impl: str = "auto", **arguments: Any) -> Tensor:
     """Insert zeros, pad or crop, filter, drop samples.
 
     x: [N, C, H, W]. f: [fh, fw], or [taps] for a separable filter, or None for the identity.
@@ -198,11 +208,12 @@ def upfirdn2d(x: Tensor, f: Tensor | None, *, impl: str = "auto", **arguments) -
     Returns [N, C, (H·up + padding − fh) // down + 1, …] in channels-last memory.
     """
     assert x.ndim == 4, f"upfirdn2d takes [N, C, H, W], not {tuple(x.shape)}"
-    return _OP.choose(x, f, impl=impl, **arguments)(x, f, **arguments)
+    found: Tensor = _OP.choose(x, f, impl=impl, **arguments)(x, f, **arguments)
+    return found
 
 
 def setup_filter(
-    f: Sequence | Tensor | None,
+    f: Sequence[Any] | Tensor | None,
     *,
     normalize: bool = True,
     flip_filter: bool = False,
@@ -223,7 +234,8 @@ def setup_filter(
         taps = taps / taps.sum()
     if flip_filter:
         taps = taps.flip(list(range(taps.ndim)))
-    return taps * gain ** (taps.ndim / 2)
+    result: Tensor = taps * gain ** (taps.ndim / 2)
+    return result
 
 
 def _aligned(taps: int, up: int, down: int) -> tuple[int, int]:
@@ -240,7 +252,14 @@ def _aligned(taps: int, up: int, down: int) -> tuple[int, int]:
 
 
 def _in_place(
-    x: Tensor, f: Tensor | None, *, up=1, down=1, padding=0, flip_filter: bool, gain: float
+    x: Tensor,
+    f: Tensor | None,
+    *,
+    up: Factor = 1,
+    down: Factor = 1,
+    padding: Factor = 0,
+    flip_filter: bool,
+    gain: float,
 ) -> Tensor:
     """`upfirdn2d` to up/down times the size; `padding` comes on top of what that takes."""
     sides = (1, 1) if f is None else (f.shape[-1], f.shape[0])
@@ -250,14 +269,25 @@ def _in_place(
 
 
 def filter2d(
-    x: Tensor, f: Tensor | None, *, padding=0, flip_filter: bool = False, gain: float = 1.0
+    x: Tensor,
+    f: Tensor | None,
+    *,
+    padding: Factor = 0,
+    flip_filter: bool = False,
+    gain: float = 1.0,
 ) -> Tensor:
     """Filter without changing the size; `padding` comes on top."""
     return _in_place(x, f, padding=padding, flip_filter=flip_filter, gain=gain)
 
 
 def upsample2d(
-    x: Tensor, f: Tensor | None, *, up=2, padding=0, flip_filter: bool = False, gain: float = 1.0
+    x: Tensor,
+    f: Tensor | None,
+    *,
+    up: Factor = 2,
+    padding: Factor = 0,
+    flip_filter: bool = False,
+    gain: float = 1.0,
 ) -> Tensor:
     """Upsample by whole factors; the gain makes up for the inserted zeros."""
     gain = gain * math.prod(_pair(up))
@@ -265,7 +295,13 @@ def upsample2d(
 
 
 def downsample2d(
-    x: Tensor, f: Tensor | None, *, down=2, padding=0, flip_filter: bool = False, gain: float = 1.0
+    x: Tensor,
+    f: Tensor | None,
+    *,
+    down: Factor = 2,
+    padding: Factor = 0,
+    flip_filter: bool = False,
+    gain: float = 1.0,
 ) -> Tensor:
     """Downsample by whole factors."""
     return _in_place(x, f, down=down, padding=padding, flip_filter=flip_filter, gain=gain)

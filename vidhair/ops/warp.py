@@ -3,25 +3,26 @@
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
 
 from vidhair.geometry import Grid
 from vidhair.ops.rows import strips
 
 
-def to_unit(frames: np.ndarray, device: str | torch.device = "cpu") -> Tensor:
+def to_unit(frames: NDArray[np.uint8], device: str | torch.device = "cpu") -> Tensor:
     """uint8 [T, H, W, 3] → float32 [T, 3, H, W] in −1 … 1."""
     return torch.from_numpy(frames).to(device).permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
 def cut_squares(
     frames: Tensor,
-    centre: np.ndarray,
-    x: np.ndarray,
+    centre: NDArray[np.float64],
+    x: NDArray[np.float64],
     size: int,
     *,
     padding: str = "reflection",
-    like: np.ndarray | None = None,
+    like: NDArray[np.float64] | None = None,
 ) -> Tensor:
     """Sample a square centre ± x ± y around every frame's face, without aliasing.
 

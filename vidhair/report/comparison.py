@@ -41,7 +41,7 @@ def write_sheet(clips: list[Path], target: Path, *, columns: int = 5, width: int
         with open_clip(path) as reader:
             count = reader.clip.frame_count
             chosen = np.linspace(0, count - 1, min(columns, count)).round().astype(int)
-            frames = reader.read_at(chosen)
+            frames = reader.peek(chosen)
         height = round(width * frames.shape[1] / frames.shape[2])
         tiles = [
             np.asarray(Image.fromarray(f).resize((width, height), Image.Resampling.LANCZOS))

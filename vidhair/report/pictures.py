@@ -1,6 +1,7 @@
 """Tensors as pictures to look at."""
 
 import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 # Colours of the 16 classes of HairCLIPv2's parsing network; RGB.
@@ -11,13 +12,13 @@ PARSING_COLOURS = (
 )  # fmt: skip
 
 
-def to_picture(image: Tensor) -> np.ndarray:
+def to_picture(image: Tensor) -> NDArray[np.uint8]:
     """[3, H, W] in −1 … 1 → uint8 [H, W, 3], cut off rather than rounded."""
     scaled = (image.detach().cpu().movedim(0, -1) + 1) / 2 * 255
     return scaled.clamp(0, 255).numpy().astype(np.uint8)
 
 
-def paint_labels(labels: np.ndarray) -> np.ndarray:
+def paint_labels(labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Class indices [H, W] → uint8 [H, W, 3]; unknown classes are black."""
     palette = np.zeros((256, 3), np.uint8)
     palette[: len(PARSING_COLOURS)] = PARSING_COLOURS

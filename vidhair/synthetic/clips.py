@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d
 
 from vidhair.ops.color import lab_to_rgb, rgb_to_lab
@@ -51,10 +52,10 @@ class Motion:
     """
 
     faces: FaceParams
-    turn: np.ndarray
-    x: np.ndarray
-    y: np.ndarray
-    scale: np.ndarray
+    turn: NDArray[np.float64]
+    x: NDArray[np.float64]
+    y: NDArray[np.float64]
+    scale: NDArray[np.float64]
 
     def view(self, index: int, width: int, height: int) -> View:
         """The picture's place in the person's plane at one frame."""
@@ -74,15 +75,18 @@ def _place(turn: float, x: float, y: float, scale: float, width: int, height: in
     return View(matrix, height, width)
 
 
-def _wander(rng: np.random.Generator, count: int, fps: int, seconds: float, size: float):
+def _wander(
+    rng: np.random.Generator, count: int, fps: int, seconds: float, size: float
+) -> NDArray[np.float64]:
     """Smooth random motion: mean 0, standard deviation `size`, features of about `seconds`."""
     sigma = seconds * fps / 2
     pad = int(4 * sigma)
     smooth = gaussian_filter1d(rng.standard_normal(count + 2 * pad), sigma)[pad : pad + count]
-    return smooth * size * math.sqrt(2 * math.sqrt(math.pi) * sigma)
+    moved: NDArray[np.float64] = smooth * size * math.sqrt(2 * math.sqrt(math.pi) * sigma)
+    return moved
 
 
-def _blinks(rng: np.random.Generator, count: int, fps: int) -> np.ndarray:
+def _blinks(rng: np.random.Generator, count: int, fps: int) -> NDArray[np.float64]:
     """0 open … 1 closed; one blink every two to four seconds."""
     closed, at = np.zeros(count), rng.uniform(0.5, 1.5)
     time = np.arange(count) / fps
@@ -92,13 +96,14 @@ def _blinks(rng: np.random.Generator, count: int, fps: int) -> np.ndarray:
     return closed
 
 
-def _talk(rng: np.random.Generator, count: int, fps: int) -> np.ndarray:
+def _talk(rng: np.random.Generator, count: int, fps: int) -> NDArray[np.float64]:
     """Opening of the mouth: syllables in phrases, with pauses."""
     time = np.arange(count) / fps
     phase = 2 * np.pi * np.cumsum(4.2 + _wander(rng, count, fps, 0.5, 0.7)) / fps
     syllables = np.clip(np.sin(phase) * 0.5 + 0.35, 0, 1)
     phrases = np.clip(_wander(rng, count, fps, 0.8, 1.0) * 1.5 + 0.8, 0, 1)
-    return syllables * phrases * (0.5 + 0.3 * np.sin(time * 1.3)) * 0.9
+    result: NDArray[np.float64] = syllables * phrases * (0.5 + 0.3 * np.sin(time * 1.3)) * 0.9
+    return result
 
 
 def perform(spec: ClipSpec) -> Motion:
@@ -113,7 +118,7 @@ def perform(spec: ClipSpec) -> Motion:
     faces = FaceParams.unpack(person.pack().expand(count, -1).clone())
     opened = _talk(rng, count, fps)
 
-    def wander(seconds: float, size: float) -> np.ndarray:
+    def wander(seconds: float, size: float) -> NDArray[np.float64]:
         return _wander(rng, count, fps, seconds, size * live)
 
     blink = _blinks(rng, count, fps)
@@ -138,7 +143,7 @@ def perform(spec: ClipSpec) -> Motion:
     )
 
 
-def voice(opened: np.ndarray, fps: int, seed: int) -> np.ndarray:
+def voice(opened: NDArray[np.float64], fps: int, seed: int) -> NDArray[np.float32]:
     """A hummed voice that follows the mouth: float32 mono samples at SOUND_RATE, −1 … 1."""
     rng = np.random.default_rng(seed)
     count = round(len(opened) / fps * SOUND_RATE)
@@ -148,16 +153,19 @@ def voice(opened: np.ndarray, fps: int, seed: int) -> np.ndarray:
     phase = 2 * np.pi * np.cumsum(pitch) / SOUND_RATE
     tone = sum(np.sin(phase * k) / k**1.3 for k in range(1, 9))
     breath = rng.standard_normal(count) * 0.02
-    return (0.25 * tone * loud + breath * (0.3 + loud)).astype(np.float32).clip(-1, 1)
+    result: NDArray[np.float32] = (
+        (0.25 * tone * loud + breath * (0.3 + loud)).astype(np.float32).clip(-1, 1)
+    )
+    return result
 
 
 @dataclass(frozen=True)
 class FrameTruth:
     """One rendered frame: picture uint8 [H, W, 3], hair uint8 [H, W], landmarks [K, 2] in px."""
 
-    picture: np.ndarray
-    hair: np.ndarray
-    landmarks: np.ndarray
+    picture: NDArray[np.uint8]
+    hair: NDArray[np.uint8]
+    landmarks: NDArray[np.float64]
 
 
 @torch.inference_mode()

@@ -7,6 +7,7 @@ said otherwise.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from functools import cache
 from numbers import Integral
@@ -114,7 +115,7 @@ class FaceParams:
     background_edge: Tensor
     clothes_colour: Tensor
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         batch = len(self.yaw)
         for f in fields(self):
             value = getattr(self, f.name)
@@ -124,14 +125,14 @@ class FaceParams:
     def __len__(self) -> int:
         return len(self.yaw)
 
-    def __getitem__(self, index) -> FaceParams:
+    def __getitem__(self, index: int | slice | list[int] | Tensor) -> FaceParams:
         """Faces by slice, list or tensor of indices; a number gives a batch of one."""
         if isinstance(index, Integral):
             first = range(len(self))[int(index)]
             index = slice(first, first + 1)
         return FaceParams(*(getattr(self, f.name)[index] for f in fields(self)))
 
-    def replace(self, **changes: Tensor | float | tuple) -> FaceParams:
+    def replace(self, **changes: Tensor | float | tuple[float, ...]) -> FaceParams:
         """A copy with some fields set; numbers and single colours are given to every face."""
         values = {f.name: getattr(self, f.name) for f in fields(self)}
         for name, value in changes.items():
@@ -139,7 +140,7 @@ class FaceParams:
             values[name] = torch.as_tensor(value, dtype=old.dtype, device=old.device).expand_as(old)
         return FaceParams(**values)
 
-    def to(self, device) -> FaceParams:
+    def to(self, device: str | torch.device) -> FaceParams:
         return FaceParams(*(getattr(self, f.name).to(device) for f in fields(self)))
 
     def pack(self) -> Tensor:
@@ -197,13 +198,13 @@ def sample_faces(
     """
     rgb = (count, COLOUR)
 
-    def normal(scale: float = 1.0, size=(count,)) -> Tensor:
+    def normal(scale: float = 1.0, size: tuple[int, ...] = (count,)) -> Tensor:
         return torch.randn(size, generator=generator).clamp(-2, 2) * scale
 
-    def uniform(low: float, high: float, size=(count,)) -> Tensor:
+    def uniform(low: float, high: float, size: tuple[int, ...] = (count,)) -> Tensor:
         return torch.rand(size, generator=generator) * (high - low) + low
 
-    def one_of(colours) -> Tensor:
+    def one_of(colours: Iterable[tuple[float, float, float]]) -> Tensor:
         table = torch.tensor(list(colours))
         return table[torch.randint(len(table), (count,), generator=generator)]
 

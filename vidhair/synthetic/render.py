@@ -103,7 +103,7 @@ class View:
         return torch.einsum("bij,bkj->bki", inverse, shifted)
 
 
-def _at(direction: Points, t: Tensor) -> Points:
+def _at(direction: Points, t: Tensor | float) -> Points:
     dx, dy, dz = direction
     return dx * t, dy * t, CAMERA + dz * t
 
@@ -170,7 +170,7 @@ def _dot(a: Points, b: Points) -> Tensor:
     return a[0] * b[0] + a[1] * b[1] + a[2] * b[2]
 
 
-def _along(p: Points, direction: Points, t) -> Points:
+def _along(p: Points, direction: Points, t: Tensor | float) -> Points:
     return p[0] + direction[0] * t, p[1] + direction[1] * t, p[2] + direction[2] * t
 
 
@@ -255,7 +255,7 @@ def trace(faces: FaceParams, view: View) -> Visible:
 class _Noise:
     """Smooth tileable noise, mean ½, from a fixed texture."""
 
-    def __init__(self, device):
+    def __init__(self, device: torch.device):
         g = torch.Generator().manual_seed(7)
         grid = torch.rand(1, 1, 64, 64, generator=g)
         grid = F.pad(grid, (2, 3, 2, 3), mode="circular")
@@ -329,7 +329,9 @@ def _paint(seen: Visible, h: Head, noise: _Noise) -> tuple[Tensor, Tensor, Tenso
     return rgb, material, covered
 
 
-def _hair_colour(world: World, h: Head, q: Points, normal: Points, half: Points, noise: _Noise):
+def _hair_colour(
+    world: World, h: Head, q: Points, normal: Points, half: Points, noise: _Noise
+) -> tuple[Tensor, Tensor, Tensor]:
     """Strand colour [B, 3, N], sheen [B, N] and sheen tint [B, 3, N]."""
     x, y, z = q
     angle = shape.strand_angle(q, h)
@@ -366,7 +368,9 @@ def _hair_colour(world: World, h: Head, q: Points, normal: Points, half: Points,
     return strand, sheen, 0.06 + 0.3 * grey + 0.6 * colour
 
 
-def _skin_colour(h: Head, q: Points, light: Points, noise: _Noise):
+def _skin_colour(
+    h: Head, q: Points, light: Points, noise: _Noise
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Skin with blush, brows, lips, teeth and eyes: colour, gloss, gloss power, is eye."""
     x, y, z = q
     a = x.abs()
@@ -376,7 +380,7 @@ def _skin_colour(h: Head, q: Points, light: Points, noise: _Noise):
     rgb = base.expand(-1, -1, x.shape[1]).clone()
     front = ((z > 0.1) & (y > -1.05)).float()
 
-    def tint(amount: Tensor, to) -> None:
+    def tint(amount: Tensor, to: Tensor) -> None:
         nonlocal rgb
         rgb = _mix(rgb, to, amount[:, None])
 

@@ -13,15 +13,18 @@ from torch import Tensor
 from vidhair.synthetic.params import FaceParams
 
 Points = tuple[Tensor, ...]  # x, y, z
+Size = Tensor | float  # [B, 1], or the same for all
+Place = tuple[Size, Size, Size]
 NOWHERE = 9.0  # distance of a part that is absent
 
 
-def ellipsoid(x: Tensor, y: Tensor, z: Tensor, a, b, c) -> Tensor:
+def ellipsoid(x: Tensor, y: Tensor, z: Tensor, a: Size, b: Size, c: Size) -> Tensor:
     ax, ay, az = x / a, y / b, z / c
     k0 = (ax * ax + ay * ay + az * az).sqrt()
     ax, ay, az = ax / a, ay / b, az / c
     k1 = (ax * ax + ay * ay + az * az).sqrt() + 1e-6
-    return k0 * (k0 - 1) / k1
+    result: Tensor = k0 * (k0 - 1) / k1
+    return result
 
 
 def union(a: Tensor, b: Tensor, k: float) -> Tensor:
@@ -36,10 +39,11 @@ def intersection(a: Tensor, b: Tensor, k: float) -> Tensor:
     return torch.maximum(a, b) + h * h * (0.25 / k)
 
 
-def ramp(low, high, x: Tensor) -> Tensor:
+def ramp(low: Size, high: Size, x: Tensor) -> Tensor:
     """Smooth step from 0 at `low` to 1 at `high`."""
     t = ((x - low) / (high - low)).clamp(0, 1)
-    return t * t * (3 - 2 * t)
+    result: Tensor = t * t * (3 - 2 * t)
+    return result
 
 
 def soft_abs(x: Tensor, radius: float = 0.03) -> Tensor:
@@ -47,14 +51,15 @@ def soft_abs(x: Tensor, radius: float = 0.03) -> Tensor:
     return (x * x + radius * radius).sqrt()
 
 
-def capsule(x: Tensor, y: Tensor, z: Tensor, a, b, ra: float, rb: float) -> Tensor:
+def capsule(x: Tensor, y: Tensor, z: Tensor, a: Place, b: Place, ra: float, rb: float) -> Tensor:
     """A stroke from a to b (triples) whose radius goes from ra to rb."""
     d = [q - p for p, q in zip(a, b, strict=True)]
     v = [x - a[0], y - a[1], z - a[2]]
     along = sum(p * q for p, q in zip(v, d, strict=True)) / sum(q * q for q in d)
-    t = along.clamp(0, 1)
+    t = torch.as_tensor(along).clamp(0, 1)
     v = [p - t * q for p, q in zip(v, d, strict=True)]
-    return (v[0] * v[0] + v[1] * v[1] + v[2] * v[2]).sqrt() - (ra + (rb - ra) * t)
+    result: Tensor = (v[0] * v[0] + v[1] * v[1] + v[2] * v[2]).sqrt() - (ra + (rb - ra) * t)
+    return result
 
 
 @dataclass(frozen=True)
@@ -142,7 +147,7 @@ def lips(x: Tensor, y: Tensor, h: Head) -> tuple[Tensor, Tensor]:
     return torch.where(inside, lip * (1 - inner), 0.0), torch.where(inside, inner, 0.0)
 
 
-def cranium(x: Tensor, y: Tensor, z: Tensor, h: Head, grow=0.0) -> Tensor:
+def cranium(x: Tensor, y: Tensor, z: Tensor, h: Head, grow: Size = 0.0) -> Tensor:
     """The skull, or a shell around it."""
     return ellipsoid(
         x,

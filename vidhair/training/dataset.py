@@ -6,9 +6,11 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, fields
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 from tqdm import tqdm
@@ -35,7 +37,7 @@ class Framing:
     lift: float = 0.0  # moves the head up, to show more of the body
 
     def sample(self, count: int, generator: torch.Generator) -> Similarity:
-        def normal(scale: float) -> np.ndarray:
+        def normal(scale: float) -> NDArray[Any]:
             drawn = torch.randn(count, generator=generator, dtype=torch.float64)
             return (drawn.clamp(-2.5, 2.5) * scale).numpy()
 
@@ -68,7 +70,9 @@ def repaint(faces: FaceParams, generator: torch.Generator) -> FaceParams:
     return FaceParams(**chosen)
 
 
-def render_shard(path: Path, framing: Framing, size: int, paints: int, seed: int, device: str):
+def render_shard(
+    path: Path, framing: Framing, size: int, paints: int, seed: int, device: str
+) -> None:
     """Write one shard: SHARD_TRACES heads, each in `paints` colourings.
 
     image [N, 3, S, S], mask [N, 3, S, S] (skin, hair, clothes) in uint8; params [N, P];
@@ -100,7 +104,7 @@ def _uint8(x: Tensor) -> Tensor:
     return (x.clamp(0, 1) * 255).round().to(torch.uint8).cpu()
 
 
-def _shard_job(arguments) -> None:
+def _shard_job(arguments: tuple[Any, ...]) -> None:
     torch.set_num_threads(1)
     render_shard(*arguments)
 

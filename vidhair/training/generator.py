@@ -108,7 +108,9 @@ class SmallPictures(nn.Module):
             )
             self.layers[str(rate)] = SynthesisLayer(geometry, synthesis.config.w_dim)
 
-    def forward(self, synthesis: Synthesis, ws: Tensor, transform: Tensor, rate: int, dtype):
+    def forward(
+        self, synthesis: Synthesis, ws: Tensor, transform: Tensor, rate: int, dtype: torch.dtype
+    ) -> Tensor:
         """The picture [B, 3, rate, rate] that the layers up to this rate can draw."""
         styles = synthesis.styles(ws)
         x = synthesis.input(styles[0], transform, Extent()).to(dtype)
@@ -117,13 +119,15 @@ class SmallPictures(nn.Module):
             x = layer(x, style)
         head = self.layers[str(rate)]
         x = head(x, head.style(ws[:, last + 2])).float() * OUTPUT_SCALE
-        return x[:, :, MARGIN : MARGIN + rate, MARGIN : MARGIN + rate]
+        picture: Tensor = x[:, :, MARGIN : MARGIN + rate, MARGIN : MARGIN + rate]
+        return picture
 
 
 def transform_matrices(columns: Tensor) -> Tensor:
     """[N, 4] (angle, tx, ty, scale) → [N, 3, 3] float32, as `Synthesis` takes them."""
     matrices = Similarity(*columns.double().numpy().T).matrices()
-    return torch.linalg.inv(torch.from_numpy(matrices)).float()
+    result: Tensor = torch.linalg.inv(torch.from_numpy(matrices)).float()
+    return result
 
 
 def picture_landmarks(params: Tensor, transform: Tensor) -> Tensor:
@@ -162,7 +166,7 @@ def psnr(got: Tensor, want: Tensor) -> float:
     return float((10 * torch.log10(4 / error)).mean())
 
 
-def to_images(x: Tensor, device) -> Tensor:
+def to_images(x: Tensor, device: str | torch.device) -> Tensor:
     """uint8 → −1 … 1."""
     return x.to(device).float() / 127.5 - 1
 
@@ -186,11 +190,13 @@ class Distillation:
         for layer in [*self.generator.synthesis.layers, *self.heads.layers.values()]:
             layer.magnitude_beta = MAGNITUDE_BETA
 
-    def predict(self, params: Tensor, transform: Tensor, rate: int, dtype) -> Tensor:
+    def predict(self, params: Tensor, transform: Tensor, rate: int, dtype: torch.dtype) -> Tensor:
         ws = self.generator.mapping(self.standardiser(params))
         if rate == self.config.generator.resolution:
-            return self.generator.synthesis(ws, transform=transform, dtype=dtype)
-        return self.heads(self.generator.synthesis, ws, transform, rate, dtype)
+            picture: Tensor = self.generator.synthesis(ws, transform=transform, dtype=dtype)
+        else:
+            picture = self.heads(self.generator.synthesis, ws, transform, rate, dtype)
+        return picture
 
     def save(self, path: Path) -> None:
         tensors = prefixed("generator", self.generator.state_dict())

@@ -23,7 +23,8 @@ def orthogonalise(g: Tensor, steps: int = 5) -> Tensor:
     for _ in range(steps):
         s = x @ x.t()
         x = a * x + (b * s + c * s @ s) @ x
-    return x.t() if flipped else x
+    result: Tensor = x.t() if flipped else x
+    return result
 
 
 class Muon(torch.optim.Optimizer):
@@ -37,7 +38,7 @@ class Muon(torch.optim.Optimizer):
         super().__init__(params, {"lr": lr, "momentum": momentum})
 
     @torch.no_grad()
-    def step(self, closure=None):
+    def step(self, closure: None = None) -> None:  # type: ignore[override]
         for group in self.param_groups:
             for p in group["params"]:
                 if p.grad is None:
@@ -137,7 +138,9 @@ class Average:
                 self.values[name].copy_(value)
 
 
-def constant_then_linear(step: int, total: int, *, constant: float = 0.6, end: float = 0.03):
+def constant_then_linear(
+    step: int, total: int, *, constant: float = 0.6, end: float = 0.03
+) -> float:
     """Factor of the learning rate: one, then falling linearly to `end`; a short warm-up."""
     warm = min(1.0, (step + 1) / WARM_UP)
     fall = max(0.0, (step / total - constant) / (1 - constant))

@@ -84,8 +84,9 @@ class Disguise:
     def __init__(self, generator: torch.Generator):
         self.generator = generator
 
-    def uniform(self, *size: int, low=0.0, high=1.0) -> Tensor:
-        return torch.rand(size, generator=self.generator) * (high - low) + low
+    def uniform(self, *size: int, low: float = 0.0, high: float = 1.0) -> Tensor:
+        result: Tensor = torch.rand(size, generator=self.generator) * (high - low) + low
+        return result
 
     def chance(self, batch: int, probability: float) -> Tensor:
         return (self.uniform(batch, 1, 1, 1) < probability).float()
@@ -103,7 +104,9 @@ class Disguise:
         contrast = self.uniform(batch, 1, 1, 1, low=0.1, high=1.0)
         return (colour + contrast * (total + 0.6 * busy * edges)).clamp(0, 1)
 
-    def __call__(self, image: Tensor, masks: Tensor, guides: Tensor):
+    def __call__(
+        self, image: Tensor, masks: Tensor, guides: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """image [B, 3, S, S], masks [B, 4, S, S] by Label, guides [B, 2, S, S], all 0 … 1."""
         batch, _, size, _ = image.shape
         background, skin, hair, clothes = masks.split(1, 1)
@@ -135,7 +138,9 @@ class Disguise:
         image = image * torch.lerp(torch.ones_like(sheen), sheen, skin)
         return self.photograph(image.clamp(0, 1), masks, guides)
 
-    def photograph(self, image: Tensor, masks: Tensor, guides: Tensor):
+    def photograph(
+        self, image: Tensor, masks: Tensor, guides: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """Move, light, blur and degrade the whole picture."""
         batch, _, size, _ = image.shape
         angle = (self.uniform(batch) - 0.5) * 0.5

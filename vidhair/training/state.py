@@ -3,6 +3,7 @@
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import safe_open
@@ -10,7 +11,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 
-def save_state(path: Path, tensors: dict[str, Tensor], meta: dict) -> None:
+def save_state(path: Path, tensors: dict[str, Tensor], meta: dict[str, Any]) -> None:
     """Write both into one file; an interrupted write leaves the old one."""
     temporary = path.with_suffix(f".part{os.getpid()}")
     contiguous = {n: t.detach().contiguous() for n, t in tensors.items()}
@@ -18,7 +19,7 @@ def save_state(path: Path, tensors: dict[str, Tensor], meta: dict) -> None:
     temporary.replace(path)
 
 
-def load_state(path: Path) -> tuple[dict[str, Tensor], dict] | None:
+def load_state(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
     """What `save_state` wrote, or None if there is nothing yet."""
     if not path.exists():
         return None
