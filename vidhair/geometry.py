@@ -129,7 +129,7 @@ class Grid:
         left, top = (self.left - other.left) / other.step, (self.top - other.top) / other.step
         return Grid(left, top, self.step / other.step, self.height, self.width)
 
-    def places(self, points: np.ndarray) -> np.ndarray:
+    def places(self, points: NDArray[Any]) -> NDArray[Any]:
         """Points [..., 2] in pixels of the frame → in samples from the corner."""
         return (points - [self.left, self.top]) / self.step
 

@@ -8,7 +8,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from vidhair.edits import EDITS, Edit
+from vidhair.edits import EDITS
+from vidhair.edits.edit import Edit
 from vidhair.errors import InvalidSetting, UnknownRecipe
 from vidhair.precision import Precision, resolve
 from vidhair.settings import Curve, configure, rules

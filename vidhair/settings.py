@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from vidhair.errors import InvalidSetting
 
@@ -40,7 +41,7 @@ class Curve(tuple[tuple[float, float], ...]):
     def values(self) -> tuple[float, ...]:
         return tuple(value for _, value in self)
 
-    def at(self, seconds: np.ndarray) -> np.ndarray:
+    def at(self, seconds: NDArray[np.float64]) -> NDArray[np.float64]:
         """Its values, float64 of the shape of `seconds`."""
         return np.interp(seconds, [time for time, _ in self], self.values)
 

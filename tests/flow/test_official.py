@@ -15,6 +15,7 @@ from tests.flow.test_keys import changed, keys
 from tests.stages.series import means_of
 from vidhair.cache import DiskStore
 from vidhair.checkpoints.packs import write_pack
+from vidhair.edits import recolor as editing
 from vidhair.errors import PackDamaged
 from vidhair.flow.edit_video import Result
 from vidhair.flow.graph import Flow
@@ -23,7 +24,6 @@ from vidhair.media import open_clip
 from vidhair.models.aligned import AlignedSynthesis
 from vidhair.models.pack import Pack, load_pack
 from vidhair.recipe import load_recipe
-from vidhair.stages import edit as editing
 from vidhair.stages.smooth import share_identity, smooth_styles
 
 pytestmark = pytest.mark.usefixtures("one_thread", "few_steps")

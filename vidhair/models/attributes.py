@@ -34,7 +34,7 @@ class AttributeSpace:
     low: Tensor
     high: Tensor
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         p, _ = self.directions.shape
         assert len(self.names) == p and self.readout.shape == self.directions.shape
         assert self.offset.shape == self.low.shape == self.high.shape == (p,)
@@ -68,7 +68,8 @@ class AttributeSpace:
         # Attributes that always change together share a direction, which counts once.
         _, sizes, rows = torch.linalg.svd(basis, full_matrices=False)
         q = rows[sizes > 1e-3]
-        return ((deviations.double() @ q.t()) @ q).to(deviations.dtype)
+        moving: Tensor = (deviations.double() @ q.t()) @ q
+        return moving.to(deviations.dtype)
 
     def tensors(self) -> dict[str, Tensor]:
         names = ("directions", "readout", "offset", "low", "high")
@@ -99,7 +100,8 @@ def fit_attributes(
     def solve(x: Tensor, y: Tensor) -> Tensor:
         gram = x.t() @ x
         gram += ridge * gram.diagonal().mean() * torch.eye(len(gram), dtype=x.dtype)
-        return torch.linalg.solve(gram, x.t() @ y)
+        solved: Tensor = torch.linalg.solve(gram, x.t() @ y)
+        return solved
 
     directions = solve(p, w) / p_std[:, None].double()
     readout = (solve(w, p) * p_std.double()).t()
