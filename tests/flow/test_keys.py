@@ -373,7 +373,8 @@ def test_a_key_rests_on_every_value_that_a_stage_takes(name, tuned, mode):
         reader: Any = SimpleNamespace(clip=SimpleNamespace(fingerprint=clip), reading="")
         runner: Any = Runner(MemoryStore(), reader)
         runner.keys = {
-            other: SimpleNamespace(digest=new if other == changed else old) for other in flow.stages
+            other: SimpleNamespace(stage=other, digest=new if other == changed else old)
+            for other in flow.stages
         }
         return runner.key(node)
 

@@ -117,6 +117,7 @@ def edit_video(
         runner = Runner(store, reader, reporter)
         runner.run(flow.nodes())
         work, clip = runner.work, reader.clip
+        runner.run(flow.fanned_nodes(work))
         count = at_once(clip.width, clip.height)
         notes = list(reader.notes) + flow.notes(work)
         with (

@@ -10,13 +10,14 @@ before or after it gives the same codes; before, the tuned generator can be aske
 look like.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
+from vidhair.cache import fingerprint
 from vidhair.edits import Bald, Edit, HairColor, Reconstruct
 from vidhair.edits.directions import AttributeSpace, pack_attributes
 from vidhair.flow.node import Node
@@ -94,7 +95,9 @@ class Flow:
         set_here = {p: d.name for p, d in self.precisions.items() if p != "probe"}
         self.recipe = recipe.override(set_here)
         self.stages = {s.name: s for s in plan(makers_of(recipe), goal, SOURCE, self._known)}
-        self._made: dict[str, Any] = {}  # derived values that hold for the clip
+        # Whom the flow fans out to, once that is known; one, without a name, if it does not.
+        self.units: Sequence[Value] | None = None
+        self._made: dict[tuple[str, int], Any] = {}  # what holds for the clip, by name and unit
         edit.check_edit(recipe.edit, self.space, self.bald)
 
     # ---- what stages are given
@@ -181,16 +184,56 @@ class Flow:
     # ---- nodes
 
     def nodes(self) -> list[Node]:
-        """In the order in which they run: what can fail without the clip comes first."""
-        found = [self._node(made) for made in self.stages.values()]
+        """What is made for the clip, before it is known whom the flow fans out to, in the order in
+        which they run: what can fail without the clip comes first."""
+        late = self._late
+        found = [self._node(m) for n, m in self.stages.items() if n not in late and not m.each]
         return sorted(found, key=lambda node: bool(node.needs) or node.source)
 
-    def _node(self, made: Stage) -> Node:
+    def fanned_nodes(self, work: Work) -> list[Node]:
+        """The others, once `nodes` are up to date: for one after the other, then what gathers."""
+        late = [self.stages[name] for name in self._late]
+        each = [m for m in late if m.fanned]
+        found = [self._node(m, unit) for unit in range(len(self.fan_out(work))) for m in each]
+        return found + [self._node(m) for m in late if not m.fanned]
+
+    def fan_out(self, work: Work) -> Sequence[Value]:
+        """Whom the flow fans out to."""
+        if self.units is None:
+            fans = [made for made in self.stages.values() if made.each]
+            self.units = [unit for made in fans for unit in self._make(made, work)]
+        return self.units
+
+    @cached_property
+    def _late(self) -> list[str]:
+        """Stages after the one that fans out."""
+        fans = {name for name, made in self.stages.items() if made.each}
+        late: list[str] = []
+        for name, made in self.stages.items():
+            if not fans.isdisjoint(made.values) or not set(late).isdisjoint(made.values):
+                late.append(name)
+        return late
+
+    def node_name(self, name: str, unit: int = 0) -> str:
+        """Of the node that makes a value, of one of those whom the flow fans out to."""
+        several = self.stages[name].fanned and len(self.units or ()) > 1
+        return f"{name} ({self.units[unit]})" if several and self.units else name
+
+    def _node(self, made: Stage, unit: int = 0) -> Node:
         settings: dict[str, Any] = {}
         weights: dict[str, str] = {}
+        inputs: dict[str, str] = {}
+        needs: list[str] = []
         for name, needed in made.inputs.items():
             if needed.given is not None:
                 settings[name] = self._given(needed.given)
+            elif name in self.stages:
+                of = range(len(self.units or ())) if needed.every else [unit]
+                if self.stages[name].each and self.units:  # in the key by what they are
+                    found = [fingerprint(self.units[one].arrays()) for one in of]
+                    inputs[name] = fingerprint(found) if needed.every else found[0]
+                else:
+                    needs += [self.node_name(name, one) for one in of]
             elif needed.kind in self._provisions:
                 weights |= self._provisions[needed.kind].weights()
             elif (config := self._config(needed.kind)) is not None:
@@ -200,32 +243,36 @@ class Flow:
         if made.steps is not None:
             steps = next(made.steps(self._config(kind)) for kind in kinds if self._config(kind))
         return Node(
-            made.name,
+            self.node_name(made.name, unit),
             made.version,
-            lambda work, *span: self._make(made, work, *span).arrays(),
+            lambda work, start=0, stop=0: self._make(made, work, start, stop, unit).arrays(),
             settings,
-            tuple(name for name in made.values if name not in SOURCE),
+            tuple(needs),
             weights,
             source="frames" in made.inputs or Clip in kinds,
             whole=made.whole,
             chunk=made.chunk,
             steps=steps,
             kept=made.kept,
+            stage=made.name,
+            inputs=inputs,
         )
 
-    def _make(self, made: Stage, work: Work, start: int = 0, stop: int = 0) -> Any:
+    def _make(self, made: Stage, work: Work, start: int = 0, stop: int = 0, unit: int = 0) -> Any:
         """Call a stage for the frames start … stop − 1, or for the clip."""
         arguments: dict[str, Any] = {}
         for name, needed in made.inputs.items():
             if needed.given is not None:
                 arguments[name] = self._given(needed.given)
+            elif needed.every:
+                arguments[name] = _Every(self, work, name, start, stop)
             elif needed.series:
-                arguments[name] = _Clip(self, work, name, needed.kind)
+                arguments[name] = _Clip(self, work, name, needed.kind, unit)
             elif needed.is_value:
                 early, late = start, stop
                 if needed.near is not None:
                     early, late = needed.near.range(start, stop, work.frame_count)
-                arguments[name] = self.value(work, name, early, late)
+                arguments[name] = self.value(work, name, early, late, unit)
             elif needed.kind is Clip:
                 arguments[name] = work.reader.clip
             elif needed.kind is Span:
@@ -240,29 +287,37 @@ class Flow:
 
     # ---- values
 
-    def value(self, work: Work, name: str, start: int = 0, stop: int = 0) -> Any:
-        """What the frames start … stop − 1 have of a value, or all of one that has no frames."""
+    def value(self, work: Work, name: str, start: int = 0, stop: int = 0, unit: int = 0) -> Any:
+        """What the frames start … stop − 1 have of a value, or all of one that has no frames.
+
+        unit: of which of those whom the flow fans out to, by its place among them.
+        """
         if name in SOURCE:
             return Frames(work.frames, start, stop)
         made = self.stages[name]
+        if made.each:
+            return self.fan_out(work)[unit]
+        node = self.node_name(name, unit)
         if not made.whole and made.kept:
-            return made.makes.of(work.per_frame(name, start, stop))
+            return made.makes.of(work.per_frame(node, start, stop))
         if not made.whole:
-            return self._make(made, work, start, stop)
-        if name not in self._made:
+            return self._make(made, work, start, stop, unit)
+        unit = unit if made.fanned else 0
+        if (name, unit) not in self._made:
             kept = made.kept
-            self._made[name] = (
-                made.makes.of(work.per_clip(name)) if kept else self._make(made, work)
+            self._made[name, unit] = (
+                made.makes.of(work.per_clip(node)) if kept else self._make(made, work, unit=unit)
             )
-        found = self._made[name]
+        found = self._made[name, unit]
         return found.rows(start, stop) if getattr(made.makes, "ROWS", ()) else found
 
-    def field(self, work: Work, name: str, field: str) -> np.ndarray:
+    def field(self, work: Work, name: str, field: str, unit: int = 0) -> np.ndarray:
         """One field of a value, of all frames."""
         made = self.stages[name]
         if made.whole or not made.kept:
-            return getattr(self.value(work, name, 0, work.frame_count), field)
-        return work.per_frame(name, 0, work.frame_count, (field,))[field]
+            return getattr(self.value(work, name, 0, work.frame_count, unit), field)
+        node = self.node_name(name, unit)
+        return work.per_frame(node, 0, work.frame_count, (field,))[field]
 
     def compose(self, work: Work, start: int, stop: int) -> np.ndarray:
         """The final frames, uint8 [T, H, W, 3]."""
@@ -299,16 +354,35 @@ class _Clip:
     work: Work
     name: str
     kind: type[Value]
+    unit: int
 
     @property
     def count(self) -> int:
         return self.work.frame_count
 
     def rows(self, start: int, stop: int) -> Any:
-        return self.flow.value(self.work, self.name, start, stop)
+        return self.flow.value(self.work, self.name, start, stop, self.unit)
 
     def whole(self) -> Any:
         return self.rows(0, self.count)
 
     def field(self, name: str) -> np.ndarray:
-        return self.flow.field(self.work, self.name, name)
+        return self.flow.field(self.work, self.name, name, self.unit)
+
+
+@dataclass(frozen=True)
+class _Every:
+    """An `Every` of a flow's values."""
+
+    flow: Flow
+    work: Work
+    name: str
+    start: int
+    stop: int
+
+    def __len__(self) -> int:
+        return len(self.flow.fan_out(self.work))
+
+    def __iter__(self) -> Iterator[Any]:
+        for unit in range(len(self)):
+            yield self.flow.value(self.work, self.name, self.start, self.stop, unit)
