@@ -22,6 +22,7 @@ from vidhair.edits import Bald, Edit, HairColor, Reconstruct
 from vidhair.edits.directions import AttributeSpace, pack_attributes
 from vidhair.flow.node import Node
 from vidhair.flow.runner import Work
+from vidhair.media import read_image
 from vidhair.models.aligned import MovableGenerator
 from vidhair.models.head_parser import Parser
 from vidhair.models.inversion import Inverter
@@ -30,7 +31,7 @@ from vidhair.models.pack import Pack
 from vidhair.models.perceptual import Perceptual, find_perceptual
 from vidhair.recipe import TABLES, Recipe, precisions
 from vidhair.settings import identity
-from vidhair.stages import align, compose, edit, invert, matte, render, smooth, tune
+from vidhair.stages import align, compose, edit, invert, matte, people, render, smooth, tune
 from vidhair.stages.align import FaceTrack
 from vidhair.types import Clip, Frames
 from vidhair.wiring import (
@@ -50,8 +51,10 @@ GOAL = "composed"
 SOURCE: dict[str, type] = {"frames": Frames}
 
 HEAD = makers(
-    align.thumbnails, align.faces, align.shots, align.track, invert.latents, smooth.pivots,
+    align.thumbnails, align.faces, align.shots, people.tracks, people.looks, people.people,
+    people.person, people.track, invert.latents, smooth.pivots,
     matte.region, matte.labels, matte.hair_colors, matte.matte, render.canvas, render.rendered,
+    compose.fade, compose.composed,
 )  # fmt: skip
 TUNED = makers(tune.tuned, drawer=tune.fine_tuned, codes=tune.offset_pivots)
 UNTUNED = makers(drawer=tune.untuned, codes=tune.plain_pivots)
@@ -61,6 +64,8 @@ def makers_of(recipe: Recipe) -> Makers:
     """Who makes the values of a recipe."""
     tuned = recipe.tune.steps + recipe.tune.refine_steps > 0
     found = HEAD | (TUNED if tuned else UNTUNED)
+    if people.is_reference(recipe.align.person):
+        found |= makers(people.reference, person=people.most_like)
     if isinstance(recipe.edit, HairColor):
         found |= makers(
             edit.target_color, edit.code_change, render.edited, edited_codes=edit.recolored
@@ -71,9 +76,9 @@ def makers_of(recipe: Recipe) -> Makers:
         change = edit.made_bald if isinstance(recipe.edit, Bald) else edit.moved
         found |= makers(render.edited, edited_codes=change)
     if recipe.compose.mode == "replace":
-        return found | {GOAL: compose.replaced}
+        return found | makers(layer=compose.replaced)
     dyes = isinstance(recipe.edit, HairColor)
-    return found | {GOAL: compose.dyed if dyes else compose.residual}
+    return found | makers(layer=compose.dyed if dyes else compose.residual)
 
 
 @dataclass(frozen=True)
@@ -157,6 +162,7 @@ class Flow:
             "parser.stride": lambda: self.pack.parser.stride,
             "generator.resolution": lambda: self.pack.generator.config.resolution,
             "precision.probe": lambda: self.precisions["probe"].name,
+            "person.picture": lambda: fingerprint(read_image(str(self.recipe.align.person))),
         }
 
     def _config(self, kind: Any) -> Any:
@@ -325,14 +331,21 @@ class Flow:
 
     def notes(self, work: Work) -> list[str]:
         """What a person should know about how the clip was read and edited."""
-        track: FaceTrack = self.value(work, "track", 0, work.frame_count)
+        tracks: list[FaceTrack] = [
+            self.value(work, "track", 0, work.frame_count, unit)
+            for unit in range(len(self.fan_out(work)))
+        ]
         notes = []
-        if track.others > 0:
-            notes.append(f"up to {track.others + 1} faces in a frame; the largest one is edited")
-        missing = int((~track.present).sum())
+        count = self.value(work, "people").count
+        if count > 1:
+            who = "all are" if len(tracks) == count else f"{self.fan_out(work)[0]} is"
+            notes.append(f"{count} people; {who} edited (see `vidhair inspect`, and --person)")
+        present = np.any([track.present for track in tracks], 0)
+        missing = int((~present).sum())
         if missing:
-            notes.append(f"{missing} frames show no face and are passed through untouched")
-        bridged = int((track.present & ~track.detected).sum())
+            of_whom = "no face" if count == 1 else "nobody who is edited"
+            notes.append(f"{missing} frames show {of_whom} and are passed through untouched")
+        bridged = sum(int((track.present & ~track.detected).sum()) for track in tracks)
         if bridged:
             notes.append(f"{bridged} frames without a detection are bridged by interpolation")
         if self.tuned:

@@ -59,6 +59,11 @@ class Canvas(Derived):
         return Canvas(self.resolution, Extent(), left, top, self.step)
 
     @property
+    def grid(self) -> tuple[float, float, float]:
+        """(left, top, step) in frame pixels."""
+        return self.left, self.top, self.step
+
+    @property
     def height(self) -> int:
         return self.extent.top + self.resolution + self.extent.bottom
 

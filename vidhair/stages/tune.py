@@ -16,7 +16,7 @@ from vidhair.ops.warp import cut_rectangle, to_unit
 from vidhair.precision import WITHOUT_FLOAT16, resolve
 from vidhair.settings import setting
 from vidhair.stages.align import FaceTrack
-from vidhair.stages.matte import HeadRegion, Labels, on_canvas
+from vidhair.stages.matte import HeadRegion, Labels, on_canvas, own_share
 from vidhair.stages.render import Canvas, Codes, Drawer, drawn_share, input_transforms
 from vidhair.stages.smooth import Pivots
 from vidhair.types import Frames
@@ -254,14 +254,15 @@ def tuned(
     smoothed = pivots.whole()
     looks = [smoothed.styles.mean(1), smoothed.similarity.angle_deg, smoothed.similarity.scale]
     chosen = choose_frames(np.column_stack(looks), track.field("present"), config.frames)
-    pictures, weights = [], []
+    pictures, weights, seen = [], [], track.whole()
+    size = (canvas.height, canvas.width)
     for frame in (int(f) for f in chosen):
         unit = to_unit(frames.rows(frame, frame + 1).pixels, device)
-        box = (canvas.left, canvas.top, canvas.step, canvas.height, canvas.width)
-        pictures.append(cut_rectangle(unit, *box))
+        pictures.append(cut_rectangle(unit, canvas.left, canvas.top, canvas.step, *size))
         planes = labels.rows(frame, frame + 1).planes
         head = torch.from_numpy(planes[:, 1:3]).float().sum(1, keepdim=True) / 255
-        weights.append(on_canvas(head.clamp(0, 1), region, canvas))
+        own = own_share(seen, range(frame, frame + 1), canvas.grid, size)
+        weights.append(on_canvas(head.clamp(0, 1), region, canvas) * own)
     transforms = input_transforms(smoothed.similarity, device)[torch.from_numpy(chosen)]
     weight = 0.1 + 0.9 * torch.cat(weights).to(device)
     targets = Targets(
