@@ -24,6 +24,7 @@ from vidhair.flow.node import Node
 from vidhair.flow.runner import Work
 from vidhair.media import read_image
 from vidhair.models.aligned import MovableGenerator
+from vidhair.models.face_identity import FaceIdentity
 from vidhair.models.head_parser import Parser
 from vidhair.models.inversion import Inverter
 from vidhair.models.mappers import BaldMapper
@@ -143,6 +144,10 @@ class Flow:
         return {
             MovableGenerator: Provision(lambda: pack.generator, lambda: self._weights("generator")),
             Inverter: Provision(lambda: pack.inverter, lambda: self._weights(*pack.inverter_parts)),
+            FaceIdentity | None: Provision(
+                lambda: pack.identity,
+                lambda: self._weights("identity") if pack.has("identity") else {},
+            ),
             Parser: Provision(lambda: pack.parser, lambda: self._weights("parser")),
             Perceptual: Provision(lambda: self.perceptual, lambda: self.perceptual.weights),
             AttributeSpace | None: Provision(
