@@ -68,8 +68,8 @@ QUICK: dict[str, Any] = {
     "encode.preset": "ultrafast",
 }
 STAGES = [
-    "target_color", "faces", "thumbnails", "shots", "tracks", "looks", "people", "track", "latents", "pivots", "labels", "tuned",
-    "rendered", "hair_colors", "matte", "code_change", "edited",
+    "target_color", "faces", "thumbnails", "shots", "tracks", "looks", "people", "track", "latents",
+    "pivots", "labels", "tuned", "rendered", "hair_colors", "matte", "code_change", "edited",
 ]  # fmt: skip
 
 

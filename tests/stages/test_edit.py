@@ -38,7 +38,7 @@ CUTS = np.arange(COUNT) == 4
 
 
 NOWHERE = np.full((COUNT, POINTS, 2), np.nan, np.float32)
-TRACK = FaceTrack(NOWHERE, PRESENT, PRESENT, CUTS, Box(0.0, 0.0, 1.0))
+TRACK = FaceTrack(NOWHERE, PRESENT, PRESENT, CUTS, Box(0.0, 0.0, 1.0), np.zeros((len(CUTS), 0, 4)))
 
 
 def space_of(names: tuple[str, ...] = NAMES) -> AttributeSpace:
@@ -318,7 +318,14 @@ class TestCodeChangeStage:
             monkeypatch.setattr(stages, "solve_hair_color", solve)
             seen = self.SEEN if seen is None else seen
             nowhere = np.full((self.T, POINTS, 2), np.nan, np.float32)
-            track = FaceTrack(nowhere, seen, seen, np.arange(self.T) == 0, Box(10.0, 20.0, 16.0))
+            track = FaceTrack(
+                nowhere,
+                seen,
+                seen,
+                np.arange(self.T) == 0,
+                Box(10.0, 20.0, 16.0),
+                np.zeros((self.T, 0, 4)),
+            )
             area = self.AREA if area is None else area
             matte = Matte(self.alpha, area, self.labs)
             made = stages.code_change(
