@@ -162,6 +162,10 @@ def _parser() -> argparse.ArgumentParser:
     synth.add_argument("--style", help="hair style (default: a different one per clip)")
     synth.add_argument("--seed", type=int, default=0)
     synth.add_argument(
+        "--scene",
+        help="instead, a scene of several people, always the same: crossing, cuts or returning",
+    )
+    synth.add_argument(
         "--color", action="append", default=None, help="hair colour of a twin; may be repeated"
     )
 
@@ -392,6 +396,14 @@ def _models_show(options: argparse.Namespace) -> int:
 
 
 def _synth(options: argparse.Namespace) -> int:
+    if options.scene is not None:
+        from vidhair.samples import write_scene
+        from vidhair.synthetic.scenes import SCENES
+
+        if options.scene not in SCENES:
+            raise InvalidSetting(f"--scene {options.scene!r} must be one of {', '.join(SCENES)}")
+        print(write_scene(SCENES[options.scene](), options.output))
+        return 0
     from vidhair.samples import render_clips
 
     for path in render_clips(

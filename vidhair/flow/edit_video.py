@@ -28,7 +28,8 @@ CACHE_BYTES = 20 * 2**30
 
 @dataclass(frozen=True)
 class Result:
-    """What a run made. untouched: frames without a face, passed through. notes: for people."""
+    """What a run made. untouched: frames without anybody who is edited, passed through. notes: for
+    people."""
 
     path: Path
     frames: int
@@ -130,12 +131,12 @@ def edit_video(
                 writer.write(flow.compose(work, start, stop), alpha)
                 meter(stop)
         notes += writer.notes
-        present = flow.value(work, "track", 0, clip.frame_count).present
+        untouched = int((~flow.shown(work)).sum())
         seconds = time.perf_counter() - began
         return Result(
             target,
             clip.frame_count,
-            int((~present).sum()),
+            untouched,
             seconds,
             tuple(
                 replace(r, computed=r.computed + work.mended.get(r.name, 0)) for r in runner.reports

@@ -334,19 +334,23 @@ class Flow:
         """The final frames, uint8 [T, H, W, 3]."""
         return self.value(work, GOAL, start, stop).pixels
 
+    def _tracks(self, work: Work) -> list[FaceTrack]:
+        units = range(len(self.fan_out(work)))
+        return [self.value(work, "track", 0, work.frame_count, unit) for unit in units]
+
+    def shown(self, work: Work) -> np.ndarray:
+        """[T] bool: whether a frame shows somebody who is edited."""
+        return np.any([track.present for track in self._tracks(work)], axis=0)
+
     def notes(self, work: Work) -> list[str]:
         """What a person should know about how the clip was read and edited."""
-        tracks: list[FaceTrack] = [
-            self.value(work, "track", 0, work.frame_count, unit)
-            for unit in range(len(self.fan_out(work)))
-        ]
+        tracks = self._tracks(work)
         notes = []
         count = self.value(work, "people").count
         if count > 1:
             who = "all are" if len(tracks) == count else f"{self.fan_out(work)[0]} is"
-            notes.append(f"{count} people; {who} edited (see `vidhair inspect`, and --person)")
-        present = np.any([track.present for track in tracks], 0)
-        missing = int((~present).sum())
+            notes.append(f"{count} people; {who} edited (`vidhair inspect` lists them)")
+        missing = int((~self.shown(work)).sum())
         if missing:
             of_whom = "no face" if count == 1 else "nobody who is edited"
             notes.append(f"{missing} frames show {of_whom} and are passed through untouched")
