@@ -68,9 +68,9 @@ QUICK: dict[str, Any] = {
     "encode.preset": "ultrafast",
 }
 STAGES = [
-    "target_color", "faces", "thumbnails", "shots", "track", "latents", "shot_codes", "pivots",
-    "labels", "tuned",
-    "rendered", "hair_colors", "matte", "code_change", "edited", "changes",
+    "target_color", "faces", "thumbnails", "shots", "tracks", "looks", "people", "track", "latents",
+    "shot_codes", "pivots", "labels", "tuned", "rendered", "hair_colors", "matte", "code_change",
+    "edited", "changes",
 ]  # fmt: skip
 
 
@@ -403,7 +403,8 @@ def flow_on(
     """A flow whose stages, as far as `until`, are up to date, to look into."""
     flow = Flow(recipe(name, changes), models or pack())
     runner = Runner(store, reader)
-    nodes = flow.nodes()
+    runner.run(flow.nodes())
+    nodes = flow.fanned_nodes(runner.work)
     names = [node.name for node in nodes]
     runner.run(nodes if until is None else nodes[: names.index(until) + 1])
     return flow, runner

@@ -23,7 +23,7 @@ from vidhair.cache import store as store_module
 from vidhair.checkpoints import download, packs
 from vidhair.errors import DiskFull, EncodingFailed, ForkedTooLate, VidhairError
 from vidhair.flow.edit_video import CACHE_VARIABLE
-from vidhair.media import files, open_clip
+from vidhair.media import files, open_clip, read_image
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -507,9 +507,10 @@ def test_inspect_as_json(capfd):
     assert (facts["frames"], facts["codec"], facts["shots"]) == (small.FRAMES, "h264", [0.0])
     assert facts["seconds"] == sum(small.STEPS) / 1000
     assert facts["sound"] == ["aac, 48000 Hz, 1 ch"]
-    faces = facts["faces"]
-    assert (faces["most_in_a_frame"], faces["frames_with_the_edited_face"]) == (1, small.FRAMES)
-    assert 50 < faces["crop_side_px"] < 160 and faces["bridged"] == 0
+    (person,) = facts["people"]
+    assert (person["frames"], person["seconds"]) == (small.FRAMES, sum(small.STEPS) / 1000)
+    assert 50 < person["crop_side_px"] < 160 and person["shots"] == [1]
+    assert facts["most_faces_in_a_frame"] == 1
 
 
 def test_inspect_as_text(capfd):
@@ -517,14 +518,31 @@ def test_inspect_as_text(capfd):
     printed, told = capfd.readouterr()
     assert told == ""
     assert f"{small.FRAMES} frames, 1.2 s" in printed and "160×144" in printed
-    assert "1 at most in a frame" in printed
+    assert "people  1; 1 face at most in a frame" in printed
+
+
+def test_inspect_writes_a_sheet_of_everybody(out, capfd):
+    assert vidhair("inspect", small.clip(), "--sheet", "people.png") == 0
+    sheet = read_image("people.png")
+    assert sheet.shape == (160, 160, 3) and sheet.std() > 20
+    assert vidhair("inspect", small.clip(), "--sheet", small.clip()) == 18
+    assert_one_line(capfd, "the source itself")
+
+
+def test_run_edits_the_person_who_is_asked_for(out, capfd, cached):
+    assert run("--person", "1") == 0
+    capfd.readouterr()
+    assert run("--person", "2") == 15
+    assert_one_line(capfd, "align.person = '2'")
+    assert run("--person", "absent.png") == 10
+    assert_one_line(capfd, "absent.png")
 
 
 def test_inspect_of_a_clip_without_a_face_is_no_error(capfd):
     assert vidhair("inspect", small.faceless_clip()) == 0
     assert "an edit would refuse this clip: no face in any" in capfd.readouterr().out
     assert vidhair("inspect", small.faceless_clip(), "--json") == 0
-    assert json.loads(capfd.readouterr().out)["faces"] is None
+    assert json.loads(capfd.readouterr().out)["people"] is None
 
 
 def test_inspect_of_no_video(tmp_path, capfd):
@@ -690,6 +708,7 @@ def test_synth_renders_a_clip_its_twin_and_the_truth(out, capfd):
     ("arguments", "code", "says"),
     [
         (["synth", "--size", "big"], 15, "WIDTHxHEIGHT"),
+        (["synth", "--scene", "fight"], 15, "must be one of crossing, cuts, returning"),
         (["synth", "--style", "mohawk"], 15, "must be one of bald"),
         (["synth", "--seconds", "0"], 15, "--seconds"),
         (["synth", "--color", "blurple"], 15, "'blurple' is no colour"),

@@ -8,6 +8,8 @@ import pytest
 
 from vidhair.wiring import (
     Derived,
+    Each,
+    Every,
     Fact,
     Near,
     Series,
@@ -187,6 +189,90 @@ class TestMethods:
         turned = renamed(difference, {"squares": "steady", "steady": "squares"})
         one, two = Numbers(np.ones(2)), Numbers(np.full(2, 5.0))
         assert stage_of("turned", turned).make(squares=one, steady=two).numbers.tolist() == [4, 4]
+
+
+@stage()
+def sign(mean: Mean) -> Each[Mean]: ...
+
+
+@stage()
+def half(numbers: Numbers, sign: Mean) -> Numbers: ...
+
+
+@stage(keep=False)
+def joined(numbers: Numbers, half: Every[Numbers]) -> Numbers: ...
+
+
+FANNED = CHAIN | makers(sign, half, joined)
+
+
+class TestFanOut:
+    """sign → half, once for each; joined takes every half."""
+
+    def test_what_is_made_from_one_of_each_is_made_for_each(self):
+        stages = {made.name: made for made in plan(FANNED, "joined", SOURCE)}
+        assert [name for name, made in stages.items() if made.fanned] == ["half"]
+        assert stages["sign"].each and stages["sign"].whole
+        assert stages["joined"].inputs["half"].every and not stages["joined"].whole
+
+    def test_it_goes_on_until_it_is_gathered(self):
+        @stage()
+        def doubled(half: Numbers, mean: Mean) -> Numbers: ...
+
+        @stage()
+        def total(doubled: Every[Numbers]) -> Numbers: ...
+
+        stages = plan(FANNED | makers(doubled, total), "total", SOURCE)
+        assert [made.name for made in stages if made.fanned] == ["half", "doubled"]
+
+    def test_what_fans_out_is_kept_by_no_key_of_its_own(self):
+        stages = {made.name: made for made in plan(FANNED, "joined", SOURCE)}
+        assert not stages["sign"].kept and stages["half"].kept
+
+    def test_a_goal_is_one(self):
+        for goal in ("half", "sign"):
+            with pytest.raises(WiringError, match=f"{goal} is made once for each"):
+                names(FANNED, goal)
+
+    def test_only_what_was_fanned_out_can_be_gathered(self):
+        @stage()
+        def joined(half: Every[Numbers], squares: Every[Numbers]) -> Numbers: ...
+
+        with pytest.raises(WiringError, match="joined takes squares of every one, and it is made"):
+            names(FANNED | makers(joined), "joined")
+
+    def test_one_and_every_one_do_not_go_together(self):
+        @stage()
+        def joined(half: Every[Numbers], sign: Mean) -> Numbers: ...
+
+        with pytest.raises(WiringError, match="joined takes sign of one and half of every one"):
+            names(FANNED | makers(joined), "joined")
+
+    def test_no_fan_out_within_another_nor_beside_it(self):
+        @stage()
+        def finer(sign: Mean) -> Each[Mean]: ...
+
+        @stage()
+        def other(mean: Mean) -> Each[Mean]: ...
+
+        @stage()
+        def both(numbers: Numbers, half: Every[Numbers], other: Every[Mean]) -> Numbers: ...
+
+        with pytest.raises(WiringError, match="finer fans out what is fanned out already"):
+            names(FANNED | makers(finer), "finer")
+        with pytest.raises(WiringError, match="other fans out, and sign does so already"):
+            names(FANNED | makers(other, both), "both")
+
+    def test_what_fans_out_is_known_before_any_of_them_is_made(self):
+        @stage()
+        def sign(numbers: Numbers) -> Each[Numbers]: ...
+
+        @stage()
+        def machines(mean: Mean) -> Each[Machine]: ...
+
+        for one in (sign, machines):
+            with pytest.raises(WiringError, match=f"{one.__name__} fans out, so it must run once"):
+                names(FANNED | makers(one), one.__name__)
 
 
 class TestNear:

@@ -110,6 +110,10 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("clip", type=Path, help="the video to edit")
     _recipe_arguments(run)
     run.add_argument("-o", "--output", type=Path, help="default: CLIP-RECIPE.mp4 in this folder")
+    run.add_argument(
+        "--person",
+        help="who is edited: largest (default), all, a number of `vidhair inspect`, or a picture",
+    )
     run.add_argument("--compare", type=Path, help="also write before and after side by side")
 
     demo = add("demo", _demo, "edit the sample clip and show before and after", machine)
@@ -121,8 +125,10 @@ def _parser() -> argparse.ArgumentParser:
     explain.add_argument("--device", default="auto", help="auto (default), cpu or cuda")
     explain.add_argument("--json", action="store_true", help="as JSON")
 
-    inspect = add("inspect", _inspect, "show what a clip holds: stream, shots, faces")
+    inspect = add("inspect", _inspect, "show what a clip holds: stream, shots, people")
     inspect.add_argument("clip", type=Path)
+    inspect.add_argument("--sheet", type=Path, help="also write a PNG with a picture of everybody")
+    inspect.add_argument("--pack", help="name or folder of the pack that tells people apart")
     inspect.add_argument("--json", action="store_true", help="as JSON")
 
     add("doctor", _doctor, "show versions, devices, kernels and packs of this installation")
@@ -164,6 +170,10 @@ def _parser() -> argparse.ArgumentParser:
     synth.add_argument("--size", default="512x512", help="WIDTHxHEIGHT")
     synth.add_argument("--style", help="hair style (default: a different one per clip)")
     synth.add_argument("--seed", type=int, default=0)
+    synth.add_argument(
+        "--scene",
+        help="instead, a scene of several people, always the same: crossing, cuts or returning",
+    )
     synth.add_argument(
         "--color", action="append", default=None, help="hair colour of a twin; may be repeated"
     )
@@ -262,7 +272,8 @@ def _edit(options: argparse.Namespace, clip: Path, recipe, target: Path):
 def _run(options: argparse.Namespace) -> int:
     from vidhair.recipe import load_recipe
 
-    recipe = load_recipe(options.recipe, _settings(options))
+    person = {} if options.person is None else {"align.person": options.person}
+    recipe = load_recipe(options.recipe, _settings(options) | person)
     target = options.output or Path(f"{options.clip.stem}-{recipe.name}.mp4")
     if options.compare:
         from vidhair.media import check_target
@@ -329,9 +340,10 @@ def _explain(options: argparse.Namespace) -> int:
 
 
 def _inspect(options: argparse.Namespace) -> int:
+    from vidhair.checkpoints.packs import BUNDLED
     from vidhair.report.inspection import describe, inspect_clip
 
-    facts = inspect_clip(options.clip)
+    facts = inspect_clip(options.clip, options.pack or BUNDLED, options.sheet)
     print(json.dumps(facts, indent=2) if options.json else describe(facts))
     return 0
 
@@ -406,6 +418,14 @@ def _models_show(options: argparse.Namespace) -> int:
 
 
 def _synth(options: argparse.Namespace) -> int:
+    if options.scene is not None:
+        from vidhair.samples import write_scene
+        from vidhair.synthetic.scenes import SCENES
+
+        if options.scene not in SCENES:
+            raise InvalidSetting(f"--scene {options.scene!r} must be one of {', '.join(SCENES)}")
+        print(write_scene(SCENES[options.scene](), options.output))
+        return 0
     from vidhair.samples import render_clips
 
     for path in render_clips(

@@ -49,6 +49,14 @@ class CropAxes:
         """Side of the square in pixels."""
         return 2 * np.hypot(self.x[..., 0], self.x[..., 1])
 
+    def locate(self, points: NDArray[Any]) -> NDArray[Any]:
+        """Points [..., n, 2] of the frame in the squares [...], in units of their sides with the
+        origin at their centres."""
+        moved = points - self.centre[..., None, :]
+        along = [(moved * axis[..., None, :]).sum(-1) for axis in (self.x, self.y)]
+        located: NDArray[Any] = np.stack(along, -1) * (2 / self.side**2)[..., None, None]
+        return located
+
     @property
     def quad(self) -> NDArray[Any]:
         c, x, y = self.centre, self.x, self.y

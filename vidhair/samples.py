@@ -32,6 +32,7 @@ from vidhair.synthetic.clips import (
 )
 from vidhair.synthetic.params import HAIR_STYLES
 from vidhair.synthetic.render import LANDMARKS
+from vidhair.synthetic.scenes import FPS, Scene
 from vidhair.types import Clip, Color
 
 MANIFEST = "manifest.json"
@@ -78,7 +79,7 @@ def write_clip(
     opened = motion.faces.mouth_open.numpy()
     sound = folder / f".{spec.name}.wav"
     _write_wave(sound, voice(opened, spec.fps, spec.seed))
-    clip = _describe(spec, folder / f"{spec.name}.mp4")
+    clip = _describe(folder / f"{spec.name}.mp4", spec.size, spec.frames, spec.fps)
     writers = [VideoWriter(folder / f"{n}.mp4", clip, sound_from=sound, crf=14) for n in names]
     hair, landmarks = [], []
     try:
@@ -114,17 +115,37 @@ def write_clip(
     }
 
 
-def _describe(spec: ClipSpec, path: Path) -> Clip:
+def write_scene(scene: Scene, folder: Path) -> Path:
+    """Render a scene of several people. Files: NAME.mp4, NAME.truth.npz with the first frames of
+    shots, hair masks uint8 [T, A, H, W] and centres of faces [T, A, 2] in pixels, NaN where absent.
+    """
+    count, target = len(scene.x), folder / f"{scene.name}.mp4"
+    hair, centres = [], []
+    clip = _describe(target, scene.size, count, FPS)
+    with os_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        with VideoWriter(target, clip, crf=14) as writer:
+            for index in tqdm(range(count), desc=f"render {scene.name}", disable=None):
+                picture, masks, places = scene.frame(index)
+                writer.write(picture[None])
+                hair.append(masks)
+                centres.append(places)
+        truth = {"hair": np.stack(hair), "centres": np.stack(centres), "begins": scene.begins}
+        np.savez_compressed(folder / f"{scene.name}.truth.npz", **truth)
+    return target
+
+
+def _describe(path: Path, size: tuple[int, int], frames: int, fps: int) -> Clip:
     ticks = 512
-    width, height = spec.size
+    width, height = size
     return Clip(
         path=path,
         width=width,
         height=height,
-        pts=np.arange(spec.frames, dtype=np.int64) * ticks,
-        end_pts=spec.frames * ticks,
-        time_base=Fraction(1, spec.fps * ticks),
-        frame_rate=Fraction(spec.fps),
+        pts=np.arange(frames, dtype=np.int64) * ticks,
+        end_pts=frames * ticks,
+        time_base=Fraction(1, fps * ticks),
+        frame_rate=Fraction(fps),
         color=Color("bt709", "tv", "bt709", "bt709"),
     )
 

@@ -19,6 +19,12 @@ of it the stage sees. What a stage did not declare it cannot read, so keys are c
     stride: Annotated[int, Fact("parser.stride")]    a fact about the clip or the pack
     parser: Parser                       a network of the pack, found by its type
     span: Span, meter: Meter             which frames are made; tells how far it is
+
+A stage `-> Each[Person]` fans out: it makes a list of values, and whatever is made from `person`
+is made once for every one of them, until a stage gathers it again.
+
+    person: Person                       one of them; the taker is made once per person
+    layer: Every[Layer]                  that of every one of them, in their order
 """
 
 import dataclasses
@@ -121,6 +127,21 @@ class Near:
         return max(0, start - self.before), min(count, stop + self.reach)
 
 
+class Each(Protocol[T_co]):
+    """Of a stage that fans out: a list of values. What is made from one has it in its key, and
+    nothing of the others."""
+
+    def __iter__(self) -> Iterator[T_co]: ...
+
+
+class Every(Protocol[T_co]):
+    """What was made of each, in their order; each is made when it is reached."""
+
+    def __iter__(self) -> Iterator[T_co]: ...
+
+    def __len__(self) -> int: ...
+
+
 class Series(Protocol[T_co]):
     """The values of every frame of the clip, read when asked for."""
 
@@ -170,18 +191,21 @@ class Meter(Protocol):
 
 @dataclass(frozen=True)
 class Input:
-    """A parameter. kind: its type; near, series: how much of a value is seen; given: the Setting
-    or Fact that it is."""
+    """A parameter. kind: its type; near, series: how much of a value is seen; every: whether of all
+    that were fanned out to; given: the Setting or Fact that it is."""
 
     kind: Any
     near: Near | None = None
     series: bool = False
+    every: bool = False
     given: Setting | Fact | None = None
 
     @classmethod
     def of(cls, hint: Any) -> "Input":
         if get_origin(hint) is Series:
             return cls(get_args(hint)[0], series=True)
+        if get_origin(hint) is Every:
+            return cls(get_args(hint)[0], every=True)
         if get_origin(hint) is not Annotated:
             return cls(hint)
         kind, *marks = get_args(hint)
@@ -209,7 +233,8 @@ class Stage:
     """A function with what its signature says. name: of the value; several functions can make one.
 
     keep: whether the cache holds what it makes, and compress: how. steps: what the meter of a stage
-    that runs once counts up to, given its configuration; None where it counts frames.
+    that runs once counts up to, given its configuration; None where it counts frames. each: whether
+    it fans out; fanned: whether, in a plan, it is made once per value of the stage that does.
     """
 
     name: str
@@ -221,6 +246,8 @@ class Stage:
     keep: bool = True
     steps: Callable[[Any], int] | None = None
     compress: bool = False
+    each: bool = False
+    fanned: bool = False
 
     @property
     def whole(self) -> bool:
@@ -230,7 +257,7 @@ class Stage:
 
     @property
     def kept(self) -> bool:
-        return self.keep and issubclass(self.makes, Value)
+        return self.keep and issubclass(self.makes, Value) and not self.each
 
     @property
     def values(self) -> dict[str, Input]:
@@ -269,6 +296,8 @@ def stage_of(name: str, make: Callable[..., Any]) -> Stage:
     """The stage that makes the value `name`."""
     hints = get_type_hints(make, include_extras=True)
     makes = hints.pop("return")
+    each = get_origin(makes) is Each
+    makes = get_args(makes)[0] if each else makes
     version, chunk, keep, steps, compress = make.__stage__  # type: ignore[attr-defined]
     assert isinstance(makes, type) and issubclass(makes, Value | Derived), (
         f"{make.__name__} makes {makes}, which is no value"
@@ -284,6 +313,7 @@ def stage_of(name: str, make: Callable[..., Any]) -> Stage:
         keep,
         steps,
         compress,
+        each,
     )
 
 
@@ -352,7 +382,7 @@ def plan(
                     raise WiringError(f"{name} takes {parameter}, of which nothing is known")
             pending.pop()
             _check(made)
-            stages[name] = made
+            stages[name] = dataclasses.replace(made, fanned=_fanned(made, stages))
         found = source[name] if name in source else stages[name].makes
         if wanted is not None and found is not wanted.kind:
             raise WiringError(
@@ -360,7 +390,37 @@ def plan(
             )
 
     visit(goal, "the recipe", None)
+    if goal in stages and (stages[goal].fanned or stages[goal].each):
+        raise WiringError(f"{goal} is made once for each, and the recipe wants one; gather it")
     return list(stages.values())
+
+
+def _fanned(made: Stage, stages: Mapping[str, Stage]) -> bool:
+    """Whether a stage is made once for each of what another one fans out to. stages: its makers,
+    and others."""
+    takes = {name: made_for_each(stages.get(name)) for name in made.values}
+    for name, needed in made.values.items():
+        if needed.every and not takes[name]:
+            raise WiringError(f"{made.name} takes {name} of every one, and it is made once")
+    single = [name for name, needed in made.values.items() if takes[name] and not needed.every]
+    gathered = [name for name, needed in made.values.items() if needed.every]
+    if single and gathered:
+        raise WiringError(
+            f"{made.name} takes {single[0]} of one and {gathered[0]} of every one; take both alike"
+        )
+    if made.each and any(takes.values()):
+        raise WiringError(f"{made.name} fans out what is fanned out already")
+    if made.each and not (made.whole and issubclass(made.makes, Value)):
+        raise WiringError(f"{made.name} fans out, so it must run once, and make values of arrays")
+    others = [other.name for other in stages.values() if other.each]
+    if made.each and others:
+        raise WiringError(f"{made.name} fans out, and {others[0]} does so already")
+    return bool(single)
+
+
+def made_for_each(made: Stage | None) -> bool:
+    """Whether there is one such value per value that is fanned out to. None: a source."""
+    return made is not None and (made.each or made.fanned)
 
 
 def _check(made: Stage) -> None:

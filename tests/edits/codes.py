@@ -20,7 +20,7 @@ NAMES = (*NO_HAIR, "smile", *HAIR_COLOUR)
 PRESENT = np.array([1, 1, 0, 1, 1, 1, 0], bool)
 CUTS = np.arange(COUNT) == 4
 NOWHERE = np.full((COUNT, POINTS, 2), np.nan, np.float32)
-TRACK = FaceTrack(NOWHERE, PRESENT, PRESENT, CUTS, Box(0.0, 0.0, 1.0))
+TRACK = FaceTrack(NOWHERE, PRESENT, PRESENT, CUTS, Box(0.0, 0.0, 1.0), np.zeros((len(CUTS), 0, 4)))
 # Of another value in each frame.
 RAMP = Strength(np.linspace(-0.5, 1.0, COUNT).astype(np.float32))
 

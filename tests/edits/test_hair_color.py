@@ -98,7 +98,14 @@ class TestCodeChangeStage:
             monkeypatch.setattr(module, "solve_hair_color", solve)
             seen = self.SEEN if seen is None else seen
             nowhere = np.full((self.T, POINTS, 2), np.nan, np.float32)
-            track = FaceTrack(nowhere, seen, seen, np.arange(self.T) == 0, Box(10.0, 20.0, 16.0))
+            track = FaceTrack(
+                nowhere,
+                seen,
+                seen,
+                np.arange(self.T) == 0,
+                Box(10.0, 20.0, 16.0),
+                np.zeros((self.T, 0, 4)),
+            )
             area = self.AREA if area is None else area
             matte = Matte(self.alpha, area, self.labs)
             degrees = np.resize(np.array(strength, np.float32), self.T)

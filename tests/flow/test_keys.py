@@ -5,6 +5,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -15,19 +16,21 @@ from vidhair import precision
 from vidhair.cache import Key, MemoryStore, fingerprint
 from vidhair.checkpoints.packs import open_pack, write_pack
 from vidhair.edits import HairColor
-from vidhair.errors import CheckpointUnreadable
+from vidhair.errors import CheckpointUnreadable, SourceNotFound
 from vidhair.flow.graph import Flow
 from vidhair.flow.node import Node
 from vidhair.flow.runner import Runner
-from vidhair.media import open_clip
+from vidhair.media import open_clip, write_png
 from vidhair.models.aligned import MovableGenerator
 from vidhair.models.attributes import AttributeSpace
+from vidhair.models.face_identity import FaceIdentity
 from vidhair.models.head_parser import Parser
 from vidhair.models.inversion import Inverter
 from vidhair.models.pack import Pack, load_pack
 from vidhair.models.perceptual import Perceptual
 from vidhair.recipe import TABLES, Recipe, load_recipe, recipe_names
 from vidhair.settings import rules
+from vidhair.stages.people import Person
 from vidhair.types import Clip, Frames
 from vidhair.wiring import Fact, Setting, Stage
 
@@ -37,14 +40,17 @@ DRAWN = {"rendered"} | EDITED
 TUNED = {"tuned"} | DRAWN
 SMOOTH = {"pivots"} | TUNED
 PARSE = {"labels", "hair_colors", "matte"} | TUNED
-TRACK = STAGES - {"target_color", "thumbnails", "faces", "shots"}
+TRACK = STAGES - {"target_color", "thumbnails", "faces", "shots", "tracks", "looks", "people"}
+LOOKS = {"looks", "people"}
+FOUND = TRACK | LOOKS | {"tracks"}
 
 # Setting → another value than the default (or what makes it), and the stages that have to run
 # again.
 EXPECTED: dict[str, tuple[Any, set[str]]] = {
-    "align.min_confidence": (0.4, TRACK | {"faces"}),
+    "align.min_confidence": (0.4, FOUND | {"faces"}),
     "align.bridge_seconds": (0.1, TRACK),
-    "align.cut_threshold": (0.2, TRACK | {"shots"}),
+    "align.cut_threshold": (0.2, FOUND | {"shots"}),
+    "align.person": (2, set()),  # who it is counts, and not how they were chosen
     "invert.batch": (3, set()),
     "smooth.latents": (False, SMOOTH),
     "smooth.transforms": (False, SMOOTH),
@@ -75,6 +81,7 @@ EXPECTED: dict[str, tuple[Any, set[str]]] = {
     "compose.blur": (0.1, {"changes"}),
     "compose.shadows": (0.1, {"changes"}),
     "compose.feather": (0.1, {"changes"}),
+    "compose.fade_seconds": (0.1, {"changes"}),
     "compose.evenness": (0.3, {"changes"}),
     "compose.exact": (False, {"changes"}),
     "encode.codec": ("libx265", set()),
@@ -85,10 +92,10 @@ EXPECTED: dict[str, tuple[Any, set[str]]] = {
     "edit.strength": (0.5, {"target_color"} | EDITED),
 }
 WEIGHTS = {
-    "encoder": {"latents", "shot_codes"} | SMOOTH,
+    "encoder": {"latents", "shot_codes"} | LOOKS | SMOOTH,
     "parser": PARSE | {"target_color"},
     "generator": TUNED,
-    "attributes": SMOOTH,
+    "attributes": LOOKS | SMOOTH,
     "world": set(),
 }
 
@@ -99,12 +106,19 @@ def bfloat16(monkeypatch):
     monkeypatch.setattr(precision, "_processor_has_bfloat16", lambda: True)
 
 
+def nodes_of(flow: Flow, *people: Person) -> list[Node]:
+    """All nodes, as if these people had been found, or one."""
+    flow.units = people or [Person(1, np.array([0]))]
+    work: Any = None
+    return flow.nodes() + flow.fanned_nodes(work)
+
+
 def keys(recipe: Recipe, pack: Any = None, reader: Any = None) -> dict[str, str]:
     """Stage → digest of its key."""
     clip = SimpleNamespace(fingerprint=fingerprint("clip"))
     reader = reader or SimpleNamespace(clip=clip, reading="")
     runner = Runner(MemoryStore(), reader)
-    nodes = Flow(recipe, pack or a_pack()).nodes()
+    nodes = nodes_of(Flow(recipe, pack or a_pack()))
     for node in nodes:
         runner.keys[node.name] = runner.key(node)
     return {node.name: runner.keys[node.name].digest for node in nodes if node.kept}
@@ -296,6 +310,7 @@ RESTS_ON: dict[Any, set[str]] = {
     Parser: {"parser"},
     Perceptual: {"parser", "tune.perceptual_weights"},
     AttributeSpace | None: {"attributes"},
+    FaceIdentity | None: set(),
     "face_pixels": {"matte.size"},
     "precision.probe": {"probe"},
     "generator.resolution": {"resolution"},
@@ -327,14 +342,17 @@ def declared(recipe: Recipe, made: Stage) -> set[str]:
 
 def own(flow: Flow) -> dict[str, tuple]:
     """Stage → what of its key is its own, and not of its needs'."""
-    return {n.name: (n.version, dict(n.settings), dict(n.weights)) for n in flow.nodes()}
+    return {n.name: (n.version, dict(n.settings), dict(n.weights)) for n in nodes_of(flow)}
 
 
 @pytest.mark.parametrize(("name", "tuned", "mode"), COMBINATIONS)
 def test_a_stage_depends_on_what_it_declares_and_on_nothing_else(name, tuned, mode, monkeypatch):
     recipe = recipe_of(name, tuned, mode)
     flow = Flow(recipe, a_pack())
-    before, wires = own(flow), {s.name: declared(recipe, s) for s in flow.stages.values()}
+    before, wires = (
+        own(flow),
+        {s.name: declared(recipe, s) for s in flow.stages.values() if not s.each},
+    )
 
     def check(what: set[str], other: Flow) -> None:
         want = {name for name, wired in wires.items() if wired & what}
@@ -374,13 +392,69 @@ def test_a_key_rests_on_every_value_that_a_stage_takes(name, tuned, mode):
         reader: Any = SimpleNamespace(clip=SimpleNamespace(fingerprint=clip), reading="")
         runner: Any = Runner(MemoryStore(), reader)
         runner.keys = {
-            other: SimpleNamespace(digest=new if other == changed else old) for other in flow.stages
+            other: SimpleNamespace(stage=other, digest=new if other == changed else old)
+            for other in flow.stages
         }
         return runner.key(node)
 
-    for node in flow.nodes():
+    for node in nodes_of(flow):
         made, before = flow.stages[node.name], key(node)
         moved = {other for other in flow.stages if key(node, changed=other) != before}
-        assert moved == set(node.needs) == set(made.values) - {"frames"}
+        assert moved == set(node.needs) == set(made.values) - {"frames", "person"}
+        assert set(node.inputs) == {"person"} & set(made.values)
         reads = {needed.kind for needed in made.inputs.values()} & {Clip, Frames}
         assert (key(node, clip=new) != before) == bool(reads)
+
+
+# ---- several people
+
+
+def keys_of(*people: Person, recipe: Recipe | None = None) -> dict[str, str]:
+    clip: Any = SimpleNamespace(fingerprint=fingerprint("clip"))
+    runner = Runner(MemoryStore(), SimpleNamespace(clip=clip, reading=""))  # type: ignore[arg-type]
+    nodes = nodes_of(Flow(recipe or load_recipe("hair_color"), a_pack()), *people)
+    for node in nodes:
+        runner.keys[node.name] = runner.key(node)
+    return {node.name: runner.keys[node.name].digest for node in nodes}
+
+
+A, B, C = (Person(n, np.array(tracks)) for n, tracks in ((1, [0, 3]), (2, [1]), (3, [2, 4])))
+
+
+def test_a_persons_keys_are_the_same_whoever_else_is_edited():
+    alone, both, others = keys_of(B), keys_of(A, B), keys_of(B, C)
+    mine = {name for name in alone if f"{name} (person 2)" in both}
+    assert {"track", "latents", "tuned", "edited", "layer"} <= mine
+    for name in mine:
+        assert alone[name] == both[f"{name} (person 2)"] == others[f"{name} (person 2)"]
+    assert alone["composed"] != both["composed"] != others["composed"]
+    assert alone["faces"] == both["faces"]
+
+
+def test_no_two_people_share_a_key_of_theirs():
+    both = keys_of(A, B)
+    for name in ("track", "latents", "tuned", "layer"):
+        assert both[f"{name} (person 1)"] != both[f"{name} (person 2)"]
+    assert len(both) == len(set(both.values()))
+
+
+def test_other_tracks_are_another_person():
+    assert keys_of(A)["track"] != keys_of(Person(1, np.array([0])))["track"]
+
+
+def test_a_reference_counts_by_what_it_shows(tmp_path):
+    found = []
+    for name, level in (("a.png", 80), ("b.png", 80), ("c.png", 90)):
+        write_png(tmp_path / name, np.full((8, 8, 3), level, np.uint8))
+        recipe = load_recipe("hair_color", {"align.person": str(tmp_path / name)})
+        flow = Flow(recipe, a_pack())
+        (node,) = (node for node in flow.nodes() if node.name == "reference")
+        found.append(node.settings["picture"])
+        assert flow.nodes()[0].name in ("reference", "target_color"), "before the clip is read"
+    assert found[0] == found[1] != found[2]
+
+
+def test_a_reference_that_is_not_there_is_refused_before_anything_runs():
+    recipe = load_recipe("hair_color", {"align.person": "nowhere.png"})
+    with pytest.raises(SourceNotFound, match=r"nowhere\.png"):
+        Flow(recipe, a_pack()).nodes()

@@ -1,5 +1,6 @@
 """The plan that `vidhair explain` prints."""
 
+import re
 from typing import Annotated
 
 import pytest
@@ -20,9 +21,9 @@ def rows(text: str) -> dict[str, tuple[bool, str]]:
     """Stage → whether it is kept, and what it takes."""
     found = {}
     for line in text.splitlines()[1:]:
-        if not line.startswith("# pass"):
-            mark, (name, _, taken) = line[2], line[3:].partition(" ")
-            found[name] = (mark != "*", taken.strip())
+        if not line.startswith(("# pass", "# for each")):
+            mark, (name, taken) = line[2], re.split(" {2,}", line[3:].strip(), maxsplit=1)
+            found[name] = (mark != "*", taken)
     return found
 
 
@@ -34,11 +35,13 @@ def test_every_stage_is_told_in_the_order_in_which_it_is_planned(name, steps, mo
     recipe = load_recipe(name, settings)
     text = plan_text(recipe)
     stages = plan(makers_of(recipe), GOAL, SOURCE)
-    assert list(rows(text)) == [made.name for made in stages]
-    for made in stages:
-        kept, taken = rows(text)[made.name]
+    told = [made.name + " → each" * made.each for made in stages]
+    assert list(rows(text)) == told
+    for name, made in zip(told, stages, strict=True):
+        kept, taken = rows(text)[name]
         assert kept == made.kept
-        assert [part.split()[0] for part in taken.split(", ")] == (list(made.values) or ["nothing"])
+        parts = [part.removeprefix("every ").split()[0] for part in taken.split(", ")]
+        assert parts == (list(made.values) or ["nothing"])
     assert all(line.startswith("# ") for line in text.splitlines()), "it can stand in TOML"
 
 
@@ -46,7 +49,9 @@ def test_how_much_is_seen_of_each():
     told = rows(plan_text(load_recipe("hair_color")))
     assert told["thumbnails"] == (True, "frames")
     assert told["faces"] == (True, "frames − 2")
-    assert told["track"] == (True, "faces …, shots …")
+    assert told["track"] == (True, "faces …, tracks …, shots …, person")
+    assert told["person → each"] == (False, "people")
+    assert told["composed"] == (False, "frames, every layer")
     assert told["matte"] == (True, "frames ± 2, labels ± 2, track ± 2, hair_colors, region")
     assert told["target_color"] == (True, "nothing")
     assert told["canvas"] == (False, "track …")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from vidhair.geometry import Box
+from vidhair.geometry import Box, crop_axes
 from vidhair.models.face_landmarks import (
     EYE_LEFT,
     EYE_RIGHT,
@@ -15,6 +15,7 @@ from vidhair.models.face_landmarks import (
     MOUTH_LEFT,
     MOUTH_RIGHT,
     POINTS,
+    eyes_and_mouth,
 )
 from vidhair.stages.align import FaceTrack
 from vidhair.types import Clip
@@ -46,14 +47,19 @@ Place = tuple[float, ...]  # what `face_mesh` takes
 
 
 def face_track(
-    places: Sequence[Place | None], box: Box, cuts: Collection[int] = (), others: int = 0
+    places: Sequence[Place | None], box: Box, cuts: Collection[int] = (), *beside: Place | None
 ) -> FaceTrack:
-    """A face at its place in every frame, or none."""
+    """A face at its place in every frame, or none; `beside`: another one's in every frame."""
     none = np.full((POINTS, 2), np.nan, np.float32)
     meshes = np.stack([none if place is None else face_mesh(*place) for place in places])
     present = np.array([place is not None for place in places])
     starts = np.isin(np.arange(len(places)), [0, *cuts])
-    return FaceTrack(meshes, present, present, starts, box, others)
+    neighbours = np.full((len(places), 1 if beside else 0, 4), np.nan, np.float32)
+    for frame, place in enumerate(beside):
+        if place is not None:
+            axes = crop_axes(*eyes_and_mouth(face_mesh(*place).astype(np.float64)))
+            neighbours[frame, 0] = [*axes.centre, *axes.x]
+    return FaceTrack(meshes, present, present, starts, box, neighbours)
 
 
 def clip_of(width: int, height: int, milliseconds: Sequence[int]) -> Clip:

@@ -1,26 +1,19 @@
-"""Shots, the face that is followed, gaps, the box: everything after detection."""
+"""Thumbnails, shots, faces."""
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.stages.faces import clip_of, face_mesh
 from tests.stages.series import InMemory
-from vidhair.errors import NoFaceFound
 from vidhair.models.face_landmarks import POINTS
 from vidhair.stages import align
 from vidhair.stages.align import (
-    LEAST_FACE,
     MAX_FACES,
     WARM_UP,
     AlignConfig,
-    Faces,
-    FaceTrack,
-    Shots,
     Thumbnails,
     find_cuts,
-    follow_face,
     shrink,
 )
 from vidhair.types import Frames
@@ -99,140 +92,6 @@ class TestCuts:
         assert cut_frames(frames, 0.11) == [0]
 
 
-NONE = np.full((POINTS, 2), np.nan, np.float32)
-
-
-def meshes(*rows: list[np.ndarray], faces: int = 3) -> np.ndarray:
-    """[T, faces, 478, 2] from the faces seen in every frame."""
-    return np.array([row + [NONE] * (faces - len(row)) for row in rows])
-
-
-def follow(found: np.ndarray, cuts: tuple[int, ...] = (), **options) -> FaceTrack:
-    count = len(found)
-    starts = np.isin(np.arange(count), [0, *cuts])
-    seconds = options.pop("seconds", np.arange(count) / 25)
-    return follow_face(found, seconds, starts, AlignConfig(**options), "clip.mp4")
-
-
-class TestFollow:
-    def test_one_face_in_every_frame(self):
-        rows = [face_mesh(100 + 2 * k, 80, 40) for k in range(6)]
-        track = follow(meshes(*([row] for row in rows)))
-        assert np.array_equal(track.mesh, rows)
-        assert track.detected.all() and track.present.all() and track.others == 0
-
-    def test_the_larger_of_two_whatever_their_order(self):
-        near = [face_mesh(100 + k, 100, 50) for k in range(6)]
-        far = [face_mesh(300 - k, 100, 20) for k in range(6)]
-        rows = [[a, b] if k % 2 else [b, a] for k, (a, b) in enumerate(zip(near, far, strict=True))]
-        track = follow(meshes(*rows))
-        assert np.array_equal(track.mesh, near) and track.others == 1
-
-    def test_the_person_seen_most_not_the_one_largest_for_a_moment(self):
-        near = [face_mesh(100, 100, 40) for _ in range(8)]
-        rows = [[mesh] for mesh in near]
-        rows[3].insert(0, face_mesh(400, 100, 90))
-        assert np.array_equal(follow(meshes(*rows)).mesh, near)
-
-    def test_every_shot_has_its_own_largest_face(self):
-        one, other = face_mesh(100, 100, 50), face_mesh(300, 100, 60)
-        rows = [[one, face_mesh(300, 100, 30)]] * 3 + [[face_mesh(100, 100, 40), other]] * 3
-        track = follow(meshes(*rows), cuts=(3,))
-        assert np.array_equal(track.mesh, [one] * 3 + [other] * 3)
-
-    def test_nobody_at_all(self):
-        with pytest.raises(NoFaceFound) as error:
-            follow(meshes([], [], []), min_confidence=0.4)
-        message = str(error.value)
-        assert "3 frames" in message and "clip.mp4" in message
-        assert "align.min_confidence=0.3 (now 0.4)" in message
-
-    def test_what_would_not_help_is_not_advised(self):
-        with pytest.raises(NoFaceFound) as error:
-            follow(meshes([], []), min_confidence=0.3)
-        assert "min_confidence" not in str(error.value) and "from the front" in str(error.value)
-
-    def test_a_face_too_small_to_edit_is_called_that(self):
-        with pytest.raises(NoFaceFound) as error:
-            follow(meshes(*[[face_mesh(100, 100, 15), face_mesh(200, 100, 12)]] * 3))
-        assert "30 pixels high, too small to edit" in str(error.value)
-        assert f"{LEAST_FACE} or more" in str(error.value)
-
-    def test_the_least_face_is_measured_over_its_shot(self):
-        """Not in every frame, where a face near the limit would come and go."""
-        rows = [[face_mesh(100, 100, LEAST_FACE / 2 + d)] for d in (1, -1, 1, 1, -1, 1)]
-        assert follow(meshes(*rows)).detected.all()
-
-    def test_a_shot_of_small_faces_stays_empty_beside_one_of_large_ones(self):
-        rows = [[face_mesh(100, 100, 15)]] * 3 + [[face_mesh(100, 100, 40)]] * 3
-        track = follow(meshes(*rows), cuts=(3,))
-        assert track.present.tolist() == [False] * 3 + [True] * 3
-
-    def test_a_shot_without_a_face_stays_empty(self):
-        mesh = face_mesh(100, 100, 40)
-        track = follow(meshes([mesh], [mesh], [], [], [mesh]), cuts=(2, 4))
-        assert track.present.tolist() == [True, True, False, False, True]
-        assert np.isnan(track.mesh[2:4]).all()
-
-
-class TestGaps:
-    def test_a_short_gap_is_filled_along_a_line_in_time(self):
-        a, b = face_mesh(100, 80, 40), face_mesh(130, 90, 45)
-        seconds = np.array([0, 0.1, 0.25, 0.4])  # frames need not be equally far apart
-        track = follow(meshes([a], [], [], [b]), seconds=seconds)
-        assert track.detected.tolist() == [True, False, False, True]
-        assert track.present.all()
-        for frame in (1, 2):
-            want = a + (b - a) * (seconds[frame] / 0.4)
-            np.testing.assert_allclose(track.mesh[frame], want, rtol=1e-4)
-
-    @pytest.mark.parametrize(("longest", "filled"), [(0.3, False), (0.5, True), (0.0, False)])
-    def test_only_up_to_the_longest_gap(self, longest, filled):
-        a = face_mesh(100, 80, 40)
-        seconds = np.array([0, 0.2, 0.4])
-        track = follow(meshes([a], [], [a]), seconds=seconds, bridge_seconds=longest)
-        assert track.present[1] == filled
-
-    def test_never_across_a_cut(self):
-        a = face_mesh(100, 80, 40)
-        for cut in (1, 2):
-            assert not follow(meshes([a], [], [a]), cuts=(cut,)).present[1]
-
-    def test_nor_before_the_first_or_after_the_last_face(self):
-        a = face_mesh(100, 80, 40)
-        track = follow(meshes([], [a], [a], []))
-        assert track.present.tolist() == [False, True, True, False]
-
-
-class TestBox:
-    def test_a_still_upright_face_fills_its_box(self):
-        track = follow(meshes(*[[face_mesh(100, 80, 40)]] * 3))
-        s = track.similarity
-        for values, want in ((s.angle_deg, 0), (s.tx, 0), (s.ty, 0), (s.scale, 1)):
-            np.testing.assert_allclose(values, want, atol=1e-4)
-        assert track.box.side == pytest.approx(2.8 * 40, rel=1e-3)
-        np.testing.assert_allclose(track.box.centre, [100, 80 - 0.13 * 40], atol=0.5)
-
-    def test_the_transform_tells_turn_place_and_size(self):
-        rows = [[face_mesh(100, 80, 40)]] * 5 + [[face_mesh(128, 80, 40)]]
-        rows += [[face_mesh(100, 80, 40, 30)], [face_mesh(100, 80, 60)]]
-        track = follow(meshes(*rows), bridge_seconds=0)
-        s, side = track.similarity, track.box.side
-        assert s.tx[5] - s.tx[0] == pytest.approx(28 / side, abs=1e-3)
-        assert s.angle_deg[6] == pytest.approx(30, abs=0.01)
-        assert s.scale[7] == pytest.approx(1.5, abs=1e-3)
-
-    def test_one_stray_frame_does_not_move_the_box(self):
-        rows = [[face_mesh(100, 80, 40)]] * 9
-        calm = follow(meshes(*rows)).box
-        assert follow(meshes(*rows[:-1], [face_mesh(108, 60, 70)])).box == calm
-
-    def test_absent_frames_have_no_transform(self):
-        a = face_mesh(100, 80, 40)
-        track = follow(meshes([a], [], [a]), bridge_seconds=0)
-        assert np.isnan(track.similarity.tx).tolist() == [False, True, False]
-
-
 # ---- stages
 
 
@@ -303,50 +162,3 @@ def test_shots_begin_where_thumbnails_change_by_more_than_the_setting():
     series = InMemory(Thumbnails(thumbs))
     assert np.flatnonzero(align.shots(series, 0.1).begins).tolist() == [0, 5]
     assert np.flatnonzero(align.shots(series, 0.13).begins).tolist() == [0]
-
-
-class TestTrackStage:
-    TIMES = (0, 40, 80, 120, 160, 200)
-
-    def track(self, places, *, cuts=(), times=TIMES, **config) -> FaceTrack:
-        """places: of the faces in every frame, the larger ones anywhere among them."""
-        meshes = np.full((len(places), MAX_FACES, POINTS, 2), np.nan, np.float32)
-        for frame, faces in enumerate(places):
-            for number, place in enumerate(faces):
-                meshes[frame, number] = face_mesh(*place)
-        begins = np.isin(np.arange(len(places)), [0, *cuts])
-        clip = clip_of(640, 360, times)
-        series = InMemory(Faces(meshes)), InMemory(Shots(begins))
-        return align.track(*series, clip, AlignConfig(**config))
-
-    HERE, THERE = (200.0, 150.0, 60.0), (420.0, 180.0, 80.0)
-
-    def test_the_largest_face_of_every_shot_is_followed(self):
-        small = (100.0, 100.0, 40.0)
-        got = self.track([[small, self.HERE]] * 3 + [[self.THERE]] * 3, cuts=(3,))
-        assert got.cuts.tolist() == [True, False, False, True, False, False]
-        assert got.present.all() and got.others == 1
-        want = np.stack([face_mesh(*self.HERE)] * 3 + [face_mesh(*self.THERE)] * 3)
-        assert np.array_equal(got.mesh, want)
-
-    def test_a_gap_is_bridged_inside_a_shot_alone(self):
-        faces = [[self.HERE], [], [self.HERE], [self.HERE], [], [self.HERE]]
-        assert self.track(faces).present.all()
-        assert self.track(faces, cuts=(5,)).present.tolist() == [1, 1, 1, 1, 0, 1]
-        assert self.track(faces, bridge_seconds=0.0).present.tolist() == [1, 0, 1, 1, 0, 1]
-
-    def test_a_gap_is_as_long_as_the_clips_times_say(self):
-        faces = [[self.HERE], [], [self.HERE], [self.HERE], [], [self.HERE]]
-        times = (0, 40, 80, 120, 500, 900)
-        got = self.track(faces, times=times, bridge_seconds=0.5)
-        assert got.present.tolist() == [1, 1, 1, 1, 0, 1]
-
-    def test_a_bridged_face_is_where_it_is_at_that_time(self):
-        left, right = (200.0, 150.0, 60.0), (240.0, 150.0, 60.0)
-        times = (0, 40, 160, 200, 240, 280)
-        got = self.track([[left], [], [right], [right], [right], [right]], times=times)
-        np.testing.assert_allclose(got.mesh[1], face_mesh(210.0, 150.0, 60.0), atol=1e-3)
-
-    def test_a_clip_without_a_face_is_named(self):
-        with pytest.raises(NoFaceFound, match=r"any of the 6 frames of made up\.mp4"):
-            self.track([[]] * 6)

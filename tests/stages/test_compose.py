@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 from torch.overrides import TorchFunctionMode
 
 from tests.models.tiny import random, seeded, tiny_generator, tiny_stylegan2_config
-from tests.stages.faces import face_track
+from tests.stages.faces import clip_of, face_track
+from tests.stages.series import InMemory
 from vidhair.geometry import Box, Grid
 from vidhair.models.aligned import AlignedGenerator
 from vidhair.models.stylegan3 import Extent
@@ -14,14 +15,19 @@ from vidhair.ops.color import delta_e_2000, rgb_to_lab
 from vidhair.stages import compose as stages
 from vidhair.stages.compose import (
     ComposeConfig,
+    Fade,
     HairChange,
+    Layer,
+    Patch,
     ReplaceMasks,
     add_residual,
     compose_replace,
     compose_residual,
     fill,
+    fold,
     replace_masks,
     shading_share,
+    strengths,
     window_of,
 )
 from vidhair.stages.matte import HeadRegion, Labels, Matte
@@ -60,9 +66,17 @@ def matte(level: int = 255, border: int = 128) -> np.ndarray:
 
 def residual(frames, recon, edited, alpha=None, grid=GRID, **config) -> np.ndarray:
     alpha = matte() if alpha is None else alpha
-    return compose_residual(
-        frames, recon, edited, alpha, grid, CANVAS, CROP_SIDE, ComposeConfig(**config)
+    return over(
+        frames,
+        compose_residual(
+            frames, recon, edited, alpha, grid, CANVAS, CROP_SIDE, ComposeConfig(**config)
+        ),
     )
+
+
+def over(frames: np.ndarray, patches: list[Patch | None]) -> np.ndarray:
+    """Frames [T, H, W, 3] with a patch, or none, over each."""
+    return np.stack([fold(f, [p] if p else []) for f, p in zip(frames, patches, strict=True)])
 
 
 def lab(picture: np.ndarray) -> torch.Tensor:
@@ -111,7 +125,8 @@ class TestResidual:
 
     def test_without_hair_the_frames_themselves_come_back(self):
         frames = noise()
-        assert residual(frames, on_canvas(0, 0, 0), on_canvas(255, 0, 0), matte(0, 0)) is frames
+        got = residual(frames, on_canvas(0, 0, 0), on_canvas(255, 0, 0), matte(0, 0))
+        assert np.array_equal(got, frames)
 
     def test_the_frames_given_are_left_alone(self):
         frames = noise()
@@ -242,7 +257,7 @@ def replaced(frames, recon, edited, taken, same, hair=None) -> np.ndarray:
     """hair: what is hair in source and rendering alike."""
     hair = np.zeros_like(taken) if hair is None else hair
     masks = ReplaceMasks(taken, same, hair, hair)
-    return compose_replace(frames, recon, edited, masks, CANVAS, CROP_SIDE)
+    return over(frames, compose_replace(frames, recon, edited, masks, CANVAS, CROP_SIDE))
 
 
 # A square of the canvas, and where its middle lies in the frame.
@@ -320,7 +335,7 @@ class TestReplace:
     def test_an_empty_mask_gives_the_frames_themselves(self):
         frames, (mask, keep) = noise(), square_mask()
         got = replaced(frames, on_canvas(0, 0, 0), on_canvas(9, 9, 9), mask * 0, keep)
-        assert got is frames
+        assert np.array_equal(got, frames)
 
 
 class TestReplaceMasks:
@@ -432,7 +447,7 @@ class TestBatches:
         def part(rows: slice) -> np.ndarray:
             masks = ReplaceMasks(*levels[:, rows])
             pictures = frames[rows], recon[rows], edited[rows]
-            return compose_replace(*pictures, masks, CANVAS, CROP_SIDE)
+            return over(frames[rows], compose_replace(*pictures, masks, CANVAS, CROP_SIDE))
 
         whole = part(slice(None))
         parts = [part(slice(at, at + count)) for at in range(0, COUNT, count)]
@@ -549,6 +564,7 @@ class Scene:
     def __init__(self, present: bool = True):
         places = [None if k == 1 or not present else (28.0 + k, 22.0, 8.0) for k in range(4)]
         self.track = face_track(places, Box(14.0, 7.0, CROP_SIDE))
+        self.fade = Fade(np.ones(4))
         rng = np.random.default_rng(5)
         self.pixels = rng.integers(40, 120, (self.COUNT, HEIGHT, WIDTH, 3), dtype=np.uint8)
         size = CANVAS.height, CANVAS.width
@@ -571,12 +587,15 @@ class Scene:
         config = ComposeConfig(**config) if config else self.CONFIG
         given = (
             self.frames, Picture(self.recon), Picture(self.redrawn),
-            Matte(self.alpha, np.zeros(4), np.zeros((4, 3))), self.track, CANVAS, self.REGION,
+            Matte(self.alpha, np.zeros(4), np.zeros((4, 3))), self.track, self.fade, CANVAS,
+            self.REGION,
         )  # fmt: skip
         if wanted is None:
-            return stages.residual(*given, config).pixels
-        change = HairChange(np.tile(wanted, (self.COUNT, 1)) * self.DEGREE, np.zeros((4, 1, 1)))
-        return stages.dyed(*given, change, config).pixels
+            layer = stages.residual(*given, config)
+        else:
+            lab = np.tile(wanted, (self.COUNT, 1)) * self.DEGREE
+            layer = stages.dyed(*given, HairChange(lab, np.zeros((4, 1, 1))), config)
+        return stages.composed(self.frames, [layer]).pixels
 
 
 class TestResidualStages:
@@ -589,12 +608,12 @@ class TestResidualStages:
         got = scene.residual(wanted)
         for k in scene.ROWS:
             one = slice(k, k + 1)
-            want = compose_residual(
+            patches = compose_residual(
                 scene.pixels[one], scene.recon[one], scene.redrawn[one], scene.alpha[one],
                 GRID, CANVAS, CROP_SIDE, scene.CONFIG,
                 None if wanted is None else wanted * scene.DEGREE[one],
             )  # fmt: skip
-            assert np.array_equal(got[k], want[0])
+            assert np.array_equal(got[k], over(scene.pixels[one], patches)[0])
             assert (got[k] != scene.pixels[k]).any()
         assert np.array_equal(scene.pixels, kept)
 
@@ -646,12 +665,13 @@ class TestReplacedStage:
         def compose(scene: Scene, generator=None) -> np.ndarray:
             generator = generator or tiny_generator(16, num_layers=4)
             self.synthesis = generator.synthesis
-            return stages.replaced(
+            layer = stages.replaced(
                 scene.frames, Picture(scene.recon), Picture(scene.redrawn), Labels(planes),
-                Pivots(self.STYLES, self.TRANSFORM), scene.track, CANVAS, scene.REGION,
+                Pivots(self.STYLES, self.TRANSFORM), scene.track, scene.fade, CANVAS, scene.REGION,
                 "the parser", Drawer(generator.synthesis), self.FACE_PIXELS,
                 ComposeConfig(mode="replace", region="head"),
-            ).pixels  # fmt: skip
+            )  # fmt: skip
+            return stages.composed(scene.frames, [layer]).pixels
 
         return compose
 
@@ -663,7 +683,7 @@ class TestReplacedStage:
             scene.pixels[rows], scene.recon[rows], scene.redrawn[rows], self.made[0], CANVAS,
             CROP_SIDE,
         )  # fmt: skip
-        assert np.array_equal(got[rows], want)
+        assert np.array_equal(got[rows], over(scene.pixels[rows], want))
         assert (got[rows] != scene.pixels[rows]).any((1, 2, 3)).all()
         assert np.array_equal(got[1], scene.pixels[1])
         assert np.array_equal(scene.pixels, kept)
@@ -698,6 +718,106 @@ class TestReplacedStage:
         scene = Scene(present=False)
         assert np.array_equal(compose(scene), scene.pixels)
         assert not self.parsed
+
+
+class TestFold:
+    """Patches over a frame, each made over the source."""
+
+    WINDOW = Grid.of_pixels(5, 6, left=2, top=1)
+    FRAME = noise(3)[0, :8, :10]
+
+    def patch(self, color: int, alpha: int) -> Patch:
+        """A colour laid over the source by an alpha."""
+        source = self.FRAME[self.WINDOW.pixels].astype(float)
+        pixels = source + alpha / 255 * (color - source)
+        full = np.full(source.shape[:2], alpha, np.uint8)
+        return Patch(self.WINDOW, np.rint(pixels).astype(np.uint8), full)
+
+    def seen(self, *patches: Patch) -> np.ndarray:
+        return fold(self.FRAME, patches)[self.WINDOW.pixels].astype(float)
+
+    def test_one_is_taken_as_it_is_and_what_is_around_it_stays(self):
+        patch, kept = self.patch(200, 77), self.FRAME.copy()
+        got = fold(self.FRAME, [patch])
+        assert np.array_equal(got[self.WINDOW.pixels], patch.pixels)
+        got[1:6, 2:8] = self.FRAME[1:6, 2:8]
+        assert np.array_equal(got, kept) and np.array_equal(self.FRAME, kept)
+
+    def test_where_it_hides_nothing_nothing_is_taken(self):
+        patch = self.patch(200, 77)
+        patch.alpha[0] = 0
+        assert np.array_equal(fold(self.FRAME, [patch])[1], self.FRAME[1])
+
+    def test_a_full_one_hides_what_is_behind_it(self):
+        assert (self.seen(self.patch(20, 255), self.patch(200, 255)) == 200).all()
+        assert (self.seen(self.patch(200, 255), self.patch(20, 255)) == 20).all()
+
+    def test_through_a_soft_one_the_one_behind_is_seen(self):
+        got = self.seen(self.patch(20, 255), self.patch(200, 102))
+        np.testing.assert_allclose(got, 0.6 * 20 + 0.4 * 200, atol=1)
+
+    def test_a_faded_one_shows_a_share_of_itself(self):
+        half = self.patch(200, 200).faded(self.FRAME, 0.5)
+        np.testing.assert_allclose(half.pixels, self.patch(200, 100).pixels, atol=1)
+        assert (half.alpha == 100).all()
+        assert self.patch(200, 200).faded(self.FRAME, 1.0).alpha[0, 0] == 200
+
+    @pytest.mark.parametrize("nearest", [0, 1])
+    def test_the_larger_face_lies_in_front_in_every_frame(self, nearest):
+        layers = [
+            Layer([self.patch(20, 255)] * 2, np.array([5.0, 1.0])),
+            Layer([self.patch(200, 255), None], np.array([9.0, 9.0]) if nearest else np.zeros(2)),
+        ]
+        frames = Frames.of_pixels(np.stack([self.FRAME] * 2))
+        got = stages.composed(frames, layers).pixels
+        assert got[0, 3, 4, 0] == (200 if nearest else 20)
+        assert got[1, 3, 4, 0] == 20, "the other one changes nothing there"
+
+
+class TestFading:
+    TIMES = np.arange(10) / 10
+
+    def strengths(self, certainty, cuts=(), fade: float = 0.4) -> list[float]:
+        begins = np.isin(np.arange(len(certainty)), [0, *cuts])
+        times = self.TIMES[: len(certainty)]
+        return strengths(np.array(certainty, float), times, begins, fade).round(3).tolist()
+
+    def test_a_face_that_is_always_there_shows_all_of_it(self):
+        assert self.strengths([1] * 6) == [1] * 6
+
+    def test_it_comes_and_goes_by_degrees(self):
+        got = self.strengths([0, 1, 1, 1, 1, 1, 1, 0, 0])
+        assert got == [0, 0.25, 0.5, 0.75, 0.75, 0.5, 0.25, 0, 0]
+
+    def test_at_a_cut_it_is_on_or_off(self):
+        assert self.strengths([0, 0, 1, 1, 1, 0], cuts=(2, 5)) == [0, 0, 1, 1, 1, 0]
+
+    def test_it_is_nowhere_above_the_certainty(self):
+        got = self.strengths([1, 1, 1, 0.5, 1, 1])
+        assert got == [1, 1, 0.75, 0.5, 0.75, 1]
+
+    def test_no_time_to_fade_is_none(self):
+        assert self.strengths([0, 1, 0.5, 1], fade=0.0) == [0, 1, 0.5, 1]
+
+    def test_time_counts_and_not_frames(self):
+        times, begins = np.array([0, 0.1, 0.3]), np.array([True, False, False])
+        got = strengths(np.array([0.0, 1, 1]), times, begins, 0.4)
+        np.testing.assert_allclose(got, [0, 0.25, 0.75])
+
+    def test_the_stage_takes_the_tracks_certainty_and_the_clips_times(self):
+        places = [None, *[(30.0, 30.0, 20.0)] * 5]
+        track = face_track(places, Box(0.0, 0.0, 56.0), cuts=(4,))
+        clip = clip_of(64, 64, [0, 100, 200, 300, 400, 500])
+        got = stages.fade(InMemory(track), clip, 0.4).strength
+        np.testing.assert_allclose(got, [0, 0.25, 0.5, 0.75, 1, 1])
+
+    def test_a_layer_has_as_much_of_its_effect(self):
+        scene = Scene()
+        whole = scene.residual().astype(int)
+        scene.fade = Fade(np.array([0.5, 1.0, 0.0, 1.0]))
+        got, source = scene.residual().astype(int), scene.pixels.astype(int)
+        assert np.array_equal(got[2], source[2]) and np.array_equal(got[3], whole[3])
+        np.testing.assert_allclose(got[0], (source[0] + whole[0]) / 2, atol=1)
 
 
 def test_without_an_edit_the_rendering_is_the_edited_one():

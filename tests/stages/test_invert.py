@@ -22,7 +22,14 @@ def inverter() -> Inverter:
     with torch.random.fork_rng():
         torch.manual_seed(0)
         network = SmallEncoder(config).eval()
-    return Inverter(config.size, config.num_ws, config.w_dim, torch.device("cpu"), network)
+    return Inverter(
+        config.size,
+        config.num_ws,
+        config.w_dim,
+        torch.device("cpu"),
+        network,
+        torch.zeros(config.w_dim),
+    )
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +97,7 @@ class TestLatentsStage:
         pixels = np.zeros((len(places), 80, 160, 3), np.uint8)
         pixels[..., 0] = np.arange(160)
         pixels[..., 1] = 10 * np.arange(len(places))[:, None, None]
-        inverter = Inverter(16, 2, 4, torch.device("cpu"), codes)
+        inverter = Inverter(16, 2, 4, torch.device("cpu"), codes, torch.zeros(4))
         track = face_track(places, self.BOX)
         got = latents(Frames.of_pixels(pixels), track, inverter, InvertConfig(batch=batch)).styles
         assert got.shape == (len(places), 2, 4) and got.dtype == np.float32

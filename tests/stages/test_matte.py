@@ -16,13 +16,11 @@ from tests.stages.faces import clip_of, face_mesh, face_track
 from tests.stages.series import InMemory
 from vidhair.errors import InvalidSetting
 from vidhair.geometry import Box, CropAxes, Grid
-from vidhair.models.face_landmarks import POINTS
 from vidhair.models.face_parser import Label
 from vidhair.models.stylegan3 import Extent
 from vidhair.ops.color import rgb_to_lab
-from vidhair.stages import align
 from vidhair.stages import matte as stages
-from vidhair.stages.align import AlignConfig, FaceTrack, follow_face
+from vidhair.stages.align import FaceTrack
 from vidhair.stages.matte import (
     BINS,
     COLOR_FRAMES,
@@ -285,13 +283,8 @@ HAIR_LAB, REST_LAB = (20.0, 5.0, 8.0), (70.0, 15.0, 15.0)
 
 
 def track_of(present: list[bool], cuts: tuple[int, ...] = ()) -> FaceTrack:
-    none = np.full((POINTS, 2), np.nan, np.float32)
-    meshes = np.array([[face_mesh(*FACE) if p else none] for p in present])
-    starts = np.isin(np.arange(len(present)), [0, *cuts])
-    config = AlignConfig(bridge_seconds=0)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(align, "LEAST_FACE", 1)  # the pictures here are small
-        return follow_face(meshes, np.arange(len(present)) / 25, starts, config, "clip")
+    places = [FACE if shown else None for shown in present]
+    return face_track(places, Box(12.4, 16.6, 39.2), cuts)
 
 
 def scene(hair: list[bool]) -> tuple[torch.Tensor, torch.Tensor]:

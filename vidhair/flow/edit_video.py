@@ -29,7 +29,8 @@ CACHE_BYTES = 20 * 2**30
 
 @dataclass(frozen=True)
 class Result:
-    """What a run made. untouched: frames without a face, passed through. notes: for people."""
+    """What a run made. untouched: frames without anybody who is edited, passed through. notes: for
+    people."""
 
     path: Path
     frames: int
@@ -119,14 +120,15 @@ def edit_video(
         try_out(target, reader.clip, **asdict(chosen.encode))
         runner = Runner(store, reader, reporter, means)
         with Encoding(target, reader.clip, source, chosen.encode, flow, means) as encoding:
-            runner.run([*flow.nodes(), encoding.node])
+            runner.run(flow.nodes())
+            runner.run([*flow.fanned_nodes(runner.work), encoding.node])
         work, count = runner.work, reader.clip.frame_count
-        present = flow.field(work, "track", "present")
+        untouched = int((~flow.shown(work)).sum())
         notes = [*reader.notes, *flow.notes(work), *encoding.notes]
         return Result(
             target,
             count,
-            int((~present).sum()),
+            untouched,
             time.perf_counter() - began,
             tuple(
                 replace(

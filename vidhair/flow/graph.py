@@ -12,18 +12,21 @@ before or after it gives the same codes; before, the tuned generator can be aske
 look like.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
+from vidhair.cache import fingerprint
 from vidhair.edits.stack import stacked
 from vidhair.flow.node import Node
 from vidhair.flow.runner import Means, Work
+from vidhair.media import read_image
 from vidhair.models.aligned import MovableGenerator
 from vidhair.models.attributes import AttributeSpace
+from vidhair.models.face_identity import FaceIdentity
 from vidhair.models.head_parser import Parser
 from vidhair.models.inversion import Inverter
 from vidhair.models.mappers import BaldMapper
@@ -31,7 +34,7 @@ from vidhair.models.pack import Pack
 from vidhair.models.perceptual import Perceptual, find_perceptual
 from vidhair.recipe import TABLES, Recipe, precisions
 from vidhair.settings import identity
-from vidhair.stages import align, compose, invert, matte, render, smooth, tune
+from vidhair.stages import align, compose, invert, matte, people, render, smooth, tune
 from vidhair.types import Clip, Frames
 from vidhair.wiring import (
     Fact,
@@ -50,10 +53,10 @@ GOAL = "changes"
 SOURCE: dict[str, type] = {"frames": Frames}
 
 HEAD = makers(
-    align.thumbnails, align.faces, align.shots, align.track, invert.latents, smooth.shot_codes,
-    smooth.pivots,
+    align.thumbnails, align.faces, align.shots, people.tracks, people.looks, people.people,
+    people.person, people.track, invert.latents, smooth.shot_codes, smooth.pivots,
     matte.region, matte.labels, matte.hair_colors, matte.matte, render.canvas, render.rendered,
-    compose.former_change, compose.changes,
+    compose.former_change, compose.fade, compose.composed, compose.changes,
 )  # fmt: skip
 TUNED = makers(tune.tuned, drawer=tune.fine_tuned, codes=tune.offset_pivots)
 UNTUNED = makers(drawer=tune.untuned, codes=tune.plain_pivots)
@@ -63,11 +66,13 @@ def makers_of(recipe: Recipe) -> Makers:
     """Who makes the values of a recipe."""
     tuned = recipe.tune.steps + recipe.tune.refine_steps > 0
     edits = stacked(recipe.edits)
-    composed = compose.dyed if "hair_change" in edits else compose.residual
+    layer = compose.dyed if "hair_change" in edits else compose.residual
     ends = {
         "edited": render.edited if "edited_codes" in edits else compose.unedited,
-        "composed": compose.replaced if recipe.compose.mode == "replace" else composed,
+        "layer": compose.replaced if recipe.compose.mode == "replace" else layer,
     }
+    if people.is_reference(recipe.align.person):
+        ends |= makers(people.reference, person=people.most_like)
     return HEAD | (TUNED if tuned else UNTUNED) | ends | edits
 
 
@@ -101,7 +106,9 @@ class Flow:
         self.stages = {
             s.name: s for s in plan(makers or makers_of(recipe), goal, SOURCE, self._known)
         }
-        self._made: dict[str, Any] = {}  # derived values that hold for the clip
+        # Whom the flow fans out to, once that is known; one, without a name, if it does not.
+        self.units: Sequence[Value] | None = None
+        self._made: dict[tuple[str, int], Any] = {}  # what holds for the clip, by name and unit
         for place, edit in recipe.places():
             edit.check(pack, place)
 
@@ -137,6 +144,10 @@ class Flow:
         return {
             MovableGenerator: Provision(lambda: pack.generator, lambda: self._weights("generator")),
             Inverter: Provision(lambda: pack.inverter, lambda: self._weights(*pack.inverter_parts)),
+            FaceIdentity | None: Provision(
+                lambda: pack.identity,
+                lambda: self._weights("identity") if pack.has("identity") else {},
+            ),
             Parser: Provision(lambda: pack.parser, lambda: self._weights("parser")),
             Perceptual: Provision(lambda: self.perceptual, lambda: self.perceptual.weights),
             AttributeSpace | None: Provision(
@@ -156,6 +167,7 @@ class Flow:
             "parser.stride": lambda: self.pack.parser.stride,
             "generator.resolution": lambda: self.pack.generator.config.resolution,
             "precision.probe": lambda: self.precisions["probe"].name,
+            "person.picture": lambda: fingerprint(read_image(str(self.recipe.align.person))),
         }
 
     def _config(self, kind: Any) -> Any:
@@ -181,16 +193,56 @@ class Flow:
     # ---- nodes
 
     def nodes(self) -> list[Node]:
-        """In the order in which they run: what can fail without the clip comes first."""
-        found = [self._node(made) for made in self.stages.values()]
+        """What is made for the clip, before it is known whom the flow fans out to, in the order in
+        which they run: what can fail without the clip comes first."""
+        late = self._late
+        found = [self._node(m) for n, m in self.stages.items() if n not in late and not m.each]
         return sorted(found, key=lambda node: bool(node.needs) or node.source)
 
-    def _node(self, made: Stage) -> Node:
+    def fanned_nodes(self, work: Work) -> list[Node]:
+        """The others, once `nodes` are up to date: for one after the other, then what gathers."""
+        late = [self.stages[name] for name in self._late]
+        each = [m for m in late if m.fanned]
+        found = [self._node(m, unit) for unit in range(len(self.fan_out(work))) for m in each]
+        return found + [self._node(m) for m in late if not m.fanned]
+
+    def fan_out(self, work: Work) -> Sequence[Value]:
+        """Whom the flow fans out to."""
+        if self.units is None:
+            fans = [made for made in self.stages.values() if made.each]
+            self.units = [unit for made in fans for unit in self._make(made, work)]
+        return self.units
+
+    @cached_property
+    def _late(self) -> list[str]:
+        """Stages after the one that fans out."""
+        fans = {name for name, made in self.stages.items() if made.each}
+        late: list[str] = []
+        for name, made in self.stages.items():
+            if not fans.isdisjoint(made.values) or not set(late).isdisjoint(made.values):
+                late.append(name)
+        return late
+
+    def node_name(self, name: str, unit: int = 0) -> str:
+        """Of the node that makes a value, of one of those whom the flow fans out to."""
+        several = self.stages[name].fanned and len(self.units or ()) > 1
+        return f"{name} ({self.units[unit]})" if several and self.units else name
+
+    def _node(self, made: Stage, unit: int = 0) -> Node:
         settings: dict[str, Any] = {} if made.owner is None else made.owner.identity()
         weights: dict[str, str] = {}
+        inputs: dict[str, str] = {}
+        needs: list[str] = []
         for name, needed in made.inputs.items():
             if needed.given is not None:
                 settings[name] = self._given(needed.given)
+            elif name in self.stages:
+                of = range(len(self.units or ())) if needed.every else [unit]
+                if self.stages[name].each and self.units:  # in the key by what they are
+                    found = [fingerprint(self.units[one].arrays()) for one in of]
+                    inputs[name] = fingerprint(found) if needed.every else found[0]
+                else:
+                    needs += [self.node_name(name, one) for one in of]
             elif needed.kind in self._provisions:
                 weights |= self._provisions[needed.kind].weights()
             elif (config := self._config(needed.kind)) is not None:
@@ -200,35 +252,39 @@ class Flow:
         if made.steps is not None:
             steps = next(made.steps(self._config(kind)) for kind in kinds if self._config(kind))
         return Node(
-            made.name,
+            self.node_name(made.name, unit),
             made.version,
-            lambda work, *span: self._make(made, work, *span).arrays(),
+            lambda work, start=0, stop=0: self._make(made, work, start, stop, unit).arrays(),
             settings,
-            tuple(name for name in made.values if name not in SOURCE),
+            tuple(needs),
             weights,
             source="frames" in made.inputs or Clip in kinds,
             whole=made.whole,
             chunk=made.chunk,
             steps=steps,
             kept=made.kept,
+            stage=made.name,
+            inputs=inputs,
             rows=getattr(made.makes, "ROWS", ()) if made.whole and made.kept else (),
             compress=made.compress,
             after=max((n.near.reach for n in made.values.values() if n.near), default=0),
         )
 
-    def _make(self, made: Stage, work: Work, start: int = 0, stop: int = 0) -> Any:
+    def _make(self, made: Stage, work: Work, start: int = 0, stop: int = 0, unit: int = 0) -> Any:
         """Call a stage for the frames start … stop − 1, or for the clip."""
         arguments: dict[str, Any] = {}
         for name, needed in made.inputs.items():
             if needed.given is not None:
                 arguments[name] = self._given(needed.given)
+            elif needed.every:
+                arguments[name] = _Every(self, work, name, start, stop)
             elif needed.series:
-                arguments[name] = _Clip(self, work, name, needed.kind)
+                arguments[name] = _Clip(self, work, name, needed.kind, unit)
             elif needed.is_value:
                 early, late = start, stop
                 if needed.near is not None:
                     early, late = needed.near.range(start, stop, work.frame_count)
-                arguments[name] = self.value(work, name, early, late)
+                arguments[name] = self.value(work, name, early, late, unit)
             elif needed.kind is Clip:
                 arguments[name] = work.reader.clip
             elif needed.kind is Span:
@@ -243,47 +299,64 @@ class Flow:
 
     # ---- values
 
-    def value(self, work: Work, name: str, start: int = 0, stop: int = 0) -> Any:
-        """What the frames start … stop − 1 have of a value, or all of one that has no frames."""
+    def value(self, work: Work, name: str, start: int = 0, stop: int = 0, unit: int = 0) -> Any:
+        """What the frames start … stop − 1 have of a value, or all of one that has no frames.
+
+        unit: of which of those whom the flow fans out to, by its place among them.
+        """
         if name in SOURCE:
             return Frames(work.frames, start, stop)
         made = self.stages[name]
+        if made.each:
+            return self.fan_out(work)[unit]
+        node = self.node_name(name, unit)
         rows = getattr(made.makes, "ROWS", ())
         if rows and made.kept:
-            fixed = work.per_clip(name) if made.whole else {}
-            return made.makes.of(fixed | work.per_frame(name, start, stop))
+            fixed = work.per_clip(node) if made.whole else {}
+            return made.makes.of(fixed | work.per_frame(node, start, stop))
         if not made.whole:
-            return self._make(made, work, start, stop)
-        if name not in self._made:
+            return self._make(made, work, start, stop, unit)
+        unit = unit if made.fanned else 0
+        if (name, unit) not in self._made:
             kept = made.kept
-            self._made[name] = (
-                made.makes.of(work.per_clip(name)) if kept else self._make(made, work)
+            self._made[name, unit] = (
+                made.makes.of(work.per_clip(node)) if kept else self._make(made, work, unit=unit)
             )
-        found = self._made[name]
+        found = self._made[name, unit]
         return found.rows(start, stop) if rows else found
 
-    def field(self, work: Work, name: str, field: str) -> np.ndarray:
+    def field(self, work: Work, name: str, field: str, unit: int = 0) -> np.ndarray:
         """One field of a value, of all frames."""
         made = self.stages[name]
         if not made.kept:
-            return getattr(self.value(work, name, 0, work.frame_count), field)
-        return work.per_frame(name, 0, work.frame_count, (field,))[field]
+            return getattr(self.value(work, name, 0, work.frame_count, unit), field)
+        return work.per_frame(self.node_name(name, unit), 0, work.frame_count, (field,))[field]
 
     def compose(self, work: Work, start: int, stop: int) -> np.ndarray:
         """The final frames, uint8 [T, H, W, 3]."""
         return self.value(work, GOAL, start, stop).over(work.frames(start, stop))
 
+    def shown(self, work: Work) -> np.ndarray:
+        """[T] bool: whether a frame shows somebody who is edited."""
+        units = range(len(self.fan_out(work)))
+        return np.any([self.field(work, "track", "present", unit) for unit in units], axis=0)
+
     def notes(self, work: Work) -> list[str]:
         """What a person should know about how the clip was read and edited."""
-        others = self.value(work, "track", 0, 1).others
-        present, detected = (self.field(work, "track", name) for name in ("present", "detected"))
+        units = range(len(self.fan_out(work)))
         notes = []
-        if others > 0:
-            notes.append(f"up to {others + 1} faces in a frame; the largest one is edited")
-        missing = int((~present).sum())
+        count = self.value(work, "people").count
+        if count > 1:
+            who = "all are" if len(units) == count else f"{self.fan_out(work)[0]} is"
+            notes.append(f"{count} people; {who} edited (`vidhair inspect` lists them)")
+        missing = int((~self.shown(work)).sum())
         if missing:
-            notes.append(f"{missing} frames show no face and are passed through untouched")
-        bridged = int((present & ~detected).sum())
+            of_whom = "no face" if count == 1 else "nobody who is edited"
+            notes.append(f"{missing} frames show {of_whom} and are passed through untouched")
+        bridged = 0
+        for unit in units:
+            present = self.field(work, "track", "present", unit)
+            bridged += int((present & ~self.field(work, "track", "detected", unit)).sum())
         if bridged:
             notes.append(f"{bridged} frames without a detection are bridged by interpolation")
         if self.tuned:
@@ -305,16 +378,35 @@ class _Clip:
     work: Work
     name: str
     kind: type[Value]
+    unit: int
 
     @property
     def count(self) -> int:
         return self.work.frame_count
 
     def rows(self, start: int, stop: int) -> Any:
-        return self.flow.value(self.work, self.name, start, stop)
+        return self.flow.value(self.work, self.name, start, stop, self.unit)
 
     def whole(self) -> Any:
         return self.rows(0, self.count)
 
     def field(self, name: str) -> np.ndarray:
-        return self.flow.field(self.work, self.name, name)
+        return self.flow.field(self.work, self.name, name, self.unit)
+
+
+@dataclass(frozen=True)
+class _Every:
+    """An `Every` of a flow's values."""
+
+    flow: Flow
+    work: Work
+    name: str
+    start: int
+    stop: int
+
+    def __len__(self) -> int:
+        return len(self.flow.fan_out(self.work))
+
+    def __iter__(self) -> Iterator[Any]:
+        for unit in range(len(self)):
+            yield self.flow.value(self.work, self.name, self.start, self.stop, unit)

@@ -13,11 +13,13 @@ Arrays = dict[str, np.ndarray]
 class Node:
     """One stage as it stands in a run.
 
-    name: of the stage and of its results. version: raised by hand when the meaning of its results
+    name: of this node, which also says of whom its results are where there are several. stage: the
+    name in its key; default: the same. version: raised by hand when the meaning of its results
     changes. compute: for a whole-clip node `compute(work) → arrays`; else `compute(work, start,
     stop) → arrays` whose first axis is the frames start … stop − 1.
     settings: every setting that changes the results, as plain values.
-    needs: names of the nodes whose results it reads. weights: what of the pack it uses, part → sha.
+    needs: names of the nodes whose results it reads. inputs: digests of what else it depends on.
+    weights: what of the pack it uses, part → sha.
     source: whether it reads the clip's frames. chunk: frames per piece; 0: as many as may be held.
     rows: of a whole-clip node, the arrays that have a row per frame; they are read by range.
     after: frames behind a chunk that it reads of what other nodes make.
@@ -34,6 +36,8 @@ class Node:
     whole: bool = False
     chunk: int = 32
     kept: bool = True  # in the cache; else made again where it is needed
+    stage: str = ""
+    inputs: Mapping[str, str] = field(default_factory=dict)
     steps: int | None = None  # for the progress of a whole-clip node; default: its frames
     rows: tuple[str, ...] = ()
     compress: bool = False  # in the cache
@@ -67,7 +71,7 @@ def passes(nodes: list[Node]) -> list[list[Node]]:
     levels: dict[str, int] = {}  # odd: after a pass over the clip; even: a pass
     for node in nodes:
         least = -1 if node.whole else 0
-        above = [levels[name] for name in node.needs]
+        above = [levels[name] for name in node.needs if name in levels]
         levels[node.name] = max([least, *(x + ((x % 2 == 0) == node.whole) for x in above)])
     groups: list[list[Node]] = []
     for level in sorted(set(levels.values())):

@@ -201,12 +201,19 @@ class Runner:
 
     def key(self, node: Node) -> Key:
         """The cache key of a node whose needs have keys already."""
-        inputs = {name: self.keys[name].digest for name in node.needs}
+        digests: dict[str, list[str]] = {}
+        for name in node.needs:
+            digests.setdefault(self.keys[name].stage, []).append(self.keys[name].digest)
+        inputs = {
+            stage: found[0] if len(found) == 1 else fingerprint(found)
+            for stage, found in digests.items()
+        } | dict(node.inputs)
         if node.source:
             inputs["source"] = self.work.reader.clip.fingerprint
             if self.work.reader.reading:
                 inputs["reading"] = fingerprint(self.work.reader.reading)
-        return Key(node.name, node.version, dict(node.settings), inputs, dict(node.weights))
+        stage = node.stage or node.name
+        return Key(stage, node.version, dict(node.settings), inputs, dict(node.weights))
 
     def run(self, nodes: list[Node]) -> None:
         """Compute what is missing of every node; makers come before takers."""

@@ -37,7 +37,7 @@ ENCODERS: dict[str, type[StyleEncoder]] = {
 class Inverter:
     """How a pack inverts. size: S of the aligned pictures that `codes` takes.
 
-    codes: [B, 3, S, S] in −1 … 1 → W+ [B, L, D].
+    codes: [B, 3, S, S] in −1 … 1 → W+ [B, L, D]. average: the mean code, [L, D] or [D].
     """
 
     size: int
@@ -45,6 +45,7 @@ class Inverter:
     w_dim: int
     device: torch.device
     codes: Callable[[Tensor], Tensor]
+    average: Tensor
 
 
 class PublishedEncoder(nn.Module):

@@ -145,7 +145,14 @@ class Pack:
         if "generator" in self.inverter_parts:
             assert isinstance(encoder, PublishedEncoder)
             codes = RestyleLoop(encoder, self.generator.synthesis)
-        return Inverter(config.size, config.num_ws, config.w_dim, torch.device(self.device), codes)
+        average = encoder.w_mean if isinstance(encoder, SmallEncoder) else encoder.w_avg
+        device = torch.device(self.device)
+        return Inverter(config.size, config.num_ws, config.w_dim, device, codes, average.cpu())
+
+    @cached_property
+    def identity(self) -> FaceIdentity | None:
+        """What tells who a face is, if the pack has it."""
+        return self.build("identity") if self.has("identity") else None
 
     @cached_property
     def parser(self) -> Parser:

@@ -8,11 +8,14 @@ from vidhair.wiring import Input, Stage, plan, sweeps
 def plan_text(recipe: Recipe) -> str:
     """As lines of comments, so that they can stand below the settings of a TOML file."""
     stages = plan(makers_of(recipe), GOAL, SOURCE)
-    width = max(len(made.name) for made in stages)
+    names = [f"{made.name} → each" if made.each else made.name for made in stages]
+    width = max(map(len, names))
     lines = ["# stages (… all frames, ± n neighbours, * made again in every run)"]
-    for made in stages:
+    for name, made in zip(names, stages, strict=True):
         mark = " " if made.kept else "*"
-        lines.append(f"# {mark}{made.name:<{width}}  {', '.join(_taken(made)) or 'nothing'}")
+        lines.append(f"# {mark}{name:<{width}}  {', '.join(_taken(made)) or 'nothing'}")
+    fanned = [made.name for made in stages if made.fanned]
+    lines.append(f"# for each person: {', '.join(fanned)}")
     for index, names in enumerate(sweeps(stages), 1):
         lines.append(f"# pass {index} over the clip: {', '.join(names)}")
     return "\n".join(lines)
@@ -25,6 +28,8 @@ def _taken(made: Stage) -> list[str]:
 def _seen(name: str, needed: Input) -> str:
     if needed.series:
         return f"{name} …"
+    if needed.every:
+        return f"every {name}"
     if needed.near is None:
         return name
     before, after = needed.near.before, needed.near.after

@@ -1,4 +1,4 @@
-"""Where the face is in every frame: mesh, shots, one face per clip, the clip's box, transforms."""
+"""Where faces are in every frame, shots, and one person's face: mesh, box, transforms."""
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
@@ -7,12 +7,10 @@ from typing import Annotated
 
 import numpy as np
 
-from vidhair.errors import NoFaceFound
 from vidhair.geometry import Box, CropAxes, Similarity, crop_axes, similarity_in_box
 from vidhair.models.face_landmarks import POINTS, FaceMesh, eyes_and_mouth
-from vidhair.models.face_regions import face_heights
 from vidhair.settings import setting
-from vidhair.types import Clip, Frames
+from vidhair.types import Frames
 from vidhair.wiring import Near, Series, Setting, Span, Value, stage
 
 MAX_FACES = 4
@@ -20,6 +18,9 @@ MAX_FACES = 4
 # draws, and finer than that a face is found in one frame and missed in the next.
 LEAST_FACE = 48
 DOUBTFUL = 0.3  # a confidence that finds more tilted and dark faces; below, walls have faces too
+# How frontal a face is where an edit of it begins to be trusted, and where it is fully; how much of
+# it is hidden where it is still trusted fully, and where no longer.
+TURNED, HIDDEN = (0.05, 0.2), (0.3, 0.7)
 THUMBNAIL = (24, 32)  # height, width
 WARM_UP = 2  # frames that let the face tracker settle before a chunk begins
 
@@ -34,6 +35,11 @@ class AlignConfig:
     )
     cut_threshold: float = setting(
         0.12, "mean change of a thumbnail (0 … 1) that makes a cut", low=0.01, high=1.0
+    )
+    person: str | int = setting(
+        "largest",
+        "who is edited: largest (most face area times seconds), all, a number that `vidhair "
+        "inspect` shows, or a picture of the person",
     )
 
 
@@ -82,25 +88,27 @@ def find_cuts(thumbs: np.ndarray, threshold: float) -> np.ndarray:
 
 @dataclass(frozen=True)
 class FaceTrack(Value):
-    """The face that is edited.
+    """The face of one person, over the whole clip.
 
     mesh: [T, 478, 2] float32 in pixels of the frame, NaN where absent. detected: [T] bool, found
     in the frame itself; present: [T] bool, found or bridged. cuts: [T] bool.
-    box: the clip's fixed upright square. others: most faces seen beside this one in a frame.
+    box: the clip's fixed upright square. neighbours: [T, N, 4] float32, centre and x axis of the
+    crops of all other faces, chosen or not; NaN where there are fewer.
     """
 
-    ROWS = ("mesh", "detected", "present", "cuts")
+    ROWS = ("mesh", "detected", "present", "cuts", "neighbours")
     mesh: np.ndarray
     detected: np.ndarray
     present: np.ndarray
     cuts: np.ndarray
     box: Box
-    others: int = 0
+    neighbours: np.ndarray
 
     def __post_init__(self):
         t = len(self.mesh)
         assert self.mesh.shape == (t, POINTS, 2), f"mesh is {self.mesh.shape}"
         assert self.detected.shape == self.present.shape == self.cuts.shape == (t,)
+        assert self.neighbours.shape[::2] == (t, 4), f"neighbours are {self.neighbours.shape}"
 
     @property
     def axes(self) -> CropAxes:
@@ -113,107 +121,70 @@ class FaceTrack(Value):
         return CropAxes(axes.centre[frames], axes.x[frames])
 
     @property
+    def certainty(self) -> np.ndarray:
+        """How far an edit of the face can be trusted, [T] in 0 … 1: less where it is turned far
+        away or nearer faces hide it, and 0 where it is absent."""
+        axes = self.axes
+        away = (frontal(self.mesh, axes) - TURNED[0]) / (TURNED[1] - TURNED[0])
+        seen = 1 - (hidden_share(axes, self.neighbours) - HIDDEN[0]) / (HIDDEN[1] - HIDDEN[0])
+        return np.where(self.present, np.clip(away, 0, 1) * np.clip(seen, 0, 1), 0)
+
+    @property
     def similarity(self) -> Similarity:
         """(r, tx, ty, scale) of every frame in the box; NaN where absent."""
         return similarity_in_box(self.axes, self.box)
 
 
-def follow_face(
-    meshes: np.ndarray, seconds: np.ndarray, cuts: np.ndarray, config: AlignConfig, source: str
-) -> FaceTrack:
-    """Choose the largest face of every shot, bridge short gaps, and fix the box.
+NOSE, CHEEKS = 1, (234, 454)  # points of the mesh
 
-    meshes: [T, F, 478, 2]; seconds: [T] time stamps; source: for messages. A shot whose largest
-    face is lower than LEAST_FACE shows none.
-    Raises NoFaceFound if there is none in the whole clip, or none that is large enough.
+
+def frontal(meshes: np.ndarray, axes: CropAxes) -> np.ndarray:
+    """How far faces [..., 478, 2] are seen from the front, [...] in 1 … 0: where the nose lies
+    between the outlines of the cheeks."""
+    across = axes.x / np.hypot(axes.x[..., :1], axes.x[..., 1:])
+    nose, left, right = ((meshes[..., p, :] * across).sum(-1) for p in (NOSE, *CHEEKS))
+    nearer = np.minimum(nose - left, right - nose)
+    return np.clip(2 * nearer / np.maximum(right - left, 1e-6), 0, 1).astype(np.float32)
+
+
+FACE = (0.27, 0.36)  # half width and half height of a face, in sides of its crop
+
+
+def hidden_share(axes: CropAxes, neighbours: np.ndarray) -> np.ndarray:
+    """How much of a face nearer ones hide, [T] in 0 … 1. axes: [T]; neighbours: [T, N, 4].
+
+    Both are taken for ellipses; counted over points of one.
     """
-    t = len(meshes)
-    visible = ~np.isnan(meshes[:, :, 0, 0])
-    if not visible.any():
-        now = config.min_confidence
-        surer = f"set align.min_confidence={DOUBTFUL:g} (now {now:g}) or " if now > DOUBTFUL else ""
-        raise NoFaceFound(
-            f"no face in any of the {t} frames of {source}; {surer}take a clip where a face is "
-            f"seen from the front, {LEAST_FACE} pixels high or more"
-        )
-    largest = 0.0
-    chosen = np.full((t, POINTS, 2), np.nan, np.float32)
-    shot = np.cumsum(cuts)
-    for index in np.unique(shot):
-        frames = np.flatnonzero(shot == index)
-        picks = np.array(_largest_track(meshes[frames], visible[frames]))
-        frames, picks = frames[picks >= 0], picks[picks >= 0]
-        if not len(frames):
-            continue
-        found = meshes[frames, picks]
-        height = float(np.median(face_heights(found)))
-        largest = max(largest, height)
-        if height >= LEAST_FACE:
-            chosen[frames] = found
-    if largest < LEAST_FACE:
-        raise NoFaceFound(
-            f"the largest face in {source} is {largest:.0f} pixels high, too small to edit; "
-            f"take a clip where it has {LEAST_FACE} or more"
-        )
-    detected = ~np.isnan(chosen[:, 0, 0])
-    mesh = _bridge(chosen, detected, seconds, shot, config.bridge_seconds)
-    present = ~np.isnan(mesh[:, 0, 0])
-
-    axes = crop_axes(*eyes_and_mouth(mesh[present].astype(np.float64)))
-    side = float(np.median(axes.side))
-    centre = np.median(axes.centre, axis=0)
-    box = Box(float(centre[0] - side / 2), float(centre[1] - side / 2), side)
-    return FaceTrack(mesh, detected, present, cuts, box, int(visible.sum(1).max()) - 1)
+    steps = np.linspace(-0.9, 0.9, 7)
+    disc = np.array([(u, v) for u in steps for v in steps if u * u + v * v < 1]) * FACE
+    points = (
+        axes.centre[:, None] + 2 * disc[:, :1] * axes.x[:, None] + 2 * disc[:, 1:] * axes.y[:, None]
+    )
+    hidden = np.zeros(points.shape[:2], bool)
+    for other in np.moveaxis(neighbours.astype(np.float64), 1, 0):
+        nearer = CropAxes(other[:, :2], other[:, 2:])
+        place = nearer.locate(points) / FACE
+        inside = np.square(place).sum(-1) < 1  # not where it is absent
+        hidden |= inside & (nearer.side > axes.side)[:, None]
+    return hidden.mean(1)
 
 
-def _largest_track(meshes: np.ndarray, visible: np.ndarray) -> list[int]:
-    """Which face of each frame belongs to the shot's largest person; −1 for none.
-
-    Faces of neighbouring frames are the same person if their centres are less than half a face
-    apart.
-    """
-    centres, sizes = meshes.mean(2), np.ptp(meshes[..., 1], axis=2)
-    tracks: list[dict[int, int]] = []
-    for frame in range(len(meshes)):
-        taken: set[int] = set()
-        for face in np.flatnonzero(visible[frame]):
-            best, distance = None, 0.5
-            for number, track in enumerate(tracks):
-                last = max(track)
-                if number in taken or last == frame:
-                    continue
-                gap = centres[frame, face] - centres[last, track[last]]
-                apart = np.hypot(*gap) / max(sizes[frame, face], 1e-6)
-                if apart < distance:
-                    best, distance = number, apart
-            if best is None:
-                tracks.append({})
-                best = len(tracks) - 1
-            tracks[best][frame] = int(face)
-            taken.add(best)
-    if not tracks:
-        return [-1] * len(meshes)
-
-    def weight(track: dict[int, int]) -> float:
-        return sum(float(sizes[frame, face]) for frame, face in track.items())
-
-    largest = max(tracks, key=weight)
-    return [largest.get(frame, -1) for frame in range(len(meshes))]
-
-
-def _bridge(
-    mesh: np.ndarray, detected: np.ndarray, seconds: np.ndarray, shot: np.ndarray, longest: float
+def bridge(
+    values: np.ndarray, seconds: np.ndarray, begins: np.ndarray, longest: float
 ) -> np.ndarray:
-    """Interpolate over gaps inside a shot that are no longer than `longest` seconds."""
-    mesh = mesh.copy()
-    known = np.flatnonzero(detected)
+    """Interpolate over gaps inside a shot that are no longer than `longest` seconds.
+
+    values: [T, n, 2], NaN where there is nothing. begins: [T] bool, True where a shot begins.
+    """
+    bridged, shot = values.copy(), np.cumsum(begins)
+    known = np.flatnonzero(~np.isnan(values[:, 0, 0]))
     for a, b in pairwise(known):
         if b - a < 2 or shot[a] != shot[b] or seconds[b] - seconds[a] > longest:
             continue
         for frame in range(a + 1, b):
             share = np.float32((seconds[frame] - seconds[a]) / (seconds[b] - seconds[a]))
-            mesh[frame] = mesh[a] + (mesh[b] - mesh[a]) * share
-    return mesh
+            bridged[frame] = values[a] + (values[b] - values[a]) * share
+    return bridged
 
 
 # ---- stages
@@ -265,10 +236,3 @@ def shots(
     cut_threshold: Annotated[float, Setting("align.cut_threshold")],
 ) -> Shots:
     return Shots(find_cuts(thumbnails.whole().pictures, cut_threshold))
-
-
-@stage()
-def track(faces: Series[Faces], shots: Series[Shots], clip: Clip, config: AlignConfig) -> FaceTrack:
-    """Raises NoFaceFound."""
-    meshes = faces.whole().meshes
-    return follow_face(meshes, clip.seconds_T, shots.whole().begins, config, str(clip.path))

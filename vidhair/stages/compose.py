@@ -6,7 +6,7 @@ even where the generator draws the person poorly. `replace`: the rendering itsel
 mask and matched in colour. Needed where the shape changes.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from typing import Annotated
@@ -27,11 +27,11 @@ from vidhair.ops.rows import by_rows, mean_over, strips
 from vidhair.ops.warp import cut_grid, spread_grid
 from vidhair.settings import setting
 from vidhair.stages.align import FaceTrack
-from vidhair.stages.matte import HeadRegion, Labels, Matte, on_canvas, parse_canvas
+from vidhair.stages.matte import HeadRegion, Labels, Matte, on_canvas, own_share, parse_canvas
 from vidhair.stages.render import Canvas, Drawer, Picture, drawn_share, input_transforms
 from vidhair.stages.smooth import Pivots
 from vidhair.types import Clip, Frames
-from vidhair.wiring import Fact, Value, stage
+from vidhair.wiring import Derived, Every, Fact, Series, Setting, Value, ranges, stage
 
 # Lightness of strands, as a multiple of their mean, when hair turns lighter: at its border, inside.
 BRIGHTEST = (1.1, 1.8)
@@ -61,6 +61,12 @@ class ComposeConfig:
     )
     feather: float = setting(
         0.03, "softness of the border (replace), in crop sides", low=0.0, high=0.3
+    )
+    fade_seconds: float = setting(
+        0.3,
+        "time in which the edit fades where a face comes, goes or turns away within a shot",
+        low=0.0,
+        high=5.0,
     )
 
 
@@ -255,13 +261,11 @@ def compose_residual(
     crop_side: float,
     config: ComposeConfig,
     wanted: np.ndarray | None = None,
-) -> np.ndarray:
+) -> "list[Patch | None]":
     """frames uint8 [T, H, W, 3]; recon, edited uint8 [T, h, w, 3] on the canvas; alpha uint8
-    [T, h', w'] on the grid; wanted: [T, 3], see `color_change`. Returns new frames; pixels outside
-    the matte are those of the source, bit for bit."""
-    if not alpha.any():
-        return frames
-    composed = frames.copy()
+    [T, h', w'] on the grid; wanted: [T, 3], see `color_change`. Pixels outside the matte are those
+    of the source, bit for bit."""
+    patches: list[Patch | None] = [None] * len(frames)
     reach = LIGHT_REACH * crop_side
     # As far around it as anything matters.
     margin = max(Border.on_grid(grid.step).support, 3 * box_radius(reach))
@@ -269,11 +273,12 @@ def compose_residual(
     means = torch.from_numpy(wanted).float() if exact else [None] * len(frames)
     # Every frame by itself, so that it does not matter which ones are composed together, and so
     # that no more than one needs memory.
-    for target, *pictures, matte, mean in zip(composed, recon, edited, alpha, means, strict=True):
-        window = window_of(matte[None], grid, target.shape[1::-1], margin)
+    given = zip(frames, recon, edited, alpha, means, strict=True)
+    for row, (frame, *pictures, matte, mean) in enumerate(given):
+        window = window_of(matte[None], grid, frame.shape[1::-1], margin)
         if window is None:
             continue
-        seen = target[window.pixels][None]
+        seen = frame[window.pixels][None].copy()
         levels = torch.from_numpy(seen)
         lab = _lab(levels)
         full = frame_matte(torch.from_numpy(matte)[None, None] / 255, grid, levels, lab, window)
@@ -288,8 +293,8 @@ def compose_residual(
             mean,
         )
         change = spread_grid(change, canvas.grid, window)
-        _merge(seen, add_residual(lab, change, full, config, reach), full)
-    return composed
+        patches[row] = _patch(window, seen, add_residual(lab, change, full, config, reach), full)
+    return patches
 
 
 def _lab(levels: Tensor) -> Tensor:
@@ -311,12 +316,66 @@ def _see(frame: np.ndarray, grid: Grid) -> Tensor:
     return cut_grid(seen, grid, on=window, padding="border").clamp(0, 1)
 
 
-def _merge(seen: np.ndarray, result: Tensor, alpha: Tensor) -> None:
-    """Put a result in 0 … 1 into the window `seen` [T, H, W, 3] where alpha is not zero."""
+def _patch(window: Grid, seen: np.ndarray, result: Tensor, alpha: Tensor) -> "Patch":
+    """Of a result in 0 … 1, put into what is seen in the window, [1, H, W, 3], where alpha
+    [1, 1, H, W] is not zero."""
     for rows in strips(*alpha.shape[2:]):
         levels = (result[:, :, rows] * 255).round().clamp(0, 255).to(torch.uint8).movedim(1, -1)
         touched = (alpha[:, 0, rows, :, None] > 0).numpy()
         np.copyto(seen[:, rows], levels.numpy(), where=touched)
+    hides = by_rows(lambda a: (a * 255).ceil(), alpha).to(torch.uint8)
+    return Patch(window, seen[0], hides[0, 0].numpy())
+
+
+@dataclass(frozen=True)
+class Patch:
+    """What an edit makes of one frame, in a window. pixels: uint8 [h, w, 3], those of the source
+    where alpha, uint8 [h, w], is zero; alpha: how much of what is behind is hidden."""
+
+    window: Grid
+    pixels: np.ndarray
+    alpha: np.ndarray
+
+    def faded(self, frame: np.ndarray, strength: float) -> "Patch":
+        """With a share of its effect on the frame [H, W, 3]. strength: 0 … 1."""
+        if strength >= 1:
+            return self
+        source = frame[self.window.pixels].astype(np.float32)
+        pixels = source + np.float32(strength) * (self.pixels - source)
+        return Patch(
+            self.window,
+            np.rint(pixels).astype(np.uint8),
+            np.ceil(self.alpha * np.float32(strength)).astype(np.uint8),
+        )
+
+
+@dataclass(frozen=True)
+class Layer(Derived):
+    """A person's edit, by frames. patches: T of them, None where nothing changes. nearness: [T],
+    the larger the nearer: the side of the face's crop in pixels."""
+
+    ROWS = ("patches", "nearness")
+    patches: "list[Patch | None]"
+    nearness: np.ndarray
+
+
+def fold(frame: np.ndarray, patches: Iterable[Patch]) -> np.ndarray:
+    """A frame uint8 [H, W, 3] with patches over it, from back to front.
+
+    Each was made over the source, so it hides as much of what the ones behind it changed as its
+    alpha says: x ← patch + (1 − α)·(x − source).
+    """
+    result, behind = frame.copy(), False
+    for patch in patches:
+        seen, pixels = result[patch.window.pixels], patch.pixels
+        if behind:
+            source = frame[patch.window.pixels].astype(np.int16)
+            through = 1 - patch.alpha[..., None] / np.float32(255)
+            moved = pixels + through * (seen - source)
+            pixels = np.rint(moved).clip(0, 255).astype(np.uint8)
+        np.copyto(seen, pixels, where=patch.alpha[..., None] > 0)
+        behind = True
+    return result
 
 
 @dataclass(frozen=True)
@@ -341,16 +400,14 @@ def compose_replace(
     masks: ReplaceMasks,
     canvas: Canvas,
     crop_side: float,
-) -> np.ndarray:
+) -> list[Patch | None]:
     """Paste the edited rendering, corrected in colour: skin and surroundings place by place, hair
     by how far the mean of the person's own hair is from what the generator makes of it."""
-    if not masks.taken.any():
-        return frames
-    composed = frames.copy()
-    for row, target in enumerate(composed):
+    patches: list[Patch | None] = [None] * len(frames)
+    for row, frame in enumerate(frames):
         one = slice(row, row + 1)
         taken = masks.taken[one]
-        window = window_of(taken, canvas.grid, target.shape[1::-1])
+        window = window_of(taken, canvas.grid, frame.shape[1::-1])
         if window is None:
             continue
         difference = rgb_to_lab(_see(frames[row], canvas.grid))
@@ -366,14 +423,14 @@ def compose_replace(
         drawn = levels_to_lab(torch.from_numpy(edited[one])) + error
         alpha = spread_grid(_share(taken), canvas.grid, window).clamp_(0, 1)
         alpha = by_rows(lambda a: a * (a >= 1 / 128), alpha)
-        seen = target[window.pixels][None]
+        seen = frame[window.pixels][None].copy()
         source = _unit(torch.from_numpy(seen))
         pasted = by_rows(
             lambda a, b, share: torch.lerp(a, lab_to_rgb(b), share),
             source, spread_grid(drawn, canvas.grid, window), alpha,
         )  # fmt: skip
-        _merge(seen, pasted, alpha)
-    return composed
+        patches[row] = _patch(window, seen, pasted, alpha)
+    return patches
 
 
 def replace_masks(
@@ -446,14 +503,79 @@ def former_change(clip: Clip) -> HairChange:
     return HairChange(np.zeros((count, 3), np.float32), np.zeros((count, 1, 1), np.float32))
 
 
+# ---- how far an edit shows
+
+
+def strengths(
+    certainty: np.ndarray, seconds: np.ndarray, begins: np.ndarray, fade_seconds: float
+) -> np.ndarray:
+    """How far an edit shows in every frame, [T] in 0 … 1.
+
+    certainty: [T] in 0 … 1, 0 where the face is absent; begins: [T] bool, where shots begin. Within
+    a shot it changes by no more than one in `fade_seconds`, and it is nowhere above the certainty.
+    """
+    strength = np.array(certainty, np.float64)
+    shot = np.cumsum(begins)
+    order = range(len(strength))
+    for frames, step in ((order, -1), (order[::-1], 1)):
+        for frame in frames[1:]:
+            other = frame + step
+            if shot[other] == shot[frame] and fade_seconds > 0:
+                most = strength[other] + abs(seconds[frame] - seconds[other]) / fade_seconds
+                strength[frame] = min(strength[frame], most)
+    return strength
+
+
+@dataclass(frozen=True)
+class Fade(Derived):
+    """strength: [T] in 0 … 1, how far the edit shows."""
+
+    ROWS = ("strength",)
+    strength: np.ndarray
+
+    def rows(self, start: int, stop: int) -> "Fade":
+        return Fade(self.strength[start:stop])
+
+
+@stage(keep=False)
+def fade(
+    track: Series[FaceTrack],
+    clip: Clip,
+    fade_seconds: Annotated[float, Setting("compose.fade_seconds")],
+) -> Fade:
+    """To the source, where the face comes, goes, turns away or is hidden by a nearer one."""
+    seen = [track.rows(*some).certainty for some in ranges(track.count)]
+    begins = track.field("cuts")
+    return Fade(strengths(np.concatenate(seen), clip.seconds_T, begins, fade_seconds))
+
+
 # ---- stages that end a flow; what they make is as large as the video, so it is not kept
 
 
-def _merged(frames: Frames, track: FaceTrack, composed: np.ndarray) -> Frames:
-    """With the composed frames where the face is; the others pass through."""
+@stage(keep=False)
+def composed(frames: Frames, layer: Every[Layer]) -> Frames:
+    """All persons' edits over the source: in every frame the larger face lies in front."""
+    layers = list(layer)
     pixels = frames.pixels.copy()
-    pixels[track.present] = composed
+    for row, frame in enumerate(pixels):
+        here = sorted(layers, key=lambda one: one.nearness[row])
+        patches = [one.patches[row] for one in here]
+        pixels[row] = fold(frame, [patch for patch in patches if patch is not None])
     return Frames.of_pixels(pixels)
+
+
+def _layer(
+    frames: Frames, track: FaceTrack, fade: Fade, make: Callable[[np.ndarray], list[Patch | None]]
+) -> Layer:
+    """Of the frames in which the edit shows. make: gives patches for frames by their rows [n]."""
+    patches: list[Patch | None] = [None] * len(frames)
+    rows = np.flatnonzero(track.present & (fade.strength > 0))
+    if len(rows):
+        pixels = frames.pixels
+        for row, patch in zip(rows, make(rows), strict=True):
+            if patch is not None:
+                patches[row] = patch.faded(pixels[row], float(fade.strength[row]))
+    return Layer(patches, np.where(track.present, track.axes.side, 0))
 
 
 @stage(keep=False)
@@ -463,12 +585,13 @@ def residual(
     edited: Picture,
     matte: Matte,
     track: FaceTrack,
+    fade: Fade,
     canvas: Canvas,
     region: HeadRegion,
     config: ComposeConfig,
-) -> Frames:
+) -> Layer:
     """What the edit changes, over the source."""
-    return _residual(frames, rendered, edited, matte, track, canvas, region, config, None)
+    return _residual(frames, rendered, edited, matte, track, fade, canvas, region, config, None)
 
 
 @stage(keep=False)
@@ -478,14 +601,15 @@ def dyed(
     edited: Picture,
     matte: Matte,
     track: FaceTrack,
+    fade: Fade,
     canvas: Canvas,
     region: HeadRegion,
     hair_change: HairChange,
     config: ComposeConfig,
-) -> Frames:
+) -> Layer:
     """The same, so that the hair's mean colour changes as it was wanted to."""
     wanted = hair_change.lab
-    return _residual(frames, rendered, edited, matte, track, canvas, region, config, wanted)
+    return _residual(frames, rendered, edited, matte, track, fade, canvas, region, config, wanted)
 
 
 def _residual(
@@ -494,26 +618,26 @@ def _residual(
     edited: Picture,
     matte: Matte,
     track: FaceTrack,
+    fade: Fade,
     canvas: Canvas,
     region: HeadRegion,
     config: ComposeConfig,
     wanted: np.ndarray | None,
-) -> Frames:
-    rows = track.present
-    if not rows.any():
-        return frames
-    composed = compose_residual(
-        frames.pixels[rows],
-        rendered.levels[rows],
-        edited.levels[rows],
-        matte.alpha[rows],
-        region.matte_grid,
-        canvas,
-        track.box.side,
-        config,
-        None if wanted is None else wanted[rows],
-    )
-    return _merged(frames, track, composed)
+) -> Layer:
+    def make(rows: np.ndarray) -> list[Patch | None]:
+        return compose_residual(
+            frames.pixels[rows],
+            rendered.levels[rows],
+            edited.levels[rows],
+            matte.alpha[rows],
+            region.matte_grid,
+            canvas,
+            track.box.side,
+            config,
+            None if wanted is None else wanted[rows],
+        )
+
+    return _layer(frames, track, fade, make)
 
 
 @stage(keep=False)
@@ -524,31 +648,35 @@ def replaced(
     labels: Labels,
     pivots: Pivots,
     track: FaceTrack,
+    fade: Fade,
     canvas: Canvas,
     region: HeadRegion,
     parser: Parser,
     drawer: Drawer,
     face_pixels: Annotated[int, Fact("face_pixels")],
     config: ComposeConfig,
-) -> Frames:
+) -> Layer:
     """The rendered head in place of the source's."""
-    rows = track.present
-    if not rows.any():
-        return frames
-    planes = torch.from_numpy(labels.planes[rows]).float() / 255
-    source = {
-        "skin": on_canvas(planes[:, 1:2], region, canvas),
-        "hair": on_canvas(planes[:, 2:3], region, canvas),
-    }
-    shown = parse_canvas(edited.levels[rows], track.mesh[rows], canvas, parser, face_pixels)
-    transforms = input_transforms(pivots.similarity)[rows]
-    drawn = drawn_share(drawer.synthesis, transforms, canvas)
-    side = track.box.side
-    masks = replace_masks(config, source, shown, drawn, side / canvas.step)
-    composed = compose_replace(
-        frames.pixels[rows], rendered.levels[rows], edited.levels[rows], masks, canvas, side
-    )
-    return _merged(frames, track, composed)
+
+    def make(rows: np.ndarray) -> list[Patch | None]:
+        planes = torch.from_numpy(labels.planes[rows]).float() / 255
+        source = {
+            "skin": on_canvas(planes[:, 1:2], region, canvas),
+            "hair": on_canvas(planes[:, 2:3], region, canvas),
+        }
+        shown = parse_canvas(edited.levels[rows], track.mesh[rows], canvas, parser, face_pixels)
+        transforms = input_transforms(pivots.similarity)[rows]
+        drawn = drawn_share(drawer.synthesis, transforms, canvas)
+        size = (canvas.height, canvas.width)
+        own = [own_share(track, range(row, row + 1), canvas.grid) for row in rows]
+        drawn = drawn * torch.cat([one.expand(1, 1, *size) for one in own])
+        side = track.box.side
+        masks = replace_masks(config, source, shown, drawn, side / canvas.step)
+        return compose_replace(
+            frames.pixels[rows], rendered.levels[rows], edited.levels[rows], masks, canvas, side
+        )
+
+    return _layer(frames, track, fade, make)
 
 
 @stage(keep=False)

@@ -37,7 +37,7 @@ from vidhair.ops.color import lab_to_rgb, rgb_to_lab
 from vidhair.ops.matting import guided_filter
 from vidhair.ops.warp import cut_grid, to_unit
 from vidhair.settings import setting
-from vidhair.stages.align import FaceTrack
+from vidhair.stages.align import FACE, FaceTrack
 from vidhair.stages.render import Canvas, crops_of
 from vidhair.types import Clip, Frames
 from vidhair.wiring import Derived, Fact, Meter, Near, Series, Span, Value, stage
@@ -316,6 +316,7 @@ def make_mattes(
             steady = follow(around, matrices, near.index(frame), config.smooth)
             refined = guided_filter(lab / 100, steady, radius, GUIDED_EPSILON)
             alpha = ((refined - SURE_NOT) / (SURE - SURE_NOT)).clamp(0, 1)
+            alpha = alpha * own_share(track, range(frame, frame + 1), grid)
         area = alpha.sum()
         alphas.append((alpha[0, 0] * 255).round().to(torch.uint8).numpy())
         areas.append((area / alpha.numel()).numpy())
@@ -371,6 +372,39 @@ def face_part(
             local = grid.places(part(track.mesh[frame]))
             masks[row] = polygon_mask(local, grid.height, grid.width)
     return blur_mask(torch.from_numpy(masks)[:, None])
+
+
+OWN_BORDER = 0.04  # softness of the border between two persons' parts, in crop sides
+
+
+def own_share(track: FaceTrack, frames: range, grid: Grid) -> Tensor:
+    """[T, 1, h, w] in 0 … 1: how far each sample is the person's own, and not a neighbour's.
+
+    Hair belongs to the face that is nearer to it, counted in sizes of that face; where a larger
+    face lies, which is in front, nothing is the person's. Ones [1, 1, 1, 1] if nobody is beside.
+    """
+    beside = track.neighbours[frames.start : frames.stop].astype(np.float64)
+    if np.isnan(beside).all():
+        return torch.ones(1, 1, 1, 1)
+    rows, columns = (np.arange(n) + 0.5 for n in (grid.height, grid.width))
+    points = np.meshgrid(grid.left + columns * grid.step, grid.top + rows * grid.step)
+    points = np.stack(points, -1).reshape(-1, 2)
+    shares = np.ones((len(frames), len(points)), np.float32)
+    for share, frame, others in zip(shares, frames, beside, strict=True):
+        mine = track.axes_of(np.array([frame]))
+        for other in others[~np.isnan(others[:, 0])] if track.present[frame] else []:
+            theirs = CropAxes(other[None, :2], other[None, 2:])
+            place = theirs.locate(points[None])[0]
+            away = np.hypot(*place.T) - np.hypot(*mine.locate(points[None])[0].T)
+            share *= _step(away)
+            if theirs.side > mine.side:
+                share *= _step((np.hypot(*(place / FACE).T) - 1) * min(FACE))
+    return torch.from_numpy(shares).view(len(frames), 1, grid.height, grid.width)
+
+
+def _step(away: np.ndarray) -> np.ndarray:
+    """0 … 1, from before a border to after it. away: from it, in crop sides."""
+    return np.clip(away / OWN_BORDER + 0.5, 0, 1)
 
 
 def blur_mask(mask: Tensor, radius: int = 2) -> Tensor:
@@ -505,7 +539,8 @@ def hair_colors(
             lab = _grid_lab(frames.rows(*one).pixels, region)
             place = track.rows(*one), range(1), region.matte_grid
             parts = face_part(NECK, *place), face_part(MIDDLE, *place)
-            yield lab, labels.rows(*one).on_grid(region), *parts
+            own = own_share(*place)
+            yield lab, labels.rows(*one).on_grid(region) * own, *parts
             meter(frames.count * (done + 1) / len(chosen))
 
     return learn_colors(samples())

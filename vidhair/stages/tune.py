@@ -16,7 +16,7 @@ from vidhair.ops.warp import cut_grid, to_unit
 from vidhair.precision import WITHOUT_FLOAT16, resolve
 from vidhair.settings import setting
 from vidhair.stages.align import FaceTrack
-from vidhair.stages.matte import HeadRegion, Labels, on_canvas
+from vidhair.stages.matte import HeadRegion, Labels, on_canvas, own_share
 from vidhair.stages.render import Canvas, Codes, Drawer, drawn_share, input_transforms
 from vidhair.stages.smooth import Pivots
 from vidhair.types import Frames
@@ -279,7 +279,8 @@ def tuned(
         pictures.append(cut_grid(unit, canvas.grid))
         planes = labels.rows(frame, frame + 1).planes
         head = torch.from_numpy(planes[:, 1:3]).float().sum(1, keepdim=True) / 255
-        weights.append(on_canvas(head.clamp(0, 1), region, canvas))
+        own = own_share(track.rows(frame, frame + 1), range(1), canvas.grid)
+        weights.append(on_canvas(head.clamp(0, 1), region, canvas) * own)
     transforms = torch.cat([input_transforms(one.similarity, device) for one in seen])
     weight = AROUND_HEAD + (1 - AROUND_HEAD) * torch.cat(weights).to(device)
     targets = Targets(
