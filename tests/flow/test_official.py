@@ -14,6 +14,7 @@ from tests.flow.test_graph import touchable
 from tests.flow.test_keys import changed, keys
 from vidhair.cache import DiskStore
 from vidhair.checkpoints.packs import write_pack
+from vidhair.edits import recolor
 from vidhair.errors import PackDamaged
 from vidhair.flow.edit_video import Result
 from vidhair.flow.graph import Flow
@@ -22,7 +23,6 @@ from vidhair.media import open_clip
 from vidhair.models.aligned import AlignedSynthesis
 from vidhair.models.pack import Pack, load_pack
 from vidhair.recipe import load_recipe
-from vidhair.stages import edit as editing
 from vidhair.stages.smooth import share_identity, smooth_styles
 
 pytestmark = pytest.mark.usefixtures("one_thread", "few_steps")
@@ -46,8 +46,8 @@ COLOURED = [name for name in RUNS if name not in REPLACED]
 def few_steps() -> Iterator[None]:
     """Towards a colour: what is tried is that they are taken, not how far they lead."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(editing, "LINEARISATIONS", 1)
-        patch.setattr(editing, "COLOUR_STEPS", 1)
+        patch.setattr(recolor, "LINEARISATIONS", 1)
+        patch.setattr(recolor, "COLOUR_STEPS", 1)
         yield
 
 
@@ -229,7 +229,7 @@ def test_the_bundled_parser_stands_in_and_counts():
 
 
 def test_without_attributes_there_is_no_space():
-    assert Flow(load_recipe("hair_color"), small.stylegan3_pack()).space is None
+    assert small.stylegan3_pack().attributes is None
 
 
 @pytest.mark.parametrize("part", ["encoder", "generator"])
