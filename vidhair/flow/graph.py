@@ -89,6 +89,7 @@ class Flow:
         self.recipe = recipe.override(set_here)
         self.stages = {s.name: s for s in plan(makers_of(recipe), goal, SOURCE, self._known)}
         self._made: dict[str, Any] = {}  # derived values that hold for the clip
+        self._identities: dict[Any, dict[str, Any]] = {}  # of owners of stages; some read files
         for place, edit in recipe.places():
             edit.check(pack, place)
 
@@ -172,8 +173,13 @@ class Flow:
         found = [self._node(made) for made in self.stages.values()]
         return sorted(found, key=lambda node: bool(node.needs) or node.source)
 
+    def _identity(self, owner: Any) -> dict[str, Any]:
+        if owner not in self._identities:
+            self._identities[owner] = {} if owner is None else owner.identity()
+        return self._identities[owner]
+
     def _node(self, made: Stage) -> Node:
-        settings: dict[str, Any] = {} if made.owner is None else made.owner.identity()
+        settings = dict(self._identity(made.owner))
         weights: dict[str, str] = {}
         for name, needed in made.inputs.items():
             if needed.given is not None:
