@@ -16,19 +16,23 @@ from tests.edits.codes import (
     steady,
     styles,
 )  # fmt: skip
+from tests.flow.made_up import a_pack
 from tests.models.tiny import random, seeded, tiny_generator, tiny_stylegan2_config
 from tests.stages.series import InMemory
+from vidhair.cache import fingerprint
 from vidhair.edits import HairColor
 from vidhair.edits import hair_color as module
 from vidhair.edits.colors import HAIR_COLOURS
 from vidhair.edits.edit import Strength
 from vidhair.edits.hair_color import CodeChange, TargetColor
 from vidhair.errors import InvalidSetting
+from vidhair.flow.graph import Flow
 from vidhair.geometry import Box
 from vidhair.models.aligned import AlignedGenerator
 from vidhair.models.face_landmarks import POINTS
 from vidhair.models.stylegan3 import Extent
 from vidhair.ops.color import rgb_to_lab
+from vidhair.recipe import load_recipe
 from vidhair.stages.align import FaceTrack
 from vidhair.stages.compose import HairChange
 from vidhair.stages.matte import HeadRegion, Matte
@@ -252,6 +256,19 @@ class TestOverTime:
         want = 0.25 * first.styles + 0.5 * second.styles
         np.testing.assert_allclose(change.styles[middle], want, atol=1e-5)
         np.testing.assert_allclose(both[middle], want, atol=1e-5)
+
+
+def test_a_picture_is_read_once_for_all_stages_of_a_flow_and_anew_for_the_next(monkeypatch):
+    pictures = [np.zeros((2, 2, 3), np.uint8), np.ones((2, 2, 3), np.uint8)]
+    left = pictures.copy()
+    monkeypatch.setattr(module, "read_image", lambda path: left.pop(0))
+    recipe = load_recipe("hair_color", {"edit.color": "friend.png"})
+    colors = []
+    for _ in pictures:
+        found = {node.name: node.settings for node in Flow(recipe, a_pack()).nodes()}
+        owned = ("target_color", "code_change", "strength", "hair_change", "edited_codes")
+        colors.append({found[name]["color"] for name in owned})
+    assert not left and colors == [{fingerprint(picture)} for picture in pictures]
 
 
 def test_a_color_that_is_none_is_named_with_its_place():

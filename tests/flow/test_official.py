@@ -15,7 +15,7 @@ from tests.flow.test_keys import changed, keys
 from tests.stages.series import means_of
 from vidhair.cache import DiskStore
 from vidhair.checkpoints.packs import write_pack
-from vidhair.edits import recolor as editing
+from vidhair.edits import recolor
 from vidhair.errors import PackDamaged
 from vidhair.flow.edit_video import Result
 from vidhair.flow.graph import Flow
@@ -47,8 +47,8 @@ COLOURED = [name for name in RUNS if name not in REPLACED]
 def few_steps() -> Iterator[None]:
     """Towards a colour: what is tried is that they are taken, not how far they lead."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(editing, "LINEARISATIONS", 1)
-        patch.setattr(editing, "COLOUR_STEPS", 1)
+        patch.setattr(recolor, "LINEARISATIONS", 1)
+        patch.setattr(recolor, "COLOUR_STEPS", 1)
         yield
 
 
@@ -240,7 +240,7 @@ def test_the_bundled_parser_stands_in_and_counts():
 
 
 def test_without_attributes_there_is_no_space():
-    assert Flow(load_recipe("hair_color"), small.stylegan3_pack()).pack.attributes is None
+    assert small.stylegan3_pack().attributes is None
 
 
 @pytest.mark.parametrize("part", ["encoder", "generator"])

@@ -109,6 +109,7 @@ class Flow:
         # Whom the flow fans out to, once that is known; one, without a name, if it does not.
         self.units: Sequence[Value] | None = None
         self._made: dict[tuple[str, int], Any] = {}  # what holds for the clip, by name and unit
+        self._identities: dict[Any, dict[str, Any]] = {}  # of owners of stages; some read files
         for place, edit in recipe.places():
             edit.check(pack, place)
 
@@ -228,8 +229,13 @@ class Flow:
         several = self.stages[name].fanned and len(self.units or ()) > 1
         return f"{name} ({self.units[unit]})" if several and self.units else name
 
+    def _identity(self, owner: Any) -> dict[str, Any]:
+        if owner not in self._identities:
+            self._identities[owner] = {} if owner is None else owner.identity()
+        return self._identities[owner]
+
     def _node(self, made: Stage, unit: int = 0) -> Node:
-        settings: dict[str, Any] = {} if made.owner is None else made.owner.identity()
+        settings = dict(self._identity(made.owner))
         weights: dict[str, str] = {}
         inputs: dict[str, str] = {}
         needs: list[str] = []
