@@ -210,15 +210,15 @@ def test_an_interrupted_run_leaves_an_older_output_as_it_was(tmp_path, cache):
 @pytest.fixture
 def small_chunks(monkeypatch) -> None:
     """Five frames at a time; the tracker alone keeps its chunks, which it depends on."""
-    nodes = Flow.nodes
 
-    def in_fives(self):
-        return [
+    def in_fives(nodes):
+        return lambda *given: [
             node if node.name in ("thumbnails", "faces") else dataclasses.replace(node, chunk=5)
-            for node in nodes(self)
+            for node in nodes(*given)
         ]
 
-    monkeypatch.setattr(Flow, "nodes", in_fives)
+    for nodes in (Flow.nodes, Flow.fanned_nodes):
+        monkeypatch.setattr(Flow, nodes.__name__, in_fives(nodes))
     monkeypatch.setattr(module, "at_once", lambda width, height: 5)
 
 
