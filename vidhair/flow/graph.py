@@ -1,8 +1,12 @@
 """The flow of a recipe on a clip: which functions make its values, and what they are given.
 
     thumbnails → shots ─┐
-    faces ──────────────┴→ track → latents → pivots → tuned → rendered ───────┐
-                             └→ labels → hair_colors → matte → edited_codes → edited → composed
+    faces ──────────────┴→ tracks → looks → people → person ⇉ track
+
+For each person:
+
+    track → latents → pivots → tuned → rendered ─────────────────────┐
+       └→ labels → hair_colors → matte → edited_codes → edited → layer ⇉ composed
 
 Everything else follows from the signatures of the stages (`vidhair.wiring`). `pivots` are smoothed
 codes without an edit. Every edit here adds the same amount to all frames of a shot, so smoothing
