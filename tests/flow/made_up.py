@@ -3,12 +3,16 @@
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import torch
 
 from vidhair.cache import fingerprint
 from vidhair.edits.bald import NO_HAIR
 from vidhair.edits.recolor import HAIR_COLOUR
+from vidhair.flow.graph import Flow
+from vidhair.flow.node import Node
 from vidhair.models.attributes import pack_attributes
+from vidhair.stages.people import Person
 
 PARTS = ("encoder", "parser", "generator", "attributes", "world")
 
@@ -34,3 +38,10 @@ def a_pack(**changed: str) -> Any:
         parser=SimpleNamespace(face_pixels=256, stride=16),
         generator=SimpleNamespace(config=SimpleNamespace(resolution=32)),
     )
+
+
+def nodes_of(flow: Flow, *people: Person) -> list[Node]:
+    """All nodes, as if these people had been found, or one."""
+    flow.units = people or [Person(1, np.array([0]))]
+    work: Any = None
+    return flow.nodes() + flow.fanned_nodes(work)

@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file
 
 from tests import small
-from tests.flow.made_up import PARTS, a_pack
+from tests.flow.made_up import PARTS, a_pack, nodes_of
 from vidhair import precision
 from vidhair.cache import Key, MemoryStore, fingerprint
 from vidhair.checkpoints.packs import open_pack, write_pack
@@ -104,13 +104,6 @@ WEIGHTS = {
 def bfloat16(monkeypatch):
     """Whatever this processor has, the tests find one that multiplies bfloat16."""
     monkeypatch.setattr(precision, "_processor_has_bfloat16", lambda: True)
-
-
-def nodes_of(flow: Flow, *people: Person) -> list[Node]:
-    """All nodes, as if these people had been found, or one."""
-    flow.units = people or [Person(1, np.array([0]))]
-    work: Any = None
-    return flow.nodes() + flow.fanned_nodes(work)
 
 
 def keys(recipe: Recipe, pack: Any = None, reader: Any = None) -> dict[str, str]:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from tests import small
+from tests.flow.made_up import nodes_of
 from tests.flow.test_graph import touchable
 from tests.flow.test_keys import changed, keys
 from tests.stages.series import means_of
@@ -69,7 +70,7 @@ def edit(name: str, target: Path) -> Result:
 def stages(name: str) -> list[str]:
     """Whose results are kept, in order."""
     pack, recipe, changes = RUNS[name]
-    nodes = Flow(load_recipe(recipe, COMMON | changes), pack()).nodes()
+    nodes = nodes_of(Flow(load_recipe(recipe, COMMON | changes), pack()))
     return [node.name for node in nodes if node.kept]
 
 
@@ -197,15 +198,9 @@ def test_restyles_codes_depend_on_the_generator(tmp_path):
     for part in ("encoder", "parser"):
         assert anew.fingerprint(part) == pack.fingerprint(part)
     after = {
-        "latents",
-        "shot_codes",
-        "pivots",
-        "tuned",
-        "rendered",
-        "code_change",
-        "edited",
-        "changes",
-    }
+        "looks", "people", "latents", "shot_codes", "pivots", "tuned", "rendered", "code_change",
+        "edited", "changes",
+    }  # fmt: skip
     assert changed(keys(recipe, pack), keys(recipe, anew)) == after
 
 
@@ -220,14 +215,14 @@ def test_other_codes_do_not(tmp_path):
 def test_a_mapper_counts_where_it_is_used(recipe, expected, tmp_path):
     """Both have other weights in the second pack."""
     pack, anew = small.stylegan2_pack(), other(small.write_stylegan2_pack, tmp_path)
-    used = {part for node in Flow(load_recipe(recipe), pack).nodes() for part in node.weights}
+    used = {part for node in nodes_of(Flow(load_recipe(recipe), pack)) for part in node.weights}
     assert ("bald_mapper" in used) == expected
     assert pack.fingerprint("bald_mapper") != anew.fingerprint("bald_mapper")
 
 
 def test_the_bundled_parser_stands_in_and_counts():
     weights = {
-        name: {n.name: n.weights for n in Flow(load_recipe("hair_color"), pack()).nodes()}
+        name: {n.name: n.weights for n in nodes_of(Flow(load_recipe("hair_color"), pack()))}
         for name, pack in (("own", small.stylegan3_pack), ("none", small.stylegan2_pack))
     }
     bundled = load_pack().fingerprint("parser")

@@ -1,8 +1,12 @@
 """The flow of a recipe on a clip: which functions make its values, and what they are given.
 
     thumbnails → shots ─┐
-    faces ──────────────┴→ track → latents → pivots → tuned → rendered ───────┐
-                             └→ labels → hair_colors → matte → edited_codes → edited → composed
+    faces ──────────────┴→ tracks → looks → people → person ⇉ track
+
+For each person:
+
+    track → latents → pivots → tuned → rendered ─────────────────────┐
+       └→ labels → hair_colors → matte → edited_codes → edited → layer ⇉ composed
 
 What the cache keeps of the composed frames are their `changes` of the source, from which they are
 written.
