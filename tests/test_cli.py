@@ -123,6 +123,18 @@ def no_setting(folder: Path) -> int:
     return run("--set", "steps")
 
 
+def no_amount(folder: Path) -> int:
+    return run("--memory", "lots")
+
+
+def little_memory(folder: Path) -> int:
+    return run("--memory", "80M")
+
+
+def no_executor(folder: Path) -> int:
+    return run("--executor", "parallel")
+
+
 def no_colour(folder: Path) -> int:
     return run("--set", "edit.color=blurple")
 
@@ -218,6 +230,9 @@ CAUSES: dict[Callable[[Path], int], tuple[int, str]] = {
     unknown_key: (15, "did you mean smooth.latents?"),
     bad_value: (15, "tune.steps = 'many' must be a whole number"),
     no_setting: (15, "write stage.key=value"),
+    no_amount: (15, "--memory lots is no amount of memory; write 4G or 800M"),
+    little_memory: (15, "memory of 80 MiB is too little; give 512M or more"),
+    no_executor: (15, "executor 'parallel' is unknown; use overlapped or in-order"),
     no_colour: (15, "'blurple' is no colour"),
     no_pack: (16, "there is no pack 'absent'; known packs: "),
     folder_of_no_pack: (16, "has no manifest.json"),

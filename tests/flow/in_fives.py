@@ -13,15 +13,15 @@ from vidhair.flow.runner import Means
 @contextmanager
 def in_fives() -> Iterator[None]:
     """Five frames at a time; the tracker alone keeps its chunks, which it depends on."""
-    nodes = Flow.nodes
 
-    def small(self):
-        return [
+    def small(nodes: Callable[..., list[Node]]) -> Callable[..., list[Node]]:
+        return lambda *given: [
             node if node.name in ("thumbnails", "faces") else dataclasses.replace(node, chunk=5)
-            for node in nodes(self)
+            for node in nodes(*given)
         ]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Flow, "nodes", small)
+        for nodes in (Flow.nodes, Flow.fanned_nodes):
+            patch.setattr(Flow, nodes.__name__, small(nodes))
         patch.setattr(Means, "at_once", lambda self, width, height: 5)
         yield

@@ -201,8 +201,9 @@ def test_an_interrupted_run_leaves_no_output_and_goes_on(tmp_path, cache, stage,
         small.edit(target, cache, reporter=StopsAt(stage, done))
     assert list(target.parent.iterdir()) == []
     result = small.edit(target, cache)
-    done_before = stage == "labels"  # its only chunk was stored before the interruption
-    assert small.computed(result) == later[1 if done_before else 0 :]
+    # Its only chunk was stored before the interruption; mattes are made before the tuning.
+    stored = {"labels": {"labels"}, "tuned": {"hair_colors", "matte"}}.get(stage, set())
+    assert small.computed(result) == [name for name in later if name not in stored]
     assert [p.name for p in target.parent.iterdir()] == ["a.mp4"]
     assert same_pictures(target)
 

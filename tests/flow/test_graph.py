@@ -15,7 +15,7 @@ from vidhair.cache import DiskStore, MemoryStore
 from vidhair.edits import Bald
 from vidhair.flow import graph
 from vidhair.flow.graph import Flow
-from vidhair.flow.runner import Work
+from vidhair.flow.runner import Means, Work
 from vidhair.geometry import Grid
 from vidhair.media import open_clip
 from vidhair.recipe import load_recipe
@@ -289,3 +289,14 @@ def test_what_is_made_for_the_clip_is_made_once(monkeypatch):
     flow, work = Flow(recipe, a_pack(), goal="drawer"), Work(None)
     assert flow.value(work, "drawer") is flow.value(work, "drawer") is made[0]
     assert len(made) == 1
+
+
+def test_layers_take_half_of_the_memory_at_most():
+    def layers(setting: int, memory: int) -> int:
+        recipe = small.recipe(changes={"render.memory": setting})
+        flow = Flow(recipe, small.pack(), means=Means(memory=memory << 20))
+        return flow.recipe.render.memory
+
+    assert layers(2048, 4096) == 2048
+    assert layers(2048, 1024) == 512
+    assert layers(100, 1024) == 100

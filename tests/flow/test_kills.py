@@ -65,8 +65,8 @@ def test_twenty_kills_at_random_leave_a_run_that_ends_the_same(tmp_path):
             command, cwd=Path(__file__).parents[2], capture_output=True, text=True, timeout=300
         )
         assert done.returncode in (0, -signal.SIGKILL), done.stderr
-        assert target.exists() == (done.returncode == 0)
-        if target.exists():
+        assert target.exists() or done.returncode != 0
+        if target.exists():  # whole, if it was killed just after
             assert target.read_bytes() == want
             target.unlink()
         return done.stdout.split()

@@ -314,3 +314,14 @@ def test_a_sink_runs_on_every_frame_and_leaves_nothing():
         assert statuses(runner)["out"] == "computed"
     assert np.concatenate(taken[:3]).tolist() == list(range(FRAMES)) and taken[:3] == taken[3:]
     assert {entry.folder.split("-")[0] for entry in store.entries()} == {"numbers"}
+
+
+def test_what_is_held_at_a_time_follows_the_memory():
+    uhd, small = (3840, 2160), (640, 360)
+    for means in (Means(memory=512 << 20), Means(), Means(memory=64 << 30)):
+        for size in (uhd, small):
+            frame, held = 3 * size[0] * size[1], means.kept(*size, 80)
+            assert means.at_once(*size) == 1 or means.at_once(*size) * frame <= means.memory / 32
+            assert held == 1 or (held + 8) * frame <= means.memory / 2
+    assert Means().kept(*uhd, 80) > 64 and Means().kept(*small, 80) == 80
+    assert Means(memory=64 << 30).at_once(*uhd) == 16

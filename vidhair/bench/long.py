@@ -37,10 +37,11 @@ from vidhair.wiring import Near, Span, makers, stage
 
 SECONDS, QUICK_SECONDS = (10, 600), (1, 2)
 HEIGHT, WIDTH, FPS = 360, 640, 25
+PERSON = 240  # pixels of the picture of a person within
 LOOPED = 50  # frames that are shown forwards and backwards again and again
 SETTINGS = {
     "tune.steps": 2, "tune.refine_steps": 1, "tune.frames": 4, "tune.precision": "float32",
-    "render.precision": "float32", "encode.preset": "veryfast",
+    "render.precision": "float32", "matte.size": 64, "encode.preset": "veryfast",
 }  # fmt: skip
 WIDTH_OF_CODES = 128
 
@@ -96,11 +97,11 @@ def write_looped(target: Path, count: int) -> None:
     """A person in so many frames of WIDTH × HEIGHT, without a cut."""
     with open_clip(sample_clips()[0]) as reader:
         pictures = [
-            np.asarray(Image.fromarray(frame).resize((HEIGHT, HEIGHT)))
+            np.asarray(Image.fromarray(frame).resize((PERSON, PERSON)))
             for frame in reader.read(0, min(LOOPED, reader.clip.frame_count))
         ]
-    left = (WIDTH - HEIGHT) // 2
-    margins = ((0, 0), (left, WIDTH - HEIGHT - left), (0, 0))
+    left, top = (WIDTH - PERSON) // 2, HEIGHT - PERSON
+    margins = ((top, 0), (left, WIDTH - PERSON - left), (0, 0))
     pictures = [np.pad(picture, margins, mode="edge") for picture in pictures]
     clip = Clip(
         target, WIDTH, HEIGHT, np.arange(count), count, Fraction(1, FPS),
