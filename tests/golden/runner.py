@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 
 class CannotServe(Exception):
@@ -85,11 +86,12 @@ class Case:
     name: str
 
     @cached_property
-    def spec(self) -> dict:
-        return json.loads((self.folder / f"{self.name}.json").read_text())
+    def spec(self) -> dict[str, Any]:
+        spec: dict[str, Any] = json.loads((self.folder / f"{self.name}.json").read_text())
+        return spec
 
     @cached_property
-    def data(self) -> dict[str, np.ndarray]:
+    def data(self) -> dict[str, NDArray[Any]]:
         with np.load(self.folder / f"{self.name}.npz") as file:
             return dict(file)
 
@@ -128,8 +130,8 @@ class Case:
         tolerance = self.spec["tolerance"]
         gradient = "grad/" in array or array.rsplit("/")[-1] in ("dx", "db")
         if gradient and "rel_absmax_gradients" in tolerance:
-            return tolerance["rel_absmax_gradients"]
-        return tolerance.get("rel_absmax", tolerance.get("geometry_abs", 0.0))
+            return float(tolerance["rel_absmax_gradients"])
+        return float(tolerance.get("rel_absmax", tolerance.get("geometry_abs", 0.0)))
 
 
 def _load_fill(folder: Path) -> ModuleType:
@@ -182,7 +184,7 @@ class Report:
     skipped: bool = False
 
 
-def relative_error(got, reference: np.ndarray) -> float:
+def relative_error(got: object, reference: NDArray[Any]) -> float:
     """max |got − ref| / max |ref|; infinite if the shapes differ."""
     got = got.detach().numpy() if isinstance(got, torch.Tensor) else np.asarray(got)
     if got.shape != reference.shape:
@@ -194,13 +196,14 @@ def relative_error(got, reference: np.ndarray) -> float:
     return float(difference / scale) if scale else float(difference)
 
 
-def check_as(case: Case, array: str, how: str, value) -> Check:
+def check_as(case: Case, array: str, how: str, value: object) -> Check:
     """Of an array that was computed in another way too."""
     return Check(f"{array}/{how}", relative_error(value, case.data[array]), case.bound(array))
 
 
 # An adapter yields (array, value) to be compared by relative error, or a finished Check.
-Adapter = Callable[[Case], Iterator["tuple[str, object] | Check"]]
+Results = Iterator[tuple[str, object] | Check]
+Adapter = Callable[[Case], Results]
 ADAPTERS: dict[str, Adapter] = {}
 
 

@@ -1,11 +1,14 @@
 """Alignment geometry, crops and transforms. Landmarks come in dlib's 68-point order."""
 
 import math
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
-from tests.golden.runner import CannotServe, Case, Check, Options, adapter
+from tests.golden.runner import CannotServe, Case, Check, Options, Results, adapter
 from vidhair.geometry import (
     Box,
     CropAxes,
@@ -18,26 +21,26 @@ from vidhair.geometry import (
 from vidhair.models.stylegan3 import make_transform
 
 
-def _eyes(landmarks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _eyes(landmarks: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
     return landmarks[..., 36:42, :].mean(-2), landmarks[..., 42:48, :].mean(-2)
 
 
-def _axes(landmarks: np.ndarray, *, eyes_only: bool) -> CropAxes:
+def _axes(landmarks: NDArray[Any], *, eyes_only: bool) -> CropAxes:
     mouth = landmarks[..., 48, :].astype(float), landmarks[..., 54, :].astype(float)
     return crop_axes(*_eyes(landmarks), *mouth, eyes_only=eyes_only)
 
 
-def _transform(landmarks: np.ndarray, size: int) -> tuple[float, np.ndarray]:
+def _transform(landmarks: NDArray[Any], size: int) -> tuple[float, NDArray[Any]]:
     """Rotation and translation by the published rule, from three detections of one face."""
     (left_a, right_a), (left_u, right_u), (left_r, _) = (_eyes(lm) for lm in landmarks)
     return eye_rotation_deg(left_u, right_u, left_a, right_a), (left_u - left_r) / size
 
 
 @adapter("align")
-def check_align(case: Case):
+def check_align(case: Case) -> Results:
     bound = case.spec["tolerance"]["geometry_abs"]
 
-    def geometry(name: str, got) -> Check:
+    def geometry(name: str, got: ArrayLike) -> Check:
         difference = np.abs(np.asarray(got, np.float64) - case.data[name])
         shapes_agree = np.shape(got) == case.data[name].shape
         return Check(name, float(difference.max()) if shapes_agree else np.inf, bound)
@@ -60,7 +63,7 @@ def check_align(case: Case):
         yield geometry(f"pos/{name}", got)
 
     moves = zip(case.data["mt/translate"], case.data["mt/angle_deg"], strict=True)
-    matrices = np.stack([make_transform(t, a).numpy() for t, a in moves])
+    matrices = np.stack([make_transform((x, y), a).numpy() for (x, y), a in moves])
     yield geometry("mt/matrix", matrices)
     yield geometry("mt/inverse", np.linalg.inv(matrices))
     yield geometry("rot/angle_deg", [eye_rotation_deg(*eyes) for eyes in case.data["rot/eyes"]])
@@ -68,7 +71,7 @@ def check_align(case: Case):
     triples = case.data["chain/landmarks_aligned_unaligned_rotated"]
     size = int(case.said("chain/*", r"image size (\d+)", "1024"))
     chain = [_transform(triple, size) for triple in triples]
-    matrices = np.stack([make_transform(t, a).numpy() for a, t in chain])
+    matrices = np.stack([make_transform((x, y), a).numpy() for a, (x, y) in chain])
     yield geometry("chain/rotation_deg", [a for a, _ in chain])
     yield geometry("chain/translation", [t for _, t in chain])
     yield geometry("chain/transform", matrices)
@@ -79,15 +82,20 @@ def check_align(case: Case):
         name = options["set"]
         yield geometry(f"{name}/quad", _quad(case.data[f"{name}/landmarks"], options))
     yield from _crops(case)
-    rows = []
+    rows: list[list[float]] = []
     sizes = zip(
         case.data["framecrop/landmarks"], case.data["framecrop/height_width_padding"], strict=True
     )
     for lm, (height, width, *padding) in sizes:
-        crop = frame_crop(*_eyes(lm), int(height), int(width), tuple(int(p) for p in padding))
+        crop = frame_crop(*_eyes(lm), int(height), int(width), _four(padding))
         rows.append([crop.height, crop.width, crop.top, crop.bottom, crop.left, crop.right])
         rows[-1].append(crop.scale)
     yield geometry("framecrop/h_w_top_bottom_left_right_scale", rows)
+
+
+def _four(padding: Sequence[int]) -> tuple[int, int, int, int]:
+    left, right, top, bottom = map(int, padding)
+    return left, right, top, bottom
 
 
 def _closed_form_check(axes: CropAxes) -> Check:
@@ -99,7 +107,7 @@ def _closed_form_check(axes: CropAxes) -> Check:
     return Check("closed form (r, tx, ty, scale)", float(np.abs(got - axes.quad).max()), 1e-6)
 
 
-def _quad(landmarks: np.ndarray, options: Options) -> np.ndarray:
+def _quad(landmarks: NDArray[Any], options: Options) -> NDArray[Any]:
     axes = _axes(landmarks, eyes_only=True)
     quads = {"aligned": axes.quad, "fixed": axes.upright_quad}
     if options["kind"] not in quads:
@@ -107,7 +115,7 @@ def _quad(landmarks: np.ndarray, options: Options) -> np.ndarray:
     return quads[options["kind"]]
 
 
-def _crops(case: Case):
+def _crops(case: Case) -> Results:
     image = Image.fromarray(case.data["crop/image"])
     quads = {o["set"]: (o, case.data[f"{o['set']}/quad"]) for o in case.options}
     for name, (options, quad) in quads.items():
@@ -131,10 +139,10 @@ def _crops(case: Case):
     yield from _compare_images(case, "e4e/out", crop_quad(image, quad, size=side))
 
 
-def _compare_images(case: Case, name: str, got: Image.Image):
+def _compare_images(case: Case, name: str, got: Image.Image) -> Results:
     tolerance, reference = case.spec["tolerance"], case.data[name]
-    got = np.asarray(got)
-    same = got.shape == reference.shape
-    levels = np.abs(got.astype(float) - reference) if same else np.array([np.inf])
+    pixels = np.asarray(got)
+    same = pixels.shape == reference.shape
+    levels = np.abs(pixels.astype(float) - reference) if same else np.array([np.inf])
     yield Check(name, float(levels.mean()), tolerance["image_mean_abs_levels"])
     yield Check(f"{name} p99", float(np.percentile(levels, 99)), tolerance["image_p99_abs_levels"])

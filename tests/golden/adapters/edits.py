@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from tests.golden.runner import CannotServe, Case, adapter
+from tests.golden.runner import CannotServe, Case, Results, adapter
 from vidhair.checkpoints.generator_names import STYLECLIP_LEVELS, STYLECLIP_SINGLE
 from vidhair.checkpoints.official import NameMap, load_official
 from vidhair.edits import latents
@@ -22,7 +22,7 @@ OFFICIAL = {"coarse": "course_mapping", "medium": "medium_mapping", "fine": "fin
 
 @adapter("styleclip_mapper")
 @torch.no_grad()
-def check_mappers(case: Case):
+def check_mappers(case: Case) -> Results:
     w = case.tensor("w")
     case.options.expect("split", STYLECLIP_SPLIT)
     absent = case.options.get("no_mapper", "")
@@ -53,7 +53,9 @@ def _sefa_layers(case: Case, indices: list[int] | str) -> tuple[list[str], list[
     Index 0 is the first convolution: it counts and is never edited; index l is the l − 1st of the
     later ones and edits the code l − 1.
     """
-    if indices == "all":
+    if isinstance(indices, str):
+        if indices != "all":
+            raise CannotServe("indices", indices, "it is neither a list nor 'all'")
         later = sum(name.startswith("sefa/convs.") for name in case.data)
         indices = list(range(later + 1))
     codes = [index - 1 for index in indices if index]
@@ -61,7 +63,7 @@ def _sefa_layers(case: Case, indices: list[int] | str) -> tuple[list[str], list[
     return [*first, *(f"convs.{code}" for code in codes)], codes
 
 
-def _sefa(case: Case):
+def _sefa(case: Case) -> Results:
     options = case.options["sefa"]
     names, codes = _sefa_layers(case, options["indices"])
     if codes != options["layers_edited"]:
@@ -87,7 +89,7 @@ def _sefa(case: Case):
 
 
 @adapter("edit_directions")
-def check_directions(case: Case):
+def check_directions(case: Case) -> Results:
     options = case.options["interfacegan"]
     ws, direction = case.tensor("ifg/latents"), case.tensor("ifg/direction")
     factors = torch.arange(*options["factor_range"])
@@ -114,10 +116,10 @@ def check_directions(case: Case):
     )
     yield "global/delta_i", wanted
     layers = list(options["channels"])
-    stds = [case.tensor(f"global/s_std/{layer}") for layer in layers]
-    for layer, std in zip(layers, stds, strict=True):
+    deviations = [case.tensor(f"global/s_std/{layer}") for layer in layers]
+    for layer, std in zip(layers, deviations, strict=True):
         options["channels"].expect(layer, len(std), f"its deviations are {len(std)}")
     effects = case.tensor("global/delta_i_c")
-    changes = latents.style_direction(wanted, effects, stds, options["beta"])
+    changes = latents.style_direction(wanted, effects, deviations, options["beta"])
     for layer, change in zip(layers, changes, strict=True):
         yield f"global/direction/{layer}", change[None]

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from tests.golden.adapters.stylegan3 import load_generator
-from tests.golden.runner import CannotServe, Case, adapter, check_as
+from tests.golden.runner import CannotServe, Case, Results, adapter, check_as
 from vidhair.checkpoints import encoder_names
 from vidhair.checkpoints.official import NameMap, load_official, under
 from vidhair.models.backbone import STEM, Backbone
@@ -73,7 +73,7 @@ def _stats(case: Case, backbone: Backbone, image: Tensor) -> Tensor:
     return torch.stack(rows)
 
 
-def _check(case: Case, encoder: StyleEncoder, names: NameMap, image: Tensor):
+def _check(case: Case, encoder: StyleEncoder, names: NameMap, image: Tensor) -> Results:
     encoder = encoder.eval().requires_grad_(False)
     load_official(encoder, case.weights("E"), names)
     yield "codes", encoder(image)
@@ -112,25 +112,25 @@ def _pyramid_config(case: Case) -> StyleEncoderConfig:
 
 
 @adapter("enc_psp_gradual")
-def check_gradual(case: Case):
+def check_gradual(case: Case) -> Results:
     encoder = GradualEncoder(_pyramid_config(case))
     yield from _check(case, encoder, encoder_names.PYRAMID_ENCODER, _picture(case))
 
 
 @adapter("enc_e4e")
-def check_e4e(case: Case):
+def check_e4e(case: Case) -> Results:
     encoder = E4eEncoder(_pyramid_config(case))
     yield from _check(case, encoder, encoder_names.PYRAMID_ENCODER, _picture(case))
 
 
 @adapter("enc_w_backbone")
-def check_w(case: Case):
+def check_w(case: Case) -> Results:
     encoder = WEncoder(_config(case))
     yield from _check(case, encoder, encoder_names.W_ENCODER, _picture(case))
 
 
 @adapter("restyle_psp_irse", "restyle_e4e_irse", "restyle_psp_resnet", "restyle_e4e_resnet")
-def check_restyle_encoder(case: Case):
+def check_restyle_encoder(case: Case) -> Results:
     kind, backbone = case.name.split("_")[1], _backbone("backbone", case.options["backbone"])
     config = StyleEncoderConfig(
         num_ws=case.options["n_styles"],
@@ -161,7 +161,7 @@ def _described_generator(text: str) -> StyleGAN3Config:
 
 
 @adapter("restyle_loop")
-def check_restyle_loop(case: Case):
+def check_restyle_loop(case: Case) -> Results:
     image, w_avg = _picture(case), case.tensor("latent_avg")
     for kind, options in case.options.items():
         weights = case.weights(kind)
@@ -187,7 +187,7 @@ def check_restyle_loop(case: Case):
 
 
 @adapter("hairclipv2_sketch_encoder")
-def check_sketch_encoder(case: Case):
+def check_sketch_encoder(case: Case) -> Results:
     encoder = SketchEncoder(in_channels=case.options["input_nc"]).eval().requires_grad_(False)
     load_official(encoder, case.weights("E"), encoder_names.SKETCH_ENCODER)
     sketch = case.tensor("sketch")[None, None].float() / 255
@@ -196,7 +196,7 @@ def check_sketch_encoder(case: Case):
 
 
 @adapter("arcface")
-def check_identity(case: Case):
+def check_identity(case: Case) -> Results:
     model = FaceIdentity(
         size=case.options["input_size"],
         units=_units(case),

@@ -3,13 +3,13 @@
 import torch
 
 from tests.golden.adapters.stylegan2 import build
-from tests.golden.runner import CannotServe, Case, Check, adapter
+from tests.golden.runner import CannotServe, Case, Check, Results, adapter
 from vidhair.checkpoints.generator_names import BALD_MAPPER
 from vidhair.checkpoints.official import load_official
 from vidhair.edits import blending, hair_losses
 from vidhair.edits.latents import add_change
 from vidhair.models.mappers import BALD_CODES, BALD_GAIN, BaldMapper
-from vidhair.models.stylegan2 import FIRST_SIZE, Canvas
+from vidhair.models.stylegan2 import FIRST_SIZE, Canvas, Generator
 from vidhair.ops.morphology import enlarge_mask
 from vidhair.ops.resize import bicubic_shrink
 from vidhair.report.pictures import paint_labels, to_picture
@@ -22,10 +22,10 @@ def _is(case: Case, array: str, *labels: int) -> torch.Tensor:
     return torch.isin(case.tensor(array), torch.tensor(labels)).float()[None, None]
 
 
-def _generator(case: Case):
+def _generator(case: Case) -> Results:
     options = case.options["generator"]
     options.expect("noise", "fixed buffers")
-    synthesis = build(case, options).synthesis
+    synthesis = build(case, options, Generator).synthesis
     ws, other = case.tensor("gen/wplus"), case.tensor("gen/wplus_s")
 
     def size(array: str, pattern: str, default: str) -> int:
@@ -45,7 +45,7 @@ def _generator(case: Case):
     yield name, moved.feature[:, :: int(case.said(name, r"::(\d+)", "8"))]
 
 
-def _blending(case: Case):
+def _blending(case: Case) -> Results:
     names = ("src", "bald", "global", "local")
     source, bald, proxy, local = (case.tensor(f"blend/feature_{name}") for name in names)
     taken = _is(case, "blend/visual_mask", EAR, HAIR)
@@ -65,7 +65,7 @@ def _blending(case: Case):
     yield "color/out", blending.blend(source, colour, mask)[..., ::stride, ::stride]
 
 
-def _morphology(case: Case):
+def _morphology(case: Case) -> Results:
     for name in (n for n in case.outputs if n.startswith("morph/")):
         mask, size = name.split("_out_k")
         if int(size) < 2:
@@ -73,7 +73,7 @@ def _morphology(case: Case):
         yield name, enlarge_mask(case.tensor(mask), int(size))
 
 
-def _losses(case: Case):
+def _losses(case: Case) -> Results:
     rgb = case.tensor("lab/rgb01")
     yield "lab/xyz", hair_losses.linear_to_xyz(rgb)
     yield "lab/lab", hair_losses.lab(rgb * 2 - 1)
@@ -95,7 +95,7 @@ def _losses(case: Case):
 
 @adapter("hairclipv2")
 @torch.no_grad()
-def check_parts(case: Case):
+def check_parts(case: Case) -> Results:
     yield from _generator(case)
     yield from _blending(case)
     yield from _morphology(case)

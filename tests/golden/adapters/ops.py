@@ -1,15 +1,19 @@
 """The ops of StyleGAN3: values and gradients."""
 
 import ast
+from collections.abc import Callable
+from functools import partial
 
 import torch
 
-from tests.golden.runner import CannotServe, Case, Options, adapter
+from tests.golden.runner import CannotServe, Case, Options, Results, adapter
 from vidhair.ops import bias_act, filtered_lrelu, upfirdn2d
 from vidhair.ops.upfirdn2d import downsample2d, filter2d, setup_filter, upsample2d
 
 
-def _with_gradients(case: Case, key: str, compute, parameters: dict):
+def _with_gradients(
+    case: Case, key: str, compute: Callable[[], torch.Tensor], parameters: dict[str, torch.Tensor]
+) -> Results:
     for p in parameters.values():
         p.requires_grad_()
     y = compute()
@@ -19,7 +23,7 @@ def _with_gradients(case: Case, key: str, compute, parameters: dict):
         yield f"{key}/d{name}", p.grad
 
 
-def _inputs(case: Case, options: Options) -> dict:
+def _inputs(case: Case, options: Options) -> dict[str, torch.Tensor]:
     key, biased = options["set"], f"{options['set']}/b" in case.data
     options.expect("bias", biased, "the arrays say otherwise")
     names = ("x", "b") if biased else ("x",)
@@ -37,18 +41,18 @@ def _filter(case: Case, options: Options, array: str, option: str = "") -> torch
 
 
 @adapter("ops_bias_act")
-def check_bias_act(case: Case):
+def check_bias_act(case: Case) -> Results:
     for options in case.options:
         key = options["set"]
         inputs = _inputs(case, options)
         settings = {k: options[k] for k in ("dim", "act", "alpha", "gain", "clamp") if k in options}
         yield from _with_gradients(
-            case, key, lambda i=inputs, s=settings: bias_act(i["x"], i.get("b"), **s), inputs
+            case, key, partial(bias_act, inputs["x"], inputs.get("b"), **settings), inputs
         )
 
 
 @adapter("ops_upfirdn2d")
-def check_upfirdn2d(case: Case):
+def check_upfirdn2d(case: Case) -> Results:
     for options in case.options:
         key = options["set"]
         if key == "w":
@@ -57,12 +61,10 @@ def check_upfirdn2d(case: Case):
         x, f = case.tensor(f"{key}/x"), _filter(case, options, "f", option="filter")
         names = ("up", "down", "padding", "flip_filter", "gain")
         settings = {k: options[k] for k in names if k in options}
-        yield from _with_gradients(
-            case, key, lambda x=x, f=f, s=settings: upfirdn2d(x, f, **s), {"x": x}
-        )
+        yield from _with_gradients(case, key, partial(upfirdn2d, x, f, **settings), {"x": x})
 
 
-def _wrappers(case: Case, options: Options):
+def _wrappers(case: Case, options: Options) -> Results:
     filters = {}
     for name in (n for n in options if n.startswith("setup_filter_")):
         settings = dict(options[name])
@@ -84,7 +86,7 @@ def _called(text: str, x: torch.Tensor, filters: dict[str, torch.Tensor]) -> tor
 
 
 @adapter("ops_filtered_lrelu")
-def check_filtered_lrelu(case: Case):
+def check_filtered_lrelu(case: Case) -> Results:
     for options in case.options:
         key = options["set"]
         inputs = _inputs(case, options)
@@ -94,6 +96,6 @@ def check_filtered_lrelu(case: Case):
         yield from _with_gradients(
             case,
             key,
-            lambda i=inputs, s=settings: filtered_lrelu(i["x"], b=i.get("b"), **s),
+            partial(filtered_lrelu, inputs["x"], b=inputs.get("b"), **settings),
             inputs,
         )

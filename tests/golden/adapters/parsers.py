@@ -2,7 +2,7 @@
 
 import torch
 
-from tests.golden.runner import Case, Check, adapter, check_as
+from tests.golden.runner import Case, Check, Results, adapter, check_as
 from vidhair.checkpoints import encoder_names
 from vidhair.checkpoints.official import load_official
 from vidhair.models.bisenet import CelebAMaskParser, HairClipParser, magnified
@@ -10,7 +10,7 @@ from vidhair.models.folding import folded
 
 
 @adapter("bisenet")
-def check_celebamask_parser(case: Case):
+def check_celebamask_parser(case: Case) -> Results:
     parser = CelebAMaskParser(labels=case.options["n_classes"]).eval().requires_grad_(False)
     load_official(parser, case.weights("P"), encoder_names.CELEBAMASK_PARSER)
     image = case.tensor("image").permute(0, 3, 1, 2).float() / 255 * 2 - 1
@@ -26,7 +26,7 @@ def check_celebamask_parser(case: Case):
 
 
 @adapter("hairclipv2_parsing")
-def check_hairclip_parser(case: Case):
+def check_hairclip_parser(case: Case) -> Results:
     parser = HairClipParser(labels=case.options["n_classes"]).eval().requires_grad_(False)
     load_official(parser, case.weights("P"), encoder_names.HAIRCLIP_PARSER)
     logits = parser(case.tensor("x").float())

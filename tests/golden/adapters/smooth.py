@@ -1,22 +1,26 @@
 """Temporal smoothing. The official output lacks the ends, where taps are missing."""
 
-import numpy as np
+from typing import Any
 
-from tests.golden.runner import CannotServe, Case, adapter
+import numpy as np
+from numpy.typing import NDArray
+
+from tests.golden.runner import CannotServe, Case, Results, adapter
 from vidhair.stages.smooth import average_fine_layers, smooth_over_time
 
 
 @adapter("smooth")
-def check_smooth(case: Case):
+def check_smooth(case: Case) -> Results:
     kernel = np.array(case.options["kernel"], np.float64)
     if len(kernel) % 2 == 0:
         raise CannotServe("kernel", kernel.tolist(), "an even number of taps has no middle one")
     total, reach = kernel.sum() / case.options["divide_by"], len(kernel) // 2
     first = case.options["average_layers_from"]
 
-    def smoothed(values: np.ndarray) -> np.ndarray:
+    def smoothed(values: NDArray[Any]) -> NDArray[Any]:
         steady = smooth_over_time(values, taps=kernel)
-        return (steady * total)[reach : len(values) - reach]  # ours sum to one
+        whole: NDArray[Any] = (steady * total)[reach : len(values) - reach]  # ours sum to one
+        return whole
 
     latents, edited = case.data["latents"], case.data["edit/latents"]
     averaged = [average_fine_layers(codes, first, codes.mean(0)) for codes in (latents, edited)]

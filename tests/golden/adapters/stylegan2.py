@@ -1,13 +1,24 @@
 """StyleGAN2 in the form that rosinality's code gave it."""
 
-import torch
+from typing import TypeVar
 
-from tests.golden.runner import Case, Options, adapter
+import torch
+from torch import nn
+
+from tests.golden.runner import Case, Options, Results, adapter
 from vidhair.checkpoints import generator_names
 from vidhair.checkpoints.official import load_official
 from vidhair.models.mapping import MAPPING_LR_MULTIPLIER
-from vidhair.models.stylegan2 import RESAMPLING_TAPS, Generator, StyleGAN2Config, mix_codes
+from vidhair.models.stylegan2 import (
+    RESAMPLING_TAPS,
+    Generator,
+    StyleGAN2Config,
+    Synthesis,
+    mix_codes,
+)
 from vidhair.ops.upfirdn2d import setup_filter
+
+Kind = TypeVar("Kind", bound=Generator)
 
 FILTER = setup_filter(RESAMPLING_TAPS) * 4  # as the official filters are stored, gain included
 SMALL_FILTER = setup_filter([1, 2, 1])  # of StyleGANEX
@@ -21,7 +32,7 @@ def check_filters(weights: dict[str, torch.Tensor]) -> None:
             torch.testing.assert_close(value.squeeze(), designed, msg=name)
 
 
-def build(case: Case, options: Options, kind: type = Generator):
+def build(case: Case, options: Options, kind: type[Kind]) -> Kind:
     """Our generator with the case's weights."""
     config = StyleGAN2Config(
         resolution=options["size"],
@@ -44,10 +55,10 @@ def build(case: Case, options: Options, kind: type = Generator):
     return generator
 
 
-def _layer_stats(synthesis, ws) -> torch.Tensor:
+def _layer_stats(synthesis: Synthesis, ws: torch.Tensor) -> torch.Tensor:
     rows: list[torch.Tensor] = []
 
-    def note(_module, _inputs, x):
+    def note(_module: nn.Module, _inputs: object, x: torch.Tensor) -> None:
         rows.append(torch.stack([x.mean([1, 2, 3]), x.std([1, 2, 3], correction=0)], dim=1))
 
     hooks = [m.register_forward_hook(note) for b in synthesis.blocks for m in b.layers]
@@ -58,10 +69,10 @@ def _layer_stats(synthesis, ws) -> torch.Tensor:
 
 
 @adapter("sg2_rosinality")
-def check_generator(case: Case):
+def check_generator(case: Case) -> Results:
     case.options.expect("blur_kernel", list(RESAMPLING_TAPS))
     case.options.expect("lr_mlp", MAPPING_LR_MULTIPLIER)
-    generator = build(case, case.options["constructor"])
+    generator = build(case, case.options["constructor"], Generator)
     mapping, synthesis = generator.mapping, generator.synthesis
     with torch.no_grad():
         z1, z2 = case.tensor("z1"), case.tensor("z2")
@@ -81,8 +92,8 @@ def check_generator(case: Case):
         psi = float(case.said("img_trunc", r"truncation=([\d.]+)", "0.6"))
         yield case.as_stored("img_trunc", generator(z1, truncation_psi=psi))
         psi = float(case.said("img_mix_trunc", r"truncation=([\d.]+)", "0.5"))
-        cut = [mapping(z, truncation_psi=psi) for z in (z2, z1)]
-        mixed = mix_codes(*cut, int(case.said("img_mix_trunc", r"inject_index=(\d+)", "4")))
+        coarse, fine = (mapping(z, truncation_psi=psi) for z in (z2, z1))
+        mixed = mix_codes(coarse, fine, int(case.said("img_mix_trunc", r"inject_index=(\d+)", "4")))
         yield case.as_stored("img_mix_trunc", synthesis(mixed))
 
     wplus = case.tensor("wplus")[:1].requires_grad_()

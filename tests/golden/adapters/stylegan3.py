@@ -4,7 +4,7 @@ import re
 
 import torch
 
-from tests.golden.runner import CannotServe, Case, Check, adapter, relative_error
+from tests.golden.runner import CannotServe, Case, Check, Results, adapter, relative_error
 from vidhair.checkpoints.generator_names import STYLEGAN3
 from vidhair.checkpoints.official import load_official
 from vidhair.models.stylegan3 import (
@@ -12,6 +12,7 @@ from vidhair.models.stylegan3 import (
     Extent,
     Generator,
     StyleGAN3Config,
+    Synthesis,
     layer_geometries,
     make_transform,
 )
@@ -65,7 +66,7 @@ def load_generator(
     return generator, layers
 
 
-def _geometry(case: Case, config: StyleGAN3Config):
+def _geometry(case: Case, config: StyleGAN3Config) -> Results:
     """The layers are those that the case lists, in numbers of six digits."""
     same = Extent()
     for index, (options, layer) in enumerate(
@@ -113,7 +114,7 @@ def _stats(outputs: list[torch.Tensor]) -> torch.Tensor:
 
 
 @adapter("sg3_t", "sg3_r")
-def check_generator(case: Case):
+def check_generator(case: Case) -> Results:
     generator, layers = build(case)
     synthesis = generator.synthesis
     case.options.expect("force_fp32", True)
@@ -141,8 +142,8 @@ def check_generator(case: Case):
                 if f"t{k}/layer_stats_{name}" in case.data:
                     outputs = synthesis.layer_outputs(value, transform=transform)
                     yield f"t{k}/layer_stats_{name}", _stats(outputs)
-                    for layer, output in zip(names, outputs, strict=True):
-                        feature = f"t{k}/x_{layer.split('_')[0]}"
+                    for official, output in zip(names, outputs, strict=True):
+                        feature = f"t{k}/x_{official.split('_')[0]}"
                         if feature in case.data:
                             yield feature, output[:1]
 
@@ -150,10 +151,9 @@ def check_generator(case: Case):
         styles = synthesis.styles(ws)
         for name, style in zip(names, styles, strict=True):
             yield f"s_space/{name}", style
-        for name, layer, w in zip(
-            names, [synthesis.input, *synthesis.layers], ws.unbind(1), strict=True
-        ):
-            yield f"s_affine/{name}", layer.affine(w)
+        affines = [synthesis.input.affine, *(layer.affine for layer in synthesis.layers)]
+        for name, affine, w in zip(names, affines, ws.unbind(1), strict=True):
+            yield f"s_affine/{name}", affine(w)
         edited = [case.tensor(f"all_s/{name}") for name in names]
         yield "all_s_img", synthesis.render_styles(edited)
         yield (
@@ -162,13 +162,15 @@ def check_generator(case: Case):
         )
 
     wplus = case.tensor("wplus")[:1].requires_grad_()
-    k = case.said("grad/dwplus", r"at transform (\d+)", "1")
-    image = synthesis(wplus, transform=case.tensor(f"t{k}/transform"))
+    told = case.said("grad/dwplus", r"at transform (\d+)", "1")
+    image = synthesis(wplus, transform=case.tensor(f"t{told}/transform"))
     image.backward(case.tensor("grad/dimg"))
     yield "grad/dwplus", wplus.grad
 
 
-def shifted_renders(synthesis, ws, transform, canvas: Extent) -> torch.Tensor:
+def shifted_renders(
+    synthesis: Synthesis, ws: torch.Tensor, transform: torch.Tensor, canvas: Extent
+) -> torch.Tensor:
     """The published way to expand the field of view: up to nine shifted renders, cut together."""
     r = synthesis.config.resolution
     image = torch.zeros(len(ws), 3, canvas.top + r + canvas.bottom, canvas.left + r + canvas.right)
@@ -209,7 +211,7 @@ def _edge_transforms(canvas: Extent, r: int) -> torch.Tensor:
 
 
 @adapter("sg3_fov")
-def check_field_of_view(case: Case):
+def check_field_of_view(case: Case) -> Results:
     generator, _ = build(case)
     synthesis, ws = generator.synthesis, case.tensor("wplus")
     r = synthesis.config.resolution
@@ -225,7 +227,9 @@ def check_field_of_view(case: Case):
         yield from _one_pass_checks(key, one_pass, case.tensor(f"{key}/image"), canvas)
 
 
-def _one_pass_checks(key: str, image: torch.Tensor, reference: torch.Tensor, canvas: Extent):
+def _one_pass_checks(
+    key: str, image: torch.Tensor, reference: torch.Tensor, canvas: Extent
+) -> Results:
     """The seams of the published way are its own: inside a tile the two must agree closely."""
     peak = reference.abs().max()
     difference = (image - reference).abs()

@@ -1,22 +1,25 @@
 """StyleGANEX: its generator (features of any size, skips, editing), and the whole network."""
 
 import re
+from collections.abc import Iterator
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
 from tests.golden.adapters.stylegan2 import build, check_filters
-from tests.golden.runner import CannotServe, Case, adapter, check_as
+from tests.golden.runner import CannotServe, Case, Results, adapter, check_as
 from vidhair.checkpoints.official import load_official
 from vidhair.checkpoints.styleganex_names import FUSIONS
 from vidhair.models.folding import folded
-from vidhair.models.stylegan2 import Canvas, Generator
+from vidhair.models.stylegan2 import Canvas, Generator, Noise
 from vidhair.models.styleganex import EditAttention, SkipFusion, WideGenerator
 from vidhair.models.styleganex_network import RGB, Layout, StyleGANEX, load_styleganex
 
+Arrays = Iterator[tuple[str, torch.Tensor]]
 
-def _fusions(case: Case, model: str):
+
+def _fusions(case: Case, model: str) -> nn.ModuleList:
     """Built as the option of the model's name says: "use_skip_torgb=True, use_att=2 (…)"."""
     told = re.fullmatch(r"use_skip_torgb=(True|False), use_att=(\d+).*", case.options[model])
     if told is None:
@@ -33,10 +36,10 @@ def _fusions(case: Case, model: str):
 
 @adapter("styleganex_generator")
 @torch.no_grad()
-def check_generator(case: Case):
+def check_generator(case: Case) -> Results:
     options = case.options["constructor"]
     synthesis = build(case, options, WideGenerator).synthesis
-    quiet = {"noise": synthesis.no_noise()}
+    quiet = synthesis.no_noise()
     ws, editing = case.tensor("wplus"), case.tensor("editing_w")
     f, f_rgb = case.tensor("f").float(), case.tensor("f_rgb")
     sides = list(f.shape[2:])
@@ -48,34 +51,34 @@ def check_generator(case: Case):
     yield "img_f", synthesis.render(f, ws)
     hook.remove()
     yield "f_out_std", last[0].std([1, 2, 3])
-    yield "img_f_zero_noise", synthesis.render(f, ws, **quiet)
+    yield "img_f_zero_noise", synthesis.render(f, ws, noise=quiet)
     yield "img_f_ind1", synthesis.render_after_first_block(Canvas(f, f_rgb), ws)
     yield "latent_edit", ws + editing
-    yield "img_f_edit", synthesis.render_fused(f, ws, [], [], editing=editing, **quiet)
+    yield "img_f_edit", synthesis.render_fused(f, ws, [], [], editing=editing, noise=quiet)
 
     plain = _fusions(case, "fusion")
     yield "img_skip", synthesis.render_fused(f, ws, skips, plain)
     for name in (n for n in case.outputs if re.fullmatch(r"img_skip_\d+", n)):
         first = plain[: int(name.removeprefix("img_skip_"))]
-        yield name, synthesis.render_fused(f, ws, skips, first, **quiet)
+        yield name, synthesis.render_fused(f, ws, skips, first, noise=quiet)
     no_rgb = _fusions(case, "fusion_notorgb")
-    yield "img_skip_notorgb", synthesis.render_fused(f, ws, skips, no_rgb, **quiet)
+    yield "img_skip_notorgb", synthesis.render_fused(f, ws, skips, no_rgb, noise=quiet)
     attentive = _fusions(case, "fusion_att")
     yield (
         "img_skip_att_edit",
-        synthesis.render_fused(f, ws, skips, attentive, editing=editing, **quiet),
+        synthesis.render_fused(f, ws, skips, attentive, editing=editing, noise=quiet),
     )
-    yield "img_skip_att_noedit", synthesis.render_fused(f, ws, skips, attentive, **quiet)
+    yield "img_skip_att_noedit", synthesis.render_fused(f, ws, skips, attentive, noise=quiet)
 
     # The plain generator, the wide one, and the wide one fed with the constant must agree.
     original = build(case, options, Generator).synthesis
     constant = synthesis.const[None].repeat_interleave(8, 2).repeat_interleave(8, 3)
-    for name, settings in (("image_original", {}), ("image_original_zero_noise", quiet)):
+    for name, noise in (("image_original", None), ("image_original_zero_noise", quiet)):
         array, step = f"compat/{name}", int(case.said("compat/image_original", r"::(\d+)", "2"))
-        yield array, original(ws[:1], **settings)[..., ::step, ::step]
+        yield array, original(ws[:1], noise=noise)[..., ::step, ::step]
         for how, image in (
-            ("wide", synthesis(ws[:1], **settings)),
-            ("constant", synthesis.render(constant, ws[:1], **settings)),
+            ("wide", synthesis(ws[:1], noise=noise)),
+            ("constant", synthesis.render(constant, ws[:1], noise=noise)),
         ):
             yield check_as(case, array, how, image[..., ::step, ::step])
 
@@ -121,7 +124,7 @@ def _picture(case: Case, name: str) -> torch.Tensor:
 
 @adapter("styleganex_psp")
 @torch.no_grad()
-def check_network(case: Case):
+def check_network(case: Case) -> Results:
     for model, check in (
         ("rgb", _check_pictures),
         ("att", _check_attention),
@@ -139,7 +142,7 @@ def check_network(case: Case):
             yield check_as(case, "rgb/img_skip", "folded", image)
 
 
-def _check_pictures(case: Case, network: StyleGANEX, quiet, _model: str):
+def _check_pictures(case: Case, network: StyleGANEX, quiet: Noise, _model: str) -> Arrays:
     x1, x2, v = _picture(case, "x1"), _picture(case, "x2"), case.tensor("editing_w")
     ws, layout = network.encode(x1)
     inversion = Layout(layout.feature)
@@ -166,14 +169,14 @@ def _check_pictures(case: Case, network: StyleGANEX, quiet, _model: str):
     yield "img_mask_inject_alpha", network.render(layout, partly, noise=quiet)
 
 
-def _check_attention(case: Case, network: StyleGANEX, quiet, _model: str):
+def _check_attention(case: Case, network: StyleGANEX, quiet: Noise, _model: str) -> Arrays:
     layout = network.encode_layout(_picture(case, "x1"))
     style, v = network.encode_style(_picture(case, "x2")), case.tensor("editing_w")
     yield "img_skip", network.render(layout, style, noise=quiet)
     yield "img_skip_edit", network.render(layout, style, editing=v, noise=quiet)
 
 
-def _check_labels(case: Case, network: StyleGANEX, quiet, model: str):
+def _check_labels(case: Case, network: StyleGANEX, quiet: Noise, model: str) -> Arrays:
     if model == "sketch":
         labels = case.tensor("sketch")[:, None].float() / 255
     else:
@@ -186,7 +189,7 @@ def _check_labels(case: Case, network: StyleGANEX, quiet, model: str):
     yield "img_skip_inject", network.render(layout, mixed, noise=quiet)
 
 
-def _check_large(case: Case, network: StyleGANEX, quiet, _model: str):
+def _check_large(case: Case, network: StyleGANEX, quiet: Noise, _model: str) -> Arrays:
     ws, layout = network.encode(_picture(case, "rgb1024/x1"))
     yield "codes", ws
     image = network.render(layout, ws, noise=quiet)
