@@ -46,9 +46,6 @@ AWAITED = {
         "vidhair.ops.upfirdn2d.filter2d",
         "vidhair.report.pictures",
     ),
-    "telling people apart by their faces will call it": (
-        "vidhair.models.face_identity.face_of_aligned",
-    ),
 }  # fmt: skip
 FOUND_BY_NAME = ("vidhair.kernels.", "vidhair.bench.")  # ops find kernels so, bench its suites
 

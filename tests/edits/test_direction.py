@@ -10,6 +10,7 @@ import torch
 
 from tests import small
 from tests.edits.codes import LAYERS, PRESENT, RAMP, TRACK, D, steady, styles
+from tests.flow.made_up import nodes_of
 from tests.models.tiny import random
 from vidhair.edits import Direction, Mix
 from vidhair.edits.edit import Strength
@@ -78,13 +79,10 @@ def test_mixing_goes_some_of_the_way_to_the_codes_of_the_file(tmp_path, array, s
 
 def test_the_flow_takes_both_and_their_keys_hold_the_numbers(tmp_path):
     files = saved(tmp_path / "a.npy", np.ones(32)), saved(tmp_path / "b.npy", np.arange(32.0))
-    nodes = [
-        {node.name: node for node in Flow(build("own", "", {"edit": edits}), small.pack()).nodes()}
-        for edits in (
-            [{"kind": "mix", "file": files[0]}, {"kind": "direction", "file": file}]
-            for file in files
-        )
-    ]
+    mix = {"kind": "mix", "file": files[0]}
+    stacks = [[mix, {"kind": "direction", "file": file}] for file in files]
+    flows = [Flow(build("own", "", {"edit": edits}), small.pack()) for edits in stacks]
+    nodes = [{node.name: node for node in nodes_of(flow)} for flow in flows]
     first, second = (tuple(flow[n].settings for n in STACK) for flow in nodes)
     assert first[0] == second[0] and first[1] != second[1]
     assert nodes[0]["edited_codes"].needs == ("edited_codes_1", "track", "strength")

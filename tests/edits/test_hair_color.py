@@ -16,7 +16,7 @@ from tests.edits.codes import (
     steady,
     styles,
 )  # fmt: skip
-from tests.flow.made_up import a_pack
+from tests.flow.made_up import a_pack, nodes_of
 from tests.models.tiny import random, seeded, tiny_generator, tiny_stylegan2_config
 from tests.stages.series import InMemory
 from vidhair.cache import fingerprint
@@ -265,7 +265,7 @@ def test_a_picture_is_read_once_for_all_stages_of_a_flow_and_anew_for_the_next(m
     recipe = load_recipe("hair_color", {"edit.color": "friend.png"})
     colors = []
     for _ in pictures:
-        found = {node.name: node.settings for node in Flow(recipe, a_pack()).nodes()}
+        found = {node.name: node.settings for node in nodes_of(Flow(recipe, a_pack()))}
         owned = ("target_color", "code_change", "strength", "hair_change", "edited_codes")
         colors.append({found[name]["color"] for name in owned})
     assert not left and colors == [{fingerprint(picture)} for picture in pictures]

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from tests.edits.codes import COUNT, LAYERS, RAMP, SPACE, TRACK, D, steady, styles
-from tests.flow.made_up import a_pack
+from tests.flow.made_up import a_pack, nodes_of
 from tests.stages.series import InMemory
 from vidhair.cache import MemoryStore, fingerprint
 from vidhair.edits import Attribute, Bald, Edit, HairColor, HairLength, Reconstruct
@@ -108,7 +108,7 @@ BLONDE = {"kind": "hair_color", "color": "blonde"}
 def keys(recipe: Recipe) -> dict[str, str]:
     reader: Any = SimpleNamespace(clip=SimpleNamespace(fingerprint=fingerprint("clip")), reading="")
     runner = Runner(MemoryStore(), reader)
-    nodes = Flow(recipe, a_pack()).nodes()
+    nodes = nodes_of(Flow(recipe, a_pack()))
     for node in nodes:
         runner.keys[node.name] = runner.key(node)
     return {node.name: runner.keys[node.name].digest for node in nodes}
@@ -122,7 +122,7 @@ def test_what_one_edit_says_is_in_the_keys_of_those_after_it_alone():
     before = keys(recipe_of(SMILE, BLONDE))
     more = {"strength_1", "edited_codes_1", "code_change", "edited_codes", "edited"}
     after = keys(recipe_of(SMILE | {"strength": 0.6}, BLONDE))
-    assert changed(before, after) == more | {"hair_change", "composed"}
+    assert changed(before, after) == more | {"hair_change", "layer", "composed", "changes"}
     after = keys(recipe_of(SMILE, BLONDE | {"color": "red"}))
     assert not changed(before, after) & {"strength_1", "edited_codes_1"}
     assert {"target_color", "code_change", "edited_codes"} <= changed(before, after)
@@ -143,8 +143,8 @@ def test_a_curve_is_in_the_keys_and_one_that_never_changes_is_its_number():
 
 @pytest.mark.parametrize("mode", ["residual", "replace"])
 def test_how_it_enters_the_frame_is_as_the_recipe_says(mode):
-    composed = Flow(recipe_of(SMILE, BLONDE, mode=mode), a_pack()).stages["composed"]
-    assert ("hair_change" in composed.values) == (mode == "residual")
+    layer = Flow(recipe_of(SMILE, BLONDE, mode=mode), a_pack()).stages["layer"]
+    assert ("hair_change" in layer.values) == (mode == "residual")
     alone = Flow(recipe_of(SMILE, SMILE, mode=mode), a_pack())
     assert "hair_change" not in alone.stages
 

@@ -1,12 +1,13 @@
 """Runs in small chunks, so that a clip of a second has several."""
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import pytest
 
 from vidhair.flow.graph import Flow
+from vidhair.flow.node import Node
 from vidhair.flow.runner import Means
 
 

@@ -43,7 +43,7 @@ def pack() -> Pack:
 
 @cache
 def rendered(name: str) -> Path:
-    return write_scene(SCENES[name](), small.folder() / "scenes")
+    return write_scene(name, small.folder() / "scenes")
 
 
 def truth(name: str) -> dict[str, np.ndarray]:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import pytest
 
-from tests.flow.made_up import a_pack
+from tests.flow.made_up import a_pack, nodes_of
 from vidhair import cli
 from vidhair.flow import graph
 from vidhair.flow.graph import GOAL, SOURCE, Flow, makers_of
@@ -77,7 +77,7 @@ def test_passes_over_the_clip():
 @pytest.mark.parametrize("name", recipe_names())
 def test_what_is_told_is_what_runs(name):
     flow = Flow(load_recipe(name), a_pack())
-    ran = [[node.name for node in group] for group in passes(flow.nodes())]
+    ran = [[node.name for node in group] for group in passes(nodes_of(flow))]
     over_frames = [group for group in ran if not flow.stages[group[0]].whole]
     assert over_frames == sweeps(flow.stages.values())
 

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from vidhair.edits.directions import AttributeSpace
 
 from tests.models.tiny import seeded
 from tests.stages.faces import clip_of, face_mesh
 from tests.stages.series import InMemory
 from vidhair.errors import InvalidSetting, NoFaceFound
 from vidhair.geometry import CropAxes
+from vidhair.models.attributes import AttributeSpace
 from vidhair.models.face_identity import FaceIdentity
 from vidhair.models.face_landmarks import POINTS
 from vidhair.stages import people as stages

@@ -143,5 +143,6 @@ def run(source: Path, pack: Path, work: Path, executor: str) -> tuple[int, float
         target = work.with_suffix(".mp4")
         runner = Runner(DiskStore(work), reader, means=means)
         with Encoding(target, reader.clip, source, recipe.encode, flow, means) as encoding:
-            runner.run([*flow.nodes(), encoding.node])
+            runner.run(flow.nodes())
+            runner.run([*flow.fanned_nodes(runner.work), encoding.node])
         return reader.clip.frame_count, time.perf_counter() - began, memory.stop()

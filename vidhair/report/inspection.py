@@ -25,7 +25,9 @@ RECIPE = "reconstruct"  # any: they all follow faces alike
 CROP = 160  # pixels of a person's picture on a sheet
 
 
-def inspect_clip(path: Path, pack: str | os.PathLike[str] = BUNDLED, sheet: Path | None = None) -> Facts:
+def inspect_clip(
+    path: Path, pack: str | os.PathLike[str] = BUNDLED, sheet: Path | None = None
+) -> Facts:
     """Stream facts, shots and people of a clip, as plain values. sheet: where to write a picture
     with a crop of every person, in their order."""
     if sheet is not None:
