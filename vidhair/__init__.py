@@ -13,6 +13,7 @@ from typing import Any
 _HOMES = {
     "edit_video": "vidhair.flow.edit_video",
     "Result": "vidhair.flow.edit_video",
+    "Means": "vidhair.flow.runner",
     "load_recipe": "vidhair.recipe",
     "load_pack": "vidhair.models.pack",
     "prepare_process": "vidhair.process",

@@ -10,7 +10,7 @@ import pytest
 
 from vidhair.cache import FramesMissing, MemoryStore, fingerprint
 from vidhair.flow.node import Node
-from vidhair.flow.runner import Means, Runner
+from vidhair.flow.runner import EXECUTORS, Means, Runner
 
 FRAMES = 20
 SOURCE = fingerprint("clip")
@@ -325,3 +325,30 @@ def test_what_is_held_at_a_time_follows_the_memory():
             assert held == 1 or (held + 8) * frame <= means.memory / 2
     assert Means().kept(*uhd, 80) > 64 and Means().kept(*small, 80) == 80
     assert Means(memory=64 << 30).at_once(*uhd) == 16
+
+
+@pytest.mark.parametrize("executor", EXECUTORS)
+def test_nodes_of_different_chunks_share_a_decoding(executor):
+    decoded: list[int] = []
+    reader = a_reader(frames=150)
+    read = reader.read
+
+    def counted(start, stop):
+        decoded.extend(range(start, stop))
+        return read(start, stop)
+
+    def node(name: str, chunk: int, before: int, after: int) -> Node:
+        def compute(work, start, stop):
+            early, late = max(0, start - before), min(150, stop + after)
+            pixels = work.frames(early, late)[start - early : stop - early]
+            return {"value": pixels[:, 0, 0, 0]}
+
+        return Node(name, 1, compute, source=True, chunk=chunk, before=before, after=after)
+
+    reader.read = counted
+    runner = Runner(MemoryStore(), reader, means=Means(executor=executor))
+    nodes = [node("a", 64, 2, 0), node("b", 32, 0, 0), node("c", 5, 2, 2)]
+    runner.run(nodes)
+    assert decoded == list(range(150))
+    for one in nodes:
+        assert runner.work.per_frame(one.name, 0, 150)["value"].tolist() == list(range(150))

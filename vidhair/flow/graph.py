@@ -277,6 +277,7 @@ class Flow:
             inputs=inputs,
             rows=getattr(made.makes, "ROWS", ()) if made.whole and made.kept else (),
             compress=made.compress,
+            before=max((n.near.before for n in made.values.values() if n.near), default=0),
             after=max((n.near.reach for n in made.values.values() if n.near), default=0),
         )
 

@@ -22,7 +22,7 @@ class Node:
     weights: what of the pack it uses, part → sha.
     source: whether it reads the clip's frames. chunk: frames per piece; 0: as many as may be held.
     rows: of a whole-clip node, the arrays that have a row per frame; they are read by range.
-    after: frames behind a chunk that it reads of what other nodes make.
+    before, after: frames around a chunk that it reads.
     sink: whether it hands the frames on and leaves nothing, so that it runs on every one.
     """
 
@@ -41,6 +41,7 @@ class Node:
     steps: int | None = None  # for the progress of a whole-clip node; default: its frames
     rows: tuple[str, ...] = ()
     compress: bool = False  # in the cache
+    before: int = 0
     after: int = 0
     sink: bool = False
 

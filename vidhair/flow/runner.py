@@ -29,7 +29,7 @@ LEAST_MEMORY = 512 << 20
 HELD_FRAMES = 16
 ROWS_AT_ONCE = 512  # of a whole-clip result, in a piece of the cache
 AHEAD = 8  # frames that are decoded before they are asked for
-WAITING = 2  # writes that may wait for the thread that makes them
+WAITING = 1  # writes that may wait for the thread that makes them
 
 
 @dataclass(frozen=True)
@@ -314,10 +314,14 @@ class Runner:
         overlapped = work.means.executor == "overlapped"
         if overlapped:
             work.store = open_now.enter_context(Behind("store", WAITING, finish=True))
-        if any(node.source for node in nodes):
-            longest = max(node.chunk for node in nodes) + HELD_FRAMES  # and frames around a chunk
-            kept = work.means.kept(clip.width, clip.height, longest)
-            ahead = AHEAD if overlapped else 0
+        reading = [node for node in nodes if node.source]
+        if reading:
+            longest = max(node.chunk for node in reading)
+            # How far a node may begin before the chunk in which another one has just been.
+            early = max(n.before + (n.chunk if longest % n.chunk else 0) for n in reading)
+            reach = early + longest + max(node.after for node in reading)
+            kept = work.means.kept(clip.width, clip.height, reach)
+            ahead = min(AHEAD, work.means.at_once(clip.width, clip.height)) if overlapped else 0
             work.source = open_now.enter_context(Window(work.reader, kept, ahead))
 
 
