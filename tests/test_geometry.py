@@ -241,3 +241,10 @@ def test_frame_crop_puts_the_eyes_64_pixels_apart(middle, apart, lower):
     assert crop.width == crop.height == round(1100 * crop.scale)
     x, y = np.array(middle) * crop.scale
     assert crop.left <= x <= crop.right and crop.top <= y <= crop.bottom
+
+
+def test_points_are_located_in_a_turned_square():
+    axes = CropAxes(np.array([[10.0, 20.0]]), np.array([[3.0, 4.0]]))  # a side of 10
+    points = np.array([[[10.0, 20.0], [13.0, 24.0], [6.0, 23.0], [7.0, 16.0]]])
+    want = [[0, 0], [0.5, 0], [0, 0.5], [-0.5, 0]]
+    np.testing.assert_allclose(axes.locate(points)[0], want, atol=1e-12)
