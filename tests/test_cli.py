@@ -538,6 +538,7 @@ def test_inspect_as_text(capfd):
 
 def test_inspect_writes_a_sheet_of_everybody(out, capfd):
     assert vidhair("inspect", small.clip(), "--sheet", "people.png") == 0
+    capfd.readouterr()
     sheet = read_image("people.png")
     assert sheet.shape == (160, 160, 3) and sheet.std() > 20
     assert vidhair("inspect", small.clip(), "--sheet", small.clip()) == 18

@@ -261,3 +261,10 @@ class TestGrid:
         assert (frame[grid.pixels] == frame[1:3, 4:7]).all()
         with pytest.raises(AssertionError, match="pixels"):
             assert Grid(0, 0, 1.5, 2, 2).pixels
+
+
+def test_points_are_located_in_a_turned_square():
+    axes = CropAxes(np.array([[10.0, 20.0]]), np.array([[3.0, 4.0]]))  # a side of 10
+    points = np.array([[[10.0, 20.0], [13.0, 24.0], [6.0, 23.0], [7.0, 16.0]]])
+    want = [[0, 0], [0.5, 0], [0, 0.5], [-0.5, 0]]
+    np.testing.assert_allclose(axes.locate(points)[0], want, atol=1e-12)

@@ -11,20 +11,21 @@ from tests import small
 from tests.flow.made_up import a_pack
 from tests.stages.faces import clip_of
 from tests.stages.series import means_of
-from vidhair.cache import DiskStore, MemoryStore
+from vidhair.cache import DiskStore, MemoryStore, fingerprint
 from vidhair.edits import Bald
 from vidhair.flow import graph
 from vidhair.flow.graph import Flow
-from vidhair.flow.runner import Means, Work
+from vidhair.flow.runner import Means, Runner, Work
 from vidhair.geometry import Grid
 from vidhair.media import open_clip
 from vidhair.recipe import load_recipe
 from vidhair.stages.align import AlignConfig, Faces, FaceTrack, Shots, Thumbnails
 from vidhair.stages.invert import Latents
+from vidhair.stages.people import Person
 from vidhair.stages.render import Drawer
 from vidhair.stages.smooth import smooth_similarity, smooth_styles
 from vidhair.types import Clip, Frames
-from vidhair.wiring import Fact, Meter, Near, Series, Setting, Span, WiringError, stage
+from vidhair.wiring import Each, Every, Fact, Meter, Near, Series, Setting, Span, WiringError, stage
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -300,3 +301,42 @@ def test_layers_take_half_of_the_memory_at_most():
     assert layers(2048, 4096) == 2048
     assert layers(2048, 1024) == 512
     assert layers(100, 1024) == 100
+
+
+def test_what_is_made_for_each_is_made_from_ones_own_and_gathered_in_order(monkeypatch):
+    """Pictures of the clip, as many times as a person's number says, back in one."""
+
+    @stage(keep=False)
+    def person() -> Each[Person]:
+        return [Person(2, np.array([0])), Person(3, np.array([1]))]
+
+    @stage()
+    def thumbnails(frames: Frames, person: Person) -> Thumbnails:
+        return Thumbnails(frames.pixels * np.uint8(person.number))
+
+    @stage()
+    def latents(thumbnails: Series[Thumbnails]) -> Latents:
+        return Latents(thumbnails.field("pictures").reshape(thumbnails.count, -1)[:, :1, None])
+
+    @stage(keep=False)
+    def composed(frames: Frames, thumbnails: Every[Thumbnails], latents: Every[Latents]) -> Frames:
+        pairs = zip(thumbnails, latents, strict=True)
+        values = [one.pictures + two.styles[:, :, None] for one, two in pairs]
+        assert len(thumbnails) == len(values) == 2
+        return Frames.of_pixels(np.concatenate([frames.pixels, *values], axis=3))
+
+    for made in (person, thumbnails, latents, composed):
+        monkeypatch.setitem(graph.HEAD, made.__name__, made)
+    flow = Flow(load_recipe("hair_color"), a_pack())
+    pixels = np.arange(8, dtype=np.uint8)[:, None, None, None] * np.ones((2, 3, 1), np.uint8)
+    clip: Any = SimpleNamespace(fingerprint=fingerprint("clip"), frame_count=8)
+    reader: Any = SimpleNamespace(clip=clip, reading="", read=lambda a, b: pixels[a:b])
+    runner = Runner(MemoryStore(), reader)
+    runner.run(flow.nodes())
+    runner.run(flow.fanned_nodes(runner.work))
+    names = [report.name for report in runner.reports]
+    assert names == [f"{n} (person {k})" for k in (2, 3) for n in ("thumbnails", "latents")]
+    got = flow.compose(runner.work, 3, 5)
+    assert got[:, 0, 0].tolist() == [[3, 12, 18], [4, 16, 24]]
+    one = flow.value(runner.work, "thumbnails", 3, 5, unit=1).pictures
+    assert one[:, 0, 0, 0].tolist() == [9, 12]

@@ -760,7 +760,6 @@ class TestFold:
         half = self.patch(200, 200).faded(self.FRAME, 0.5)
         np.testing.assert_allclose(half.pixels, self.patch(200, 100).pixels, atol=1)
         assert (half.alpha == 100).all()
-        assert self.patch(200, 200).faded(self.FRAME, 1.0).alpha[0, 0] == 200
 
     @pytest.mark.parametrize("nearest", [0, 1])
     def test_the_larger_face_lies_in_front_in_every_frame(self, nearest):

@@ -39,6 +39,7 @@ from vidhair.stages.matte import (
     learn_colors,
     make_mattes,
     on_canvas,
+    own_share,
     parse,
     parse_canvas,
     plan_region,
@@ -698,3 +699,63 @@ class TestMatteStage:
         assert self.mattes(clip, colors=ColorModels(hair)).area.sum() > 1.2 * plain
         steady = self.mattes(clip, config=MatteConfig(smooth=0.0, edge=0.03))
         assert not np.array_equal(steady.alpha, self.mattes(clip).alpha)
+
+
+class TestOwnShare:
+    """Of two faces of a size of 20 (crops of 56 pixels), at 30 and 90 from the left."""
+
+    BOX = Box(2.0, 2.0, 56.0)
+    MINE, OTHER = (30.0, 40.0, 20.0), (90.0, 40.0, 20.0)
+    ROW = 38  # that of the middles of their crops
+
+    def share(self, other, mine=MINE, **options) -> np.ndarray:
+        track = face_track([mine], self.BOX, (), other)
+        step = options.get("step", 1.0)
+        got = own_share(track, range(1), (0.0, 0.0, step), (round(80 / step), round(120 / step)))
+        return got[0, 0].numpy()
+
+    def test_alone_everything_is_ones_own(self):
+        assert own_share(face_track([self.MINE], self.BOX), range(1), (0, 0, 1), (9, 9)) == 1
+        assert (self.share(None) == 1).all()
+
+    def test_what_is_nearer_to_another_face_is_theirs(self):
+        row = self.share(self.OTHER)[self.ROW]
+        assert (row[:57] == 1).all() and (row[63:] == 0).all()
+        assert row[59:61].mean() == pytest.approx(0.5, abs=0.05), "softly"
+
+    def test_nearness_is_counted_in_sizes_of_a_face(self):
+        """A face of half the size reaches half as far."""
+        row = self.share((90.0, 38.7, 10.0))[self.ROW]
+        border = int(np.flatnonzero(row < 0.5)[0])
+        assert border == pytest.approx(30 + 60 * 2 / 3, abs=1)
+
+    def test_a_nearer_face_hides_and_a_farther_one_does_not(self):
+        beside = 60.0
+        nearer = self.share((beside, 40.0, 24.0))
+        farther = self.share((beside, 40.0, 16.0))
+        edge = int(beside - 0.27 * 2.8 * 24)  # of the nearer face
+        assert nearer[self.ROW, edge + 3] == 0
+        assert farther[self.ROW, 44] == 1
+
+    def test_a_finer_grid_sees_the_same(self):
+        coarse, fine = self.share(self.OTHER), self.share(self.OTHER, step=0.5)
+        np.testing.assert_allclose(fine.reshape(80, 2, 120, 2).mean((1, 3)), coarse, atol=0.1)
+
+    def test_an_absent_person_is_not_measured(self):
+        assert (self.share(self.OTHER, None) == 1).all()
+
+    def test_hair_of_the_other_one_is_no_part_of_the_matte(self):
+        hair, lab = scene([True])
+        track = track_of([True])
+        aside = face_track([FACE], track.box, (), (FACE[0] + 10, FACE[1], FACE[2]))
+        nowhere = torch.zeros(1, 1, SIZE, SIZE)
+        models = learn_colors([(lab, hair, nowhere, nowhere)])
+
+        def made(track: FaceTrack) -> dict[str, np.ndarray]:
+            look = lambda frame: (hair, lab)  # noqa: E731
+            return make_mattes(look, models, track, range(1), range(1), GRID, MatteConfig())
+
+        alone, beside = made(track), made(aside)
+        assert np.array_equal(beside["alpha"][..., :34], alone["alpha"][..., :34])
+        assert (beside["alpha"][..., 40:] == 0).all() and (alone["alpha"][..., 40:] > 0).any()
+        assert beside["area"] < alone["area"]

@@ -338,8 +338,6 @@ class Patch:
 
     def faded(self, frame: np.ndarray, strength: float) -> "Patch":
         """With a share of its effect on the frame [H, W, 3]. strength: 0 … 1."""
-        if strength >= 1:
-            return self
         source = frame[self.window.pixels].astype(np.float32)
         pixels = source + np.float32(strength) * (self.pixels - source)
         return Patch(
@@ -571,10 +569,11 @@ def _layer(
     patches: list[Patch | None] = [None] * len(frames)
     rows = np.flatnonzero(track.present & (fade.strength > 0))
     if len(rows):
-        pixels = frames.pixels
         for row, patch in zip(rows, make(rows), strict=True):
-            if patch is not None:
-                patches[row] = patch.faded(pixels[row], float(fade.strength[row]))
+            patches[row], strength = patch, float(fade.strength[row])
+            if patch is not None and strength < 1:
+                (source,) = frames.rows(row, row + 1)
+                patches[row] = patch.faded(source, strength)
     return Layer(patches, np.where(track.present, track.axes.side, 0))
 
 

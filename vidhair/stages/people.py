@@ -161,14 +161,14 @@ def find_tracks(
             track.append(numbers)
             frame += 1
     every, height = np.stack(track), np.concatenate(heights)
-    members = [every == k for k in range(tracker.count)]
-    areas = np.where(np.isnan(height), 0, height) ** 2 * lasts[:, None]
+    found_at = every >= 0
+    areas = (height**2 * lasts[:, None])[found_at]
     return Tracks(
         every,
         np.concatenate(axes),
         np.concatenate(turned),
-        np.array([np.median(height[m]) for m in members], np.float32),
-        np.array([areas[m].sum() for m in members], np.float32),
+        np.array([np.median(height[every == k]) for k in range(tracker.count)], np.float32),
+        np.bincount(every[found_at], areas, tracker.count).astype(np.float32),
     )
 
 
