@@ -327,16 +327,18 @@ def test_what_is_made_for_each_is_made_from_ones_own_and_gathered_in_order(monke
 
     for made in (person, thumbnails, latents, composed):
         monkeypatch.setitem(graph.HEAD, made.__name__, made)
-    flow = Flow(load_recipe("hair_color"), a_pack())
+    flow = Flow(load_recipe("hair_color"), a_pack(), goal="composed")
     pixels = np.arange(8, dtype=np.uint8)[:, None, None, None] * np.ones((2, 3, 1), np.uint8)
-    clip: Any = SimpleNamespace(fingerprint=fingerprint("clip"), frame_count=8)
+    clip: Any = SimpleNamespace(
+        fingerprint=fingerprint("clip"), frame_count=8, width=3, height=2
+    )
     reader: Any = SimpleNamespace(clip=clip, reading="", read=lambda a, b: pixels[a:b])
     runner = Runner(MemoryStore(), reader)
     runner.run(flow.nodes())
     runner.run(flow.fanned_nodes(runner.work))
     names = [report.name for report in runner.reports]
     assert names == [f"{n} (person {k})" for k in (2, 3) for n in ("thumbnails", "latents")]
-    got = flow.compose(runner.work, 3, 5)
+    got = flow.value(runner.work, "composed", 3, 5).pixels
     assert got[:, 0, 0].tolist() == [[3, 12, 18], [4, 16, 24]]
     one = flow.value(runner.work, "thumbnails", 3, 5, unit=1).pictures
     assert one[:, 0, 0, 0].tolist() == [9, 12]

@@ -711,11 +711,11 @@ class TestOwnShare:
     def share(self, other, mine=MINE, **options) -> np.ndarray:
         track = face_track([mine], self.BOX, (), other)
         step = options.get("step", 1.0)
-        got = own_share(track, range(1), (0.0, 0.0, step), (round(80 / step), round(120 / step)))
+        got = own_share(track, range(1), Grid(0.0, 0.0, step, round(80 / step), round(120 / step)))
         return got[0, 0].numpy()
 
     def test_alone_everything_is_ones_own(self):
-        assert own_share(face_track([self.MINE], self.BOX), range(1), (0, 0, 1), (9, 9)) == 1
+        assert own_share(face_track([self.MINE], self.BOX), range(1), Grid.of_pixels(9, 9)) == 1
         assert (self.share(None) == 1).all()
 
     def test_what_is_nearer_to_another_face_is_theirs(self):
