@@ -1,10 +1,10 @@
 """The command line: what it prints, what it ends with, and what it leaves behind."""
 
-import re
 import errno
 import json
 import logging
 import os
+import re
 import shutil
 import signal
 import subprocess

@@ -24,6 +24,7 @@ from vidhair.stages.align import FaceTrack
 from vidhair.stages.matte import (
     BINS,
     COLOR_FRAMES,
+    HEAD,
     MIDDLE,
     NECK,
     NEIGHBOURS,
@@ -733,9 +734,13 @@ class TestOwnShare:
         beside = 60.0
         nearer = self.share((beside, 40.0, 24.0))
         farther = self.share((beside, 40.0, 16.0))
-        edge = int(beside - 0.27 * 2.8 * 24)  # of the nearer face
-        assert nearer[self.ROW, edge + 3] == 0
-        assert farther[self.ROW, 44] == 1
+        edges = int(beside - HEAD[0] * 2.8 * 24), int(30 + HEAD[0] * 2.8 * 20)  # of both heads
+        assert nearer[self.ROW, edges[0] - 2] == 1 and nearer[self.ROW, edges[0] + 3] == 0
+        assert farther[self.ROW, edges[1] - 2] == 1 and farther[self.ROW, edges[1] + 3] == 0
+
+    def test_who_is_right_behind_takes_nothing(self):
+        head = self.share((30.0, 41.0, 18.0))
+        assert (head[self.ROW, 10:50] == 1).all()
 
     def test_a_finer_grid_sees_the_same(self):
         coarse, fine = self.share(self.OTHER), self.share(self.OTHER, step=0.5)
@@ -747,7 +752,7 @@ class TestOwnShare:
     def test_hair_of_the_other_one_is_no_part_of_the_matte(self):
         hair, lab = scene([True])
         track = track_of([True])
-        aside = face_track([FACE], track.box, (), (FACE[0] + 10, FACE[1], FACE[2]))
+        aside = face_track([FACE], track.box, (), (FACE[0] + 20, FACE[1], FACE[2] + 1))
         nowhere = torch.zeros(1, 1, SIZE, SIZE)
         models = learn_colors([(lab, hair, nowhere, nowhere)])
 
@@ -757,5 +762,5 @@ class TestOwnShare:
 
         alone, beside = made(track), made(aside)
         assert np.array_equal(beside["alpha"][..., :34], alone["alpha"][..., :34])
-        assert (beside["alpha"][..., 40:] == 0).all() and (alone["alpha"][..., 40:] > 0).any()
+        assert (beside["alpha"][..., 43:] == 0).all() and (alone["alpha"][..., 43:] > 0).any()
         assert beside["area"] < alone["area"]

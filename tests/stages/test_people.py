@@ -411,10 +411,11 @@ class TestTrack:
         np.testing.assert_allclose(beside[0, 0], [420, 180 - 10.4, 112, 0], atol=0.6)
         np.testing.assert_allclose(beside[1, 1], [560, 100 - 3.9, 42, 0], atol=0.6)
 
-    def test_a_neighbours_gap_is_bridged_too(self):
+    def test_a_neighbour_who_is_hidden_for_a_while_is_there(self):
         rows: Rows = [[HERE, THERE], [HERE], [HERE, THERE]]
-        assert not np.isnan(follow(rows).neighbours[1]).any()
-        assert np.isnan(follow(rows, bridge=0.0).neighbours[1]).all()
+        for times, there in (([0, 900, 1900], True), ([0, 900, 2100], False)):
+            beside = follow(rows, bridge=0.0, times=times).neighbours[1]
+            assert np.isfinite(beside).all() == there
 
 
 class TestGaps:

@@ -375,13 +375,15 @@ def face_part(
 
 
 OWN_BORDER = 0.04  # softness of the border between two persons' parts, in crop sides
+HEAD = (1.45 * FACE[0], 1.45 * FACE[1])  # half width and half height with hair, in crop sides
 
 
 def own_share(track: FaceTrack, frames: range, grid: Grid) -> Tensor:
     """[T, 1, h, w] in 0 … 1: how far each sample is the person's own, and not a neighbour's.
 
-    Hair belongs to the face that is nearer to it, counted in sizes of that face; where a larger
-    face lies, which is in front, nothing is the person's. Ones [1, 1, 1, 1] if nobody is beside.
+    Hair belongs to the face that is nearer to it, counted in sizes of that face; but of two heads
+    that overlap all of the larger one, which is in front, is its own. Ones [1, 1, 1, 1] if nobody
+    is beside.
     """
     beside = track.neighbours[frames.start : frames.stop].astype(np.float64)
     if np.isnan(beside).all():
@@ -394,12 +396,18 @@ def own_share(track: FaceTrack, frames: range, grid: Grid) -> Tensor:
         mine = track.axes_of(np.array([frame]))
         for other in others[~np.isnan(others[:, 0])] if track.present[frame] else []:
             theirs = CropAxes(other[None, :2], other[None, 2:])
-            place = theirs.locate(points[None])[0]
-            away = np.hypot(*place.T) - np.hypot(*mine.locate(points[None])[0].T)
-            share *= _step(away)
+            place, own = theirs.locate(points[None])[0], mine.locate(points[None])[0]
+            nearer = _step(np.hypot(*place.T) - np.hypot(*own.T))
             if theirs.side > mine.side:
-                share *= _step((np.hypot(*(place / FACE).T) - 1) * min(FACE))
+                share *= np.minimum(nearer, 1 - _in_head(place))
+            else:
+                share *= np.maximum(nearer, _in_head(own))
     return torch.from_numpy(shares).view(len(frames), 1, grid.height, grid.width)
+
+
+def _in_head(place: np.ndarray) -> np.ndarray:
+    """0 … 1, for places [N, 2] in a crop."""
+    return _step((1 - np.hypot(*(place / HEAD).T)) * min(HEAD))
 
 
 def _step(away: np.ndarray) -> np.ndarray:

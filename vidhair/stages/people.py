@@ -47,6 +47,7 @@ OTHER_SHAPE = 4.0  # weight of how far the points of the mesh are from what they
 OTHER_SIZE = 0.5  # weight of the logarithm of how much larger it is
 COAST = 0.5  # seconds for which a face that is lost is expected to go on moving
 LOOKS = 5  # frames by which a track is known
+HIDDEN_SECONDS = 2.0  # a neighbour who is lost for as long and comes back was there meanwhile
 BRIEF = 0.2  # seconds; who is seen for less is nobody, unless all are
 
 
@@ -467,9 +468,9 @@ def most_like(people: People, looks: Looks, reference: Look, wanted: Wanted) -> 
 
 
 def neighbours_of(
-    person: Person, tracks: Tracks, seconds: np.ndarray, begins: np.ndarray, longest: float
+    person: Person, tracks: Tracks, seconds: np.ndarray, begins: np.ndarray
 ) -> np.ndarray:
-    """[T, N, 4]: crops of all faces but the person's, bridged as theirs is; NaN for none."""
+    """[T, N, 4]: crops of all faces but the person's, hidden ones too; NaN for none."""
     others = np.setdiff1d(tracks.track[tracks.track >= 0], person.tracks)
     found: list[list[np.ndarray]] = [[] for _ in seconds]
     for k in others:
@@ -477,7 +478,7 @@ def neighbours_of(
         first, last = frames[0], frames[-1] + 1
         axes = np.full((last - first, 2, 2), np.nan, np.float32)
         axes[frames - first] = tracks.axes[frames, faces].reshape(-1, 2, 2)
-        whole = bridge(axes, seconds[first:last], begins[first:last], longest)
+        whole = bridge(axes, seconds[first:last], begins[first:last], HIDDEN_SECONDS)
         for frame in np.flatnonzero(~np.isnan(whole[:, 0, 0])):
             found[first + frame].append(whole[frame].ravel())
     most = max(map(len, found))
@@ -510,7 +511,7 @@ def follow_person(
     side = float(np.median(axes.side))
     centre = np.median(axes.centre, axis=0)
     box = Box(float(centre[0] - side / 2), float(centre[1] - side / 2), side)
-    beside = neighbours_of(person, tracks, seconds, begins, longest)
+    beside = neighbours_of(person, tracks, seconds, begins)
     return FaceTrack(mesh, mine.any(1), present, begins, box, beside)
 
 
