@@ -329,7 +329,9 @@ def test_what_is_made_for_each_is_made_from_ones_own_and_gathered_in_order(monke
         monkeypatch.setitem(graph.HEAD, made.__name__, made)
     flow = Flow(load_recipe("hair_color"), a_pack(), goal="composed")
     pixels = np.arange(8, dtype=np.uint8)[:, None, None, None] * np.ones((2, 3, 1), np.uint8)
-    clip: Any = SimpleNamespace(fingerprint=fingerprint("clip"), frame_count=8, width=3, height=2)
+    clip: Any = SimpleNamespace(
+        fingerprint=fingerprint("clip"), frame_count=8, width=3, height=2, alpha=False
+    )
     reader: Any = SimpleNamespace(clip=clip, reading="", read=lambda a, b: pixels[a:b])
     runner = Runner(MemoryStore(), reader)
     runner.run(flow.nodes())
