@@ -332,7 +332,9 @@ def test_what_is_made_for_each_is_made_from_ones_own_and_gathered_in_order(monke
     clip: Any = SimpleNamespace(
         fingerprint=fingerprint("clip"), frame_count=8, width=3, height=2, alpha=False
     )
-    reader: Any = SimpleNamespace(clip=clip, reading="", read=lambda a, b: pixels[a:b])
+    reader: Any = SimpleNamespace(
+        clip=clip, reading="", read=lambda a, b: pixels[a:b], keep=lambda *count: None
+    )
     runner = Runner(MemoryStore(), reader)
     runner.run(flow.nodes())
     runner.run(flow.fanned_nodes(runner.work))
