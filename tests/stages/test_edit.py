@@ -38,7 +38,7 @@ CUTS = np.arange(COUNT) == 4
 
 
 NOWHERE = np.full((COUNT, POINTS, 2), np.nan, np.float32)
-TRACK = FaceTrack(NOWHERE, PRESENT, PRESENT, CUTS, Box(0.0, 0.0, 1.0), np.zeros((len(CUTS), 0, 4)))
+TRACK = FaceTrack(NOWHERE, PRESENT, PRESENT, CUTS, Box(0.0, 0.0, 1.0), np.zeros((len(CUTS), 0, 5)))
 
 
 def space_of(names: tuple[str, ...] = NAMES) -> AttributeSpace:
@@ -324,7 +324,7 @@ class TestCodeChangeStage:
                 seen,
                 np.arange(self.T) == 0,
                 Box(10.0, 20.0, 16.0),
-                np.zeros((self.T, 0, 4)),
+                np.zeros((self.T, 0, 5)),
             )
             area = self.AREA if area is None else area
             matte = Matte(self.alpha, area, self.labs)
