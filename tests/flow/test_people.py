@@ -142,7 +142,9 @@ def test_only_the_chosen_one_of_two_who_cross_is_edited(actor):
     assert (got[apart, actor] > 25).all(), got[apart, actor].round(1)
     other = got[:, 1 - actor]
     assert np.nanmax(other[apart]) < 2, other.round(1)
-    assert np.nanmax(other) < 12, other.round(1)
+    # Of who is hidden behind a head in front some hair beside it is taken for that head's.
+    share = other / np.nanmedian(got[:, actor])
+    assert np.nanmean(share) < 0.15 and np.nanmax(share) < 0.6, share.round(2)
 
 
 def test_in_every_shot_of_theirs_and_in_no_other():

@@ -54,11 +54,13 @@ def face_track(
     meshes = np.stack([none if place is None else face_mesh(*place) for place in places])
     present = np.array([place is not None for place in places])
     starts = np.isin(np.arange(len(places)), [0, *cuts])
-    neighbours = np.full((len(places), 1 if beside else 0, 4), np.nan, np.float32)
+    neighbours = np.full((len(places), 1 if beside else 0, 5), np.nan, np.float32)
     for frame, place in enumerate(beside):
         if place is not None:
             axes = crop_axes(*eyes_and_mouth(face_mesh(*place).astype(np.float64)))
-            neighbours[frame, 0] = [*axes.centre, *axes.x]
+            own = places[frame]
+            larger = np.inf if own is None else place[2] / own[2]
+            neighbours[frame, 0] = [*axes.centre, *axes.x, larger]
     return FaceTrack(meshes, present, present, starts, box, neighbours)
 
 

@@ -378,7 +378,7 @@ def follow(rows: Rows, number: int = 0, cuts: tuple[int, ...] = (), **options) -
     """The face of whoever has these tracks. options: times [ms], bridge [s], tracks."""
     clip = clip_of(640, 360, options.get("times", [STEP * k for k in range(len(rows))]))
     tracks = tracks_of(rows, cuts, clip)
-    mine = options.get("tracks", [number])
+    mine = [k for k in options.get("tracks", [number]) if k < len(tracks.height)]
     return stages.track(
         InMemory(Faces(meshes_of(rows))), InMemory(tracks), shots_of(len(rows), cuts),
         Person(1, np.array(mine)), clip, options.get("bridge", 0.5),
@@ -390,7 +390,7 @@ class TestTrack:
         rows: Rows = [[(100.0 + 2 * k, 80.0, 40.0)] for k in range(6)]
         track = follow(rows)
         assert np.array_equal(track.mesh, meshes_of(rows)[:, 0])
-        assert track.detected.all() and track.present.all() and track.neighbours.shape == (6, 0, 4)
+        assert track.detected.all() and track.present.all() and track.neighbours.shape == (6, 0, 5)
 
     def test_only_the_persons_own_faces_over_all_shots(self):
         rows: Rows = [[HERE, THERE]] * 3 + [[THERE, HERE]] * 3
@@ -407,15 +407,19 @@ class TestTrack:
         far = (560.0, 100.0, 30.0)
         track = follow([[HERE, THERE], [THERE, far, HERE], [HERE]], number=0)
         beside = track.neighbours
-        assert beside.shape == (3, 2, 4) and np.isnan(beside[2]).all() and np.isnan(beside[0, 1, 0])
-        np.testing.assert_allclose(beside[0, 0], [420, 180 - 10.4, 112, 0], atol=0.6)
-        np.testing.assert_allclose(beside[1, 1], [560, 100 - 3.9, 42, 0], atol=0.6)
+        assert beside.shape == (3, 2, 5) and np.isnan(beside[2]).all() and np.isnan(beside[0, 1, 0])
+        np.testing.assert_allclose(beside[0, 0], [420, 180 - 10.4, 112, 0, 80 / 60], atol=0.6)
+        np.testing.assert_allclose(beside[1, 1], [560, 100 - 3.9, 42, 0, 0.5], atol=0.6)
 
     def test_a_neighbour_who_is_hidden_for_a_while_is_there(self):
         rows: Rows = [[HERE, THERE], [HERE], [HERE, THERE]]
         for times, there in (([0, 900, 1900], True), ([0, 900, 2100], False)):
             beside = follow(rows, bridge=0.0, times=times).neighbours[1]
-            assert np.isfinite(beside).all() == there
+            assert np.isfinite(beside).all() == there and (not there or beside[0, 4] == 0)
+
+    def test_who_is_found_where_the_person_is_not_lies_in_front(self):
+        beside = follow([[HERE, THERE], [THERE], [HERE, THERE]]).neighbours
+        np.testing.assert_allclose(beside[:, 0, 4], [80 / 60, np.inf, 80 / 60], rtol=1e-3)
 
 
 class TestGaps:

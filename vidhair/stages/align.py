@@ -92,8 +92,10 @@ class FaceTrack(Value):
 
     mesh: [T, 478, 2] float32 in pixels of the frame, NaN where absent. detected: [T] bool, found
     in the frame itself; present: [T] bool, found or bridged. cuts: [T] bool.
-    box: the clip's fixed upright square. neighbours: [T, N, 4] float32, centre and x axis of the
-    crops of all other faces, chosen or not; NaN where there are fewer.
+    box: the clip's fixed upright square. neighbours: [T, N, 5] float32, all other faces, chosen or
+    not: centre and x axis of the crop, and how many times larger the face is than the person's, as
+    larger ones are nearer; 0 for one that is behind, infinite for one in front. NaN where there are
+    fewer.
     """
 
     ROWS = ("mesh", "detected", "present", "cuts", "neighbours")
@@ -108,7 +110,7 @@ class FaceTrack(Value):
         t = len(self.mesh)
         assert self.mesh.shape == (t, POINTS, 2), f"mesh is {self.mesh.shape}"
         assert self.detected.shape == self.present.shape == self.cuts.shape == (t,)
-        assert self.neighbours.shape[::2] == (t, 4), f"neighbours are {self.neighbours.shape}"
+        assert self.neighbours.shape[::2] == (t, 5), f"neighbours are {self.neighbours.shape}"
 
     @property
     def axes(self) -> CropAxes:
@@ -151,7 +153,7 @@ FACE = (0.27, 0.36)  # half width and half height of a face, in sides of its cro
 
 
 def hidden_share(axes: CropAxes, neighbours: np.ndarray) -> np.ndarray:
-    """How much of a face nearer ones hide, [T] in 0 … 1. axes: [T]; neighbours: [T, N, 4].
+    """How much of a face nearer ones hide, [T] in 0 … 1. axes: [T]; neighbours: [T, N, 5].
 
     Both are taken for ellipses; counted over points of one.
     """
@@ -162,10 +164,10 @@ def hidden_share(axes: CropAxes, neighbours: np.ndarray) -> np.ndarray:
     )
     hidden = np.zeros(points.shape[:2], bool)
     for other in np.moveaxis(neighbours.astype(np.float64), 1, 0):
-        nearer = CropAxes(other[:, :2], other[:, 2:])
+        nearer = CropAxes(other[:, :2], other[:, 2:4])
         place = nearer.locate(points) / FACE
         inside = np.square(place).sum(-1) < 1  # not where it is absent
-        hidden |= inside & (nearer.side > axes.side)[:, None]
+        hidden |= inside & (other[:, 4:] > 1)
     return hidden.mean(1)
 
 

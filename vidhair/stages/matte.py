@@ -395,10 +395,10 @@ def own_share(track: FaceTrack, frames: range, grid: Grid) -> Tensor:
     for share, frame, others in zip(shares, frames, beside, strict=True):
         mine = track.axes_of(np.array([frame]))
         for other in others[~np.isnan(others[:, 0])] if track.present[frame] else []:
-            theirs = CropAxes(other[None, :2], other[None, 2:])
+            theirs = CropAxes(other[None, :2], other[None, 2:4])
             place, own = theirs.locate(points[None])[0], mine.locate(points[None])[0]
             nearer = _step(np.hypot(*place.T) - np.hypot(*own.T))
-            if theirs.side > mine.side:
+            if other[4] > 1:
                 share *= np.minimum(nearer, 1 - _in_head(place))
             else:
                 share *= np.maximum(nearer, _in_head(own))

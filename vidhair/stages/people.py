@@ -470,7 +470,12 @@ def most_like(people: People, looks: Looks, reference: Look, wanted: Wanted) -> 
 def neighbours_of(
     person: Person, tracks: Tracks, seconds: np.ndarray, begins: np.ndarray
 ) -> np.ndarray:
-    """[T, N, 4]: crops of all faces but the person's, hidden ones too; NaN for none."""
+    """[T, N, 5], as in `FaceTrack`: all faces but the person's, hidden ones too; NaN for none."""
+    mine = np.zeros(len(seconds))
+    for k in person.tracks:
+        frames = np.flatnonzero((tracks.track == k).any(1))
+        mine[frames[0] : frames[-1] + 1] = tracks.height[k]
+    lost = ~np.isin(tracks.track, person.tracks).any(1)
     others = np.setdiff1d(tracks.track[tracks.track >= 0], person.tracks)
     found: list[list[np.ndarray]] = [[] for _ in seconds]
     for k in others:
@@ -480,11 +485,15 @@ def neighbours_of(
         axes[frames - first] = tracks.axes[frames, faces].reshape(-1, 2, 2)
         whole = bridge(axes, seconds[first:last], begins[first:last], HIDDEN_SECONDS)
         for frame in np.flatnonzero(~np.isnan(whole[:, 0, 0])):
-            found[first + frame].append(whole[frame].ravel())
+            hidden = np.isnan(axes[frame, 0, 0])
+            larger = tracks.height[k] / max(mine[first + frame], 1e-6)
+            # Of two who overlap the one who is not found is behind.
+            larger = 0 if hidden else np.inf if lost[first + frame] else larger
+            found[first + frame].append(np.append(whole[frame].ravel(), np.float32(larger)))
     most = max(map(len, found))
-    neighbours = np.full((len(seconds), most, 4), np.nan, np.float32)
+    neighbours = np.full((len(seconds), most, 5), np.nan, np.float32)
     for frame, axes_of in enumerate(found):
-        neighbours[frame, : len(axes_of)] = np.reshape(axes_of, (-1, 4))
+        neighbours[frame, : len(axes_of)] = np.reshape(axes_of, (-1, 5))
     return neighbours
 
 
