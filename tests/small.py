@@ -152,7 +152,7 @@ def pack() -> Pack:
 # ---- packs of published networks
 
 
-def colour_parser() -> CelebAMaskParser:
+def color_parser() -> CelebAMaskParser:
     """The published design with three channels carried through it: in the clip, what is dark is
     hair and what is bright is skin."""
     parser = CelebAMaskParser(widths=(4, 8, 8, 12))
@@ -200,7 +200,7 @@ def write_stylegan3_pack(target: Path, *, seed: int = 6) -> Path:
     parts = {
         "generator": _of("stylegan3", generator),
         "encoder": ("restyle_e4e", encoder.plan, encoder.state_dict()),
-        "parser": ("celebamask_parser", {"widths": (4, 8, 8, 12)}, colour_parser().state_dict()),
+        "parser": ("celebamask_parser", {"widths": (4, 8, 8, 12)}, color_parser().state_dict()),
     }
     write_pack(target, "official-3", parts, {}, dtype=None)
     return target

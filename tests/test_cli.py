@@ -136,7 +136,7 @@ def no_executor(folder: Path) -> int:
     return run("--executor", "parallel")
 
 
-def no_colour(folder: Path) -> int:
+def no_color(folder: Path) -> int:
     return run("--set", "edit.color=blurple")
 
 
@@ -234,7 +234,7 @@ CAUSES: dict[Callable[[Path], int], tuple[int, str]] = {
     no_amount: (15, "--memory lots is no amount of memory; write 4G or 800M"),
     little_memory: (15, "memory of 80 MiB is too little; give 512M or more"),
     no_executor: (15, "executor 'parallel' is unknown; use overlapped or in-order"),
-    no_colour: (15, "'blurple' is no colour"),
+    no_color: (15, "'blurple' is no color"),
     no_pack: (16, "there is no pack 'absent'; known packs: "),
     folder_of_no_pack: (16, "has no manifest.json"),
     altered_pack: (17, "does not match its manifest"),
@@ -728,7 +728,7 @@ def test_synth_renders_a_clip_its_twin_and_the_truth(out, capfd):
         (["synth", "--scene", "fight"], 15, "must be one of crossing, cuts, returning"),
         (["synth", "--style", "mohawk"], 15, "must be one of bald"),
         (["synth", "--seconds", "0"], 15, "--seconds"),
-        (["synth", "--color", "blurple"], 15, "'blurple' is no colour"),
+        (["synth", "--color", "blurple"], 15, "'blurple' is no color"),
         (["synth", "-o", "file/made"], 18, "file/made"),
         (["demo", "-o", "file/made"], 18, "file/made"),
         (["train", "pack", "-o", "a", "--work", "b", "--preset", "huge"], 15, "must be one of cpu"),

@@ -56,7 +56,7 @@ HEAVY = (
 )  # fmt: skip
 
 # What is compiled at its first use, and imported no earlier than that.
-COMPILED = ("._boxes", "._numba", "._product", "._tiles", "._triton", ".kernels.simd")
+COMPILED = ("._boxes", "._numba", "._gemm", "._tiles", "._triton", ".kernels.simd")
 
 
 def sources() -> dict[str, Path]:

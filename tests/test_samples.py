@@ -8,7 +8,7 @@ import torch
 
 from vidhair.cache import MemoryStore
 from vidhair.checkpoints.packs import file_sha256
-from vidhair.edits.colors import parse_colour
+from vidhair.edits.colors import parse_color
 from vidhair.flow.graph import Flow
 from vidhair.flow.runner import Runner
 from vidhair.geometry import Similarity, similarity_in_box
@@ -62,13 +62,13 @@ def test_twins_differ_in_the_hair_alone(entry):
         assert change[hair].mean() > 15 > 4 * change[bare].mean(), name
 
 
-def test_hair_of_a_twin_shows_the_colour_of_its_name(entry):
+def test_hair_of_a_twin_shows_the_color_of_its_name(entry):
     hair = np.load(sample_folder() / entry["truth"])["hair"][::20] > 128
     for name, twin in entry["twins"].items():
         with open_clip(sample_folder() / twin) as reader:
             frames = np.concatenate([reader.read(i, i + 1) for i in range(0, 20 * len(hair), 20)])
         shown = torch.from_numpy(mean_lab(frames, hair.astype(np.float32)))
-        wanted = rgb_to_lab(torch.tensor(parse_colour(name))[None])[0]
+        wanted = rgb_to_lab(torch.tensor(parse_color(name))[None])[0]
         assert delta_e_2000(shown, wanted, dim=0) < 4, name
 
 

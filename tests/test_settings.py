@@ -17,7 +17,7 @@ class Config:
     strength: float = setting(1.0, "how much", low=0.0, high=2.0)
     steps: int = setting(10, "how often", low=1)
     sharp: bool = setting(True, "whether edges are kept")
-    colour: str = setting("brown", "of the hair")
+    color: str = setting("brown", "of the hair")
     mode: str = setting("fast", "how", choices=("fast", "good"))
     limit: float | None = setting(None, "largest value", low=0.5)
     count: int | None = setting(3, "of pictures")
@@ -60,8 +60,8 @@ def test_an_unknown_key_gets_a_suggestion():
         ({"steps": "3"}, "a whole number"),
         ({"sharp": 1}, "true or false"),
         ({"sharp": "true"}, "true or false"),
-        ({"colour": 3}, "a text"),
-        ({"colour": None}, "a text"),
+        ({"color": 3}, "a text"),
+        ({"color": None}, "a text"),
         ({"limit": "none"}, "a number or none"),
         ({"count": 1.0}, "a whole number or none"),
         ({"either": False}, "a whole number or a number"),
@@ -109,7 +109,7 @@ def test_choices():
 def test_fields_can_be_listed_with_their_rules():
     listed = rules(Config)
     assert list(listed) == [
-        "strength", "steps", "sharp", "colour", "mode", "limit", "count", "either",
+        "strength", "steps", "sharp", "color", "mode", "limit", "count", "either",
     ]  # fmt: skip
     kind, rule = listed["strength"]
     assert kind is float and (rule.about, rule.low, rule.high) == ("how much", 0, 2)
@@ -136,7 +136,7 @@ def test_whatever_is_given_it_is_right_or_refused(values):
         return
     assert 0 <= config.strength <= 2 and config.steps >= 1 and config.mode in ("fast", "good")
     assert type(config.strength) is float and type(config.steps) is int
-    assert type(config.sharp) is bool and type(config.colour) is str
+    assert type(config.sharp) is bool and type(config.color) is str
     assert config.limit is None or config.limit >= 0.5
 
 

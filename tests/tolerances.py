@@ -24,10 +24,10 @@ TOLERANCES: dict[tuple[str, torch.dtype], float] = {
     ("modulated_conv", F32): 1e-5,  # Winograd's transforms round once more
     ("modulated_conv", F16): 3e-3,
     ("modulated_conv", BF16): 1e-1,  # and in bfloat16 so much in the worst place
-    ("halving_conv", F32): 1e-5,
-    ("halving_conv", BF16): 5e-2,
-    ("doubling_conv", F32): 1e-5,
-    ("doubling_conv", BF16): 5e-2,
+    ("downsampling_conv", F32): 1e-5,
+    ("downsampling_conv", BF16): 5e-2,
+    ("upsampling_conv", F32): 1e-5,
+    ("upsampling_conv", BF16): 5e-2,
     ("filtered_lrelu", F64): 3e-7,
     ("filtered_lrelu", F32): 3e-6,
     ("filtered_lrelu", F16): 3e-3,  # the matrix units take it rounded three times

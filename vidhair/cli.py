@@ -175,7 +175,7 @@ def _parser() -> argparse.ArgumentParser:
         help="instead, a scene of several people, always the same: crossing, cuts or returning",
     )
     synth.add_argument(
-        "--color", action="append", default=None, help="hair colour of a twin; may be repeated"
+        "--color", action="append", default=None, help="hair color of a twin; may be repeated"
     )
 
     about = "measure how fast vidhair is here, against the machine's limits and against others"
@@ -185,7 +185,7 @@ def _parser() -> argparse.ArgumentParser:
     measure.add_argument("what", metavar="WHAT", help="kernels, render, encode, flow or long")
     measure.add_argument("--device", default="auto", help="auto (default), cpu or cuda")
     measure.add_argument("--threads", type=int, help="of the processor (default: as torch does)")
-    measure.add_argument("--repeats", type=int, help="turns of every contestant (default: 5)")
+    measure.add_argument("--repeats", type=int, help="turns of every candidate (default: 5)")
     measure.add_argument(
         "--size", nargs="+", type=int, default=[], help="of the picture: 256, 1024"
     )
@@ -440,10 +440,10 @@ def _synth(options: argparse.Namespace) -> int:
 
 
 def _bench(options: argparse.Namespace) -> int:
+    from vidhair.bench.baseline import find_baseline
     from vidhair.bench.options import Options, silent
     from vidhair.bench.run import bench as measure
     from vidhair.bench.table import text
-    from vidhair.bench.versus import find_versus
     from vidhair.flow.edit_video import choose_device
     from vidhair.report.progress import case_bar
 
@@ -455,7 +455,7 @@ def _bench(options: argparse.Namespace) -> int:
         dtypes=options.dtype,
         ops=options.op,
         seconds=options.seconds,
-        versus=None if options.vs is None else find_versus(options.vs),
+        baseline=None if options.vs is None else find_baseline(options.vs),
         quick=options.quick,
     )
     with nullcontext(silent) if options.quiet else case_bar() as progress:

@@ -248,7 +248,7 @@ def _continued(image: Image.Image, border: NDArray[Any], blur: float) -> Image.I
     """The picture with a border of [before or after, x or y] pixels: its reflection, ever softer.
 
     The way from the outer edge to where the picture begins counts from 0 to 1. The border turns to
-    the median colour along it, and the blur fades out over a third of it more, in the picture.
+    the median color along it, and the blur fades out over a third of it more, in the picture.
     """
     widths = border.T[::-1]  # rows, then columns
     sharp = np.pad(np.asarray(image, np.float32), (*widths, (0, 0)), "reflect")
@@ -261,8 +261,8 @@ def _continued(image: Image.Image, border: NDArray[Any], blur: float) -> Image.I
     rows, columns = (way(n, *w) for n, w in zip(sharp.shape, widths, strict=False))
     ways = np.minimum.outer(rows, columns)[..., None]
     mixed = sharp + np.clip(4 - 3 * ways, 0, 1) * (soft - sharp)
-    colour = np.median(mixed, axis=(0, 1))
-    mixed += np.clip(1 - ways, 0, 1) * (colour - mixed)
+    color = np.median(mixed, axis=(0, 1))
+    mixed += np.clip(1 - ways, 0, 1) * (color - mixed)
     return Image.fromarray(np.rint(mixed).clip(0, 255).astype(np.uint8), "RGB")
 
 

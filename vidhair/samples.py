@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from vidhair.checkpoints.packs import file_sha256
-from vidhair.edits.colors import HAIR_COLOURS, parse_colour
+from vidhair.edits.colors import HAIR_COLORS, parse_color
 from vidhair.errors import InvalidSetting, SourceNotFound, os_errors
 from vidhair.media import VideoWriter, check_distinct
 from vidhair.synthetic.clips import (
@@ -195,7 +195,7 @@ def render_clips(
     seed: int,
     colors: Sequence[str],
 ) -> list[Path]:
-    """What `vidhair synth` does: clips of made-up people with twins of other hair colours."""
+    """What `vidhair synth` does: clips of made-up people with twins of other hair colors."""
     wide, _, high = size.lower().partition("x")
     if not (wide.isdigit() and high.isdigit() and int(wide) >= 64 and int(high) >= 64):
         raise InvalidSetting(f"--size {size!r} must be WIDTHxHEIGHT, at least 64x64")
@@ -203,8 +203,8 @@ def render_clips(
         raise InvalidSetting(f"--style {style!r} must be one of {', '.join(HAIR_STYLES)}")
     if not (0 < seconds <= 600 and 1 <= fps <= 120 and 1 <= count <= 1000):
         raise InvalidSetting("--seconds must be 0 … 600, --fps 1 … 120 and --count 1 … 1000")
-    named = {c.strip("#").replace(" ", "_"): parse_colour(c) for c in colors}
-    styles, natural = list(HAIR_STYLES)[1:], list(HAIR_COLOURS)
+    named = {c.strip("#").replace(" ", "_"): parse_color(c) for c in colors}
+    styles, natural = list(HAIR_STYLES)[1:], list(HAIR_COLORS)
     entries = []
     with os_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
@@ -217,9 +217,9 @@ def render_clips(
                 seconds=seconds,
                 fps=fps,
                 size=(int(wide), int(high)),
-                hair_colour=HAIR_COLOURS[natural[rng.integers(10)]],
+                hair_colour=HAIR_COLORS[natural[rng.integers(10)]],
             )
-            twins = {name: {"hair_colour": dye(spec, colour)} for name, colour in named.items()}
+            twins = {name: {"hair_colour": dye(spec, color)} for name, color in named.items()}
             entries.append(write_clip(spec, twins, folder))
         write_manifest(folder, entries)
     return [folder / entry["file"] for entry in entries]

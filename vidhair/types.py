@@ -97,7 +97,7 @@ class Clip:
     frame_rate: average frames per second, if known.
     rotation: degrees clockwise (0, 90, 180, 270) that make the stored picture upright.
     sample_aspect_ratio: width of a pixel over its height, in the upright picture.
-    chroma: how finely the file samples colour, "4:2:0" and so on; "4:4:4" for RGB.
+    chroma: how finely the file samples color, "4:2:0" and so on; "4:4:4" for RGB.
     alpha: whether some pixel is transparent.
     fields: "progressive", or the field that is shown first, "top" or "bottom", of woven frames.
     tags: title, place, camera, time code and such, by ffmpeg's names.

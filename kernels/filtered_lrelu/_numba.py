@@ -1,7 +1,7 @@
 """The compiled loops of the CPU kernel; see `cpu` for the notation.
 
-Pictures are flat arrays of the memory [N, H, W, C'] that `vidhair.kernels.layout` describes. Tasks
-are tiles of LANES channels; their scratch is [places, LANES], a place being one pixel or sample.
+Pictures are flat arrays of the memory [N, H, W, C'] that `vidhair.kernels.layout_cpu` describes.
+Tasks are tiles of LANES channels; their scratch is [places, LANES], a place is a pixel or sample.
 
 Samples of u come in groups of U that see the same six samples of x: group g, that is
 u[p + U·(g − 1) + 1 + s] for s < U, sees x[g … g + 5]. Taps are handed over by phase s. The filters

@@ -26,9 +26,10 @@ from torch import Tensor
 from torch._subclasses import FakeTensor
 
 from vidhair.errors import DeviceUnavailable
-from vidhair.kernels import layout, start_threads
-from vidhair.kernels.layout import flat, vectors
-from vidhair.kernels.prepared import prepared
+from vidhair.kernels import layout_cpu as layout
+from vidhair.kernels import start_threads
+from vidhair.kernels.cached import prepared
+from vidhair.kernels.layout_cpu import flat, vectors
 
 TAPS_PER_PHASE = 6
 # What may be left out of a radial filter, as a share of its size.

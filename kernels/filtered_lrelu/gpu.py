@@ -27,8 +27,9 @@ from torch import Tensor
 from torch._subclasses import FakeTensor
 
 from vidhair.errors import DeviceUnavailable
-from vidhair.kernels import TRITON_IS_HERE, lanes, triton_cache
-from vidhair.kernels.prepared import prepared
+from vidhair.kernels import TRITON_IS_HERE, triton_cache
+from vidhair.kernels import layout_gpu as layout
+from vidhair.kernels.cached import prepared
 
 DEVICES = ("cuda",)
 TAPS_PER_PHASE = 6
@@ -62,7 +63,7 @@ NARROW = {2: Tile(11, 16, 32, 32), 4: Tile(10, 16, 32, 16)}
 WIDE_BACK = {2: Tile(21, 32, 64, 32, 32), 4: Tile(6, 16, 64, 16, 32)}
 NARROW_BACK = {2: Tile(11, 16, 32, 32, 32), 4: Tile(6, 16, 64, 16, 32)}
 LINES, WARPS = 64, 4  # of a program; with fewer warps, each alone, it took up to twice as long
-VECTOR = lanes.FEWEST  # channels that lie side by side whatever else
+VECTOR = layout.FEWEST  # channels that lie side by side whatever else
 PROGRAMS = 2  # at once on a multiprocessor: they need that many registers
 EXTRA_ROWS = 6  # that a program looks at before its first result is complete
 
@@ -118,12 +119,12 @@ def empty_result(x: Tensor, fu: Tensor, fd: Tensor, b, up: int, down: int, paddi
     beyond = 1 - fu.shape[-1] - fd.shape[-1]
     out_h, out_w = (h * up + y0 + y1 + beyond) // down + 1, (w * up + x0 + x1 + beyond) // down + 1
     assert out_h > 0 and out_w > 0, f"{tuple(x.shape)} is too small for {padding=}"
-    return lanes.empty((n, c, out_h, out_w), like=x)
+    return layout.empty((n, c, out_h, out_w), like=x)
 
 
 def empty_gradient(x: Tensor) -> Tensor:
     """[N, C, H, W], allocated as `backward` returns it."""
-    return lanes.empty(x.shape, like=x)
+    return layout.empty(x.shape, like=x)
 
 
 def forward(
@@ -144,7 +145,7 @@ def forward(
     if not y.numel():
         return y
     filters = _filters(fu, fd, up, padding[0], gain, flip_filter, x.dtype)
-    source, target, tile = lanes.whole(lanes.laid_out(x)), lanes.whole(y), filters.tile
+    source, target, tile = layout.whole(layout.laid_out(x)), layout.whole(y), filters.tile
     n, c, out_h, out_w = len(x), _alive(x), *y.shape[2:]
     strips = -(-out_w // tile.strip)
     lines = -(-n * strips * c // LINES)
@@ -187,8 +188,8 @@ def backward(
     if not dx.numel():
         return dx
     filters = _filters(fu, fd, up, padding[0], gain, flip_filter, x.dtype)
-    source, target = lanes.whole(lanes.laid_out(x)), lanes.whole(dx)
-    upstream = lanes.whole(lanes.laid_out(dy.to(x.dtype)))
+    source, target = layout.whole(layout.laid_out(x)), layout.whole(dx)
+    upstream = layout.whole(layout.laid_out(dy.to(x.dtype)))
     tile = filters.tile_back
     n, c, h, w = len(x), _alive(x), *x.shape[2:]
     strips = -(-w // tile.strip)

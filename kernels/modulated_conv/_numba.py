@@ -1,7 +1,7 @@
 """The compiled transforms of the Winograd convolution; see `cpu` for the notation.
 
-Pictures are flat arrays of the memory [N, H, W, C'] that `vidhair.kernels.layout` describes, and
-transformed ones of [36, tiles, C']. Tiles count from the top left, row by row.
+Pictures are flat arrays of memory [N, H, W, C'] of `vidhair.kernels.layout_cpu`, and transformed
+ones of [36, tiles, C']. Tiles count from the top left, row by row.
 """
 
 import numpy as np

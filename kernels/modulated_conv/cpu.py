@@ -27,10 +27,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vidhair.kernels import layout, product, start_threads
-from vidhair.kernels.layout import flat, vectors, widened
-from vidhair.kernels.memory import recycler
-from vidhair.kernels.prepared import prepared
+from vidhair.kernels import gemm, start_threads
+from vidhair.kernels import layout_cpu as layout
+from vidhair.kernels.buffers import buffer_pool
+from vidhair.kernels.cached import prepared
+from vidhair.kernels.layout_cpu import flat, vectors, widened
 
 A, B = np.float32(2 / 3), np.float32(4 / 3)
 TILE = 4  # results per side
@@ -168,8 +169,8 @@ def _pointwise(x: Tensor, matrix: Tensor, before: Tensor, after: Tensor | None, 
     outputs = matrix.shape[1]
     after = before.new_ones(outputs) if after is None else widened(after, outputs)
     source, result = _pixels(x)[None, :, : len(matrix)], _pixels(y)[None]
-    if source.shape[1] >= product.least_rows():
-        product.multiply(source, product.packed(matrix[None], x.dtype, before, after), result)
+    if source.shape[1] >= gemm.least_rows():
+        gemm.multiply(source, gemm.packed(matrix[None], x.dtype, before, after), result)
     else:
         scaled = matrix * before.float()[:, None] * after
         torch.bmm(source, scaled.to(x.dtype)[None], out=result)
@@ -195,20 +196,20 @@ def _winograd(
     kernels = _kernels()
     source, result = flat(layout.whole(x)), flat(layout.whole(y))
     rows, columns = -(-height // TILE), -(-width // TILE)
-    strip = product.strip(rows, columns, PRODUCTS * (wide_in + wide_out) * x.element_size())
+    strip = gemm.strip(rows, columns, PRODUCTS * (wide_in + wide_out) * x.element_size())
     for sample in range(len(x)):
         start, to = sample * (len(source) // len(x)), sample * (len(result) // len(x))
         s = vectors(before[sample])
         d = vectors(before.new_ones(outputs) if after is None else after[sample])
         for first in range(0, rows, strip):
             tiles = min(strip, rows - first) * columns
-            v = product.planes("windows", (PRODUCTS, tiles, wide_in), x.dtype)
-            m = product.planes("products", (PRODUCTS, tiles, wide_out), x.dtype)
+            v = gemm.planes("windows", (PRODUCTS, tiles, wide_in), x.dtype)
+            m = gemm.planes("products", (PRODUCTS, tiles, wide_out), x.dtype)
             kernels.transform_input(
                 source, start, (*x.shape[2:], wide_in), s, padding, first, columns, tiles, A, B,
                 flat(v),
             )  # fmt: skip
-            product.multiply(v[:, :, :inputs], transformed, m)
+            gemm.multiply(v[:, :, :inputs], transformed, m)
             kernels.transform_output(
                 flat(m), d, first, columns, tiles, A, B, result, to, (height, width, wide_out)
             )
@@ -222,17 +223,17 @@ def _winograd_gradient(x: Tensor, dy: Tensor, padding: int) -> Tensor:
     kernels = _kernels()
     source, gradient = flat(layout.whole(x)), flat(layout.whole(dy))
     rows, columns = -(-height // TILE), -(-width // TILE)
-    strip = product.strip(rows, columns, PRODUCTS * (wide_in + wide_out) * 4)
+    strip = gemm.strip(rows, columns, PRODUCTS * (wide_in + wide_out) * 4)
     ones = [vectors(torch.ones(wide)) for wide in (wide_in, wide_out)]
-    collected = recycler.take(n * PRODUCTS * wide_in * wide_out, torch.float32)
+    collected = buffer_pool.take(n * PRODUCTS * wide_in * wide_out, torch.float32)
     collected = collected.view(n, PRODUCTS, wide_in, wide_out)
     for sample in range(n):
         start, from_ = sample * (len(source) // n), sample * (len(gradient) // n)
         for first in range(0, rows, strip):
             tiles = min(strip, rows - first) * columns
             # Sums over many tiles: in float32, whatever the dtype of the picture.
-            v = product.planes("windows", (PRODUCTS, tiles, wide_in), torch.float32)
-            m = product.planes("products", (PRODUCTS, tiles, wide_out), torch.float32)
+            v = gemm.planes("windows", (PRODUCTS, tiles, wide_in), torch.float32)
+            m = gemm.planes("products", (PRODUCTS, tiles, wide_out), torch.float32)
             kernels.transform_input(
                 source, start, (*x.shape[2:], wide_in), ones[0], padding, first, columns, tiles,
                 A, B, flat(v),
@@ -242,7 +243,7 @@ def _winograd_gradient(x: Tensor, dy: Tensor, padding: int) -> Tensor:
                 flat(m),
             )  # fmt: skip
             v, m = v[:, :tiles].transpose(1, 2), m[:, :tiles]
-            product.multiply(v, m, collected[sample], onto=first > 0)
+            gemm.multiply(v, m, collected[sample], onto=first > 0)
     g = _filter_transform()
     taps = torch.einsum("xi,yj->ijxy", g, g).reshape(9, PRODUCTS)
     gradients = torch.matmul(taps, collected.flatten(2)).unflatten(2, (wide_in, wide_out))
@@ -262,19 +263,19 @@ def _matrix(weight: Tensor, *, turned: bool = False) -> Tensor:
 
 
 def _transformed(weight: Tensor, dtype: torch.dtype, *, turned: bool = False) -> Tensor:
-    """G w Gᵀ [36, C_in, C_out′] as `product.multiply` takes it."""
+    """G w Gᵀ [36, C_in, C_out′] as `gemm.multiply` takes it."""
 
     def transform(w: Tensor) -> Tensor:
         taps = _by_tap(w, turned)
         _, inputs, outputs = taps.shape
-        result = recycler.take(PRODUCTS * inputs * outputs, torch.float32)
-        panel = product.panel() if dtype == torch.float32 else outputs
+        result = buffer_pool.take(PRODUCTS * inputs * outputs, torch.float32)
+        panel = gemm.panel() if dtype == torch.float32 else outputs
         _kernels().transform_weight(
             flat(taps), (inputs, outputs), _filter_transform().numpy(), panel, flat(result),
         )  # fmt: skip
         if dtype == torch.float32:
             return result
-        return product.packed(result.view(PRODUCTS, inputs, outputs), dtype)
+        return gemm.packed(result.view(PRODUCTS, inputs, outputs), dtype)
 
     return prepared(weight, (dtype, turned), transform)
 

@@ -12,7 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vidhair.kernels import TRITON_IS_HERE, lanes, triton_cache
+from vidhair.kernels import TRITON_IS_HERE, triton_cache
+from vidhair.kernels import layout_gpu as layout
 
 DEVICES = ("cuda",)
 _DTYPES = (torch.float16, torch.bfloat16, torch.float32)
@@ -37,12 +38,12 @@ def empty_result(x: Tensor, weight: Tensor, style, demodulation, padding: int) -
     """[N, C_out, H', W'], allocated as `forward` returns it."""
     h, w = (s + 2 * padding - k + 1 for s, k in zip(x.shape[2:], weight.shape[2:], strict=True))
     assert h > 0 and w > 0, f"{tuple(x.shape)} is too small for {tuple(weight.shape)} {padding=}"
-    return lanes.empty((len(x), len(weight), h, w), like=x)
+    return layout.empty((len(x), len(weight), h, w), like=x)
 
 
 def empty_gradient(x: Tensor) -> Tensor:
     """[N, C_in, H, W], allocated as `backward` returns it."""
-    return lanes.empty(x.shape, like=x)
+    return layout.empty(x.shape, like=x)
 
 
 def forward(
@@ -50,7 +51,7 @@ def forward(
 ) -> Tensor:
     """y, for the calls that `refusal` lets through."""
     y = empty_result(x, weight, style, demodulation, padding)
-    source, target = lanes.whole(lanes.laid_out(x)), lanes.whole(y)
+    source, target = layout.whole(layout.laid_out(x)), layout.whole(y)
     if len(x) > 1 and y.shape[2] * y.shape[3] < OWN_WEIGHTS_FROM:
         # The products are of the size of one number, lest they overflow before the demodulation.
         spread = weight[0].numel() ** 0.5
@@ -78,7 +79,7 @@ def backward(
 
     With the gradient p of a sample's own weight w·s·d: dw = Σ p·s·d, ds = Σ p·w·d, dd = Σ p·w·s.
     """
-    source, upstream = (lanes.whole(lanes.laid_out(t)) for t in (x, dy.to(x.dtype)))
+    source, upstream = (layout.whole(layout.laid_out(t)) for t in (x, dy.to(x.dtype)))
     dx = empty_gradient(x) if wanted[0] else None
     parts = []
     for n, own in enumerate(_modulated(weight, style, demodulation, x.dtype)):
@@ -87,7 +88,7 @@ def backward(
             False, [0, 0], 1, [wanted[0], any(wanted[1:]), False],
         )  # fmt: skip
         if dx is not None:
-            lanes.whole(dx)[n : n + 1] = found[0]
+            layout.whole(dx)[n : n + 1] = found[0]
         parts.append(found[1])
     if not any(wanted[1:]):
         return dx, None, None, None
@@ -128,7 +129,7 @@ def _modulated(
 ) -> Tensor:
     """[N, C_out', C_in', kh, kw] in channels-last memory, as pictures are laid out."""
     n, (outputs, inputs, kh, kw) = 1 if style is None else len(style), weight.shape
-    rows, width = lanes.padded_width(outputs), lanes.padded_width(inputs)
+    rows, width = layout.padded_width(outputs), layout.padded_width(inputs)
     out = weight.new_empty(n, rows, kh, kw, width, dtype=dtype)
     given = weight.detach().contiguous()
     before, after = (given if t is None else t.detach().contiguous() for t in (style, demodulation))

@@ -1,7 +1,7 @@
 """The compiled transforms of the strided convolutions; see `cpu` for the notation.
 
-Pictures are flat arrays of the memory [N, H, W, C'] that `vidhair.kernels.layout` describes, and
-transformed ones of [81, tiles, C']. Tiles count from the top left, row by row.
+Pictures are flat arrays of memory [N, H, W, C'] of `vidhair.kernels.layout_cpu`, and transformed
+ones of [81, tiles, C']. Tiles count from the top left, row by row.
 """
 
 import numpy as np
@@ -71,7 +71,7 @@ def _together(v, m):
 
 
 @microkernel
-def _halving_window(v, x, at, row, column, out, to, plane):
+def _downsampling_window(v, x, at, row, column, out, to, plane):
     """The products' factors of a window of x whose rows and columns are that far apart."""
     rows = []
     for i in range(WINDOW):
@@ -84,7 +84,7 @@ def _halving_window(v, x, at, row, column, out, to, plane):
 
 
 @microkernel
-def _halving_result(v, m, at, plane, bias, block, slope, y, to, row, column):
+def _downsampling_result(v, m, at, plane, bias, block, slope, y, to, row, column):
     """A tile of y from its products, with bias and leaky ReLU."""
     shift = v.load(bias, block)
     rows = []
@@ -99,7 +99,7 @@ def _halving_result(v, m, at, plane, bias, block, slope, y, to, row, column):
 
 
 @microkernel
-def _doubling_window(v, x, at, row, column, scale, block, out, to, plane):
+def _upsampling_window(v, x, at, row, column, scale, block, out, to, plane):
     """The products' factors of a window of x, scaled."""
     s = v.load(scale, block)
     rows = []
@@ -119,7 +119,7 @@ def _interleaved(v, m):
 
 
 @microkernel
-def _doubling_result(v, m, at, plane, scale, block, y, to, row, column):
+def _upsampling_result(v, m, at, plane, scale, block, y, to, row, column):
     """A tile of 8 × 8 from its products, scaled."""
     s = v.load(scale, block)
     rows = []
@@ -154,7 +154,7 @@ def _smooth_row(v, x, at, row, column, count, y, to, step):
 
 
 @compiled(parallel=True)
-def halving_input(x, start, shape, first, columns, tiles, out):
+def downsampling_input(x, start, shape, first, columns, tiles, out):
     """What `tiles` tiles from row `first` on meet of x [H, W, C'] → [81, …, C']."""
     height, width, channels = shape
     plane, row = len(out) // PLANES, width * channels
@@ -168,14 +168,14 @@ def halving_input(x, start, shape, first, columns, tiles, out):
             offset = block * LANES
             to = tile * channels + offset
             if inside:
-                _halving_window(x, at + offset, row, channels, out, to, plane)
+                _downsampling_window(x, at + offset, row, channels, out, to, plane)
             else:
                 patch_of(x, start, shape, top, left, WINDOW, offset, patch)
-                _halving_window(patch, 0, WINDOW, 1, out, to, plane)
+                _downsampling_window(patch, 0, WINDOW, 1, out, to, plane)
 
 
 @compiled(parallel=True)
-def halving_output(m, bias, slope, first, columns, tiles, y, start, shape):
+def downsampling_output(m, bias, slope, first, columns, tiles, y, start, shape):
     """m [81, …, C'] → as many tiles from row `first` on of y [H, W, C']."""
     height, width, channels = shape
     plane, row = len(m) // PLANES, width * channels
@@ -188,9 +188,11 @@ def halving_output(m, bias, slope, first, columns, tiles, y, start, shape):
             offset = block * LANES
             at = tile * channels + offset
             if inside:
-                _halving_result(m, at, plane, bias, block, slope, y, to + offset, row, channels)
+                _downsampling_result(
+                    m, at, plane, bias, block, slope, y, to + offset, row, channels
+                )
                 continue
-            _halving_result(m, at, plane, bias, block, slope, patch, 0, TILE, 1)
+            _downsampling_result(m, at, plane, bias, block, slope, patch, 0, TILE, 1)
             for i in range(min(TILE, height - top)):
                 for j in range(min(TILE, width - left)):
                     place = to + (i * width + j) * channels + offset
@@ -198,7 +200,7 @@ def halving_output(m, bias, slope, first, columns, tiles, y, start, shape):
 
 
 @compiled(parallel=True)
-def doubling_input(x, start, shape, scale, first, columns, tiles, out):
+def upsampling_input(x, start, shape, scale, first, columns, tiles, out):
     """What `tiles` tiles from row `first` on meet of x [H, W, C'] times scale → [81, …, C']."""
     height, width, channels = shape
     plane, row = len(out) // PLANES, width * channels
@@ -211,14 +213,14 @@ def doubling_input(x, start, shape, scale, first, columns, tiles, out):
             offset = block * LANES
             to = tile * channels + offset
             if inside:
-                _doubling_window(x, at + offset, row, channels, scale, block, out, to, plane)
+                _upsampling_window(x, at + offset, row, channels, scale, block, out, to, plane)
             else:
                 patch_of(x, start, shape, top, left, MIXED, offset, patch)
-                _doubling_window(patch, 0, MIXED, 1, scale, block, out, to, plane)
+                _upsampling_window(patch, 0, MIXED, 1, scale, block, out, to, plane)
 
 
 @compiled(parallel=True)
-def doubling_output(m, scale, columns, tiles, channels, y, start):
+def upsampling_output(m, scale, columns, tiles, channels, y, start):
     """m [81, …, C'] times scale → tiles of 8 × 8, row by row, in y from `start` on."""
     plane, row = len(m) // PLANES, 2 * TILE * columns * channels
     for tile in prange(tiles):
@@ -226,7 +228,7 @@ def doubling_output(m, scale, columns, tiles, channels, y, start):
         to = start + top * row + left * channels
         for block in range(channels // LANES):
             at = tile * channels + block * LANES
-            _doubling_result(m, at, plane, scale, block, y, to + block * LANES, row, channels)
+            _upsampling_result(m, at, plane, scale, block, y, to + block * LANES, row, channels)
 
 
 @compiled(parallel=True)

@@ -22,10 +22,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vidhair.kernels import layout, product, start_threads
-from vidhair.kernels.layout import flat, vectors, widened
-from vidhair.kernels.memory import scratch
-from vidhair.kernels.prepared import prepared
+from vidhair.kernels import gemm, start_threads
+from vidhair.kernels import layout_cpu as layout
+from vidhair.kernels.buffers import scratch
+from vidhair.kernels.cached import prepared
+from vidhair.kernels.layout_cpu import flat, vectors, widened
 
 TILE = 4  # results per side
 PLANES, WEIGHTS = 81, 36
@@ -35,7 +36,7 @@ CARRIED = 3  # rows that smoothing looks back on
 DTYPES = (torch.float32, torch.bfloat16)
 
 
-def halving_refusal(
+def downsampling_refusal(
     x: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor], *, slope: float
 ) -> str | None:
     """Why this kernel cannot do the call, or None if it can."""
@@ -52,7 +53,7 @@ def halving_refusal(
     return None
 
 
-def halving_results(x: Tensor, weights: Sequence[Tensor], *_) -> list[Tensor]:
+def downsampling_results(x: Tensor, weights: Sequence[Tensor], *_) -> list[Tensor]:
     """[N, C_out, H', W'] for every weight, allocated as `halving` returns them."""
     n, _c, h, w = x.shape
     return [layout.empty((n, len(o), -(-h // 2), -(-w // 2)), like=x) for o in weights]
@@ -61,8 +62,8 @@ def halving_results(x: Tensor, weights: Sequence[Tensor], *_) -> list[Tensor]:
 def halving(
     x: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor], slope: float
 ) -> list[Tensor]:
-    """As `vidhair.ops.halving_conv`, for the calls that `halving_refusal` lets through."""
-    results = halving_results(x, weights)
+    """As `vidhair.ops.downsampling_conv`, for calls that `downsampling_refusal` lets through."""
+    results = downsampling_results(x, weights)
     x = layout.laid_out(x)
     n, _c, h, w = x.shape
     source, inputs = flat(layout.whole(x)), layout.padded_width(x.shape[1])
@@ -71,27 +72,31 @@ def halving(
     height, width = results[0].shape[2:]
     rows, columns = -(-height // TILE), -(-width // TILE)
     widest = max(layout.padded_width(len(weight)) for weight in weights)
-    strip = product.strip(rows, columns, PLANES * (inputs + widest) * x.element_size())
+    strip = gemm.strip(rows, columns, PLANES * (inputs + widest) * x.element_size())
     for sample in range(n):
         start = sample * (len(source) // n)
         for first in range(0, rows, strip):
             tiles = min(strip, rows - first) * columns
-            v = product.planes("windows", (PLANES, tiles, inputs), x.dtype)
-            kernels.halving_input(source, start, (h, w, inputs), first, columns, tiles, flat(v))
+            v = gemm.planes("windows", (PLANES, tiles, inputs), x.dtype)
+            kernels.downsampling_input(
+                source, start, (h, w, inputs), first, columns, tiles, flat(v)
+            )
             for weight, shift, y in zip(weights, shifts, results, strict=True):
                 outputs = layout.padded_width(len(weight))
-                m = product.planes("products", (PLANES, tiles, outputs), x.dtype)
+                m = gemm.planes("products", (PLANES, tiles, outputs), x.dtype)
                 transformed = _transformed(weight, "halving", x.dtype)
                 _multiply(v[:, :, : x.shape[1]], transformed, m)
                 result = flat(layout.whole(y))
-                kernels.halving_output(
+                kernels.downsampling_output(
                     flat(m), shift, np.float32(slope), first, columns, tiles,
                     result, sample * (len(result) // n), (height, width, outputs),
                 )  # fmt: skip
     return results
 
 
-def doubling_refusal(x: Tensor, weight: Tensor, style: Tensor, demodulation: Tensor) -> str | None:
+def upsampling_refusal(
+    x: Tensor, weight: Tensor, style: Tensor, demodulation: Tensor
+) -> str | None:
     """Why this kernel cannot do the call, or None if it can."""
     if x.device.type != "cpu":
         return f"runs on cpu, not on {x.device.type}"
@@ -104,15 +109,15 @@ def doubling_refusal(x: Tensor, weight: Tensor, style: Tensor, demodulation: Ten
     return None
 
 
-def doubling_result(x: Tensor, weight: Tensor, *_) -> Tensor:
+def upsampling_result(x: Tensor, weight: Tensor, *_) -> Tensor:
     """[N, C_out, 2·H, 2·W], allocated as `doubling` returns it."""
     n, _c, h, w = x.shape
     return layout.empty((n, len(weight), 2 * h, 2 * w), like=x)
 
 
 def doubling(x: Tensor, weight: Tensor, style: Tensor, demodulation: Tensor) -> Tensor:
-    """As `vidhair.ops.doubling_conv`, for the calls that `doubling_refusal` lets through."""
-    y = doubling_result(x, weight)
+    """As `vidhair.ops.upsampling_conv`, for the calls that `upsampling_refusal` lets through."""
+    y = upsampling_result(x, weight)
     x = layout.laid_out(x)
     n, inputs, h, w = x.shape
     wide_in, wide_out = layout.padded_width(inputs), layout.padded_width(len(weight))
@@ -121,7 +126,7 @@ def doubling(x: Tensor, weight: Tensor, style: Tensor, demodulation: Tensor) -> 
     kernels = _kernels()
     # One more than the pixels: the zeros between them reach beyond the last.
     rows, columns = -(-(h + 1) // TILE), -(-(w + 1) // TILE)
-    strip = product.strip(rows, columns, PLANES * (wide_in + wide_out) * x.element_size())
+    strip = gemm.strip(rows, columns, PLANES * (wide_in + wide_out) * x.element_size())
     row = 2 * TILE * columns * wide_out
     spread = scratch("spread", (CARRIED + 2 * TILE * strip) * row)
     for sample in range(n):
@@ -132,13 +137,13 @@ def doubling(x: Tensor, weight: Tensor, style: Tensor, demodulation: Tensor) -> 
         for first in range(0, rows, strip):
             some = min(strip, rows - first)
             tiles = some * columns
-            v = product.planes("windows", (PLANES, tiles, wide_in), x.dtype)
-            m = product.planes("products", (PLANES, tiles, wide_out), x.dtype)
-            kernels.doubling_input(
+            v = gemm.planes("windows", (PLANES, tiles, wide_in), x.dtype)
+            m = gemm.planes("products", (PLANES, tiles, wide_out), x.dtype)
+            kernels.upsampling_input(
                 source, start, (h, w, wide_in), before, first, columns, tiles, flat(v)
             )
             _multiply(v[:, :, :inputs], transformed, m)
-            kernels.doubling_output(
+            kernels.upsampling_output(
                 flat(m), after, columns, tiles, wide_out, flat(spread), CARRIED * row
             )
             # Row r of the result meets rows r − 1 … r + 2, and CARRIED of them are from before.
@@ -161,7 +166,7 @@ def _multiply(a: Tensor, weights: Tensor, c: Tensor) -> None:
         some = slice(plane, plane + count * shared)
         own = weights[weight * size : (weight + count) * size]
         left, right = (t[some].unflatten(0, (count, shared)).flatten(1, 2) for t in (a, c))
-        product.multiply(left, own, right)
+        gemm.multiply(left, own, right)
         plane, weight = some.stop, weight + count
 
 
@@ -173,7 +178,7 @@ def _transformed(weight: Tensor, what: str, dtype: torch.dtype) -> Tensor:
         square = torch.einsum("xi,yj,ocij->xyco", g, g, w.float())
         parts = square[:5, :5].flatten(0, 1), square[:5, 5], square[5, :5], square[5:, 5]
         plain = widened(torch.cat(parts), layout.padded_width(len(w)))
-        return product.packed(plain, dtype)
+        return gemm.packed(plain, dtype)
 
     return prepared(weight, (what, dtype), transform)
 

@@ -1,4 +1,4 @@
-"""Turns, medians and spreads, on a clock that only the contestants move."""
+"""Turns, medians and spreads, on a clock that only the candidates move."""
 
 import pytest
 

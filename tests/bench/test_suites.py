@@ -6,9 +6,9 @@ import torch
 from tests.bench import others
 from tests.models.tiny import TINY_STYLEGANEX, R, T, tiny_config, tiny_stylegan2_config
 from vidhair.bench import counting, encode, kernels, options, render
-from vidhair.bench.contest import Case, Contestant
+from vidhair.bench.baseline import find_baseline
+from vidhair.bench.benchmark import Candidate, Case
 from vidhair.bench.options import Options
-from vidhair.bench.versus import find_versus
 from vidhair.errors import InvalidSetting
 from vidhair.models.style_encoders import StyleEncoderConfig
 
@@ -39,7 +39,7 @@ def tiny(monkeypatch):
 
 
 def vs(function: str):
-    return find_versus(f"{others.__name__}:{function}")
+    return find_baseline(f"{others.__name__}:{function}")
 
 
 def made(suite, *dtypes: torch.dtype, **options) -> dict[str, Case]:
@@ -48,16 +48,16 @@ def made(suite, *dtypes: torch.dtype, **options) -> dict[str, Case]:
     return {case.name: case for case in cases}
 
 
-def contestants(case: Case) -> dict[str, Contestant]:
+def candidates(case: Case) -> dict[str, Candidate]:
     with torch.inference_mode(not case.gradients):
-        found = case.contestants()
+        found = case.candidates()
     assert len({c.by for c in found}) == len(found)
     return {c.by: c for c in found}
 
 
-def result(contestant: Contestant) -> torch.Tensor:
+def result(candidate: Candidate) -> torch.Tensor:
     with torch.inference_mode():
-        return contestant.seen(contestant.call())
+        return candidate.seen(candidate.call())
 
 
 class TestKernels:
@@ -97,7 +97,7 @@ class TestKernels:
         called, seen = seen, set()
         for name, case in made(kernels, configs=[config]).items():
             op = name.rpartition(" ")[2]
-            c = next(iter(contestants(case).values()))
+            c = next(iter(candidates(case).values()))
             if op in ("filtered_lrelu", "upfirdn2d", "bias_act") and "picture" not in name:
                 note(op, *c.call.args, **c.call.keywords)
         assert seen <= called
@@ -106,7 +106,7 @@ class TestKernels:
     @pytest.mark.parametrize("op", ["filtered_lrelu", "modulated_conv"])
     def test_implementations_that_accept_and_the_reference_agree(self, op):
         for name, case in made(kernels, configs=["16-T", "32-R"], ops=[op]).items():
-            found = contestants(case)
+            found = candidates(case)
             assert list(found) == ["numba", "reference"], name
             fast, reference = (result(c) for c in found.values())
             assert fast.shape == reference.shape
@@ -114,7 +114,7 @@ class TestKernels:
 
     def test_who_declines_is_told(self):
         names = made(kernels, torch.float16, configs=["16-T"], ops=["filtered_lrelu"])
-        found = contestants(next(iter(names.values())))
+        found = candidates(next(iter(names.values())))
         assert list(found) == ["reference"]
         assert "numba declines: no kernel for torch.float16" in found["reference"].note
         assert "triton declines: runs on cuda, not on cpu" in found["reference"].note
@@ -122,7 +122,7 @@ class TestKernels:
     def test_the_work_is_that_of_the_result(self):
         for op in counting.OPS:
             for name, case in made(kernels, ops=[op]).items():
-                c = next(iter(contestants(case).values()))
+                c = next(iter(candidates(case).values()))
                 values = (*c.call.args, *c.call.keywords.values(), result(c))
                 moved = counting.size_of(*(v for v in values if isinstance(v, torch.Tensor)))
                 assert c.work.bytes == moved, name
@@ -130,7 +130,7 @@ class TestKernels:
     def test_dtypes(self):
         names = made(kernels, F32, BF16, configs=["16-T"], ops=["bias_act"])
         assert list(names) == ["16-T ToRGB bias_act", "16-T ToRGB bias_act bfloat16"]
-        kinds = [next(iter(contestants(c).values())) for c in names.values()]
+        kinds = [next(iter(candidates(c).values())) for c in names.values()]
         assert [c.dtype for c in kinds] == [result(c).dtype for c in kinds] == [F32, BF16]
 
     def test_quick_takes_fewer(self):
@@ -139,19 +139,19 @@ class TestKernels:
         assert {name.rpartition(" ")[2] for name in few} >= {"filtered_lrelu", "modulated_conv"}
 
     def test_a_foreign_op_is_called_as_its_name_says(self):
-        cases = made(kernels, configs=["32-SG2"], versus=vs("bias_act"))
+        cases = made(kernels, configs=["32-SG2"], baseline=vs("bias_act"))
         assert all(name.endswith(" bias_act") for name in cases)
-        ours, theirs = contestants(next(iter(cases.values()))).values()
+        ours, theirs = candidates(next(iter(cases.values()))).values()
         assert theirs.by == "tests.bench.others:bias_act"
         assert torch.allclose(result(theirs), result(ours) * 1.1)
 
     def test_a_foreign_op_by_another_name(self):
         with pytest.raises(InvalidSetting, match="say with --op which of filtered_lrelu, "):
-            made(kernels, versus=vs("recorded"))
+            made(kernels, baseline=vs("recorded"))
         with pytest.raises(InvalidSetting, match="name it alone"):
-            made(kernels, versus=vs("recorded"), ops=["bias_act", "upfirdn2d"])
-        cases = made(kernels, configs=["32-SG2"], ops=["bias_act"], versus=vs("recorded"))
-        *_, theirs = contestants(next(iter(cases.values()))).values()
+            made(kernels, baseline=vs("recorded"), ops=["bias_act", "upfirdn2d"])
+        cases = made(kernels, configs=["32-SG2"], ops=["bias_act"], baseline=vs("recorded"))
+        *_, theirs = candidates(next(iter(cases.values()))).values()
         others.CALLS.clear()
         result(theirs)
         (((x, b), options),) = others.CALLS
@@ -173,7 +173,7 @@ class TestRender:
     @pytest.mark.parametrize("name", [*STYLEGAN3, *STYLEGAN2, *STYLEGANEX])
     def test_pictures(self, name):
         (case,) = [c for n, c in made(render, F32, BF16, configs=[name]).items() if "back" not in n]
-        plain, half, *canvas = contestants(case).values()
+        plain, half, *canvas = candidates(case).values()
         picture, rounded = result(plain), result(half)
         side = int(name.partition("-")[0])
         assert picture.shape == (1, 3, side, side) and picture.std() > 0
@@ -191,32 +191,32 @@ class TestRender:
 
     def test_the_same_scene_every_time(self):
         case = made(render, configs=["16-T"])["16-T render"]
-        one, other = (next(iter(contestants(case).values())) for _ in range(2))
+        one, other = (next(iter(candidates(case).values())) for _ in range(2))
         assert torch.equal(result(one), result(other))
 
     def test_gradients(self):
-        case = made(render, configs=["16-T"], versus=vs("render"))["16-T forward + backward"]
+        case = made(render, configs=["16-T"], baseline=vs("render"))["16-T forward + backward"]
         assert case.gradients
-        ours, theirs = contestants(case).values()
+        ours, theirs = candidates(case).values()
         a, b = ours.call(), theirs.call()
         assert a.shape == (1, 16, 12) and a.abs().max() > 0
         assert torch.allclose(a, 2 * b, rtol=1e-4, atol=1e-6)
         assert torch.allclose(a, ours.call(), rtol=1e-5), "nothing adds up from call to call"
-        plain = contestants(made(render, configs=["16-T"])["16-T render"])["vidhair float32"]
+        plain = candidates(made(render, configs=["16-T"])["16-T render"])["vidhair float32"]
         with torch.inference_mode():
             forward = render.counted(plain.call)
         assert ours.work.convolution == 3 * forward.convolution
         assert ours.work.filter == 2 * forward.filter
 
     def test_a_foreign_generator(self):
-        for name, case in made(render, versus=vs("render"), configs=[*STYLEGAN3]).items():
+        for name, case in made(render, baseline=vs("render"), configs=[*STYLEGAN3]).items():
             if "backward" not in name:
-                ours, *_, theirs = contestants(case).values()
-                assert theirs.foreign and torch.allclose(result(ours), 2 * result(theirs))
+                ours, *_, theirs = candidates(case).values()
+                assert theirs.third_party and torch.allclose(result(ours), 2 * result(theirs))
 
     def test_a_foreign_generator_without_gradients(self):
-        options = {"configs": ["16-T"], "versus": vs("render_without_gradients")}
-        _, theirs = contestants(made(render, **options)["16-T forward + backward"]).values()
+        options = {"configs": ["16-T"], "baseline": vs("render_without_gradients")}
+        _, theirs = candidates(made(render, **options)["16-T forward + backward"]).values()
         with pytest.raises(InvalidSetting, match="others:render_without_gradients returns a pic"):
             theirs.call()
 
@@ -230,12 +230,12 @@ class TestEncode:
         assert list(made(encode, quick=True)) == ["e4e, batch 1"]
 
     def test_codes(self):
-        for name, case in made(encode, F32, BF16, versus=vs("encode")).items():
-            ours, half, theirs = contestants(case).values()
+        for name, case in made(encode, F32, BF16, baseline=vs("encode")).items():
+            ours, half, theirs = candidates(case).values()
             codes = result(ours)
             assert codes.shape == (4 if "batch 4" in name else 1, 16, 16) and codes.dtype == F32
             torch.testing.assert_close(codes, result(theirs))  # of the network as it was
-            assert theirs.foreign
+            assert theirs.third_party
             assert 0 < (codes - result(half)).abs().max() < 0.2 * codes.abs().max()
 
 

@@ -7,14 +7,14 @@ import pytest
 import torch
 
 from vidhair.bench import table
-from vidhair.bench.ceilings import Ceilings
+from vidhair.bench.benchmark import Difference, Row
 from vidhair.bench.clock import Timing
-from vidhair.bench.contest import Difference, Row
 from vidhair.bench.counting import Work
 from vidhair.bench.memory import Peak
+from vidhair.bench.roofline import Roofline
 
 F32, BF16 = torch.float32, torch.bfloat16
-CEILINGS = Ceilings({F32: 400e9, BF16: 800e9}, {F32: 200e9, BF16: 100e9}, copy=50e9)
+ROOFLINE = Roofline({F32: 400e9, BF16: 800e9}, {F32: 200e9, BF16: 100e9}, copy=50e9)
 ROWS = [
     Row(
         "256-T render",
@@ -43,13 +43,13 @@ ROWS = [
 ]
 
 
-def report(rows=ROWS, ceilings=CEILINGS, skipped=()) -> dict:
+def report(rows=ROWS, roofline=ROOFLINE, skipped=()) -> dict:
     return {
         "what": "render",
         "machine": {"device": "cpu", "name": "A processor", "threads": 2, "torch": "2.0"},
-        "ceilings": None if ceilings is None else ceilings.describe(),
+        "roofline": None if roofline is None else roofline.describe(),
         "skipped": list(skipped),
-        "rows": [table.facts(row, ceilings) for row in rows],
+        "rows": [table.facts(row, roofline) for row in rows],
         "noise": table.noise(rows),
     }
 
@@ -101,7 +101,7 @@ def test_the_table():
 def test_columns_without_a_value_are_left_out_and_so_are_ceilings():
     text = table.text(report([Row("hair_color", "faces, a frame", Timing((0.5,)))], None))
     assert text.splitlines()[0].split() == ["time"]
-    assert "ceilings" not in text
+    assert "roofline" not in text
     assert "noise     unknown: every row was measured once" in text
 
 
@@ -119,9 +119,9 @@ def test_the_machine_has_a_name():
 
 
 def test_what_is_emulated_has_no_ceiling_and_is_named():
-    known = Ceilings({F32: 400e9}, {F32: 200e9}, copy=50e9)
-    ours, _, op = report(ceilings=known)["rows"]
+    known = Roofline({F32: 400e9}, {F32: 200e9}, copy=50e9)
+    ours, _, op = report(roofline=known)["rows"]
     assert ours["of_ceiling"] and op["of_ceiling"] is None and op["gbs"]
     says = "skipped   bfloat16, emulated on this device; --dtype bfloat16 measures it"
-    assert says in table.text(report(ceilings=known, skipped=["bfloat16"])).splitlines()
+    assert says in table.text(report(roofline=known, skipped=["bfloat16"])).splitlines()
     assert "skipped" not in table.text(report())

@@ -17,7 +17,7 @@ import pytest
 import torch
 from safetensors.torch import save
 
-from tests.checkpoints.foreign_files import (
+from tests.checkpoints.third_party_files import (
     Raw,
     archive,
     call,
@@ -36,7 +36,7 @@ from tests.checkpoints.foreign_files import (
     tensor,
     value,
 )
-from vidhair.checkpoints.foreign import read_checkpoint
+from vidhair.checkpoints.third_party import read_checkpoint
 from vidhair.errors import CheckpointUnreadable, VidhairError
 
 CANARY = "executed"  # made in the working directory by whatever is executed
@@ -693,7 +693,7 @@ READ_ALL = """
 import resource, sys
 from pathlib import Path
 import torch
-from vidhair.checkpoints.foreign import read_checkpoint
+from vidhair.checkpoints.third_party import read_checkpoint
 from vidhair.errors import CheckpointUnreadable
 
 good, *paths = sorted(Path("files").iterdir())

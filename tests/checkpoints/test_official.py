@@ -12,6 +12,7 @@ from vidhair.checkpoints.official import NameMap, load_official, under
 from vidhair.errors import WeightsDoNotFit
 from vidhair.models.bisenet import CelebAMaskParser, HairClipParser
 from vidhair.models.face_identity import FaceIdentity
+from vidhair.models.skip_init import SkipInit
 from vidhair.models.style_encoders import (
     E4eEncoder,
     RestylePspEncoder,
@@ -19,7 +20,6 @@ from vidhair.models.style_encoders import (
     StyleEncoderConfig,
     WEncoder,
 )
-from vidhair.models.unfilled import Unfilled
 
 NAMES = NameMap(
     ((r"fc\.(weight|bias)", r"linear.\1"), (r"bn\.(\w+)", r"norm.\1")), unused=(r"old\..+",)
@@ -91,7 +91,7 @@ def modules() -> dict[str, tuple[nn.Module, NameMap]]:
 
     names = encoder_names
     resnet = config(backbone="resnet34")
-    with Unfilled():
+    with SkipInit():
         return {
             "e4e": (E4eEncoder(config()), names.PYRAMID_ENCODER),
             "W": (WEncoder(config()), names.W_ENCODER),

@@ -31,7 +31,7 @@ OPTIONS = {
 KINDS = {
     "inversion": {"skips": 0, "fuse_rgb": False},
     "video editing": {"attention_depth": 1},
-    "deep attention, colours alone": {"attention_depth": 3, "fuse_rgb": False},
+    "deep attention, colors alone": {"attention_depth": 3, "fuse_rgb": False},
     "sketch": {"label_channels": 1, "skips": 1},
     "label map": {"label_channels": 19, "skips": 2},
     "every skip": {"resolution": 512, "channel_base": 1024, "skips": 7},

@@ -9,18 +9,18 @@ import torch
 from tests.models.tiny import random
 from vidhair.edits.bald import NO_HAIR
 from vidhair.edits.edit import Strength
-from vidhair.edits.recolor import HAIR_COLOUR
+from vidhair.edits.recolor import HAIR_COLOR
 from vidhair.geometry import Box
 from vidhair.models.attributes import AttributeSpace
 from vidhair.models.face_landmarks import POINTS
 from vidhair.stages.align import FaceTrack
 
 D, LAYERS, COUNT = 20, 4, 7
-NAMES = (*NO_HAIR, "smile", *HAIR_COLOUR)
+NAMES = (*NO_HAIR, "smile", *HAIR_COLOR)
 PRESENT = np.array([1, 1, 0, 1, 1, 1, 0], bool)
 CUTS = np.arange(COUNT) == 4
 NOWHERE = np.full((COUNT, POINTS, 2), np.nan, np.float32)
-TRACK = FaceTrack(NOWHERE, PRESENT, PRESENT, CUTS, Box(0.0, 0.0, 1.0), np.zeros((len(CUTS), 0, 4)))
+TRACK = FaceTrack(NOWHERE, PRESENT, PRESENT, CUTS, Box(0.0, 0.0, 1.0), np.zeros((len(CUTS), 0, 5)))
 # Of another value in each frame.
 RAMP = Strength(np.linspace(-0.5, 1.0, COUNT).astype(np.float32))
 

@@ -3,7 +3,7 @@
 import torch
 
 from tests.models.tiny import random
-from vidhair.edits.blending import blend, blend_proxy, colour_mask
+from vidhair.edits.blending import blend, blend_proxy, color_mask
 
 UNDER, OVER, PROXY = (random(2, 3, 16, 16, seed=k) for k in range(3))
 
@@ -38,9 +38,9 @@ def test_the_proxy_lies_on_top_of_the_bald_head():
     assert torch.equal(out[..., 0, 0], UNDER[..., 0, 0])
 
 
-def test_a_colour_mask_covers_the_hair_at_the_wanted_size():
+def test_a_color_mask_covers_the_hair_at_the_wanted_size():
     hair = square(64, 24, 40)
-    mask = colour_mask(hair, 128)
+    mask = color_mask(hair, 128)
     assert mask.shape == (2, 1, 128, 128)
     assert set(mask.unique().tolist()) == {0, 1}
     assert mask[..., 48:80, 48:80].all() and mask.sum() > 4 * hair.sum()

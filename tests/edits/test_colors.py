@@ -2,16 +2,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vidhair.edits.colors import HAIR_COLOURS, is_picture, parse_colour
+from vidhair.edits.colors import HAIR_COLORS, is_picture, parse_color
 from vidhair.errors import InvalidSetting
 
 
-@pytest.mark.parametrize("name", HAIR_COLOURS)
+@pytest.mark.parametrize("name", HAIR_COLORS)
 def test_a_name_in_any_spelling(name):
-    want = HAIR_COLOURS[name]
+    want = HAIR_COLORS[name]
     spellings = {name, name.upper(), f"  {name.title()} ", name.replace(" ", "-")}
     for spelling in spellings | {name.replace(" ", "_")}:
-        assert parse_colour(spelling) == want
+        assert parse_color(spelling) == want
 
 
 @pytest.mark.parametrize(
@@ -26,21 +26,21 @@ def test_a_name_in_any_spelling(name):
     ],
 )
 def test_synonyms(other, name):
-    assert parse_colour(other) == HAIR_COLOURS[name]
+    assert parse_color(other) == HAIR_COLORS[name]
 
 
 @given(st.tuples(*[st.integers(0, 255)] * 3), st.booleans(), st.booleans())
 def test_hex_codes(levels, hash_sign, capital):
     digits = "{:02x}{:02x}{:02x}".format(*levels)
     code = ("#" if hash_sign else "") + (digits.upper() if capital else digits)
-    assert parse_colour(code) == pytest.approx([level / 255 for level in levels])
+    assert parse_color(code) == pytest.approx([level / 255 for level in levels])
 
 
 @given(st.tuples(*[st.integers(0, 15)] * 3))
 def test_short_hex_codes_double_every_digit(digits):
     short = "#" + "".join(f"{d:x}" for d in digits)
     long = "#" + "".join(f"{d:x}" * 2 for d in digits)
-    assert parse_colour(short) == parse_colour(long)
+    assert parse_color(short) == parse_color(long)
 
 
 @pytest.mark.parametrize(
@@ -56,15 +56,15 @@ def test_short_hex_codes_double_every_digit(digits):
         "##123456",
         "#12345g",
         "#٣٣٣",
-        "no colour",
+        "no color",
     ],
 )
-def test_what_is_no_colour_is_said(wrong):
+def test_what_is_no_color_is_said(wrong):
     with pytest.raises(InvalidSetting) as error:
-        parse_colour(wrong)
+        parse_color(wrong)
     message = str(error.value)
     assert f"edit.color = {wrong!r}" in message
-    assert all(name in message for name in HAIR_COLOURS)
+    assert all(name in message for name in HAIR_COLORS)
 
 
 @pytest.mark.parametrize(
@@ -72,15 +72,15 @@ def test_what_is_no_colour_is_said(wrong):
 )
 def test_a_slip_of_the_pen_is_guessed(wrong, meant):
     with pytest.raises(InvalidSetting, match=f"did you mean {meant}"):
-        parse_colour(wrong)
+        parse_color(wrong)
 
 
 def test_names_keep_their_order_of_lightness():
     def lightness(name: str) -> float:
-        red, green, blue = HAIR_COLOURS[name]
+        red, green, blue = HAIR_COLORS[name]
         return 0.2126 * red**2.2 + 0.7152 * green**2.2 + 0.0722 * blue**2.2
 
-    assert all(0 <= level <= 1 for colour in HAIR_COLOURS.values() for level in colour)
+    assert all(0 <= level <= 1 for color in HAIR_COLORS.values() for level in color)
     for order in (
         ["black", "dark brown", "brown", "light brown", "dark blonde", "blonde", "platinum"],
         ["black", "grey", "white"],
@@ -95,6 +95,6 @@ def test_pictures_are_known_by_their_suffix(path):
     assert is_picture(path)
 
 
-@pytest.mark.parametrize("colour", [*HAIR_COLOURS, "#8a4b2d", "png", "hair.mp4", "", "a.png/b"])
-def test_anything_else_is_no_picture(colour):
-    assert not is_picture(colour)
+@pytest.mark.parametrize("color", [*HAIR_COLORS, "#8a4b2d", "png", "hair.mp4", "", "a.png/b"])
+def test_anything_else_is_no_picture(color):
+    assert not is_picture(color)

@@ -3,7 +3,7 @@ from dataclasses import FrozenInstanceError, asdict
 import pytest
 
 from vidhair.edits import EDITS, Bald, HairColor, HairLength, Reconstruct
-from vidhair.edits.colors import parse_colour
+from vidhair.edits.colors import parse_color
 from vidhair.errors import InvalidSetting
 from vidhair.settings import configure
 
@@ -19,8 +19,8 @@ def test_defaults_are_allowed_values(kind):
     assert configure(EDITS[kind], asdict(edit), "edit") == edit
 
 
-def test_the_default_colour_is_one():
-    parse_colour(HairColor().color)
+def test_the_default_color_is_one():
+    parse_color(HairColor().color)
 
 
 def test_kinds_with_equal_settings_differ():
@@ -42,7 +42,7 @@ def test_an_edit_cannot_be_changed():
         ("bald", {"strength": -0.1}),
         ("attribute", {"strength": "much"}),
         ("reconstruct", {"strength": 1.0}),
-        ("hair_color", {"colour": "red"}),
+        ("hair_color", {"color": "red"}),
     ],
 )
 def test_values_out_of_bounds_and_unknown_settings_are_refused(kind, values):

@@ -1,4 +1,4 @@
-"""The stages of a colour; what they hand to the solver, and how its change is scaled over time."""
+"""The stages of a color; what they hand to the solver, and how its change is scaled over time."""
 
 import numpy as np
 import pytest
@@ -22,7 +22,7 @@ from tests.stages.series import InMemory
 from vidhair.cache import fingerprint
 from vidhair.edits import HairColor
 from vidhair.edits import hair_color as module
-from vidhair.edits.colors import HAIR_COLOURS
+from vidhair.edits.colors import HAIR_COLORS
 from vidhair.edits.edit import Strength
 from vidhair.edits.hair_color import CodeChange, TargetColor
 from vidhair.errors import InvalidSetting
@@ -36,7 +36,7 @@ from vidhair.recipe import load_recipe
 from vidhair.stages.align import FaceTrack
 from vidhair.stages.compose import HairChange
 from vidhair.stages.matte import HeadRegion, Matte
-from vidhair.stages.render import Canvas, Codes, Drawer, drawn_share, input_transforms
+from vidhair.stages.render import Canvas, Codes, Drawer, canvas_coverage, input_transforms
 from vidhair.stages.smooth import Pivots
 
 
@@ -50,13 +50,13 @@ def unchanged(count: int = COUNT) -> HairChange:
 
 class TestTargetColorStage:
     @pytest.mark.parametrize(
-        ("color", "want"), [("auburn", HAIR_COLOURS["auburn"]), ("#ff0033", (1, 0, 0.2))]
+        ("color", "want"), [("auburn", HAIR_COLORS["auburn"]), ("#ff0033", (1, 0, 0.2))]
     )
-    def test_a_name_or_code_is_its_colour(self, color, want):
+    def test_a_name_or_code_is_its_color(self, color, want):
         got = HairColor(color=color).target_color(parser=None).rgb
         np.testing.assert_allclose(got, want)
 
-    def test_a_picture_is_the_colour_of_its_hair(self, monkeypatch):
+    def test_a_picture_is_the_color_of_its_hair(self, monkeypatch):
         asked = []
 
         def seen(path, parser):
@@ -108,7 +108,7 @@ class TestCodeChangeStage:
                 seen,
                 np.arange(self.T) == 0,
                 Box(10.0, 20.0, 16.0),
-                np.zeros((self.T, 0, 4)),
+                np.zeros((self.T, 0, 5)),
             )
             area = self.AREA if area is None else area
             matte = Matte(self.alpha, area, self.labs)
@@ -142,7 +142,7 @@ class TestCodeChangeStage:
         ("strength", "largest"),
         [([1.0], 1.0), ([0.5], 0.5), ([0, 0.3, 0.8, 0.1], 0.8), ([-0.9, 0.4], -0.9)],
     )
-    def test_the_hairs_mean_is_to_become_the_colour_as_far_as_it_ever_does(
+    def test_the_hairs_mean_is_to_become_the_color_as_far_as_it_ever_does(
         self, change, strength, largest
     ):
         made, (_, space, wanted) = change(strength=strength)
@@ -153,7 +153,7 @@ class TestCodeChangeStage:
         np.testing.assert_allclose(made.lab, way, atol=1e-4)
         assert made.strength == pytest.approx(largest) and space is SPACE
 
-    def test_it_is_measured_without_what_former_edits_coloured(self, change):
+    def test_it_is_measured_without_what_former_edits_colored(self, change):
         codes = random(self.T, 6, D, seed=8).numpy()
         former = HairChange(np.ones((self.T, 3), np.float32), codes)
         made, (probe, _, wanted) = change(former=former)
@@ -185,7 +185,7 @@ class TestCodeChangeStage:
         generator = seeded(lambda: AlignedGenerator(tiny_stylegan2_config(self.SIDE, w_dim=D)))
         _, (probe, *_) = change(drawer=Drawer(generator.synthesis))
         assert probe.synthesis is generator.synthesis
-        share = drawn_share(generator.synthesis, probe.transforms, probe.canvas)
+        share = canvas_coverage(generator.synthesis, probe.transforms, probe.canvas)
         assert share.min() == 0
         hair = torch.from_numpy(self.alpha[self.CHOSEN, None, 20:36, 10:26]).float() / 255
         torch.testing.assert_close(probe.hair, hair * share, atol=1e-5, rtol=0)
@@ -201,7 +201,7 @@ WAY = np.float32([30, -8, 12])
 
 
 class TestOverTime:
-    """The first colour leads all the way in frame 0 and nowhere in the last, the second the other
+    """The first color leads all the way in frame 0 and nowhere in the last, the second the other
     way round."""
 
     OUT = Strength(np.linspace(1, 0, COUNT).astype(np.float32))
@@ -234,7 +234,7 @@ class TestOverTime:
         assert np.array_equal(HairColor().recolored(*given).styles, styles())
         assert not HairColor().hair_change(unchanged(), solved, steady(0.0)).lab.any()
 
-    def test_one_colour_gives_way_to_another(self):
+    def test_one_color_gives_way_to_another(self):
         first = CodeChange(FOUND, 1.0, WAY)
         second = CodeChange(random(LAYERS, D, seed=2).numpy(), 1.0, np.float32([-20, 5, 40]))
         edit, codes = HairColor(), Codes(styles())
@@ -274,5 +274,5 @@ def test_a_picture_is_read_once_for_all_stages_of_a_flow_and_anew_for_the_next(m
 def test_a_color_that_is_none_is_named_with_its_place():
     HairColor(color="friend.png").check(pack_of(None), "edit")
     HairColor().check(pack_of(None), "edit")
-    with pytest.raises(InvalidSetting, match=r"edit\.2\.color = 'blurple' is no colour"):
+    with pytest.raises(InvalidSetting, match=r"edit\.2\.color = 'blurple' is no color"):
         HairColor(color="blurple").check(pack_of(None), "edit.2")

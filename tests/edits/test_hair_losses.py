@@ -18,7 +18,7 @@ def left() -> torch.Tensor:
     return mask
 
 
-def test_white_and_grey_have_no_colour():
+def test_white_and_grey_have_no_color():
     grey = torch.tensor([1.0, 0.2, -0.6]).view(3, 1, 1, 1).expand(3, 3, 1, 1)
     lab = hair_losses.lab(grey)
     torch.testing.assert_close(lab[:, 1:], torch.zeros(3, 2, 1, 1), atol=1e-3, rtol=0)
@@ -38,7 +38,7 @@ def test_the_mean_is_of_the_mask_only():
     assert not hair_losses.masked_mean(x, torch.zeros_like(left())).any()
 
 
-def test_the_colour_loss_sees_hair_only():
+def test_the_color_loss_sees_hair_only():
     image = picture()
     target = hair_losses.masked_mean(hair_losses.lab(image), left())
     assert float(hair_losses.hair_colour_loss(image, left(), target)) == 0

@@ -64,7 +64,7 @@ strength = STRENGTH
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("one_thread")
-def test_a_colour_grows_on_what_former_edits_left(tmp_path):
+def test_a_color_grows_on_what_former_edits_left(tmp_path):
     """Half a second on, it is as if its strength had been one all along."""
     store = DiskStore(small.finished().copy(tmp_path / "cache"))
     frames, pictures = [], []

@@ -1,11 +1,11 @@
-"""The solver, on pictures whose colours are known."""
+"""The solver, on pictures whose colors are known."""
 
 import pytest
 import torch
 
 from tests.edits.codes import LAYERS, D, space_of
 from tests.models.tiny import random, tiny_generator
-from vidhair.edits.recolor import HAIR_COLOUR, LARGEST, Probe, solve_hair_color
+from vidhair.edits.recolor import HAIR_COLOR, LARGEST, Probe, solve_hair_color
 from vidhair.models.attributes import AttributeSpace
 from vidhair.models.stylegan3 import Extent
 from vidhair.ops.color import rgb_to_lab
@@ -13,20 +13,20 @@ from vidhair.stages.render import Canvas
 
 
 class Painter:
-    """Stands in for a generator whose colours are known: the first three numbers of a code are
-    the colour of the left half; the right half it cannot change."""
+    """Stands in for a generator whose colors are known: the first three numbers of a code are
+    the color of the left half; the right half it cannot change."""
 
     def __call__(self, ws: torch.Tensor, *, transform, canvas, dtype) -> torch.Tensor:
-        colour = ws.mean(1)[:, :3, None, None].expand(-1, -1, 12, 12).clone()
-        colour[..., 6:] = 0.9
-        return colour * 2 - 1
+        color = ws.mean(1)[:, :3, None, None].expand(-1, -1, 12, 12).clone()
+        color[..., 6:] = 0.9
+        return color * 2 - 1
 
 
-def painted(*colours: tuple[float, float, float], hair: float = 1.0) -> Probe:
-    ws = torch.zeros(len(colours), LAYERS, D)
-    ws[..., :3] = torch.tensor(colours)[:, None]
-    matte = torch.full((len(colours), 1, 12, 12), hair)
-    eye = torch.eye(3).repeat(len(colours), 1, 1)
+def painted(*colors: tuple[float, float, float], hair: float = 1.0) -> Probe:
+    ws = torch.zeros(len(colors), LAYERS, D)
+    ws[..., :3] = torch.tensor(colors)[:, None]
+    matte = torch.full((len(colors), 1, 12, 12), hair)
+    eye = torch.eye(3).repeat(len(colors), 1, 1)
     return Probe(Painter(), ws, eye, matte, Canvas(12, Extent(), 0.0, 0.0, 1.0))
 
 
@@ -34,16 +34,16 @@ def lab(*rgb: float) -> torch.Tensor:
     return rgb_to_lab(torch.tensor(rgb)[None, :, None, None]).flatten()
 
 
-COLOUR_SPACE = AttributeSpace(
+COLOR_SPACE = AttributeSpace(
     # Directions that mix the channels: the attributes are not what they are called.
-    HAIR_COLOUR,
+    HAIR_COLOR,
     torch.tensor([[1, 0.2, 0], [0.1, 0.8, 0.1], [0, 0.3, 1.2]]) @ torch.eye(D)[:3],
     torch.eye(D)[:3],
     *torch.zeros(3, 3),
 )
 
 
-class TestColour:
+class TestColor:
     @pytest.mark.parametrize(
         ("before", "after"),
         [
@@ -53,32 +53,32 @@ class TestColour:
             ((0.76, 0.60, 0.36), (0.16, 0.30, 0.72)),  # blonde → blue
         ],
     )
-    def test_the_hair_that_can_change_reaches_the_colour(self, before, after):
+    def test_the_hair_that_can_change_reaches_the_color(self, before, after):
         probe, wanted = painted(before), lab(*after) - lab(*before)
-        change = solve_hair_color(probe, COLOUR_SPACE, wanted)
+        change = solve_hair_color(probe, COLOR_SPACE, wanted)
         assert change.shape == (D,)
         got = probe.lab(change)[0, :, 6, 2]
         assert float((got - lab(*after)).norm()) < 0.1 * float(wanted.norm())
 
-    def test_frames_of_several_colours_move_by_it_on_average(self):
+    def test_frames_of_several_colors_move_by_it_on_average(self):
         probe = painted((0.3, 0.2, 0.1), (0.4, 0.3, 0.2), (0.35, 0.2, 0.15))
         wanted = torch.tensor([15.0, 8, -5])
-        change = solve_hair_color(probe, COLOUR_SPACE, wanted)
+        change = solve_hair_color(probe, COLOR_SPACE, wanted)
         moved = (probe.lab(change) - probe.lab(torch.zeros(D)))[..., :6].mean((0, 2, 3))
         torch.testing.assert_close(moved, wanted, atol=2.5, rtol=0)
 
-    def test_only_colours_are_used(self):
-        change = solve_hair_color(painted((0.3, 0.2, 0.1)), COLOUR_SPACE, torch.ones(3) * 5)
+    def test_only_colors_are_used(self):
+        change = solve_hair_color(painted((0.3, 0.2, 0.1)), COLOR_SPACE, torch.ones(3) * 5)
         assert change[:3].abs().max() > 0.01 and not change[3:].any()
 
     def test_no_change_wanted_is_none_made(self):
-        change = solve_hair_color(painted((0.3, 0.2, 0.1)), COLOUR_SPACE, torch.zeros(3))
+        change = solve_hair_color(painted((0.3, 0.2, 0.1)), COLOR_SPACE, torch.zeros(3))
         assert not change.any()
 
     def test_what_cannot_be_reached_is_approached_within_bounds(self):
         probe, wanted = painted((0.3, 0.2, 0.1)), torch.tensor([0.0, 90, 0])
-        change = solve_hair_color(probe, COLOUR_SPACE, wanted)
-        amounts = torch.linalg.solve(COLOUR_SPACE.directions[:, :3].t(), change[:3])
+        change = solve_hair_color(probe, COLOR_SPACE, wanted)
+        amounts = torch.linalg.solve(COLOR_SPACE.directions[:, :3].t(), change[:3])
         assert amounts.abs().max() == pytest.approx(LARGEST)
         got = probe.lab(change)[0, :, 6, 2] - lab(0.3, 0.2, 0.1)
         assert (got - wanted).norm() < 0.5 * wanted.norm()
@@ -90,13 +90,13 @@ class TestColour:
     def test_more_than_black_and_more_than_white_are_approached(self, before, after):
         """As `edit.strength` = 1.5 asks."""
         probe, wanted = painted(before), 1.5 * (lab(*after) - lab(*before))
-        change = solve_hair_color(probe, COLOUR_SPACE, wanted)
+        change = solve_hair_color(probe, COLOR_SPACE, wanted)
         got = probe.lab(change)[0, :, 6, 2] - lab(*before)
         assert (got - wanted).norm() < 0.6 * wanted.norm()
 
     def test_without_hair_nothing_is_changed(self):
         probe = painted((0.3, 0.2, 0.1), hair=0.0)
-        assert not solve_hair_color(probe, COLOUR_SPACE, torch.tensor([10.0, 0, 0])).any()
+        assert not solve_hair_color(probe, COLOR_SPACE, torch.tensor([10.0, 0, 0])).any()
 
     @pytest.mark.parametrize("space", [None, space_of(("smile", "yaw"))])
     @pytest.mark.parametrize(
@@ -110,7 +110,7 @@ class TestColour:
         got = probe.lab(change)[0, :, 6, 2]
         assert float((got - lab(*after)).norm()) < max(2.0, 0.05 * float(wanted.norm()))
         assert not change[:, 3:].any(), "numbers that do nothing stay"
-        assert not change[[0, 1, 3]].any(), "only the codes that colour hair are moved"
+        assert not change[[0, 1, 3]].any(), "only the codes that color hair are moved"
 
     def test_without_hair_or_effect_gradients_change_nothing(self):
         wanted = torch.tensor([10.0, 0, 0])
@@ -122,7 +122,7 @@ class TestColour:
         generator = tiny_generator(16)
         generator.synthesis.layers[-1].weight.mul_(12)
         directions = random(3, 12, seed=3) * 0.3
-        space = AttributeSpace(HAIR_COLOUR, directions, directions, *torch.zeros(3, 3))
+        space = AttributeSpace(HAIR_COLOR, directions, directions, *torch.zeros(3, 3))
         canvas = Canvas(16, Extent(2, 2, 2, 2), 0.0, 0.0, 1.0)
         hair = torch.ones(2, 1, 20, 20)
         eye = torch.eye(3).repeat(2, 1, 1)

@@ -154,7 +154,7 @@ def test_every_edit_is_checked_before_any_work_and_named_by_its_place():
         Flow(recipe_of(SMILE, SMILE | {"name": "height"}), a_pack())
     with pytest.raises(InvalidSetting, match=r"edit\.name = 'height' is no attribute"):
         Flow(recipe_of(SMILE | {"name": "height"}), a_pack())
-    with pytest.raises(InvalidSetting, match=r"edit\.1\.color = 'blurple' is no colour"):
+    with pytest.raises(InvalidSetting, match=r"edit\.1\.color = 'blurple' is no color"):
         Flow(recipe_of(BLONDE | {"color": "blurple"}, SMILE), a_pack())
 
 

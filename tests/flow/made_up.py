@@ -8,7 +8,7 @@ import torch
 
 from vidhair.cache import fingerprint
 from vidhair.edits.bald import NO_HAIR
-from vidhair.edits.recolor import HAIR_COLOUR
+from vidhair.edits.recolor import HAIR_COLOR
 from vidhair.flow.graph import Flow
 from vidhair.flow.node import Node
 from vidhair.models.attributes import pack_attributes
@@ -20,7 +20,7 @@ PARTS = ("encoder", "parser", "generator", "attributes", "world")
 def a_pack(**changed: str) -> Any:
     """A pack of which only the fingerprints are known."""
     parts = dict.fromkeys(PARTS)
-    names = ["yaw", "smile", *HAIR_COLOUR, *NO_HAIR]
+    names = ["yaw", "smile", *HAIR_COLOR, *NO_HAIR]
     files = SimpleNamespace(
         parts={name: SimpleNamespace(config={"names": names}) for name in parts},
         tensors=lambda part: dict.fromkeys(

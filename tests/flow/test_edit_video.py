@@ -375,7 +375,7 @@ def test_stages_between_two_barriers_share_one_decoding(tmp_path, monkeypatch, e
     monkeypatch.setattr(module, "try_out", lambda *given, **options: None)  # reads what it wrote
     off = {"tune.steps": 0, "tune.refine_steps": 0}
     small.edit(tmp_path / "a.mp4", False, changes=off, means=Means(executor=executor))
-    # Faces and thumbnails; latents and labels; mattes; composing and encoding. Colours of hair are
+    # Faces and thumbnails; latents and labels; mattes; composing and encoding. Colors of hair are
     # learned from single frames, and some are looked at to tell people apart.
     assert COLOR_FRAMES >= small.FRAMES
     assert len(made) == small.FRAMES and set(made.values()) <= {4 + 1, 4 + 2}
@@ -405,8 +405,8 @@ def test_an_executor_or_a_memory_that_cannot_be():
 
 
 @pytest.mark.slow
-def test_many_colours_share_what_comes_before_them(tmp_path):
-    """Twenty colours of a clip take at most 35 % of what they would take without a cache."""
+def test_many_colors_share_what_comes_before_them(tmp_path):
+    """Twenty colors of a clip take at most 35 % of what they would take without a cache."""
     steps = {"tune.steps": 20, "tune.refine_steps": 5}  # a quarter of what is usual
 
     def processor_seconds(color: str) -> float:

@@ -208,7 +208,7 @@ def test_a_recipe_without_an_edit_shares_everything():
 
 
 def test_what_a_recipe_does_not_read_is_not_made():
-    """Of a matte only colours read, and its settings are none of the others' business."""
+    """Of a matte only colors read, and its settings are none of the others' business."""
     bald, other = (keys(load_recipe("bald", changes)) for changes in ({}, {"matte.edge": 0.05}))
     assert not {"hair_colors", "matte"} & set(bald)
     assert bald == other
@@ -222,7 +222,7 @@ def test_without_tuning_there_is_no_such_stage():
     assert changed(on, off) == DRAWN
 
 
-def test_two_names_of_one_colour_are_one_edit():
+def test_two_names_of_one_color_are_one_edit():
     def edits(color: str) -> str:
         return keys(load_recipe("hair_color", {"edit.color": color}))["code_change"]
 

@@ -31,8 +31,8 @@ pytestmark = pytest.mark.usefixtures("one_thread", "few_steps")
 
 FRAMES = 4
 RUNS = {
-    "StyleGAN3, colour": (small.stylegan3_pack, "hair_color", {}),
-    "StyleGAN2, colour": (small.stylegan2_pack, "hair_color", {}),
+    "StyleGAN3, color": (small.stylegan3_pack, "hair_color", {}),
+    "StyleGAN2, color": (small.stylegan2_pack, "hair_color", {}),
     "StyleGAN2, bald": (small.stylegan2_pack, "bald", {}),
     "StyleGAN2, attribute": (
         small.stylegan2_pack, "attribute", {"edit.name": "age", "edit.strength": 2.0},
@@ -41,15 +41,15 @@ RUNS = {
 # As recipes have it by default; everything else here is tuned in float32.
 COMMON = {"tune.steps": 1, "tune.frames": 2, "tune.precision": "auto"}
 REPLACED = [name for name, (_, recipe, _) in RUNS.items() if recipe != "hair_color"]
-COLOURED = [name for name in RUNS if name not in REPLACED]
+COLORED = [name for name in RUNS if name not in REPLACED]
 
 
 @pytest.fixture(scope="module")
 def few_steps() -> Iterator[None]:
-    """Towards a colour: what is tried is that they are taken, not how far they lead."""
+    """Towards a color: what is tried is that they are taken, not how far they lead."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(recolor, "LINEARISATIONS", 1)
-        patch.setattr(recolor, "COLOUR_STEPS", 1)
+        patch.setattr(recolor, "COLOR_STEPS", 1)
         yield
 
 
@@ -116,8 +116,8 @@ class TestEveryRun:
         assert ("aligned face only" in notes) == (name in REPLACED)
 
 
-@pytest.mark.parametrize("name", COLOURED)
-def test_colour_stays_in_the_hair(name):
+@pytest.mark.parametrize("name", COLORED)
+def test_color_stays_in_the_hair(name):
     with opened(name) as (flow, work):
         frames, alpha = work.frames(0, FRAMES), work.per_frame("matte", 0, FRAMES)["alpha"]
         composed, grid = flow.compose(work, 0, FRAMES), flow.value(work, "region").matte_grid

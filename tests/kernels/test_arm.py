@@ -16,7 +16,7 @@ from vidhair.kernels.filtered_lrelu import _numba as filtered_lrelu
 from vidhair.kernels.modulated_conv import _numba as modulated_conv
 from vidhair.kernels.strided_conv import _numba as strided_conv
 
-from vidhair.kernels import _product, _tiles
+from vidhair.kernels import _gemm, _tiles
 from vidhair.kernels.simd import LANES, Vectors
 
 pytestmark = pytest.mark.skipif(LANES != 4, reason="test_levels runs this with four lanes")
@@ -27,7 +27,7 @@ TRIPLE = "aarch64-unknown-linux-gnu"
 BLOCK = "a i i i a i i i a i i"
 ARGUMENTS = {
     _tiles: {"copy": "A i a i"},
-    _product: {
+    _gemm: {
         **dict.fromkeys(("_one", "_two", "_three", "_add_one", "_add_two", "_add_three"), BLOCK),
         "_scaled": "a i a i a i a i",
         "_scaled_pairs": "a i i a i a i a i",
@@ -55,10 +55,10 @@ ARGUMENTS = {
         "_add_products": "a i a i i i A i",
     },
     strided_conv: {
-        "_halving_window": "a i i i a i i",
-        "_halving_result": "a i i A i f a i i i",
-        "_doubling_window": "a i i i A i a i i",
-        "_doubling_result": "a i i A i a i i i",
+        "_downsampling_window": "a i i i a i i",
+        "_downsampling_result": "a i i A i f a i i i",
+        "_upsampling_window": "a i i i A i a i i",
+        "_upsampling_result": "a i i A i a i i i",
         "_smooth_row": "a i i i i a i i",
     },
 }

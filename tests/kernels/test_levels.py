@@ -32,7 +32,7 @@ THEIRS = {
 BELOW = {"avx2": "avx512", "sse": "avx2"}  # → what a processor has if that is not its widest
 TESTS = (
     "test_simd.py",
-    "test_product.py",
+    "test_gemm.py",
     "test_filtered_lrelu.py::TestContract::test_layouts_of_the_upstream_gradient",
     "test_filtered_lrelu.py::TestContract::test_large_values_are_clamped_and_stop_the_gradient",
     "test_modulated_conv.py::test_inputs_of_other_memory_layouts",

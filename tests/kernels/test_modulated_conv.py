@@ -6,7 +6,7 @@ from vidhair.kernels.modulated_conv import cpu
 
 from tests.tolerances import assert_close
 from vidhair.errors import DeviceUnavailable
-from vidhair.kernels import prepared, product
+from vidhair.kernels import cached, gemm
 from vidhair.ops.modulated_conv import modulated_conv, op
 
 # (N, C_in, H, W), C_out, taps per side, padding
@@ -14,7 +14,7 @@ SHAPES = {
     "as in StyleGAN3 T": ((1, 48, 14, 13), 50, 3, 2),
     "as in StyleGAN3 R": ((2, 37, 9, 11), 50, 1, 0),
     "as in StyleGAN2": ((2, 64, 16, 16), 48, 3, 1),
-    "to colours": ((2, 20, 12, 9), 3, 1, 0),
+    "to colors": ((2, 20, 12, 9), 3, 1, 0),
     "no padding": ((1, 48, 9, 11), 5, 3, 0),
     "few channels": ((2, 3, 9, 8), 5, 3, 1),
     "many channels": ((1, 130, 7, 6), 140, 3, 1),
@@ -88,9 +88,9 @@ def test_strips_join_without_a_seam(monkeypatch):
         return [y, *cpu.backward(dy, x, weight, style, demodulation, y, 1, wanted)]
 
     whole = results()
-    monkeypatch.setattr(product, "STRIP_BYTES", 1)
+    monkeypatch.setattr(gemm, "STRIP_BYTES", 1)
     for tiles in (1, 17):  # one row of tiles, two
-        monkeypatch.setattr(product, "STRIP_TILES", tiles)
+        monkeypatch.setattr(gemm, "STRIP_TILES", tiles)
         for strips, at_once in zip(results(), whole, strict=True):
             assert_close("modulated_conv", strips, at_once)
 
@@ -124,11 +124,11 @@ def test_weights_of_inference_mode_too():
 
 def test_what_is_prepared_goes_with_its_weight():
     x, weight, style, demodulation = arguments((1, 48, 9, 9), 7)
-    before = len(prepared._known)
+    before = len(cached._known)
     modulated_conv(x, weight, style, demodulation, padding=1, impl="numba")
-    assert len(prepared._known) == before + 1
+    assert len(cached._known) == before + 1
     del weight
-    assert len(prepared._known) == before
+    assert len(cached._known) == before
 
 
 @pytest.mark.parametrize(

@@ -7,11 +7,11 @@ from torch.library import opcheck
 
 from tests.tolerances import assert_close
 from vidhair.errors import DeviceUnavailable
-from vidhair.kernels import product
-from vidhair.ops.doubling_conv import doubling_conv
-from vidhair.ops.doubling_conv import op as doubling_op
-from vidhair.ops.halving_conv import halving_conv
-from vidhair.ops.halving_conv import op as halving_op
+from vidhair.kernels import gemm
+from vidhair.ops.downsampling_conv import downsampling_conv
+from vidhair.ops.downsampling_conv import op as downsampling_op
+from vidhair.ops.upsampling_conv import op as upsampling_op
+from vidhair.ops.upsampling_conv import upsampling_conv
 
 # (N, C_in, H, W), C_out
 SHAPES = {
@@ -32,7 +32,7 @@ def random(*shape: int, seed: int = 0) -> torch.Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
 
-def halving_arguments(size: tuple[int, int, int, int], outputs: int, heads: int = 2) -> tuple:
+def downsampling_arguments(size: tuple[int, int, int, int], outputs: int, heads: int = 2) -> tuple:
     inputs = size[1]
     scale = (9 * inputs) ** -0.5
     weights = [random(outputs + k, inputs, 3, 3, seed=1 + k) * scale for k in range(heads)]
@@ -46,7 +46,7 @@ def halved(x, weights, biases, slope: float = SLOPE) -> list[torch.Tensor]:
     return [F.leaky_relu(y, slope) for y in wide]
 
 
-def doubling_arguments(size: tuple[int, int, int, int], outputs: int) -> tuple:
+def upsampling_arguments(size: tuple[int, int, int, int], outputs: int) -> tuple:
     batch, inputs, *_ = size
     weight = random(outputs, inputs, 3, 3, seed=1) * (9 * inputs) ** -0.5
     return random(*size), weight, random(batch, inputs, seed=2), random(batch, outputs, seed=3)
@@ -69,75 +69,75 @@ def doubled(x, weight, style, demodulation) -> torch.Tensor:
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("shape", SHAPES)
 class TestEveryImplementation:
-    @pytest.mark.parametrize("impl", ["reference", *(i.name for i in halving_op().fast)])
+    @pytest.mark.parametrize("impl", ["reference", *(i.name for i in downsampling_op().fast)])
     def test_halves(self, impl, shape, dtype):
-        x, weights, biases = halving_arguments(*SHAPES[shape])
+        x, weights, biases = downsampling_arguments(*SHAPES[shape])
         x = x.to(DTYPES[dtype])
-        results = halving_conv(x, weights, biases, slope=SLOPE, impl=impl)
+        results = downsampling_conv(x, weights, biases, slope=SLOPE, impl=impl)
         for got, want in zip(results, halved(x, weights, biases), strict=True):
             assert got.dtype == x.dtype
-            assert_close("halving_conv", got, want)
+            assert_close("downsampling_conv", got, want)
 
-    @pytest.mark.parametrize("impl", ["reference", *(i.name for i in doubling_op().fast)])
+    @pytest.mark.parametrize("impl", ["reference", *(i.name for i in upsampling_op().fast)])
     def test_doubles(self, impl, shape, dtype):
-        x, *others = doubling_arguments(*SHAPES[shape])
+        x, *others = upsampling_arguments(*SHAPES[shape])
         x = x.to(DTYPES[dtype])
-        got = doubling_conv(x, *others, impl=impl)
+        got = upsampling_conv(x, *others, impl=impl)
         assert got.dtype == x.dtype
-        assert_close("doubling_conv", got, doubled(x, *others))
+        assert_close("upsampling_conv", got, doubled(x, *others))
 
 
 @pytest.mark.parametrize("tiles", [1, 5])
 def test_strips_join_without_a_seam(tiles, monkeypatch):
-    monkeypatch.setattr(product, "STRIP_BYTES", 1)
-    monkeypatch.setattr(product, "STRIP_TILES", tiles)
-    given = halving_arguments((2, 16, 70, 20), 5)
-    results = halving_conv(*given, slope=SLOPE, impl="numba")
+    monkeypatch.setattr(gemm, "STRIP_BYTES", 1)
+    monkeypatch.setattr(gemm, "STRIP_TILES", tiles)
+    given = downsampling_arguments((2, 16, 70, 20), 5)
+    results = downsampling_conv(*given, slope=SLOPE, impl="numba")
     for got, want in zip(results, halved(*given), strict=True):
-        assert_close("halving_conv", got, want)
-    given = doubling_arguments((2, 16, 37, 10), 5)
-    assert_close("doubling_conv", doubling_conv(*given, impl="numba"), doubled(*given))
+        assert_close("downsampling_conv", got, want)
+    given = upsampling_arguments((2, 16, 37, 10), 5)
+    assert_close("upsampling_conv", upsampling_conv(*given, impl="numba"), doubled(*given))
 
 
 def test_inputs_of_other_memory_layouts():
-    x, *others = doubling_arguments((2, 48, 12, 10), 20)
+    x, *others = upsampling_arguments((2, 48, 12, 10), 20)
     want = doubled(x, *others)
     for same in (
         x.contiguous(memory_format=torch.channels_last),
         x.transpose(2, 3).contiguous().transpose(2, 3),
         torch.cat([x, x], 1)[:, :48],
     ):
-        assert_close("doubling_conv", doubling_conv(same, *others, impl="numba"), want)
+        assert_close("upsampling_conv", upsampling_conv(same, *others, impl="numba"), want)
 
 
 def test_weights_that_change_in_place_are_transformed_again():
-    x, (weight, *_), (bias, *_) = halving_arguments((1, 16, 9, 9), 7)
+    x, (weight, *_), (bias, *_) = downsampling_arguments((1, 16, 9, 9), 7)
     style, demodulation = random(1, 16, seed=2), random(1, 7, seed=3)
     for _ in range(2):
-        (got,) = halving_conv(x, [weight], [bias], impl="numba")
-        assert_close("halving_conv", got, halved(x, [weight], [bias], 1)[0])
+        (got,) = downsampling_conv(x, [weight], [bias], impl="numba")
+        assert_close("downsampling_conv", got, halved(x, [weight], [bias], 1)[0])
         given = x, weight, style, demodulation
         for impl in ("numba", "phases"):
-            assert_close("doubling_conv", doubling_conv(*given, impl=impl), doubled(*given))
+            assert_close("upsampling_conv", upsampling_conv(*given, impl=impl), doubled(*given))
         weight.mul_(-2)
 
 
 def test_gradients_are_those_of_the_definition():
-    given = [t.requires_grad_() for t in doubling_arguments((2, 6, 5, 4), 5)]
+    given = [t.requires_grad_() for t in upsampling_arguments((2, 6, 5, 4), 5)]
     dy = random(2, 5, 10, 8, seed=4)
     want = torch.autograd.grad(doubled(*given), given, dy.double())
     for impl in ("auto", "reference"):
-        got = torch.autograd.grad(doubling_conv(*given, impl=impl), given, dy)
+        got = torch.autograd.grad(upsampling_conv(*given, impl=impl), given, dy)
         for a, b in zip(got, want, strict=True):
-            assert_close("doubling_conv", a, b)
+            assert_close("upsampling_conv", a, b)
 
-    x, (weight, *_), (bias, *_) = halving_arguments((2, 6, 5, 4), 5)
+    x, (weight, *_), (bias, *_) = downsampling_arguments((2, 6, 5, 4), 5)
     given = [t.requires_grad_() for t in (x, weight, bias)]
     dy = random(2, 5, 3, 2, seed=4)
     want = torch.autograd.grad(halved(x, [weight], [bias]), given, dy.double())
-    got = torch.autograd.grad(halving_conv(x, [weight], [bias], slope=SLOPE), given, dy)
+    got = torch.autograd.grad(downsampling_conv(x, [weight], [bias], slope=SLOPE), given, dy)
     for a, b in zip(got, want, strict=True):
-        assert_close("halving_conv", a, b)
+        assert_close("downsampling_conv", a, b)
 
 
 @pytest.mark.parametrize(
@@ -152,8 +152,8 @@ def test_what_is_declined_goes_elsewhere(change, reason, monkeypatch):
     monkeypatch.delenv("VIDHAIR_IMPL", raising=False)
     x, weight = change(random(1, 16, 9, 9), random(7, 16, 3, 3))
     for rows in (
-        halving_op().explain(x, [weight], [random(7)], slope=1.0),
-        doubling_op().explain(x, weight, random(1, 16), random(1, 7)),
+        downsampling_op().explain(x, [weight], [random(7)], slope=1.0),
+        upsampling_op().explain(x, weight, random(1, 16), random(1, 7)),
     ):
         assert reason in dict(rows)["numba"]
         assert "used" in dict(rows[1:]).values()
@@ -161,9 +161,11 @@ def test_what_is_declined_goes_elsewhere(change, reason, monkeypatch):
 
 def test_slopes_that_are_no_leaky_relu_are_declined():
     with pytest.raises(DeviceUnavailable, match="slopes from 0 to 1, not 2"):
-        halving_conv(random(1, 4, 4, 4), [random(4, 4, 3, 3)], [random(4)], slope=2, impl="numba")
+        downsampling_conv(
+            random(1, 4, 4, 4), [random(4, 4, 3, 3)], [random(4)], slope=2, impl="numba"
+        )
 
 
 def test_torch_knows_shapes_and_strides():
-    opcheck(torch.ops.vidhair.halving_conv, (*halving_arguments((2, 5, 9, 8), 7), SLOPE))
-    opcheck(torch.ops.vidhair.doubling_conv, doubling_arguments((2, 5, 9, 8), 7))
+    opcheck(torch.ops.vidhair.downsampling_conv, (*downsampling_arguments((2, 5, 9, 8), 7), SLOPE))
+    opcheck(torch.ops.vidhair.upsampling_conv, upsampling_arguments((2, 5, 9, 8), 7))

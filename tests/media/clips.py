@@ -61,7 +61,7 @@ def numbered_frames(clip: Clip) -> np.ndarray:
 
 
 def smooth_frames(clip: Clip) -> np.ndarray:
-    """Slow gradients over most of the colour cube, drifting a little from frame to frame."""
+    """Slow gradients over most of the color cube, drifting a little from frame to frame."""
     y, x = np.mgrid[: clip.height, : clip.width] / max(clip.height, clip.width)
     t = np.arange(clip.frame_count)[:, None, None] / 50
     planes = [np.sin(3 * x + t), np.cos(2 * y + x + t), np.sin(2 * y - 2 * x + 1 + t)]

@@ -76,7 +76,7 @@ COLORS = [
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".mov"])
 @pytest.mark.parametrize("color", COLORS, ids=lambda color: f"{color.matrix}-{color.range}")
-def test_untouched_frames_keep_their_colour(tmp_path, color, suffix):
+def test_untouched_frames_keep_their_color(tmp_path, color, suffix):
     clip = a_clip(range(6), color=color, width=96, height=64)
     frames = smooth_frames(clip)
     first, second = tmp_path / f"first{suffix}", tmp_path / f"second{suffix}"
@@ -112,7 +112,7 @@ def test_full_range_sources(tmp_path):
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".webm"])
-def test_colours_stay_in_place(tmp_path, suffix):
+def test_colors_stay_in_place(tmp_path, suffix):
     """A red spot on grey does not wander through five generations."""
     clip = a_clip(range(2), width=96, height=64)
     y, x = np.mgrid[:64, :96]
@@ -130,7 +130,7 @@ def test_colours_stay_in_place(tmp_path, suffix):
     assert abs(centre(frames[0]) - centre(original[0])).max() < 0.15
 
 
-def test_vp9_keeps_colour(tmp_path):
+def test_vp9_keeps_color(tmp_path):
     clip = a_clip(range(4), color=COLORS[2])
     write(tmp_path / "a.webm", clip, smooth_frames(clip), crf=4)
     with open_clip(tmp_path / "a.webm") as copy:

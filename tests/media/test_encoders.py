@@ -51,7 +51,7 @@ def test_every_encoder_writes_or_is_refused_before(tmp_path, suffix):
         ("no such thing", ".mp4", "is no encoder of this ffmpeg; take libx264, or auto"),
         ("libx264", ".webm", ".webm does not hold what libx264 makes; write to .*, or take"),
         ("prores_ks", ".mp4", ".mp4 does not hold what prores_ks makes; write to .mov or .mkv"),
-        ("gif", ".mov", "gif holds no full colour|does not hold"),
+        ("gif", ".mov", "gif holds no full color|does not hold"),
         ("h264_vaapi", ".mp4", "h264_vaapi needs hardware.*; take libx264"),
         ("hevc_videotoolbox", ".mov", "hevc_videotoolbox needs hardware.*; take libx265"),
         ("hevc_videotoolbox", ".webm", "needs hardware.*; take libvpx-vp9"),

@@ -91,7 +91,7 @@ def two_fields(clip: Clip) -> np.ndarray:
 @pytest.mark.parametrize("first", ["top", "bottom"])
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".mov"])
 def test_fields_stay_fields(tmp_path, first, suffix):
-    """Colour of 4:2:0 never mixes lines of two times."""
+    """Color of 4:2:0 never mixes lines of two times."""
     clip = dataclasses.replace(a_clip(range(4)), fields=first)
     frames = two_fields(clip)
     written = write(tmp_path / f"a{suffix}", clip, frames, crf=4)
@@ -110,7 +110,7 @@ def test_fields_stay_fields(tmp_path, first, suffix):
 
 
 def test_fields_of_other_software(tmp_path):
-    clip = dataclasses.replace(a_clip(range(3)), alpha=True)  # ffv1 with 4:4:4 colour
+    clip = dataclasses.replace(a_clip(range(3)), alpha=True)  # ffv1 with 4:4:4 color
     with VideoWriter(tmp_path / "a.mkv", clip) as writer:
         writer.write(two_fields(clip))
     weave = ["-vf", "setfield=bff,scale=interl=1,format=yuv420p", "-flags", "+ildct+ilme"]
@@ -120,7 +120,7 @@ def test_fields_of_other_software(tmp_path):
         assert abs(reader.read(0, 1).astype(int) - two_fields(clip)[:1]).max() < 20
 
 
-def test_fields_that_share_a_row_of_colour_are_read_as_one_picture():
+def test_fields_that_share_a_row_of_color_are_read_as_one_picture():
     """swscale would read past the end of the plane."""
     heights = {"yuv420p": [48, 52, 56], "yuv410p": [48, 56], "yuv422p": [], "gray": []}
     for form, whole in heights.items():
@@ -237,13 +237,13 @@ def test_frames_within_one_millisecond(tmp_path, suffix):
 @pytest.mark.parametrize(
     ("form", "name"), [("yuv422p", "4:2:2"), ("yuv444p", "4:4:4"), ("gbrp", "4:4:4")]
 )
-def test_finer_colour_is_reduced_with_a_word(tmp_path, form, name):
+def test_finer_color_is_reduced_with_a_word(tmp_path, form, name):
     write(tmp_path / "a.mp4", a_clip(range(3)))
     ffmpeg("-i", tmp_path / "a.mp4", "-c:v", "ffv1", "-pix_fmt", form, tmp_path / "b.mkv")
     with open_clip(tmp_path / "b.mkv") as reader:
         assert reader.clip.chroma == name
     assert copy(tmp_path / "b.mkv", tmp_path / "c.mp4").notes == (
-        f"{name} colour is stored as 4:2:0",
+        f"{name} color is stored as 4:2:0",
     )
     assert copy(tmp_path / "c.mp4", tmp_path / "d.mp4").notes == ()
 

@@ -67,8 +67,8 @@ def test_the_shoulder_begins_smoothly_and_ends_at_the_peak():
 
 
 def test_hue_is_kept_and_nothing_leaves_the_gamut():
-    colours = np.float32([[[300, 100, 100], [1000, 30, 30], [20, 900, 40], [10, 10, 2000]]])
-    seen = tone_mapped(colours, PQ)[0].astype(int)
+    colors = np.float32([[[300, 100, 100], [1000, 30, 30], [20, 900, 40], [10, 10, 2000]]])
+    seen = tone_mapped(colors, PQ)[0].astype(int)
     assert (seen.argmax(1) == [0, 0, 1, 2]).all()
     within = np.float32([[[40, 60, 90]]])
     light = (tone_mapped(within, PQ)[0, 0] / 255) ** 2.4

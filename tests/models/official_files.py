@@ -11,8 +11,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.checkpoints.foreign_files import EasyDict, network, nvidia_modules
 from tests.checkpoints.test_names import official_name
+from tests.checkpoints.third_party_files import EasyDict, network, nvidia_modules
 from tests.models.test_style_encoders import CONFIG
 from tests.models.tiny import random, seeded, tiny_generator, tiny_stylegan2_config
 from vidhair.checkpoints.generator_names import stylegan2, stylegan2_ada

@@ -8,7 +8,7 @@ from vidhair.models import irse, resnet
 from vidhair.models.backbone import STEM
 from vidhair.models.irse import Gate, IRSEBlock, irse50
 from vidhair.models.resnet import BasicBlock, resnet18, resnet34
-from vidhair.models.unfilled import Unfilled
+from vidhair.models.skip_init import SkipInit
 
 TINY = {"widths": (4, 6, 8), "units": (2, 1, 2)}
 KINDS = {"irse50": irse50, "resnet34": resnet34, "resnet18": resnet18}
@@ -20,7 +20,7 @@ def backbone(request):
 
 
 def test_the_published_shapes():
-    with Unfilled():
+    with SkipInit():
         for build, ends, reductions in (
             (irse50, (2, 6, 20, 23), (2, 4, 8, 16)),
             (resnet34, (2, 6, 12, 15), (2, 4, 8, 16)),

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.checkpoints.foreign_files import EasyDict
+from tests.checkpoints.third_party_files import EasyDict
 from tests.models.official_files import (
     ada,
     encoder,

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.checkpoints.foreign_files import EasyDict
+from tests.checkpoints.third_party_files import EasyDict
 from tests.golden.adapters import styleganex as styleganex_adapter
 from tests.golden.adapters.stylegan2 import FILTER
 from tests.golden.runner import Case, relative_error

@@ -96,7 +96,7 @@ class TestHeadsTogether:
             pairs = zip(weights, biases, strict=True)
             return [F.leaky_relu(F.conv2d(x, w, b, 2, 1), slope) for w, b in pairs]
 
-        monkeypatch.setattr("vidhair.models.style_heads.halving_conv", spy)
+        monkeypatch.setattr("vidhair.models.style_heads.downsampling_conv", spy)
         one, other = random(1, 6, 64, 64), random(1, 6, 64, 64, seed=1)
         codes_of(heads, [one, one, one, other])
         assert began == [3, 1]

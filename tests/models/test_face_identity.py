@@ -3,7 +3,7 @@ import torch
 
 from tests.models.tiny import random, seeded
 from vidhair.models.face_identity import FaceIdentity, face_of_aligned
-from vidhair.models.unfilled import Unfilled
+from vidhair.models.skip_init import SkipInit
 
 TINY = {"size": 32, "width": 7, "widths": (4, 5, 6, 8), "units": (1, 1, 1, 1)}
 
@@ -22,7 +22,7 @@ def test_embeddings_have_length_one_and_rows_do_not_mix(model):
 
 
 def test_the_published_shape():
-    with Unfilled():
+    with SkipInit():
         model = FaceIdentity().eval()
         assert model.head[2].weight.shape == (512, 512 * 7 * 7)
         assert model(torch.zeros(2, 3, 112, 112)).shape == (2, 512)

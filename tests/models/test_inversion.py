@@ -13,8 +13,8 @@ from vidhair.models.encoders import SmallEncoder, SmallEncoderConfig
 from vidhair.models.inversion import ENCODERS, PublishedEncoder, RestyleLoop
 from vidhair.models.pack import Pack, load_pack
 from vidhair.models.restyle import restyle
+from vidhair.models.skip_init import SkipInit
 from vidhair.models.style_encoders import StyleEncoderConfig
-from vidhair.models.unfilled import Unfilled
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -53,7 +53,7 @@ class TestPublishedEncoder:
         assert torch.equal(again.eval()(images), encoder(images))
 
     def test_the_plan_of_a_published_size_leaves_it_as_published(self):
-        with Unfilled():
+        with SkipInit():
             encoder = PublishedEncoder("w_encoder", StyleEncoderConfig(num_ws=18))
             again = PublishedEncoder.planned("w_encoder", json.loads(json.dumps(encoder.plan)))
         assert again.config == encoder.config and again.config.widths is None

@@ -34,13 +34,13 @@ from vidhair.models.irse import FoldedIRSEBlock, irse50
 from vidhair.models.mappers import BaldMapper, LevelsMapper
 from vidhair.models.mapping import MappingNetwork
 from vidhair.models.resnet import resnet18, resnet34
+from vidhair.models.skip_init import SkipInit
 from vidhair.models.style_encoders import SketchEncoder, StyleEncoderConfig
 from vidhair.models.style_heads import StyleHead
 from vidhair.models.stylegan2 import Canvas, mix_codes
 from vidhair.models.stylegan3 import Extent
 from vidhair.models.styleganex import EditAttention, SkipFusion, WideGenerator
 from vidhair.models.styleganex_network import LAYOUT_CODES, StyleGANEX
-from vidhair.models.unfilled import Unfilled
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -136,8 +136,8 @@ MODULES: dict[str, tuple[Callable[[], nn.Module], Callable[[nn.Module], Tensor]]
 }
 
 
-def unfilled(build: Callable[[], nn.Module]) -> nn.Module:
-    with Unfilled():
+def skip_init(build: Callable[[], nn.Module]) -> nn.Module:
+    with SkipInit():
         return build()
 
 
@@ -149,7 +149,7 @@ def test_a_module_built_without_values_is_the_same_once_loaded(name):
     for key, value in state.items():
         if key.endswith(("running_var", "magnitude_ema")):
             value.abs_()
-    loaded = unfilled(build)
+    loaded = skip_init(build)
     loaded.load_state_dict(state, strict=True, assign=True)
     loaded.eval().requires_grad_(False)
     want = output(usual)
@@ -160,7 +160,7 @@ def test_a_module_built_without_values_is_the_same_once_loaded(name):
 def test_every_class_is_among_them():
     for module in pkgutil.iter_modules(vidhair.models.__path__, "vidhair.models."):
         importlib.import_module(module.name)
-    built = [part for build, _ in MODULES.values() for part in unfilled(build).modules()]
+    built = [part for build, _ in MODULES.values() for part in skip_init(build).modules()]
     covered = {kind for part in built for kind in type(part).__mro__}
     covered |= {Conv2d, FoldedIRSEBlock}  # made of loaded modules, never loaded
     assert {kind for kind in subclasses(nn.Module) if is_ours(kind)} <= covered
@@ -173,4 +173,4 @@ def subclasses(kind: type) -> set[type]:
 def is_ours(kind: type) -> bool:
     """Of the models; not what wraps one that is built already."""
     home = kind.__module__
-    return home.startswith("vidhair.models.") and home != "vidhair.models.replay"
+    return home.startswith("vidhair.models.") and home != "vidhair.models.cuda_graph"

@@ -14,9 +14,9 @@ import torch
 from safetensors.torch import save
 from torch import Tensor
 
-from tests.checkpoints.foreign_files import EasyDict, saved
 from tests.checkpoints.test_styleganex_names import OPTIONS
 from tests.checkpoints.test_styleganex_names import official as styleganex
+from tests.checkpoints.third_party_files import EasyDict, saved
 from tests.models.official_files import (
     TYPES,
     ada,
@@ -33,7 +33,7 @@ from tests.models.official_files import (
 )
 from tests.models.tiny import R, T, random, tiny_config, tiny_generator, tiny_styleganex
 from vidhair.checkpoints import encoder_names, generator_names
-from vidhair.checkpoints.foreign import Checkpoint, Made, read_checkpoint
+from vidhair.checkpoints.third_party import Checkpoint, Made, read_checkpoint
 from vidhair.errors import CheckpointUnreadable, VidhairError, WeightsDoNotFit
 from vidhair.models import stylegan3 as sg3
 from vidhair.models.bisenet import CelebAMaskParser, HairClipParser
@@ -42,8 +42,8 @@ from vidhair.models.mappers import BALD_GAIN, BaldMapper, CodeMapper, LevelsMapp
 from vidhair.models.pack import empty_network
 from vidhair.models.recognise import MEAN_SAMPLES, Found, recognise, stylegan3_config
 from vidhair.models.restyle import STEPS
+from vidhair.models.skip_init import SkipInit
 from vidhair.models.style_encoders import SketchEncoder
-from vidhair.models.unfilled import Unfilled
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -149,7 +149,7 @@ def test_the_published_plans():
         (1024, 32768, 512, T), (256, 16384, 512, T), (1024, 65536, 1024, R), (256, 32768, 1024, R),
     ):  # fmt: skip
         config = tiny_config(side, channel_base=base, channel_max=most, **changes)
-        with Unfilled():
+        with SkipInit():
             generator = sg3.Generator(config)
         assert stylegan3_config(stylegan3(generator)) == config
 
@@ -741,7 +741,7 @@ SMALL_IDENTITY: dict[str, Any] = {
 @pytest.fixture(scope="module")
 def big() -> dict[str, tuple[torch.nn.Module, dict[str, Tensor]]]:
     """Networks as they are published, and an identity of another size."""
-    with Unfilled():
+    with SkipInit():
         networks: dict[str, tuple[torch.nn.Module, Any, str]] = {
             "celebamask_parser": (CelebAMaskParser(), encoder_names.CELEBAMASK_PARSER, ""),
             "hairclip_parser": (HairClipParser(), encoder_names.HAIRCLIP_PARSER, ""),

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from tests.models.tiny import random, seeded
+from vidhair.models.skip_init import SkipInit
 from vidhair.models.style_encoders import (
     E4eEncoder,
     GradualEncoder,
@@ -14,7 +15,6 @@ from vidhair.models.style_encoders import (
     WEncoder,
 )
 from vidhair.models.style_heads import StyleHead
-from vidhair.models.unfilled import Unfilled
 
 CONFIG = {"size": 32, "w_dim": 8, "widths": (4, 5, 6, 8), "units": (1, 1, 1, 1), "num_ws": 9}
 KINDS = {
@@ -65,7 +65,7 @@ class TestEveryEncoder:
 
 def test_the_published_sizes():
     """At 256², with 16 layers, from the backbones as published."""
-    with Unfilled():
+    with SkipInit():
         for kind, changes in KINDS.values():
             channels = changes.get("in_channels", 3)
             encoder = kind(StyleEncoderConfig(num_ws=16, **changes)).eval()

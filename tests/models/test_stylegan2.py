@@ -147,7 +147,7 @@ class TestCut:
         other[:, 3:] = ws[:, 3:]  # the first that conv0 of the block of 16 reads
         assert torch.equal(synthesis.finish(half, other), synthesis(ws))
 
-    def test_without_the_picture_its_colours_are_missing(self, generator):
+    def test_without_the_picture_its_colors_are_missing(self, generator):
         ws, synthesis = codes(generator), generator.synthesis
         half = synthesis.feature_at(ws, 16)
         bare = synthesis.finish(Canvas(half.feature), ws)

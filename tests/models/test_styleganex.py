@@ -133,7 +133,7 @@ class TestFusion:
         edited = fusion(canvas, skip, random(2, 8))
         assert not torch.allclose(edited.feature, plain(canvas, skip).feature, atol=1e-2)
 
-    def test_colours_are_those_of_one_convolution(self):
+    def test_colors_are_those_of_one_convolution(self):
         torch.manual_seed(0)
         fusion = randomised(SkipFusion(2, 4))
         few, many = random(2, 3, 5, 7), random(2, 4, 5, 7, seed=1)

@@ -50,7 +50,7 @@ channel = st.floats(0, 1)
 lab = st.tuples(st.floats(0, 100), st.floats(-100, 100), st.floats(-100, 100))
 
 
-def colour(*values: float) -> torch.Tensor:
+def color(*values: float) -> torch.Tensor:
     return torch.tensor([values], dtype=torch.float64)
 
 
@@ -61,8 +61,8 @@ def test_published_differences(row):
 
 
 @given(lab, lab)
-def test_difference_is_symmetric_and_zero_only_for_equal_colours(one, two):
-    a, b = colour(*one), colour(*two)
+def test_difference_is_symmetric_and_zero_only_for_equal_colors(one, two):
+    a, b = color(*one), color(*two)
     forth, back = delta_e_2000(a, b), delta_e_2000(b, a)
     torch.testing.assert_close(forth, back, rtol=1e-6, atol=1e-6)
     assert delta_e_2000(a, a) == 0
@@ -71,7 +71,7 @@ def test_difference_is_symmetric_and_zero_only_for_equal_colours(one, two):
 
 @given(st.tuples(channel, channel, channel))
 def test_rgb_survives_the_way_through_lab(rgb):
-    value = colour(*rgb)
+    value = color(*rgb)
     torch.testing.assert_close(lab_to_rgb(rgb_to_lab(value)), value, rtol=0, atol=2e-5)
 
 
@@ -87,11 +87,11 @@ def test_rgb_survives_the_way_through_lab(rgb):
         ((0.01, 0.01, 0.01), (0.70, 0, 0)),
     ],
 )
-def test_known_colours(rgb, lab):
-    torch.testing.assert_close(rgb_to_lab(colour(*rgb)), colour(*lab), rtol=0, atol=0.02)
+def test_known_colors(rgb, lab):
+    torch.testing.assert_close(rgb_to_lab(color(*rgb)), color(*lab), rtol=0, atol=0.02)
 
 
-def test_colours_outside_srgb_are_clipped():
+def test_colors_outside_srgb_are_clipped():
     rgb = lab_to_rgb(torch.tensor([[50.0, 120, -120], [120, 0, 0], [-5, 0, 0]]))
     assert rgb.min() == 0 and 1 - 1e-6 < rgb.max() <= 1
     torch.testing.assert_close(rgb[1:], torch.tensor([[1.0] * 3, [0.0] * 3]))

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from tests.models.tiny import random
 from vidhair.ops import matting
 from vidhair.ops.color import lab_to_rgb, rgb_to_lab
-from vidhair.ops.matting import Border, guided_filter, unmix
+from vidhair.ops.matting import Border, estimate_foreground, guided_filter
 
 
 class TestGuidedFilter:
@@ -27,7 +27,7 @@ class TestGuidedFilter:
         assert got[20] - got[19] > 4 * (rough[20] - rough[19])
         assert torch.equal(got > 0.5, true) and not torch.equal(rough > 0.5, true)
 
-    def test_values_that_are_a_mixture_of_the_colours_stay(self):
+    def test_values_that_are_a_mixture_of_the_colors_stay(self):
         guide = torch.rand(1, 3, 30, 30, generator=torch.Generator().manual_seed(0))
         values = (guide * torch.tensor([0.2, 0.5, 0.1])[:, None, None]).sum(1, keepdim=True) + 0.1
         got = guided_filter(guide, values, 5, 1e-6)
@@ -73,7 +73,7 @@ def soften(alpha: torch.Tensor) -> torch.Tensor:
     return F.avg_pool2d(F.pad(alpha, (1, 1, 1, 1), mode="replicate"), 3, 1)
 
 
-class TestUnmix:
+class TestEstimateForeground:
     BORDER = Border.on_grid(1.0)
 
     def scene(self, hair: float, behind: float) -> tuple[torch.Tensor, torch.Tensor]:
@@ -87,32 +87,36 @@ class TestUnmix:
     def test_a_soft_matte_becomes_as_sharp_as_the_picture(self):
         true, picture = self.scene(20, 85)
         soft = soften(true)
-        sharp = unmix(soft, rgb_to_lab(picture), self.BORDER)
+        sharp = estimate_foreground(soft, rgb_to_lab(picture), self.BORDER)
         inner = (..., slice(4, -4), slice(4, -4))
         before, after = ((a - true)[inner].abs().mean() for a in (soft, sharp))
         assert after < 0.25 * before and sharp.min() >= 0 and sharp.max() <= 1
 
-    def test_where_colours_tell_nothing_the_matte_stays(self):
+    def test_where_colors_tell_nothing_the_matte_stays(self):
         true, picture = self.scene(40, 42)
         soft = soften(true)
         torch.testing.assert_close(
-            unmix(soft, rgb_to_lab(picture), self.BORDER), soft, atol=0.03, rtol=0
+            estimate_foreground(soft, rgb_to_lab(picture), self.BORDER), soft, atol=0.03, rtol=0
         )
 
     def test_away_from_the_border_and_in_wide_soft_parts_the_matte_stays(self):
         picture = random(1, 3, 24, 64).clamp(0, 1)
         alpha = torch.linspace(0, 1, 64).expand(1, 1, 24, 64)
-        assert torch.equal(unmix(alpha, rgb_to_lab(picture), self.BORDER), alpha)
+        assert torch.equal(estimate_foreground(alpha, rgb_to_lab(picture), self.BORDER), alpha)
         true, picture = self.scene(20, 85)
-        sharp = unmix(soften(true), rgb_to_lab(random(1, 3, 24, 48).clamp(0, 1)), self.BORDER)
+        sharp = estimate_foreground(
+            soften(true), rgb_to_lab(random(1, 3, 24, 48).clamp(0, 1)), self.BORDER
+        )
         sure = (true == 1) | (true == 0)
         far = sure & (F.avg_pool2d(true, 11, 1, 5) % 1 == 0)
         assert torch.equal(sharp[far], true[far])
 
     def test_nothing_beyond_its_support_matters(self):
         true, picture = self.scene(20, 85)
-        whole = unmix(soften(true), rgb_to_lab(picture), Border(1, 1.0))
+        whole = estimate_foreground(soften(true), rgb_to_lab(picture), Border(1, 1.0))
         support = Border(1, 1.0).support
-        part = unmix(soften(true)[..., 8:40], rgb_to_lab(picture)[..., 8:40], Border(1, 1.0))
+        part = estimate_foreground(
+            soften(true)[..., 8:40], rgb_to_lab(picture)[..., 8:40], Border(1, 1.0)
+        )
         keep = slice(support, 32 - support)
         torch.testing.assert_close(part[..., keep], whole[..., 8:40][..., keep])

@@ -32,7 +32,7 @@ def test_the_source_is_on_the_left_and_the_result_on_the_right(tmp_path, clips):
         assert both.clip.time_base == a.clip.time_base
         frames = both.read(0, COUNT).astype(int)
         left, right = frames[:, :, :WIDTH], frames[:, :, WIDTH:]
-        # The codec mixes colours across the seam.
+        # The codec mixes colors across the seam.
         assert np.abs(left - a.read(0, COUNT))[:, :, :-4].mean() < 4
         assert np.abs(right - b.read(0, COUNT))[:, :, 4:].mean() < 4
         assert np.abs(left - right).mean() > 20

@@ -1,7 +1,7 @@
 import numpy as np
 import torch
 
-from vidhair.report.pictures import PARSING_COLOURS, paint_labels, to_picture
+from vidhair.report.pictures import PARSING_COLORS, paint_labels, to_picture
 
 
 def test_black_and_white_and_beyond():
@@ -11,7 +11,7 @@ def test_black_and_white_and_beyond():
     assert picture[0, :, 0].tolist() == [0, 0, 127, 255, 255]
 
 
-def test_every_class_has_its_colour_and_others_are_black():
+def test_every_class_has_its_color_and_others_are_black():
     painted = paint_labels(np.array([[0, 10, 15], [16, 200, 255]], np.uint8))
-    assert [tuple(c) for c in painted[0]] == [PARSING_COLOURS[k] for k in (0, 10, 15)]
+    assert [tuple(c) for c in painted[0]] == [PARSING_COLORS[k] for k in (0, 10, 15)]
     assert not painted[1].any()

@@ -32,7 +32,7 @@ from vidhair.stages.compose import (
 )
 from vidhair.stages.matte import HeadRegion, Labels, Matte
 from vidhair.stages.matte import on_canvas as brought_to_canvas
-from vidhair.stages.render import Canvas, Drawer, Picture, drawn_share, input_transforms
+from vidhair.stages.render import Canvas, Drawer, Picture, canvas_coverage, input_transforms
 from vidhair.stages.smooth import Pivots
 from vidhair.types import Frames
 
@@ -114,7 +114,7 @@ class TestResidual:
         recon[:, ::2] += 40
         assert np.array_equal(residual(frames, recon, recon.copy()), frames)
 
-    def test_every_colour_survives_an_edit_that_changes_nothing(self):
+    def test_every_color_survives_an_edit_that_changes_nothing(self):
         grid = np.stack(np.meshgrid(*[np.arange(0, 256, 17)] * 3), -1).reshape(-1, 3)
         grid = np.resize(grid, (2, HEIGHT, WIDTH, 3)).astype(np.uint8)
         same = on_canvas(90, 90, 90)
@@ -135,7 +135,7 @@ class TestResidual:
         assert np.array_equal(frames, kept)
 
     def test_plain_hair_changes_as_much_as_the_rendering(self):
-        """The generator need not draw the person in the right colour."""
+        """The generator need not draw the person in the right color."""
         before, after = (50, 40, 35), (110, 60, 40)
         got = residual(levels(70, 60, 52), on_canvas(*before), on_canvas(*after))[INSIDE]
         recon, edited = (lab(np.array([c], np.uint8)) for c in (before, after))
@@ -299,7 +299,7 @@ class TestReplace:
         got = replaced(frames, small, small, *square_mask())
         assert np.abs(got.astype(int) - frames).max() <= 4
 
-    def test_the_colour_error_of_the_rendering_is_corrected(self):
+    def test_the_color_error_of_the_rendering_is_corrected(self):
         """The generator draws everything darker than it is; what it adds is made lighter too."""
         frames, recon, edited = levels(130, 110, 100), on_canvas(100, 90, 90), on_canvas(50, 40, 40)
         got = replaced(frames, recon, edited, *square_mask())[MIDDLE]
@@ -308,7 +308,7 @@ class TestReplace:
         want = added + source - drawn
         assert delta_e_2000(lab(got).reshape(-1, 3), want, dim=-1).max() < 1.5
 
-    def test_drawn_hair_takes_the_mean_colour_of_the_persons_own(self):
+    def test_drawn_hair_takes_the_mean_color_of_the_persons_own(self):
         """Hair is drawn redder than it is; skin is right, and stays so."""
         frames, recon, edited = levels(60, 50, 40), on_canvas(60, 50, 40), on_canvas(90, 50, 40)
         recon[:, :12] = (90, 50, 40)
@@ -320,7 +320,7 @@ class TestReplace:
         assert np.abs(got[:, 18, 22:33].astype(int) - (60, 50, 40)).max() <= 4
         assert np.abs(got[:, 28, 22:33].astype(int) - (90, 50, 40)).max() <= 6
 
-    def test_what_is_not_to_be_kept_does_not_count_as_colour_error(self):
+    def test_what_is_not_to_be_kept_does_not_count_as_color_error(self):
         frames, recon, edited = levels(100, 100, 100), on_canvas(100, 100, 100), on_canvas(9, 9, 90)
         recon[SQUARE] = (250, 20, 20)
         got = replaced(frames, recon, edited, *square_mask())[MIDDLE]
@@ -381,7 +381,7 @@ class TestReplaceMasks:
 
     @pytest.mark.parametrize("region", ["hair", "face", "head"])
     def test_what_the_generator_does_not_draw_is_not_taken(self, region):
-        """Softening a border does not carry it there either; nor do colours count there."""
+        """Softening a border does not carry it there either; nor do colors count there."""
         config = ComposeConfig(mode="replace", region=region, feather=0.3)
         source, edited = (self.planes(slice(0, 10), slice(20, 30)) for _ in range(2))
         drawn = self.EVERYWHERE.clone()
@@ -406,7 +406,7 @@ class TestReplaceMasks:
             assert np.abs(np.diff(mask)).max() <= steepest
             assert mask.max() > 240 and not mask[45:].any()
 
-    def test_colours_are_matched_on_common_skin_and_half_as_much_around(self):
+    def test_colors_are_matched_on_common_skin_and_half_as_much_around(self):
         _, keep = self.masks("hair")
         assert keep[:16].max() < 20
         assert keep[20:30].min() > 235
@@ -471,7 +471,7 @@ class TestBatches:
                 residual(*inputs)
             return max(sizes)
 
-        # Colours and their weight, on either side of the border: four float32 planes.
+        # Colors and their weight, on either side of the border: four float32 planes.
         assert largest(6) <= 16 * HEIGHT * WIDTH
 
 
@@ -710,7 +710,7 @@ class TestReplacedStage:
         compose(Scene(), seeded(lambda: AlignedGenerator(tiny_stylegan2_config(16, w_dim=12))))
         ((*_, drawn, _),) = self.masks
         places = input_transforms(Pivots(self.STYLES, self.TRANSFORM).similarity)[Scene.ROWS]
-        assert torch.equal(drawn, drawn_share(self.synthesis, places, CANVAS))
+        assert torch.equal(drawn, canvas_coverage(self.synthesis, places, CANVAS))
         assert drawn.min() == 0 and drawn.max() == 1
         assert not self.made[0].taken[drawn[:, 0].numpy() == 0].any()
 
@@ -727,7 +727,7 @@ class TestFold:
     FRAME = noise(3)[0, :8, :10]
 
     def patch(self, color: int, alpha: int) -> Patch:
-        """A colour laid over the source by an alpha."""
+        """A color laid over the source by an alpha."""
         source = self.FRAME[self.WINDOW.pixels].astype(float)
         pixels = source + alpha / 255 * (color - source)
         full = np.full(source.shape[:2], alpha, np.uint8)

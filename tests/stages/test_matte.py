@@ -163,22 +163,22 @@ NO_NECK = torch.zeros(1, 1, 1, 1)
 
 class TestClassify:
     @pytest.mark.parametrize("label", list(Label))
-    def test_without_colours_the_parser_decides(self, label):
+    def test_without_colors_the_parser_decides(self, label):
         hair = classify(one_label(label, 0.94), NOTHING_KNOWN, NO_NECK, 0.8)
         assert hair > 0.75 if label is Label.HAIR else hair < 0.12
 
-    def test_clear_colours_overrule_the_parser_on_the_person(self):
-        colours = NOTHING_KNOWN.clone()
-        colours[:, Label.HAIR] = 7
+    def test_clear_colors_overrule_the_parser_on_the_person(self):
+        colors = NOTHING_KNOWN.clone()
+        colors[:, Label.HAIR] = 7
         parser = one_label(Label.SKIN, 0.9)
-        assert classify(parser, colours, NO_NECK, 0.8) > 0.8
-        assert classify(parser, colours, NO_NECK, 0.0) < 0.12  # not if they do not count
+        assert classify(parser, colors, NO_NECK, 0.8) > 0.8
+        assert classify(parser, colors, NO_NECK, 0.0) < 0.12  # not if they do not count
 
     def test_they_hardly_overrule_where_the_person_ends(self):
-        colours = NOTHING_KNOWN.clone()
-        colours[:, Label.HAIR] = 4
+        colors = NOTHING_KNOWN.clone()
+        colors[:, Label.HAIR] = 4
         wall, skin = one_label(Label.BACKGROUND, 0.98), one_label(Label.SKIN, 0.98)
-        on_wall, on_skin = (classify(p, colours, NO_NECK, 0.8) for p in (wall, skin))
+        on_wall, on_skin = (classify(p, colors, NO_NECK, 0.8) for p in (wall, skin))
         assert on_wall < 0.5 * on_skin
 
     def test_on_the_neck_skin_is_likelier(self):
@@ -191,12 +191,12 @@ class TestClassify:
     def test_probabilities(self):
         g = torch.Generator().manual_seed(0)
         p = torch.randn(2, LABELS, 6, 7, generator=g).softmax(1)
-        colours = torch.randn(2, LABELS, 6, 7, generator=g) * 30
-        hair = classify(p, colours, torch.rand(2, 1, 6, 7, generator=g), 1.0)
+        colors = torch.randn(2, LABELS, 6, 7, generator=g) * 30
+        hair = classify(p, colors, torch.rand(2, 1, 6, 7, generator=g), 1.0)
         assert hair.shape == (2, 1, 6, 7) and hair.min() >= 0 and hair.max() <= 1
 
 
-COLOURS = {  # Lab
+COLORS = {  # Lab
     Label.BACKGROUND: (60.0, -30.0, 30.0),
     Label.SKIN: (70.0, 18.0, 18.0),
     Label.HAIR: (20.0, 5.0, 8.0),
@@ -208,7 +208,7 @@ def quarters(size: int = 16) -> tuple[torch.Tensor, torch.Tensor]:
     """Lab [1, 3, S, S] and label [S, S]: a quarter of the picture per label."""
     labels = torch.arange(4).view(2, 2).repeat_interleave(size // 2, 0)
     labels = labels.repeat_interleave(size // 2, 1)
-    table = torch.tensor([COLOURS[label] for label in Label])
+    table = torch.tensor([COLORS[label] for label in Label])
     lab = table[labels].permute(2, 0, 1)[None] + random(1, 3, size, size)
     return lab, labels
 
@@ -218,10 +218,10 @@ def probabilities(labels: torch.Tensor, sure: float = 0.97) -> torch.Tensor:
     return one_hot * sure + (1 - one_hot) * (1 - sure) / (LABELS - 1)
 
 
-class TestColours:
+class TestColors:
     NONE = torch.zeros(1, 1, 16, 16)
 
-    def test_pixels_are_known_by_their_colours(self):
+    def test_pixels_are_known_by_their_colors(self):
         lab, labels = quarters()
         models = learn_colors([(lab, probabilities(labels), self.NONE, self.NONE)])
         likely = models.log_likelihood(lab, self.NONE)
@@ -236,7 +236,7 @@ class TestColours:
         assert models.log_density.shape == (LABELS + 1, *BINS)  # and skin in shadow
         np.testing.assert_allclose(np.exp(models.log_density).sum((1, 2, 3)), 1.02, rtol=1e-3)
 
-    def test_colours_never_seen_say_nothing(self):
+    def test_colors_never_seen_say_nothing(self):
         lab, labels = quarters()
         models = learn_colors([(lab, probabilities(labels), self.NONE, self.NONE)])
         strange = torch.tensor([95.0, -80.0, 200.0]).view(1, 3, 1, 1)  # beyond the table, too
@@ -300,7 +300,7 @@ def scene(hair: list[bool]) -> tuple[torch.Tensor, torch.Tensor]:
     return p, lab
 
 
-NO_COLOURS = ColorModels(np.zeros((LABELS + 1, *BINS), np.float32))
+NO_COLORS = ColorModels(np.zeros((LABELS + 1, *BINS), np.float32))
 
 
 def mattes(hair: list[bool], present=None, cuts=(), wanted=None, **config):
@@ -309,7 +309,7 @@ def mattes(hair: list[bool], present=None, cuts=(), wanted=None, **config):
     wanted = wanted or range(len(hair))
     return make_mattes(
         lambda f: (p[f : f + 1], lab[f : f + 1]),
-        NO_COLOURS, track, range(len(hair)), wanted, GRID, MatteConfig(**config),
+        NO_COLORS, track, range(len(hair)), wanted, GRID, MatteConfig(**config),
     )  # fmt: skip
 
 
@@ -322,7 +322,7 @@ class TestMattes:
         outside[3:23, 13:51] = False
         assert got["alpha"][:, outside].max() == 0
 
-    def test_area_and_mean_colour_are_those_of_the_hair(self):
+    def test_area_and_mean_color_are_those_of_the_hair(self):
         got = mattes([True] * 3)
         np.testing.assert_allclose(got["area"], 14 * 32 / SIZE**2, rtol=0.1)
         np.testing.assert_allclose(got["mean_lab"], np.tile(HAIR_LAB, (3, 1)), atol=2)
@@ -369,9 +369,7 @@ class TestMattes:
             return pair
 
         config = MatteConfig()
-        make_mattes(
-            look, NO_COLOURS, track_of([True] * 12), range(1, 12), range(3, 9), GRID, config
-        )
+        make_mattes(look, NO_COLORS, track_of([True] * 12), range(1, 12), range(3, 9), GRID, config)
         assert sorted(asked) == list(range(1, 11))
 
     def test_the_middle_of_the_face_is_never_hair(self):
@@ -379,7 +377,7 @@ class TestMattes:
         lab = torch.tensor(HAIR_LAB).view(1, 3, 1, 1).repeat(1, 1, SIZE, SIZE)
         config, one = MatteConfig(), range(1)
         got = make_mattes(
-            lambda _: (everywhere, lab), NO_COLOURS, track_of([True]), one, one, GRID, config
+            lambda _: (everywhere, lab), NO_COLORS, track_of([True]), one, one, GRID, config
         )["alpha"][0]
         assert got[36:40, 30:34].max() == 0
         assert got[10, 32] > 240
@@ -408,7 +406,7 @@ class TestFaceParts:
         assert masks[0].max() == 0 and masks[1].max() == 1
 
 
-class ColourParser(torch.nn.Module):
+class ColorParser(torch.nn.Module):
     """Red is hair, green is skin, all else background. Keeps what it is shown."""
 
     stride = 8
@@ -441,7 +439,7 @@ class TestParseCanvas:
     @pytest.mark.parametrize("face_pixels", [16, 32, 80])
     def test_what_is_drawn_is_found_where_it_is(self, face_pixels):
         """Whatever the parser's scale."""
-        parser = ColourParser()
+        parser = ColorParser()
         meshes = np.stack([face_mesh(68.0, 58.0, 20.0)] * 2)
         got = parse_canvas(self.pictures(), meshes, self.CANVAS, parser, face_pixels)
         for channel, name in enumerate(("hair", "skin")):
@@ -453,7 +451,7 @@ class TestParseCanvas:
 
     @pytest.mark.parametrize("face_pixels", [16, 32, 80])
     def test_the_parser_sees_faces_at_its_own_scale_and_their_ovals(self, face_pixels):
-        parser, mesh = ColourParser(), face_mesh(68.0, 58.0, 20.0)
+        parser, mesh = ColorParser(), face_mesh(68.0, 58.0, 20.0)
         parse_canvas(self.pictures(1), mesh[None], self.CANVAS, parser, face_pixels)
         ((image, guides),) = parser.shown
         zoom = face_pixels / 32
@@ -473,7 +471,7 @@ def test_frames_are_parsed_alike_however_many_there_are():
     rng = np.random.default_rng(0)
     frames = rng.integers(0, 256, (19, 32, 40, 3), dtype=np.uint8)
     meshes = np.stack([face_mesh(20.0, 16.0, 8.0)] * 19)
-    region, parser = HeadRegion(0.0, 0.0, 1.0, 32, 40), ColourParser()
+    region, parser = HeadRegion(0.0, 0.0, 1.0, 32, 40), ColorParser()
 
     def segmenter(image: np.ndarray) -> np.ndarray:
         return image[..., 2].astype(np.float32) / 255
@@ -543,7 +541,7 @@ class TestLabelsStage:
         for k in range(3):
             pixels[k, 10:20, 8 + 10 * k : 18 + 10 * k, 0] = 255
             pixels[k, 24:34, 8 + 10 * k : 18 + 10 * k, 2] = 255
-        parser = ColourParser()
+        parser = ColorParser()
         track = face_track(self.PLACES, Box(2.0, 2.0, 22.4))
         planes = stages.labels(Frames.of_pixels(pixels), track, self.REGION, parser).planes
         return planes, parser
@@ -576,7 +574,7 @@ assert REGION.matte_grid == GRID
 BROWN, RED, BLUE, GREEN = (90, 60, 40), (230, 30, 30), (40, 60, 220), (30, 200, 60)
 
 
-class TestHairColoursStage:
+class TestHairColorsStage:
     """All is called hair. In frames with a face, brown is around it, its middle is red, and below
     it is a blue neck; frames without one are green."""
 
@@ -653,7 +651,7 @@ class TestMatteStage:
 
     def mattes(self, clip, start=0, stop=COUNT, first=0, **options) -> Matte:
         """Of a chunk, in a clip that is the given one from `first` on."""
-        options = {"colors": NO_COLOURS, "config": self.CONFIG} | options
+        options = {"colors": NO_COLORS, "config": self.CONFIG} | options
         low, high = Near(NEIGHBOURS).range(start - first, stop - first, self.COUNT - first)
         seen = [value.rows(low + first, high + first) for value in clip]
         span = Span(start - first, stop - first)
@@ -685,7 +683,7 @@ class TestMatteStage:
 
     def test_neighbours_count(self, clip):
         one = [value.rows(4, 5) for value in clip]
-        alone = stages.matte(*one, NO_COLOURS, REGION, Span(0, 1), self.CONFIG)
+        alone = stages.matte(*one, NO_COLORS, REGION, Span(0, 1), self.CONFIG)
         assert not np.array_equal(self.mattes(clip).alpha[4:5], alone.alpha)
 
     def test_those_beyond_a_cut_do_not(self, clip):
@@ -693,13 +691,13 @@ class TestMatteStage:
         after = self.mattes(clip, self.CUT, self.COUNT, first=self.CUT)
         assert np.array_equal(after.alpha, whole.alpha[self.CUT :])
 
-    def test_the_clips_colours_and_the_settings_count(self, clip):
+    def test_the_clips_colors_and_the_settings_count(self, clip):
         hair = np.zeros((LABELS + 1, *BINS), np.float32)
         hair[Label.HAIR] = 8
         plain = self.mattes(clip).area.sum()
         assert self.mattes(clip, colors=ColorModels(hair)).area.sum() > 1.2 * plain
-        steady = self.mattes(clip, config=MatteConfig(smooth=0.0, edge=0.03))
-        assert not np.array_equal(steady.alpha, self.mattes(clip).alpha)
+        smoothed = self.mattes(clip, config=MatteConfig(smooth=0.0, edge=0.03))
+        assert not np.array_equal(smoothed.alpha, self.mattes(clip).alpha)
 
 
 class TestOwnShare:

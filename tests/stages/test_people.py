@@ -303,7 +303,7 @@ class TestLooks:
         return AttributeSpace(names, table, table, *torch.zeros(3, count))
 
     def inverter(self) -> Any:
-        """Codes of two layers: the mean colour of a picture, and one more number."""
+        """Codes of two layers: the mean color of a picture, and one more number."""
 
         def codes(squares: torch.Tensor) -> torch.Tensor:
             mean = squares.mean((2, 3))

@@ -18,7 +18,7 @@ from vidhair.stages.render import (
     Codes,
     Drawer,
     RenderConfig,
-    drawn_share,
+    canvas_coverage,
     input_transforms,
     plan_canvas,
     render,
@@ -101,17 +101,17 @@ def test_input_transforms_undo_the_movement_of_the_face():
         torch.testing.assert_close(got[k].double() @ m, torch.eye(3).double(), atol=1e-6, rtol=0)
 
 
-class TestDrawnShare:
+class TestCanvasCoverage:
     CANVAS = Canvas(32, Extent(6, 3, 5, 8), 10.0, 20.0, 1.5)
     TRANSFORMS = input_transforms(Similarity(*np.array([[10.0], [0.1], [0.2], [0.9]])))
 
     def test_stylegan3_draws_all_of_the_canvas(self, synthesis):
-        share = drawn_share(synthesis, self.TRANSFORMS, self.CANVAS)
+        share = canvas_coverage(synthesis, self.TRANSFORMS, self.CANVAS)
         assert torch.equal(share, torch.ones(1, 1, 43, 43))
 
     def test_stylegan2_draws_the_face_crop(self):
         generator = seeded(lambda: AlignedGenerator(tiny_stylegan2_config(32)))
-        share = drawn_share(generator.synthesis, self.TRANSFORMS, self.CANVAS)[0, 0]
+        share = canvas_coverage(generator.synthesis, self.TRANSFORMS, self.CANVAS)[0, 0]
         assert share.shape == (43, 43) and (share.min(), share.max()) == (0, 1)
         y, x = torch.meshgrid(*(torch.arange(43) + 0.5,) * 2, indexing="ij")
         middle = [float((share * at).sum() / share.sum()) for at in (x, y)]
@@ -180,13 +180,13 @@ class TestRender:
 def test_a_bound_of_memory_is_heeded(monkeypatch):
     """Bands of the picture show that it got there; the picture stays the same."""
     drawn = []
-    plan = stylegan3.plan_bands
+    plan = stylegan3.plan_tiles
 
     def watched(passes, size, memory):
         drawn.append(memory)
         return plan(passes, size, memory)
 
-    monkeypatch.setattr(stylegan3, "plan_bands", watched)
+    monkeypatch.setattr(stylegan3, "plan_tiles", watched)
     synthesis = tiny_generator(16).synthesis
     styles = random(3, 16, 12).numpy()
     similarity = Similarity(*(np.zeros(3) for _ in range(3)), np.ones(3))

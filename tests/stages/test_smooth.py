@@ -326,15 +326,15 @@ class TestPivotsStage:
         seen = self.TRACK.present
         assert np.array_equal(got.matrices()[seen], want.matrices()[seen])
 
-    @pytest.mark.parametrize("steady", ["latents", "transforms"])
-    def test_each_is_smoothed_if_it_is_asked_for(self, steady):
+    @pytest.mark.parametrize("smoothed", ["latents", "transforms"])
+    def test_each_is_smoothed_if_it_is_asked_for(self, smoothed):
         rough = self.pivots(self.OFF)
-        got = self.pivots(SmoothConfig(**{**vars(self.OFF), steady: True}))
+        got = self.pivots(SmoothConfig(**{**vars(self.OFF), smoothed: True}))
         changed = {
             "latents": np.abs(got.styles - rough.styles).max() > 0.01,
             "transforms": np.abs(got.transform - rough.transform)[self.TRACK.present].max() > 0.01,
         }
-        assert [name for name, is_changed in changed.items() if is_changed] == [steady]
+        assert [name for name, is_changed in changed.items() if is_changed] == [smoothed]
 
     def test_nothing_crosses_a_cut_or_a_gap(self):
         config = SmoothConfig(share=False, average_fine_from=18)

@@ -14,7 +14,7 @@ from vidhair.models.perceptual import FeatureDistance, Perceptual
 from vidhair.models.stylegan3 import Extent, Generator
 from vidhair.stages import tune as stages
 from vidhair.stages.matte import HeadRegion, Labels
-from vidhair.stages.render import Canvas, drawn_share, input_transforms
+from vidhair.stages.render import Canvas, canvas_coverage, input_transforms
 from vidhair.stages.smooth import Pivots
 from vidhair.stages.tune import (
     Targets,
@@ -381,7 +381,7 @@ class TestTunedStage:
     def test_nothing_counts_that_the_generator_cannot_draw(self, learn):
         generator = seeded(lambda: AlignedGenerator(tiny_stylegan2_config(SIZE, w_dim=12)))
         _, targets, _, _ = learn(generator)
-        share = drawn_share(generator.synthesis, targets.transforms, self.CANVAS)
+        share = canvas_coverage(generator.synthesis, targets.transforms, self.CANVAS)
         assert share.min() == 0
         assert torch.equal(targets.weight > 0, share > 0)
         assert (targets.weight <= share + 1e-6).all()

@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy.ndimage import maximum_filter
 
-from vidhair.edits.colors import HAIR_COLOURS
+from vidhair.edits.colors import HAIR_COLORS
 from vidhair.ops.color import delta_e_2000, rgb_to_lab
 from vidhair.synthetic.clips import (
     SOUND_RATE,
@@ -54,7 +54,7 @@ class TestMotion:
     @pytest.mark.parametrize(
         "changes", [{"hair_colour": (0.8, 0.2, 0.1)}, {"melanin": 0.9}, {"size": (64, 64)}]
     )
-    def test_colours_and_size_change_neither_person_nor_motion(self, motion, changes):
+    def test_colors_and_size_change_neither_person_nor_motion(self, motion, changes):
         plain = {"name": "test", "seed": 3, "style": "long", "seconds": 2.0}
         other = perform(ClipSpec(**plain | changes))
         assert all(np.array_equal(getattr(other, n), getattr(motion, n)) for n in PLACE)
@@ -150,14 +150,14 @@ VERSIONS = (
 
 @pytest.fixture(scope="module")
 def frame(motion) -> list[FrameTruth]:
-    """Source, other colour, bald."""
+    """Source, other color, bald."""
     return render_frame(motion, 20, SPEC, VERSIONS)
 
 
 @pytest.fixture(scope="module")
 def dyed(motion) -> list[list[FrameTruth]]:
     """Three frames, each in all of DYES."""
-    versions = [{"hair_colour": dye(SPEC, HAIR_COLOURS[name])} for name in DYES]
+    versions = [{"hair_colour": dye(SPEC, HAIR_COLORS[name])} for name in DYES]
     return [render_frame(motion, index, SPEC, versions) for index in (5, 30, 45)]
 
 
@@ -172,11 +172,11 @@ class TestFrames:
         x, y = frame[0].landmarks.T
         assert x.min() > 0 and x.max() < 56 and y.min() > 0 and y.max() < 40
 
-    def test_another_colour_changes_the_hair_and_nothing_else(self, frame):
-        source, coloured, _ = frame
-        assert np.array_equal(source.hair, coloured.hair)
-        assert np.array_equal(source.landmarks, coloured.landmarks)
-        change = (source.picture != coloured.picture).any(-1)
+    def test_another_color_changes_the_hair_and_nothing_else(self, frame):
+        source, colored, _ = frame
+        assert np.array_equal(source.hair, colored.hair)
+        assert np.array_equal(source.landmarks, colored.landmarks)
+        change = (source.picture != colored.picture).any(-1)
         assert not change[maximum_filter(source.hair, 3) == 0].any()
         assert change[source.hair > 200].all()
 
@@ -202,13 +202,13 @@ class TestFrames:
         assert np.abs(after.landmarks - frame[0].landmarks).max() < 1.5
 
     @pytest.mark.parametrize("number", range(len(DYES)), ids=DYES)
-    def test_dyed_hair_shows_the_colour_on_average(self, dyed, number):
+    def test_dyed_hair_shows_the_color_on_average(self, dyed, number):
         shown = []
         for frame in dyed:
             truth = frame[number]
             picture = torch.from_numpy(truth.picture).float() / 255
             shown.append(rgb_to_lab(picture[torch.from_numpy(truth.hair) > 127]))
-        wanted = torch.tensor(HAIR_COLOURS[DYES[number]])
+        wanted = torch.tensor(HAIR_COLORS[DYES[number]])
         mean, want = torch.cat(shown).mean(0), rgb_to_lab(wanted[None])[0]
         assert delta_e_2000(mean, want, dim=0) < 4
 

@@ -4,7 +4,7 @@ from dataclasses import fields
 import pytest
 import torch
 
-from vidhair.edits.colors import HAIR_COLOURS
+from vidhair.edits.colors import HAIR_COLORS
 from vidhair.models.attributes import MOVING
 from vidhair.synthetic.params import (
     HAIR_STYLES,
@@ -16,7 +16,7 @@ from vidhair.synthetic.params import (
 
 NAMES = [f.name for f in fields(FaceParams)]
 SHAPE = NAMES[: NAMES.index("melanin")]
-COLOURS = [n.removesuffix(".r") for n in column_names() if n.endswith(".r")]
+COLORS = [n.removesuffix(".r") for n in column_names() if n.endswith(".r")]
 EXPRESSION = (
     "mouth_open", "smile", "blink_left", "blink_right", "gaze_x", "gaze_y", "brow_raise", "yaw",
     "pitch",
@@ -111,12 +111,12 @@ class TestSampling:
         sampled(5)
         assert torch.equal(torch.get_rng_state(), state)
 
-    def test_colours_can_be_shown(self):
+    def test_colors_can_be_shown(self):
         faces = sampled()
-        for name in COLOURS:
-            colour = getattr(faces, name)
-            assert colour.shape == (400, 3) and colour.min() >= 0 and colour.max() <= 1, name
-            assert colour.std(0).min() > 0.01, name
+        for name in COLORS:
+            color = getattr(faces, name)
+            assert color.shape == (400, 3) and color.min() >= 0 and color.max() <= 1, name
+            assert color.std(0).min() > 0.01, name
 
     @pytest.mark.parametrize("name", [*SHAPE, "redness", "hairline"])
     def test_shapes_vary_in_standard_deviations(self, name):
@@ -169,7 +169,7 @@ class TestSampling:
                 assert float(values.mean()) == pytest.approx(usual, abs=0.1 + 0.1 * usual), feature
 
     def test_natural_hair_is_commoner_than_dyed(self):
-        assert set(NATURAL_HAIR) < set(HAIR_COLOURS)
+        assert set(NATURAL_HAIR) < set(HAIR_COLORS)
         hair = sampled().hair_colour
         blue = (hair[:, 2] > hair[:, 0] + 0.1).float().mean()  # blue and purple
         warm = (hair[:, 0] > hair[:, 2] + 0.03).float().mean()

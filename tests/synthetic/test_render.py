@@ -1,4 +1,4 @@
-"""Small renderings: masks, landmarks, crops and colours agree with each other."""
+"""Small renderings: masks, landmarks, crops and colors agree with each other."""
 
 import numpy as np
 import pytest
@@ -240,7 +240,7 @@ class TestViews:
         )
 
 
-class TestColours:
+class TestColors:
     @pytest.fixture(scope="class")
     @staticmethod
     def seen():
@@ -259,12 +259,12 @@ class TestColours:
         assert change[dark.hair > 0.9].min() > 0.01
 
     def test_hair_looks_on_average_as_it_is_called(self, seen):
-        for colour in ((0.14, 0.09, 0.06), (0.42, 0.16, 0.075), (0.76, 0.60, 0.36)):
-            truth = shade(seen, FACES[1:2].replace(hair_colour=colour), reduce=2)
+        for color in ((0.14, 0.09, 0.06), (0.42, 0.16, 0.075), (0.76, 0.60, 0.36)):
+            truth = shade(seen, FACES[1:2].replace(hair_colour=color), reduce=2)
             hair = (truth.hair > 0.95).expand(-1, 3, -1, -1)
             mean = truth.image[hair].view(3, -1).mean(1)
-            assert (mean - torch.tensor(colour)).abs().max() < 0.16
-            # The order of the channels is that of the colour.
+            assert (mean - torch.tensor(color)).abs().max() < 0.16
+            # The order of the channels is that of the color.
             assert mean[0] > mean[1] > mean[2]
 
     def test_other_skin_leaves_clothes_and_wall(self, seen):

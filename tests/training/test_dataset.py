@@ -62,7 +62,7 @@ def test_a_group_is_rendered_once_the_same_from_a_seed_and_in_any_order(tmp_path
 
 
 def check_shard(arrays: dict[str, torch.Tensor]) -> None:
-    """Two colourings of every head: the same shape and place in other colours."""
+    """Two colorings of every head: the same shape and place in other colors."""
     n = 2 * SHARD
     assert {name: tuple(t.shape) for name, t in arrays.items()} == {
         "image": (n, 3, SIZE, SIZE),
@@ -119,7 +119,7 @@ def test_framings_move_as_far_as_they_say():
         assert low <= move.scale.min() < low + 0.05 and high - 0.05 < move.scale.max() <= high
 
 
-def test_repainting_changes_colours_only():
+def test_repainting_changes_colors_only():
     faces = dataset.sample_faces(30, torch.Generator().manual_seed(0))
     other = repaint(faces, torch.Generator().manual_seed(1))
     for name in FaceParams.__dataclass_fields__:

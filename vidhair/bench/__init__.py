@@ -1,6 +1,6 @@
 """How fast vidhair is on this machine, against what the machine can do and against others.
 
-Contestants take turns (A B A B …) in one process, after a first call of each that is not counted;
+Candidates take turns (A B A B …) in one process, after a first call of each that is not counted;
 the time is the median. Rates come from counted arithmetic (`counting`) and are compared with the
 best matrix product, convolution and memory copy that the same run measured.
 
@@ -10,7 +10,7 @@ and called with the same arguments:
   kernels  FUNCTION(x, ...) with the signature of the op that it is named after, or that --op names:
              filtered_lrelu(x, *, fu, fd, b, up, down, padding, clamp)
              modulated_conv(x, weight, style, demodulation, *, padding)
-             doubling_conv(x, weight, style, demodulation)
+             upsampling_conv(x, weight, style, demodulation)
              upfirdn2d(x, f, *, up, padding, gain)
              bias_act(x, b, *, clamp)
   render   FUNCTION(generator, ws, transform) -> picture [1, 3, H, W] in float32.

@@ -150,7 +150,9 @@ def modulated_conv(
     return Work(convolution=convolution(out, weight), bytes=moved)
 
 
-def doubling_conv(x: Tensor, weight: Tensor, style: Tensor, demodulation: Tensor, **_: Any) -> Work:
+def upsampling_conv(
+    x: Tensor, weight: Tensor, style: Tensor, demodulation: Tensor, **_: Any
+) -> Work:
     """Of a call with these arguments: a transposed convolution, and a filter of four taps."""
     n, _c, h, w = x.shape
     macs = transposed_convolution(x.shape, weight.transpose(0, 1))
@@ -159,7 +161,9 @@ def doubling_conv(x: Tensor, weight: Tensor, style: Tensor, demodulation: Tensor
     return Work(macs, smoothing, size_of(x, weight, style, demodulation) + written)
 
 
-def halving_conv(x: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor], **_: Any) -> Work:
+def downsampling_conv(
+    x: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor], **_: Any
+) -> Work:
     """Of a call with these arguments."""
     n, _c, h, w = x.shape
     outs = [(n, len(weight), -(-h // 2), -(-w // 2)) for weight in weights]
@@ -181,12 +185,12 @@ def transposed_convolution(x: Shape, weight: Tensor) -> int:
 OPS: dict[str, Callable[..., Work]] = {
     "filtered_lrelu": filtered_lrelu,
     "modulated_conv": modulated_conv,
-    "doubling_conv": doubling_conv,
+    "upsampling_conv": upsampling_conv,
     "upfirdn2d": upfirdn2d,
     "bias_act": bias_act,
 }
 # Also those that no generator calls.
-COUNTED = {**OPS, "halving_conv": halving_conv}
+COUNTED = {**OPS, "downsampling_conv": downsampling_conv}
 CONVOLUTIONS: dict[Callable[..., Any], Callable[[Tensor, Tensor, Tensor], int]] = {
     torch.conv2d: lambda x, weight, y: convolution(y.shape, weight),
     torch.conv_transpose2d: lambda x, weight, y: transposed_convolution(x.shape, weight),

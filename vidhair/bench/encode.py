@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vidhair.bench.contest import Case, Contestant
+from vidhair.bench.benchmark import Candidate, Case
 from vidhair.bench.generators import STYLEGAN3, as_loaded
 from vidhair.bench.options import Options, name_of
 from vidhair.models import stylegan3
@@ -56,18 +56,18 @@ def _encoder(
     batch: int,
     dtypes: Sequence[torch.dtype],
     options: Options,
-) -> list[Contestant]:
+) -> list[Candidate]:
     torch.manual_seed(0)
     encoder = PublishedEncoder(kind, config).eval().to(options.device)
     pictures = torch.rand(batch, config.in_channels, config.size, config.size) * 2 - 1
-    return _contestants(
+    return _candidates(
         as_loaded(encoder, options), encoder, pictures.to(options.device), dtypes, options
     )
 
 
 def _loop(
     config: StyleGAN3Config, dtypes: Sequence[torch.dtype], options: Options
-) -> list[Contestant]:
+) -> list[Candidate]:
     torch.manual_seed(0)
     shape = ENCODERS[LOOP][1]
     encoder = PublishedEncoder(LOOP, shape, STEPS).eval().to(options.device)
@@ -75,16 +75,16 @@ def _loop(
     pictures = torch.rand(1, 3, shape.size, shape.size, device=options.device) * 2 - 1
     loop = RestyleLoop(as_loaded(encoder, options), generator.synthesis)
     described = RestyleLoop(encoder, generator.synthesis)
-    return _contestants(loop, described, pictures, dtypes, options)
+    return _candidates(loop, described, pictures, dtypes, options)
 
 
-def _contestants(
+def _candidates(
     network: Any,
     described: Any,
     pictures: Tensor,
     dtypes: Sequence[torch.dtype],
     options: Options,
-) -> list[Contestant]:
+) -> list[Candidate]:
     """described: what a foreign function is given of the network."""
     network(pictures)  # a loop renders its average face once
 
@@ -93,11 +93,11 @@ def _contestants(
             result: Tensor = network(pictures).float()
             return result
 
-    contestants = [
-        Contestant(f"vidhair {name_of(dtype)}", partial(encode, dtype), dtype=dtype, watched=True)
+    candidates = [
+        Candidate(f"vidhair {name_of(dtype)}", partial(encode, dtype), dtype=dtype, profiled=True)
         for dtype in dtypes
     ]
-    if options.versus is not None:
-        foreign = partial(options.versus, described, pictures)
-        contestants.append(Contestant(options.versus.name, foreign, foreign=True))
-    return contestants
+    if options.baseline is not None:
+        foreign = partial(options.baseline, described, pictures)
+        candidates.append(Candidate(options.baseline.name, foreign, third_party=True))
+    return candidates

@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from vidhair.bench.benchmark import Row
 from vidhair.bench.clock import Timing
-from vidhair.bench.contest import Row
 from vidhair.bench.memory import Peak, PeakMemory
 from vidhair.bench.options import Options, Progress, silent
 from vidhair.cache import DiskStore

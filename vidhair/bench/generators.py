@@ -48,4 +48,4 @@ TRAINED = ("256-T",)  # also timed forward and backward, as pivotal tuning runs 
 def as_loaded(network: nn.Module, options: Options) -> Any:
     """For inference alone, as packs hand out encoders; a copy, if someone else is going to look at
     the network."""
-    return folded(network if options.versus is None else copy.deepcopy(network))
+    return folded(network if options.baseline is None else copy.deepcopy(network))

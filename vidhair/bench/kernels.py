@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from vidhair.bench import counting
-from vidhair.bench.contest import Case, Contestant
+from vidhair.bench.baseline import Baseline
+from vidhair.bench.benchmark import Candidate, Case
 from vidhair.bench.generators import STYLEGAN2, STYLEGAN3
 from vidhair.bench.options import Options, check_known, name_of
-from vidhair.bench.versus import Versus
 from vidhair.errors import InvalidSetting
 from vidhair.models.stylegan2 import FIRST_SIZE, RESAMPLING_TAPS, StyleGAN2Config
 from vidhair.models.stylegan3 import (
@@ -25,11 +25,11 @@ from vidhair.models.stylegan3 import (
 )
 from vidhair.ops.bias_act import op as bias_act_op
 from vidhair.ops.dispatch import Op
-from vidhair.ops.doubling_conv import op as doubling_conv_op
 from vidhair.ops.filtered_lrelu import op as filtered_lrelu_op
 from vidhair.ops.modulated_conv import op as modulated_conv_op
 from vidhair.ops.upfirdn2d import op as upfirdn2d_op
 from vidhair.ops.upfirdn2d import setup_filter
+from vidhair.ops.upsampling_conv import op as upsampling_conv_op
 
 DTYPES = ("float32",)
 QUICK = ("256-T", "256-R", "256-SG2")
@@ -42,7 +42,7 @@ Make = Callable[[str, torch.dtype], Call]  # device and dtype of the picture →
 def cases(options: Options, dtypes: Sequence[torch.dtype]) -> list[Case]:
     """One per op and shape. Raises InvalidSetting."""
     check_known("--op", options.ops, counting.OPS)
-    wanted = _played_by(options.versus, options.ops) or options.ops or tuple(counting.OPS)
+    wanted = _played_by(options.baseline, options.ops) or options.ops or tuple(counting.OPS)
     chosen = options.choose({**STYLEGAN3, **STYLEGAN2}, QUICK)
     made: list[Case] = []
     for dtype in dtypes:
@@ -57,7 +57,7 @@ def cases(options: Options, dtypes: Sequence[torch.dtype]) -> list[Case]:
                 for where, make in found[:: EVERY if options.quick else 1]:
                     title = f"{config_name} {where} {name}"
                     title += "" if dtype == torch.float32 else f" {name_of(dtype)}"
-                    made.append(Case(title, partial(_contestants, name, make, dtype, options)))
+                    made.append(Case(title, partial(_candidates, name, make, dtype, options)))
     if not made:
         raise InvalidSetting(
             f"{', '.join(chosen)} do not call {', '.join(wanted)}; choose another --config or --op"
@@ -65,24 +65,24 @@ def cases(options: Options, dtypes: Sequence[torch.dtype]) -> list[Case]:
     return made
 
 
-def _played_by(versus: Versus | None, ops: Sequence[str]) -> Sequence[str] | None:
+def _played_by(baseline: Baseline | None, ops: Sequence[str]) -> Sequence[str] | None:
     """The op that a foreign function takes the part of; None if there is none."""
-    if versus is None:
+    if baseline is None:
         return None
     if len(ops) > 1:
-        raise InvalidSetting(f"--vs {versus.name} is one op; name it alone with --op")
+        raise InvalidSetting(f"--vs {baseline.name} is one op; name it alone with --op")
     if ops:
         return ops
-    name = versus.name.rpartition(":")[2].rpartition(".")[2]
+    name = baseline.name.rpartition(":")[2].rpartition(".")[2]
     if name not in counting.OPS:
         raise InvalidSetting(
-            f"--vs {versus.name} is not named after an op; say with --op which of "
+            f"--vs {baseline.name} is not named after an op; say with --op which of "
             f"{', '.join(counting.OPS)} it is"
         )
     return [name]
 
 
-def _contestants(name: str, make: Make, dtype: torch.dtype, options: Options) -> list[Contestant]:
+def _candidates(name: str, make: Make, dtype: torch.dtype, options: Options) -> list[Candidate]:
     """Every implementation that accepts the call, the reference, and the foreign one."""
     torch.manual_seed(0)
     op, args, kwargs = make(options.device, dtype)
@@ -90,14 +90,14 @@ def _contestants(name: str, make: Make, dtype: torch.dtype, options: Options) ->
     reasons = [(i, i.refusal(*args, **kwargs)) for i in op.fast]
     calls = {i.name: i.call for i, reason in reasons if reason is None}
     calls["reference"] = op.reference
-    if options.versus is not None:
-        calls[options.versus.name] = options.versus
+    if options.baseline is not None:
+        calls[options.baseline.name] = options.baseline
     note = "; ".join(f"{i.name} declines: {reason}" for i, reason in reasons if reason)
 
-    contestants = [
-        Contestant(by, partial(call, *args, **kwargs), work, dtype) for by, call in calls.items()
+    candidates = [
+        Candidate(by, partial(call, *args, **kwargs), work, dtype) for by, call in calls.items()
     ]
-    return [replace(contestants[0], note=note), *contestants[1:]]
+    return [replace(candidates[0], note=note), *candidates[1:]]
 
 
 def stylegan3_calls(config: StyleGAN3Config) -> Iterator[tuple[str, str, Make]]:
@@ -124,7 +124,7 @@ def stylegan2_calls(config: StyleGAN2Config) -> Iterator[tuple[str, str, Make]]:
         yield "modulated_conv", f"{where} conv1", _styled_conv(channels, size)
         yield "bias_act", f"{where} ToRGB", _bias_act(config.img_channels, size, clamp=None)
         if size > FIRST_SIZE:
-            yield "doubling_conv", f"{where} conv0", _doubling_conv(config, size)
+            yield "upsampling_conv", f"{where} conv0", _upsampling_conv(config, size)
             enlarge = _upfirdn2d(config.img_channels, size // 2, up=2, padding=(2, 1, 2, 1), gain=4)
             yield "upfirdn2d", f"{where} picture", enlarge
 
@@ -139,14 +139,14 @@ def _styled_conv(channels: int, size: int) -> Make:
     return make
 
 
-def _doubling_conv(config: StyleGAN2Config, size: int) -> Make:
+def _upsampling_conv(config: StyleGAN2Config, size: int) -> Make:
     inputs, outputs = config.channels(size // 2), config.channels(size)
 
     def make(device: str, dtype: torch.dtype) -> Call:
         x = _picture(inputs, size // 2, device, dtype)
         weight = torch.randn(outputs, inputs, 3, 3, device=device)
         style, demodulation = (torch.rand(1, c, device=device) for c in (inputs, outputs))
-        return doubling_conv_op(), (x, weight, style, demodulation), {}
+        return upsampling_conv_op(), (x, weight, style, demodulation), {}
 
     return make
 

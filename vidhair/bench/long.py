@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from PIL import Image
 
+from vidhair.bench.benchmark import Row
 from vidhair.bench.clock import Timing
-from vidhair.bench.contest import Row
 from vidhair.bench.memory import Peak, PeakMemory
 from vidhair.bench.options import Options, Progress, silent
 from vidhair.cache import DiskStore

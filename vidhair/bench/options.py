@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 import torch
 
-from vidhair.bench.versus import Versus
+from vidhair.bench.baseline import Baseline
 from vidhair.errors import InvalidSetting
 from vidhair.precision import native
 
@@ -32,7 +32,7 @@ class Options:
     dtypes: Sequence[str] = ()
     ops: Sequence[str] = ()
     seconds: Sequence[float] = ()
-    versus: Versus | None = None
+    baseline: Baseline | None = None
     quick: bool = False
 
     @property

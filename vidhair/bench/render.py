@@ -7,14 +7,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vidhair.bench.contest import Case, Contestant
+from vidhair.bench.benchmark import Candidate, Case
 from vidhair.bench.counting import with_backward
 from vidhair.bench.generators import STYLEGAN2, STYLEGAN3, STYLEGANEX, TRAINED, as_loaded
 from vidhair.bench.options import Options, name_of
-from vidhair.bench.watch import counted
+from vidhair.bench.profiler import counted
 from vidhair.errors import InvalidSetting
 from vidhair.models import stylegan2, stylegan3
-from vidhair.models.replay import Replay
+from vidhair.models.cuda_graph import CudaGraph
 from vidhair.models.stylegan2 import StyleGAN2Config
 from vidhair.models.stylegan3 import Extent, StyleGAN3Config, make_transform
 from vidhair.models.styleganex_network import ENCODER_SIZE, StyleGANEX, StyleGANEXConfig
@@ -39,26 +39,26 @@ def cases(options: Options, dtypes: Sequence[torch.dtype]) -> list[Case]:
     return made
 
 
-def _renders(config: Any, dtypes: Sequence[torch.dtype], options: Options) -> list[Contestant]:
+def _renders(config: Any, dtypes: Sequence[torch.dtype], options: Options) -> list[Candidate]:
     described, ws, placement = make_scene(config, options.device)
     scene = as_loaded(described, options), ws, placement
-    contestants = [
-        Contestant(_ours(dtype), partial(render, *scene, dtype=dtype), dtype=dtype, watched=True)
+    candidates = [
+        Candidate(_ours(dtype), partial(render, *scene, dtype=dtype), dtype=dtype, profiled=True)
         for dtype in dtypes
     ]
     if isinstance(config, StyleGAN3Config):
         if options.device != "cpu":
             network, ws, placement = scene
-            again = partial(Replay(network.synthesis), ws, transform=placement, canvas=Extent())  # type: ignore[arg-type]
-            contestants += [
-                Contestant(f"{_ours(dtype)}, replayed", partial(again, dtype=dtype), dtype=dtype)
+            again = partial(CudaGraph(network.synthesis), ws, transform=placement, canvas=Extent())  # type: ignore[arg-type]
+            candidates += [
+                Candidate(f"{_ours(dtype)}, cuda_graphed", partial(again, dtype=dtype), dtype=dtype)
                 for dtype in dtypes
             ]
         margin = round(config.resolution * EXPANSION)
         wider = partial(render, *scene, dtype=dtypes[0], canvas=Extent(*[margin] * 4))
         by = f"{_ours(dtypes[0])}, canvas +{EXPANSION:.0%} on all sides"
-        contestants.append(
-            Contestant(
+        candidates.append(
+            Candidate(
                 by,
                 wider,
                 dtype=dtypes[0],
@@ -67,13 +67,15 @@ def _renders(config: Any, dtypes: Sequence[torch.dtype], options: Options) -> li
                 note="the middle half is compared",
             )
         )
-    if options.versus is not None:
-        contestants.append(
-            Contestant(
-                options.versus.name, partial(options.versus, described, ws, placement), foreign=True
+    if options.baseline is not None:
+        candidates.append(
+            Candidate(
+                options.baseline.name,
+                partial(options.baseline, described, ws, placement),
+                third_party=True,
             )
         )
-    return contestants
+    return candidates
 
 
 def middle(picture: Tensor, margin: int) -> Tensor:
@@ -85,7 +87,7 @@ def _ours(dtype: torch.dtype) -> str:
     return f"vidhair {name_of(dtype)}"
 
 
-def _gradients(config: Any, dtype: torch.dtype, options: Options) -> list[Contestant]:
+def _gradients(config: Any, dtype: torch.dtype, options: Options) -> list[Candidate]:
     network, ws, placement = make_scene(config, options.device)
     with torch.no_grad():
         work = with_backward(counted(partial(render, network, ws, placement)))
@@ -97,19 +99,19 @@ def _gradients(config: Any, dtype: torch.dtype, options: Options) -> list[Contes
         picture = draw(network, codes, placement)
         if not picture.requires_grad:
             raise InvalidSetting(
-                f"--vs {options.versus.name if options.versus else ''} returns a picture without "
-                "gradients; let it keep them where ws asks for them"
+                f"--vs {options.baseline.name if options.baseline else ''} returns a picture "
+                "without gradients; let it keep them where ws asks for them"
             )
         picture.backward(upstream)
         network.zero_grad(set_to_none=True)
         return torch.zeros_like(ws) if codes.grad is None else codes.grad
 
     ours = partial(gradients, partial(render, dtype=dtype))
-    contestants = [Contestant(_ours(dtype), ours, work, dtype)]
-    if options.versus is not None:
-        foreign = partial(gradients, options.versus)
-        contestants.append(Contestant(options.versus.name, foreign, foreign=True))
-    return contestants
+    candidates = [Candidate(_ours(dtype), ours, work, dtype)]
+    if options.baseline is not None:
+        foreign = partial(gradients, options.baseline)
+        candidates.append(Candidate(options.baseline.name, foreign, third_party=True))
+    return candidates
 
 
 def make_scene(config: Any, device: str) -> Scene:

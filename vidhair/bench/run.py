@@ -1,4 +1,4 @@
-"""A whole run: ceilings, cases, ceilings again, and the report."""
+"""A whole run: roofline, cases, roofline again, and the report."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,9 +7,9 @@ from typing import Any
 import torch
 
 from vidhair.bench import encode, flow, kernels, long, render, table
-from vidhair.bench.ceilings import Ceilings
-from vidhair.bench.contest import Row, hold
+from vidhair.bench.benchmark import Row, hold
 from vidhair.bench.options import Options, Progress, silent
+from vidhair.bench.roofline import Roofline
 from vidhair.errors import InvalidSetting
 from vidhair.kernels import use_threads
 
@@ -21,11 +21,11 @@ NOT_FOR: dict[str, tuple[str, ...]] = {
     "kernels": ("seconds",),
     "render": ("ops", "seconds"),
     "encode": ("ops", "seconds"),
-    "flow": ("ops", "sizes", "dtypes", "versus", "seconds"),
-    "long": ("ops", "sizes", "dtypes", "versus", "configs", "repeats"),
+    "flow": ("ops", "sizes", "dtypes", "baseline", "seconds"),
+    "long": ("ops", "sizes", "dtypes", "baseline", "configs", "repeats"),
 }
 SPELLED = {
-    "ops": "--op", "sizes": "--size", "dtypes": "--dtype", "versus": "--vs",
+    "ops": "--op", "sizes": "--size", "dtypes": "--dtype", "baseline": "--vs",
     "seconds": "--seconds", "configs": "--config", "repeats": "--repeats",
 }  # fmt: skip
 
@@ -43,34 +43,34 @@ def bench(
     """
     _check(what, options, threads)
     with _threads(threads):
-        rows, ceilings = _measured(what, options, progress)
+        rows, roofline = _measured(what, options, progress)
         return {
             "what": what,
             "machine": table.machine(options.device),
-            "ceilings": None if ceilings is None else ceilings.describe(),
+            "roofline": None if roofline is None else roofline.describe(),
             "skipped": options.emulated(SUITES[what].DTYPES) if what in SUITES else [],
-            "rows": [table.facts(row, ceilings) for row in rows],
+            "rows": [table.facts(row, roofline) for row in rows],
             "noise": table.noise(rows),
         }
 
 
-def _measured(what: str, options: Options, progress: Progress) -> tuple[list[Row], Ceilings | None]:
+def _measured(what: str, options: Options, progress: Progress) -> tuple[list[Row], Roofline | None]:
     if what in WHOLE:
         return WHOLE[what].rows(options, progress), None
     suite = SUITES[what]
     dtypes = options.choose_dtypes(suite.DTYPES)
     cases, rows = suite.cases(options, dtypes), []
-    ceilings = Ceilings()
+    roofline = Roofline()
     # Before and after: a machine that was busy meanwhile must not look like a slow one.
-    progress(0, len(cases), "ceilings")
-    ceilings.measure(options.device, dtypes)
+    progress(0, len(cases), "roofline")
+    roofline.measure(options.device, dtypes)
     for index, case in enumerate(cases):
         progress(index, len(cases), case.name)
         rows += hold(case, options.turns, options.device)
     if not options.quick:
-        progress(len(cases), len(cases), "ceilings")
-        ceilings.measure(options.device, dtypes)
-    return rows, ceilings
+        progress(len(cases), len(cases), "roofline")
+        roofline.measure(options.device, dtypes)
+    return rows, roofline
 
 
 def _check(what: str, options: Options, threads: int | None) -> None:

@@ -9,8 +9,8 @@ from typing import Any
 
 import torch
 
-from vidhair.bench.ceilings import Ceilings
-from vidhair.bench.contest import Row
+from vidhair.bench.benchmark import Row
+from vidhair.bench.roofline import Roofline
 
 MB = 1e6
 CPU_FACTS = Path("/proc/cpuinfo")
@@ -32,10 +32,10 @@ def machine(device: str) -> dict[str, Any]:
     }
 
 
-def facts(row: Row, ceilings: Ceilings | None) -> dict[str, Any]:
+def facts(row: Row, roofline: Roofline | None) -> dict[str, Any]:
     """A row as plain values; None is unknown. gflops, gbs: GFLOP/s, GB/s.
 
-    of_ceiling: the least time that the work can take, by the ceilings, as a share of the time
+    of_ceiling: the least time that the work can take, by the roofline, as a share of the time
     taken; bound: which of them decides. of_convolution: the same of the convolutions alone, at the
     best rate measured of a convolution.
     """
@@ -64,13 +64,13 @@ def facts(row: Row, ceilings: Ceilings | None) -> dict[str, Any]:
         "convolutions_share": row.shares.get("convolutions"),
         "note": row.note,
     }
-    if ceilings is not None and not ceilings.has(row.dtype):
-        ceilings = None
-    if ceilings is not None and (work.flop or work.bytes):
-        least, known["bound"] = ceilings.seconds(work, row.dtype)
+    if roofline is not None and not roofline.has(row.dtype):
+        roofline = None
+    if roofline is not None and (work.flop or work.bytes):
+        least, known["bound"] = roofline.seconds(work, row.dtype)
         known["of_ceiling"] = least / seconds
-    if ceilings is not None and work.convolution:
-        known["of_convolution"] = ceilings.convolution_seconds(work, row.dtype) / seconds
+    if roofline is not None and work.convolution:
+        known["of_convolution"] = roofline.convolution_seconds(work, row.dtype) / seconds
     return known
 
 
@@ -145,13 +145,13 @@ def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
 
 
 def _footer(report: dict[str, Any]) -> list[str]:
-    m, c, n = report["machine"], report["ceilings"], report["noise"]
+    m, c, n = report["machine"], report["roofline"], report["noise"]
     lines = [f"machine   {m['name']}, {m['device']}, {m['threads']} threads, torch {m['torch']}"]
     if c is not None:
         products = ", ".join(f"{d} {r:.0f}" for d, r in c["matrix_product_gflops"].items())
         convolutions = ", ".join(f"{d} {r:.0f}" for d, r in c["convolution_gflops"].items())
         lines += [
-            f"ceilings  matrix product {products} GFLOP/s, copy {c['copy_gbs']:.1f} GB/s; best "
+            f"roofline  matrix product {products} GFLOP/s, copy {c['copy_gbs']:.1f} GB/s; best "
             f"convolution {convolutions} GFLOP/s",
             "          of ceiling: least time by matrix product and copy over the time taken (work "
             "that stays in a cache may exceed the copy)",

@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vidhair.checkpoints.foreign import read_checkpoint, shown_path
 from vidhair.checkpoints.limits import shown
+from vidhair.checkpoints.third_party import read_checkpoint, shown_path
 from vidhair.errors import CheckpointUnreadable
 
 MAGIC = b"\x93NUMPY"

@@ -7,7 +7,7 @@ from vidhair.checkpoints.encoder_names import HEADS, IRSE50, PYRAMID
 from vidhair.checkpoints.generator_names import stylegan2
 from vidhair.checkpoints.official import NameMap
 
-# `skiplayer` gives colours for a generator that starts behind its first block; none published does.
+# `skiplayer` gives colors for a generator that starts behind its first block; none published does.
 ENCODER = NameMap(
     (
         *IRSE50,

@@ -33,6 +33,6 @@ def blend_proxy(
     return blend(bared, proxy, proxy_hair)
 
 
-def colour_mask(hair: Tensor, resolution: int) -> Tensor:
-    """Where a colour applies: the enlarged hair mask in the picture's resolution."""
+def color_mask(hair: Tensor, resolution: int) -> Tensor:
+    """Where a color applies: the enlarged hair mask in the picture's resolution."""
     return F.interpolate(enlarge_mask(hair, ENLARGEMENT).float(), size=(resolution, resolution))

@@ -1,4 +1,4 @@
-"""Hair colours: by name, by hex code, or from a picture."""
+"""Hair colors: by name, by hex code, or from a picture."""
 
 import difflib
 import re
@@ -7,7 +7,7 @@ from pathlib import Path
 from vidhair.errors import InvalidSetting
 
 # How hair of these names looks on average in average light; sRGB, 0 … 1.
-HAIR_COLOURS: dict[str, tuple[float, float, float]] = {
+HAIR_COLORS: dict[str, tuple[float, float, float]] = {
     "black": (0.045, 0.04, 0.04),
     "dark brown": (0.14, 0.09, 0.06),
     "brown": (0.25, 0.155, 0.09),
@@ -29,27 +29,27 @@ PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 _SYNONYMS = {"blond": "blonde", "gray": "grey", "silver": "grey", "brunette": "brown"}
 
 
-def is_picture(colour: str) -> bool:
-    """Whether a colour names a picture whose hair is meant."""
-    return Path(colour).suffix.lower() in PICTURES
+def is_picture(color: str) -> bool:
+    """Whether a color names a picture whose hair is meant."""
+    return Path(color).suffix.lower() in PICTURES
 
 
-def parse_colour(colour: str, place: str = "edit.color") -> tuple[float, float, float]:
+def parse_color(color: str, place: str = "edit.color") -> tuple[float, float, float]:
     """A name or hex code → sRGB in 0 … 1. place: of the setting. Raises InvalidSetting."""
-    text = colour.strip().lower().replace("_", " ").replace("-", " ")
+    text = color.strip().lower().replace("_", " ").replace("-", " ")
     text = re.sub(r"\bblond\b", "blonde", _SYNONYMS.get(text, text))
     text = text.replace("gray", "grey")
-    if text in HAIR_COLOURS:
-        return HAIR_COLOURS[text]
+    if text in HAIR_COLORS:
+        return HAIR_COLORS[text]
     hexadecimal = re.fullmatch(r"#?([0-9a-f]{6}|[0-9a-f]{3})", text)
     if hexadecimal:
         digits = hexadecimal[1]
         digits = "".join(d * 2 for d in digits) if len(digits) == 3 else digits
         red, green, blue = (int(digits[i : i + 2], 16) / 255 for i in (0, 2, 4))
         return red, green, blue
-    close = difflib.get_close_matches(text, HAIR_COLOURS, n=1)
+    close = difflib.get_close_matches(text, HAIR_COLORS, n=1)
     hint = f"did you mean {close[0]}? " if close else ""
     raise InvalidSetting(
-        f"{place} = {colour!r} is no colour; {hint}give one of {', '.join(HAIR_COLOURS)}, "
+        f"{place} = {color!r} is no color; {hint}give one of {', '.join(HAIR_COLORS)}, "
         "a hex code such as #8a4b2d, or a picture of hair"
     )

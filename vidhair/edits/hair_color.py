@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from vidhair.cache import fingerprint
-from vidhair.edits.colors import HAIR_COLOURS, is_picture, parse_colour
+from vidhair.edits.colors import HAIR_COLORS, is_picture, parse_color
 from vidhair.edits.edit import GradedEdit, Strength
 from vidhair.edits.recolor import Probe, solve_hair_color
 from vidhair.media import read_image
@@ -19,7 +19,7 @@ from vidhair.settings import Curve, setting
 from vidhair.stages.align import FaceTrack
 from vidhair.stages.compose import HairChange
 from vidhair.stages.matte import HeadRegion, Matte, mean_hair_color, on_canvas
-from vidhair.stages.render import Canvas, Codes, Drawer, drawn_share, input_transforms
+from vidhair.stages.render import Canvas, Codes, Drawer, canvas_coverage, input_transforms
 from vidhair.stages.smooth import Pivots
 from vidhair.wiring import Fact, Makers, Series, Value, makers, stage
 
@@ -49,23 +49,23 @@ class HairColor(GradedEdit):
 
     kind = "hair_color"
     color: str = setting(
-        "auburn", f"a hex code (#8a4b2d), a picture of hair, or a name: {', '.join(HAIR_COLOURS)}"
+        "auburn", f"a hex code (#8a4b2d), a picture of hair, or a name: {', '.join(HAIR_COLORS)}"
     )
     strength: float | Curve = setting(
-        1.0, "share of the way to that colour, or a curve of it over time", low=-1.0, high=2.0
+        1.0, "share of the way to that color, or a curve of it over time", low=-1.0, high=2.0
     )
 
     def identity(self) -> dict[str, Any]:
-        """The colour itself, so that its name or file does not matter."""
+        """The color itself, so that its name or file does not matter."""
         if is_picture(self.color):
             color: Any = fingerprint(read_image(self.color))
         else:
-            color = list(parse_colour(self.color))
+            color = list(parse_color(self.color))
         return super().identity() | {"color": color}
 
     def check(self, pack: Pack, place: str) -> None:
         if not is_picture(self.color):
-            parse_colour(self.color, f"{place}.color")
+            parse_color(self.color, f"{place}.color")
 
     def makers(self) -> Makers:
         return makers(
@@ -80,7 +80,7 @@ class HairColor(GradedEdit):
     def target_color(self, parser: Parser) -> TargetColor:
         """Raises NoFaceFound for a picture that shows no hair."""
         color = self.color
-        found = mean_hair_color(color, parser) if is_picture(color) else parse_colour(color)
+        found = mean_hair_color(color, parser) if is_picture(color) else parse_color(color)
         return TargetColor(np.array(found))
 
     @stage(version=5)
@@ -123,7 +123,7 @@ class HairColor(GradedEdit):
             transforms.append(input_transforms(pivots.rows(frame, frame + 1).similarity))
         device = next(drawer.synthesis.parameters()).device
         places = torch.cat(transforms).to(device)
-        hair = torch.cat(alphas).to(device) * drawn_share(drawer.synthesis, places, box)
+        hair = torch.cat(alphas).to(device) * canvas_coverage(drawer.synthesis, places, box)
         shown = Probe(
             drawer.synthesis,
             torch.from_numpy(np.concatenate(styles)).to(device),

@@ -25,7 +25,7 @@ def linear_to_xyz(rgb: Tensor) -> Tensor:
 
 
 def lab(picture: Tensor) -> Tensor:
-    """Lab of a picture as the published colour loss sees it: without undoing sRGB's curve."""
+    """Lab of a picture as the published color loss sees it: without undoing sRGB's curve."""
     return xyz_to_lab(linear_to_xyz((picture + 1) / 2))
 
 

@@ -1,4 +1,4 @@
-"""Which change of the codes gives hair a colour: measured on the generator, and solved for."""
+"""Which change of the codes gives hair a color: measured on the generator, and solved for."""
 
 from dataclasses import dataclass
 
@@ -10,15 +10,15 @@ from vidhair.models.attributes import AttributeSpace
 from vidhair.ops.color import rgb_to_lab
 from vidhair.stages.render import Canvas
 
-HAIR_COLOUR = ("hair_colour.r", "hair_colour.g", "hair_colour.b")
-PROBE = 0.08  # change of a colour attribute by which its effect is measured
-LARGEST = 1.6  # no colour attribute is changed by more than this
-COLOUR_STEPS = 6
+HAIR_COLOR = ("hair_colour.r", "hair_colour.g", "hair_colour.b")
+PROBE = 0.08  # change of a color attribute by which its effect is measured
+LARGEST = 1.6  # no color attribute is changed by more than this
+COLOR_STEPS = 6
 SMALLEST_STEP = 1e-3
 SHRINK = 0.4  # of a step that did not help, for the next one
-# Without attributes: the codes that colour the hair, as shares of all (9 to 12 of 18 in
+# Without attributes: the codes that color the hair, as shares of all (9 to 12 of 18 in
 # HairCLIPv2), how far in Lab a unit along their gradients leads, and how often these are taken.
-COLOUR_CODES = (9 / 18, 13 / 18)
+COLOR_CODES = (9 / 18, 13 / 18)
 UNIT_OF_LAB = 25.0
 LINEARISATIONS = 3
 NEAR_ENOUGH = 1.0  # in Lab
@@ -71,17 +71,17 @@ class Probe:
 def solve_hair_color(probe: Probe, space: AttributeSpace | None, wanted: Tensor) -> Tensor:
     """The change [D] or [L, D] of the codes that changes the mean Lab of the hair by `wanted` [3].
 
-    Along the pack's three colour attributes, if it has any; else along the gradients of the hair's
-    mean colour by the codes that colour it (HairCLIPv2, Wei et al. 2023, colour proxy), which is
+    Along the pack's three color attributes, if it has any; else along the gradients of the hair's
+    mean color by the codes that color it (HairCLIPv2, Wei et al. 2023, color proxy), which is
     the smallest change that does it. Either way by steps of Gauss-Newton: the effect on the
     rendering is measured, not assumed.
     """
-    if space is not None and set(HAIR_COLOUR) <= set(space.names):
-        directions = space.directions[space.index(HAIR_COLOUR)].to(probe.styles.device)
+    if space is not None and set(HAIR_COLOR) <= set(space.names):
+        directions = space.directions[space.index(HAIR_COLOR)].to(probe.styles.device)
         return _reach(probe, directions, wanted, torch.zeros_like(directions[0]))[0].cpu()
     change = torch.zeros_like(probe.styles[0])
     count = len(change)
-    first, end = (round(share * count) for share in COLOUR_CODES)
+    first, end = (round(share * count) for share in COLOR_CODES)
     missing = wanted
     for _ in range(LINEARISATIONS):
         if float(missing.norm()) < NEAR_ENOUGH:
@@ -101,7 +101,7 @@ def _reach(
 ) -> tuple[Tensor, Tensor]:
     """From a change of the codes on along three directions [3, …], until the hair's mean Lab has
     moved by `wanted` [3]: the new change, and what is still missing. Only hair that the generator
-    draws and can recolour counts, as in composing.
+    draws and can recolor counts, as in composing.
     """
     plain = probe.lab(start)
     nudged = probe.lab(start + directions.sum(0) * PROBE * (1 if float(wanted[0]) >= 0 else -1))
@@ -124,7 +124,7 @@ def _reach(
     jacobian = torch.stack(columns, 1)
     amounts, reached = torch.zeros_like(columns[0]), torch.zeros_like(columns[0])
     share, near = 1.0, max(NEAR_ENOUGH, NEAR_SHARE * float(wanted.norm()))
-    for _ in range(COLOUR_STEPS):
+    for _ in range(COLOR_STEPS):
         missing = wanted - reached
         # Damped, because a nearly black or white hair hardly answers to some attributes.
         normal = jacobian.t() @ jacobian

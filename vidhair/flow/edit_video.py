@@ -133,7 +133,7 @@ def edit_video(
             tuple(
                 replace(
                     report,
-                    computed=report.computed + work.mended.get(report.name, 0),
+                    computed=report.computed + work.recomputed.get(report.name, 0),
                     seconds=encoding.seconds if report.name == "encode" else report.seconds,
                 )
                 for report in runner.reports

@@ -95,7 +95,7 @@ class Work:
     means: Means = field(default_factory=Means)
     entries: dict[str, Entry] = field(default_factory=dict)
     nodes: dict[str, Node] = field(default_factory=dict)
-    mended: dict[str, int] = field(default_factory=dict)
+    recomputed: dict[str, int] = field(default_factory=dict)
     clip_results: dict[str, Arrays] = field(default_factory=dict)
     meter: Meter = lambda done, note="": None
     # Of the pass under way: where frames come from, and each node's last piece.
@@ -136,11 +136,11 @@ class Work:
         node, entry = self.nodes[name], self.entries[name]
         if node.whole:
             self.write_clip(name, node.compute(self))
-            self.mended[name] = self.mended.get(name, 0) + 1
+            self.recomputed[name] = self.recomputed.get(name, 0) + 1
             return
         for first, last in _pieces(entry.missing(start, stop), node.chunk):
             entry.write(first, node.compute(self, first, last), node.compress)
-            self.mended[name] = self.mended.get(name, 0) + last - first
+            self.recomputed[name] = self.recomputed.get(name, 0) + last - first
 
     def per_clip(self, node: str) -> Arrays:
         """Results of a whole-clip node, without those that have a row per frame."""

@@ -43,7 +43,7 @@ def tagged_color(frame: av.VideoFrame) -> Color:
     guess = "bt709" if frame.height >= 720 else "smpte170m"
     matrices = {code: name for name, code in (MATRICES | READ_MATRICES).items()}
     if frame.format.is_rgb or (frame.colorspace == 0 and sampling(frame.format) != "4:4:4"):
-        del matrices[0]  # says nothing about RGB, and is wrong where colour is subsampled
+        del matrices[0]  # says nothing about RGB, and is wrong where color is subsampled
     full = frame.color_range == ColorRange.JPEG or frame.format.name.startswith("yuvj")
     return Color(
         matrix=matrices.get(frame.colorspace, guess),
@@ -54,7 +54,7 @@ def tagged_color(frame: av.VideoFrame) -> Color:
 
 
 def written_color(color: Color) -> Color:
-    """As which colour pictures of this one are written: the nearest that `to_yuv` makes."""
+    """As which color pictures of this one are written: the nearest that `to_yuv` makes."""
     if color.transfer in HDR_TRANSFERS:
         return Color("bt709", "tv", "bt709", "bt709")
     matrix = {"bt2020c": "bt2020nc"}.get(color.matrix, "bt709")
@@ -62,7 +62,7 @@ def written_color(color: Color) -> Color:
 
 
 def sampling(format: av.VideoFormat) -> str:
-    """How finely a pixel format samples colour: "4:2:0" and so on; RGB is "4:4:4"."""
+    """How finely a pixel format samples color: "4:2:0" and so on; RGB is "4:4:4"."""
     if format.is_rgb or format.has_palette:
         return "4:4:4"
     if sum(not component.is_alpha for component in format.components) < 3:
@@ -89,7 +89,7 @@ def has_full_range(pixel_format: str) -> bool:
 
 
 def tag_codes(color: Color, pixel_format: str = "yuv420p") -> dict[str, int]:
-    """The colour attributes of an encoder that is fed by `to_yuv`."""
+    """The color attributes of an encoder that is fed by `to_yuv`."""
     import av
     from av.video.reformatter import ColorPrimaries, ColorRange, ColorTrc
 
@@ -147,13 +147,13 @@ def first_field(frame: av.VideoFrame) -> str:
 
 
 def by_field(frame: av.VideoFrame) -> bool:
-    """Whether `fields_to_rgb` says more than `to_rgb`: each field has rows of colour of its own."""
+    """Whether `fields_to_rgb` says more than `to_rgb`: each field has rows of color of its own."""
     down = SAMPLINGS[sampling(frame.format)][1]
     return 1 < down < 64 and frame.height % (2 * down) == 0
 
 
 def fields_to_rgb(frame: av.VideoFrame, color: Color) -> Conversion:
-    """Like `to_rgb`, for woven frames like this one: colour of each field from its own lines."""
+    """Like `to_rgb`, for woven frames like this one: color of each field from its own lines."""
     full = color.range == "pc" or frame.format.is_rgb
     return _graph(
         f"video_size={frame.width}x{frame.height}:pix_fmt={frame.format.name}",
@@ -186,7 +186,7 @@ def to_yuv(
     swscale's full-range chroma is half a level too low.
     source: "rgb24" or "rgba". fields: the one shown first, "top" or "bottom", of woven frames.
     siting: "left" or "center", where among its four pixels a chroma sample of 4:2:0 lies. With the
-    wrong one, colours move by a quarter of a chroma pixel each time a video is edited.
+    wrong one, colors move by a quarter of a chroma pixel each time a video is edited.
     """
     import av
 

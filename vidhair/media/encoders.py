@@ -30,7 +30,7 @@ _TRANSPARENT = {"mov": "prores_ks", "matroska": "ffv1", "webm": "libvpx-vp9"}
 PRESETS = (
     "ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower",
 )  # fmt: skip
-# Pixel formats of full colour that frames are converted to, the most common first.
+# Pixel formats of full color that frames are converted to, the most common first.
 _FORMATS = (
     "yuv420p", "yuv422p10le", "yuv422p", "yuv444p", "yuvj420p", "yuvj444p", "yuv420p10le", "nv12",
     "yuv444p10le", "yuva444p", "rgb24", "bgr24", "gbrp", "bgr0", "rgba", "bgra", "gbrp10le",
@@ -85,7 +85,7 @@ _NVENC = Encoder(
     timed=True,
 )
 _PRORES = Encoder(quality="profile", options={"profile": "3"})
-# H.264 and H.265 save on colour first. Nobody may see skin change its tint because hair was dyed.
+# H.264 and H.265 save on color first. Nobody may see skin change its tint because hair was dyed.
 _ENCODERS = {
     "libx264": replace(_H26X, options={"x264-params": "chroma-qp-offset=-12"}, weaves=True),
     "libx264rgb": replace(_H26X, even=False),
@@ -160,7 +160,7 @@ def find_encoder(name: str, suffix: str, alpha: bool) -> Encoder:
     form = found.format or next((f for f in _FORMATS if f in formats or not formats), "")
     if not form:
         raise EncodingFailed(
-            f"{codec.name} holds no full colour (only {', '.join(formats)}); take {default}"
+            f"{codec.name} holds no full color (only {', '.join(formats)}); take {default}"
         )
     if not alpha or container not in found.alpha:
         found = replace(found, alpha_format="", alpha_options={})

@@ -60,11 +60,11 @@ def refuse_unread(code: int, color: Color, path: object) -> None:
     """code: the matrix that the file names."""
     hdr = color.transfer in HDR_TRANSFERS
     if code in UNREAD_MATRICES:
-        reason = f"colour by {UNREAD_MATRICES[code]}, which is not read"
+        reason = f"color by {UNREAD_MATRICES[code]}, which is not read"
     elif color.matrix == "ictcp" and not hdr:
-        reason = f"ICtCp colour with the transfer {color.transfer}, where only HLG and PQ have it"
+        reason = f"ICtCp color with the transfer {color.transfer}, where only HLG and PQ have it"
     elif color.matrix == "bt2020c" and hdr:
-        reason = f"colour of constant luminance with {color.transfer}, where only SDR has it"
+        reason = f"color of constant luminance with {color.transfer}, where only SDR has it"
     else:
         return
     raise NotAVideo(f"{path} has {reason}; export it again as ordinary BT.709 or BT.2020")
@@ -97,7 +97,7 @@ def tone_mapped(light: NDArray[np.float32], color: Color) -> NDArray[np.uint8]:
         light = light / WHITE
     if primaries != "bt709":
         light = light @ _single((np.linalg.inv(to_xyz("bt709")) @ to_xyz(primaries)).T)
-        # Colours outside BT.709 move towards grey of their luminance until they are inside.
+        # Colors outside BT.709 move towards grey of their luminance until they are inside.
         luminance = np.maximum(light @ _single(to_xyz("bt709")[1]), 0)
         below = np.minimum(light.min(axis=-1), 0)
         share = luminance / np.maximum(luminance - below, 1e-9)

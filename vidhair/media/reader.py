@@ -51,7 +51,7 @@ class ClipReader:
 
     clip: what the video is. notes: sentences on what is unusual about the source.
     10-bit pictures are reduced to 8 bits, HDR (PQ, HLG) is tone-mapped to SDR BT.709.
-    reading: how colours are read where it is not plainly by their matrix; else empty.
+    reading: how colors are read where it is not plainly by their matrix; else empty.
     """
 
     def __init__(self, path: Path) -> None:

@@ -165,7 +165,7 @@ def _describe(
             f"{color.matrix}, {color.transfer}, white {WHITE:g} cd/m²" if hdr else color.matrix
         )
     elif stored_fields != "progressive" and by_field(frame):
-        reading = "colour by field"
+        reading = "color by field"
     bits = max(component.bits for component in frame.format.components)
     promised = stream.frames - tally.hidden
     end = _promised_end(stream)

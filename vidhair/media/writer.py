@@ -37,7 +37,7 @@ _RATES = tuple(
 # Where an encoder knows nothing but bit rates: that of good H.264, and of plain wavelets.
 _BITS_PER_PIXEL = {True: 0.4, False: 8.0}
 _TRIAL_FRAMES = 3
-_TRIAL_COLOUR = (170, 130, 110)
+_TRIAL_COLOR = (170, 130, 110)
 
 
 def check_target(target: str | Path, *sources: str | Path) -> None:
@@ -244,7 +244,7 @@ class VideoWriter:
             video.codec_context.framerate = 1 / time_base
         stored = sampling(av.VideoFormat(video.pix_fmt))
         if any(a < b for a, b in zip(SAMPLINGS[clip.chroma], SAMPLINGS[stored], strict=True)):
-            self.notes += (f"{clip.chroma} colour is stored as {stored}",)
+            self.notes += (f"{clip.chroma} color is stored as {stored}",)
         fields = self._woven_fields(video, stored)
         video.codec_context.sample_aspect_ratio = clip.sample_aspect_ratio
         for name, code in tag_codes(clip.color, video.pix_fmt).items():
@@ -281,20 +281,20 @@ class VideoWriter:
         elif self._encoder.even and self._pixel_format == "yuv420p":
             self._pixel_format = "yuv444p"
             self.notes += (
-                f"{width}×{height} is odd, so colour is stored at full resolution (4:4:4), which "
+                f"{width}×{height} is odd, so color is stored at full resolution (4:4:4), which "
                 "QuickTime, Safari, phones and hardware decoders do not play; with "
                 "encode.odd=pad they do",
             )
         return width, height
 
     def _woven_fields(self, video: Any, stored: str) -> str:
-        """The clip's fields, if they can stay fields. stored: how colour is sampled."""
+        """The clip's fields, if they can stay fields. stored: how color is sampled."""
         from av.codec.context import Flags
 
         clip = self.clip
         if clip.fields == "progressive":
             return clip.fields
-        # Each field needs whole rows of colour of its own.
+        # Each field needs whole rows of color of its own.
         rows = 2 * SAMPLINGS[stored][1]
         if not self._encoder.weaves or clip.height % rows:
             self.notes += (
@@ -396,7 +396,7 @@ class _Trial(VideoWriter):
                 seen = copy.read(0, copy.clip.frame_count).mean(axis=(0, 1, 2))
         except VidhairError:
             whole = False
-        if not whole or abs(seen - _TRIAL_COLOUR).max() > 16:
+        if not whole or abs(seen - _TRIAL_COLOR).max() > 16:
             suffix = self.target.suffix.lower()
             raise EncodingFailed(
                 f"what {self._encoder.name} writes to {suffix} cannot be read again; "
@@ -413,7 +413,7 @@ def try_out(target: str | Path, clip: Clip, **options: Any) -> None:
     count = min(clip.frame_count, _TRIAL_FRAMES)
     end = clip.end_pts if count == clip.frame_count else int(clip.pts[count])
     clip = replace(clip, pts=clip.pts[:count], end_pts=end)
-    frame = np.full((1, clip.height, clip.width, 3), _TRIAL_COLOUR, np.uint8)
+    frame = np.full((1, clip.height, clip.width, 3), _TRIAL_COLOR, np.uint8)
     with suppress(_Tried), _Trial(target, clip, **options) as writer:
         for _ in range(count):
             writer.write(frame)

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from vidhair.checkpoints.directions import is_direction, read_direction
-from vidhair.checkpoints.foreign import read_checkpoint, shown_path
 from vidhair.checkpoints.packs import file_sha256, user_folder, write_pack
+from vidhair.checkpoints.third_party import read_checkpoint, shown_path
 from vidhair.errors import OutputNotWritable, WeightsDoNotFit, os_errors
 from vidhair.models.mapping import GeneratorConfig
 from vidhair.models.recognise import Found, recognise

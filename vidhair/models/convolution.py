@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vidhair.ops.halving_conv import halving_conv
+from vidhair.ops.downsampling_conv import downsampling_conv
 from vidhair.ops.modulated_conv import modulated_conv
 
 # Below so many channels, or pixels in a batch, minimal filtering costs more than it saves; measured
@@ -37,7 +37,7 @@ def convolved(
             return _as_product(x, weight, bias)
         if stride == 2 and halves_well(x):
             shift = weight.new_zeros(len(weight)) if bias is None else bias
-            (y,) = halving_conv(x.to(working_dtype(x)), [weight], [shift])
+            (y,) = downsampling_conv(x.to(working_dtype(x)), [weight], [shift])
             return y
         large = len(x) * height * width >= FEWEST_PIXELS
         if stride == 1 and large and weight.shape[1] >= FEWEST_CHANNELS:
@@ -53,7 +53,7 @@ def add(x: Tensor, y: Tensor) -> Tensor:
 
 
 def halves_well(x: Tensor) -> bool:
-    """Whether `halving_conv` pays for a picture of this size."""
+    """Whether `downsampling_conv` pays for a picture of this size."""
     return x.device.type == "cpu" and x.shape[2] * x.shape[3] >= MANY_PIXELS
 
 

@@ -14,7 +14,7 @@ from vidhair.models.mapping import (
     normalize_second_moment,
 )
 
-# Codes of StyleCLIP's levels: pose and shape, features, colour and texture.
+# Codes of StyleCLIP's levels: pose and shape, features, color and texture.
 COARSE_END, MEDIUM_END = 5, 8
 STYLECLIP_STRENGTH = 0.1
 # The bald mapper moves the codes that shape the hair, and somewhat further than it was trained to.

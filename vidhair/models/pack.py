@@ -22,11 +22,11 @@ from vidhair.models.folding import folded
 from vidhair.models.head_parser import HeadParser, Parser
 from vidhair.models.inversion import ENCODERS, Inverter, PublishedEncoder, RestyleLoop
 from vidhair.models.mappers import BaldMapper, CodeMapper, LevelsMapper
+from vidhair.models.skip_init import SkipInit
 from vidhair.models.style_encoders import SketchEncoder
 from vidhair.models.stylegan2 import StyleGAN2Config
 from vidhair.models.stylegan3 import Generator, StyleGAN3Config
 from vidhair.models.styleganex_network import StyleGANEX, StyleGANEXConfig
-from vidhair.models.unfilled import Unfilled
 
 # kind of a part → how to build the empty module from its configuration
 BUILDERS: dict[str, Callable[[dict[str, Any]], nn.Module]] = {
@@ -57,7 +57,7 @@ def empty_network(kind: str, config: dict[str, Any]) -> nn.Module:
 
     Raises one of MISFITS.
     """
-    with Unfilled():
+    with SkipInit():
         return BUILDERS[kind](config)
 
 

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from vidhair.cache import fingerprint
 from vidhair.checkpoints.download import weights_folder
-from vidhair.checkpoints.foreign import check_tensors, read_checkpoint
+from vidhair.checkpoints.third_party import check_tensors, read_checkpoint
 from vidhair.errors import CheckpointUnreadable, InvalidSetting
 
 WEIGHTS_VARIABLE = "VIDHAIR_WEIGHTS"

@@ -15,10 +15,10 @@ import torch
 from torch import Tensor
 
 from vidhair.checkpoints import encoder_names, generator_names
-from vidhair.checkpoints.foreign import Checkpoint, check_tensors, shown_path
 from vidhair.checkpoints.limits import shown
 from vidhair.checkpoints.official import NameMap, official_state, under
 from vidhair.checkpoints.styleganex_names import styleganex
+from vidhair.checkpoints.third_party import Checkpoint, check_tensors, shown_path
 from vidhair.errors import WeightsDoNotFit
 from vidhair.models.bisenet import HAIRCLIP_LABELS, CelebAMaskLabel
 from vidhair.models.inversion import PublishedEncoder

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from vidhair.models.convolution import halves_well, working_dtype
 from vidhair.models.mapping import EqualizedLinear
-from vidhair.ops.halving_conv import halving_conv
+from vidhair.ops.downsampling_conv import downsampling_conv
 
 SLOPE = 0.01
 
@@ -58,6 +58,6 @@ def codes_of(heads: Sequence[StyleHead], features: Sequence[Tensor]) -> list[Ten
             continue
         firsts = [head.convolutions[0] for head in together]
         weights, biases = [c.weight for c in firsts], [c.bias for c in firsts]
-        halves = halving_conv(x.to(working_dtype(x)), weights, biases, slope=SLOPE)
+        halves = downsampling_conv(x.to(working_dtype(x)), weights, biases, slope=SLOPE)
         codes += [head.after_first(half) for head, half in zip(together, halves, strict=True)]
     return codes

@@ -16,10 +16,10 @@ from vidhair.models import generator
 from vidhair.models.convolution import add, working_dtype
 from vidhair.models.mapping import EqualizedLinear, GeneratorConfig
 from vidhair.ops import bias_act
-from vidhair.ops.doubling_conv import doubling_conv
 from vidhair.ops.modulated_conv import modulated_conv
 from vidhair.ops.remembered import Remembered
 from vidhair.ops.upfirdn2d import setup_filter, upsample2d
+from vidhair.ops.upsampling_conv import upsampling_conv
 
 FIRST_SIZE = 4
 RESAMPLING_TAPS = (1, 3, 3, 1)
@@ -118,7 +118,7 @@ class StyledConv(ModulatedConv):
         if not self.up:
             return super().convolve(x, style, demodulation)
         assert demodulation is not None
-        return doubling_conv(x, self.weight, style, demodulation)
+        return upsampling_conv(x, self.weight, style, demodulation)
 
     def forward(self, x: Tensor, style: Tensor, noise: Tensor | None) -> Tensor:
         # lrelu(g·x) = g·lrelu(x), so the gain that follows the activation goes ahead of all.
@@ -134,7 +134,7 @@ class StyledConv(ModulatedConv):
 
 
 class ToRGB(ModulatedConv):
-    """Modulated 1×1 convolution to colours, added to the picture of the block before."""
+    """Modulated 1×1 convolution to colors, added to the picture of the block before."""
 
     resample_filter: Tensor
 
@@ -257,7 +257,7 @@ class Synthesis(nn.Module):
         return self.run(canvas, self.styles(ws), noise, start=start, stop=stop)
 
     def finish(self, canvas: Canvas, ws: Tensor, *, noise: Noise | None = None) -> Tensor:
-        """Feature [B, C, H, H] and W+ → image; without canvas.rgb the colours of the earlier
+        """Feature [B, C, H, H] and W+ → image; without canvas.rgb the colors of the earlier
         blocks are missing, as in HairCLIPv2."""
         return self.advance(canvas, ws, self.config.resolution, noise=noise).picture
 

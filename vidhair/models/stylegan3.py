@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from vidhair.models import generator
-from vidhair.models.bands import Pass, Plan, plan_bands, rows_of_layers
 from vidhair.models.mapping import EqualizedLinear, GeneratorConfig
+from vidhair.models.tiles import Pass, Plan, plan_tiles, rows_of_layers
 from vidhair.ops import bias_act, filtered_lrelu
 from vidhair.ops.fir import lowpass
 from vidhair.ops.modulated_conv import modulated_conv
@@ -25,7 +25,7 @@ from vidhair.ops.remembered import Remembered
 
 # Of all published models, in octaves: log2 of a number of cycles per image side.
 FIRST_CUTOFF, FIRST_STOPBAND = 1.0, 2.1
-LAST_TRANSITION = 0.3  # by which the last stop band begins above the last cutoff
+LAST_TRANSITION = 0.3  # by which the last stop tile begins above the last cutoff
 NUM_CRITICAL = 2
 MARGIN = 10
 FILTER_TAPS = 6
@@ -58,7 +58,7 @@ class Signal:
     """What flows between two layers.
 
     size: samples of a side, margins included. rate: samples per image side. cutoff, half_width: end
-    of the pass band and half the transition to the stop band, in cycles per image side.
+    of the pass tile and half the transition to the stop tile, in cycles per image side.
     """
 
     channels: int
@@ -168,7 +168,7 @@ class Extent:
 def signals(config: StyleGAN3Config) -> list[Signal]:
     """What the layers L0 … L{n−1} and ToRGB give (Karras et al. 2021, section 3.2, appendix F).
 
-    Cutoff f_c and begin of the stop band f_t grow by equal ratios from layer to layer, so by equal
+    Cutoff f_c and begin of the stop tile f_t grow by equal ratios from layer to layer, so by equal
     steps in octaves, up to the critical layers, whose cutoff is half the resolution. The rate s is
     the lowest power of two that carries f_t, as far as the resolution allows; the transition uses
     what room the rate leaves: half its width is f_h = max(f_t, s/2) − f_c. The number of channels
@@ -231,7 +231,7 @@ class FourierInput(nn.Module):
     """Fourier features of the plane that a transform moves (Karras et al. 2021, appendix F).
 
     Feature k is the wave sin 2π(f_k·p + φ_k) of the position p, with f_k anywhere within the disc
-    of the pass band. Where a transform M takes p to Ap + t it is sin 2π(fᵀA·p + φ + f·t): the wave
+    of the pass tile. Where a transform M takes p to Ap + t it is sin 2π(fᵀA·p + φ + f·t): the wave
     of another frequency and phase. M is the caller's transform, then the learned one: minus (x, y),
     then turned by R, so with g = fᵀR and the caller's A, t the frequency is gA and the phase
     φ + g·(t − (x, y)).
@@ -246,7 +246,7 @@ class FourierInput(nn.Module):
         self.signal = signal
         channels = signal.channels
         # Of normal deviates in a plane the share exp(−r²/2) lies beyond the radius r, and so is
-        # itself uniform. Waves whose disc holds that share of the band's area fill the band evenly.
+        # itself uniform. Waves whose disc holds that share of the tile's area fill the tile evenly.
         deviates = torch.randn(channels, 2)
         radius = deviates.norm(dim=1, keepdim=True)
         share = torch.exp(-radius.square() / 2)
@@ -453,13 +453,13 @@ class Synthesis(nn.Module):
         canvas: pixels to render beyond each side. The Fourier features are evaluated on a larger
         grid and every layer keeps the extent it needs, so the cost grows with the area.
         dtype: of the activations; float32, bfloat16 or, on GPUs, float16. memory: bytes that they
-        may take at a time. Fewer pictures at once keep that bound, then bands of them (`bands`), as
+        may take at a time. Fewer pictures at once keep that bound, then tiles of them (`tiles`), as
         far as that goes; for pictures without gradients. Default: no bound.
         """
         rates = [self.geometries[0].source.rate, *(g.result.rate for g in self.geometries)]
         extents = [canvas.at_rate(rate, self.config.resolution) for rate in rates]
         passes = [g.over(*pair) for g, pair in zip(self.geometries, pairwise(extents), strict=True)]
-        plan = plan_bands(tuple(passes), dtype.itemsize, memory)
+        plan = plan_tiles(tuple(passes), dtype.itemsize, memory)
         together = len(styles[0]) if memory is None else max(1, memory // plan.bytes)
         pictures = []
         for at in range(0, len(styles[0]), together):
@@ -485,14 +485,14 @@ class Synthesis(nn.Module):
         last = passes[-1]
         shape = len(x), last.out_channels, last.out_height, last.out_width
         picture = x.new_empty(shape, dtype=torch.float32)
-        for band in plan.bands:
-            rows = rows_of_layers(passes[plan.split :], band)
+        for tile in plan.tiles:
+            rows = rows_of_layers(passes[plan.split :], tile)
             seen = rows[0][0]
             part = x[:, :, seen.start : seen.stop]
             for (layer, style, whole), pair in zip(steps[plan.split :], rows, strict=True):
                 part = layer.convolve(part, style)
                 part = layer.activate(part, whole.padding_of(*pair), impl=impl)
-            picture[:, :, band.start : band.stop] = part.float() * OUTPUT_SCALE
+            picture[:, :, tile.start : tile.stop] = part.float() * OUTPUT_SCALE
         return picture
 
     def layer_outputs(self, ws: Tensor, *, transform: Tensor | None = None) -> list[Tensor]:

@@ -1,4 +1,4 @@
-"""sRGB ↔ CIE Lab (D65) and colour differences. Tensors with the channels in dimension `dim`."""
+"""sRGB ↔ CIE Lab (D65) and color differences. Tensors with the channels in dimension `dim`."""
 
 import math
 
@@ -50,7 +50,7 @@ def xyz_to_lab(xyz: Tensor, dim: int = 1) -> Tensor:
 
 
 def lab_to_rgb(lab: Tensor, dim: int = 1) -> Tensor:
-    """The inverse of `rgb_to_lab`; colours outside sRGB are clipped to 0 … 1."""
+    """The inverse of `rgb_to_lab`; colors outside sRGB are clipped to 0 … 1."""
     lightness, a, b = lab.unbind(dim)
     y = (lightness + 16) / 116
     f = torch.stack([y + a / 500, y, y - b / 200], dim)
@@ -62,7 +62,7 @@ def lab_to_rgb(lab: Tensor, dim: int = 1) -> Tensor:
 
 
 def delta_e_2000(lab1: Tensor, lab2: Tensor, dim: int = 1) -> Tensor:
-    """CIEDE2000 colour difference (Sharma, Wu, Dalal 2005), without the dimension `dim`."""
+    """CIEDE2000 color difference (Sharma, Wu, Dalal 2005), without the dimension `dim`."""
     l1, a1, b1 = lab1.unbind(dim)
     l2, a2, b2 = lab2.unbind(dim)
     c_mean7 = ((torch.hypot(a1, b1) + torch.hypot(a2, b2)) / 2) ** 7

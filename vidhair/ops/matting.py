@@ -1,4 +1,4 @@
-"""Soft mattes: laid onto the edges of a picture, and sharpened by its colours."""
+"""Soft mattes: laid onto the edges of a picture, and sharpened by its colors."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ Index = tuple[EllipsisType, slice, slice]
 
 
 def guided_filter(guide: Tensor, values: Tensor, radius: int, eps: float) -> Tensor:
-    """Lay soft values onto the edges of a picture (He et al. 2013, colour guide).
+    """Lay soft values onto the edges of a picture (He et al. 2013, color guide).
 
     guide: [T, 3, h, w], of any dtype; values: [T, 1, h, w] in 0 … 1; radius in pixels; eps: of the
     guide's variance. Where values are even, they stay.
@@ -93,7 +93,7 @@ def _line(means: Tensor, eps: float) -> Tensor:
 
 @dataclass(frozen=True)
 class Border:
-    """How near its border a matte may be sharpened, and how far the colours are looked for: px."""
+    """How near its border a matte may be sharpened, and how far the colors are looked for: px."""
 
     radius: int
     sigma: float
@@ -109,10 +109,10 @@ class Border:
         return self.radius + 3 * box_radius(self.sigma)
 
 
-def unmix(alpha: Tensor, lab: Tensor, border: Border) -> Tensor:
-    """Sharpen a matte near its border by the colours on either side.
+def estimate_foreground(alpha: Tensor, lab: Tensor, border: Border) -> Tensor:
+    """Sharpen a matte near its border by the colors on either side.
 
-    alpha: [T, 1, H, W]; lab: [T, 3, H, W]. A pixel there lies between the colour of the hair and
+    alpha: [T, 1, H, W]; lab: [T, 3, H, W]. A pixel there lies between the color of the hair and
     that of what is behind it, both taken from where the matte is sure nearby: the compositing
     equation solved for alpha. It counts by how unlike the two are.
     """

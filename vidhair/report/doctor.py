@@ -96,11 +96,11 @@ def _version(package: str) -> str:
 
 def _kernels() -> list[str]:
     from vidhair.ops.bias_act import op as bias_act
-    from vidhair.ops.doubling_conv import op as doubling_conv
+    from vidhair.ops.downsampling_conv import op as downsampling_conv
     from vidhair.ops.filtered_lrelu import op as filtered_lrelu
-    from vidhair.ops.halving_conv import op as halving_conv
     from vidhair.ops.modulated_conv import op as modulated_conv
     from vidhair.ops.upfirdn2d import op as upfirdn2d
+    from vidhair.ops.upsampling_conv import op as upsampling_conv
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
     x, taps = torch.zeros(1, 32, 8, 8, device=device), torch.ones(12, device=device)
@@ -112,8 +112,8 @@ def _kernels() -> list[str]:
         "filtered_lrelu, configuration R": lrelu.explain(x, **layer, fd=torch.outer(taps, taps)),
         "modulated_conv, 3 × 3": conv.explain(x, weight, style, style, padding=2),
         "modulated_conv, 1 × 1": conv.explain(x, weight[..., :1, :1], style, style),
-        "doubling_conv": doubling_conv().explain(x, weight, style, style),
-        "halving_conv": halving_conv().explain(x, [weight], [style[0]], slope=1.0),
+        "upsampling_conv": upsampling_conv().explain(x, weight, style, style),
+        "downsampling_conv": downsampling_conv().explain(x, [weight], [style[0]], slope=1.0),
         "upfirdn2d": upfirdn2d().explain(x, taps),
         "bias_act": bias_act().explain(x, style[0]),
     }

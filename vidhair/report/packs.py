@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from vidhair.checkpoints.directions import is_direction, read_direction
-from vidhair.checkpoints.foreign import check_tensors, read_checkpoint, shown_path
 from vidhair.checkpoints.packs import PackFiles, Part
+from vidhair.checkpoints.third_party import check_tensors, read_checkpoint, shown_path
 from vidhair.models.attributes import pack_attributes
 from vidhair.models.conversion import Conversion
 from vidhair.models.pack import TABLES, Pack

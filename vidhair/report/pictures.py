@@ -4,8 +4,8 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-# Colours of the 16 classes of HairCLIPv2's parsing network; RGB.
-PARSING_COLOURS = (
+# Colors of the 16 classes of HairCLIPv2's parsing network; RGB.
+PARSING_COLORS = (
     (0, 0, 0), (102, 204, 255), (255, 204, 255), (255, 255, 153), (255, 255, 153), (255, 255, 102),
     (51, 255, 51), (0, 153, 255), (0, 255, 255), (0, 255, 255), (204, 102, 255), (0, 153, 255),
     (0, 255, 153), (0, 51, 0), (102, 153, 255), (255, 153, 102),
@@ -21,5 +21,5 @@ def to_picture(image: Tensor) -> NDArray[np.uint8]:
 def paint_labels(labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Class indices [H, W] → uint8 [H, W, 3]; unknown classes are black."""
     palette = np.zeros((256, 3), np.uint8)
-    palette[: len(PARSING_COLOURS)] = PARSING_COLOURS
+    palette[: len(PARSING_COLORS)] = PARSING_COLORS
     return palette[labels]

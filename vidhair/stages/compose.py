@@ -1,9 +1,9 @@
 """Back into the full frame: by the difference that the edit makes, or by pasting what was drawn.
 
 `residual`: the source keeps its own strands, light and sharpness; only the difference between the
-edited and the unedited rendering is added, in Lab, under the hair matte. Right for colour, and good
+edited and the unedited rendering is added, in Lab, under the hair matte. Right for color, and good
 even where the generator draws the person poorly. `replace`: the rendering itself, under a feathered
-mask and matched in colour. Needed where the shape changes.
+mask and matched in color. Needed where the shape changes.
 """
 
 from collections.abc import Callable, Iterable
@@ -21,14 +21,14 @@ from vidhair.geometry import Grid
 from vidhair.models.head_parser import Parser
 from vidhair.ops.blur import blur, blur_, box_radius
 from vidhair.ops.color import lab_to_rgb, levels_to_lab, rgb_to_lab
-from vidhair.ops.matting import Border, guided_filter, unmix
+from vidhair.ops.matting import Border, estimate_foreground, guided_filter
 from vidhair.ops.morphology import dilate
 from vidhair.ops.rows import by_rows, mean_over, strips
 from vidhair.ops.warp import cut_grid, spread_grid
 from vidhair.settings import setting
 from vidhair.stages.align import FaceTrack
 from vidhair.stages.matte import HeadRegion, Labels, Matte, on_canvas, own_share, parse_canvas
-from vidhair.stages.render import Canvas, Drawer, Picture, drawn_share, input_transforms
+from vidhair.stages.render import Canvas, Drawer, Picture, canvas_coverage, input_transforms
 from vidhair.stages.smooth import Pivots
 from vidhair.types import Clip, Frames
 from vidhair.wiring import Derived, Every, Fact, Series, Setting, Value, ranges, stage
@@ -54,7 +54,7 @@ class ComposeConfig:
         low=0.0, high=1.0,
     )  # fmt: skip
     exact: bool = setting(
-        True, "let the hair's mean reach the colour asked for, also where the drawing falls short"
+        True, "let the hair's mean reach the color asked for, also where the drawing falls short"
     )
     shadows: float = setting(
         0.5, "share of the change that hair in the deepest shadow receives", low=0.0, high=1.0
@@ -245,7 +245,7 @@ def frame_matte(alpha: Tensor, grid: Grid, levels: Tensor, lab: Tensor, window: 
     full = coarse
     if step > 1.5:
         full = guided_filter(levels.movedim(-1, 1), coarse, round(2 * step), 1e-3 * 255**2)
-    full = unmix(full, lab, border)
+    full = estimate_foreground(full, lab, border)
     # Nothing at all is changed where there is next to no hair.
     reached = dilate(coarse, 2 * border.radius + 1)
     return by_rows(lambda a, near: a * ((near > 0) & (a >= 1 / 128)), full, reached)
@@ -381,7 +381,7 @@ class ReplaceMasks:
     """For every frame, uint8 [T, h, w] on the canvas.
 
     taken: how much `replace` takes from the rendering. same: where source and reconstruction show
-    the same, so that their difference is the colour error that the rendering is to be corrected by.
+    the same, so that their difference is the color error that the rendering is to be corrected by.
     hair, same_hair: where hair is drawn, and where source and rendering both show it.
     """
 
@@ -399,7 +399,7 @@ def compose_replace(
     canvas: Canvas,
     crop_side: float,
 ) -> list[Patch | None]:
-    """Paste the edited rendering, corrected in colour: skin and surroundings place by place, hair
+    """Paste the edited rendering, corrected in color: skin and surroundings place by place, hair
     by how far the mean of the person's own hair is from what the generator makes of it."""
     patches: list[Patch | None] = [None] * len(frames)
     for row, frame in enumerate(frames):
@@ -415,7 +415,7 @@ def compose_replace(
         hair, same_hair = _share(masks.hair[one]), _share(masks.same_hair[one])
         amount = same_hair.sum((2, 3), keepdim=True)
         hair_error = (difference * same_hair).sum((2, 3), keepdim=True) / (amount + 1e-6)
-        # A few stray pixels tell nothing of the hair's colour.
+        # A few stray pixels tell nothing of the hair's color.
         enough = (amount / (0.1 * hair.sum((2, 3), keepdim=True) + 1e-6)).clamp(max=1)
         error = torch.lerp(error, hair_error, hair * enough)
         drawn = levels_to_lab(torch.from_numpy(edited[one])) + error
@@ -486,7 +486,7 @@ def _levels(x: Tensor) -> np.ndarray:
 
 @dataclass(frozen=True)
 class HairChange(Value):
-    """How edits change the hair's colour. lab: [T, 3], its mean. styles: [T, 1 or L, 1 or D], that
+    """How edits change the hair's color. lab: [T, 3], its mean. styles: [T, 1 or L, 1 or D], that
     of the codes."""
 
     ROWS = ("lab", "styles")
@@ -606,7 +606,7 @@ def dyed(
     hair_change: HairChange,
     config: ComposeConfig,
 ) -> Layer:
-    """The same, so that the hair's mean colour changes as it was wanted to."""
+    """The same, so that the hair's mean color changes as it was wanted to."""
     wanted = hair_change.lab
     return _residual(frames, rendered, edited, matte, track, fade, canvas, region, config, wanted)
 
@@ -665,7 +665,7 @@ def replaced(
         }
         shown = parse_canvas(edited.levels[rows], track.mesh[rows], canvas, parser, face_pixels)
         transforms = input_transforms(pivots.similarity)[rows]
-        drawn = drawn_share(drawer.synthesis, transforms, canvas)
+        drawn = canvas_coverage(drawer.synthesis, transforms, canvas)
         size = (canvas.height, canvas.width)
         own = [own_share(track, range(row, row + 1), canvas.grid) for row in rows]
         drawn = drawn * torch.cat([one.expand(1, 1, *size) for one in own])

@@ -30,7 +30,7 @@ class EncodeConfig:
     )
     odd: str = setting(
         "keep",
-        "odd sizes: keep (an edit has its source's size; H.264 and H.265 then store 4:4:4 colour, "
+        "odd sizes: keep (an edit has its source's size; H.264 and H.265 then store 4:4:4 color, "
         "which QuickTime, Safari, phones and hardware decoders do not play), or pad (repeat the "
         "last column or row once, which plays everywhere)",
         choices=("keep", "pad"),

@@ -1,7 +1,7 @@
 """Where the hair is: a soft matte for every frame, on people that no network here was trained on.
 
 The pack's parser has seen rendered faces only. What carries it over to real ones: MediaPipe's
-silhouette and face oval as guides; colour models of this clip's own hair, skin, clothes and
+silhouette and face oval as guides; color models of this clip's own hair, skin, clothes and
 background, learned from where the parser is sure; smoothing over time in the coordinates of the
 face; and a guided filter that lays the soft result onto the strands of each frame.
 """
@@ -50,11 +50,11 @@ NEIGHBOURS = 2  # frames on either side that smoothing over time looks at
 GUIDE_ZOOM = 2  # MediaPipe's silhouette is asked for at a finer size
 PARSED_AT_ONCE = 8
 SMALLEST_FACE = 48  # pixels
-COLOR_FRAMES = 12  # from which the colours of a clip are learned
+COLOR_FRAMES = 12  # from which the colors of a clip are learned
 FINEST_ZOOM = 4  # of the matte over the parser's grid; bounds its memory on large frames
-SURE_LABEL = 0.7  # probability from which on a pixel's colour counts for its label
-SURE_HAIR = 0.6  # the same where a picture gives a colour
-LEAST_HAIR = 10  # pixels of the parser's grid, from which a colour can be told
+SURE_LABEL = 0.7  # probability from which on a pixel's color counts for its label
+SURE_HAIR = 0.6  # the same where a picture gives a color
+LEAST_HAIR = 10  # pixels of the parser's grid, from which a color can be told
 CLOSEST = 0.0075  # probability left to each of four labels, so that no prior is beyond doubt
 GUIDED_EPSILON = 1e-3  # variance below which the filter sees no edge; Lab counts in hundreds
 
@@ -68,7 +68,7 @@ class MatteConfig:
         high=1024,
     )
     color_weight: float = setting(
-        0.8, "how much the clip's own colours count beside the parser", low=0.0, high=1.0
+        0.8, "how much the clip's own colors count beside the parser", low=0.0, high=1.0
     )
     smooth: float = setting(
         0.6, "weight of the frames before and after in smoothing over time", low=0.0, high=1.0
@@ -155,18 +155,18 @@ def _probabilities(parser: Parser, image: Tensor, guides: Tensor) -> Tensor:
     return torch.cat([parser(*pair).softmax(1) for pair in pairs])
 
 
-# How much of its lightness skin keeps in the shadow of the chin; its colour fades more slowly.
+# How much of its lightness skin keeps in the shadow of the chin; its color fades more slowly.
 SHADES = (1.0, 0.8, 0.65, 0.5, 0.38)
 FADING = 0.6  # exponent of the shade by which a and b fall
 BIN_BLUR = 1.2  # deviation, in bins: a clip has too few pixels for as many bins
-UNSEEN = 0.02  # share of the density that lies evenly over all colours
+UNSEEN = 0.02  # share of the density that lies evenly over all colors
 BINS = (20, 24, 24)
 _LOW, _HIGH = np.array([0.0, -50.0, -50.0]), np.array([100.0, 60.0, 70.0])
 
 
 @dataclass(frozen=True)
 class ColorModels(Value):
-    """Log density of Lab colours, [labels + 1, *BINS], learned from one clip; the last is that of
+    """Log density of Lab colors, [labels + 1, *BINS], learned from one clip; the last is that of
     skin in shadow."""
 
     log_density: np.ndarray
@@ -194,7 +194,7 @@ Sample = tuple[Tensor, Tensor, Tensor, Tensor]
 
 
 def learn_colors(samples: Iterable[Sample]) -> ColorModels:
-    """Colour densities from pixels and how sure their labels are.
+    """Color densities from pixels and how sure their labels are.
 
     samples: lab [N, 3, h, w]; probability [N, labels, h, w]; neck and face [N, 1, h, w] from
     `face_part`. Only sure pixels count; the middle of the face is skin, and of the neck nothing is
@@ -228,10 +228,10 @@ def _count(histogram: np.ndarray, lab: np.ndarray, weight: np.ndarray) -> None:
 
 
 def classify(probability: Tensor, log_likelihood: Tensor, neck: Tensor, weight: float) -> Tensor:
-    """Parser and colours together: [T, labels, h, w] each → probability of hair [T, 1, h, w].
+    """Parser and colors together: [T, labels, h, w] each → probability of hair [T, 1, h, w].
 
     The parser knows well where the person ends, but less well what is what on a person it has not
-    seen the like of: there its opinion is softened, so that clear colours can overrule it. neck:
+    seen the like of: there its opinion is softened, so that clear colors can overrule it. neck:
     [T, 1, h, w] in 0 … 1, where skin is likelier than hair, whatever the parser thinks.
     """
     background, person = probability[:, :1], probability[:, 1:]
@@ -313,8 +313,8 @@ def make_mattes(
         if track.present[frame]:
             matrices = _grid_matrices(axes, near, grid)
             around = torch.cat([seen[f][0] for f in near])
-            steady = follow(around, matrices, near.index(frame), config.smooth)
-            refined = guided_filter(lab / 100, steady, radius, GUIDED_EPSILON)
+            smoothed = follow(around, matrices, near.index(frame), config.smooth)
+            refined = guided_filter(lab / 100, smoothed, radius, GUIDED_EPSILON)
             alpha = ((refined - SURE_NOT) / (SURE - SURE_NOT)).clamp(0, 1)
             alpha = alpha * own_share(track, range(frame, frame + 1), grid)
         area = alpha.sum()
@@ -425,7 +425,7 @@ def on_canvas(values: Tensor, region: HeadRegion, canvas: Canvas, zoom: int = 1)
 
 
 def mean_hair_color(path: str, parser: Parser) -> tuple[float, float, float]:
-    """Mean colour (sRGB, 0 … 1) of the hair of the largest face in a picture.
+    """Mean color (sRGB, 0 … 1) of the hair of the largest face in a picture.
 
     Raises NoFaceFound if there is no face, or no hair.
     """

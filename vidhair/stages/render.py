@@ -9,7 +9,7 @@ from torch import Tensor
 
 from vidhair.geometry import Box, CropAxes, Grid, Similarity
 from vidhair.models.aligned import MovableSynthesis, coverage
-from vidhair.models.replay import replayed
+from vidhair.models.cuda_graph import cuda_graphed
 from vidhair.models.stylegan3 import Extent
 from vidhair.precision import CHOICES, resolve
 from vidhair.settings import setting
@@ -32,7 +32,7 @@ class RenderConfig:
     batch: int = setting(4, "frames rendered at once", low=1, high=64, affects=False)
     memory: int = setting(
         2048,
-        "MiB that layers may take at a time; canvases that need more go in bands",
+        "MiB that layers may take at a time; canvases that need more go in tiles",
         low=64,
         affects=False,
     )
@@ -108,7 +108,7 @@ def input_transforms(similarity: Similarity, device: str | torch.device = "cpu")
     return torch.as_tensor(inverse, dtype=torch.float32, device=device)
 
 
-def drawn_share(synthesis: MovableSynthesis, transforms: Tensor, canvas: Canvas) -> Tensor:
+def canvas_coverage(synthesis: MovableSynthesis, transforms: Tensor, canvas: Canvas) -> Tensor:
     """How far the generator draws what each pixel of the canvas shows: [T, 1, h, w] in 0 … 1.
 
     transforms: [T, 3, 3], of `input_transforms`.
@@ -134,7 +134,7 @@ def render(
     device = next(synthesis.parameters()).device
     gpu = device.type == "cuda"
     dtype = resolve(config.precision, device, "render").dtype
-    draw = replayed(synthesis)
+    draw = cuda_graphed(synthesis)
     codes = torch.from_numpy(styles).to(device)
     transforms = input_transforms(similarity, device)
     # Copies from a GPU into such memory go on while it draws the next pictures.

@@ -95,16 +95,16 @@ def smooth_styles(
 
     means: [T, L, D] of the present frames of each one's shot.
     """
-    steady = styles.copy()
+    smoothed = styles.copy()
     if not present.any():
-        return steady
+        return smoothed
     values, means = styles[present], means[present]
     if config.share and space is not None and space.knows_motion:
         values = share_identity(values, space, means)
     if config.average_fine_from < values.shape[1]:
         values = average_fine_layers(values, config.average_fine_from, means)
-    steady[present] = values
-    return smooth_over_time(steady, runs(present, cuts)) if config.latents else steady
+    smoothed[present] = values
+    return smooth_over_time(smoothed, runs(present, cuts)) if config.latents else smoothed
 
 
 def smooth_similarity(

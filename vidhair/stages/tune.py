@@ -10,14 +10,14 @@ import torch
 from torch import Tensor
 
 from vidhair.models.aligned import MovableGenerator, MovableSynthesis
+from vidhair.models.cuda_graph import with_gradients
 from vidhair.models.perceptual import CHOICES, Perceptual, PerceptualDistance
-from vidhair.models.replay import with_gradients
 from vidhair.ops.warp import cut_grid, to_unit
 from vidhair.precision import WITHOUT_FLOAT16, resolve
 from vidhair.settings import setting
 from vidhair.stages.align import FaceTrack
 from vidhair.stages.matte import HeadRegion, Labels, on_canvas, own_share
-from vidhair.stages.render import Canvas, Codes, Drawer, drawn_share, input_transforms
+from vidhair.stages.render import Canvas, Codes, Drawer, canvas_coverage, input_transforms
 from vidhair.stages.smooth import Pivots
 from vidhair.types import Frames
 from vidhair.wiring import Meter, Series, Value, ranges, stage
@@ -287,7 +287,7 @@ def tuned(
         torch.from_numpy(np.concatenate([one.styles for one in seen])).to(device),
         transforms,
         torch.cat(pictures),
-        weight * drawn_share(generator.synthesis, transforms, canvas),
+        weight * canvas_coverage(generator.synthesis, transforms, canvas),
     )
     distance = perceptual.build()
     meter(0)

@@ -21,8 +21,8 @@ PLANE_HEIGHT = 3.5  # plane units that the frame's height shows at scale 1
 SOUND_RATE = 48_000
 OVERSAMPLE = 2
 
-Colour = tuple[float, float, float]  # sRGB in 0 … 1
-Changes = Mapping[str, float | Colour]
+Color = tuple[float, float, float]  # sRGB in 0 … 1
+Changes = Mapping[str, float | Color]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +35,7 @@ class ClipSpec:
     seconds: float = 5.0
     fps: int = 25
     size: tuple[int, int] = (512, 512)
-    hair_colour: Colour = (0.25, 0.155, 0.09)
+    hair_colour: Color = (0.25, 0.155, 0.09)
     melanin: float | None = None
     liveliness: float = 1.0
 
@@ -174,13 +174,13 @@ def render_frame(
 ) -> list[FrameTruth]:
     """Render one frame, once per version (fields of FaceParams that differ from the motion's).
 
-    Versions that differ in colours only share the traced geometry.
+    Versions that differ in colors only share the traced geometry.
     """
     view = motion.view(index, *spec.size).finer(OVERSAMPLE)
     truths, traced = [], {}
     for version in versions:
         face = motion.faces[index].replace(**version)
-        shape = tuple(sorted((k, v) for k, v in version.items() if not k.endswith("_colour")))
+        shape = tuple(sorted((k, v) for k, v in version.items() if not k.endswith("_color")))
         if shape not in traced:
             traced[shape] = trace(face, view)
         truths.append(_painted(traced[shape], face, spec))
@@ -188,7 +188,7 @@ def render_frame(
 
 
 def _painted(traced: Visible, face: FaceParams, spec: ClipSpec) -> FrameTruth:
-    """One face, as it was traced, in its colours before the wall."""
+    """One face, as it was traced, in its colors before the wall."""
     wall = _place(0, 0, 0, 1, *spec.size).finer(OVERSAMPLE)
     truth = shade(traced, face, reduce=OVERSAMPLE, wall=wall)
     picture = (truth.image[0].permute(1, 2, 0) * 255).round().to(torch.uint8).numpy()
@@ -196,11 +196,11 @@ def _painted(traced: Visible, face: FaceParams, spec: ClipSpec) -> FrameTruth:
     return FrameTruth(picture, hair, truth.landmarks[0].numpy())
 
 
-def dye(spec: ClipSpec, wanted: Colour, *, frames: int = 3, rounds: int = 4) -> Colour:
+def dye(spec: ClipSpec, wanted: Color, *, frames: int = 3, rounds: int = 4) -> Color:
     """The `hair_colour` with which the clip's hair shows `wanted` as its mean (in Lab).
 
     `hair_colour` is what hair shows in average light; a clip has its own. Judged on a few small
-    frames. Where the light is too dim or too bright for the colour, the nearest that can be.
+    frames. Where the light is too dim or too bright for the color, the nearest that can be.
     """
     height = min(160, spec.size[1])
     small = replace(spec, size=(max(1, round(spec.size[0] * height / spec.size[1])), height))
@@ -210,15 +210,15 @@ def dye(spec: ClipSpec, wanted: Colour, *, frames: int = 3, rounds: int = 4) -> 
     views = [motion.view(int(index), *small.size).finer(OVERSAMPLE) for index in chosen]
     traces = [trace(face, view) for face, view in zip(faces, views, strict=True)]
     target = torch.tensor(wanted)
-    colour = target
+    color = target
     for _ in range(rounds):
         shown = []
         for traced, face in zip(traces, faces, strict=True):
-            face = face.replace(hair_colour=tuple(colour.tolist()))
+            face = face.replace(hair_colour=tuple(color.tolist()))
             truth = _painted(traced, face, small)
             picture = torch.from_numpy(truth.picture).float() / 255
             shown.append(rgb_to_lab(picture[torch.from_numpy(truth.hair) > 127]))
         mean = lab_to_rgb(torch.cat(shown).mean(0, keepdim=True))[0]
-        colour = (colour * (target / mean.clamp_min(0.01)).clamp(0.25, 4)).clamp(0.002, 1)
-    red, green, blue = (round(c, 4) for c in colour.tolist())
+        color = (color * (target / mean.clamp_min(0.01)).clamp(0.25, 4)).clamp(0.002, 1)
+    red, green, blue = (round(c, 4) for c in color.tolist())
     return red, green, blue

@@ -1,6 +1,6 @@
 """What a rendered face is made of, as one typed value.
 
-Every field is a tensor [B] or, for colours, [B, 3] (red, green, blue, 0 … 1, display-referred).
+Every field is a tensor [B] or, for colors, [B, 3] (red, green, blue, 0 … 1, display-referred).
 Shape fields are in standard deviations of the population; expression fields in 0 … 1 unless
 said otherwise.
 """
@@ -15,9 +15,9 @@ from numbers import Integral
 import torch
 from torch import Tensor
 
-from vidhair.edits.colors import HAIR_COLOURS
+from vidhair.edits.colors import HAIR_COLORS
 
-COLOUR = 3
+COLOR = 3
 
 # Hair styles: length (0 chin-less … 1 below the shoulders), volume, wave, fringe, bun, afro, and
 # how far the hairline recedes.
@@ -119,7 +119,7 @@ class FaceParams:
         batch = len(self.yaw)
         for f in fields(self):
             value = getattr(self, f.name)
-            want = (batch, COLOUR) if f.name in _colours() else (batch,)
+            want = (batch, COLOR) if f.name in _colors() else (batch,)
             assert tuple(value.shape) == want, f"{f.name} is {tuple(value.shape)}, not {want}"
 
     def __len__(self) -> int:
@@ -133,7 +133,7 @@ class FaceParams:
         return FaceParams(*(getattr(self, f.name)[index] for f in fields(self)))
 
     def replace(self, **changes: Tensor | float | tuple[float, ...]) -> FaceParams:
-        """A copy with some fields set; numbers and single colours are given to every face."""
+        """A copy with some fields set; numbers and single colors are given to every face."""
         values = {f.name: getattr(self, f.name) for f in fields(self)}
         for name, value in changes.items():
             old = values[name]
@@ -152,9 +152,9 @@ class FaceParams:
         """The inverse of `pack`."""
         values, at = [], 0
         for f in fields(FaceParams):
-            if f.name in _colours():
-                values.append(columns[:, at : at + COLOUR])
-                at += COLOUR
+            if f.name in _colors():
+                values.append(columns[:, at : at + COLOR])
+                at += COLOR
             else:
                 values.append(columns[:, at])
                 at += 1
@@ -167,9 +167,9 @@ class FaceParams:
 
 
 @cache
-def _colours() -> frozenset[str]:
+def _colors() -> frozenset[str]:
     scenery = {"background_centre", "background_edge"}
-    return frozenset({f.name for f in fields(FaceParams) if f.name.endswith("_colour")} | scenery)
+    return frozenset({f.name for f in fields(FaceParams) if f.name.endswith("_color")} | scenery)
 
 
 @cache
@@ -177,7 +177,7 @@ def column_names() -> tuple[str, ...]:
     """A name per column of `FaceParams.pack`: `yaw`, …, `hair_colour.r`, …"""
     names: list[str] = []
     for f in fields(FaceParams):
-        names += [f"{f.name}.{c}" for c in "rgb"] if f.name in _colours() else [f.name]
+        names += [f"{f.name}.{c}" for c in "rgb"] if f.name in _colors() else [f.name]
     return tuple(names)
 
 
@@ -196,7 +196,7 @@ def sample_faces(
 
     style: a key of HAIR_STYLES; default: any. neutral: no expression and a frontal pose.
     """
-    rgb = (count, COLOUR)
+    rgb = (count, COLOR)
 
     def normal(scale: float = 1.0, size: tuple[int, ...] = (count,)) -> Tensor:
         return torch.randn(size, generator=generator).clamp(-2, 2) * scale
@@ -204,8 +204,8 @@ def sample_faces(
     def uniform(low: float, high: float, size: tuple[int, ...] = (count,)) -> Tensor:
         return torch.rand(size, generator=generator) * (high - low) + low
 
-    def one_of(colours: Iterable[tuple[float, float, float]]) -> Tensor:
-        table = torch.tensor(list(colours))
+    def one_of(colors: Iterable[tuple[float, float, float]]) -> Tensor:
+        table = torch.tensor(list(colors))
         return table[torch.randint(len(table), (count,), generator=generator)]
 
     names = list(HAIR_STYLES)
@@ -220,12 +220,12 @@ def sample_faces(
         varied = (hair[name] + normal(scale)).clamp(0.02, high)
         return torch.where(hair[name] > 0, varied, 0.0)
 
-    # Mixtures of two named colours; dyed ones are rarer than natural ones.
-    weight = torch.tensor([1.0 if n in NATURAL_HAIR else 0.3 for n in HAIR_COLOURS])
+    # Mixtures of two named colors; dyed ones are rarer than natural ones.
+    weight = torch.tensor([1.0 if n in NATURAL_HAIR else 0.3 for n in HAIR_COLORS])
     pair = torch.multinomial(weight.expand(count, -1), 2, generator=generator)
-    colours = torch.tensor(list(HAIR_COLOURS.values()))
-    hair_colour = torch.lerp(colours[pair[:, 0]], colours[pair[:, 1]], uniform(0, 0.35)[:, None])
-    natural = one_of(HAIR_COLOURS[n] for n in NATURAL_HAIR[:8])
+    colors = torch.tensor(list(HAIR_COLORS.values()))
+    hair_colour = torch.lerp(colors[pair[:, 0]], colors[pair[:, 1]], uniform(0, 0.35)[:, None])
+    natural = one_of(HAIR_COLORS[n] for n in NATURAL_HAIR[:8])
     is_natural = weight[pair[:, 0]] == 1
     brow = torch.where(is_natural[:, None], hair_colour, natural) * 0.6
 

@@ -1,6 +1,6 @@
 """Rendered faces: sphere tracing, shading, masks, landmarks.
 
-Rendering has two steps, because a picture with other colours shares its geometry: `trace` finds
+Rendering has two steps, because a picture with other colors shares its geometry: `trace` finds
 what every pixel sees, and `shade` paints it.
 """
 
@@ -199,7 +199,7 @@ def _shadow(world: World, p: Points, normal: Points, light: Points) -> Tensor:
 
 @dataclass(frozen=True)
 class Visible:
-    """What the pixels of one view see: everything about it that colours do not change.
+    """What the pixels of one view see: everything about it that colors do not change.
 
     The seen points are [B, M]; `index` [B, M] are their pixels and `hit` [B, M] tells which are
     real: every face has as many as the one that fills most pixels.
@@ -275,9 +275,9 @@ def _mix(a: Tensor, b: Tensor, t: Tensor) -> Tensor:
 
 
 def _paint(seen: Visible, h: Head, noise: _Noise) -> tuple[Tensor, Tensor, Tensor]:
-    """Colours [B, 3, M], material [B, M] and hair coverage [B, M] of the seen points.
+    """Colors [B, 3, M], material [B, M] and hair coverage [B, M] of the seen points.
 
-    h may differ from the traced head in its colours and in the strength and warmth of the light.
+    h may differ from the traced head in its colors and in the strength and warmth of the light.
     """
     p, normal, light, shadow = seen.point, seen.normal, seen.light, seen.shadow
     on_hair, on_clothes, occlusion = seen.on_hair, seen.on_clothes, seen.occlusion
@@ -332,7 +332,7 @@ def _paint(seen: Visible, h: Head, noise: _Noise) -> tuple[Tensor, Tensor, Tenso
 def _hair_colour(
     world: World, h: Head, q: Points, normal: Points, half: Points, noise: _Noise
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Strand colour [B, 3, N], sheen [B, N] and sheen tint [B, 3, N]."""
+    """Strand color [B, 3, N], sheen [B, N] and sheen tint [B, 3, N]."""
     x, y, z = q
     angle = shape.strand_angle(q, h)
     curl, wave = h["hair_curl"], h["hair_wave"]
@@ -350,8 +350,8 @@ def _hair_colour(
     locks, strands = _mix(locks, mat1, curly), _mix(strands, mat2, curly)
     value = 0.66 + 0.28 * locks + 0.22 * (strands - 0.5) + 0.26 * (fine - 0.5) * (1 - curly)
     # `hair_colour` is how the hair looks on average in average light, not its albedo.
-    colour = 1.2 * h["hair_colour"][:, :, None] ** (1 / GAMMA)
-    strand = colour * value[:, None]
+    color = 1.2 * h["hair_colour"][:, :, None] ** (1 / GAMMA)
+    strand = color * value[:, None]
 
     # Kajiya-Kay: the highlight is widest across the strand. Strands run down from the crown.
     r = world.rotation[:, :, :, None]
@@ -364,14 +364,14 @@ def _hair_colour(
     strand_direction = _unit(_along(t, n, -_dot(t, n)))
     across = (1 - _dot(strand_direction, g) ** 2).clamp(0, 1)
     sheen = 0.26 * across**16 * (0.45 + 0.9 * strands) * (1 - 0.75 * curl)
-    grey = (colour * colour.new_tensor([0.3, 0.59, 0.11])[:, None]).sum(1, keepdim=True)
-    return strand, sheen, 0.06 + 0.3 * grey + 0.6 * colour
+    grey = (color * color.new_tensor([0.3, 0.59, 0.11])[:, None]).sum(1, keepdim=True)
+    return strand, sheen, 0.06 + 0.3 * grey + 0.6 * color
 
 
 def _skin_colour(
     h: Head, q: Points, light: Points, noise: _Noise
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Skin with blush, brows, lips, teeth and eyes: colour, gloss, gloss power, is eye."""
+    """Skin with blush, brows, lips, teeth and eyes: color, gloss, gloss power, is eye."""
     x, y, z = q
     a = x.abs()
     m = h["melanin"]
@@ -485,7 +485,7 @@ def _noise(device: str) -> _Noise:
 def shade(
     seen: Visible, faces: FaceParams, *, reduce: int = 1, wall: View | None = None
 ) -> RenderedTruth:
-    """Paint a traced view with the colours of `faces` (same shapes, hair, pose and light position).
+    """Paint a traced view with the colors of `faces` (same shapes, hair, pose and light position).
 
     reduce: how many pixels per side of the traced view make one of the result (anti-aliasing).
     wall: how the background lies in the picture, if it does not move with the person.

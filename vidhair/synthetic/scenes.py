@@ -15,8 +15,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from vidhair.edits.colors import HAIR_COLOURS
-from vidhair.synthetic.clips import OVERSAMPLE, Colour, _place
+from vidhair.edits.colors import HAIR_COLORS
+from vidhair.synthetic.clips import OVERSAMPLE, Color, _place
 from vidhair.synthetic.params import FaceParams, sample_faces
 from vidhair.synthetic.render import shade, trace
 
@@ -32,7 +32,7 @@ class Actor:
 
     seed: int
     style: str
-    hair: Colour
+    hair: Color
     melanin: float
     scale: float = 1.0
 
@@ -144,9 +144,9 @@ def _path(*points: tuple[float, float], count: int) -> NDArray[Any]:
     return np.interp(np.arange(count), frames, places)
 
 
-BLONDE = Actor(11, "long", HAIR_COLOURS["blonde"], 0.1)
-DARK = Actor(23, "short", HAIR_COLOURS["black"], 0.75, 1.15)
-RED = Actor(37, "bob", HAIR_COLOURS["ginger"], 0.25)
+BLONDE = Actor(11, "long", HAIR_COLORS["blonde"], 0.1)
+DARK = Actor(23, "short", HAIR_COLORS["black"], 0.75, 1.15)
+RED = Actor(37, "bob", HAIR_COLORS["ginger"], 0.25)
 
 
 def crossing() -> Scene:

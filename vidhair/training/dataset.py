@@ -64,7 +64,7 @@ PAINTED = (
 
 
 def repaint(faces: FaceParams, generator: torch.Generator) -> FaceParams:
-    """The same heads, hairstyles, poses and light positions in other colours."""
+    """The same heads, hairstyles, poses and light positions in other colors."""
     other = sample_faces(len(faces), generator)
     chosen = {f.name: getattr(other if f.name in PAINTED else faces, f.name) for f in fields(faces)}
     return FaceParams(**chosen)
@@ -73,7 +73,7 @@ def repaint(faces: FaceParams, generator: torch.Generator) -> FaceParams:
 def render_shard(
     path: Path, framing: Framing, size: int, paints: int, seed: int, device: str
 ) -> None:
-    """Write one shard: SHARD_TRACES heads, each in `paints` colourings.
+    """Write one shard: SHARD_TRACES heads, each in `paints` colorings.
 
     image [N, 3, S, S], mask [N, 3, S, S] (skin, hair, clothes) in uint8; params [N, P];
     transform [N, 4] (angle in degrees, tx, ty, scale).
@@ -88,11 +88,11 @@ def render_shard(
             on_device = faces.to(device)
             seen = trace(on_device, aligned_view(on_device, size, transform=move).finer(2))
             for paint in range(paints):
-                colours = faces if paint == 0 else repaint(faces, generator)
-                truth = shade(seen, colours.to(device), reduce=2)
+                colors = faces if paint == 0 else repaint(faces, generator)
+                truth = shade(seen, colors.to(device), reduce=2)
                 parts["image"].append(_uint8(truth.image))
                 parts["mask"].append(_uint8(truth.masks[:, 1:]))
-                parts["params"].append(colours.pack())
+                parts["params"].append(colors.pack())
                 columns = (move.angle_deg, move.tx, move.ty, move.scale)
                 parts["transform"].append(torch.tensor(np.stack(columns, 1), dtype=torch.float32))
     temporary = path.with_suffix(f".part{os.getpid()}")

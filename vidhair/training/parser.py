@@ -100,9 +100,9 @@ class Disguise:
             total += F.interpolate(noise, size=(size, size), mode="bilinear") * weight
         edges = (total > self.uniform(batch, channels, 1, 1, low=-0.2, high=0.2)).float() - 0.5
         busy = self.chance(batch, 0.35) * self.uniform(batch, 1, 1, 1)
-        colour = self.uniform(batch, channels, 1, 1, low=0.05, high=0.95)
+        color = self.uniform(batch, channels, 1, 1, low=0.05, high=0.95)
         contrast = self.uniform(batch, 1, 1, 1, low=0.1, high=1.0)
-        return (colour + contrast * (total + 0.6 * busy * edges)).clamp(0, 1)
+        return (color + contrast * (total + 0.6 * busy * edges)).clamp(0, 1)
 
     def __call__(
         self, image: Tensor, masks: Tensor, guides: Tensor
@@ -119,7 +119,7 @@ class Disguise:
         old = F.avg_pool2d(image * sure, 9, 1, 4) / (F.avg_pool2d(sure, 9, 1, 4) + 1e-3)
         image = image + self.chance(batch, 0.85) * background * (scene - old)
 
-        # Clothes of any pattern, at times in the colour of the hair.
+        # Clothes of any pattern, at times in the color of the hair.
         cloth = self.texture(batch, size)
         tone = (image * hair).sum((2, 3), keepdim=True) / (hair.sum((2, 3), keepdim=True) + 1)
         cloth = torch.lerp(cloth, tone * (0.7 + 0.6 * cloth), self.chance(batch, 0.2))

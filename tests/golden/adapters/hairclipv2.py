@@ -1,4 +1,4 @@
-"""HairCLIPv2's parts: F/S split, blending, masks, colour, losses, bald mapper."""
+"""HairCLIPv2's parts: F/S split, blending, masks, color, losses, bald mapper."""
 
 import torch
 
@@ -58,11 +58,11 @@ def _blending(case: Case) -> Results:
     yield "blend/out_local", blending.blend(source, local, local_mask)
 
     side = len(case.data["color/final_hair_mask"])
-    mask = blending.colour_mask(_is(case, "color/seg", HAIR), side)
+    mask = blending.color_mask(_is(case, "color/seg", HAIR), side)
     yield "color/final_hair_mask", mask[0, 0]
-    source, colour = (case.tensor(f"color/feature_{name}").float() for name in ("src", "color"))
+    source, color = (case.tensor(f"color/feature_{name}").float() for name in ("src", "color"))
     stride = int(case.said("color/*", r"::(\d+)", "2"))
-    yield "color/out", blending.blend(source, colour, mask)[..., ::stride, ::stride]
+    yield "color/out", blending.blend(source, color, mask)[..., ::stride, ::stride]
 
 
 def _morphology(case: Case) -> Results:

@@ -6,7 +6,7 @@ from vidhair.kernels.filtered_lrelu import gpu
 from tests.kernels.gpu.numbers import DTYPES, assert_near, on, random
 from tests.kernels.test_filtered_lrelu import OPTIONS, SHAPES, with_gradients
 from vidhair.errors import DeviceUnavailable
-from vidhair.kernels import lanes
+from vidhair.kernels import layout_gpu as layout
 from vidhair.ops import filtered_lrelu
 from vidhair.ops.filtered_lrelu import op, reference
 from vidhair.ops.fir import lowpass
@@ -111,7 +111,7 @@ def test_behind_the_channels_are_zeros(device):
     options = {n: on(device, v) if isinstance(v, torch.Tensor) else v
                for n, v in arguments(2, 35).items()}  # fmt: skip
     y = filtered_lrelu(on(device, random(1, 35, 9, 9)), padding=9, impl="triton", **options)
-    behind = lanes.whole(y)[:, 35:]
+    behind = layout.whole(y)[:, 35:]
     assert behind.shape[1] == 29 and not behind.any()
 
 

@@ -5,7 +5,6 @@ from vidhair.kernels.modulated_conv import gpu
 
 from tests.kernels.gpu.numbers import DTYPES, assert_near, on, random
 from tests.kernels.test_modulated_conv import definition
-from vidhair.kernels import lanes
 from vidhair.ops.modulated_conv import modulated_conv
 
 # (N, C_in, H, W), C_out, taps per side, padding
@@ -69,7 +68,7 @@ def test_inputs_of_other_memory_layouts(device, layout):
         x = torch.nn.functional.pad(x, (1, 2, 3, 4, 5, 6))[:, 5:-6, 3:-4, 1:-2]
     elif layout == "beside numbers that are none":
         # As wide as the kernels' own memory; what it holds there they must not take for zeros.
-        memory = torch.full((3, 6, 6, lanes.padded_width(40)), torch.nan)
+        memory = torch.full((3, 6, 6, layout.padded_width(40)), torch.nan)
         memory[..., :40] = x.permute(0, 2, 3, 1)
         x = on(device, memory)[..., :40].permute(0, 3, 1, 2)
     got = modulated_conv(on(device, x), *(on(device, t) for t in others), padding=1, impl="triton")

@@ -1,4 +1,4 @@
-"""Drawing on a GPU: as on the CPU, recorded once and replayed."""
+"""Drawing on a GPU: as on the CPU, recorded once and cuda_graphed."""
 
 import gc
 from weakref import ref
@@ -11,7 +11,7 @@ from tests.models.tiny import R, T, random, seeded, tiny_generator, tiny_stylega
 from tests.tolerances import TOLERANCES, relative_error
 from vidhair.geometry import Similarity
 from vidhair.models.aligned import AlignedGenerator
-from vidhair.models.replay import Replay, replayed, with_gradients
+from vidhair.models.cuda_graph import CudaGraph, cuda_graphed, with_gradients
 from vidhair.models.stylegan3 import Extent
 from vidhair.stages.render import Canvas, RenderConfig, render
 
@@ -37,7 +37,7 @@ def scene(generator, count: int = 2, seed: int = 5) -> tuple[torch.Tensor, torch
 class TestOnTheCpu:
     def test_nothing_is_recorded(self):
         synthesis = tiny_generator(16).synthesis
-        assert replayed(synthesis) is synthesis
+        assert cuda_graphed(synthesis) is synthesis
 
     def test_with_gradients_is_the_synthesis(self):
         generator = tiny_generator(16)
@@ -88,11 +88,11 @@ class TestOnAGpu:
 
 
 @needs_gpu
-class TestReplay:
+class TestCudaGraph:
     def test_every_call_draws_its_own_codes(self, generator):
         synthesis = generator.synthesis.cuda()
-        replay = replayed(synthesis)
-        assert isinstance(replay, Replay) and replayed(synthesis) is replay
+        replay = cuda_graphed(synthesis)
+        assert isinstance(replay, CudaGraph) and cuda_graphed(synthesis) is replay
         with torch.inference_mode():
             for seed in range(3):
                 ws, transform = (t.cuda() for t in scene(generator, seed=seed))
@@ -104,7 +104,7 @@ class TestReplay:
 
     def test_changed_weights_count(self, generator):
         synthesis = generator.synthesis.cuda()
-        replay, (ws, transform) = Replay(synthesis), (t.cuda() for t in scene(generator))
+        replay, (ws, transform) = CudaGraph(synthesis), (t.cuda() for t in scene(generator))
         options = {"transform": transform, "canvas": Extent(), "dtype": torch.float32}
         with torch.no_grad():
             for _ in range(2):
@@ -116,7 +116,7 @@ class TestReplay:
         synthesis = generator.synthesis.cuda()
         ws, transform = (t.cuda() for t in scene(generator))
         with torch.no_grad():
-            replayed(synthesis)(ws, transform=transform, canvas=Extent(), dtype=torch.float16)
+            cuda_graphed(synthesis)(ws, transform=transform, canvas=Extent(), dtype=torch.float16)
         gone = ref(synthesis)
         generator.synthesis = None
         del synthesis
@@ -129,7 +129,7 @@ class TestReplay:
         ws, transform = (t.cuda() for t in scene(generator))
         options = {"transform": transform, "canvas": WIDE, "dtype": torch.float32}
         with torch.no_grad():
-            got, want = replayed(synthesis)(ws, **options), synthesis(ws, **options)
+            got, want = cuda_graphed(synthesis)(ws, **options), synthesis(ws, **options)
         assert relative_error(got.cpu(), want.cpu()) < 1e-5
 
     @pytest.mark.parametrize("precision", ["float32", "bfloat16", "float16"])

@@ -35,7 +35,7 @@ class _Recorded:
         return self.picture
 
 
-class Replay:
+class CudaGraph:
     """Calls a synthesis on a GPU, without gradients, as a graph; weights may change between calls.
 
     The picture that a call returns is overwritten by the next one of the same shape.
@@ -100,14 +100,14 @@ def _record(
     return _Recorded(graph, ws, transform, picture)
 
 
-_replays: "WeakKeyDictionary[MovableSynthesis, Replay]" = WeakKeyDictionary()
+_replays: "WeakKeyDictionary[MovableSynthesis, CudaGraph]" = WeakKeyDictionary()
 
 
-def replayed(synthesis: MovableSynthesis) -> MovableSynthesis | Replay:
+def cuda_graphed(synthesis: MovableSynthesis) -> MovableSynthesis | CudaGraph:
     """What to draw many pictures with: the synthesis itself, or, on a GPU, its replay."""
     if next(synthesis.parameters()).device.type != "cuda":
         return synthesis
-    return _replays.setdefault(synthesis, Replay(synthesis))
+    return _replays.setdefault(synthesis, CudaGraph(synthesis))
 
 
 class _Bound(nn.Module):

@@ -15,7 +15,7 @@ FILLED_IN_PLACE = frozenset(
 )
 
 
-class Unfilled(TorchFunctionMode):
+class SkipInit(TorchFunctionMode):
     """Under it, random tensors are memory that nobody has written to, which costs nothing.
 
     What is computed (designed filters, say) is as always. `torch.device("meta")` would do the same

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vidhair.kernels.prepared import prepared
+from vidhair.kernels.cached import prepared
 from vidhair.kernels.strided_conv import cpu
 from vidhair.ops.dispatch import Implementation, Op
 from vidhair.ops.library import define, end_of_gradients
@@ -17,7 +17,7 @@ TAPS = (1, 3, 3, 1)
 
 
 def reference(x: Tensor, weight: Tensor, style: Tensor, demodulation: Tensor) -> Tensor:
-    """The definition; see `doubling_conv`."""
+    """The definition; see `upsampling_conv`."""
     x = x * style[:, :, None, None].to(x.dtype)
     x = F.conv_transpose2d(x, weight.transpose(0, 1).to(x.dtype), stride=2)
     taps = torch.tensor(TAPS, dtype=torch.float32, device=x.device)
@@ -61,25 +61,25 @@ def _phases_refusal(x: Tensor, weight: Tensor, style: Tensor, demodulation: Tens
 
 
 _call = define(
-    "doubling_conv(Tensor x, Tensor weight, Tensor style, Tensor demodulation) -> Tensor",
+    "upsampling_conv(Tensor x, Tensor weight, Tensor style, Tensor demodulation) -> Tensor",
     {"cpu": cpu},
     lambda kernels, *args: kernels.doubling(*args),
-    lambda kernels, *args: kernels.doubling_result(*args),
+    lambda kernels, *args: kernels.upsampling_result(*args),
 )
 end_of_gradients(_call)
 
 
 def fast(x: Tensor, weight: Tensor, style: Tensor, demodulation: Tensor) -> Tensor:
-    """By the kernel for the device of x; see `doubling_conv`."""
+    """By the kernel for the device of x; see `upsampling_conv`."""
     result: Tensor = _call(x, weight, style, demodulation)
     return result
 
 
 _OP = Op(
-    "doubling_conv",
+    "upsampling_conv",
     reference,
     [
-        Implementation("numba", fast, cpu.doubling_refusal),
+        Implementation("numba", fast, cpu.upsampling_refusal),
         Implementation("phases", by_phases, _phases_refusal),
     ],
 )
@@ -90,7 +90,7 @@ def op() -> Op:
     return _OP
 
 
-def doubling_conv(
+def upsampling_conv(
     x: Tensor, weight: Tensor, style: Tensor, demodulation: Tensor, *, impl: str = "auto"
 ) -> Tensor:
     """Convolution that inserts zeros between pixels, and smoothing by [1, 3, 3, 1], per sample.

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from tests.bench import others
-from vidhair.bench.versus import find_versus
+from vidhair.bench.baseline import find_baseline
 from vidhair.errors import InvalidSetting
 
 
@@ -27,7 +27,7 @@ def test_bad_names(name, says, tmp_path, monkeypatch):
     (tmp_path / "spoiled.py").write_text("1 / 0")
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(InvalidSetting) as caught:
-        find_versus(name)
+        find_baseline(name)
     assert says in str(caught.value) and "\n" not in str(caught.value)
 
 
@@ -35,9 +35,9 @@ def test_a_module_in_the_present_folder(tmp_path, monkeypatch):
     (tmp_path / "only_here_for_vidhair.py").write_text("def f(x): return x + 1")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [*sys.path])
-    versus = find_versus("only_here_for_vidhair:f")
-    assert versus.name == "only_here_for_vidhair:f"
-    assert versus(torch.ones(1)).item() == 2
+    baseline = find_baseline("only_here_for_vidhair:f")
+    assert baseline.name == "only_here_for_vidhair:f"
+    assert baseline(torch.ones(1)).item() == 2
 
 
 @pytest.mark.parametrize(
@@ -49,5 +49,5 @@ def test_a_module_in_the_present_folder(tmp_path, monkeypatch):
 )
 def test_what_a_function_does_wrong(function, says):
     with pytest.raises(InvalidSetting) as caught:
-        find_versus(f"{others.__name__}:{function}")(1)
+        find_baseline(f"{others.__name__}:{function}")(1)
     assert says in str(caught.value) and "\n" not in str(caught.value)

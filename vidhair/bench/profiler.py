@@ -16,13 +16,13 @@ from vidhair.bench.counting import NOTHING, Work
 
 Call = Callable[..., Any]
 
-# Ops, and which of a watch's two parts they belong to.
+# Ops, and which of a profiler's two parts they belong to.
 WRAPPED = {
     "filtered_lrelu": "filters",
     "upfirdn2d": "filters",
     "modulated_conv": "convolutions",
-    "doubling_conv": "convolutions",
-    "halving_conv": "convolutions",
+    "upsampling_conv": "convolutions",
+    "downsampling_conv": "convolutions",
 }
 
 
@@ -34,7 +34,7 @@ class Spent:
     seconds: float = 0.0
 
 
-class Watch(TorchFunctionMode):
+class Profiler(TorchFunctionMode):
     """Under it every convolution and filter is counted and timed.
 
     These are the ops of vidhair, wherever a module holds them by name, torch's convolutions, and
@@ -118,7 +118,7 @@ class Watch(TorchFunctionMode):
 
 def counted(call: Callable[[], Any]) -> Work:
     """The arithmetic of a call, by running it."""
-    with Watch() as watch:
+    with Profiler() as profiler:
         call()
-    result: Work = watch.work
+    result: Work = profiler.work
     return result

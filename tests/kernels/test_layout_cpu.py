@@ -5,8 +5,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vidhair.kernels import layout
-from vidhair.kernels.memory import LINE, SMALLEST, SPARE, Recycler
+from vidhair.kernels import layout_cpu as layout
+from vidhair.kernels.buffers import LINE, SMALLEST, SPARE, BufferPool
 
 SHAPES = st.tuples(*[st.integers(1, n) for n in (3, 40, 7, 7)])
 
@@ -43,45 +43,45 @@ def test_vectors_are_padded_with_zeros():
     assert not found.ravel()[19:].any()
 
 
-class TestRecycler:
+class TestBufferPool:
     SIZE = SMALLEST  # numbers of four bytes
 
     def test_memory_is_taken_again_once_nobody_holds_it(self):
-        recycler = Recycler()
-        first = recycler.take(self.SIZE, torch.float32)
+        buffer_pool = BufferPool()
+        first = buffer_pool.take(self.SIZE, torch.float32)
         place = first.data_ptr()
         view = first[5:].view(-1, 1)
         del first
-        assert recycler.take(self.SIZE, torch.float32).data_ptr() != place
+        assert buffer_pool.take(self.SIZE, torch.float32).data_ptr() != place
         del view
-        assert recycler.take(self.SIZE, torch.float32).data_ptr() == place
+        assert buffer_pool.take(self.SIZE, torch.float32).data_ptr() == place
 
     def test_two_tensors_never_share(self):
-        recycler, held = Recycler(), []
+        buffer_pool, held = BufferPool(), []
         for k in range(6):
-            tensor = recycler.take(self.SIZE + k, torch.float32)
+            tensor = buffer_pool.take(self.SIZE + k, torch.float32)
             held.append(tensor.fill_(k))
         assert [float(t.sum()) / len(t) for t in held] == pytest.approx(range(6))
 
     def test_dtypes_and_alignment(self):
-        recycler = Recycler()
+        buffer_pool = BufferPool()
         for dtype in (torch.float32, torch.bfloat16, torch.uint8):
-            tensor = recycler.take(2 * SMALLEST + 3, dtype)
+            tensor = buffer_pool.take(2 * SMALLEST + 3, dtype)
             assert tensor.dtype == dtype and len(tensor) == 2 * SMALLEST + 3
             assert tensor.data_ptr() % LINE == 0
 
     def test_kept_memory_is_bounded_by_what_was_in_use(self):
-        recycler = Recycler()
+        buffer_pool = BufferPool()
         for size in range(1, 12):
-            tensor = recycler.take(size * self.SIZE, torch.float32)
+            tensor = buffer_pool.take(size * self.SIZE, torch.float32)
             in_use = 4 * self.SIZE * max(1, 2 * size - 1)  # the last one is still held
-            assert recycler.kept <= SPARE * in_use
+            assert buffer_pool.kept <= SPARE * in_use
         assert len(tensor) == 11 * self.SIZE
 
     def test_release_gives_back_what_is_not_in_use(self):
-        recycler = Recycler()
-        held = recycler.take(self.SIZE, torch.float32)
-        recycler.take(3 * self.SIZE, torch.float32)
-        recycler.release()
-        assert recycler.kept == held.nbytes
+        buffer_pool = BufferPool()
+        held = buffer_pool.take(self.SIZE, torch.float32)
+        buffer_pool.take(3 * self.SIZE, torch.float32)
+        buffer_pool.release()
+        assert buffer_pool.kept == held.nbytes
         assert float(held.fill_(2).sum()) == 2 * self.SIZE

@@ -1,4 +1,4 @@
-"""Contestants that do the same work, timed in turns and compared by what they return."""
+"""Candidates that do the same work, timed in turns and compared by what they return."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -10,9 +10,9 @@ from torch import Tensor
 
 from vidhair.bench.clock import Timing, alternate, synchroniser
 from vidhair.bench.counting import NOTHING, Work
-from vidhair.bench.watch import Watch
+from vidhair.bench.profiler import Profiler
 
-WATCHED = 2  # calls to find out where the time goes
+PROFILED = 2  # calls to find out where the time goes
 
 
 def _whole(result: Tensor) -> Tensor:
@@ -20,13 +20,13 @@ def _whole(result: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Contestant:
+class Candidate:
     """One way to do it.
 
     work: of a call; None: counted by watching the first one. dtype: that convolutions run in.
-    seen, against: the parts of its result and of the first one's that are compared. watched: also
+    seen, against: the parts of its result and of the first one's that are compared. profiled: also
     find out where its time goes.
-    foreign: credited with the work of the first contestant, whatever it does.
+    foreign: credited with the work of the first candidate, whatever it does.
     """
 
     by: str
@@ -35,24 +35,24 @@ class Contestant:
     dtype: torch.dtype = torch.float32
     seen: Callable[[Tensor], Tensor] = _whole
     against: Callable[[Tensor], Tensor] = _whole
-    watched: bool = False
-    foreign: bool = False
+    profiled: bool = False
+    third_party: bool = False
     note: str = ""
 
 
 @dataclass(frozen=True)
 class Case:
-    """What is timed. contestants: makes them when their turn comes; the first is the yardstick.
+    """What is timed. candidates: makes them when their turn comes; the first is the reference.
     gradients: whether they need them."""
 
     name: str
-    contestants: Callable[[], Sequence[Contestant]]
+    candidates: Callable[[], Sequence[Candidate]]
     gradients: bool = False
 
 
 @dataclass(frozen=True)
 class Difference:
-    """largest: |a − b| as a share of the yardstick's largest value; psnr_db: with the yardstick's
+    """largest: |a − b| as a share of the reference's largest value; psnr_db: with the reference's
     range as the peak, infinite if equal."""
 
     largest: float
@@ -61,7 +61,7 @@ class Difference:
 
 @dataclass(frozen=True)
 class Row:
-    """What is known of one contestant. ratio: its time over the yardstick's.
+    """What is known of one candidate. ratio: its time over the reference's.
 
     shares: "filters" and "convolutions" as shares of its time.
     """
@@ -83,15 +83,15 @@ def hold(
     device: str = "cpu",
     timer: Callable[..., list[Timing]] = alternate,
 ) -> list[Row]:
-    """Run every contestant once to compare the results, then time them in turns."""
+    """Run every candidate once to compare the results, then time them in turns."""
     # Networks are made as packs make them: what kernels prepare of weights that were made in
     # inference mode is not kept.
     with torch.set_grad_enabled(case.gradients):
-        contestants = case.contestants()
+        candidates = case.candidates()
     with torch.inference_mode(not case.gradients):
-        first = _first_calls(contestants)
-        timings = timer([c.call for c in contestants], repeats, device=device)
-        yardstick = timings[0].median
+        first = _first_calls(candidates)
+        timings = timer([c.call for c in candidates], repeats, device=device)
+        reference = timings[0].median
         return [
             Row(
                 case.name,
@@ -99,31 +99,31 @@ def hold(
                 timing,
                 work,
                 c.dtype,
-                ratio=timing.median / yardstick if c is not contestants[0] and yardstick else None,
+                ratio=timing.median / reference if c is not candidates[0] and reference else None,
                 difference=difference,
-                shares=_shares(c, device) if c.watched else {},
+                shares=_shares(c, device) if c.profiled else {},
                 note="; ".join(filter(None, (c.note, remark))),
             )
             for c, timing, (work, difference, remark) in zip(
-                contestants, timings, first, strict=True
+                candidates, timings, first, strict=True
             )
         ]
 
 
 def _first_calls(
-    contestants: Sequence[Contestant],
+    candidates: Sequence[Candidate],
 ) -> list[tuple[Work, Difference | None, str]]:
     """(work, difference from the first one's result, or why there is none) of each."""
     found: list[tuple[Work, Difference | None, str]] = []
     first: Tensor | None = None
-    for c in contestants:
-        watch = Watch()
-        with watch if c.work is None and not c.foreign else nullcontext():
+    for c in candidates:
+        profiler = Profiler()
+        with profiler if c.work is None and not c.third_party else nullcontext():
             result = c.call()
-        work = found[0][0] if c.foreign else c.work or watch.work
+        work = found[0][0] if c.third_party else c.work or profiler.work
         first = result if first is None else first
         got, want = c.seen(result).float(), c.against(first).float()
-        if c is contestants[0]:
+        if c is candidates[0]:
             found.append((work, None, ""))
         elif got.shape != want.shape:
             found.append((work, None, f"returns {tuple(got.shape)}, not {tuple(want.shape)}"))
@@ -146,13 +146,13 @@ def difference(got: Tensor, want: Tensor) -> Difference:
     return Difference(largest / scale if scale else math.inf, psnr)
 
 
-def _shares(contestant: Contestant, device: str) -> dict[str, float]:
-    watch = Watch(synchroniser(device))
-    began = watch.clock()
-    with watch:
-        for _ in range(WATCHED):
-            contestant.call()
-        watch.synchronise()
-    total = watch.clock() - began
-    parts = {"filters": watch.filters, "convolutions": watch.convolutions}
+def _shares(candidate: Candidate, device: str) -> dict[str, float]:
+    profiler = Profiler(synchroniser(device))
+    began = profiler.clock()
+    with profiler:
+        for _ in range(PROFILED):
+            candidate.call()
+        profiler.synchronise()
+    total = profiler.clock() - began
+    parts = {"filters": profiler.filters, "convolutions": profiler.convolutions}
     return {name: spent.seconds / total for name, spent in parts.items()}

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from vidhair.kernels import start_threads
-from vidhair.kernels.layout import flat, widened
-from vidhair.kernels.memory import recycler, scratch
+from vidhair.kernels.buffers import buffer_pool, scratch
+from vidhair.kernels.layout_cpu import flat, widened
 
 # Of transformed pictures at a time: they should stay in the cache, but products of few rows are
 # slow.
@@ -46,7 +46,7 @@ def packed(
     if dtype == torch.bfloat16:
         pack = kernels.pack_pairs
         count += count % 2
-    result = recycler.take(batch * count * columns, dtype)
+    result = buffer_pool.take(batch * count * columns, dtype)
     before, after = widened(before, count), widened(after, columns)
     pack(flat(x), (batch, count, columns), flat(before), flat(after), flat(result))
     return result
@@ -89,7 +89,8 @@ def planes(name: str, shape: tuple[int, int, int], dtype: torch.dtype) -> Tensor
 
 @cache
 def _kernels():
-    from vidhair.kernels import _product
+
+    from vidhair.kernels import _gemm
 
     start_threads()
-    return _product
+    return _gemm

@@ -5,19 +5,19 @@ import itertools
 import pytest
 import torch
 
-from vidhair.bench import ceilings
-from vidhair.bench.ceilings import Ceilings
+from vidhair.bench import roofline
 from vidhair.bench.counting import Work
+from vidhair.bench.roofline import Roofline
 
 F32, BF16 = torch.float32, torch.bfloat16
 
 
 @pytest.fixture(autouse=True)
 def tiny(monkeypatch):
-    monkeypatch.setattr(ceilings, "MATRIX", {"cpu": 8})
-    monkeypatch.setattr(ceilings, "COPIED", {"cpu": 4000})
-    monkeypatch.setattr(ceilings, "CONVOLUTIONS", ((4, 6, 3), (8, 5, 1)))
-    monkeypatch.setattr(ceilings, "native", lambda device, dtype: True)
+    monkeypatch.setattr(roofline, "MATRIX", {"cpu": 8})
+    monkeypatch.setattr(roofline, "COPIED", {"cpu": 4000})
+    monkeypatch.setattr(roofline, "CONVOLUTIONS", ((4, 6, 3), (8, 5, 1)))
+    monkeypatch.setattr(roofline, "native", lambda device, dtype: True)
 
 
 def ticking(step: float):
@@ -27,7 +27,7 @@ def ticking(step: float):
 
 
 def test_rates_are_work_over_time_and_the_best_one_counts():
-    found = Ceilings()
+    found = Roofline()
     found.measure("cpu", [BF16], ticking(2.0))
     assert found.copy == 2 * 4000 / 2, "read and written"
     assert found.matrix == {F32: 2 * 8**3 / 2, BF16: 2 * 8**3 / 2}
@@ -41,7 +41,7 @@ def test_rates_are_work_over_time_and_the_best_one_counts():
 
 
 def test_the_least_time_of_work():
-    limit = Ceilings({F32: 100.0, BF16: 400.0}, {F32: 50.0, BF16: 100.0}, copy=10.0)
+    limit = Roofline({F32: 100.0, BF16: 400.0}, {F32: 50.0, BF16: 100.0}, copy=10.0)
     assert limit.seconds(Work(convolution=200), F32) == (4.0, "arithmetic")
     assert limit.seconds(Work(convolution=200), BF16) == (1.0, "arithmetic")
     assert limit.seconds(Work(filter=200), BF16) == (4.0, "arithmetic"), "filters run in float32"
@@ -51,14 +51,14 @@ def test_the_least_time_of_work():
 
 
 def test_this_machine_has_limits():
-    found = Ceilings()
+    found = Roofline()
     found.measure("cpu", [])
     assert found.copy > 0 and found.matrix[F32] > 0 and found.convolution[F32] > 0
 
 
 def test_what_is_emulated_is_not_measured(monkeypatch):
-    monkeypatch.setattr(ceilings, "native", lambda device, dtype: dtype == F32)
-    found = Ceilings()
+    monkeypatch.setattr(roofline, "native", lambda device, dtype: dtype == F32)
+    found = Roofline()
     found.measure("cpu", [BF16])
     assert found.has(F32) and not found.has(BF16)
     assert found.matrix.keys() == found.convolution.keys() == {F32}
@@ -71,12 +71,12 @@ def test_no_ceiling_takes_long_on_a_slow_machine(monkeypatch):
     def noted(name: str):
         return lambda *_args: lambda: calls.append(name)
 
-    monkeypatch.setattr(ceilings, "_copy", noted("copy"))
-    monkeypatch.setattr(ceilings, "_product", noted("matrix"))
+    monkeypatch.setattr(roofline, "_copy", noted("copy"))
+    monkeypatch.setattr(roofline, "_product", noted("matrix"))
     convolution = noted("convolution")()
-    monkeypatch.setattr(ceilings, "_convolutions", lambda *_args: [(1, convolution)] * 8)
-    Ceilings().measure("cpu", [], ticking(10.0))
+    monkeypatch.setattr(roofline, "_convolutions", lambda *_args: [(1, convolution)] * 8)
+    Roofline().measure("cpu", [], ticking(10.0))
     assert calls == ["copy"] * 2 + ["matrix"] * 2 + ["convolution"] * 2
     calls.clear()
-    Ceilings().measure("cpu", [], ticking(2.0))
+    Roofline().measure("cpu", [], ticking(2.0))
     assert calls == ["copy"] * 3 + ["matrix"] * 3 + ["convolution"] * 3

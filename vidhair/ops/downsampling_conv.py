@@ -13,7 +13,7 @@ from vidhair.ops.library import define, end_of_gradients
 def reference(
     x: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor], *, slope: float
 ) -> list[Tensor]:
-    """The definition; see `halving_conv`."""
+    """The definition; see `downsampling_conv`."""
     pairs = zip(weights, biases, strict=True)
     convolved = [
         F.conv2d(x, weight.to(x.dtype), bias.to(x.dtype), stride=2, padding=1)
@@ -23,10 +23,10 @@ def reference(
 
 
 _call = define(
-    "halving_conv(Tensor x, Tensor[] weights, Tensor[] biases, float slope) -> Tensor[]",
+    "downsampling_conv(Tensor x, Tensor[] weights, Tensor[] biases, float slope) -> Tensor[]",
     {"cpu": cpu},
     lambda kernels, *args: kernels.halving(*args),
-    lambda kernels, *args: kernels.halving_results(*args),
+    lambda kernels, *args: kernels.downsampling_results(*args),
 )
 end_of_gradients(_call)
 
@@ -34,12 +34,12 @@ end_of_gradients(_call)
 def fast(
     x: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor], *, slope: float
 ) -> list[Tensor]:
-    """By the kernel for the device of x; see `halving_conv`."""
+    """By the kernel for the device of x; see `downsampling_conv`."""
     result: list[Tensor] = _call(x, weights, biases, slope)
     return result
 
 
-_OP = Op("halving_conv", reference, [Implementation("numba", fast, cpu.halving_refusal)])
+_OP = Op("downsampling_conv", reference, [Implementation("numba", fast, cpu.downsampling_refusal)])
 
 
 def op() -> Op:
@@ -47,7 +47,7 @@ def op() -> Op:
     return _OP
 
 
-def halving_conv(
+def downsampling_conv(
     x: Tensor,
     weights: Sequence[Tensor],
     biases: Sequence[Tensor],

@@ -4,10 +4,10 @@ import pytest
 import torch
 
 from tests.tolerances import assert_close
-from vidhair.kernels import product
+from vidhair.kernels import gemm
 from vidhair.kernels.simd import LANES
 
-LEAST = product.least_rows()
+LEAST = gemm.least_rows()
 DTYPES = [torch.float32, torch.bfloat16]
 
 
@@ -37,7 +37,7 @@ def padded(a: torch.Tensor) -> torch.Tensor:
 def test_products_are_those_of_the_matrices(dtype, batch, rows, count, columns):
     a, b = (x.to(dtype) for x in matrices(batch, rows, count, columns))
     c = torch.full((batch, rows, columns), torch.nan, dtype=dtype)
-    product.multiply(padded(a), product.packed(b.float(), dtype), c)
+    gemm.multiply(padded(a), gemm.packed(b.float(), dtype), c)
     assert_close("product", c, a.double() @ b.double())
 
 
@@ -46,7 +46,7 @@ def test_packing_scales_rows_and_columns(dtype):
     a, b = matrices(2, 48, 5, LANES)
     before, after = torch.rand(5), torch.rand(LANES)
     c = torch.empty(2, 48, LANES, dtype=dtype)
-    product.multiply(padded(a.to(dtype)), product.packed(b, dtype, before, after), c)
+    gemm.multiply(padded(a.to(dtype)), gemm.packed(b, dtype, before, after), c)
     want = a @ (b * before[:, None] * after)
     assert_close("product", c, want)
 
@@ -54,12 +54,12 @@ def test_packing_scales_rows_and_columns(dtype):
 def test_products_are_added_to_what_is_there():
     a, b = matrices(2, 4 * LEAST, 40, 4 * LANES)
     c = torch.ones(2, 4 * LEAST, 4 * LANES)
-    product.multiply(a, b, c, onto=True)
+    gemm.multiply(a, b, c, onto=True)
     assert_close("product", c, 1 + a @ b)
 
 
 def test_turned_matrices_are_read_as_they_lie():
     a, b = matrices(2, 4 * LEAST, 40, 4 * LANES)
     c = torch.empty(2, 4 * LEAST, 4 * LANES)
-    product.multiply(a.transpose(1, 2).contiguous().transpose(1, 2), b, c)
+    gemm.multiply(a.transpose(1, 2).contiguous().transpose(1, 2), b, c)
     assert_close("product", c, a @ b)

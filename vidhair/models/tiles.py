@@ -1,7 +1,7 @@
-"""Drawing a picture in bands, so that what its layers need of memory at a time stays below a bound.
+"""Drawing a picture in tiles, so that what its layers need of memory at a time stays below a bound.
 
-The last layers, which are the large ones, run once per band, on the rows that the band sees; the
-others run once, over the whole picture. Neighbouring bands see rows in common, which are computed
+The last layers, which are the large ones, run once per tile, on the rows that the tile sees; the
+others run once, over the whole picture. Neighbouring tiles see rows in common, which are computed
 for both, so the picture is the same but for rounding.
 """
 
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
 
-from vidhair.kernels.layout import padded_width
+from vidhair.kernels.layout_cpu import padded_width
 
 
 @dataclass(frozen=True)
@@ -84,10 +84,10 @@ class Pass:
 
 @dataclass(frozen=True)
 class Plan:
-    """split: the first layer that runs in bands. bands: of the picture, from the top."""
+    """split: the first layer that runs in tiles. tiles: of the picture, from the top."""
 
     split: int
-    bands: tuple[Rows, ...]
+    tiles: tuple[Rows, ...]
     bytes: int
 
 
@@ -101,18 +101,18 @@ def rows_of_layers(passes: Sequence[Pass], rows: Rows) -> list[tuple[Rows, Rows]
     return found[::-1]
 
 
-def _bands(height: int, count: int) -> tuple[Rows, ...]:
+def _tiles(height: int, count: int) -> tuple[Rows, ...]:
     edges = [round(height * k / count) for k in range(count + 1)]
     return tuple(Rows(a, b) for a, b in pairwise(edges))
 
 
-def plan_bands(passes: tuple[Pass, ...], bytes_per_number: int, memory: int | None) -> Plan:
+def plan_tiles(passes: tuple[Pass, ...], bytes_per_number: int, memory: int | None) -> Plan:
     """The least work within `memory` bytes, or the least memory if that is not enough.
 
     bytes_per_number: times the size of the batch. memory: None is no bound.
     """
     numbers = max(layer.numbers(*layer.whole) for layer in passes)
-    whole = Plan(len(passes), _bands(passes[-1].out_height, 1), numbers * bytes_per_number)
+    whole = Plan(len(passes), _tiles(passes[-1].out_height, 1), numbers * bytes_per_number)
     if memory is None or whole.bytes <= memory:
         return whole
     return _planned(passes, bytes_per_number, memory)
@@ -128,7 +128,7 @@ def _planned(passes: tuple[Pass, ...], bytes_per_number: int, memory: int) -> Pl
 
 
 def _plans(passes: tuple[Pass, ...], bytes_per_number: int) -> Iterator[tuple[int, Plan]]:
-    """(work, plan) with 2, 3, 4, 6, 8, … bands, from every layer on."""
+    """(work, plan) with 2, 3, 4, 6, 8, … tiles, from every layer on."""
     before = [layer.numbers(*layer.whole) for layer in passes]
     last = passes[-1]
     picture = last.out_channels * last.out_height * last.out_width
@@ -139,11 +139,11 @@ def _plans(passes: tuple[Pass, ...], bytes_per_number: int) -> Iterator[tuple[in
         held = padded_width(first.in_channels) * first.height * first.width + picture
         done = sum(layer.work(layer.whole[0]) for layer in passes[:split])
         for count in counts:
-            bands = _bands(last.out_height, count)
+            tiles = _tiles(last.out_height, count)
             # One in the middle sees the most rows.
-            rows = rows_of_layers(passes[split:], bands[count // 2])
+            rows = rows_of_layers(passes[split:], tiles[count // 2])
             parts = list(zip(passes[split:], rows, strict=True))
             numbers = max(layer.numbers(*pair) for layer, pair in parts)
             work = done + count * sum(layer.work(seen) for layer, (seen, _) in parts)
             needed = max(max(before[:split], default=0), held + numbers)
-            yield work, Plan(split, bands, needed * bytes_per_number)
+            yield work, Plan(split, tiles, needed * bytes_per_number)

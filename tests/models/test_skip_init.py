@@ -4,12 +4,12 @@ import sys
 import torch
 from torch import nn
 
-from vidhair.models.unfilled import Unfilled
+from vidhair.models.skip_init import SkipInit
 
 
 def test_nothing_is_written_and_all_else_is_as_always(monkeypatch):
     monkeypatch.setattr(torch, "empty", lambda *size, **_: torch.zeros(*size).fill_(7))
-    with Unfilled():
+    with SkipInit():
         assert (torch.randn(2, 3) == 7).all() and (torch.rand(4) == 7).all()
         weight = torch.zeros(3).normal_()
         layer = nn.Linear(4, 5)
@@ -27,9 +27,9 @@ def test_building_loads_no_compiler():
 import sys
 import torch
 from vidhair.models.stylegan3 import Generator, StyleGAN3Config
-from vidhair.models.unfilled import Unfilled
+from vidhair.models.skip_init import SkipInit
 before = set(sys.modules)
-with Unfilled():
+with SkipInit():
     Generator(StyleGAN3Config(resolution=16, channel_base=64, channel_max=8))
 print([name for name in set(sys.modules) - before if name.startswith(("sympy", "torch._dynamo"))])
 """

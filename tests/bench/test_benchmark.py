@@ -7,8 +7,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from vidhair.bench.benchmark import Candidate, Case, difference, hold
 from vidhair.bench.clock import Timing
-from vidhair.bench.contest import Case, Contestant, difference, hold
 from vidhair.bench.counting import Work
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -26,17 +26,17 @@ def timer(seconds: dict[str, float]):
     return times
 
 
-def rows(*contestants: Contestant, seconds=(2.0, 5.0, 1.0), **options):
-    times = {c.by: s for c, s in zip(contestants, seconds, strict=False)}
-    case = Case("case", lambda: list(contestants), **options)
+def rows(*candidates: Candidate, seconds=(2.0, 5.0, 1.0), **options):
+    times = {c.by: s for c, s in zip(candidates, seconds, strict=False)}
+    case = Case("case", lambda: list(candidates), **options)
     return hold(case, 2, timer=timer(times))
 
 
 def test_times_and_results_are_held_against_the_first():
     ours, theirs, third = rows(
-        Contestant("ours", lambda: X, Work(filter=7)),
-        Contestant("theirs", lambda: X * 1.1, foreign=True),
-        Contestant("third", lambda: X, Work(filter=9)),
+        Candidate("ours", lambda: X, Work(filter=7)),
+        Candidate("theirs", lambda: X * 1.1, third_party=True),
+        Candidate("third", lambda: X, Work(filter=9)),
     )
     assert ours.ratio is None and ours.difference is None
     assert (theirs.ratio, third.ratio) == (2.5, 0.5)
@@ -55,33 +55,33 @@ def test_times_and_results_are_held_against_the_first():
     ids=["shape", "nan"],
 )
 def test_results_that_cannot_be_compared(result, note):
-    _, other = rows(Contestant("ours", lambda: X, Work()), Contestant("other", lambda: result))
+    _, other = rows(Candidate("ours", lambda: X, Work()), Candidate("other", lambda: result))
     assert other.difference is None and other.note == note and other.ratio == 2.5
 
 
 def test_work_is_counted_by_watching_the_first_call():
     convolve = partial(F.conv2d, X, WEIGHT)
     ours, twice, foreign = rows(
-        Contestant("ours", convolve),
-        Contestant("twice", lambda: convolve() + convolve()),
-        Contestant("foreign", lambda: convolve() + convolve(), foreign=True),
+        Candidate("ours", convolve),
+        Candidate("twice", lambda: convolve() + convolve()),
+        Candidate("foreign", lambda: convolve() + convolve(), third_party=True),
     )
     assert [r.work for r in (ours, twice, foreign)] == [Work(16), Work(32), Work(16)]
 
 
 def test_where_the_time_goes_is_found_for_those_that_are_watched():
     convolve = partial(F.conv2d, X, WEIGHT)
-    watched, other = rows(Contestant("a", convolve, watched=True), Contestant("b", convolve))
+    profiled, other = rows(Candidate("a", convolve, profiled=True), Candidate("b", convolve))
     assert other.shares == {}
-    assert watched.shares["filters"] == 0 and 0 < watched.shares["convolutions"] <= 1
+    assert profiled.shares["filters"] == 0 and 0 < profiled.shares["convolutions"] <= 1
 
 
 def test_only_what_is_seen_is_compared():
     wide = F.pad(X, (1, 1, 1, 1), value=99)
     _, wider, narrow = rows(
-        Contestant("ours", lambda: X, Work()),
-        Contestant("wide", lambda: wide, Work(), seen=lambda y: y[:, :, 1:-1, 1:-1]),
-        Contestant("narrow", lambda: X[:, :, :2], Work(), against=lambda y: y[:, :, :2]),
+        Candidate("ours", lambda: X, Work()),
+        Candidate("wide", lambda: wide, Work(), seen=lambda y: y[:, :, 1:-1, 1:-1]),
+        Candidate("narrow", lambda: X[:, :, :2], Work(), against=lambda y: y[:, :, :2]),
     )
     assert wider.difference.largest == narrow.difference.largest == 0
 
@@ -94,7 +94,7 @@ def test_gradients_are_kept_only_where_they_are_needed(gradients):
         modes.append(torch.is_inference_mode_enabled())
         return X
 
-    rows(Contestant("ours", call, Work()), gradients=gradients)
+    rows(Candidate("ours", call, Work()), gradients=gradients)
     assert modes == [not gradients]
 
 
@@ -103,11 +103,11 @@ def test_networks_are_made_as_packs_make_them(gradients):
     """Of weights made in inference mode, kernels prepare what they need at every call."""
     weights = []
 
-    def contestants():
+    def candidates():
         weights.append(torch.ones(3))
-        return [Contestant("ours", lambda: X, Work())]
+        return [Candidate("ours", lambda: X, Work())]
 
-    hold(Case("case", contestants, gradients=gradients), 1, timer=timer({"ours": 1.0}))
+    hold(Case("case", candidates, gradients=gradients), 1, timer=timer({"ours": 1.0}))
     assert not weights[0].is_inference()
 
 

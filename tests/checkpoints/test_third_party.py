@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors.torch import save
 
-from tests.checkpoints.foreign_files import (
+from tests.checkpoints.third_party_files import (
     generator_tensors,
     name,
     nvidia_pickle,
@@ -20,7 +20,7 @@ from tests.checkpoints.foreign_files import (
     saved,
     value,
 )
-from vidhair.checkpoints.foreign import check_tensors, read_checkpoint
+from vidhair.checkpoints.third_party import check_tensors, read_checkpoint
 from vidhair.errors import CheckpointUnreadable
 
 

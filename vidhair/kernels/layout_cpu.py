@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vidhair.kernels.memory import recycler
+from vidhair.kernels.buffers import buffer_pool
 
 MULTIPLE = 16  # channels
 
@@ -28,7 +28,7 @@ def empty(shape: Sequence[int], like: Tensor) -> Tensor:
     n, c, h, w = shape
     width = padded_width(c)
     if type(like) is Tensor and like.device.type == "cpu":
-        memory = recycler.take(n * h * w * width, like.dtype).view(n, h, w, width)
+        memory = buffer_pool.take(n * h * w * width, like.dtype).view(n, h, w, width)
     else:  # while a call is traced
         memory = like.new_empty(n, h, w, width)
     return memory[..., :c].permute(0, 3, 1, 2)

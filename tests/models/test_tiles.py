@@ -1,4 +1,4 @@
-"""Pictures drawn in bands are the same pictures, and take less memory."""
+"""Pictures drawn in tiles are the same pictures, and take less memory."""
 
 from itertools import pairwise
 
@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 
 from tests.models.tiny import R, T, random, tiny_generator
 from tests.tolerances import assert_close
-from vidhair.kernels.memory import recycler
+from vidhair.kernels.buffers import buffer_pool
 from vidhair.models import stylegan3
-from vidhair.models.bands import Pass, Plan, Rows, plan_bands, rows_of_layers
 from vidhair.models.stylegan3 import Extent, Generator, StyleGAN3Config, layer_geometries
+from vidhair.models.tiles import Pass, Plan, Rows, plan_tiles, rows_of_layers
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -42,16 +42,16 @@ def test_bands_make_the_same_picture(monkeypatch, configuration, canvas, split, 
     whole = draw(generator, canvas=CANVASES[canvas])
     height = whole.shape[2]
     edges = [height * k // count for k in range(count + 1)]
-    bands = tuple(Rows(*pair) for pair in pairwise(edges))
-    monkeypatch.setattr(stylegan3, "plan_bands", lambda *_: Plan(split, bands, bytes=1))
+    tiles = tuple(Rows(*pair) for pair in pairwise(edges))
+    monkeypatch.setattr(stylegan3, "plan_tiles", lambda *_: Plan(split, tiles, bytes=1))
     assert_close("synthesis", draw(generator, canvas=CANVASES[canvas], memory=2), whole)
 
 
 def test_without_need_nothing_is_cut():
     passes = passes_of(LARGE)
-    whole = plan_bands(passes, 4, None)
-    assert whole.split == len(passes) and whole.bands == (Rows(0, 1024),)
-    assert plan_bands(passes, 4, whole.bytes) == whole
+    whole = plan_tiles(passes, 4, None)
+    assert whole.split == len(passes) and whole.tiles == (Rows(0, 1024),)
+    assert plan_tiles(passes, 4, whole.bytes) == whole
 
 
 @settings(max_examples=40)
@@ -65,13 +65,13 @@ def test_plans_keep_the_bound_and_cover_the_picture(radial, sides, memory):
         resolution=1024, conv_kernel=1 if radial else 3, radial_filters=radial, channel_max=512
     )
     passes = passes_of(config, Extent(*sides))
-    plan = plan_bands(passes, 4, memory)
+    plan = plan_tiles(passes, 4, memory)
     assert plan.bytes <= memory
-    edges = [band.start for band in plan.bands] + [passes[-1].out_height]
-    assert [(band.start, band.stop) for band in plan.bands] == list(pairwise(edges))
-    for band in plan.bands:
+    edges = [tile.start for tile in plan.tiles] + [passes[-1].out_height]
+    assert [(tile.start, tile.stop) for tile in plan.tiles] == list(pairwise(edges))
+    for tile in plan.tiles:
         for layer, (seen, made) in zip(
-            passes[plan.split :], rows_of_layers(passes[plan.split :], band), strict=True
+            passes[plan.split :], rows_of_layers(passes[plan.split :], tile), strict=True
         ):
             assert 0 <= seen.start < seen.stop <= layer.height
             assert 0 <= made.start < made.stop <= layer.out_height
@@ -79,9 +79,9 @@ def test_plans_keep_the_bound_and_cover_the_picture(radial, sides, memory):
 
 def test_a_bound_that_cannot_be_kept_is_come_near_to():
     passes = passes_of(LARGE)
-    least = plan_bands(passes, 4, 1)
-    assert least.bytes < plan_bands(passes, 4, None).bytes / 4
-    assert plan_bands(passes, 4, 1000) == least
+    least = plan_tiles(passes, 4, 1)
+    assert least.bytes < plan_tiles(passes, 4, None).bytes / 4
+    assert plan_tiles(passes, 4, 1000) == least
 
 
 @pytest.mark.parametrize("index", [2, 5, 9, 13])
@@ -108,7 +108,7 @@ def test_rows_that_a_band_does_not_see_do_not_matter(index):
 
 def test_fewer_pictures_at_once_before_bands():
     generator = tiny_generator(32)
-    one = plan_bands(passes_of(generator.config), 4, None).bytes
+    one = plan_tiles(passes_of(generator.config), 4, None).bytes
     whole = draw(generator)
     for bound in (one, 2 * one):
         assert_close("synthesis", draw(generator, memory=bound), whole)
@@ -116,11 +116,11 @@ def test_fewer_pictures_at_once_before_bands():
 
 def test_memory_stays_below_the_bound():
     generator = tiny_generator(256, channel_base=8192, channel_max=32)
-    bound = plan_bands(passes_of(generator.config), 4, None).bytes // 3
+    bound = plan_tiles(passes_of(generator.config), 4, None).bytes // 3
     draw(generator, memory=bound)
-    recycler.release()
-    before = recycler.kept  # weights that kernels have prepared, here and elsewhere
+    buffer_pool.release()
+    before = buffer_pool.kept  # weights that kernels have prepared, here and elsewhere
     picture = draw(generator, memory=bound)
     assert picture.shape == (2, 3, 256, 256)
-    assert recycler.kept - before <= 1.3 * bound, (recycler.kept, before, bound)
-    recycler.release()
+    assert buffer_pool.kept - before <= 1.3 * bound, (buffer_pool.kept, before, bound)
+    buffer_pool.release()

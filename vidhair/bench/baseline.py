@@ -13,7 +13,7 @@ from vidhair.errors import InvalidSetting
 
 
 @dataclass(frozen=True)
-class Versus:
+class Baseline:
     """A function by its name MODULE:FUNCTION; see the package for what it is called with."""
 
     name: str
@@ -36,7 +36,7 @@ class Versus:
         return result
 
 
-def find_versus(name: str) -> Versus:
+def find_baseline(name: str) -> Baseline:
     """Import MODULE:FUNCTION, from the present folder if it is nowhere else.
 
     Raises InvalidSetting.
@@ -56,4 +56,4 @@ def find_versus(name: str) -> Versus:
         ) from error
     if not callable(found):
         raise InvalidSetting(f"--vs {name} is a {type(found).__name__}; name a function")
-    return Versus(name, found)
+    return Baseline(name, found)

@@ -27,7 +27,7 @@ Rates = Mapping[torch.dtype, float]
 
 
 @dataclass
-class Ceilings:
+class Roofline:
     """The best rates seen. matrix, convolution: FLOP/s by dtype; copy: bytes/s, read and written.
 
     A dtype that the device emulates has none. A copy of what fits a cache, and work on it, may well

@@ -16,7 +16,7 @@ LINE = 64  # bytes of a cache line, with which pieces begin
 SPARE = 1.25  # how much may be kept, relative to the most that was in use at once
 
 
-class Recycler:
+class BufferPool:
     """Memory of results: taken anew once nobody holds the tensor that was made of it."""
 
     def __init__(self) -> None:
@@ -64,7 +64,7 @@ class Recycler:
         return sys.getrefcount(piece) <= 4
 
 
-recycler = Recycler()
+buffer_pool = BufferPool()
 _kept = threading.local()
 
 

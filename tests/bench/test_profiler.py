@@ -1,4 +1,4 @@
-"""What is counted and timed under watch, and that nothing stays behind."""
+"""What is counted and timed under profiler, and that nothing stays behind."""
 
 import itertools
 
@@ -11,8 +11,8 @@ from tests.models.tiny import TINY_STYLEGANEX, R, T, tiny_generator, tiny_styleg
 from vidhair import ops
 from vidhair.bench import counting
 from vidhair.bench.counting import Work
+from vidhair.bench.profiler import Profiler, counted
 from vidhair.bench.render import make_scene, render
-from vidhair.bench.watch import Watch, counted
 from vidhair.models import stylegan3
 from vidhair.models.style_encoders import GradualEncoder, StyleEncoderConfig
 from vidhair.models.stylegan3 import Extent
@@ -120,35 +120,35 @@ def test_what_a_filter_calls_belongs_to_it():
     generator = tiny_generator(16)
     x, f = torch.zeros(1, 3, 9, 9), torch.ones(12)
     arguments = {"fu": f, "fd": f, "up": 2, "down": 2, "padding": 12, "impl": "reference"}
-    with Watch() as watch:
+    with Profiler() as profiler:
         stylegan3.filtered_lrelu(x, **arguments)
-    assert watch.work == Work(filter=counting.filtered_lrelu(x, **arguments).filter)
-    assert (watch.filters.calls, watch.convolutions.calls) == (1, 0)
-    with Watch() as watch:
+    assert profiler.work == Work(filter=counting.filtered_lrelu(x, **arguments).filter)
+    assert (profiler.filters.calls, profiler.convolutions.calls) == (1, 0)
+    with Profiler() as profiler:
         generator.synthesis(torch.zeros(1, 16, 12), impl="reference")
-    assert (watch.filters.calls, watch.convolutions.calls) == (14, 16)
+    assert (profiler.filters.calls, profiler.convolutions.calls) == (14, 16)
 
 
 def test_seconds_are_those_between_two_looks_at_the_clock():
     ticks = itertools.count()
     x, weight = torch.zeros(1, 4, 8, 8), torch.zeros(4, 4, 3, 3)
     waits = []
-    with Watch(lambda: waits.append(1), lambda: float(next(ticks))) as watch:
+    with Profiler(lambda: waits.append(1), lambda: float(next(ticks))) as profiler:
         for _ in range(3):
             F.conv2d(x, weight)
-    assert watch.convolutions.seconds == 3.0 and watch.convolutions.calls == 3
+    assert profiler.convolutions.seconds == 3.0 and profiler.convolutions.calls == 3
     assert len(waits) == 6, "before and after every call"
 
 
 def test_everything_is_as_before_afterwards_and_after_a_failure():
     before = stylegan3.filtered_lrelu, ops.upfirdn2d
-    with pytest.raises(ZeroDivisionError), Watch():
+    with pytest.raises(ZeroDivisionError), Profiler():
         assert stylegan3.filtered_lrelu is not before[0]
         _ = 1 / 0
     assert (stylegan3.filtered_lrelu, ops.upfirdn2d) == before
-    watch = Watch()
-    with watch, pytest.raises(RuntimeError):
+    profiler = Profiler()
+    with profiler, pytest.raises(RuntimeError):
         F.conv2d(torch.zeros(1, 2, 3, 3), torch.zeros(1, 3, 1, 1))
-    with watch:
+    with profiler:
         F.conv2d(torch.zeros(1, 1, 3, 3), torch.zeros(1, 1, 1, 1))
-    assert watch.convolutions.calls == 1, "a failed call counts for nothing"
+    assert profiler.convolutions.calls == 1, "a failed call counts for nothing"
