@@ -397,12 +397,9 @@ def _models_show(options: argparse.Namespace) -> int:
 
 def _synth(options: argparse.Namespace) -> int:
     if options.scene is not None:
-        from vidhair.samples import write_scene
-        from vidhair.synthetic.scenes import SCENES
+        from vidhair.samples import render_scene
 
-        if options.scene not in SCENES:
-            raise InvalidSetting(f"--scene {options.scene!r} must be one of {', '.join(SCENES)}")
-        print(write_scene(SCENES[options.scene](), options.output))
+        print(render_scene(options.scene, options.output))
         return 0
     from vidhair.samples import render_clips
 

@@ -21,7 +21,7 @@ from vidhair.media import VideoWriter, check_distinct
 from vidhair.synthetic.clips import SOUND_RATE, Changes, ClipSpec, dye, perform, render_frame, voice
 from vidhair.synthetic.params import HAIR_STYLES
 from vidhair.synthetic.render import LANDMARKS
-from vidhair.synthetic.scenes import FPS, Scene
+from vidhair.synthetic.scenes import FPS, SCENES, Scene
 from vidhair.types import Clip, Color
 
 MANIFEST = "manifest.json"
@@ -102,6 +102,13 @@ def write_clip(
         "licence": LICENCE,
         "sha256": {f: file_sha256(folder / f) for f in files},
     }
+
+
+def render_scene(name: str, folder: Path) -> Path:
+    """What `vidhair synth --scene` does. Raises InvalidSetting."""
+    if name not in SCENES:
+        raise InvalidSetting(f"--scene {name!r} must be one of {', '.join(SCENES)}")
+    return write_scene(SCENES[name](), folder)
 
 
 def write_scene(scene: Scene, folder: Path) -> Path:
