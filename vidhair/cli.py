@@ -419,9 +419,9 @@ def _models_show(options: argparse.Namespace) -> int:
 
 def _synth(options: argparse.Namespace) -> int:
     if options.scene is not None:
-        from vidhair.samples import write_scene
+        from vidhair.samples import render_scene
 
-        print(write_scene(options.scene, options.output))
+        print(render_scene(options.scene, options.output))
         return 0
     from vidhair.samples import render_clips
 

@@ -32,7 +32,7 @@ from vidhair.synthetic.clips import (
 )
 from vidhair.synthetic.params import HAIR_STYLES
 from vidhair.synthetic.render import LANDMARKS
-from vidhair.synthetic.scenes import FPS, SCENES
+from vidhair.synthetic.scenes import FPS, SCENES, Scene
 from vidhair.types import Clip, Color
 
 MANIFEST = "manifest.json"
@@ -115,14 +115,17 @@ def write_clip(
     }
 
 
-def write_scene(name: str, folder: Path) -> Path:
-    """Render a scene of several people by its name. Files: NAME.mp4, NAME.truth.npz with the first
-    frames of shots, hair masks uint8 [T, A, H, W] and centres of faces [T, A, 2] in pixels, NaN
-    where absent. Raises InvalidSetting for a name that is unknown.
-    """
+def render_scene(name: str, folder: Path) -> Path:
+    """What `vidhair synth --scene` does. Raises InvalidSetting."""
     if name not in SCENES:
         raise InvalidSetting(f"--scene {name!r} must be one of {', '.join(SCENES)}")
-    scene = SCENES[name]()
+    return write_scene(SCENES[name](), folder)
+
+
+def write_scene(scene: Scene, folder: Path) -> Path:
+    """Render a scene of several people. Files: NAME.mp4, NAME.truth.npz with the first frames of
+    shots, hair masks uint8 [T, A, H, W] and centres of faces [T, A, 2] in pixels, NaN where absent.
+    """
     count, target = len(scene.x), folder / f"{scene.name}.mp4"
     hair, centres = [], []
     clip = _describe(target, scene.size, count, FPS)

@@ -20,7 +20,7 @@ from vidhair.media import open_clip, write_png
 from vidhair.models.pack import Pack, load_pack
 from vidhair.models.stylegan3 import Generator, StyleGAN3Config
 from vidhair.recipe import load_recipe
-from vidhair.samples import write_scene
+from vidhair.samples import render_scene
 from vidhair.stages.people import Tracks
 from vidhair.synthetic.scenes import FPS, SCENES
 
@@ -43,7 +43,7 @@ def pack() -> Pack:
 
 @cache
 def rendered(name: str) -> Path:
-    return write_scene(name, small.folder() / "scenes")
+    return render_scene(name, small.folder() / "scenes")
 
 
 def truth(name: str) -> dict[str, np.ndarray]:

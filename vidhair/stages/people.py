@@ -177,8 +177,8 @@ def find_tracks(
 
 # By how much a pack's reading of what lasts of a person counts: large where it wavers little with
 # light, pose and background and differs much between people. Measured on 20 rendered people in four
-# of these each, and scaled so that at a distance of one as many pictures of one person are taken
-# for two (10 %) as pictures of two for one (11 %).
+# of these each, and scaled so that at a distance of one about as many of these pictures of one
+# person are taken for two as pictures of two for one: about a tenth.
 LASTING = {
     "melanin": 1.49, "brow_colour.r": 4.91, "brow_colour.g": 5.16, "brow_colour.b": 5.13,
     "hair_colour.r": 2.85, "hair_colour.g": 2.95, "hair_colour.b": 2.98, "hair_length": 1.46,
