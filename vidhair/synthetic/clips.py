@@ -180,7 +180,7 @@ def render_frame(
     truths, traced = [], {}
     for version in versions:
         face = motion.faces[index].replace(**version)
-        shape = tuple(sorted((k, v) for k, v in version.items() if not k.endswith("_color")))
+        shape = tuple(sorted((k, v) for k, v in version.items() if not k.endswith("_colour")))
         if shape not in traced:
             traced[shape] = trace(face, view)
         truths.append(_painted(traced[shape], face, spec))

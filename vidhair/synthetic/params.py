@@ -169,7 +169,7 @@ class FaceParams:
 @cache
 def _colors() -> frozenset[str]:
     scenery = {"background_centre", "background_edge"}
-    return frozenset({f.name for f in fields(FaceParams) if f.name.endswith("_color")} | scenery)
+    return frozenset({f.name for f in fields(FaceParams) if f.name.endswith("_colour")} | scenery)
 
 
 @cache
