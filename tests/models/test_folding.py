@@ -53,7 +53,9 @@ def test_every_network_gives_the_same(name):
 
 
 @pytest.mark.parametrize(
-    "build", [irse50, partial(irse50, gated=False), resnet18, resnet34], ids=str
+    "build",
+    [irse50, partial(irse50, gated=False), resnet18, resnet34],
+    ids=["ir-se50", "ir-50", "resnet18", "resnet34"],
 )
 def test_published_backbones_have_no_normalisation_left(build):
     backbone = trained(seeded(lambda: build(units=(1, 1, 1, 1))))
