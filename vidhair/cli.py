@@ -9,10 +9,17 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from vidhair import __version__, bench
 from vidhair.errors import InvalidSetting, VidhairError
 from vidhair.process import prepare_process
+
+if TYPE_CHECKING:  # what takes long to import is imported where it is used
+    from vidhair.flow.edit_video import Result
+    from vidhair.recipe import Recipe
+
+Command = Callable[[argparse.Namespace], int]
 
 LEFT_TO_DO = 4  # some of what was asked for needs a person
 INTERRUPTED = 130
@@ -26,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     level = logging.DEBUG if options.verbose > 1 else level
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     logging.getLogger("vidhair").setLevel(level)
-    command: Callable[[argparse.Namespace], int] = options.command
+    command: Command = options.command
     try:
         with _told_to_stop():
             return command(options)
@@ -101,7 +108,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"vidhair {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    def add(name: str, function, about: str, *parents, to=commands) -> argparse.ArgumentParser:
+    def add(
+        name: str,
+        function: Command,
+        about: str,
+        *parents: argparse.ArgumentParser,
+        to: "argparse._SubParsersAction[argparse.ArgumentParser]" = commands,
+    ) -> argparse.ArgumentParser:
         sub = to.add_parser(name, help=about, description=about, parents=[common, *parents])
         sub.set_defaults(command=function)
         return sub
@@ -229,7 +242,7 @@ def _recipe_arguments(parser: argparse.ArgumentParser, positional: bool = False)
     )
 
 
-def _settings(options: argparse.Namespace) -> dict:
+def _settings(options: argparse.Namespace) -> dict[str, Any]:
     from vidhair.recipe import parse_override
 
     return dict(parse_override(text) for text in options.settings)
@@ -243,7 +256,7 @@ def _bytes(text: str) -> int:
     return int(number) << unit
 
 
-def _edit(options: argparse.Namespace, clip: Path, recipe, target: Path):
+def _edit(options: argparse.Namespace, clip: Path, recipe: "Recipe", target: Path) -> "Result":
     from vidhair.checkpoints.packs import BUNDLED
     from vidhair.flow.edit_video import edit_video
     from vidhair.flow.runner import Means, Silent

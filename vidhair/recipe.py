@@ -184,7 +184,7 @@ def recipe_names() -> list[str]:
     return sorted(p.stem for p in recipe_folder().glob("*.toml"))
 
 
-def load_recipe(name: str | os.PathLike, overrides: Mapping[str, Any] | None = None) -> Recipe:
+def load_recipe(name: str | os.PathLike[str], overrides: Mapping[str, Any] | None = None) -> Recipe:
     """Read a recipe by name (see `recipe_names`) or from a TOML file, and apply overrides.
 
     overrides: {"stage.key": value}. Raises UnknownRecipe or InvalidSetting.

@@ -44,8 +44,9 @@ from typing import (
 )
 
 import numpy as np
+from numpy.typing import NDArray
 
-Arrays = dict[str, np.ndarray]
+Arrays = dict[str, NDArray[Any]]
 T_co = TypeVar("T_co", covariant=True)
 
 
@@ -62,9 +63,10 @@ class Value:
         return _flat(self)
 
     @classmethod
-    def of(cls, arrays: Mapping[str, np.ndarray]) -> Self:
+    def of(cls, arrays: Mapping[str, NDArray[Any]]) -> Self:
         """The value whose `arrays` these are."""
-        return _unflat(cls, arrays, "")
+        value: Self = _unflat(cls, arrays, "")
+        return value
 
     def rows(self, start: int, stop: int) -> Self:
         """The frames start … stop − 1."""
@@ -84,7 +86,7 @@ def _flat(value: Any) -> Arrays:
     return found
 
 
-def _unflat(cls: Any, arrays: Mapping[str, np.ndarray], prefix: str) -> Any:
+def _unflat(cls: Any, arrays: Mapping[str, NDArray[Any]], prefix: str) -> Any:
     hints, values = get_type_hints(cls), {}
     for field in dataclasses.fields(cls):
         name, kind = prefix + field.name, hints[field.name]
@@ -156,7 +158,7 @@ class Series(Protocol[T_co]):
         """All frames at once: for what is small."""
         ...
 
-    def field(self, name: str) -> np.ndarray:
+    def field(self, name: str) -> NDArray[Any]:
         """One field of all frames, without reading the others."""
         ...
 

@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from vidhair.edits.latents import along
 from vidhair.errors import InvalidSetting
@@ -50,7 +51,7 @@ class Strength(Value):
     """How far an edit goes, in its own unit. values: [T] float32."""
 
     ROWS = ("values",)
-    values: np.ndarray
+    values: NDArray[np.float32]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +68,7 @@ class GradedEdit(Edit):
         return Strength(curve.at(seconds).astype(np.float32))
 
 
-def moved(codes: Codes, track: FaceTrack, strength: Strength, change: np.ndarray) -> Codes:
+def moved(codes: Codes, track: FaceTrack, strength: Strength, change: NDArray[np.float32]) -> Codes:
     """Where there is a face, by so much of a change [D] or [L, D], or one per frame [T, L, D]."""
     seen = track.present[:, None, None]
     given, degree, step = map(torch.from_numpy, (codes.styles, strength.values, change))

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from vidhair.cache import fingerprint
 from vidhair.edits.colors import HAIR_COLORS, is_picture, parse_color
@@ -30,7 +31,7 @@ PROBE_FRAMES = 4
 class TargetColor(Value):
     """rgb: sRGB [3] in 0 … 1."""
 
-    rgb: np.ndarray
+    rgb: NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -38,9 +39,9 @@ class CodeChange(Value):
     """styles: [D] or [L, D], which takes the hair by `strength` of the way to its color.
     lab: [3] float32, the whole way of the hair's mean."""
 
-    styles: np.ndarray
+    styles: NDArray[np.float32]
     strength: float
-    lab: np.ndarray
+    lab: NDArray[np.float32]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,8 +159,9 @@ class HairColor(GradedEdit):
         return Codes(styles)
 
 
-def _step(former: HairChange, change: CodeChange, strength: Strength) -> np.ndarray:
+def _step(former: HairChange, change: CodeChange, strength: Strength) -> NDArray[np.float32]:
     """From the codes as former edits colored them, [T, 1 or L, D] float32."""
     degree = strength.values[:, None, None]
     share = degree / np.float32(change.strength or 1)
-    return share * change.styles - degree * former.styles
+    step: NDArray[np.float32] = share * change.styles - degree * former.styles
+    return step

@@ -68,10 +68,12 @@ def text_direction(neutral: Tensor, target: Tensor) -> Tensor:
 
     def average(embeddings: Tensor) -> Tensor:
         mean = (embeddings / embeddings.norm(dim=-1, keepdim=True)).mean(0)
-        return mean / mean.norm()
+        unit: Tensor = mean / mean.norm()
+        return unit
 
     change = average(target) - average(neutral)
-    return change / change.norm()
+    direction: Tensor = change / change.norm()
+    return direction
 
 
 def style_direction(

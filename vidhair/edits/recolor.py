@@ -111,10 +111,12 @@ def _reach(
     weight = weight / (weight.sum() + 1e-6)
 
     def along(amounts: Tensor) -> Tensor:
-        return start + torch.tensordot(amounts, directions, 1)
+        change: Tensor = start + torch.tensordot(amounts, directions, 1)
+        return change
 
     def effect(amounts: Tensor) -> Tensor:
-        return ((probe.lab(along(amounts)) - plain) * weight).sum((0, 2, 3))
+        mean: Tensor = ((probe.lab(along(amounts)) - plain) * weight).sum((0, 2, 3))
+        return mean
 
     columns = []
     for axis in range(3):

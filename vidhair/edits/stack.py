@@ -1,6 +1,7 @@
 """Several edits one after the other: each acts on what the former ones left."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from vidhair.edits.edit import Edit
 from vidhair.wiring import renamed
@@ -9,7 +10,7 @@ from vidhair.wiring import renamed
 HANDED_ON = {"codes": "edited_codes", "former_change": "hair_change"}
 
 
-def stacked(edits: Sequence[Edit]) -> dict[str, Callable]:
+def stacked(edits: Sequence[Edit]) -> dict[str, Callable[..., Any]]:
     """Who makes the values of edits that are applied in order.
 
     A value that several of them make bears the number of its edit, counted from one, but for the
@@ -17,7 +18,7 @@ def stacked(edits: Sequence[Edit]) -> dict[str, Callable]:
     """
     made = [edit.makers() for edit in edits]
     last = {value: number for number, makers in enumerate(made) for value in makers}
-    found: dict[str, Callable] = {}
+    found: dict[str, Callable[..., Any]] = {}
     handed = {taken: taken for taken in HANDED_ON}
     for number, makers in enumerate(made):
         own = {v: v if last[v] == number else f"{v}_{number + 1}" for v in makers}

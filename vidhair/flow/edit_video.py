@@ -70,7 +70,7 @@ def choose_device(device: str = "auto") -> str:
 
 
 @contextmanager
-def _store(cache: str | os.PathLike | Store | bool | None) -> Iterator[Store]:
+def _store(cache: str | os.PathLike[str] | Store | bool | None) -> Iterator[Store]:
     """A store: at a path, the default one (True, None), a given one, or none that lasts (False).
 
     Without a cache results still go to disk, so that memory stays bounded; they are removed after.
@@ -87,14 +87,14 @@ def _store(cache: str | os.PathLike | Store | bool | None) -> Iterator[Store]:
 
 
 def edit_video(
-    source: str | os.PathLike,
-    recipe: str | os.PathLike | Recipe,
-    target: str | os.PathLike,
+    source: str | os.PathLike[str],
+    recipe: str | os.PathLike[str] | Recipe,
+    target: str | os.PathLike[str],
     *,
     settings: Mapping[str, Any] | None = None,
-    pack: str | os.PathLike | Pack = BUNDLED,
+    pack: str | os.PathLike[str] | Pack = BUNDLED,
     device: str = "auto",
-    cache: str | os.PathLike | Store | bool | None = None,
+    cache: str | os.PathLike[str] | Store | bool | None = None,
     reporter: Reporter | None = None,
     means: Means | None = None,
 ) -> Result:

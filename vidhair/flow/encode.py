@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from vidhair.flow.graph import GOAL, Flow
 from vidhair.flow.node import Arrays, Node
@@ -83,7 +84,7 @@ class Encoding:
             self._behind(self._write, pixels, alpha)
         return {}
 
-    def _write(self, pixels: np.ndarray, alpha: np.ndarray | None) -> None:
+    def _write(self, pixels: NDArray[np.uint8], alpha: NDArray[np.uint8] | None) -> None:
         began = time.perf_counter()
         self._writer.write(pixels, alpha)
         self.seconds += time.perf_counter() - began

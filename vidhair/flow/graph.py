@@ -22,6 +22,7 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from vidhair.cache import fingerprint
 from vidhair.edits.stack import stacked
@@ -336,21 +337,25 @@ class Flow:
         found = self._made[name, unit]
         return found.rows(start, stop) if rows else found
 
-    def field(self, work: Work, name: str, field: str, unit: int = 0) -> np.ndarray:
+    def field(self, work: Work, name: str, field: str, unit: int = 0) -> NDArray[Any]:
         """One field of a value, of all frames."""
         made = self.stages[name]
         if not made.kept:
-            return getattr(self.value(work, name, 0, work.frame_count, unit), field)
+            found: NDArray[Any] = getattr(self.value(work, name, 0, work.frame_count, unit), field)
+            return found
         return work.per_frame(self.node_name(name, unit), 0, work.frame_count, (field,))[field]
 
-    def compose(self, work: Work, start: int, stop: int) -> np.ndarray:
+    def compose(self, work: Work, start: int, stop: int) -> NDArray[np.uint8]:
         """The final frames, uint8 [T, H, W, 3]."""
-        return self.value(work, GOAL, start, stop).over(work.frames(start, stop))
+        changes: compose.Changes = self.value(work, GOAL, start, stop)
+        return changes.over(work.frames(start, stop))
 
-    def shown(self, work: Work) -> np.ndarray:
+    def shown(self, work: Work) -> NDArray[np.bool_]:
         """[T] bool: whether a frame shows somebody who is edited."""
         units = range(len(self.fan_out(work)))
-        return np.any([self.field(work, "track", "present", unit) for unit in units], axis=0)
+        present = [self.field(work, "track", "present", unit) for unit in units]
+        shown: NDArray[np.bool_] = np.any(present, axis=0)
+        return shown
 
     def notes(self, work: Work) -> list[str]:
         """What a person should know about how the clip was read and edited."""
@@ -401,7 +406,7 @@ class _Clip:
     def whole(self) -> Any:
         return self.rows(0, self.count)
 
-    def field(self, name: str) -> np.ndarray:
+    def field(self, name: str) -> NDArray[Any]:
         return self.flow.field(self.work, self.name, name, self.unit)
 
 

@@ -11,10 +11,13 @@ from collections.abc import Callable
 from typing import Any, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from vidhair.media import ClipReader
 
 FAR = 32  # frames over which decoding goes on rather than begin anew where frames are asked for
+
+Call = tuple[Callable[..., Any], tuple[Any, ...]]  # with its arguments
 
 
 class Behind:
@@ -25,7 +28,7 @@ class Behind:
     """
 
     def __init__(self, name: str, depth: int, *, finish: bool = False):
-        self._calls: queue.Queue[tuple[Callable[..., Any], tuple] | None] = queue.Queue(depth)
+        self._calls: queue.Queue[Call | None] = queue.Queue(depth)
         self._finish = finish
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._work, name=name, daemon=True)
@@ -90,7 +93,7 @@ class Window:
         self._count = reader.clip.frame_count
         self._changed = threading.Condition()
         self._reading = threading.Lock()
-        self._frames: deque[np.ndarray] = deque()
+        self._frames: deque[NDArray[np.uint8]] = deque()
         self._first = self._asked = 0  # the first frame that is held; asked for are those before
         self._turn = 0  # raised where decoding begins at another frame
         self._error: BaseException | None = None
@@ -113,7 +116,7 @@ class Window:
             self._thread.join()
         self._reader.keep()
 
-    def read(self, start: int, stop: int) -> np.ndarray:
+    def read(self, start: int, stop: int) -> NDArray[np.uint8]:
         """Frames start … stop − 1, uint8 [T, H, W, 3]."""
         if stop - start > self._kept:  # more than may be held
             with self._reading:
@@ -133,7 +136,7 @@ class Window:
                 raise self._error
             return np.stack([self._frames[n - self._first] for n in range(start, stop)])
 
-    def alpha(self, start: int, stop: int) -> np.ndarray:
+    def alpha(self, start: int, stop: int) -> NDArray[np.uint8]:
         """As the reader's."""
         with self._reading:
             return self._reader.alpha(start, stop)
@@ -142,7 +145,7 @@ class Window:
     def _next(self) -> int:
         return self._first + len(self._frames)
 
-    def _take(self, frame: np.ndarray) -> None:
+    def _take(self, frame: NDArray[np.uint8]) -> None:
         self._frames.append(frame)
         self._forget()
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from vidhair.cache import Entry, FramesMissing, Key, Store, fingerprint
 from vidhair.errors import InvalidSetting
@@ -107,11 +108,11 @@ class Work:
     def frame_count(self) -> int:
         return self.reader.clip.frame_count
 
-    def frames(self, start: int, stop: int) -> np.ndarray:
+    def frames(self, start: int, stop: int) -> NDArray[np.uint8]:
         """uint8 [T, H, W, 3]."""
         return (self.source or self.reader).read(start, stop)
 
-    def alpha(self, start: int, stop: int) -> np.ndarray:
+    def alpha(self, start: int, stop: int) -> NDArray[np.uint8]:
         """uint8 [T, H, W]."""
         return (self.source or self.reader).alpha(start, stop)
 

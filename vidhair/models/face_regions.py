@@ -167,7 +167,7 @@ def is_known(box: NDArray[np.float64], known: NDArray[np.float64]) -> bool:
     return bool(np.any(shared(box, known) > SAME_FACE))
 
 
-def mesh_boxes(meshes: NDArray[np.float64]) -> NDArray[np.float64]:
+def mesh_boxes(meshes: NDArray[np.float32]) -> NDArray[np.float64]:
     """Meshes [N, 478, 2] → boxes [N, 4]."""
     result: NDArray[np.float64] = np.concatenate([meshes.min(1), meshes.max(1)], axis=1).astype(
         np.float64
@@ -175,7 +175,7 @@ def mesh_boxes(meshes: NDArray[np.float64]) -> NDArray[np.float64]:
     return result
 
 
-def face_heights(meshes: NDArray[np.float64]) -> NDArray[np.float64]:
+def face_heights(meshes: NDArray[np.float32]) -> NDArray[np.float32]:
     """The longer side of each mesh [..., 478, 2] in pixels, NaN where it is absent."""
-    result: NDArray[np.float64] = np.maximum(np.ptp(meshes[..., 0], -1), np.ptp(meshes[..., 1], -1))
+    result: NDArray[np.float32] = np.maximum(np.ptp(meshes[..., 0], -1), np.ptp(meshes[..., 1], -1))
     return result

@@ -3,9 +3,10 @@
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from vidhair.geometry import Box, CropAxes, Similarity, crop_axes, similarity_in_box
 from vidhair.models.face_landmarks import POINTS, FaceMesh, eyes_and_mouth
@@ -44,8 +45,8 @@ class AlignConfig:
 
 
 def find_faces(
-    frames: Collection[np.ndarray], min_confidence: float, warm_up: int = 0
-) -> np.ndarray:
+    frames: Collection[NDArray[np.uint8]], min_confidence: float, warm_up: int = 0
+) -> NDArray[np.float32]:
     """T frames uint8 [H, W, 3] → meshes float32 [T − warm_up, MAX_FACES, 478, 2]; NaN for none.
 
     warm_up: frames at the beginning that only serve the tracker.
@@ -59,22 +60,23 @@ def find_faces(
     return found[warm_up:]
 
 
-def shrink(frames: Iterable[np.ndarray]) -> np.ndarray:
+def shrink(frames: Iterable[NDArray[np.uint8]]) -> NDArray[np.uint8]:
     """T frames uint8 [H, W, 3] → uint8 [T, 24, 32, 3], by nearest blocks' means."""
     return np.stack([_thumbnail(frame) for frame in frames])
 
 
-def _thumbnail(frame: np.ndarray) -> np.ndarray:
+def _thumbnail(frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
     h, w, _ = frame.shape
     rows = np.linspace(0, h, THUMBNAIL[0] + 1).astype(int)
     columns = np.linspace(0, w, THUMBNAIL[1] + 1).astype(int)
     sums = np.add.reduceat(frame, rows[:-1], axis=0, dtype=np.uint32)
     sums = np.add.reduceat(sums, columns[:-1], axis=1)
     area = np.maximum(np.diff(rows), 1)[:, None] * np.maximum(np.diff(columns), 1)[None]
-    return (sums / area[..., None]).astype(np.uint8)
+    means: NDArray[np.uint8] = (sums / area[..., None]).astype(np.uint8)
+    return means
 
 
-def find_cuts(thumbs: np.ndarray, threshold: float) -> np.ndarray:
+def find_cuts(thumbs: NDArray[np.uint8], threshold: float) -> NDArray[np.bool_]:
     """[T] bool: True where a frame begins a new shot (the first frame included).
 
     A cut changes the picture by more than the threshold, and by much more than its neighbours do.
@@ -99,14 +101,14 @@ class FaceTrack(Value):
     """
 
     ROWS = ("mesh", "detected", "present", "cuts", "neighbours")
-    mesh: np.ndarray
-    detected: np.ndarray
-    present: np.ndarray
-    cuts: np.ndarray
+    mesh: NDArray[np.float32]
+    detected: NDArray[np.bool_]
+    present: NDArray[np.bool_]
+    cuts: NDArray[np.bool_]
     box: Box
-    neighbours: np.ndarray
+    neighbours: NDArray[np.float32]
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         t = len(self.mesh)
         assert self.mesh.shape == (t, POINTS, 2), f"mesh is {self.mesh.shape}"
         assert self.detected.shape == self.present.shape == self.cuts.shape == (t,)
@@ -117,13 +119,13 @@ class FaceTrack(Value):
         """The FFHQ crop of every frame, [T, 2]; NaN where absent."""
         return crop_axes(*eyes_and_mouth(self.mesh.astype(np.float64)))
 
-    def axes_of(self, frames: np.ndarray) -> CropAxes:
+    def axes_of(self, frames: NDArray[Any]) -> CropAxes:
         """The crops of the frames that an index or a mask picks."""
         axes = self.axes
         return CropAxes(axes.centre[frames], axes.x[frames])
 
     @property
-    def certainty(self) -> np.ndarray:
+    def certainty(self) -> NDArray[np.float64]:
         """How far an edit of the face can be trusted, [T] in 0 … 1: less where it is turned far
         away or nearer faces hide it, and 0 where it is absent."""
         axes = self.axes
@@ -140,19 +142,20 @@ class FaceTrack(Value):
 NOSE, CHEEKS = 1, (234, 454)  # points of the mesh
 
 
-def frontal(meshes: np.ndarray, axes: CropAxes) -> np.ndarray:
+def frontal(meshes: NDArray[np.float32], axes: CropAxes) -> NDArray[np.float32]:
     """How far faces [..., 478, 2] are seen from the front, [...] in 1 … 0: where the nose lies
     between the outlines of the cheeks."""
     across = axes.x / np.hypot(axes.x[..., :1], axes.x[..., 1:])
     nose, left, right = ((meshes[..., p, :] * across).sum(-1) for p in (NOSE, *CHEEKS))
     nearer = np.minimum(nose - left, right - nose)
-    return np.clip(2 * nearer / np.maximum(right - left, 1e-6), 0, 1).astype(np.float32)
+    share: NDArray[np.float64] = 2 * nearer / np.maximum(right - left, 1e-6)
+    return np.clip(share, 0, 1).astype(np.float32)
 
 
 FACE = (0.27, 0.36)  # half width and half height of a face, in sides of its crop
 
 
-def hidden_share(axes: CropAxes, neighbours: np.ndarray) -> np.ndarray:
+def hidden_share(axes: CropAxes, neighbours: NDArray[np.float32]) -> NDArray[np.float64]:
     """How much of a face nearer ones hide, [T] in 0 … 1. axes: [T]; neighbours: [T, N, 5].
 
     Both are taken for ellipses; counted over points of one.
@@ -168,12 +171,16 @@ def hidden_share(axes: CropAxes, neighbours: np.ndarray) -> np.ndarray:
         place = nearer.locate(points) / FACE
         inside = np.square(place).sum(-1) < 1  # not where it is absent
         hidden |= inside & (other[:, 4:] > 1)
-    return hidden.mean(1)
+    share: NDArray[np.float64] = hidden.mean(1)
+    return share
 
 
 def bridge(
-    values: np.ndarray, seconds: np.ndarray, begins: np.ndarray, longest: float
-) -> np.ndarray:
+    values: NDArray[np.float32],
+    seconds: NDArray[np.float64],
+    begins: NDArray[np.bool_],
+    longest: float,
+) -> NDArray[np.float32]:
     """Interpolate over gaps inside a shot that are no longer than `longest` seconds.
 
     values: [T, n, 2], NaN where there is nothing. begins: [T] bool, True where a shot begins.
@@ -197,7 +204,7 @@ class Thumbnails(Value):
     """pictures: uint8 [T, 24, 32, 3]."""
 
     ROWS = ("pictures",)
-    pictures: np.ndarray
+    pictures: NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
@@ -205,7 +212,7 @@ class Faces(Value):
     """All faces of every frame. meshes: float32 [T, MAX_FACES, 478, 2] in pixels, NaN for none."""
 
     ROWS = ("meshes",)
-    meshes: np.ndarray
+    meshes: NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -213,7 +220,7 @@ class Shots(Value):
     """begins: [T] bool, True where a frame begins a new shot (the first frame included)."""
 
     ROWS = ("begins",)
-    begins: np.ndarray
+    begins: NDArray[np.bool_]
 
 
 @stage(chunk=64)

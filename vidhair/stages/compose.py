@@ -14,6 +14,7 @@ from typing import Annotated
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from scipy.ndimage import label
 from torch import Tensor
 
@@ -112,7 +113,7 @@ def color_change(
     reliable = reliable / (reliable.amax((2, 3), keepdim=True) + 1e-6)
     weight = reliable / (reliable.sum((2, 3), keepdim=True) + 1e-6)
     mean = (change * weight).sum((2, 3), keepdim=True)
-    uneven = (blur(fill(change, reliable, levels=6), sigma) - mean) * (1 - evenness)
+    uneven: Tensor = (blur(fill(change, reliable, levels=6), sigma) - mean) * (1 - evenness)
     if wanted is not None:
         mean = wanted.to(mean).view(1, 3, 1, 1)
     bound = LARGEST_UNEVENNESS * mean.norm(dim=1, keepdim=True)
@@ -203,7 +204,9 @@ class Proportion:
     share: Tensor
 
     @classmethod
-    def over(cls, mean: Callable, lightness: Callable, *planes: Tensor) -> "Proportion":
+    def over(
+        cls, mean: Callable[..., Tensor], lightness: Callable[..., Tensor], *planes: Tensor
+    ) -> "Proportion":
         """Of the lightness that a function gives of planes, by their `mean`."""
         scale = cls(mean(lightness, *planes).clamp_min(1), torch.ones(()))
         return cls(scale.lightness, mean(lambda *p: scale(lightness(*p)), *planes).clamp_min(0.2))
@@ -213,7 +216,7 @@ class Proportion:
 
 
 def window_of(
-    alpha: np.ndarray, grid: Grid, frame_size: tuple[int, int], margin: int = 0
+    alpha: NDArray[np.uint8], grid: Grid, frame_size: tuple[int, int], margin: int = 0
 ) -> Grid | None:
     """The part of the frame, in whole pixels, that holds all of a matte [T, h, w]; None if empty.
 
@@ -252,15 +255,15 @@ def frame_matte(alpha: Tensor, grid: Grid, levels: Tensor, lab: Tensor, window: 
 
 
 def compose_residual(
-    frames: np.ndarray,
-    recon: np.ndarray,
-    edited: np.ndarray,
-    alpha: np.ndarray,
+    frames: NDArray[np.uint8],
+    recon: NDArray[np.uint8],
+    edited: NDArray[np.uint8],
+    alpha: NDArray[np.uint8],
     grid: Grid,
     canvas: Canvas,
     crop_side: float,
     config: ComposeConfig,
-    wanted: np.ndarray | None = None,
+    wanted: NDArray[np.float32] | None = None,
 ) -> "list[Patch | None]":
     """frames uint8 [T, H, W, 3]; recon, edited uint8 [T, h, w, 3] on the canvas; alpha uint8
     [T, h', w'] on the grid; wanted: [T, 3], see `color_change`. Pixels outside the matte are those
@@ -307,7 +310,7 @@ def _unit(levels: Tensor) -> Tensor:
     return levels.movedim(-1, 1).contiguous() / 255
 
 
-def _see(frame: np.ndarray, grid: Grid) -> Tensor:
+def _see(frame: NDArray[np.uint8], grid: Grid) -> Tensor:
     """The part of a frame [H, W, 3] that a grid shows, [1, 3, h, w] in 0 … 1."""
     everywhere = np.ones((1, grid.height, grid.width), np.uint8)
     window = window_of(everywhere, grid, (frame.shape[1], frame.shape[0]))
@@ -316,7 +319,7 @@ def _see(frame: np.ndarray, grid: Grid) -> Tensor:
     return cut_grid(seen, grid, on=window, padding="border").clamp(0, 1)
 
 
-def _patch(window: Grid, seen: np.ndarray, result: Tensor, alpha: Tensor) -> "Patch":
+def _patch(window: Grid, seen: NDArray[np.uint8], result: Tensor, alpha: Tensor) -> "Patch":
     """Of a result in 0 … 1, put into what is seen in the window, [1, H, W, 3], where alpha
     [1, 1, H, W] is not zero."""
     for rows in strips(*alpha.shape[2:]):
@@ -333,10 +336,10 @@ class Patch:
     where alpha, uint8 [h, w], is zero; alpha: how much of what is behind is hidden."""
 
     window: Grid
-    pixels: np.ndarray
-    alpha: np.ndarray
+    pixels: NDArray[np.uint8]
+    alpha: NDArray[np.uint8]
 
-    def faded(self, frame: np.ndarray, strength: float) -> "Patch":
+    def faded(self, frame: NDArray[np.uint8], strength: float) -> "Patch":
         """With a share of its effect on the frame [H, W, 3]. strength: 0 … 1."""
         source = frame[self.window.pixels].astype(np.float32)
         pixels = source + np.float32(strength) * (self.pixels - source)
@@ -354,10 +357,10 @@ class Layer(Derived):
 
     ROWS = ("patches", "nearness")
     patches: "list[Patch | None]"
-    nearness: np.ndarray
+    nearness: NDArray[np.float64]
 
 
-def fold(frame: np.ndarray, patches: Iterable[Patch]) -> np.ndarray:
+def fold(frame: NDArray[np.uint8], patches: Iterable[Patch]) -> NDArray[np.uint8]:
     """A frame uint8 [H, W, 3] with patches over it, from back to front.
 
     Each was made over the source, so it hides as much of what the ones behind it changed as its
@@ -385,16 +388,16 @@ class ReplaceMasks:
     hair, same_hair: where hair is drawn, and where source and rendering both show it.
     """
 
-    taken: np.ndarray
-    same: np.ndarray
-    hair: np.ndarray
-    same_hair: np.ndarray
+    taken: NDArray[np.uint8]
+    same: NDArray[np.uint8]
+    hair: NDArray[np.uint8]
+    same_hair: NDArray[np.uint8]
 
 
 def compose_replace(
-    frames: np.ndarray,
-    recon: np.ndarray,
-    edited: np.ndarray,
+    frames: NDArray[np.uint8],
+    recon: NDArray[np.uint8],
+    edited: NDArray[np.uint8],
     masks: ReplaceMasks,
     canvas: Canvas,
     crop_side: float,
@@ -473,11 +476,11 @@ def _touching(parts: Tensor, person: Tensor) -> Tensor:
     return torch.from_numpy(kept)
 
 
-def _share(levels: np.ndarray) -> Tensor:
+def _share(levels: NDArray[np.uint8]) -> Tensor:
     return torch.from_numpy(levels)[:, None].float() / 255
 
 
-def _levels(x: Tensor) -> np.ndarray:
+def _levels(x: Tensor) -> NDArray[np.uint8]:
     return (x[:, 0] * 255).round().clamp(0, 255).to(torch.uint8).cpu().numpy()
 
 
@@ -490,8 +493,8 @@ class HairChange(Value):
     of the codes."""
 
     ROWS = ("lab", "styles")
-    lab: np.ndarray
-    styles: np.ndarray
+    lab: NDArray[np.float32]
+    styles: NDArray[np.float32]
 
 
 @stage(keep=False)
@@ -505,8 +508,11 @@ def former_change(clip: Clip) -> HairChange:
 
 
 def strengths(
-    certainty: np.ndarray, seconds: np.ndarray, begins: np.ndarray, fade_seconds: float
-) -> np.ndarray:
+    certainty: NDArray[np.float64],
+    seconds: NDArray[np.float64],
+    begins: NDArray[np.bool_],
+    fade_seconds: float,
+) -> NDArray[np.float64]:
     """How far an edit shows in every frame, [T] in 0 … 1.
 
     certainty: [T] in 0 … 1, 0 where the face is absent; begins: [T] bool, where shots begin. Within
@@ -529,7 +535,7 @@ class Fade(Derived):
     """strength: [T] in 0 … 1, how far the edit shows."""
 
     ROWS = ("strength",)
-    strength: np.ndarray
+    strength: NDArray[np.float64]
 
     def rows(self, start: int, stop: int) -> "Fade":
         return Fade(self.strength[start:stop])
@@ -563,7 +569,10 @@ def composed(frames: Frames, layer: Every[Layer]) -> Frames:
 
 
 def _layer(
-    frames: Frames, track: FaceTrack, fade: Fade, make: Callable[[np.ndarray], list[Patch | None]]
+    frames: Frames,
+    track: FaceTrack,
+    fade: Fade,
+    make: Callable[[NDArray[np.intp]], list[Patch | None]],
 ) -> Layer:
     """Of the frames in which the edit shows. make: gives patches for frames by their rows [n]."""
     patches: list[Patch | None] = [None] * len(frames)
@@ -621,9 +630,9 @@ def _residual(
     canvas: Canvas,
     region: HeadRegion,
     config: ComposeConfig,
-    wanted: np.ndarray | None,
+    wanted: NDArray[np.float32] | None,
 ) -> Layer:
-    def make(rows: np.ndarray) -> list[Patch | None]:
+    def make(rows: NDArray[np.intp]) -> list[Patch | None]:
         return compose_residual(
             frames.pixels[rows],
             rendered.levels[rows],
@@ -657,7 +666,7 @@ def replaced(
 ) -> Layer:
     """The rendered head in place of the source's."""
 
-    def make(rows: np.ndarray) -> list[Patch | None]:
+    def make(rows: NDArray[np.intp]) -> list[Patch | None]:
         planes = torch.from_numpy(labels.planes[rows]).float() / 255
         source = {
             "skin": on_canvas(planes[:, 1:2], region, canvas),
@@ -689,9 +698,9 @@ class Changes(Value):
     is mostly zeros."""
 
     ROWS = ("levels",)
-    levels: np.ndarray
+    levels: NDArray[np.uint8]
 
-    def over(self, pixels: np.ndarray) -> np.ndarray:
+    def over(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """The composed frames in place of the source's, uint8 [T, H, W, 3], which are changed."""
         return np.add(pixels, self.levels, out=pixels)
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from vidhair.geometry import CropAxes
 from vidhair.models.inversion import Inverter
@@ -24,8 +25,8 @@ class InvertConfig:
 
 @torch.inference_mode()
 def invert(
-    frames: Iterable[np.ndarray], axes: CropAxes, inverter: Inverter, config: InvertConfig
-) -> np.ndarray:
+    frames: Iterable[NDArray[np.uint8]], axes: CropAxes, inverter: Inverter, config: InvertConfig
+) -> NDArray[np.float32]:
     """Encode the FFHQ crop of every frame. frames: T of uint8 [H, W, 3]; axes: [T, 2] each.
 
     Returns W+ [T, L, D] float32.
@@ -48,7 +49,7 @@ class Latents(Value):
     """styles: W+ codes [T, L, D] float32; of frames without the face they mean nothing."""
 
     ROWS = ("styles",)
-    styles: np.ndarray
+    styles: NDArray[np.float32]
 
 
 @stage()

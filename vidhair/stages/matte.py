@@ -9,11 +9,12 @@ face; and a guided filter that lays the soft result onto the strands of each fra
 import math
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 from torch import Tensor
 
@@ -77,7 +78,7 @@ class MatteConfig:
         0.02, "reach of the refinement along strands, in crop sides", low=0.0, high=0.1
     )
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if 0 < self.size < SMALLEST_FACE:
             raise InvalidSetting(
                 f"matte.size = {self.size} is too small to see hair; give 0 or {SMALLEST_FACE} and "
@@ -119,12 +120,12 @@ def plan_region(axes: CropAxes, frame_size: tuple[int, int], size: int, stride: 
 
 @torch.inference_mode()
 def parse(
-    frames: Collection[np.ndarray],
-    meshes: np.ndarray,
+    frames: Collection[NDArray[np.uint8]],
+    meshes: NDArray[np.float32],
     region: HeadRegion,
     parser: Parser,
     segmenter: PersonSegmenter,
-) -> np.ndarray:
+) -> NDArray[np.uint8]:
     """Label probabilities and the silhouette of every frame.
 
     frames: T of uint8 [H, W, 3]; meshes: [T, 478, 2] in frame pixels, NaN for none.
@@ -169,7 +170,7 @@ class ColorModels(Value):
     """Log density of Lab colors, [labels + 1, *BINS], learned from one clip; the last is that of
     skin in shadow."""
 
-    log_density: np.ndarray
+    log_density: NDArray[np.float32]
 
     def log_likelihood(self, lab: Tensor, neck: Tensor) -> Tensor:
         """lab [T, 3, h, w], neck [T, 1, h, w] in 0 … 1 → [T, labels, h, w].
@@ -185,9 +186,10 @@ class ColorModels(Value):
         return labels
 
 
-def _bins(lab: np.ndarray) -> np.ndarray:
+def _bins(lab: NDArray[np.floating[Any]]) -> NDArray[np.int64]:
     scaled = (lab - _LOW) / (_HIGH - _LOW) * BINS
-    return np.clip(scaled.astype(int), 0, np.array(BINS) - 1)
+    bins: NDArray[np.int64] = np.clip(scaled.astype(int), 0, np.array(BINS) - 1)
+    return bins
 
 
 Sample = tuple[Tensor, Tensor, Tensor, Tensor]
@@ -221,7 +223,9 @@ def learn_colors(samples: Iterable[Sample]) -> ColorModels:
     return ColorModels(np.stack(densities).astype(np.float32))
 
 
-def _count(histogram: np.ndarray, lab: np.ndarray, weight: np.ndarray) -> None:
+def _count(
+    histogram: NDArray[np.float64], lab: NDArray[np.floating[Any]], weight: NDArray[np.float32]
+) -> None:
     """Add to a histogram [*BINS] pixels [N, 3] by their weight [N]."""
     place = np.ravel_multi_index(tuple(_bins(lab).T), BINS)
     histogram += np.bincount(place, weight, histogram.size).reshape(BINS)
@@ -246,7 +250,7 @@ def classify(probability: Tensor, log_likelihood: Tensor, neck: Tensor, weight: 
     return score.softmax(1)[:, Label.HAIR : Label.HAIR + 1]
 
 
-def follow(values: Tensor, matrices: np.ndarray, index: int, weight: float) -> Tensor:
+def follow(values: Tensor, matrices: NDArray[np.float64], index: int, weight: float) -> Tensor:
     """Mean of a frame and its neighbours, each moved to where the face is in that frame.
 
     values: [T, 1, h, w] of neighbouring frames; matrices: [T, 3, 3] from face to grid positions
@@ -268,7 +272,7 @@ def follow(values: Tensor, matrices: np.ndarray, index: int, weight: float) -> T
     return total / weights
 
 
-def _grid_matrices(axes: CropAxes, index: list[int], grid: Grid) -> np.ndarray:
+def _grid_matrices(axes: CropAxes, index: list[int], grid: Grid) -> NDArray[np.float64]:
     """[K, 3, 3]: positions in the face crop → grid positions as grid_sample counts them."""
     sx, sy = 2 / (grid.step * grid.width), 2 / (grid.step * grid.height)
     normalise = np.array([[sx, 0, -grid.left * sx - 1], [0, sy, -grid.top * sy - 1], [0, 0, 1]])
@@ -287,7 +291,7 @@ def make_mattes(
     wanted: range,
     grid: Grid,
     config: MatteConfig,
-) -> dict[str, np.ndarray]:
+) -> dict[str, NDArray[Any]]:
     """Mattes of the frames `wanted`, from themselves and their neighbours among `given`.
 
     look: gives label probabilities [1, labels, h, w] and Lab [1, 3, h, w] of a frame; it is asked
@@ -345,11 +349,11 @@ NECK_LENGTH = 0.55  # in lengths of a face
 NECK_INSET = 0.06  # on either side, in widths of the jaw
 
 
-def _middle(mesh: np.ndarray) -> np.ndarray:
+def _middle(mesh: NDArray[np.float32]) -> NDArray[np.float32]:
     return mesh[list(MIDDLE_OF_FACE)]
 
 
-def _neck(mesh: np.ndarray) -> np.ndarray:
+def _neck(mesh: NDArray[np.float32]) -> NDArray[np.float32]:
     """A quad below the jaw, as wide as most of it and as long as half a face."""
     left, right, chin, brow = mesh[list(JAW_CHIN_BROW)]
     down = (chin - brow) * NECK_LENGTH
@@ -363,7 +367,10 @@ MIDDLE, NECK = _middle, _neck
 
 
 def face_part(
-    part: Callable[[np.ndarray], np.ndarray], track: FaceTrack, frames: range, grid: Grid
+    part: Callable[[NDArray[np.float32]], NDArray[np.float32]],
+    track: FaceTrack,
+    frames: range,
+    grid: Grid,
 ) -> Tensor:
     """[T, 1, h, w] soft mask of a part of the face (MIDDLE, which is never hair, or NECK)."""
     masks = np.zeros((len(frames), grid.height, grid.width), np.float32)
@@ -405,12 +412,12 @@ def own_share(track: FaceTrack, frames: range, grid: Grid) -> Tensor:
     return torch.from_numpy(shares).view(len(frames), 1, grid.height, grid.width)
 
 
-def _in_head(place: np.ndarray) -> np.ndarray:
+def _in_head(place: NDArray[np.float64]) -> NDArray[np.float64]:
     """0 … 1, for places [N, 2] in a crop."""
     return _step((1 - np.hypot(*(place / HEAD).T)) * min(HEAD))
 
 
-def _step(away: np.ndarray) -> np.ndarray:
+def _step(away: NDArray[np.float64]) -> NDArray[np.float64]:
     """0 … 1, from before a border to after it. away: from it, in crop sides."""
     return np.clip(away / OWN_BORDER + 0.5, 0, 1)
 
@@ -455,7 +462,11 @@ def mean_hair_color(path: str, parser: Parser) -> tuple[float, float, float]:
 
 @torch.inference_mode()
 def parse_canvas(
-    pictures: np.ndarray, meshes: np.ndarray, canvas: Canvas, parser: Parser, face_pixels: int
+    pictures: NDArray[np.uint8],
+    meshes: NDArray[np.float32],
+    canvas: Canvas,
+    parser: Parser,
+    face_pixels: int,
 ) -> dict[str, Tensor]:
     """Probabilities [T, 1, h, w] of "skin" and "hair" in renderings uint8 [T, h, w, 3].
 
@@ -487,7 +498,7 @@ class Labels(Value):
     """planes: uint8 [T, 5, h, w] on the region's grid: background, skin, hair, clothes, person."""
 
     ROWS = ("planes",)
-    planes: np.ndarray
+    planes: NDArray[np.uint8]
 
     def on_grid(self, region: HeadRegion) -> Tensor:
         """Label probabilities [T, 4, h, w] on the grid of the matte."""
@@ -501,9 +512,9 @@ class Matte(Value):
     [T, 3] of the hair."""
 
     ROWS = ("alpha", "area", "mean_lab")
-    alpha: np.ndarray
-    area: np.ndarray
-    mean_lab: np.ndarray
+    alpha: NDArray[np.uint8]
+    area: NDArray[np.float32]
+    mean_lab: NDArray[np.float32]
 
 
 @stage(keep=False)
@@ -524,7 +535,7 @@ def labels(frames: Frames, track: FaceTrack, region: HeadRegion, parser: Parser)
     return Labels(planes)
 
 
-def _grid_lab(pixels: np.ndarray, region: HeadRegion) -> Tensor:
+def _grid_lab(pixels: NDArray[np.uint8], region: HeadRegion) -> Tensor:
     """The grid of the matte in Lab, [T, 3, h, w]."""
     return rgb_to_lab(region.cut(to_unit(pixels), region.zoom) / 2 + 0.5)
 

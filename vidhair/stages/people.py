@@ -9,12 +9,14 @@ Shapes: T frames, F faces of a frame, K tracks, N looks.
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
+from torch import Tensor
 
 from vidhair.errors import InvalidSetting, NoFaceFound
 from vidhair.geometry import Box, CropAxes, crop_axes
@@ -62,11 +64,11 @@ class Tracks(Value):
     """
 
     ROWS = ("track", "axes", "frontal")
-    track: np.ndarray
-    axes: np.ndarray
-    frontal: np.ndarray
-    height: np.ndarray
-    area_seconds: np.ndarray
+    track: NDArray[np.int32]
+    axes: NDArray[np.float32]
+    frontal: NDArray[np.float32]
+    height: NDArray[np.float32]
+    area_seconds: NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -74,12 +76,14 @@ class _Face:
     """What is remembered of a track's last face. centre: [2]; shape: [S, 2], in its crop."""
 
     seconds: float
-    centre: np.ndarray
-    speed: np.ndarray
+    centre: NDArray[np.float64]
+    speed: NDArray[np.float64]
     side: float
-    shape: np.ndarray
+    shape: NDArray[np.float64]
 
-    def cost(self, seconds: float, centre: np.ndarray, side: float, shape: np.ndarray) -> float:
+    def cost(
+        self, seconds: float, centre: NDArray[np.float64], side: float, shape: NDArray[np.float64]
+    ) -> float:
         """Of a face at a later time being the same; infinite where it cannot be."""
         ahead = self.speed * min(seconds - self.seconds, COAST)
         mean = (self.side * side) ** 0.5
@@ -89,9 +93,12 @@ class _Face:
         if away > FARTHEST:
             return np.inf
         differs = float(np.sqrt(np.square(shape - self.shape).sum(-1).mean()))
-        return away + OTHER_SHAPE * differs + OTHER_SIZE * abs(np.log(side / self.side))
+        cost: float = away + OTHER_SHAPE * differs + OTHER_SIZE * abs(np.log(side / self.side))
+        return cost
 
-    def next(self, seconds: float, centre: np.ndarray, side: float, shape: np.ndarray) -> "_Face":
+    def next(
+        self, seconds: float, centre: NDArray[np.float64], side: float, shape: NDArray[np.float64]
+    ) -> "_Face":
         speed = (centre - self.centre) / max(seconds - self.seconds, 1e-6)
         return _Face(seconds, centre, (self.speed + speed) / 2, side, shape)
 
@@ -108,7 +115,11 @@ class Tracker:
         self._seen = {}
 
     def __call__(
-        self, seconds: float, centres: np.ndarray, sides: np.ndarray, shapes: np.ndarray
+        self,
+        seconds: float,
+        centres: NDArray[np.float64],
+        sides: NDArray[np.float64],
+        shapes: NDArray[np.float64],
     ) -> list[int]:
         """The tracks of a frame's faces. centres: [F, 2]; sides: [F]; shapes: [F, S, 2]."""
         faces = list(zip(centres, sides, shapes, strict=True))
@@ -132,7 +143,10 @@ class Tracker:
 
 
 def find_tracks(
-    pieces: Iterator[np.ndarray], seconds: np.ndarray, begins: np.ndarray, ends: float
+    pieces: Iterator[NDArray[np.float32]],
+    seconds: NDArray[np.float64],
+    begins: NDArray[np.bool_],
+    ends: float,
 ) -> Tracks:
     """Follow all faces. pieces: meshes [n, F, 478, 2] of the frames one after the other.
 
@@ -196,19 +210,19 @@ class Looks(Value):
     """What a few good frames of every track look like. features: [N, E] float32; those of one
     person are less than one apart. track: [N], whose they are."""
 
-    features: np.ndarray
-    track: np.ndarray
+    features: NDArray[np.float32]
+    track: NDArray[np.int32]
 
 
 @torch.inference_mode()
 def describe(
-    pictures: Iterable[np.ndarray],
+    pictures: Iterable[NDArray[np.uint8]],
     axes: CropAxes,
     inverter: Inverter,
     space: AttributeSpace | None,
     identity: FaceIdentity | None,
     config: InvertConfig,
-) -> np.ndarray:
+) -> NDArray[np.float32]:
     """Features [N, E] of faces, of which Euclidean distances of one and more are of two people.
 
     pictures: N of uint8 [H, W, 3]; axes: [N]. By ArcFace, if there is one; else by what lasts among
@@ -221,17 +235,19 @@ def describe(
             for frame, c, x in zip(pictures, axes.centre, axes.x, strict=True)
         ]
         found = [identity(face_of_aligned(square, identity.size)) for square in squares]
-        return (torch.cat(found) / (2 - 2 * LEAST_COSINE) ** 0.5).cpu().numpy()
+        embeddings: Tensor = torch.cat(found) / (2 - 2 * LEAST_COSINE) ** 0.5
+        return embeddings.cpu().numpy()
     codes = torch.from_numpy(invert(pictures, axes, inverter, config))
     lasting = {} if space is None else {n: w for n, w in LASTING.items() if n in space.names}
     if space is not None and len(lasting) > len(LASTING) / 2:
         read = space.read(codes)[:, space.index(list(lasting))]
         return (read * torch.tensor(list(lasting.values()))).numpy()
     away = F.normalize((codes - inverter.average).flatten(1))
-    return (away / (2 - 2 * LEAST_CODE_COSINE) ** 0.5).numpy()
+    features: Tensor = away / (2 - 2 * LEAST_CODE_COSINE) ** 0.5
+    return features.numpy()
 
 
-def good_frames(tracks: Tracks, track: int, count: int) -> np.ndarray:
+def good_frames(tracks: Tracks, track: int, count: int) -> NDArray[np.intp]:
     """Up to `count` frames, spread over a track, in which its face is large and seen from the
     front."""
     frames, faces = np.nonzero(tracks.track == track)
@@ -241,7 +257,7 @@ def good_frames(tracks: Tracks, track: int, count: int) -> np.ndarray:
     return np.array([frames[part[np.argmax(score[part])]] for part in parts])
 
 
-def link_tracks(distance: np.ndarray, apart: np.ndarray) -> np.ndarray:
+def link_tracks(distance: NDArray[np.float64], apart: NDArray[np.bool_]) -> NDArray[np.int32]:
     """Number the people that tracks belong to, [K], from 0 on.
 
     distance: [K, K], how unlike two tracks look; one and more is two people. apart: [K, K] bool,
@@ -267,7 +283,9 @@ def link_tracks(distance: np.ndarray, apart: np.ndarray) -> np.ndarray:
     return numbers
 
 
-def unlikeness(features: np.ndarray, track: np.ndarray, count: int) -> np.ndarray:
+def unlikeness(
+    features: NDArray[np.float32], track: NDArray[np.int32], count: int
+) -> NDArray[np.float64]:
     """How unlike tracks look, [K, K], from the features [N, E] of their looks, by their means."""
     means = np.full((count, features.shape[1]), np.nan)
     for k in np.unique(track):
@@ -281,13 +299,13 @@ class People(Value):
     """person: [K] int32, of every track, from 1 on in the order of face area times seconds; 0 where
     it is nobody's: a face too small to edit, or one that is hardly seen."""
 
-    person: np.ndarray
+    person: NDArray[np.int32]
 
     @property
     def count(self) -> int:
         return int(self.person.max(initial=0))
 
-    def tracks_of(self, number: int) -> np.ndarray:
+    def tracks_of(self, number: int) -> NDArray[np.intp]:
         return np.flatnonzero(self.person == number)
 
 
@@ -297,13 +315,13 @@ class Person(Value):
     clip."""
 
     number: int
-    tracks: np.ndarray
+    tracks: NDArray[np.intp]
 
     def __str__(self) -> str:
         return f"person {self.number}"
 
 
-def overlapping(track: np.ndarray, count: int) -> np.ndarray:
+def overlapping(track: NDArray[np.int32], count: int) -> NDArray[np.bool_]:
     """[K, K] bool: tracks [T, F] that share a frame, so that they are two people."""
     apart = np.zeros((count, count), bool)
     for row in np.unique(np.sort(track, 1), axis=0):
@@ -313,7 +331,9 @@ def overlapping(track: np.ndarray, count: int) -> np.ndarray:
     return apart
 
 
-def number_people(tracks: Tracks, distance: np.ndarray, seconds: np.ndarray) -> People:
+def number_people(
+    tracks: Tracks, distance: NDArray[np.float64], seconds: NDArray[np.float64]
+) -> People:
     """Link tracks, and order the people. distance: [K, K]; seconds: [K], how long each is seen."""
     large = tracks.height >= LEAST_FACE
     groups = link_tracks(distance, overlapping(tracks.track, len(large)))
@@ -330,7 +350,7 @@ def number_people(tracks: Tracks, distance: np.ndarray, seconds: np.ndarray) -> 
 # ---- stages
 
 
-def _pieces(faces: Series[Faces]) -> Iterator[np.ndarray]:
+def _pieces(faces: Series[Faces]) -> Iterator[NDArray[np.float32]]:
     for start in range(0, faces.count, AT_ONCE):
         yield faces.rows(start, min(start + AT_ONCE, faces.count)).meshes
 
@@ -389,7 +409,8 @@ def people(
     lasts = np.diff(np.append(clip.seconds_T, clip.end_pts * float(clip.time_base)))
     owner, count = found.track, len(height)
     here = owner >= 0
-    seconds = np.bincount(owner[here], np.broadcast_to(lasts[:, None], owner.shape)[here], count)
+    seen = np.broadcast_to(lasts[:, None], owner.shape)[here]
+    seconds: NDArray[Any] = np.bincount(owner[here], seen, count)  # float64, as its weights
     distance = unlikeness(looks.features, looks.track, count)
     return number_people(found, distance, seconds)
 
@@ -424,7 +445,7 @@ def person(people: People, wanted: Wanted, clip: Clip) -> Each[Person]:
 class Look(Value):
     """features: [E], as in `Looks`, of the largest face of a picture."""
 
-    features: np.ndarray
+    features: NDArray[np.float32]
 
 
 @stage()
@@ -468,8 +489,8 @@ def most_like(people: People, looks: Looks, reference: Look, wanted: Wanted) -> 
 
 
 def neighbours_of(
-    person: Person, tracks: Tracks, seconds: np.ndarray, begins: np.ndarray
-) -> np.ndarray:
+    person: Person, tracks: Tracks, seconds: NDArray[np.float64], begins: NDArray[np.bool_]
+) -> NDArray[np.float32]:
     """[T, N, 5], as in `FaceTrack`: all faces but the person's, hidden ones too; NaN for none."""
     mine = np.zeros(len(seconds))
     for k in person.tracks:
@@ -477,7 +498,7 @@ def neighbours_of(
         mine[frames[0] : frames[-1] + 1] = tracks.height[k]
     lost = ~np.isin(tracks.track, person.tracks).any(1)
     others = np.setdiff1d(tracks.track[tracks.track >= 0], person.tracks)
-    found: list[list[np.ndarray]] = [[] for _ in seconds]
+    found: list[list[NDArray[np.float32]]] = [[] for _ in seconds]
     for k in others:
         frames, faces = np.nonzero(tracks.track == k)
         first, last = frames[0], frames[-1] + 1
@@ -500,9 +521,9 @@ def neighbours_of(
 def follow_person(
     person: Person,
     tracks: Tracks,
-    pieces: Iterator[np.ndarray],
-    seconds: np.ndarray,
-    begins: np.ndarray,
+    pieces: Iterator[NDArray[np.float32]],
+    seconds: NDArray[np.float64],
+    begins: NDArray[np.bool_],
     longest: float,
 ) -> FaceTrack:
     """A person's faces, short gaps bridged, in one box. pieces: as in `find_tracks`. longest: gap

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from vidhair.geometry import Box, CropAxes, Grid, Similarity
@@ -122,11 +123,11 @@ def canvas_coverage(synthesis: MovableSynthesis, transforms: Tensor, canvas: Can
 @torch.inference_mode()
 def render(
     synthesis: MovableSynthesis,
-    styles: np.ndarray,
+    styles: NDArray[np.float32],
     similarity: Similarity,
     canvas: Canvas,
     config: RenderConfig,
-) -> np.ndarray:
+) -> NDArray[np.uint8]:
     """styles [T, L, D], similarity [T] → uint8 [T, h, w, 3] of the canvas.
 
     Raises InvalidSetting for a precision that the device lacks.
@@ -164,7 +165,7 @@ class Codes(Value):
     """What the generator is to draw. styles: [T, L, D]."""
 
     ROWS = ("styles",)
-    styles: np.ndarray
+    styles: NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -179,7 +180,7 @@ class Picture(Value):
     """Renderings on the canvas. levels: uint8 [T, h, w, 3]; black where there is no face."""
 
     ROWS = ("levels",)
-    levels: np.ndarray
+    levels: NDArray[np.uint8]
 
 
 def crops_of(track: Series[FaceTrack]) -> CropAxes:

@@ -1,10 +1,11 @@
 """Temporal smoothing of latents and transforms."""
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any, TypeVar
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from vidhair.geometry import Similarity
 from vidhair.models.attributes import AttributeSpace
@@ -17,6 +18,8 @@ from vidhair.wiring import Near, Series, Span, Value, ranges, stage
 # face stays exactly still.
 TAPS = np.array([0.25, 0.75, 1.0, 0.75, 0.25]) / 3
 REACH = len(TAPS) // 2
+
+Floating = TypeVar("Floating", bound=np.floating[Any])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,8 +36,11 @@ class SmoothConfig:
 
 
 def smooth_over_time(
-    values: np.ndarray, cuts: np.ndarray | None = None, *, taps: np.ndarray = TAPS
-) -> np.ndarray:
+    values: NDArray[Floating],
+    cuts: NDArray[np.bool_] | None = None,
+    *,
+    taps: NDArray[np.float64] = TAPS,
+) -> NDArray[Floating]:
     """Smoothing along the first axis, which keeps every frame.
 
     values: [T, …]. cuts: [T] bool, True where a frame begins a new shot; taps never reach across.
@@ -60,37 +66,43 @@ def smooth_over_time(
     return (total / weight.reshape((-1,) + (1,) * (values.ndim - 1))).astype(values.dtype)
 
 
-def average_fine_layers(styles: np.ndarray, first: int, means: np.ndarray) -> np.ndarray:
+def average_fine_layers(
+    styles: NDArray[np.float32], first: int, means: NDArray[np.float32]
+) -> NDArray[np.float32]:
     """Replace the codes of layers `first` … by their shots' means. styles, means: [T, L, D]."""
     averaged = styles.copy()
     averaged[:, first:] = means[..., first:, :]
     return averaged
 
 
-def runs(present: np.ndarray, cuts: np.ndarray) -> np.ndarray:
+def runs(present: NDArray[np.bool_], cuts: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """[T] bool: where smoothing must begin anew: at cuts, and where the face comes or goes."""
     changed = np.concatenate([[True], present[1:] != present[:-1]])
-    return cuts | changed
+    begins: NDArray[np.bool_] = cuts | changed
+    return begins
 
 
-def share_identity(styles: np.ndarray, space: AttributeSpace, means: np.ndarray) -> np.ndarray:
+def share_identity(
+    styles: NDArray[np.float32], space: AttributeSpace, means: NDArray[np.float32]
+) -> NDArray[np.float32]:
     """Keep of every frame's difference to its shot only what pose, expression and light explain.
 
     styles, means: [T, L, D], the shots' means stay the same. An encoder also reads hair and skin a
     little differently in every frame; left in, that would flicker.
     """
     deviation = torch.from_numpy((styles - means).mean(axis=1))
-    return means + space.moving_part(deviation).numpy()[:, None]
+    moving: NDArray[np.float32] = space.moving_part(deviation).numpy()
+    return means + moving[:, None]
 
 
 def smooth_styles(
-    styles: np.ndarray,
-    means: np.ndarray,
-    present: np.ndarray,
-    cuts: np.ndarray,
+    styles: NDArray[np.float32],
+    means: NDArray[np.float32],
+    present: NDArray[np.bool_],
+    cuts: NDArray[np.bool_],
     config: SmoothConfig,
     space: AttributeSpace | None = None,
-) -> np.ndarray:
+) -> NDArray[np.float32]:
     """Steady codes [T, L, D] of the present frames; absent ones stay as they are.
 
     means: [T, L, D] of the present frames of each one's shot.
@@ -108,7 +120,10 @@ def smooth_styles(
 
 
 def smooth_similarity(
-    similarity: Similarity, present: np.ndarray, cuts: np.ndarray, config: SmoothConfig
+    similarity: Similarity,
+    present: NDArray[np.bool_],
+    cuts: NDArray[np.bool_],
+    config: SmoothConfig,
 ) -> Similarity:
     """Steady transforms; smoothed as matrices entry by entry, as the published method does."""
     if not config.transforms:
@@ -126,8 +141,8 @@ class Pivots(Value):
     """
 
     ROWS = ("styles", "transform")
-    styles: np.ndarray
-    transform: np.ndarray
+    styles: NDArray[np.float32]
+    transform: NDArray[np.float64]
 
     @property
     def similarity(self) -> Similarity:
@@ -140,8 +155,8 @@ class ShotCodes(Value):
     which one a frame belongs to."""
 
     ROWS = ("shot",)
-    styles: np.ndarray
-    shot: np.ndarray
+    styles: NDArray[np.float32]
+    shot: NDArray[np.int64]
 
 
 @stage()

@@ -3,10 +3,11 @@
 from collections.abc import Callable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from vidhair.models.aligned import MovableGenerator, MovableSynthesis
@@ -89,7 +90,9 @@ class Targets:
     weight: Tensor
 
 
-def choose_frames(codes: np.ndarray, present: np.ndarray, count: int) -> np.ndarray:
+def choose_frames(
+    codes: NDArray[np.float64], present: NDArray[np.bool_], count: int
+) -> NDArray[np.intp]:
     """Up to `count` frames that differ most: each next one is farthest from those chosen.
 
     codes: [T, K]. Returns sorted indices of present frames, fewer where the others are the same.
@@ -219,7 +222,8 @@ def _locality(
         alpha = LOCALITY_DISTANCE * unusual
         other = styles[:1] + step / length * torch.minimum(length, alpha + 1e-6)
         want = before(other, dtype=dtype)
-    return (after(other, dtype=dtype) - want).square().mean()
+    distance: Tensor = (after(other, dtype=dtype) - want).square().mean()
+    return distance
 
 
 def with_weights(generator: MovableGenerator, weights: dict[str, Tensor]) -> MovableSynthesis:
@@ -237,19 +241,19 @@ def with_weights(generator: MovableGenerator, weights: dict[str, Tensor]) -> Mov
 class Tuned(Value):
     """What the generator has learned. offset: [L, D], of all codes. weights: by parameter."""
 
-    offset: np.ndarray
-    weights: Mapping[str, np.ndarray]
+    offset: NDArray[np.float32]
+    weights: Mapping[str, NDArray[np.float32]]
 
-    def arrays(self) -> dict[str, np.ndarray]:
+    def arrays(self) -> dict[str, NDArray[Any]]:
         return {**self.weights, "offset": self.offset}
 
     @classmethod
-    def of(cls, arrays: Mapping[str, np.ndarray]) -> Self:
+    def of(cls, arrays: Mapping[str, NDArray[Any]]) -> Self:
         weights = dict(arrays)
         return cls(weights.pop("offset"), weights)
 
 
-def _looks(pivots: Pivots) -> np.ndarray:
+def _looks(pivots: Pivots) -> NDArray[np.float64]:
     """By what frames differ that are to be learned from, [T, K]."""
     similarity = pivots.similarity
     return np.column_stack([pivots.styles.mean(1), similarity.angle_deg, similarity.scale])
