@@ -42,7 +42,7 @@ def test_an_edit_cannot_be_changed():
         ("bald", {"strength": -0.1}),
         ("attribute", {"strength": "much"}),
         ("reconstruct", {"strength": 1.0}),
-        ("hair_color", {"color": "red"}),
+        ("hair_color", {"colour": "red"}),
     ],
 )
 def test_values_out_of_bounds_and_unknown_settings_are_refused(kind, values):

@@ -68,7 +68,7 @@ def picture(case: Case, name: str = "image") -> Tensor:
 def test_stylegan3_as_nvidia_releases_it(case, packed, name):
     """Its pickle carries source that raises if it is executed."""
     golden = case(name)
-    kwargs = EasyDict(golden.options["constructor"])
+    kwargs = EasyDict(golden.spec["options"]["constructor"])
     kwargs.mapping_kwargs = EasyDict(kwargs["mapping_kwargs"])
     generator = packed(file=pickled(golden.weights(), **kwargs)).generator
 
@@ -91,7 +91,7 @@ def rosinality(case) -> dict[str, Tensor]:
 
 def adas(golden: Case, rosinality: dict[str, Tensor]) -> dict[str, Tensor]:
     """The weights of a generator of rosinality's under NVIDIA's names and in NVIDIA's shapes."""
-    options = golden.options["constructor"]
+    options = golden.spec["options"]["constructor"]
     config = StyleGAN2Config(
         resolution=options["size"],
         z_dim=options["style_dim"],
@@ -146,8 +146,8 @@ def test_stylegan2_of_both_kinds(case, packed, rosinality, form):
 def test_restyle_with_its_generator_in_one_file(case, packed):
     golden, kind = case("restyle_loop"), "e4e"
     opts = argparse.Namespace(
-        encoder_type=golden.options[kind]["encoder"],
-        n_iters_per_batch=golden.options[kind]["n_iters"],
+        encoder_type=golden.spec["options"][kind]["encoder"],
+        n_iters_per_batch=golden.spec["options"][kind]["n_iters"],
         input_nc=6,
         start_from_latent_avg=True,
     )
@@ -180,7 +180,7 @@ def test_encoders_without_their_generator(case, packed, name, encoder_type):
     golden = case(name)
     average = torch.linspace(-1, 1, 512)
     opts = {"encoder_type": encoder_type, "start_from_latent_avg": True}
-    opts |= {"stylegan_size": golden.options["stylegan_size"]}
+    opts |= {"stylegan_size": golden.spec["options"]["stylegan_size"]}
     weights = {f"encoder.{name}": tensor for name, tensor in golden.weights("E").items()}
     pack = packed(file={"state_dict": weights, "latent_avg": average, "opts": opts})
     assert pack.inverter_parts == ("encoder",)
@@ -199,7 +199,7 @@ def test_styleganex(case, packed):
         file={
             "state_dict": golden.weights("rgb"),
             "latent_avg": golden.tensor("latent_avg").repeat(14, 1),
-            "opts": golden.options["options"]["rgb"],
+            "opts": golden.spec["options"]["options"]["rgb"],
             "editing_w": torch.cat([v, torch.ones_like(v)]),
         }
     )
@@ -230,7 +230,7 @@ def test_parser_identity_and_mappers(case, packed):
         identity=faces.weights("R"),
         bald={
             "state_dict": hair.weights("bald"),
-            "alpha": hair.options["bald"]["checkpoint_alpha"],
+            "alpha": hair.spec["options"]["bald"]["checkpoint_alpha"],
         },
         **{kind: {"state_dict": prefixed("mapper.", clip.weights(kind))} for kind in kinds},
     )

@@ -5,6 +5,7 @@ from vidhair.kernels.modulated_conv import gpu
 
 from tests.kernels.gpu.numbers import DTYPES, assert_near, on, random
 from tests.kernels.test_modulated_conv import definition
+from vidhair.kernels import layout_gpu as layout
 from vidhair.ops.modulated_conv import modulated_conv
 
 # (N, C_in, H, W), C_out, taps per side, padding
@@ -60,13 +61,13 @@ def test_only_the_wanted_gradients(device):
         assert [t.grad is not None for t in tensors] == [i == wanted for i in range(4)]
 
 
-@pytest.mark.parametrize("layout", ["dense", "window", "beside numbers that are none"])
-def test_inputs_of_other_memory_layouts(device, layout):
+@pytest.mark.parametrize("lies", ["dense", "window", "beside numbers that are none"])
+def test_inputs_of_other_memory_layouts(device, lies):
     x, *others = arguments("as in StyleGAN2")
     want = definition(x, *others, 1)
-    if layout == "window":
+    if lies == "window":
         x = torch.nn.functional.pad(x, (1, 2, 3, 4, 5, 6))[:, 5:-6, 3:-4, 1:-2]
-    elif layout == "beside numbers that are none":
+    elif lies == "beside numbers that are none":
         # As wide as the kernels' own memory; what it holds there they must not take for zeros.
         memory = torch.full((3, 6, 6, layout.padded_width(40)), torch.nan)
         memory[..., :40] = x.permute(0, 2, 3, 1)
