@@ -71,12 +71,13 @@ MIDDLE_OF_FACE = (
 def eyes_and_mouth(
     points: NDArray[Any],
 ) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any], NDArray[Any]]:
-    """Mesh [..., 478, 2] → eye centres (mean of the contour) and mouth corners, each [..., 2]."""
+    """Mesh [..., 478, 2] → eye centres (mean of the contour) and mouth corners, each float64
+    [..., 2]."""
     return (
-        points[..., list(EYE_LEFT), :].mean(-2),
-        points[..., list(EYE_RIGHT), :].mean(-2),
-        points[..., MOUTH_LEFT, :],
-        points[..., MOUTH_RIGHT, :],
+        points[..., list(EYE_LEFT), :].mean(-2, dtype=np.float64),
+        points[..., list(EYE_RIGHT), :].mean(-2, dtype=np.float64),
+        points[..., MOUTH_LEFT, :].astype(np.float64),
+        points[..., MOUTH_RIGHT, :].astype(np.float64),
     )
 
 

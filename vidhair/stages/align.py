@@ -117,7 +117,7 @@ class FaceTrack(Value):
     @property
     def axes(self) -> CropAxes:
         """The FFHQ crop of every frame, [T, 2]; NaN where absent."""
-        return crop_axes(*eyes_and_mouth(self.mesh.astype(np.float64)))
+        return crop_axes(*eyes_and_mouth(self.mesh))
 
     def axes_of(self, frames: NDArray[Any]) -> CropAxes:
         """The crops of the frames that an index or a mask picks."""

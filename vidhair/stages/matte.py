@@ -443,7 +443,7 @@ def mean_hair_color(path: str, parser: Parser) -> tuple[float, float, float]:
     if not len(faces):
         raise NoFaceFound(f"no face in {path}; give a picture of hair with its face, or a hex code")
     face = faces[np.argmax(np.ptp(faces[..., 1], axis=1))][None]
-    axes = crop_axes(*eyes_and_mouth(face.astype(np.float64)))
+    axes = crop_axes(*eyes_and_mouth(face))
     region = plan_region(
         axes, (picture.shape[2], picture.shape[1]), parser.face_pixels, parser.stride
     )

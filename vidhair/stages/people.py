@@ -157,7 +157,7 @@ def find_tracks(
     tracker, frame = Tracker(), 0
     track, axes, turned, heights = [], [], [], []
     for meshes in pieces:
-        found = crop_axes(*eyes_and_mouth(meshes.astype(np.float64)))
+        found = crop_axes(*eyes_and_mouth(meshes))
         shapes = found.locate(meshes[..., SHAPE_POINTS, :])
         axes.append(np.concatenate([found.centre, found.x], -1).astype(np.float32))
         turned.append(frontal(meshes, found))
@@ -537,7 +537,7 @@ def follow_person(
         start += len(meshes)
     mesh = bridge(found, seconds, begins, longest)
     present = ~np.isnan(mesh[:, 0, 0])
-    axes = crop_axes(*eyes_and_mouth(mesh[present].astype(np.float64)))
+    axes = crop_axes(*(points[present] for points in eyes_and_mouth(mesh)))
     side = float(np.median(axes.side))
     centre = np.median(axes.centre, axis=0)
     box = Box(float(centre[0] - side / 2), float(centre[1] - side / 2), side)
