@@ -333,8 +333,10 @@ def test_an_interruption_is_no_traceback(out, capfd, monkeypatch):
     assert contents(out) == []
 
 
+# In a shell's background SIGINT is ignored, which children inherit.
 STOPPED = """
-import sys, time
+import signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from pathlib import Path
 from vidhair import cli
 from vidhair.media.files import scratch_folder, whole_file

@@ -147,8 +147,10 @@ class TestFollowing:
         mesh.close()
 
 
+# In a shell's background SIGINT is ignored, which children inherit.
 INTERRUPTED = """
-import _thread, sys
+import _thread, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
 import numpy as np
 from vidhair.models.face_landmarks import FaceMesh
 
