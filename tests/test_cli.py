@@ -333,10 +333,11 @@ def test_an_interruption_is_no_traceback(out, capfd, monkeypatch):
     assert contents(out) == []
 
 
-# In a shell's background SIGINT is ignored, which children inherit.
+# In a shell's background SIGINT is ignored, under nohup SIGHUP, which children inherit.
 STOPPED = """
 import signal, sys, time
 signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 from pathlib import Path
 from vidhair import cli
 from vidhair.media.files import scratch_folder, whole_file
