@@ -1,4 +1,4 @@
-"""What is counted and timed under profiler, and that nothing stays behind."""
+"""What the profiler counts and times, and that nothing stays behind."""
 
 import itertools
 

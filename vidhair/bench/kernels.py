@@ -83,7 +83,7 @@ def _played_by(baseline: Baseline | None, ops: Sequence[str]) -> Sequence[str] |
 
 
 def _candidates(name: str, make: Make, dtype: torch.dtype, options: Options) -> list[Candidate]:
-    """Every implementation that accepts the call, the reference, and the foreign one."""
+    """Every implementation that accepts the call, the reference, and the third-party one."""
     torch.manual_seed(0)
     op, args, kwargs = make(options.device, dtype)
     work = counting.OPS[name](*args, **kwargs)

@@ -14,13 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vidhair.flow.graph import GOAL, Flow
-from vidhair.flow.node import Arrays, Node
+from vidhair.flow.node import Node
 from vidhair.flow.overlap import Behind
 from vidhair.flow.runner import Means, Work
 from vidhair.media import VideoWriter
 from vidhair.settings import identity
 from vidhair.stages.encode import EncodeConfig
 from vidhair.types import Clip
+from vidhair.wiring import Arrays
 
 WAITING = 1  # chunks of frames that wait for the encoder
 

@@ -4,9 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from numpy.typing import NDArray
-
-Arrays = dict[str, NDArray[Any]]
+from vidhair.wiring import Arrays
 
 
 @dataclass(frozen=True)

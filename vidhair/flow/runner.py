@@ -18,9 +18,10 @@ from numpy.typing import NDArray
 
 from vidhair.cache import Entry, FramesMissing, Key, Store, fingerprint
 from vidhair.errors import InvalidSetting
-from vidhair.flow.node import Arrays, Node, NodeReport, passes
+from vidhair.flow.node import Node, NodeReport, passes
 from vidhair.flow.overlap import Behind, Now, Window
 from vidhair.media import ClipReader
+from vidhair.wiring import Arrays
 
 log = logging.getLogger(__name__)
 
