@@ -28,6 +28,7 @@ from vidhair.models.convolution import Conv2d
 from vidhair.models.encoders import SmallEncoder, SmallEncoderConfig
 from vidhair.models.face_identity import FaceIdentity
 from vidhair.models.face_parser import FaceParser, FaceParserConfig
+from vidhair.models.hair_segmenter import HairSegmenter
 from vidhair.models.head_parser import HeadParser
 from vidhair.models.inversion import PublishedEncoder
 from vidhair.models.irse import FoldedIRSEBlock, irse50
@@ -131,6 +132,11 @@ MODULES: dict[str, tuple[Callable[[], nn.Module], Callable[[nn.Module], Tensor]]
     "16 labels": (lambda: HairClipParser(**BISENET), pictures),
     "4 of 19 labels": (lambda: HeadParser(CelebAMaskParser(**BISENET)), pictures),
     "parser": (lambda: FaceParser(FaceParserConfig(widths=(4, 6))), pictures),
+    # In double precision, because its 30 random blocks leave the range of float32.
+    "hair": (
+        lambda: HairSegmenter().double(),
+        lambda segmenter: segmenter.logits(IMAGE.double(), IMAGE[:, :1].double()),
+    ),
     "small encoder": (lambda: SmallEncoder(SMALL), lambda encoder: encoder(IMAGE[..., :8, :8])),
     "identity": (lambda: FaceIdentity(size=32, width=7, **BACKBONE), pictures),
 }

@@ -114,12 +114,14 @@ def test_fewer_pictures_at_once_before_bands():
         assert_close("synthesis", draw(generator, memory=bound), whole)
 
 
-def test_memory_stays_below_the_bound():
+def test_memory_stays_below_the_bound(monkeypatch):
+    # What others still hold would count as in use, of which a share may be kept on top.
+    monkeypatch.setattr(buffer_pool, "_pieces", [])
     generator = tiny_generator(256, channel_base=8192, channel_max=32)
     bound = plan_tiles(passes_of(generator.config), 4, None).bytes // 3
     draw(generator, memory=bound)
     buffer_pool.release()
-    before = buffer_pool.kept  # weights that kernels have prepared, here and elsewhere
+    before = buffer_pool.kept  # weights that kernels have prepared
     picture = draw(generator, memory=bound)
     assert picture.shape == (2, 3, 256, 256)
     assert buffer_pool.kept - before <= 1.3 * bound, (buffer_pool.kept, before, bound)
