@@ -31,7 +31,8 @@ from vidhair.models.stylegan3 import Generator, StyleGAN3Config
 from vidhair.recipe import load_recipe
 from vidhair.samples import sample_clips
 from vidhair.stages.align import WARM_UP, Faces, find_faces
-from vidhair.stages.matte import HeadRegion, Labels
+from vidhair.stages.labels import Labels
+from vidhair.stages.region import HeadRegion
 from vidhair.types import Clip, Color, Frames
 from vidhair.wiring import Near, Span, makers, stage
 

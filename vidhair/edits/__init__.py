@@ -5,10 +5,21 @@ from vidhair.edits.bald import Bald
 from vidhair.edits.direction import Direction
 from vidhair.edits.edit import Edit
 from vidhair.edits.hair_color import HairColor
+from vidhair.edits.hair_color_latent import HairColorLatent
 from vidhair.edits.hair_length import HairLength
 from vidhair.edits.mix import Mix
 from vidhair.edits.reconstruct import Reconstruct
 
 EDITS: dict[str, type[Edit]] = {
-    cls.kind: cls for cls in (HairColor, HairLength, Bald, Attribute, Direction, Mix, Reconstruct)
+    cls.kind: cls
+    for cls in (
+        HairColor,
+        HairColorLatent,
+        HairLength,
+        Bald,
+        Attribute,
+        Direction,
+        Mix,
+        Reconstruct,
+    )
 }

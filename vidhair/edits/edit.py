@@ -20,12 +20,14 @@ from vidhair.wiring import Makers, Value, stage
 
 @dataclass(frozen=True, kw_only=True)
 class Edit:
-    """Base of all edits. kind: its name in recipes; the fields are its settings.
+    """Base of all edits. kind: its name in recipes; the fields are its settings. in_frames: whether
+    it can do without a generator, making its `layer` of the frames alone.
 
     What it changes is made by stages that are methods of it, so its identity is in their keys.
     """
 
     kind: ClassVar[str]
+    in_frames: ClassVar[bool] = False
 
     def identity(self) -> dict[str, Any]:
         """What results depend on, as plain values. Raises the errors of what cannot be read."""

@@ -1,167 +1,135 @@
-"""Another color of the hair: one change of the codes for all frames, scaled over time."""
+"""Another color of the hair, in the frames themselves: nothing is drawn, nobody needs to be known.
+
+Beside edits that draw the head anew, the generator draws the color, too.
+"""
 
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import ClassVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter1d
 
-from vidhair.cache import fingerprint
-from vidhair.edits.colors import HAIR_COLORS, is_picture, parse_color
-from vidhair.edits.edit import GradedEdit, Strength
-from vidhair.edits.recolor import Probe, solve_hair_color
-from vidhair.media import read_image
-from vidhair.models.attributes import AttributeSpace
-from vidhair.models.head_parser import Parser
-from vidhair.models.pack import Pack
-from vidhair.ops.color import rgb_to_lab
-from vidhair.settings import Curve, setting
+from vidhair.edits.dye import FRONT_REACH, Dyeing
+from vidhair.edits.edit import Strength
+from vidhair.edits.hair_color_latent import HairColorLatent, TargetColor
+from vidhair.ops.color import lab_to_rgb, linear_to_srgb, rgb_to_lab, srgb_to_linear
 from vidhair.stages.align import FaceTrack
-from vidhair.stages.compose import HairChange
-from vidhair.stages.matte import HeadRegion, Matte, mean_hair_color, on_canvas
-from vidhair.stages.render import Canvas, Codes, Drawer, canvas_coverage, input_transforms
-from vidhair.stages.smooth import Pivots
-from vidhair.wiring import Fact, Makers, Series, Value, makers, stage
+from vidhair.stages.compose import Fade, Layer, Patch, frame_matte, make_layer, patch_of, window_of
+from vidhair.stages.matte import Matte
+from vidhair.stages.region import HairWindow
+from vidhair.types import Clip, Frames
+from vidhair.wiring import Makers, Series, Value, makers, stage
 
-PROBE_FRAMES = 4
-
-
-@dataclass(frozen=True)
-class TargetColor(Value):
-    """rgb: sRGB [3] in 0 … 1."""
-
-    rgb: NDArray[np.float64]
+LIGHT_FRAMES = 1.5  # deviation, in frames, of the mean over which light is followed
+LEAST_LIGHT, MOST_LIGHT = 0.002, 4.0  # of the clip's light on the hair, that frames may have
 
 
 @dataclass(frozen=True)
-class CodeChange(Value):
-    """styles: [D] or [L, D], which takes the hair by `strength` of the way to its color.
-    lab: [3] float32, the whole way of the hair's mean."""
+class HairLight(Value):
+    """lab: [T, 3], the hair's mean color in each frame's light. factor: [T, 3], that light as a
+    multiple of the clip's, of linear RGB."""
 
-    styles: NDArray[np.float32]
-    strength: float
+    ROWS = ("lab", "factor")
     lab: NDArray[np.float32]
+    factor: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Dye(Value):
+    """target: [T, 3], sRGB in 0 … 1 in the clip's light. strength: [T], how far hair is taken to
+    it."""
+
+    ROWS = ("target", "strength")
+    target: NDArray[np.float32]
+    strength: NDArray[np.float32]
+
+
+@stage(keep=False)
+def former_dye(clip: Clip) -> Dye:
+    """None, before the first edit."""
+    count = clip.frame_count
+    return Dye(np.zeros((count, 3), np.float32), np.zeros(count, np.float32))
+
+
+@stage()
+def hair_light(matte: Series[Matte], track: Series[FaceTrack]) -> HairLight:
+    """Followed from frame to frame within a shot: it dims with a fade and turns with a lamp."""
+    area, lab = matte.field("area").astype(np.float64), matte.field("mean_lab")
+    rgb = lab_to_rgb(torch.from_numpy(lab), dim=1)
+    linear = srgb_to_linear(rgb).numpy().astype(np.float64)
+    shot = np.cumsum(track.field("cuts"))
+    smoothed = np.zeros_like(linear)
+    for number in np.unique(shot):
+        rows = np.flatnonzero(shot == number)
+        weight = gaussian_filter1d(area[rows], LIGHT_FRAMES, mode="nearest")
+        sums = gaussian_filter1d(linear[rows] * area[rows, None], LIGHT_FRAMES, 0, mode="nearest")
+        smoothed[rows] = sums / (weight[:, None] + 1e-9)
+    typical = (linear * area[:, None]).sum(0) / (area.sum() + 1e-9)
+    factor = np.clip(smoothed / (typical + 1e-9), LEAST_LIGHT, MOST_LIGHT)
+    found = rgb_to_lab(linear_to_srgb(torch.from_numpy(smoothed).float()), dim=1).numpy()
+    return HairLight(found.astype(np.float32), factor.astype(np.float32))
 
 
 @dataclass(frozen=True, kw_only=True)
-class HairColor(GradedEdit):
+class HairColor(HairColorLatent):
     """Hair that a former edit colored is taken to the new color from there."""
 
     kind = "hair_color"
-    color: str = setting(
-        "auburn", f"a hex code (#8a4b2d), a picture of hair, or a name: {', '.join(HAIR_COLORS)}"
-    )
-    strength: float | Curve = setting(
-        1.0, "share of the way to that color, or a curve of it over time", low=-1.0, high=2.0
-    )
-
-    def identity(self) -> dict[str, Any]:
-        """The color itself, so that its name or file does not matter."""
-        if is_picture(self.color):
-            color: Any = fingerprint(read_image(self.color))
-        else:
-            color = list(parse_color(self.color))
-        return super().identity() | {"color": color}
-
-    def check(self, pack: Pack, place: str) -> None:
-        if not is_picture(self.color):
-            parse_color(self.color, f"{place}.color")
+    in_frames: ClassVar[bool] = True
 
     def makers(self) -> Makers:
-        return makers(
-            self.target_color,
-            self.code_change,
-            self.hair_change,
-            strength=self.over_time,
-            edited_codes=self.recolored,
-        )
-
-    @stage()
-    def target_color(self, parser: Parser) -> TargetColor:
-        """Raises NoFaceFound for a picture that shows no hair."""
-        color = self.color
-        found = mean_hair_color(color, parser) if is_picture(color) else parse_color(color)
-        return TargetColor(np.array(found))
-
-    @stage(version=5)
-    def code_change(
-        self,
-        codes: Series[Codes],
-        former_change: Series[HairChange],
-        pivots: Series[Pivots],
-        track: Series[FaceTrack],
-        matte: Series[Matte],
-        target_color: TargetColor,
-        strength: Series[Strength],
-        canvas: Canvas,
-        region: HeadRegion,
-        drawer: Drawer,
-        space: AttributeSpace | None,
-        probe: Annotated[str, Fact("precision.probe")],
-    ) -> CodeChange:
-        """The change of the codes, the same for all frames, that takes the hair's mean to the color
-        as far as it ever gets. Measured on PROBE_FRAMES frames with much hair.
-        """
-        area, mean_lab = matte.field("area") * track.field("present"), matte.field("mean_lab")
-        largest = float(max(strength.field("values"), key=abs))
-        if area.sum() == 0:
-            none = np.zeros(codes.rows(0, 1).styles.shape[-1], np.float32)
-            return CodeChange(none, largest, np.zeros(3, np.float32))
-        mean = (mean_lab * area[:, None]).sum(0) / area.sum()
-        rgb = torch.from_numpy(target_color.rgb).float()[None, :, None, None]
-        way = rgb_to_lab(rgb).flatten() - torch.from_numpy(mean).float()
-
-        order = np.flatnonzero(area > np.median(area[area > 0]) / 2)
-        chosen = order[np.linspace(0, len(order) - 1, min(PROBE_FRAMES, len(order))).astype(int)]
-        box = canvas.nominal  # a mean needs no hair beyond it, which is about a third of the canvas
-        alphas, styles, transforms = [], [], []
-        for frame in (int(f) for f in chosen):
-            alpha = torch.from_numpy(matte.rows(frame, frame + 1).alpha)[:, None].float() / 255
-            alphas.append(on_canvas(alpha, region, box, region.zoom))
-            colored = former_change.rows(frame, frame + 1).styles
-            styles.append(codes.rows(frame, frame + 1).styles - colored)
-            transforms.append(input_transforms(pivots.rows(frame, frame + 1).similarity))
-        device = next(drawer.synthesis.parameters()).device
-        places = torch.cat(transforms).to(device)
-        hair = torch.cat(alphas).to(device) * canvas_coverage(drawer.synthesis, places, box)
-        shown = Probe(
-            drawer.synthesis,
-            torch.from_numpy(np.concatenate(styles)).to(device),
-            places,
-            hair,
-            box,
-            getattr(torch, probe),
-        )
-        change = solve_hair_color(shown, space, (way * largest).to(device))
-        return CodeChange(change.numpy(), largest, way.numpy())
+        own = makers(former_dye, hair_light, self.dye, layer=self.dyed_hair)
+        return {**super().makers(), **own}
 
     @stage(keep=False)
-    def hair_change(
-        self, former_change: HairChange, code_change: CodeChange, strength: Strength
-    ) -> HairChange:
-        degree = strength.values[:, None]
-        lab = former_change.lab + degree * (code_change.lab - former_change.lab)
-        return HairChange(lab, former_change.styles + _step(former_change, code_change, strength))
+    def dye(self, former_dye: Dye, target_color: TargetColor, strength: Strength) -> Dye:
+        degree, former = strength.values, former_dye.strength
+        target = np.broadcast_to(target_color.rgb, former_dye.target.shape).astype(np.float32)
+        if not former.any():
+            return Dye(target, degree)
+        share = degree[:, None]
+        mixed = former_dye.target + share * (target - former_dye.target)
+        return Dye(np.clip(mixed, 0, 1), degree + former * (1 - degree))
 
     @stage(keep=False)
-    def recolored(
+    def dyed_hair(
         self,
-        codes: Codes,
+        frames: Frames,
+        matte: Matte,
         track: FaceTrack,
-        former_change: HairChange,
-        code_change: CodeChange,
-        strength: Strength,
-    ) -> Codes:
-        styles, seen = codes.styles.copy(), track.present
-        step = _step(former_change, code_change, strength)
-        styles[seen] += step[seen]
-        return Codes(styles)
+        fade: Fade,
+        hair_light: HairLight,
+        dye: Dye,
+        hair_window: HairWindow,
+    ) -> Layer:
+        side = hair_window.side * hair_window.step
+        margin = 2 * round(FRONT_REACH * side)
+
+        def patch(row: int) -> Patch | None:
+            (frame,) = frames.rows(row, row + 1)
+            alpha = matte.alpha[row]
+            window = window_of(alpha[None], hair_window, (frame.shape[1], frame.shape[0]), margin)
+            strength = float(dye.strength[row])
+            if window is None or strength == 0:
+                return None
+            seen = frame[window.pixels][None].copy()
+            levels = torch.from_numpy(seen)
+            spread = torch.from_numpy(alpha)[None, None] / 255
+            full = frame_matte(spread, hair_window, levels, window)
+            target = _in_light(dye.target[row], hair_light.factor[row])
+            source = torch.from_numpy(hair_light.lab[row])
+            # Beyond the color, and away from it, along the line to it.
+            reached = source + (strength if not 0 <= strength <= 1 else 1) * (target - source)
+            dyeing = Dyeing(source, reached, min(1, abs(strength)), side)
+            picture = levels.movedim(-1, 1).float() / 255
+            return patch_of(window, seen, dyeing.apply(picture, full), full)
+
+        return make_layer(frames, track, fade, lambda rows: [patch(int(row)) for row in rows])
 
 
-def _step(former: HairChange, change: CodeChange, strength: Strength) -> NDArray[np.float32]:
-    """From the codes as former edits colored them, [T, 1 or L, D] float32."""
-    degree = strength.values[:, None, None]
-    share = degree / np.float32(change.strength or 1)
-    step: NDArray[np.float32] = share * change.styles - degree * former.styles
-    return step
+def _in_light(rgb: NDArray[np.float32], factor: NDArray[np.float32]) -> torch.Tensor:
+    """sRGB [3] in the clip's light → Lab [3] in a light that is a multiple [3] of it."""
+    color, light = torch.from_numpy(rgb), torch.from_numpy(factor)
+    return rgb_to_lab(linear_to_srgb((srgb_to_linear(color) * light).clamp(0, 1)), dim=0)

@@ -39,7 +39,18 @@ from vidhair.models.pack import Pack
 from vidhair.models.perceptual import Perceptual, find_perceptual
 from vidhair.recipe import TABLES, Recipe, precisions
 from vidhair.settings import identity
-from vidhair.stages import align, compose, invert, matte, people, render, smooth, tune
+from vidhair.stages import (
+    align,
+    compose,
+    invert,
+    labels,
+    matte,
+    people,
+    region,
+    render,
+    smooth,
+    tune,
+)
 from vidhair.types import Clip, Frames
 from vidhair.wiring import (
     Fact,
@@ -60,8 +71,10 @@ SOURCE: dict[str, type] = {"frames": Frames}
 HEAD = makers(
     align.thumbnails, align.faces, align.shots, people.tracks, people.looks, people.people,
     people.person, people.track, invert.latents, smooth.shot_codes, smooth.pivots,
-    matte.region, matte.labels, matte.hair_colors, matte.matte, render.canvas, render.rendered,
+    region.region, region.hair_window, labels.labels, labels.hair_colors, matte.matte,
+    render.canvas, render.rendered,
     compose.former_change, compose.fade, compose.composed, compose.changes,
+    prior=labels.classified,
 )  # fmt: skip
 TUNED = makers(tune.tuned, drawer=tune.fine_tuned, codes=tune.offset_pivots)
 UNTUNED = makers(drawer=tune.untuned, codes=tune.plain_pivots)
@@ -71,6 +84,9 @@ def makers_of(recipe: Recipe) -> Makers:
     """Who makes the values of a recipe."""
     tuned = recipe.tune.steps + recipe.tune.refine_steps > 0
     edits = stacked(recipe.edits)
+    drawn = recipe.compose.mode == "replace" or not all(edit.in_frames for edit in recipe.edits)
+    if drawn:
+        edits.pop("layer", None)
     layer = compose.dyed if "hair_change" in edits else compose.residual
     ends = {
         "edited": render.edited if "edited_codes" in edits else compose.unedited,

@@ -26,17 +26,17 @@ def _xyz_matrix(like: Tensor) -> Tensor:
 
 def rgb_to_lab(rgb: Tensor, dim: int = 1) -> Tensor:
     """sRGB in 0 … 1 → L in 0 … 100, a and b in about −110 … 110."""
-    return xyz_to_lab(_transform(_linear(rgb), _xyz_matrix(rgb), dim), dim)
+    return xyz_to_lab(_transform(srgb_to_linear(rgb), _xyz_matrix(rgb), dim), dim)
 
 
 def levels_to_lab(levels: Tensor) -> Tensor:
     """uint8 [T, H, W, 3] → float32 Lab [T, 3, H, W]; sooner than by `rgb_to_lab`."""
-    linear = _linear(torch.arange(256) / 255)[levels.movedim(-1, 1).int()]
+    linear = srgb_to_linear(torch.arange(256) / 255)[levels.movedim(-1, 1).int()]
     return xyz_to_lab(_transform(linear, _xyz_matrix(linear), 1), 1)
 
 
-def _linear(rgb: Tensor) -> Tensor:
-    """Light in proportion to its amount, of sRGB in 0 … 1."""
+def srgb_to_linear(rgb: Tensor) -> Tensor:
+    """Light in proportion to its amount, of sRGB; both in 0 … 1."""
     return torch.where(rgb <= 0.04045, rgb / 12.92, ((rgb.clamp_min(0) + 0.055) / 1.055) ** 2.4)
 
 
@@ -56,6 +56,11 @@ def lab_to_rgb(lab: Tensor, dim: int = 1) -> Tensor:
     f = torch.stack([y + a / 500, y, y - b / 200], dim)
     xyz = torch.where(f > _DELTA, f**3, 3 * _DELTA**2 * (f - 4 / 29))
     linear = _transform(xyz, torch.linalg.inv(_xyz_matrix(lab)), dim).clamp(0, 1)
+    return linear_to_srgb(linear)
+
+
+def linear_to_srgb(linear: Tensor) -> Tensor:
+    """The inverse of `srgb_to_linear`."""
     return torch.where(
         linear <= 0.0031308, linear * 12.92, 1.055 * linear.clamp_min(1e-8) ** (1 / 2.4) - 0.055
     ).clamp(0, 1)

@@ -1,22 +1,67 @@
-"""Soft mattes: laid onto the edges of a picture, and sharpened by its colors."""
+"""Mattes: solved for from a picture and a guess, and what colors lie before and behind."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import product
 from types import EllipsisType
 
 import torch
 from torch import Tensor
 
-from vidhair.ops.blur import blur_, box_mean_, box_radius
-from vidhair.ops.morphology import dilate
-from vidhair.ops.rows import by_rows
+from vidhair.ops.blur import box_mean, box_mean_
 
 TILE = 192  # side of what the guided filter does at once, in pixels
 FLAT = 1e-6  # differences between values that are none
-UNLIKE = 15.0  # distance in Lab from which hair and what lies behind it are told apart
+BLUR_SHARE = 6  # how much narrower the second look at foreground and background is
 
 Index = tuple[EllipsisType, slice, slice]
+# Products of two channels of the guide: which, and where their means lie.
+_PAIRS = ((0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2))
+
+
+class ColorLines:
+    """The straight line from color to value that fits best in the window around every pixel.
+
+    picture: [T, 3, h, w]; radius: of the windows, in pixels; eps: of the picture's variance, below
+    which it sees no edge. (He et al. 2013, eq. 5 and 6; Levin et al. 2008, section 3.)
+    """
+
+    def __init__(self, picture: Tensor, radius: int, eps: float):
+        # Variances are differences of squares, which are exact enough about a mean of zero.
+        self.picture = picture = picture - picture.mean((2, 3), keepdim=True)
+        self.radius = radius
+        products = [picture[:, i : i + 1] * picture[:, j : j + 1] for i, j in _PAIRS]
+        moments = box_mean_(torch.cat([picture, *products], 1), radius)
+        self._mean = mean = moments[:, :3]
+        xx, xy, xz, yy, yz, zz = (
+            moments[:, 3 + k] - mean[:, i] * mean[:, j] for k, (i, j) in enumerate(_PAIRS)
+        )
+        xx, yy, zz = xx + eps, yy + eps, zz + eps
+        # Inverse of the symmetric 3 × 3 matrix by cofactors.
+        cofactors = torch.stack(
+            [
+                yy * zz - yz * yz, xz * yz - xy * zz, xy * yz - xz * yy,
+                xx * zz - xz * xz, xy * xz - xx * yz, xx * yy - xy * xy,
+            ],
+            1,
+        )  # fmt: skip
+        determinant = (cofactors[:, :3] * torch.stack([xx, xy, xz], 1)).sum(1, keepdim=True)
+        self._inverse = cofactors / determinant
+
+    def fit(self, values: Tensor) -> Tensor:
+        """values: [T, 1, h, w] → factors of the color (3) and offset (1) of each window's line."""
+        means = box_mean_(torch.cat([values, self.picture * values], 1), self.radius)
+        value, mean = means[:, :1], self._mean
+        x, y, z = (means[:, 1:] - mean * value).unbind(1)
+        xx, xy, xz, yy, yz, zz = self._inverse.unbind(1)
+        factors = torch.stack(
+            [xx * x + xy * y + xz * z, xy * x + yy * y + yz * z, xz * x + yz * y + zz * z], 1
+        )
+        return torch.cat([factors, value - (factors * mean).sum(1, keepdim=True)], 1)
+
+    def smooth(self, values: Tensor) -> Tensor:
+        """What all lines through a pixel say of it on average, [T, 1, h, w]."""
+        lines = box_mean_(self.fit(values), self.radius)
+        return (lines[:, :3] * self.picture).sum(1, keepdim=True) + lines[:, 3:]
 
 
 def guided_filter(guide: Tensor, values: Tensor, radius: int, eps: float) -> Tensor:
@@ -33,7 +78,8 @@ def guided_filter(guide: Tensor, values: Tensor, radius: int, eps: float) -> Ten
     for inner, outer, within in _tiles(height, width, max(TILE, 16 * radius), 2 * radius):
         seen = values[outer]
         if seen.amax() - seen.amin() > FLAT:
-            result[inner] = _guided(guide[outer].float(), seen, radius, eps)[within]
+            lines = ColorLines(guide[outer].float(), radius, eps)
+            result[inner] = lines.smooth(seen).clamp(0, 1)[within]
     return result
 
 
@@ -51,84 +97,68 @@ def _tiles(height: int, width: int, side: int, margin: int) -> Iterator[tuple[In
         yield inner, outer, within
 
 
-def _guided(guide: Tensor, values: Tensor, radius: int, eps: float) -> Tensor:
-    line = box_mean_(_line(box_mean_(_moments(guide, values), radius), eps), radius)
-    return ((line[:, :3] * guide).sum(1, keepdim=True) + line[:, 3:]).clamp(0, 1)
+def solve_matte(
+    picture: Tensor,
+    wanted: Tensor,
+    weight: Tensor,
+    known: Tensor,
+    *,
+    radius: int = 2,
+    eps: float = 1e-4,
+    rounds: int = 40,
+    tolerance: float = 1e-3,
+) -> Tensor:
+    """The matte that is a straight line of color in every small window (closed-form matting).
 
+    picture: [1, 3, h, w] in 0 … 1. wanted: [1, 1, h, w] in 0 … 1, kept where `known` (bool, the
+    same shape) says so, and elsewhere drawn to by a weight ≥ 0, as a share of what the windows
+    count. Returns [1, 1, h, w] in 0 … 1.
 
-# Products of two channels of the guide: which, and where their means lie.
-_PAIRS = ((0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2))
-
-
-def _moments(guide: Tensor, values: Tensor) -> Tensor:
-    """[T, 13, h, w]: guide (3), values (1), their products (3), products of the guide (6)."""
-    products = [guide[:, i : i + 1] * guide[:, j : j + 1] for i, j in _PAIRS]
-    return torch.cat([guide, values, guide * values, *products], 1)
-
-
-def _line(means: Tensor, eps: float) -> Tensor:
-    """Means of `_moments` → factors of the guide (3) and offset (1) of the best straight line."""
-    m_i, m_p = means[:, :3], means[:, 3:4]
-    cx, cy, cz = (means[:, 4:7] - m_i * m_p).unbind(1)
-    xx, xy, xz, yy, yz, zz = (
-        means[:, 7 + k] - m_i[:, i] * m_i[:, j] for k, (i, j) in enumerate(_PAIRS)
-    )
-    xx, yy, zz = xx + eps, yy + eps, zz + eps
-    # Inverse of the symmetric 3×3 matrix by cofactors.
-    cof = (
-        yy * zz - yz * yz, xz * yz - xy * zz, xy * yz - xz * yy,
-        xx * zz - xz * xz, xy * xz - xx * yz, xx * yy - xy * xy,
-    )  # fmt: skip
-    det = xx * cof[0] + xy * cof[1] + xz * cof[2]
-    a = torch.stack(
-        [
-            cof[0] * cx + cof[1] * cy + cof[2] * cz,
-            cof[1] * cx + cof[3] * cy + cof[4] * cz,
-            cof[2] * cx + cof[4] * cy + cof[5] * cz,
-        ],
-        1,
-    ) / det.unsqueeze(1)
-    return torch.cat([a, m_p - (a * m_i).sum(1, keepdim=True)], 1)
-
-
-@dataclass(frozen=True)
-class Border:
-    """How near its border a matte may be sharpened, and how far the colors are looked for: px."""
-
-    radius: int
-    sigma: float
-
-    @classmethod
-    def on_grid(cls, step: float) -> "Border":
-        """For a matte whose samples are `step` pixels apart."""
-        return cls(max(2, round(1.5 * step)), max(3.0, 3 * step))
-
-    @property
-    def support(self) -> int:
-        """Pixels beyond which nothing matters."""
-        return self.radius + 3 * box_radius(self.sigma)
-
-
-def estimate_foreground(alpha: Tensor, lab: Tensor, border: Border) -> Tensor:
-    """Sharpen a matte near its border by the colors on either side.
-
-    alpha: [T, 1, H, W]; lab: [T, 3, H, W]. A pixel there lies between the color of the hair and
-    that of what is behind it, both taken from where the matte is sure nearby: the compositing
-    equation solved for alpha. It counts by how unlike the two are.
+    Minimises αᵀLα + Σ weight·(α − wanted)² (Levin et al. 2008, eq. 12 and 13) by conjugate
+    gradients. L is never written down: times α it is α less its guided filter (He et al. 2010,
+    "Fast matting using large kernel matting Laplacian matrices"), so its cost does not depend on
+    the windows' size, and larger ones take fewer rounds.
     """
-    sure = by_rows(lambda a: ((a - 0.9) * 10).clamp(0, 1), alpha)
-    sure_not = by_rows(lambda a: ((0.1 - a) * 10).clamp(0, 1), alpha)
-    side = 2 * border.radius + 1
-    near = dilate(sure, side) * dilate(sure_not, side)
+    lines = ColorLines(picture, radius, eps)
+    free = (~known).to(picture.dtype)
 
-    def nearby(weight: Tensor) -> Tensor:
-        return blur_(by_rows(lambda x, w: torch.cat([x * w, w], 1), lab, weight), border.sigma)
+    def apply(x: Tensor) -> Tensor:
+        return free * (x - lines.smooth(x) + weight * x)
 
-    def sharpen(alpha: Tensor, lab: Tensor, hair: Tensor, behind: Tensor, near: Tensor) -> Tensor:
-        hair, behind = (x[:, :3] / x[:, 3:].clamp_min(1e-4) for x in (hair, behind))
-        way = hair - behind
-        length = way.square().sum(1, keepdim=True)
-        seen = (((lab - behind) * way).sum(1, keepdim=True) / (length + 1e-6)).clamp(0, 1)
-        return torch.lerp(alpha, seen, near * length / (length + UNLIKE**2))
+    alpha = wanted.clone()
+    rest = free * weight * wanted - apply(alpha)
+    direction, size = rest.clone(), rest.square().sum()
+    least = size * tolerance**2
+    for _ in range(rounds):
+        if not size > least:
+            break
+        image = apply(direction)
+        step = size / (direction * image).sum()
+        alpha += step * direction
+        rest -= step * image
+        former, size = size, rest.square().sum()
+        direction = rest + size / former * direction
+    return alpha.clamp_(0, 1)
 
-    return by_rows(sharpen, alpha, lab, nearby(sure), nearby(sure_not), near)
+
+def split_colors(picture: Tensor, alpha: Tensor, radius: int) -> tuple[Tensor, Tensor, Tensor]:
+    """What is in front, what is behind, and the latter's mean nearby, [T, 3, h, w] each.
+
+    picture: [T, 3, h, w] in 0 … 1; alpha: [T, 1, h, w]; radius: in pixels, how far either is looked
+    for. Front and back are nearest to their means nearby among those that α·front + (1 − α)·back
+    makes the picture of (Forte 2021, "Approximate fast foreground colour estimation").
+    """
+    front = back = picture
+    for reach in (radius, max(1, radius // BLUR_SHARE)):
+        front, back = (
+            _mean_nearby(x, share, reach) for x, share in ((front, alpha), (back, 1 - alpha))
+        )
+        behind = back
+        rest = picture - alpha * front - (1 - alpha) * back
+        front, back = (front + alpha * rest).clamp_(0, 1), (back + (1 - alpha) * rest).clamp_(0, 1)
+    return front, back, behind
+
+
+def _mean_nearby(values: Tensor, weight: Tensor, radius: int) -> Tensor:
+    sums = box_mean(torch.cat([values * weight, weight], 1), radius)
+    return sums[:, :-1] / (sums[:, -1:] + 1e-5)

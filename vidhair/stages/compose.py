@@ -13,7 +13,6 @@ from typing import Annotated
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from scipy.ndimage import label
 from torch import Tensor
@@ -22,13 +21,16 @@ from vidhair.geometry import Grid
 from vidhair.models.head_parser import Parser
 from vidhair.ops.blur import blur, blur_, box_radius
 from vidhair.ops.color import lab_to_rgb, levels_to_lab, rgb_to_lab
-from vidhair.ops.matting import Border, estimate_foreground, guided_filter
+from vidhair.ops.fill import fill
+from vidhair.ops.matting import guided_filter
 from vidhair.ops.morphology import dilate
 from vidhair.ops.rows import by_rows, mean_over, strips
 from vidhair.ops.warp import cut_grid, spread_grid
 from vidhair.settings import setting
 from vidhair.stages.align import FaceTrack
-from vidhair.stages.matte import HeadRegion, Labels, Matte, on_canvas, own_share, parse_canvas
+from vidhair.stages.labels import Labels, parse_canvas
+from vidhair.stages.matte import Matte
+from vidhair.stages.region import HairWindow, HeadRegion, on_canvas, own_share
 from vidhair.stages.render import Canvas, Drawer, Picture, canvas_coverage, input_transforms
 from vidhair.stages.smooth import Pivots
 from vidhair.types import Clip, Frames
@@ -69,25 +71,6 @@ class ComposeConfig:
         low=0.0,
         high=5.0,
     )
-
-
-def fill(values: Tensor, weight: Tensor, levels: int) -> Tensor:
-    """Spread values from where their weight is high to where there is none (push and pull).
-
-    values: [T, C, h, w]; weight: [T, 1, h, w] ≥ 0, about one where values are to be trusted.
-    Each of the `levels` halvings gathers what the finer one lacks.
-    """
-    gathered = values * weight
-    if levels == 0 or min(values.shape[2:]) < 4:
-        total = weight.sum((2, 3), keepdim=True)
-        mean = gathered.sum((2, 3), keepdim=True) / (total + 1e-6)
-        return mean.expand_as(values)
-    pooled = F.avg_pool2d(weight, 2, ceil_mode=True, count_include_pad=False)
-    sums = F.avg_pool2d(gathered, 2, ceil_mode=True, count_include_pad=False)
-    coarse = fill(sums / (pooled + 1e-6), (pooled * 2).clamp(max=1) * pooled.sign(), levels - 1)
-    spread = F.interpolate(coarse, size=values.shape[2:], mode="bilinear", align_corners=False)
-    trust = weight.clamp(0, 1)
-    return trust * values + (1 - trust) * spread
 
 
 def color_change(
@@ -236,22 +219,17 @@ def window_of(
     return Grid.of_pixels(high_y - low_y, high_x - low_x, low_x, low_y)
 
 
-def frame_matte(alpha: Tensor, grid: Grid, levels: Tensor, lab: Tensor, window: Grid) -> Tensor:
+def frame_matte(alpha: Tensor, grid: Grid, levels: Tensor, window: Grid) -> Tensor:
     """A matte [T, 1, h, w] on a grid brought to the window's pixels.
 
-    levels: uint8 [T, H, W, 3], the source there; lab: [T, 3, H, W], the same. A grid coarser than
-    the frame is laid onto the strands of the full-size picture again.
+    levels: uint8 [T, H, W, 3], the source there. A grid coarser than the frame is laid onto the
+    strands of the full-size picture.
     """
-    step = grid.step
-    coarse = spread_grid(alpha, grid, window).clamp_(0, 1)
-    border = Border.on_grid(step)
-    full = coarse
-    if step > 1.5:
-        full = guided_filter(levels.movedim(-1, 1), coarse, round(2 * step), 1e-3 * 255**2)
-    full = estimate_foreground(full, lab, border)
+    full = spread_grid(alpha, grid, window).clamp_(0, 1)
+    if grid.step > 1:
+        full = guided_filter(levels.movedim(-1, 1), full, round(2 * grid.step), 1e-3 * 255**2)
     # Nothing at all is changed where there is next to no hair.
-    reached = dilate(coarse, 2 * border.radius + 1)
-    return by_rows(lambda a, near: a * ((near > 0) & (a >= 1 / 128)), full, reached)
+    return by_rows(lambda a: a * (a >= 1 / 128), full)
 
 
 def compose_residual(
@@ -271,7 +249,7 @@ def compose_residual(
     patches: list[Patch | None] = [None] * len(frames)
     reach = LIGHT_REACH * crop_side
     # As far around it as anything matters.
-    margin = max(Border.on_grid(grid.step).support, 3 * box_radius(reach))
+    margin = 3 * box_radius(reach)
     exact = wanted is not None and config.exact
     means = torch.from_numpy(wanted).float() if exact else [None] * len(frames)
     # Every frame by itself, so that it does not matter which ones are composed together, and so
@@ -284,7 +262,7 @@ def compose_residual(
         seen = frame[window.pixels][None].copy()
         levels = torch.from_numpy(seen)
         lab = _lab(levels)
-        full = frame_matte(torch.from_numpy(matte)[None, None] / 255, grid, levels, lab, window)
+        full = frame_matte(torch.from_numpy(matte)[None, None] / 255, grid, levels, window)
         # The matte as the canvas sees it.
         drawn, redrawn = (levels_to_lab(torch.from_numpy(p)[None]) for p in pictures)
         change = color_change(
@@ -296,7 +274,7 @@ def compose_residual(
             mean,
         )
         change = spread_grid(change, canvas.grid, window)
-        patches[row] = _patch(window, seen, add_residual(lab, change, full, config, reach), full)
+        patches[row] = patch_of(window, seen, add_residual(lab, change, full, config, reach), full)
     return patches
 
 
@@ -319,7 +297,7 @@ def _see(frame: NDArray[np.uint8], grid: Grid) -> Tensor:
     return cut_grid(seen, grid, on=window, padding="border").clamp(0, 1)
 
 
-def _patch(window: Grid, seen: NDArray[np.uint8], result: Tensor, alpha: Tensor) -> "Patch":
+def patch_of(window: Grid, seen: NDArray[np.uint8], result: Tensor, alpha: Tensor) -> "Patch":
     """Of a result in 0 … 1, put into what is seen in the window, [1, H, W, 3], where alpha
     [1, 1, H, W] is not zero."""
     for rows in strips(*alpha.shape[2:]):
@@ -430,7 +408,7 @@ def compose_replace(
             lambda a, b, share: torch.lerp(a, lab_to_rgb(b), share),
             source, spread_grid(drawn, canvas.grid, window), alpha,
         )  # fmt: skip
-        patches[row] = _patch(window, seen, pasted, alpha)
+        patches[row] = patch_of(window, seen, pasted, alpha)
     return patches
 
 
@@ -568,7 +546,7 @@ def composed(frames: Frames, layer: Every[Layer]) -> Frames:
     return Frames.of_pixels(pixels)
 
 
-def _layer(
+def make_layer(
     frames: Frames,
     track: FaceTrack,
     fade: Fade,
@@ -595,11 +573,13 @@ def residual(
     track: FaceTrack,
     fade: Fade,
     canvas: Canvas,
-    region: HeadRegion,
+    hair_window: HairWindow,
     config: ComposeConfig,
 ) -> Layer:
     """What the edit changes, over the source."""
-    return _residual(frames, rendered, edited, matte, track, fade, canvas, region, config, None)
+    return _residual(
+        frames, rendered, edited, matte, track, fade, canvas, hair_window, config, None
+    )
 
 
 @stage(keep=False)
@@ -611,13 +591,15 @@ def dyed(
     track: FaceTrack,
     fade: Fade,
     canvas: Canvas,
-    region: HeadRegion,
+    hair_window: HairWindow,
     hair_change: HairChange,
     config: ComposeConfig,
 ) -> Layer:
     """The same, so that the hair's mean color changes as it was wanted to."""
     wanted = hair_change.lab
-    return _residual(frames, rendered, edited, matte, track, fade, canvas, region, config, wanted)
+    return _residual(
+        frames, rendered, edited, matte, track, fade, canvas, hair_window, config, wanted
+    )
 
 
 def _residual(
@@ -628,7 +610,7 @@ def _residual(
     track: FaceTrack,
     fade: Fade,
     canvas: Canvas,
-    region: HeadRegion,
+    hair_window: HairWindow,
     config: ComposeConfig,
     wanted: NDArray[np.float32] | None,
 ) -> Layer:
@@ -638,14 +620,14 @@ def _residual(
             rendered.levels[rows],
             edited.levels[rows],
             matte.alpha[rows],
-            region.matte_grid,
+            hair_window,
             canvas,
             track.box.side,
             config,
             None if wanted is None else wanted[rows],
         )
 
-    return _layer(frames, track, fade, make)
+    return make_layer(frames, track, fade, make)
 
 
 @stage(keep=False)
@@ -684,7 +666,7 @@ def replaced(
             frames.pixels[rows], rendered.levels[rows], edited.levels[rows], masks, canvas, side
         )
 
-    return _layer(frames, track, fade, make)
+    return make_layer(frames, track, fade, make)
 
 
 @stage(keep=False)

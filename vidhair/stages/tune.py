@@ -17,7 +17,8 @@ from vidhair.ops.warp import cut_grid, to_unit
 from vidhair.precision import WITHOUT_FLOAT16, resolve
 from vidhair.settings import setting
 from vidhair.stages.align import FaceTrack
-from vidhair.stages.matte import HeadRegion, Labels, on_canvas, own_share
+from vidhair.stages.labels import Labels
+from vidhair.stages.region import HeadRegion, on_canvas, own_share
 from vidhair.stages.render import Canvas, Codes, Drawer, canvas_coverage, input_transforms
 from vidhair.stages.smooth import Pivots
 from vidhair.types import Frames

@@ -1,0 +1,67 @@
+"""What moved where between two pictures, and means along it."""
+
+from collections.abc import Sequence
+from functools import cache
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+UNLIKE = 12.0  # difference of two pixels, in levels of 255, from which they show different things
+NEARBY = 5  # side in pixels over which that is judged
+LEAST_SIDE = 16  # of pictures in which motion is looked for
+
+
+@cache
+def _solver() -> Any:
+    # Dense inverse search (Kroeger et al. 2016).
+    return cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
+
+
+def flow(start: NDArray[np.uint8], end: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Where every pixel of a picture lies in another one, [H, W, 2]: by how far right and down.
+
+    start, end: uint8 [H, W, 3] of the same size.
+    """
+    if min(start.shape[:2]) < LEAST_SIDE:
+        return np.zeros((*start.shape[:2], 2), np.float32)
+    grey = (cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY) for picture in (start, end))
+    found: NDArray[np.float32] = _solver().calc(*grey, None)
+    return found
+
+
+def fetch(values: NDArray[Any], motion: NDArray[np.float32]) -> NDArray[Any]:
+    """What a picture [H, W] or [H, W, C] holds where `flow` says that pixels went."""
+    height, width = motion.shape[:2]
+    y, x = np.mgrid[:height, :width].astype(np.float32)
+    found: NDArray[Any] = cv2.remap(
+        values, x + motion[..., 0], y + motion[..., 1], cv2.INTER_LINEAR,
+        borderMode=cv2.BORDER_REPLICATE,
+    )  # fmt: skip
+    return found
+
+
+def mean_along_motion(
+    values: Sequence[NDArray[np.float32]],
+    pictures: Sequence[NDArray[np.uint8]],
+    index: int,
+    weight: float,
+) -> NDArray[np.float32]:
+    """Of one of several neighbouring frames and of what it shows in the others, [H, W].
+
+    values: [H, W] each; pictures: uint8 [H, W, 3]. weight: 0 … 1, of the frames next to it; those
+    further away count by its powers. What looks different in another frame does not count.
+    """
+    total, weights = values[index].copy(), np.ones_like(values[index])
+    for other in range(len(values)) if weight > 0 else ():
+        if other == index:
+            continue
+        motion = flow(pictures[index], pictures[other])
+        unlike = fetch(pictures[other], motion).astype(np.float32) - pictures[index]
+        error = cv2.blur(np.square(unlike).mean(-1), (NEARBY, NEARBY))
+        share = weight ** abs(other - index) * np.exp(-error / (2 * UNLIKE**2))
+        total += share * fetch(values[other], motion)
+        weights += share
+    mean: NDArray[np.float32] = total / weights
+    return mean

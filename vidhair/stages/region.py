@@ -1,0 +1,201 @@
+"""Where hair is searched, and which part of that is the face's, the neck's or somebody else's."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from vidhair.geometry import CropAxes, Grid
+from vidhair.models.face_landmarks import MIDDLE_OF_FACE
+from vidhair.models.face_parser import polygon_mask
+from vidhair.ops.warp import cut_grid
+from vidhair.stages.align import FACE, FaceTrack
+from vidhair.stages.render import Canvas, crops_of
+from vidhair.types import Clip
+from vidhair.wiring import Derived, Fact, Series, stage
+
+REACH = 0.8  # crop sides beyond the crop that are searched for hair
+PRIOR_ZOOM = 2  # how many times finer than the parser's grid it is said where hair is
+FINEST_SIDE = 640  # samples of the matte along the side of a face's crop, at most
+
+
+@dataclass(frozen=True)
+class HeadRegion(Grid, Derived):
+    """Where hair is searched, as finely as the parser sees it; fixed for the clip."""
+
+    @property
+    def prior_grid(self) -> Grid:
+        """On which it is said how likely hair is."""
+        return self.finer(PRIOR_ZOOM)
+
+    def cut(self, frames: Tensor, zoom: int = 1) -> Tensor:
+        """The region of [T, C, H, W] frames, `zoom` times finer than its grid."""
+        # Beyond the frame's border the picture goes on mirrored: nothing there looks like clothes.
+        return cut_grid(frames, self.finer(zoom), padding="reflection")
+
+
+def plan_region(axes: CropAxes, frame_size: tuple[int, int], size: int, stride: int) -> HeadRegion:
+    """Covers all face crops and REACH around them, inside the frame; sides fit the parser."""
+    width, height = frame_size
+    reach = (axes.side * (0.5 + REACH))[:, None]
+    low = np.maximum((axes.centre - reach).min(0), 0)
+    high = np.minimum((axes.centre + reach).max(0), [width, height])
+    step = float(np.median(axes.side)) / size
+    columns, rows = (
+        int(np.ceil((b - a) / step / stride)) * stride for a, b in zip(low, high, strict=True)
+    )
+    return HeadRegion(float(low[0]), float(low[1]), step, rows, columns)
+
+
+@dataclass(frozen=True)
+class HairWindow(Grid, Derived):
+    """Where the matte lies, fixed for the clip: the frame's own pixels inside the region, or for
+    large heads the means of as many as make FINEST_SIDE of a face's crop. side: of that crop, in
+    samples."""
+
+    side: float
+
+    def cut(self, frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """That part of a frame [H, W, 3]."""
+        left, top, step = int(self.left), int(self.top), int(self.step)
+        seen = frame[top : top + step * self.height, left : left + step * self.width]
+        if step == 1:
+            return np.ascontiguousarray(seen)
+        # The last samples may reach beyond the frame, where its border goes on.
+        below, beside = step * self.height - len(seen), step * self.width - seen.shape[1]
+        seen = np.pad(seen, [(0, below), (0, beside), (0, 0)], mode="edge")
+        parts = seen.reshape(self.height, step, self.width, step, 3)
+        means: NDArray[np.uint8] = np.rint(parts.mean((1, 3))).astype(np.uint8)
+        return means
+
+
+def plan_window(region: Grid, side: float, frame_size: tuple[int, int]) -> HairWindow:
+    """side: of a face's crop, in pixels; frame_size: width and height."""
+    step = max(1, math.ceil(side / FINEST_SIDE))
+    low = [max(0, math.floor(start)) for start in (region.left, region.top)]
+    reach = region.left + region.step * region.width, region.top + region.step * region.height
+    high = [min(size, math.ceil(end)) for size, end in zip(frame_size, reach, strict=True)]
+    columns, rows = (math.ceil((b - a) / step) for a, b in zip(low, high, strict=True))
+    return HairWindow(low[0], low[1], step, rows, columns, side / step)
+
+
+JAW_CHIN_BROW = (172, 397, 152, 10)  # of MediaPipe's mesh: corners of the jaw, chin, hairline
+NECK_LENGTH = 0.55  # in lengths of a face
+NECK_INSET = 0.06  # on either side, in widths of the jaw
+
+
+def _middle(mesh: NDArray[np.float32]) -> NDArray[np.float32]:
+    return mesh[list(MIDDLE_OF_FACE)]
+
+
+def _neck(mesh: NDArray[np.float32]) -> NDArray[np.float32]:
+    """A quad below the jaw, as wide as most of it and as long as half a face."""
+    left, right, chin, brow = mesh[list(JAW_CHIN_BROW)]
+    down = (chin - brow) * NECK_LENGTH
+    inwards = (right - left) * NECK_INSET
+    return np.stack(
+        [left + inwards, left + inwards + down, right - inwards + down, right - inwards]
+    )
+
+
+MIDDLE, NECK = _middle, _neck
+
+
+def face_part(
+    part: Callable[[NDArray[np.float32]], NDArray[np.float32]],
+    track: FaceTrack,
+    frames: range,
+    grid: Grid,
+) -> Tensor:
+    """[T, 1, h, w] soft mask of a part of the face (MIDDLE, which is never hair, or NECK)."""
+    masks = np.zeros((len(frames), grid.height, grid.width), np.float32)
+    for row, frame in enumerate(frames):
+        if track.present[frame]:
+            local = grid.places(part(track.mesh[frame]))
+            masks[row] = polygon_mask(local, grid.height, grid.width)
+    return blur_mask(torch.from_numpy(masks)[:, None])
+
+
+OWN_BORDER = 0.04  # softness of the border between two persons' parts, in crop sides
+HEAD_CORNERS = 32
+HEAD = (1.45 * FACE[0], 1.45 * FACE[1])  # half width and half height with hair, in crop sides
+
+
+def own_share(track: FaceTrack, frames: range, grid: Grid) -> Tensor:
+    """[T, 1, h, w] in 0 … 1: how far each sample is the person's own, and not a neighbour's.
+
+    Hair belongs to the face that is nearer to it, counted in sizes of that face; but of two heads
+    that overlap all of the larger one, which is in front, is its own. Ones [1, 1, 1, 1] if nobody
+    is beside.
+    """
+    beside = track.neighbours[frames.start : frames.stop].astype(np.float64)
+    if np.isnan(beside).all():
+        return torch.ones(1, 1, 1, 1)
+    rows, columns = (np.arange(n) + 0.5 for n in (grid.height, grid.width))
+    points = np.meshgrid(grid.left + columns * grid.step, grid.top + rows * grid.step)
+    points = np.stack(points, -1).reshape(-1, 2)
+    shares = np.ones((len(frames), len(points)), np.float32)
+    for share, frame, others in zip(shares, frames, beside, strict=True):
+        mine = track.axes_of(np.array([frame]))
+        for other in others[~np.isnan(others[:, 0])] if track.present[frame] else []:
+            theirs = CropAxes(other[None, :2], other[None, 2:4])
+            place, own = theirs.locate(points[None])[0], mine.locate(points[None])[0]
+            nearer = _step(np.hypot(*place.T) - np.hypot(*own.T))
+            if other[4] > 1:
+                share *= np.minimum(nearer, 1 - _in_head(place))
+            else:
+                share *= np.maximum(nearer, _in_head(own))
+    return torch.from_numpy(shares).view(len(frames), 1, grid.height, grid.width)
+
+
+def head_mask(track: FaceTrack, frame: int, grid: Grid) -> NDArray[np.float32]:
+    """[h, w]: one on a head with its hair, as an ellipse around the face; zero beside it."""
+    angle = np.linspace(0, 2 * np.pi, HEAD_CORNERS, endpoint=False)
+    axes = track.axes_of(np.array([frame]))
+    across, down = (2 * half * axis[0] for half, axis in zip(HEAD, (axes.x, axes.y), strict=True))
+    points = axes.centre[0] + np.outer(np.cos(angle), across) + np.outer(np.sin(angle), down)
+    return polygon_mask(grid.places(points), grid.height, grid.width)
+
+
+def _in_head(place: NDArray[np.float64]) -> NDArray[np.float64]:
+    """0 … 1, for places [N, 2] in a crop."""
+    return _step((1 - np.hypot(*(place / HEAD).T)) * min(HEAD))
+
+
+def _step(away: NDArray[np.float64]) -> NDArray[np.float64]:
+    """0 … 1, from before a border to after it. away: from it, in crop sides."""
+    return np.clip(away / OWN_BORDER + 0.5, 0, 1)
+
+
+def blur_mask(mask: Tensor, radius: int = 2) -> Tensor:
+    return F.avg_pool2d(mask, 2 * radius + 1, 1, radius, count_include_pad=False)
+
+
+def on_canvas(values: Tensor, grid: Grid, canvas: Canvas) -> Tensor:
+    """Values [T, 1, h, w] on a grid brought to the canvas."""
+    return cut_grid(values, canvas.grid, on=grid)
+
+
+# ---- stages
+
+
+@stage(keep=False)
+def region(
+    track: Series[FaceTrack],
+    clip: Clip,
+    face_pixels: Annotated[int, Fact("face_pixels")],
+    stride: Annotated[int, Fact("parser.stride")],
+) -> HeadRegion:
+    return plan_region(crops_of(track), (clip.width, clip.height), face_pixels, stride)
+
+
+@stage(keep=False)
+def hair_window(track: Series[FaceTrack], region: HeadRegion, clip: Clip) -> HairWindow:
+    side = float(np.median(crops_of(track).side))
+    return plan_window(region, side, (clip.width, clip.height))
