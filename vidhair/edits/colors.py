@@ -8,15 +8,15 @@ from vidhair.errors import InvalidSetting
 
 # How hair of these names looks on average in average light; sRGB, 0 … 1.
 HAIR_COLORS: dict[str, tuple[float, float, float]] = {
-    "black": (0.045, 0.04, 0.04),
-    "dark brown": (0.14, 0.09, 0.06),
+    "black": (0.11, 0.1, 0.1),
+    "dark brown": (0.18, 0.12, 0.085),
     "brown": (0.25, 0.155, 0.09),
     "light brown": (0.41, 0.27, 0.16),
     "auburn": (0.42, 0.16, 0.075),
     "red": (0.55, 0.12, 0.07),
     "ginger": (0.68, 0.32, 0.12),
     "dark blonde": (0.55, 0.42, 0.25),
-    "blonde": (0.76, 0.60, 0.36),
+    "blonde": (0.73, 0.59, 0.395),
     "platinum": (0.88, 0.80, 0.66),
     "grey": (0.55, 0.55, 0.56),
     "white": (0.86, 0.86, 0.86),

@@ -17,12 +17,16 @@ FRONT_REACH = 0.09  # how far the colors of hair and of what is behind are looke
 LIGHT_REACH = 0.035  # blur that tells light from strands, in crop sides
 BLACK = 8.0  # lightness that is added where ratios of lightness are taken
 # How much contrast strands gain or lose, by the change of the hair's lightness.
-GAIN = ((-50.0, 0.65), (0.0, 1.0), (60.0, 1.35))
-BRIGHTEST = 1.35  # lightness of strands that is not passed, as a multiple of the dye's
-LEAST_ROOM = 12.0  # above the dye's lightness, for strands of dark dyes
+GAIN = ((-50.0, 0.8), (0.0, 1.0), (60.0, 1.3))
+# Lightness of strands that is approached and not passed, as multiples of the dye's, and how far
+# away from it at least.
+DARKEST, BRIGHTEST, LEAST_ROOM = 0.1, 1.4, 14.0
 SHADED = 0.6  # exponent of the lightness by which strands darker than the dye have less chroma
 SHINE = 0.5  # share of the chroma that strands twice as light as the dye lose to the light's color
 OWN = 0.25  # share of the hair's own variation of hue that stays
+BORDER = 0.015  # width of hair's border, in crop sides
+INNER = 0.75  # mean of the matte over that from which it lies behind the border
+BELIEVED = 0.85  # share of a lighter border that is taken for what lies beside
 MARGIN = 1.0  # lightness by which a border may pass what lies on both sides
 
 
@@ -53,11 +57,12 @@ class Dyeing:
         around = (sums[:, :1] + 1e-3 * light) / (sums[:, 1:] + 1e-3)
         exponent = min(1.0, (old + BLACK) / (new + BLACK))
         shade = new * (around / max(old, 1)).clamp(0.05, 3) ** exponent
-        gain = float(np.interp(new - old, *zip(*GAIN, strict=True)))
+        changes, gains = np.transpose(GAIN)
+        gain = float(np.interp(new - old, changes, gains))
         shade = shade + gain * (light - around)
-        room = max(new * (BRIGHTEST - 1), LEAST_ROOM)
-        above = new + room * torch.tanh((shade - new) / room)
-        shade = torch.where(shade > new, above, shade).clamp(0.5, 98)
+        way = shade - new
+        room = torch.where(way > 0, max(new * (BRIGHTEST - 1), LEAST_ROOM), new * (1 - DARKEST))
+        shade = (new + room * torch.tanh(way / room)).clamp(0, 98)
         ratio = shade / max(new, 1)
         chroma = torch.where(ratio < 1, ratio**SHADED, 1 - SHINE * (ratio - 1).clamp(0, 1))
         return torch.cat([shade, target[:, 1:] * chroma + OWN * (tint - source[:, 1:])], 1)
@@ -68,7 +73,8 @@ class Dyeing:
         What is seen is α·hair + (1 − α)·behind, of which only the hair changes.
         """
         hair, _, behind = split_colors(picture, alpha, max(2, round(FRONT_REACH * self.side)))
-        dyed = self.of(rgb_to_lab(hair), alpha)
+        lab = rgb_to_lab(hair)
+        dyed = self.of(self._inside(lab, alpha), alpha)
         result = picture + self.amount * alpha * (lab_to_rgb(dyed) - hair)
         # Where hair is thin, nothing is lighter than it and what is behind.
         lab, before = rgb_to_lab(result.clamp(0, 1)), rgb_to_lab(picture)[:, :1]
@@ -77,3 +83,13 @@ class Dyeing:
         glows = (alpha < 0.95) & (lab[:, :1] > most)
         lab[:, :1] = lab[:, :1].minimum(most)
         return torch.where(glows, lab_to_rgb(lab), result).clamp(0, 1)
+
+    def _inside(self, lab: Tensor, alpha: Tensor) -> Tensor:
+        """Hair [1, 3, h, w] that is no lighter at its border than within: there a lens and a codec
+        have mixed into it what lies beside."""
+        inner = ((box_mean(alpha, max(1, round(BORDER * self.side))) - INNER) / (1 - INNER)).clamp(0)
+        sums = blur_(torch.cat([lab * inner, inner], 1), 2 * LIGHT_REACH * self.side)
+        within = sums[:, :3] / (sums[:, 3:] + 1e-3)
+        known = sums[:, 3:] / (sums[:, 3:] + 0.02)
+        lighter = (lab[:, :1] > within[:, :1]) * (1 - inner) * known
+        return torch.lerp(lab, within, BELIEVED * lighter)

@@ -33,6 +33,7 @@ from vidhair.wiring import Near, Span, Value, stage
 SMALLEST_FACE = 48  # pixels
 NEIGHBOURS = 2  # frames on either side that smoothing over time looks at
 LIKELY, UNLIKELY = 0.9, 0.1  # probabilities of hair that hold, away from where they change
+THINNING = 2  # how many times further strands are looked for within hair than beside it
 JOINED = 0.2  # probability of hair over which it hangs together with what is on the head
 AROUND = 4  # samples of the prior around that which may show hair, too
 # Between those, the prior tells hair from none in this range.
@@ -100,10 +101,10 @@ def alpha_of(picture: Tensor, prior: Tensor, side: float, edge: float) -> Tensor
 
     prior: [1, 1, h, w] in 0 … 1; side: of the face's crop in pixels; edge: see MatteConfig.
     """
-    square = 2 * max(1, round(edge * side)) + 1
-    maybe = dilate((prior > UNLIKELY).float(), square)
-    # Beyond the picture hair goes on.
-    sure = 1 - dilate((prior <= LIKELY).float(), square)
+    reach = max(1, round(edge * side))
+    maybe = dilate((prior > UNLIKELY).float(), 2 * reach + 1)
+    # Hair thins out within. Beyond the picture it goes on.
+    sure = 1 - dilate((prior <= LIKELY).float(), 2 * THINNING * reach + 1)
     known = (sure > 0) | (maybe == 0)
     low, high = PRIOR_RANGE
     likely = ((prior - low) / (high - low)).clamp(0, 1)
