@@ -102,6 +102,8 @@ def test_channels_may_lie_in_any_dimension():
     lab, last = rgb_to_lab(rgb), rgb.movedim(1, -1)
     torch.testing.assert_close(rgb_to_lab(last, dim=-1), lab.movedim(1, -1))
     torch.testing.assert_close(lab_to_rgb(lab.movedim(1, -1), dim=-1), last, atol=1e-4, rtol=0)
+    torch.testing.assert_close(rgb_to_lab(rgb[0, :, 1, 2], dim=0), lab[0, :, 1, 2])
+    torch.testing.assert_close(lab_to_rgb(lab[0, :, 1, 2], dim=0), rgb[0, :, 1, 2])
     shifted = lab + torch.tensor([5.0, -3, 2])[:, None, None]
     assert delta_e_2000(lab, shifted).shape == (2, 4, 5)
 

@@ -16,7 +16,8 @@ _DELTA = 6 / 29
 
 def _transform(x: Tensor, matrix: Tensor, dim: int) -> Tensor:
     x = x.movedim(dim, 0)
-    return (matrix @ x.flatten(1)).view(x.shape).movedim(0, dim)
+    # A single color has no dimension but its own.
+    return (matrix @ x[:, None].flatten(1)).view(x.shape).movedim(0, dim)
 
 
 def _xyz_matrix(like: Tensor) -> Tensor:
