@@ -42,6 +42,8 @@ RESERVED = {
     "ray": ("vidhair.flow.ray",),
     "gradio": ("vidhair.ui",),
     "mediapipe": ("vidhair.models.face_landmarks",),
+    # The latter only looks whether it loads, before MediaPipe does.
+    "cv2": ("vidhair.ops.motion", "vidhair.models.face_landmarks"),
     "av": ("vidhair.media",),
     "decord": ("vidhair.media",),
     "ffmpeg": ("vidhair.media",),

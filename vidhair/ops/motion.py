@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
+
+from vidhair.errors import VidhairError
 
 UNLIKE = 12.0  # difference of two pixels, in levels of 255, from which they show different things
 NEARBY = 5  # side in pixels over which that is judged
@@ -14,7 +15,26 @@ LEAST_SIDE = 16  # of pictures in which motion is looked for
 
 
 @cache
+def _opencv() -> Any:
+    """Imported at its first use. Raises VidhairError where it does not load.
+
+    An empty module stands in its place after MediaPipe was imported without it.
+    """
+    try:
+        import cv2
+
+        cv2.DISOpticalFlow  # noqa: B018
+    except (ImportError, AttributeError) as error:
+        raise VidhairError(
+            f"OpenCV, which follows hair from frame to frame, does not load here ({error}); "
+            "install the libGL that it needs (libgl1 of Debian and Ubuntu), or set matte.smooth = 0"
+        ) from error
+    return cv2
+
+
+@cache
 def _solver() -> Any:
+    cv2 = _opencv()
     # Dense inverse search (Kroeger et al. 2016).
     return cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
 
@@ -26,6 +46,7 @@ def flow(start: NDArray[np.uint8], end: NDArray[np.uint8]) -> NDArray[np.float32
     """
     if min(start.shape[:2]) < LEAST_SIDE:
         return np.zeros((*start.shape[:2], 2), np.float32)
+    cv2 = _opencv()
     grey = (cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY) for picture in (start, end))
     found: NDArray[np.float32] = _solver().calc(*grey, None)
     return found
@@ -33,6 +54,7 @@ def flow(start: NDArray[np.uint8], end: NDArray[np.uint8]) -> NDArray[np.float32
 
 def fetch(values: NDArray[Any], motion: NDArray[np.float32]) -> NDArray[Any]:
     """What a picture [H, W] or [H, W, C] holds where `flow` says that pixels went."""
+    cv2 = _opencv()
     height, width = motion.shape[:2]
     y, x = np.mgrid[:height, :width].astype(np.float32)
     found: NDArray[Any] = cv2.remap(
@@ -59,7 +81,7 @@ def mean_along_motion(
             continue
         motion = flow(pictures[index], pictures[other])
         unlike = fetch(pictures[other], motion).astype(np.float32) - pictures[index]
-        error = cv2.blur(np.square(unlike).mean(-1), (NEARBY, NEARBY))
+        error = _opencv().blur(np.square(unlike).mean(-1), (NEARBY, NEARBY))
         share = weight ** abs(other - index) * np.exp(-error / (2 * UNLIKE**2))
         total += share * fetch(values[other], motion)
         weights += share

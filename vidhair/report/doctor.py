@@ -15,8 +15,8 @@ from vidhair.media import ffmpeg_path
 from vidhair.precision import USES, resolve
 
 PACKAGES = (
-    "torch", "torchvision", "numpy", "scipy", "numba", "av", "mediapipe", "lpips",
-    "safetensors", "pillow",
+    "torch", "torchvision", "numpy", "scipy", "numba", "av", "mediapipe",
+    "opencv-contrib-python", "lpips", "safetensors", "pillow",
 )  # fmt: skip
 # Not needed, and without wheels for some machines.
 OPTIONAL = ("decord",)
