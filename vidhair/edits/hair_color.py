@@ -3,18 +3,24 @@
 Beside edits that draw the head anew, the generator draws the color, too.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d
 
-from vidhair.edits.dye import FRONT_REACH, Dyeing
+from vidhair.edits.colors import HAIR_COLORS, is_picture, parse_color
+from vidhair.edits.dye import FRONT_REACH, Coat, Dyeing, lighter_strands
 from vidhair.edits.edit import Strength
 from vidhair.edits.hair_color_latent import HairColorLatent, TargetColor
+from vidhair.errors import InvalidSetting
+from vidhair.geometry import CropAxes, Grid
+from vidhair.models.pack import Pack
 from vidhair.ops.color import lab_to_rgb, linear_to_srgb, rgb_to_lab, srgb_to_linear
+from vidhair.settings import setting
 from vidhair.stages.align import FaceTrack
 from vidhair.stages.compose import Fade, Layer, Patch, frame_matte, make_layer, patch_of, window_of
 from vidhair.stages.matte import Matte
@@ -22,6 +28,9 @@ from vidhair.stages.region import HairWindow
 from vidhair.types import Clip, Frames
 from vidhair.wiring import Makers, Series, Value, makers, stage
 
+FURTHER = ("roots", "ends", "highlights")
+# Where roots end and ends begin, in sides of the face's crop below its centre.
+ROOTS, ENDS = (-0.55, -0.1), (-0.05, 0.5)
 LIGHT_FRAMES = 1.5  # deviation, in frames, of the mean over which light is followed
 LEAST_LIGHT, MOST_LIGHT = 0.002, 4.0  # of the clip's light on the hair, that frames may have
 
@@ -78,6 +87,31 @@ class HairColor(HairColorLatent):
 
     kind = "hair_color"
     in_frames: ClassVar[bool] = True
+    roots: float = setting(
+        0.0, "how far the roots keep their own color: 0 not at all, 1 wholly", low=0.0, high=1.0
+    )
+    ends: str = setting("", "another color towards the ends (balayage); empty for the same")
+    highlights: str = setting("", "a color of single strands; empty for none")
+
+    def identity(self) -> dict[str, Any]:
+        """The further colors themselves, and nothing of those that are not set."""
+        own = {k: v for k, v in super().identity().items() if k not in FURTHER}
+        if self.roots:
+            own["roots"] = self.roots
+        further = {name: getattr(self, name) for name in ("ends", "highlights")}
+        return own | {name: list(parse_color(c)) for name, c in further.items() if c}
+
+    def check(self, pack: Pack, place: str) -> None:
+        super().check(pack, place)
+        for name in ("ends", "highlights"):
+            color = getattr(self, name)
+            if is_picture(color):
+                raise InvalidSetting(
+                    f"{place}.{name} = {color!r} is a picture; give a name "
+                    f"({', '.join(HAIR_COLORS)}) or a hex code"
+                )
+            if color:
+                parse_color(color, f"{place}.{name}")
 
     def makers(self) -> Makers:
         own = makers(former_dye, hair_light, self.dye, layer=self.dyed_hair)
@@ -122,11 +156,55 @@ class HairColor(HairColorLatent):
             source = torch.from_numpy(hair_light.lab[row])
             # Beyond the color, and away from it, along the line to it.
             reached = source + (strength if not 0 <= strength <= 1 else 1) * (target - source)
-            dyeing = Dyeing(source, reached, min(1, abs(strength)), side)
             picture = levels.movedim(-1, 1).float() / 255
+            amount = min(1, abs(strength))
+            axes = track.axes_of(np.array([row]))
+            dyeing = Dyeing(
+                source,
+                reached,
+                amount * (1 - self.roots * falling(ROOTS, axes, window)) if self.roots else amount,
+                side,
+                tuple(self._coats(picture, hair_light.factor[row], amount, axes, window, side)),
+            )
             return patch_of(window, seen, dyeing.apply(picture, full), full)
 
         return make_layer(frames, track, fade, lambda rows: [patch(int(row)) for row in rows])
+
+    def _coats(
+        self,
+        picture: torch.Tensor,
+        factor: NDArray[np.float32],
+        amount: float,
+        axes: CropAxes,
+        window: Grid,
+        side: float,
+    ) -> Iterator[Coat]:
+        if self.ends:
+            share = amount * (1 - falling(ENDS, axes, window))
+            yield Coat(_in_light(_rgb(self.ends), factor), share)
+        if self.highlights:
+            share = amount * lighter_strands(rgb_to_lab(picture), side)
+            yield Coat(_in_light(_rgb(self.highlights), factor), share)
+
+
+def falling(ramp: tuple[float, float], axes: CropAxes, grid: Grid) -> torch.Tensor:
+    """From one to zero between two heights in the face's crop, [1, 1, h, w] on a grid.
+
+    ramp: distances below the crop's centre along the face, in sides; axes: of one face, [1, 2]."""
+    (down,), (centre,), high = axes.y, axes.centre, axes.side[0] ** 2 / 2
+    x, y = (
+        torch.arange(n) * grid.step + start + grid.step / 2
+        for n, start in ((grid.width, grid.left), (grid.height, grid.top))
+    )
+    place = ((x - centre[0]) * down[0])[None] + ((y - centre[1]) * down[1])[:, None]
+    top, bottom = ramp
+    share = ((place / high - top) / (bottom - top)).clamp(0, 1)
+    left: torch.Tensor = (1 - share * share * (3 - 2 * share)).float()[None, None]
+    return left
+
+
+def _rgb(color: str) -> NDArray[np.float32]:
+    return np.array(parse_color(color), np.float32)
 
 
 def _in_light(rgb: NDArray[np.float32], factor: NDArray[np.float32]) -> torch.Tensor:
