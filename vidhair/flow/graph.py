@@ -66,6 +66,7 @@ from vidhair.wiring import (
 )
 
 GOAL = "changes"
+CUT_OUT = "cut_out"
 SOURCE: dict[str, type] = {"frames": Frames}
 
 HEAD = makers(
@@ -73,7 +74,8 @@ HEAD = makers(
     people.person, people.track, invert.latents, smooth.shot_codes, smooth.pivots,
     region.region, region.hair_window, labels.labels, labels.hair_colors, matte.matte,
     render.canvas, render.rendered,
-    compose.former_change, compose.fade, compose.composed, compose.changes,
+    compose.former_change, compose.fade, compose.composed, compose.changes, compose.frame_alpha,
+    compose.cut_out,
     prior=labels.classified,
 )  # fmt: skip
 TUNED = makers(tune.tuned, drawer=tune.fine_tuned, codes=tune.offset_pivots)
@@ -118,7 +120,7 @@ class Flow:
         makers: Makers | None = None,
     ):
         """makers: of the recipe's values, where they are not the usual ones."""
-        self.pack = pack
+        self.pack, self.goal = pack, goal
         self.precisions = precisions(recipe, pack.device)
         # So that keys hold what was computed in, not "auto".
         set_here = {p: d.name for p, d in self.precisions.items() if p != "probe"}
@@ -361,10 +363,16 @@ class Flow:
             return found
         return work.per_frame(self.node_name(name, unit), 0, work.frame_count, (field,))[field]
 
-    def compose(self, work: Work, start: int, stop: int) -> NDArray[np.uint8]:
-        """The final frames, uint8 [T, H, W, 3]."""
-        changes: compose.Changes = self.value(work, GOAL, start, stop)
-        return changes.over(work.frames(start, stop))
+    def pictures(
+        self, work: Work, start: int, stop: int
+    ) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:
+        """What the flow makes: frames uint8 [T, H, W, 3], and their alpha [T, H, W] if they have
+        any."""
+        frames, made = work.frames(start, stop), self.value(work, self.goal, start, stop)
+        if isinstance(made, compose.CutOut):
+            return frames, made.alpha
+        alpha = work.alpha(start, stop) if work.reader.clip.alpha else None
+        return made.over(frames), alpha
 
     def shown(self, work: Work) -> NDArray[np.bool_]:
         """[T] bool: whether a frame shows somebody who is edited."""
