@@ -32,6 +32,7 @@ from vidhair.media import read_image
 from vidhair.models.aligned import MovableGenerator
 from vidhair.models.attributes import AttributeSpace
 from vidhair.models.face_identity import FaceIdentity
+from vidhair.models.hair_segmenter import ChosenSegmenter, HairSegmenter, find_segmenter
 from vidhair.models.head_parser import Parser
 from vidhair.models.inversion import Inverter
 from vidhair.models.mappers import BaldMapper
@@ -39,7 +40,7 @@ from vidhair.models.pack import Pack
 from vidhair.models.perceptual import Perceptual, find_perceptual
 from vidhair.recipe import TABLES, Recipe, precisions
 from vidhair.settings import identity
-from vidhair.stages import align, compose, invert, matte, people, render, smooth, tune
+from vidhair.stages import align, compose, invert, matte, people, render, segment, smooth, tune
 from vidhair.types import Clip, Frames
 from vidhair.wiring import (
     Fact,
@@ -60,7 +61,8 @@ SOURCE: dict[str, type] = {"frames": Frames}
 HEAD = makers(
     align.thumbnails, align.faces, align.shots, people.tracks, people.looks, people.people,
     people.person, people.track, invert.latents, smooth.shot_codes, smooth.pivots,
-    matte.region, matte.labels, matte.hair_colors, matte.matte, render.canvas, render.rendered,
+    matte.region, matte.labels, matte.hair_colors, segment.segmented, matte.matte, render.canvas,
+    render.rendered,
     compose.former_change, compose.fade, compose.composed, compose.changes,
 )  # fmt: skip
 TUNED = makers(tune.tuned, drawer=tune.fine_tuned, codes=tune.offset_pivots)
@@ -117,6 +119,8 @@ class Flow:
         self._identities: dict[Any, dict[str, Any]] = {}  # of owners of stages; some read files
         for place, edit in recipe.places():
             edit.check(pack, place)
+        if "segmented" in self.stages:
+            _ = self.segmenter  # refuses a file that is none
 
     # ---- what stages are given
 
@@ -135,6 +139,11 @@ class Flow:
             self._weights("parser"),
             device=self.pack.device,
         )
+
+    @cached_property
+    def segmenter(self) -> ChosenSegmenter:
+        """What finds hair beside the pack's parser; decided before keys are made, too."""
+        return find_segmenter(self.recipe.matte.segmenter, device=self.pack.device)
 
     @property
     def tuned(self) -> bool:
@@ -155,6 +164,9 @@ class Flow:
                 lambda: self._weights("identity") if pack.has("identity") else {},
             ),
             Parser: Provision(lambda: pack.parser, lambda: self._weights("parser")),
+            HairSegmenter | None: Provision(
+                lambda: self.segmenter.build(), lambda: self.segmenter.weights
+            ),
             Perceptual: Provision(lambda: self.perceptual, lambda: self.perceptual.weights),
             AttributeSpace | None: Provision(
                 lambda: pack.attributes,
@@ -375,6 +387,8 @@ class Flow:
             bridged += int((present & ~self.field(work, "track", "detected", unit)).sum())
         if bridged:
             notes.append(f"{bridged} frames without a detection are bridged by interpolation")
+        if "segmented" in self.stages:
+            notes.append(self.segmenter.about)
         if self.tuned:
             notes.append(self.perceptual.about)
         notes += [decided.note for decided in self.precisions.values() if decided.note]

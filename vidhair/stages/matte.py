@@ -77,6 +77,12 @@ class MatteConfig:
     edge: float = setting(
         0.02, "reach of the refinement along strands, in crop sides", low=0.0, high=0.1
     )
+    segmenter: str = setting(
+        "auto",
+        "auto: MediaPipe's hair segmentation if it was pulled; none: the pack's parser alone; or "
+        "the path of hair_segmentation.tflite",
+        affects=False,  # the weights that it finds do
+    )
 
     def __post_init__(self) -> None:
         if 0 < self.size < SMALLEST_FACE:
