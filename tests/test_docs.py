@@ -70,7 +70,7 @@ def test_commands_are_found_and_wrong_ones_refused():
 
 @every_page
 def test_files_of_weights_are_in_the_catalogue(page):
-    files = set(re.findall(r"[\w.-]+\.(?:pkl|pth?|npy)\b", PAGES[page]))
+    files = set(re.findall(r"[\w.-]+\.(?:pkl|pth?|npy|tflite)\b", PAGES[page]))
     assert files <= {entry.file for entry in KNOWN} | OWN_FILES
 
 

@@ -46,7 +46,6 @@ AWAITED = {
         "vidhair.ops.upfirdn2d.filter2d",
         "vidhair.report.pictures",
     ),
-    "mattes will rest on it": ("vidhair.models.hair_segmenter", "vidhair.checkpoints.tflite"),
 }  # fmt: skip
 FOUND_BY_NAME = ("vidhair.kernels.", "vidhair.bench.")  # ops find kernels so, bench its suites
 

@@ -21,7 +21,7 @@ def test_no_two_entries_share_a_name_or_a_file():
 @every
 def test_names_are_fit_for_a_command_line_and_files_stay_in_their_folder(entry: KnownWeights):
     assert re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", entry.name)
-    assert re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*\.(pkl|pth?|npy)", entry.file)
+    assert re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*\.(pkl|pth?|npy|tflite)", entry.file)
     assert re.fullmatch(r"[a-z]+", entry.part)
     assert entry.purpose and entry.licence.name and entry.licence.terms
 
@@ -37,12 +37,12 @@ def test_every_address_is_https(entry: KnownWeights):
 @every
 def test_a_file_is_fetched_directly_or_from_a_page(entry: KnownWeights):
     assert (entry.url is None) != (entry.page is None)
-    assert entry.url is None or "google" not in entry.url, "a drive asks first"
+    assert entry.url is None or "drive.google" not in entry.url, "a drive asks first"
 
 
 @every
 def test_sizes_and_checksums_are_possible(entry: KnownWeights):
-    assert entry.size is None or 1 << 20 < entry.size < MAX_SIZE
+    assert entry.size is None or 1 << 19 < entry.size < MAX_SIZE
     assert entry.sha256 is None or re.fullmatch(r"[0-9a-f]{8,64}", entry.sha256)
     named = re.search(r"-([0-9a-f]{8})\.pth$", entry.file)
     assert named is None or (entry.sha256 or "").startswith(named[1]), "torch names by checksum"

@@ -8,11 +8,12 @@ import pytest
 from scipy.ndimage import binary_dilation
 
 from tests import small
-from tests.flow.made_up import a_pack
+from tests.flow.made_up import a_pack, nodes_of
 from tests.stages.faces import clip_of
 from tests.stages.series import means_of
 from vidhair.cache import DiskStore, MemoryStore, fingerprint
 from vidhair.edits import Bald
+from vidhair.errors import CheckpointUnreadable
 from vidhair.flow import graph
 from vidhair.flow.graph import Flow
 from vidhair.flow.runner import Means, Runner, Work
@@ -23,6 +24,7 @@ from vidhair.stages.align import AlignConfig, Faces, FaceTrack, Shots, Thumbnail
 from vidhair.stages.invert import Latents
 from vidhair.stages.people import Person
 from vidhair.stages.render import Drawer
+from vidhair.stages.segment import HairPrior
 from vidhair.stages.smooth import smooth_similarity, smooth_styles
 from vidhair.types import Clip, Frames
 from vidhair.wiring import Each, Every, Fact, Meter, Near, Series, Setting, Span, WiringError, stage
@@ -344,3 +346,31 @@ def test_what_is_made_for_each_is_made_from_ones_own_and_gathered_in_order(monke
     assert got[:, 0, 0].tolist() == [[3, 12, 18], [4, 16, 24]]
     one = flow.value(runner.work, "thumbnails", 3, 5, unit=1).pictures
     assert one[:, 0, 0, 0].tolist() == [9, 12]
+
+
+# ---- the segmenter
+
+
+@stage()
+def changes(segmented: Every[HairPrior]) -> HairPrior:
+    """Stands for what rests on it."""
+    return next(iter(segmented))
+
+
+def segmenting(choice: str) -> Flow:
+    recipe = load_recipe("hair_color", {"matte.segmenter": choice})
+    return Flow(recipe, a_pack(), makers=graph.makers_of(recipe) | {"changes": changes})
+
+
+def test_the_segmenters_weights_are_in_the_keys_of_what_it_finds(shared):
+    with_it, without = (
+        next(n for n in nodes_of(segmenting(choice)) if n.name == "segmented")
+        for choice in (str(shared("models/hair_segmentation.tflite")), "auto")
+    )
+    assert len(with_it.weights) == 1 and not without.weights
+    assert with_it.settings == without.settings, "not where the file lies"
+
+
+def test_a_segmenter_that_is_none_is_refused_before_any_work(tmp_path):
+    with pytest.raises(CheckpointUnreadable, match=r"none\.tflite cannot be read"):
+        segmenting(str(tmp_path / "none.tflite"))

@@ -76,6 +76,7 @@ EXPECTED: dict[str, tuple[Any, set[str]]] = {
     "matte.color_weight": (0.5, {"matte"} | EDITED),
     "matte.smooth": (0.2, {"matte"} | EDITED),
     "matte.edge": (0.05, {"matte"} | EDITED),
+    "matte.segmenter": ("none", set()),  # which "auto" is, where none was pulled
     "compose.mode": ("replace", {"changes"}),
     "compose.region": ("face", {"changes"}),
     "compose.blur": (0.1, {"changes"}),

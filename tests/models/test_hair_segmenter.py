@@ -1,4 +1,5 @@
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,14 @@ from torch import Tensor
 from tests.checkpoints.test_tflite import small
 from vidhair.checkpoints.tflite import Graph, read_graph
 from vidhair.errors import CheckpointUnreadable
-from vidhair.models.hair_segmenter import SIDE, STRIDE, HairSegmenter, read_hair_segmenter
+from vidhair.models.hair_segmenter import (
+    SIDE,
+    STRIDE,
+    HairSegmenter,
+    find_segmenter,
+    read_hair_segmenter,
+    segmenter_file,
+)
 
 
 @pytest.fixture(scope="module")
@@ -119,3 +127,40 @@ def test_the_mask_before_counts():
     with torch.inference_mode():
         without, with_it = (network(picture, torch.full((1, 1, 64, 64), p)) for p in (0.0, 1.0))
     assert (without - with_it).abs().max() > 1e-3
+
+
+# ---- whether there is one
+
+
+def test_auto_takes_the_pulled_file_if_it_is_there(published, tmp_path):
+    absent = find_segmenter("auto", folder=tmp_path)
+    assert absent.build() is None and not absent.weights
+    assert "vidhair models pull mediapipe-hair" in absent.about
+    shutil.copy(published, segmenter_file(tmp_path))
+    found = find_segmenter("auto", folder=tmp_path)
+    assert isinstance(found.build(), HairSegmenter) and str(tmp_path) in found.about
+    (digest,) = found.weights.values()
+    assert re.fullmatch("[0-9a-f]{64}", digest)
+
+
+def test_a_path_is_taken_as_the_pulled_file_would_be(published, tmp_path):
+    shutil.copy(published, segmenter_file(tmp_path))
+    pulled = find_segmenter("auto", folder=tmp_path)
+    assert find_segmenter(str(published), folder=tmp_path).weights == pulled.weights
+
+
+def test_none_takes_none(tmp_path):
+    segmenter_file(tmp_path).write_bytes(small())
+    found = find_segmenter("none", folder=tmp_path)
+    assert found.build() is None and not found.weights and "matte.segmenter" in found.about
+
+
+def test_a_pulled_file_that_is_none_is_refused_and_not_passed_over(tmp_path):
+    segmenter_file(tmp_path).write_bytes(small())
+    with pytest.raises(CheckpointUnreadable, match=r"hair_segmentation\.tflite holds another"):
+        find_segmenter("auto", folder=tmp_path)
+
+
+def test_a_path_that_leads_nowhere_is_refused(tmp_path):
+    with pytest.raises(CheckpointUnreadable, match=r"nowhere\.tflite cannot be read"):
+        find_segmenter(str(tmp_path / "nowhere.tflite"))

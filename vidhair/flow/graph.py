@@ -32,6 +32,7 @@ from vidhair.media import read_image
 from vidhair.models.aligned import MovableGenerator
 from vidhair.models.attributes import AttributeSpace
 from vidhair.models.face_identity import FaceIdentity
+from vidhair.models.hair_segmenter import ChosenSegmenter, HairSegmenter, find_segmenter
 from vidhair.models.head_parser import Parser
 from vidhair.models.inversion import Inverter
 from vidhair.models.mappers import BaldMapper
@@ -48,6 +49,7 @@ from vidhair.stages import (
     people,
     region,
     render,
+    segment,
     smooth,
     tune,
 )
@@ -76,14 +78,13 @@ HEAD = makers(
     render.canvas, render.rendered,
     compose.former_change, compose.fade, compose.composed, compose.changes, compose.frame_alpha,
     compose.cut_out,
-    prior=labels.classified,
 )  # fmt: skip
 TUNED = makers(tune.tuned, drawer=tune.fine_tuned, codes=tune.offset_pivots)
 UNTUNED = makers(drawer=tune.untuned, codes=tune.plain_pivots)
 
 
-def makers_of(recipe: Recipe) -> Makers:
-    """Who makes the values of a recipe."""
+def makers_of(recipe: Recipe, segmenter: bool = False) -> Makers:
+    """Who makes the values of a recipe. segmenter: whether there is one that finds hair."""
     tuned = recipe.tune.steps + recipe.tune.refine_steps > 0
     edits = stacked(recipe.edits)
     drawn = recipe.compose.mode == "replace" or not all(edit.in_frames for edit in recipe.edits)
@@ -96,7 +97,8 @@ def makers_of(recipe: Recipe) -> Makers:
     }
     if people.is_reference(recipe.align.person):
         ends |= makers(people.reference, person=people.most_like)
-    return HEAD | (TUNED if tuned else UNTUNED) | ends | edits
+    found = makers(prior=segment.segmented if segmenter else labels.classified)
+    return HEAD | found | (TUNED if tuned else UNTUNED) | ends | edits
 
 
 @dataclass(frozen=True)
@@ -126,9 +128,7 @@ class Flow:
         set_here = {p: d.name for p, d in self.precisions.items() if p != "probe"}
         layers = min(recipe.render.memory, (means or Means()).layers >> 20)
         self.recipe = recipe.override(set_here | {"render.memory": layers})
-        self.stages = {
-            s.name: s for s in plan(makers or makers_of(recipe), goal, SOURCE, self._known)
-        }
+        self.stages = {s.name: s for s in plan(makers or self._makers, goal, SOURCE, self._known)}
         # Whom the flow fans out to, once that is known; one, without a name, if it does not.
         self.units: Sequence[Value] | None = None
         self._made: dict[tuple[str, int], Any] = {}  # what holds for the clip, by name and unit
@@ -154,6 +154,15 @@ class Flow:
             device=self.pack.device,
         )
 
+    @cached_property
+    def segmenter(self) -> ChosenSegmenter:
+        """What finds hair beside the pack's parser; decided before keys are made, too."""
+        return find_segmenter(self.recipe.matte.segmenter, device=self.pack.device)
+
+    @property
+    def _makers(self) -> Makers:
+        return makers_of(self.recipe, bool(self.segmenter.weights))
+
     @property
     def tuned(self) -> bool:
         return "tuned" in self.stages
@@ -173,6 +182,9 @@ class Flow:
                 lambda: self._weights("identity") if pack.has("identity") else {},
             ),
             Parser: Provision(lambda: pack.parser, lambda: self._weights("parser")),
+            HairSegmenter: Provision(
+                lambda: self.segmenter.build(), lambda: self.segmenter.weights
+            ),
             Perceptual: Provision(lambda: self.perceptual, lambda: self.perceptual.weights),
             AttributeSpace | None: Provision(
                 lambda: pack.attributes,
@@ -399,6 +411,8 @@ class Flow:
             bridged += int((present & ~self.field(work, "track", "detected", unit)).sum())
         if bridged:
             notes.append(f"{bridged} frames without a detection are bridged by interpolation")
+        if "prior" in self.stages:
+            notes.append(self.segmenter.about)
         if self.tuned:
             notes.append(self.perceptual.about)
         notes += [decided.note for decided in self.precisions.values() if decided.note]
