@@ -393,6 +393,11 @@ class Flow:
         shown: NDArray[np.bool_] = np.any(present, axis=0)
         return shown
 
+    def _without_hair(self, work: Work, unit: int) -> int:
+        """Frames that show a person, and none of their hair."""
+        area = self.field(work, "matte", "area", unit)
+        return int((self.field(work, "track", "present", unit) & (area == 0)).sum())
+
     def notes(self, work: Work) -> list[str]:
         """What a person should know about how the clip was read and edited."""
         units = range(len(self.fan_out(work)))
@@ -411,6 +416,10 @@ class Flow:
             bridged += int((present & ~self.field(work, "track", "detected", unit)).sum())
         if bridged:
             notes.append(f"{bridged} frames without a detection are bridged by interpolation")
+        if "matte" in self.stages:
+            bare = sum(self._without_hair(work, unit) for unit in units)
+            if bare:
+                notes.append(f"no hair is seen on {bare} of the faces that are edited")
         if "prior" in self.stages:
             notes.append(self.segmenter.about)
         if self.tuned:
