@@ -22,7 +22,7 @@ GAIN = ((-50.0, 0.8), (0.0, 1.0), (60.0, 1.3))
 # away from it at least.
 DARKEST, BRIGHTEST, LEAST_ROOM = 0.1, 1.4, 14.0
 SHADED = 0.3  # exponent of the lightness by which strands darker than the dye have less chroma
-SHINE = 0.5  # share of the chroma that strands twice as light as the dye lose to the light's color
+SHINE = 0.3  # share of the chroma that strands twice as light as the dye lose to the light's color
 OWN = 0.15  # share of the hair's own variation of hue that stays
 BORDER = 0.015  # width of hair's border, in crop sides
 INNER = 0.75  # mean of the matte over that from which it lies behind the border
