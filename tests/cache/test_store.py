@@ -435,7 +435,7 @@ class TestDamage:
         assert entry.missing(0, 12) == []
         path.write_bytes(content[:-1])
 
-        def refuse(self, *args: Any, **kwargs: Any) -> None:
+        def refuse(self: Any, *args: Any, **kwargs: Any) -> None:
             raise PermissionError(errno.EACCES, "Permission denied")
 
         with monkeypatch.context() as patch:
@@ -546,7 +546,7 @@ class TestDiskErrors:
         assert_equal(entry.read(0, 8), frames(0, 8))
 
     def test_full_disk_at_the_start(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        def full(self, *args: Any, **kwargs: Any) -> None:
+        def full(self: Any, *args: Any, **kwargs: Any) -> None:
             raise OSError(errno.ENOSPC, "No space left on device")
 
         monkeypatch.setattr(Path, "mkdir", full)
@@ -576,7 +576,7 @@ class TestDiskErrors:
         entry = DiskStore(tmp_path).open(key_of())
         entry.write(0, frames(0, 4))
 
-        def refuse(self, *args: Any, **kwargs: Any) -> None:
+        def refuse(self: Any, *args: Any, **kwargs: Any) -> None:
             raise OSError(errno.EROFS, "Read-only file system")
 
         monkeypatch.setattr(Path, "replace", refuse)

@@ -2,7 +2,7 @@ import os
 import socket
 import sys
 import tracemalloc
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from tests.media.clips import (
     REAL_CLIPS,
@@ -190,7 +191,7 @@ def test_a_cut_by_edit_list_is_respected(tmp_path: Path) -> None:
 
 
 # Display matrices (a, b, c, d) as phones write them, and what they do to a picture.
-TURNS = {
+TURNS: dict[tuple[int, int, int, int], tuple[int, Callable[[NDArray[Any]], NDArray[Any]]]] = {
     (1, 0, 0, 1): (0, lambda image: image),
     (0, 1, -1, 0): (90, lambda image: np.rot90(image, -1, (1, 2))),
     (-1, 0, 0, -1): (180, lambda image: np.rot90(image, 2, (1, 2))),

@@ -1,6 +1,6 @@
 """The ops as torch knows them: compiling and exporting go through them, and change nothing."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -76,7 +76,7 @@ class TestContractWithTorch:
 
 
 def run(
-    call: Callable[..., Any], x: torch.Tensor, weights: list[torch.Tensor]
+    call: Callable[..., Any], x: torch.Tensor, weights: Sequence[torch.Tensor]
 ) -> list[torch.Tensor]:
     """A picture and the gradients of the codes and the weights."""
     x = x.clone().requires_grad_()
