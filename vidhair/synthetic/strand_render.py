@@ -1,0 +1,313 @@
+"""Frames of people whose hair is strands, with the exact matte and what a dye makes of them.
+
+All light is linear, of sRGB's primaries. Hair is drawn with the coverage of every strand, from
+front to back, so alpha is exact where strands are finer than pixels:
+
+    picture = alpha · foreground + (1 − alpha) · behind
+
+H × W pixels, S strands of K points, M segments, V versions of the pigment.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from vidhair.synthetic import pigment
+from vidhair.synthetic.clips import Color, Motion, _place
+from vidhair.synthetic.params import FaceParams
+from vidhair.synthetic.render import CAMERA, PIVOT_Y, PIVOT_Z, View, Visible, World, shade, trace
+from vidhair.synthetic.strands import Strands
+
+Plane = NDArray[np.float32]  # [H, W] or [H, W, 3]
+
+OVERSAMPLE = 2  # pixels per side of a pixel's own raster
+PIVOT = np.array([0.0, PIVOT_Y, PIVOT_Z])
+CORNER, FAR_CORNER = np.array([-1.7, -2.4, -1.5]), np.array([1.7, 1.9, 1.5])  # of the grid
+STEP = 0.04  # of the grid
+BODY = 60.0  # optical depth per length inside the body
+SKY = np.array([[0, 1, 0], [0, 0.25, 1], [0.9, 0.4, 0.1], [-0.9, 0.4, 0.1]])
+SKY_SHARES = np.array([0.35, 0.35, 0.15, 0.15])
+KEY_POWER, SKY_POWER = 1.15, 0.24  # irradiance / π, to fit how `render` lights the skin
+ROUGH, TILT = 0.14, 0.06  # radians
+LAG = 0.12  # seconds per head unit of free strand
+HAIR, BEARD = 0, 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pigment:
+    """What colors hair. albedo: sRGB color of a thick mass of it in white light.
+
+    grey: share of strands without pigment. variation: of concentration between strands (standard
+    deviation of its logarithm). roots: how much more of it there is at the scalp, as a share.
+    """
+
+    albedo: Color
+    grey: float = 0.0
+    variation: float = 0.3
+    roots: float = 0.6
+    ends: float = 0.25
+
+    def absorption(self, strands: Strands) -> NDArray[np.float32]:
+        """[S, K − 1, 3], of each strand's segments."""
+        base = pigment.absorption_of(pigment.linear(np.array(self.albedo)))
+        each = np.exp(self.variation * (0.7 * strands.tone + 0.7 * strands.lock))
+        base = base * each[:, None]
+        if self.grey > 0:
+            # White hair is a little yellow.
+            white = np.array([0.0016, 0.002, 0.0034], np.float32) * each[:, None]
+            base = np.where((strands.rank < self.grey)[:, None], white, base)
+        points = strands.points.astype(np.float64)
+        arc = np.linalg.norm(np.diff(points, axis=1), axis=-1).cumsum(1)
+        along = 1 + self.roots * np.exp(-arc / 0.12) - self.ends * np.clip(arc / 2.5, 0, 1)
+        found: NDArray[np.float32] = (base[:, None] * along[..., None]).astype(np.float32)
+        return found
+
+
+@dataclass(frozen=True, kw_only=True)
+class StrandFrame:
+    """One frame. Light is linear float32, coverage 0 … 1.
+
+    picture, behind [H, W, 3]: with hair, and what is behind the hair (in its shadow, beard and
+    occluders included). alpha [H, W] of the hair; beard [H, W]: how much beard is seen.
+    foreground [H, W, 3]: color of the hair, the mean of what is seen in each pixel; 0 where there
+    is none. twin_foregrounds [V, H, W, 3]: the same for each dye; `twin(v)` is its picture.
+    landmarks: float64 [K, 2] in pixels, in the order of `render.LANDMARKS`.
+    """
+
+    behind: Plane
+    alpha: Plane
+    beard: Plane
+    foreground: Plane
+    twin_foregrounds: Plane
+    landmarks: NDArray[np.float64]
+
+    @property
+    def picture(self) -> Plane:
+        return self._over(self.foreground)
+
+    def twin(self, version: int) -> Plane:
+        return self._over(self.twin_foregrounds[version])
+
+    def _over(self, foreground: Plane) -> Plane:
+        alpha = self.alpha[..., None]
+        picture: Plane = alpha * foreground + (1 - alpha) * self.behind
+        return picture
+
+
+@dataclass(frozen=True)
+class _Segments:
+    """Strands of one or two kinds as they lie in the world, cut into segments."""
+
+    starts: NDArray[np.float32]  # [M, 3]
+    ends: NDArray[np.float32]
+    widths: NDArray[np.float32]  # [M]
+    kind: NDArray[np.uint8]  # [M]: HAIR, BEARD
+    tone: NDArray[np.float32]  # [M]
+
+
+def _rotations(yaw: NDArray[np.float64], pitch: NDArray[np.float64]) -> NDArray[np.float64]:
+    """[..., 3, 3]: head space → world space."""
+    cy, sy, cp, sp = np.cos(yaw), np.sin(yaw), np.cos(pitch), np.sin(pitch)
+    zero = np.zeros_like(cy)
+    rows = [[cy, sy * sp, sy * cp], [zero, cp, -sp], [-sy, cy * sp, cy * cp]]
+    return np.stack([np.stack(row, -1) for row in rows], -2)
+
+
+def moved_points(
+    strands: Strands, motion: Motion, index: int, fps: float
+) -> NDArray[np.float32]:  # fmt: skip
+    """The strands' points [S, K, 3] in world space at one frame.
+
+    They turn with the head; what hangs free follows it later and, on the shoulders, only in part.
+    """
+    points = strands.points.astype(np.float64)
+    arc = np.linalg.norm(np.diff(points, axis=1, prepend=points[:, :1]), axis=-1).cumsum(1)
+    free = np.maximum(0, arc - 0.6)
+    time = np.arange(len(motion.turn))
+    at = index - LAG * fps * free
+    turns = []
+    for values in (motion.faces.yaw, motion.faces.pitch):
+        lagging = np.interp(at, time, values.double().numpy())
+        turns.append(lagging * (1 - 0.5 * np.clip((-0.7 - points[..., 1]) / 0.8, 0, 1)))
+    # A small sway, so that free ends never lie quite still.
+    sway = 0.006 * np.minimum(free, 1) ** 2
+    sway = sway * np.sin(2 * np.pi * 0.7 * index / fps + 3 * strands.lock[:, None])
+    points[..., 0] += sway
+    moved = np.einsum("skij,skj->ski", _rotations(*turns), points - PIVOT) + PIVOT
+    return moved.astype(np.float32)
+
+
+def _segments(parts: Sequence[tuple[Strands, NDArray[np.float32], int]]) -> _Segments:
+    starts, ends, widths, kinds, tones = [], [], [], [], []
+    for strands, points, kind in parts:
+        count = points.shape[1] - 1
+        starts.append(points[:, :-1].reshape(-1, 3))
+        ends.append(points[:, 1:].reshape(-1, 3))
+        widths.append((0.5 * (strands.widths[:, :-1] + strands.widths[:, 1:])).reshape(-1))
+        kinds.append(np.full(len(strands.tone) * count, kind, np.uint8))
+        tones.append(np.repeat(strands.tone, count))
+    return _Segments(*(np.concatenate(c) for c in (starts, ends, widths, kinds, tones)))
+
+
+def _pixels(view: View, points: NDArray[np.float32]) -> tuple[NDArray[np.float32], Plane]:
+    """(pixel positions [M, 2], pixels per unit of length [M]) of world points [M, 3]."""
+    matrix = view.matrix[0].double().numpy()
+    inverse = np.linalg.inv(matrix[:, :2])
+    near = CAMERA / (CAMERA - points[:, 2].astype(np.float64))
+    plane = np.stack([points[:, 0] * near, -points[:, 1] * near], 1)
+    pixels = (plane - matrix[:, 2]) @ inverse.T
+    return pixels.astype(np.float32), (near * np.abs(np.linalg.det(inverse)) ** 0.5).astype(
+        np.float32
+    )
+
+
+def _grid_of(segments: _Segments) -> NDArray[np.float32]:
+    """Optical depth per length of the hair, on the grid."""
+    from vidhair.kernels.strands._numba import add_matter
+
+    size = np.ceil((FAR_CORNER - CORNER) / STEP).astype(int)
+    grid = np.zeros(size, np.float32)
+    add_matter(grid, CORNER, STEP, segments.starts, segments.ends, segments.widths)
+    return grid
+
+
+def _body_in(world: World, grid: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The grid with the body in it."""
+    axes = [CORNER[i] + STEP * (np.arange(n) + 0.5) for i, n in enumerate(grid.shape)]
+    places = np.stack(np.meshgrid(*axes, indexing="ij")).reshape(3, 1, -1).astype(np.float32)
+    skin, _, clothes = world.distances(tuple(torch.from_numpy(c) for c in places))
+    inside = torch.minimum(skin, clothes)[0].numpy().reshape(grid.shape) < -0.5 * STEP
+    return grid + BODY * inside.astype(np.float32)
+
+
+def _lights(faces: FaceParams) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Directions [D, 3] towards the lights, the lamp first, and their powers [D, 3]."""
+    azimuth, elevation = float(faces.light_azimuth), float(faces.light_elevation)
+    lamp = [np.sin(azimuth) * np.cos(elevation), np.sin(elevation)]
+    lamp.append(np.cos(azimuth) * np.cos(elevation))
+    warm = 0.06 * float(faces.light_warmth)
+    # The skin's light, of display-referred colors, to the power that makes it linear.
+    tint = (np.array([0.78 + warm, 0.76, 0.74 - warm]) / 0.76) ** 1.9
+    key = KEY_POWER * float(faces.light_strength) ** 1.9 * tint
+    sky = SKY_POWER * SKY_SHARES[:, None] * np.array([0.98, 1.0, 1.06])
+    directions = np.concatenate([np.array([lamp]), SKY / np.linalg.norm(SKY, axis=1)[:, None]])
+    return directions.astype(np.float32), np.concatenate([key[None], sky]).astype(np.float32)
+
+
+def _shadowed(seen: Visible, hair: NDArray[np.float32], lights: NDArray[np.float32]) -> Visible:
+    """What pixels see, in the shadow of the hair."""
+    from vidhair.kernels.strands._numba import optical_depths
+
+    points = torch.stack([p + 0.015 * n for p, n in zip(seen.point, seen.normal, strict=True)], -1)
+    depths = optical_depths(hair, CORNER, STEP, points[0].numpy(), lights, STEP, 1.15, 14)
+    lamp = torch.from_numpy(np.exp(-depths[:, 0]))[None]
+    sky = torch.from_numpy(np.exp(-0.7 * depths[:, 1:]) @ SKY_SHARES.astype(np.float32))[None]
+    return replace(seen, shadow=seen.shadow * lamp, occlusion=seen.occlusion * sky)
+
+
+def _linear_picture(image: torch.Tensor) -> Plane:
+    return pigment.linear(image[0].permute(1, 2, 0).double().numpy())
+
+
+def _boxed(x: NDArray[np.float32], factor: int) -> NDArray[np.float32]:
+    """Means of blocks of `factor`² pixels of [..., H, W, C]."""
+    *lead, height, width, channels = x.shape
+    blocks = x.reshape(*lead, height // factor, factor, width // factor, factor, channels)
+    found: NDArray[np.float32] = blocks.mean((-4, -2))
+    return found
+
+
+@torch.inference_mode()
+def render_strands(
+    motion: Motion,
+    index: int,
+    size: tuple[int, int],
+    *,
+    hair: Strands,
+    pigments: Sequence[Pigment],
+    beard: Strands | None = None,
+    beard_pigment: Pigment | None = None,
+    fps: float = 25.0,
+) -> StrandFrame:
+    """Render one frame of (width, height) pixels.
+
+    pigments: the hair's own and then those of its twins; the beard keeps its own in all of them
+    (`beard_pigment`, by default the hair's). The light and the pose are the motion's.
+    """
+    from vidhair.kernels.strands._numba import draw, optical_depths, shine
+
+    faces = motion.faces[index].replace(hair_volume=0.0)
+    fine = motion.view(index, *size).finer(OVERSAMPLE)
+    parts = [(hair, moved_points(hair, motion, index, fps), HAIR)]
+    if beard is not None:
+        parts.append((beard, moved_points(beard, motion, index, fps), BEARD))
+    segments = _segments(parts)
+
+    seen = trace(faces, fine)
+    lights, powers = _lights(faces)
+    grid = _grid_of(segments)
+    skin = shade(
+        _shadowed(seen, grid, lights), faces, wall=_place(0, 0, 0, 1, *size).finer(OVERSAMPLE)
+    )
+    bald = _linear_picture(skin.image)
+    limit = np.full(fine.height * fine.width, -np.inf, np.float32)
+    hit = seen.hit[0].numpy()
+    limit[seen.index[0].numpy()[hit]] = seen.point[2][0].numpy()[hit] - 0.012
+    limit = limit.reshape(fine.height, fine.width)
+
+    starts, near = _pixels(fine, segments.starts)
+    ends, _ = _pixels(fine, segments.ends)
+    inside = (np.maximum(starts, ends) > -2).all(1)
+    inside &= (np.minimum(starts, ends) < [fine.width + 2, fine.height + 2]).all(1)
+    chosen = np.flatnonzero(inside)
+    middle = 0.5 * (segments.starts + segments.ends)[chosen]
+    away = np.array([0, 0, CAMERA], np.float32) - middle
+    far = np.linalg.norm(away, axis=1)
+    along = (segments.ends - segments.starts)[chosen]
+    along /= np.linalg.norm(along, axis=1, keepdims=True) + 1e-9
+    depths = optical_depths(_body_in(seen.world, grid), CORNER, STEP, middle, lights, 0.03, 1.2, 14)
+
+    absorbed = []
+    for version in pigments:
+        own = [version.absorption(hair).reshape(-1, 3)]
+        if beard is not None:
+            own.append((beard_pigment or pigments[0]).absorption(beard).reshape(-1, 3))
+        absorbed.append(np.concatenate(own)[chosen])
+    absorption = np.stack(absorbed, 1)
+    colors = shine(
+        along, away / far[:, None], depths, lights, powers, 0.03 * segments.tone[chosen],
+        absorption, pigment.albedo_of(absorption), TILT, ROUGH,
+    )  # fmt: skip
+    colors = colors.reshape(len(chosen), -1)
+
+    shape = (fine.height, fine.width)
+    light = np.zeros((2, *shape, colors.shape[1]), np.float32)
+    amount = np.zeros((2, *shape), np.float32)
+    clear = np.ones(shape, np.float32)
+    draw(
+        np.argsort(far, kind="stable"), starts[chosen], ends[chosen],
+        segments.starts[chosen, 2], segments.ends[chosen, 2], (segments.widths * near)[chosen],
+        colors, segments.kind[chosen], limit, light, amount, clear,
+    )  # fmt: skip
+
+    alpha, bearded = _boxed(amount[..., None], OVERSAMPLE)[..., 0]
+    colored = _boxed(light[HAIR], OVERSAMPLE)
+    foregrounds = np.where(alpha[..., None] > 0, colored / np.maximum(alpha, 1e-6)[..., None], 0)
+    foregrounds = foregrounds.reshape(*alpha.shape, len(pigments), 3).transpose(2, 0, 1, 3)
+    # Behind the hair: what is seen of it counts; where hair is dense, all counts.
+    whole = light[BEARD, ..., :3] + (1 - amount[BEARD])[..., None] * bald
+    shown = np.maximum(clear + amount[BEARD], 1e-3)[..., None]
+    part = light[BEARD, ..., :3] + clear[..., None] * bald
+    part = np.where(shown > 1e-3, part, whole * shown)
+    behind = _boxed(part, OVERSAMPLE) / _boxed(shown, OVERSAMPLE)
+    return StrandFrame(
+        behind=behind,
+        alpha=alpha,
+        beard=bearded,
+        foreground=foregrounds[0],
+        twin_foregrounds=foregrounds[1:],
+        landmarks=skin.landmarks[0].numpy() / OVERSAMPLE,
+    )
