@@ -31,7 +31,7 @@ def add_matter(grid, corner, step, starts, ends, widths):
         fx = (starts[m, 0] + 0.5 * dx - corner[0]) / step - 0.5
         fy = (starts[m, 1] + 0.5 * dy - corner[1]) / step - 0.5
         fz = (starts[m, 2] + 0.5 * dz - corner[2]) / step - 0.5
-        x, y, z = int(math.floor(fx)), int(math.floor(fy)), int(math.floor(fz))
+        x, y, z = math.floor(fx), math.floor(fy), math.floor(fz)
         if x < 0 or y < 0 or z < 0:
             continue
         if x + 1 >= grid.shape[0] or y + 1 >= grid.shape[1] or z + 1 >= grid.shape[2]:
@@ -62,7 +62,7 @@ def optical_depths(grid, corner, step, points, directions, first, growth, count)
                 fx = (points[m, 0] + directions[d, 0] * at - corner[0]) / step - 0.5
                 fy = (points[m, 1] + directions[d, 1] * at - corner[1]) / step - 0.5
                 fz = (points[m, 2] + directions[d, 2] * at - corner[2]) / step - 0.5
-                x, y, z = int(math.floor(fx)), int(math.floor(fy)), int(math.floor(fz))
+                x, y, z = math.floor(fx), math.floor(fy), math.floor(fz)
                 if x < 0 or y < 0 or z < 0:
                     break
                 if x + 1 >= grid.shape[0] or y + 1 >= grid.shape[1] or z + 1 >= grid.shape[2]:
@@ -134,18 +134,18 @@ def draw(order, starts, ends, start_z, end_z, widths, colors, layer, limit, ligh
             continue
         tx, ty = dx / length, dy / length
         reach = half + PIXEL_REACH
-        top = max(0, int(math.floor(min(ay, by) - reach)))
-        bottom = min(height - 1, int(math.floor(max(ay, by) + reach)))
-        left = max(0, int(math.floor(min(ax, bx) - reach)))
-        right = min(width - 1, int(math.floor(max(ax, bx) + reach)))
+        top = max(0, math.floor(min(ay, by) - reach))
+        bottom = min(height - 1, math.floor(max(ay, by) + reach))
+        left = max(0, math.floor(min(ax, bx) - reach))
+        right = min(width - 1, math.floor(max(ax, bx) + reach))
         k = layer[m]
         for y in range(top, bottom + 1):
             first, last = left, right
             if abs(ty) > 0.05:
                 middle = ax + (y + 0.5 - ay) * tx / ty
                 span = reach / abs(ty)
-                first = max(left, int(math.floor(middle - span)))
-                last = min(right, int(math.floor(middle + span)))
+                first = max(left, math.floor(middle - span))
+                last = min(right, math.floor(middle + span))
             for x in range(first, last + 1):
                 through = clear[y, x]
                 if through < INVISIBLE:
@@ -207,7 +207,7 @@ def shine(tangents, views, depths, directions, powers, jitter, absorption, albed
                 lean = tilt + jitter[m]
                 direct = math.exp(-depth) * cos_in * math.pi
                 half_cos = math.sqrt(max(0.0, 0.5 + 0.5 * cos_phi))
-                first = direct * 0.046 * _lobe(mean + lean, rough) * half_cos * 0.25
+                first = direct * 0.034 * _lobe(mean + lean, rough) * half_cos * 0.25
                 back = math.exp(-4 * (1 + cos_phi))
                 second = direct * 0.91 * _lobe(mean - 0.5 * lean, 0.5 * rough) * back * 0.35
                 glint = math.exp(-2.5 * (1 - cos_phi))

@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 
 from vidhair.synthetic import pigment
 from vidhair.synthetic.clips import Color, Motion, _place
+from vidhair.synthetic.occluders import draw_occluder, under_hat
 from vidhair.synthetic.params import FaceParams
 from vidhair.synthetic.render import CAMERA, PIVOT_Y, PIVOT_Z, View, Visible, World, shade, trace
-from vidhair.synthetic.strands import Strands
+from vidhair.synthetic.strands import Strands, ramp
 
 Plane = NDArray[np.float32]  # [H, W] or [H, W, 3]
 
@@ -32,19 +33,21 @@ SKY = np.array([[0, 1, 0], [0, 0.25, 1], [0.9, 0.4, 0.1], [-0.9, 0.4, 0.1]])
 SKY_SHARES = np.array([0.35, 0.35, 0.15, 0.15])
 KEY_POWER, SKY_POWER = 1.15, 0.24  # irradiance / π, to fit how `render` lights the skin
 ROUGH, TILT = 0.14, 0.06  # radians
+SHINE, SHADED = 0.008, 0.78  # mean light of hair: SHINE + SHADED · albedo
 LAG = 0.12  # seconds per head unit of free strand
 HAIR, BEARD = 0, 1
 
 
 @dataclass(frozen=True, kw_only=True)
 class Pigment:
-    """What colors hair. albedo: sRGB color of a thick mass of it in white light.
+    """What colors hair. color: how it looks on average in average light, sRGB in 0 … 1.
 
     grey: share of strands without pigment. variation: of concentration between strands (standard
-    deviation of its logarithm). roots: how much more of it there is at the scalp, as a share.
+    deviation of its logarithm). roots, ends: how much more of it there is at the scalp and how much
+    less at the ends of long hair, as shares.
     """
 
-    albedo: Color
+    color: Color
     grey: float = 0.0
     variation: float = 0.3
     roots: float = 0.6
@@ -52,8 +55,10 @@ class Pigment:
 
     def absorption(self, strands: Strands) -> NDArray[np.float32]:
         """[S, K − 1, 3], of each strand's segments."""
-        base = pigment.absorption_of(pigment.linear(np.array(self.albedo)))
-        each = np.exp(self.variation * (0.7 * strands.tone + 0.7 * strands.lock))
+        # Shadows take a part of the light and highlights add some: the means of several styles.
+        albedo = (pigment.linear(np.array(self.color)) - SHINE) / SHADED
+        base = pigment.absorption_of(np.clip(albedo, 0.002, 0.96))
+        each = np.exp(self.variation * (0.6 * strands.tone + 0.8 * strands.lock))
         base = base * each[:, None]
         if self.grey > 0:
             # White hair is a little yellow.
@@ -131,7 +136,7 @@ def moved_points(
     turns = []
     for values in (motion.faces.yaw, motion.faces.pitch):
         lagging = np.interp(at, time, values.double().numpy())
-        turns.append(lagging * (1 - 0.5 * np.clip((-0.7 - points[..., 1]) / 0.8, 0, 1)))
+        turns.append(lagging * (1 - 0.5 * ramp(-0.3, -1.6, points[..., 1])))
     # A small sway, so that free ends never lie quite still.
     sway = 0.006 * np.minimum(free, 1) ** 2
     sway = sway * np.sin(2 * np.pi * 0.7 * index / fps + 3 * strands.lock[:, None])
@@ -212,12 +217,14 @@ def _linear_picture(image: torch.Tensor) -> Plane:
     return pigment.linear(image[0].permute(1, 2, 0).double().numpy())
 
 
-def _boxed(x: NDArray[np.float32], factor: int) -> NDArray[np.float32]:
-    """Means of blocks of `factor`² pixels of [..., H, W, C]."""
-    *lead, height, width, channels = x.shape
-    blocks = x.reshape(*lead, height // factor, factor, width // factor, factor, channels)
-    found: NDArray[np.float32] = blocks.mean((-4, -2))
-    return found
+def _reduced(x: NDArray[np.float32]) -> NDArray[np.float32]:
+    """A picture [H, W, C] of half the size, as soft as a lens makes it: (1, 3, 3, 1) / 8."""
+    for axis in (0, 1):
+        edge = [(1, 1) if a == axis else (0, 0) for a in range(3)]
+        lines = np.moveaxis(np.pad(x, edge, mode="edge"), axis, 0)
+        rows = (lines[:-3:2] + lines[3::2] + 3 * (lines[1:-2:2] + lines[2:-1:2])) / 8
+        x = np.moveaxis(rows, 0, axis)
+    return np.ascontiguousarray(x)
 
 
 @torch.inference_mode()
@@ -231,16 +238,21 @@ def render_strands(
     beard: Strands | None = None,
     beard_pigment: Pigment | None = None,
     fps: float = 25.0,
+    backdrop: Plane | None = None,
+    occluder: str | None = None,
 ) -> StrandFrame:
     """Render one frame of (width, height) pixels.
 
     pigments: the hair's own and then those of its twins; the beard keeps its own in all of them
-    (`beard_pigment`, by default the hair's). The light and the pose are the motion's.
+    (`beard_pigment`, by default the hair's). The light and the pose are the motion's. backdrop: linear
+    light [2 H, 2 W, 3], in place of the faces' own wall. occluder: a key of
+    `occluders.OCCLUDERS`, worn or held before the hair.
     """
     from vidhair.kernels.strands._numba import draw, optical_depths, shine
 
     faces = motion.faces[index].replace(hair_volume=0.0)
     fine = motion.view(index, *size).finer(OVERSAMPLE)
+    hair = under_hat(hair) if occluder == "hat" else hair
     parts = [(hair, moved_points(hair, motion, index, fps), HAIR)]
     if beard is not None:
         parts.append((beard, moved_points(beard, motion, index, fps), BEARD))
@@ -253,6 +265,8 @@ def render_strands(
         _shadowed(seen, grid, lights), faces, wall=_place(0, 0, 0, 1, *size).finer(OVERSAMPLE)
     )
     bald = _linear_picture(skin.image)
+    if backdrop is not None:
+        bald = np.where(skin.background[0, 0].numpy()[..., None] > 0, backdrop, bald)
     limit = np.full(fine.height * fine.width, -np.inf, np.float32)
     hit = seen.hit[0].numpy()
     limit[seen.index[0].numpy()[hit]] = seen.point[2][0].numpy()[hit] - 0.012
@@ -278,7 +292,7 @@ def render_strands(
         absorbed.append(np.concatenate(own)[chosen])
     absorption = np.stack(absorbed, 1)
     colors = shine(
-        along, away / far[:, None], depths, lights, powers, 0.03 * segments.tone[chosen],
+        along, away / far[:, None], depths, lights, powers, 0.05 * segments.tone[chosen],
         absorption, pigment.albedo_of(absorption), TILT, ROUGH,
     )  # fmt: skip
     colors = colors.reshape(len(chosen), -1)
@@ -293,8 +307,12 @@ def render_strands(
         colors, segments.kind[chosen], limit, light, amount, clear,
     )  # fmt: skip
 
-    alpha, bearded = _boxed(amount[..., None], OVERSAMPLE)[..., 0]
-    colored = _boxed(light[HAIR], OVERSAMPLE)
+    over = None if occluder is None else draw_occluder(occluder, seen, index / fps, lights, powers)
+    if over is not None:
+        left = (1 - over[..., 3]).astype(np.float32)
+        light, amount, clear = light * left[..., None], amount * left, clear * left
+    alpha, bearded = (_reduced(a[..., None])[..., 0] for a in amount)
+    colored = _reduced(light[HAIR])
     foregrounds = np.where(alpha[..., None] > 0, colored / np.maximum(alpha, 1e-6)[..., None], 0)
     foregrounds = foregrounds.reshape(*alpha.shape, len(pigments), 3).transpose(2, 0, 1, 3)
     # Behind the hair: what is seen of it counts; where hair is dense, all counts.
@@ -302,7 +320,10 @@ def render_strands(
     shown = np.maximum(clear + amount[BEARD], 1e-3)[..., None]
     part = light[BEARD, ..., :3] + clear[..., None] * bald
     part = np.where(shown > 1e-3, part, whole * shown)
-    behind = _boxed(part, OVERSAMPLE) / _boxed(shown, OVERSAMPLE)
+    if over is not None:
+        part = part + over[..., :3] * over[..., 3:]
+        shown = shown + over[..., 3:]
+    behind = _reduced(part) / _reduced(shown)
     return StrandFrame(
         behind=behind,
         alpha=alpha,

@@ -180,7 +180,8 @@ def _unit(v: Vectors) -> Vectors:
     return found
 
 
-def _ramp(low: float, high: float, x: Floats) -> Floats:
+def ramp(low: float, high: float, x: Floats) -> Floats:
+    """Smooth step from 0 at `low` to 1 at `high`."""
     t = np.clip((x - low) / (high - low), 0, 1)
     found: Floats = t * t * (3 - 2 * t)
     return found
@@ -195,7 +196,7 @@ def _scalp(p: Vectors, head: Head) -> Floats:
     inside = shape.hairline(_points(p), head)[0].double().numpy()
     above = shape.cranium(*_points(p), head)[0].double().numpy()
     ear = (np.abs(p[:, 0]) > 0.66) & (above > 0.035) & (np.abs(p[:, 1]) < 0.3)
-    return np.where(ear, 0.0, _ramp(-0.02, 0.09, inside))
+    return np.where(ear, 0.0, ramp(-0.02, 0.09, inside))
 
 
 def _jaw(p: Vectors, head: Head) -> Floats:
@@ -203,15 +204,15 @@ def _jaw(p: Vectors, head: Head) -> Floats:
     x, y, z = p.T
     a = np.abs(x)
     tip_y, mouth_y = float(head.nose_tip_y), float(head.mouth_y)
-    cheek = -0.50 + 0.75 * np.maximum(0, a - 0.24) + 2.2 * np.maximum(0, a - 0.52)
-    front = _ramp(-0.12, 0.02, z) * _ramp(-1.12, -0.95, y)
-    jaw = _ramp(0.05, -0.05, y - cheek) * _ramp(0.25, 0.18, y) * front
+    cheek = -0.55 + 0.75 * np.maximum(0, a - 0.24) + 2.4 * np.maximum(0, a - 0.52)
+    front = ramp(-0.12, 0.02, z) * ramp(-1.12, -0.95, y)
+    jaw = ramp(0.10, -0.07, y - cheek) * ramp(0.25, 0.18, y) * front
     above = np.minimum(tip_y - 0.12 - y, y - mouth_y)
-    lip_line = _ramp(-0.03, 0.03, above) * _ramp(0.36, 0.28, a) * (z > 0.3)
+    lip_line = ramp(-0.03, 0.03, above) * ramp(0.36, 0.28, a) * (z > 0.3)
     lip, inner = shape.lips(*_points(p)[:2], head)
     bare = (lip + inner)[0].double().numpy() * (z > 0.3)
-    soul = _ramp(0.05, 0.09, a) * _ramp(0.17, 0.13, a) * _ramp(-0.09, -0.06, y - mouth_y)
-    soul = soul * _ramp(-0.2, -0.15, y - mouth_y) * (z > 0.3)
+    soul = ramp(0.05, 0.09, a) * ramp(0.17, 0.13, a) * ramp(-0.09, -0.06, y - mouth_y)
+    soul = soul * ramp(-0.2, -0.15, y - mouth_y) * (z > 0.3)
     on_ear = (a > 0.66) & (np.abs(y) < 0.3)
     found = np.maximum(jaw, lip_line) * (1 - np.clip(3 * bare, 0, 1)) * (1 - 0.8 * soul)
     return np.where(on_ear, 0.0, found)
@@ -241,13 +242,13 @@ def _combed(root: Vectors, normal: Vectors, style: StrandStyle) -> Vectors:
     away = root - CROWN
     if style.part is None:
         side, forward = style.comb
-        top = _ramp(0.35, 0.8, root[:, 1]) * _ramp(-0.7, 0.1, root[:, 2])
-        wanted = np.stack([np.full(len(root), side), np.zeros(len(root)), np.full(len(root), forward)], 1)  # fmt: skip
+        top = ramp(0.35, 0.8, root[:, 1]) * ramp(-0.7, 0.1, root[:, 2])
+        wanted = np.array([side, 0, forward])
         way = _unit(away) * (1 - top)[:, None] + wanted * top[:, None]
     else:
         side = np.tanh((root[:, 0] - style.part) / 0.05)
-        back = -0.35 * np.ones(len(root))
-        behind = _ramp(-0.3, -0.8, root[:, 2])
+        back = -0.35 - 0.45 * ramp(0.1, 0.5, root[:, 2])
+        behind = ramp(-0.3, -0.8, root[:, 2])
         way = np.stack([side * 1.1, np.zeros(len(root)), back], 1) * (1 - behind)[:, None]
         way = way + _unit(away) * behind[:, None]
     way = way - (way * normal).sum(1, keepdims=True) * normal
@@ -256,7 +257,7 @@ def _combed(root: Vectors, normal: Vectors, style: StrandStyle) -> Vectors:
 
 def _lengths(root: Vectors, style: StrandStyle, rng: np.random.Generator) -> Floats:
     low, high = style.fade
-    t = _ramp(low, high, root[:, 1]) if high > low else 1 - _ramp(high, low, root[:, 1])
+    t = ramp(low, high, root[:, 1]) if high > low else 1 - ramp(high, low, root[:, 1])
     # A fade grows by steps of the clipper: the same share per height.
     length = np.exp(np.log(style.sides) * (1 - t) + np.log(style.top) * t)
     found: Floats = length * np.clip(1 + style.spread * rng.standard_normal(len(root)), 0.3, 1.5)
@@ -270,7 +271,8 @@ def _grown(
     """Curves [S, K, 3] that leave the skin, bend down and lie on the head and shoulders."""
     count, steps = len(root), style.points - 1
     normal = body.gradient(root)
-    lift = np.clip(style.lift + 0.15 * rng.standard_normal(count), 0.05, 1)[:, None]
+    lift = style.lift * (1 if style.part is not None else 0.45 + 0.55 * ramp(0.3, 0.9, root[:, 1]))
+    lift = np.clip(lift + 0.15 * rng.standard_normal(count), 0.05, 1)[:, None]
     direction = _unit(normal * lift + way * (1 - lift) + 0.06 * rng.standard_normal((count, 3)))
     gap = style.volume * rng.uniform(0.05, 1, count)  # to the skin, where the strand lies on it
     step = lengths / steps
@@ -308,7 +310,7 @@ def _smooth_noise(rng: np.random.Generator, count: int, points: int, knots: int)
     values[:, 0] = 0
     at = np.linspace(0, knots - 1e-6, points)
     low = at.astype(int)
-    t = _ramp(0, 1, at - low)[None, :, None]
+    t = ramp(0, 1, at - low)[None, :, None]
     found: Vectors = values[:, low] * (1 - t) + values[:, low + 1] * t
     return found
 
@@ -325,7 +327,7 @@ def grow_strands(
     normal = bare.gradient(root)
     if beard:
         x = root[:, :1]
-        lip = _ramp(0.36, 0.25, np.abs(root[:, 0])) * (root[:, 1] > float(bare.head.mouth_y))
+        lip = ramp(0.36, 0.25, np.abs(root[:, 0])) * (root[:, 1] > float(bare.head.mouth_y))
         way = np.array([0.0, -1.0, 0.15]) + np.sign(x) * np.array([0.9, 0, 0]) * lip[:, None]
         way = _unit(way - (way * normal).sum(1, keepdims=True) * normal)
     else:
@@ -343,13 +345,15 @@ def grow_strands(
     stray = rng.random(style.count) < style.flyaway
     pull = style.clumping * rng.uniform(0.5, 1, style.count) * ~stray
     pull = pull[:, None] * along**0.8
-    curves += (curves[leaders[lock]] - curves) * pull[..., None] * _ramp(0, 0.4, along)[:, None]
+    curves += (curves[leaders[lock]] - curves) * pull[..., None] * ramp(0, 0.4, along)[:, None]
 
     # Waves and curls run with the lock, roughness with the strand.
     first, second = _across(curves)
     arc = along * lengths[:, None]
+    sways = _smooth_noise(rng, len(leaders), style.points, max(1, style.points // 9))[lock]
+    curves += sways * (0.022 * np.minimum(1.2, lengths[:, None]) * ramp(0, 0.5, along))[..., None]
     phase = rng.uniform(0, 2 * np.pi, len(leaders))[lock] + 0.4 * rng.standard_normal(style.count)
-    begins = _ramp(0, 0.25, along)
+    begins = ramp(0, 0.25, along)
     for radius, period, round_ in (
         (style.wave, style.wave_length, 0.3),
         (style.curl, style.curl_length, 1.0),
@@ -361,11 +365,11 @@ def grow_strands(
         curves += second * (round_ * size * np.sin(turn))[..., None]
     rough = style.frizz * (1 + 4 * stray * rng.uniform(0, 1, style.count))
     walk = _smooth_noise(rng, style.count, style.points, max(1, style.points // 4))
-    curves += walk * (rough[:, None] * _ramp(0, 0.5, along))[..., None]
+    curves += walk * (rough[:, None] * ramp(0, 0.5, along))[..., None]
     if stray.any():
         out = bare.gradient(curves[stray, -1])
-        lifted = rng.uniform(0, 0.12, (int(stray.sum()), 1, 1)) * np.minimum(1, lengths[stray])[:, None, None]  # fmt: skip
-        curves[stray] += out[:, None] * lifted * (along**1.5)[:, None]
+        lifted = rng.uniform(0, 0.12, len(out)) * np.minimum(1, lengths[stray])
+        curves[stray] += (out * lifted[:, None])[:, None] * (along**1.5)[:, None]
 
     # Nothing grows into the head.
     flat = curves[:, 1:].reshape(-1, 3)
@@ -374,15 +378,22 @@ def grow_strands(
     flat[deep] += bare.gradient(flat[deep]) * inside[deep, None]
     curves[:, 1:] = flat.reshape(style.count, -1, 3)
 
-    taper = 1 - 0.6 * _ramp(0.6, 1, along)
+    taper = 1 - 0.6 * ramp(0.6, 1, along)
     widths = style.width * np.exp(0.2 * rng.standard_normal(style.count))[:, None] * taper
-    return Strands(
-        points=curves.astype(np.float32),
-        widths=widths.astype(np.float32),
-        tone=rng.standard_normal(style.count).astype(np.float32),
-        lock=rng.standard_normal(len(leaders)).astype(np.float32)[lock],
-        rank=rng.random(style.count).astype(np.float32),
-    )
+    tone, rank = rng.standard_normal(style.count), rng.random(style.count)
+    locks = rng.standard_normal(len(leaders))[lock]
+    kept = np.ones(style.count, bool)
+    if long:
+        kept = ~_in_face(curves) | (stray & (rng.random(style.count) < 0.1))
+    values = (c[kept].astype(np.float32) for c in (curves, widths, tone, locks, rank))
+    return Strands(*values)
+
+
+def _in_face(curves: Vectors) -> NDArray[np.bool_]:
+    """Which strands cross the face or the throat."""
+    x, y, z = np.moveaxis(curves, -1, 0)
+    limit = 0.46 - 0.6 * np.clip(y - 0.35, 0, 0.5)
+    return ((np.abs(x) < limit) & (y < 0.78) & (z > 0.1) & (y > -1.3)).any(1)
 
 
 def thinned(style: StrandStyle, share: float) -> StrandStyle:
