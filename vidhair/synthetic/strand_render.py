@@ -96,6 +96,11 @@ class StrandFrame:
     def twin(self, version: int) -> Plane:
         return self._over(self.twin_foregrounds[version])
 
+    def in_light(self, gains: NDArray[np.float32]) -> "StrandFrame":
+        """The same frame in a light whose red, green and blue are multiplied by `gains` [3]."""
+        names = ("behind", "foreground", "twin_foregrounds")
+        return replace(self, **{name: getattr(self, name) * gains for name in names})
+
     def _over(self, foreground: Plane) -> Plane:
         alpha = self.alpha[..., None]
         picture: Plane = alpha * foreground + (1 - alpha) * self.behind
