@@ -9,7 +9,7 @@ import numpy as np
 
 from vidhair.kernels.simd import compiled
 
-INVISIBLE = 0.002  # of the light from behind; what lies deeper is not drawn
+INVISIBLE = 0.0005  # of the light from behind; what lies deeper is not drawn
 PIXEL_REACH = 0.7072  # half a pixel's diagonal
 
 

@@ -5,6 +5,8 @@ H × W pixels. Pictures are linear light [H, W, 4] with coverage last, not premu
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,6 +18,7 @@ from vidhair.synthetic.strands import Strands
 
 Plane = NDArray[np.float32]
 Vector = tuple[float, float, float]
+BLACK, RED = (0.09, 0.09, 0.1), (0.5, 0.1, 0.1)
 BRIM = (0.62, 0.16)  # height of a hat's edge in head space, and how it rises to the front
 
 
@@ -33,7 +36,7 @@ class _Rod:
 def _chain(
     places: Sequence[Vector], radius: float, color: Vector, gloss: float = 0.1
 ) -> list[_Rod]:
-    return [_Rod(a, b, radius, color, gloss) for a, b in zip(places, places[1:], strict=False)]
+    return [_Rod(a, b, radius, color, gloss) for a, b in pairwise(places)]
 
 
 def _skin_color(seen: Visible) -> Vector:
@@ -68,10 +71,10 @@ def _microphone(seen: Visible, time: float) -> list[_Rod]:
     x, y, z = 0.52 + 0.05 * np.sin(1.3 * time), -0.62 + 0.04 * np.sin(2.1 * time), 1.15
     color = _skin_color(seen)
     rods = [
-        _Rod((x + 0.25, y - 1.6, z - 0.4), (x + 0.05, y - 0.28, z), 0.075, (0.06, 0.06, 0.065), 0.5),
-        _Rod((x, y, z), (x + 0.01, y - 0.06, z), 0.155, (0.12, 0.12, 0.125), 0.7),
+        _Rod((x + 0.25, y - 1.6, z - 0.4), (x + 0.05, y - 0.28, z), 0.075, BLACK, 0.5),
+        _Rod((x, y, z), (x + 0.01, y - 0.06, z), 0.155, BLACK, 0.7),
         _Rod((x + 0.9, y - 1.9, z - 0.3), (x + 0.30, y - 0.80, z), 0.16, color),
-    ]  # fmt: skip
+    ]
     for finger in range(4):
         level = y - 0.52 - 0.105 * finger
         rods += [_Rod((x + 0.25, level - 0.03, z), (x - 0.02, level, z + 0.1), 0.056, color)]
@@ -86,8 +89,7 @@ def _glasses(seen: Visible, time: float) -> list[_Rod]:
     for side in (-1, 1):
         turn = np.linspace(0, 2 * np.pi, 25)
         ring = [
-            (side * (eye + 0.01) + 0.215 * np.cos(t), 0.03 + 0.165 * np.sin(t), 0.90)
-            for t in turn
+            (side * (eye + 0.01) + 0.215 * np.cos(t), 0.03 + 0.165 * np.sin(t), 0.90) for t in turn
         ]
         rods += _chain(ring, 0.018, rim, gloss)
         corner = side * (eye + 0.22)
@@ -105,13 +107,13 @@ def _headphones(seen: Visible, time: float) -> list[_Rod]:
     x, y = float(head.cranium_x) + 0.16, float(head.cranium_y) + 0.15
     turn = np.linspace(-0.5 * np.pi, 0.5 * np.pi, 25)
     band = [(x * np.sin(t), 0.30 + y * np.cos(t), -0.05) for t in turn]
-    rods = _chain(band, 0.055, (0.10, 0.10, 0.11), 0.5)
+    rods = _chain(band, 0.055, BLACK, 0.5)
     for side in (-1, 1):
         rods += _chain(((side * x, 0.3, -0.05), (side * x, 0.05, -0.03)), 0.05, (0.3, 0.3, 0.32))
         rods += [
-            _Rod((side * (x - 0.06), 0.0, 0.0), (side * (x + 0.02), 0, 0), 0.23, (0.08, 0.08, 0.09)),
-            _Rod((side * (x + 0.02), 0.0, 0.0), (side * (x + 0.10), 0, 0), 0.17, (0.5, 0.1, 0.1), 0.4),
-        ]  # fmt: skip
+            _Rod((side * (x - 0.06), 0, 0), (side * (x + 0.02), 0, 0), 0.23, BLACK),
+            _Rod((side * (x + 0.02), 0, 0), (side * (x + 0.10), 0, 0), 0.17, RED, 0.4),
+        ]
     return rods
 
 
@@ -180,7 +182,7 @@ def draw_occluder(
     return picture
 
 
-def _lay(under: Plane, color: NDArray[np.floating], cover: NDArray[np.floating]) -> None:
+def _lay(under: Plane, color: NDArray[Any], cover: NDArray[Any]) -> None:
     """Lay a color over a picture with coverage, in place."""
     before = under[..., 3] * (1 - cover)
     total = before + cover
@@ -190,17 +192,17 @@ def _lay(under: Plane, color: NDArray[np.floating], cover: NDArray[np.floating])
 
 
 def _lit(
-    normal: NDArray[np.floating],
-    albedo: NDArray[np.floating],
+    normal: NDArray[Any],
+    albedo: NDArray[Any],
     gloss: float,
     lights: NDArray[np.float32],
     powers: NDArray[np.float32],
-) -> NDArray[np.floating]:
+) -> NDArray[Any]:
     """A matt surface with a highlight of the lamp. normal [..., 3], albedo [..., 3]."""
     facing = np.clip((normal @ lights.T + 0.25) / 1.25, 0, 1)
     half = lights[0] + np.array([0, 0, 1])
     shine = gloss * np.clip(normal @ (half / np.linalg.norm(half)), 0, 1) ** 40
-    found: NDArray[np.floating] = albedo * (facing @ powers) + 0.35 * shine[..., None] * powers[0]
+    found: NDArray[Any] = albedo * (facing @ powers) + 0.35 * shine[..., None] * powers[0]
     return found
 
 
@@ -230,4 +232,5 @@ def _hat(seen: Visible, lights: NDArray[np.float32], powers: NDArray[np.float32]
     color = _lit(world, albedo, 0.0, lights, powers)
     cover = (inside > 0) & (edge > 0)
     picture = np.concatenate([color, cover[:, None]], 1).astype(np.float32)
-    return picture.reshape(view.height, view.width, 4)
+    reshaped: Plane = picture.reshape(view.height, view.width, 4)
+    return reshaped

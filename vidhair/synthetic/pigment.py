@@ -4,6 +4,8 @@ Absorption is per radius of a fibre, in linear sRGB. Albedo is the color of a th
 white light. Both are arrays [..., 3].
 """
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -46,7 +48,7 @@ def albedo_of(absorption: Colors) -> Colors:
     return found
 
 
-def linear(srgb: NDArray[np.floating]) -> Colors:
+def linear(srgb: NDArray[Any]) -> Colors:
     """sRGB in 0 … 1 → linear light."""
     low = srgb / 12.92
     high = ((np.maximum(srgb, 0) + 0.055) / 1.055) ** 2.4

@@ -4,12 +4,13 @@ T frames, H × W pixels, V dyes.
 """
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
-from vidhair.edits.colors import HAIR_COLORS
+from vidhair.edits.colors import HAIR_COLORS, parse_color
 from vidhair.synthetic import pigment
 from vidhair.synthetic.clips import ClipSpec, Color, Motion, perform
 from vidhair.synthetic.strand_render import OVERSAMPLE, Pigment, StrandFrame, render_strands
@@ -103,7 +104,7 @@ def backdrop(seed: int, width: int, height: int) -> NDArray[np.float32]:
         if rng.random() < 0.35:
             chosen: NDArray[np.float64] = hues[rng.integers(len(hues))]
             return chosen
-        return np.clip(rng.uniform(0.1, 0.8) + 0.12 * rng.standard_normal(3), 0.02, 0.95)
+        return np.clip(rng.uniform(0.1, 0.8) + 0.07 * rng.standard_normal(3), 0.02, 0.95)
 
     y, x = np.mgrid[:height, :width] / height
     across = (x - y * rng.uniform(-0.5, 0.5))[..., None]
@@ -124,10 +125,9 @@ def backdrop(seed: int, width: int, height: int) -> NDArray[np.float32]:
 
 def strand_clips() -> list[StrandClip]:
     """Thirty clips, six of each group."""
-    c = HAIR_COLORS
     warm, cool, dim = (1.12, 0.98, 0.72), (0.85, 1.0, 1.2), (0.35, 0.33, 0.32)
     lamp = ((1.1, 1.0, 0.85), (0.8, 1.0, 1.15))
-    rows = [
+    rows: list[tuple[str, str, str, str, dict[str, Any]]] = [
         # group, style, color, dye, and what else is particular
         ("fades", "fade", "black", "platinum", {"melanin": 0.75}),
         ("fades", "fade", "dark brown", "#6b4a2b", {"beard": "stubble"}),
@@ -155,7 +155,7 @@ def strand_clips() -> list[StrandClip]:
         ("to_blonde", "parted", "dark brown", "blonde", {"grey": 0.3, "backdrop": False}),
         ("long", "long", "blonde", "black", {"melanin": 0.05}),
         ("long", "wavy", "auburn", "#6b4a2b", {"light": lamp}),
-        ("long", "long", "grey", "auburn", {"grey": 0.7, "backdrop": False}),
+        ("long", "long", "brown", "auburn", {"grey": 0.6, "backdrop": False}),
         ("long", "wavy", "light brown", "platinum", {"zoom": 0.75, "melanin": 0.4}),
         ("long", "long", "dark brown", "blue", {"light": (warm, warm)}),
         ("long", "curly", "ginger", "blonde", {"melanin": 0.1}),
@@ -163,17 +163,15 @@ def strand_clips() -> list[StrandClip]:
     clips, counts = [], dict.fromkeys(GROUPS, 0)
     for number, (group, style, color, target, more) in enumerate(rows):
         counts[group] += 1
-        wanted = c.get(target) or tuple(int(target[i : i + 2], 16) / 255 for i in (1, 3, 5))
-        options = {"melanin": 0.2, **more}
         clips.append(
             StrandClip(
                 name=f"{group}_{counts[group]}",
                 group=group,
                 seed=91_000 + 10 * number,
                 style=style,
-                color=c[color],
-                dyes={target.strip("#"): wanted},
-                **options,
+                color=HAIR_COLORS[color],
+                dyes={target.strip("#"): parse_color(target)},
+                **more,
             )
         )
     return clips

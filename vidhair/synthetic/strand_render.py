@@ -10,6 +10,7 @@ H × W pixels, S strands of K points, M segments, V versions of the pigment.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -32,7 +33,8 @@ BODY = 60.0  # optical depth per length inside the body
 SKY = np.array([[0, 1, 0], [0, 0.25, 1], [0.9, 0.4, 0.1], [-0.9, 0.4, 0.1]])
 SKY_SHARES = np.array([0.35, 0.35, 0.15, 0.15])
 KEY_POWER, SKY_POWER = 1.15, 0.24  # irradiance / π, to fit how `render` lights the skin
-ROUGH, TILT = 0.14, 0.06  # radians
+ROUGH, TILT, JITTER = 0.14, 0.06, 0.05  # of highlights, of scales, of scales by strand; radians
+HIDDEN = 1e-3  # what is seen less than this counts as hidden
 SHINE, SHADED = 0.008, 0.78  # mean light of hair: SHINE + SHADED · albedo
 LAG = 0.12  # seconds per head unit of free strand
 HAIR, BEARD = 0, 1
@@ -123,12 +125,11 @@ def _rotations(yaw: NDArray[np.float64], pitch: NDArray[np.float64]) -> NDArray[
     cy, sy, cp, sp = np.cos(yaw), np.sin(yaw), np.cos(pitch), np.sin(pitch)
     zero = np.zeros_like(cy)
     rows = [[cy, sy * sp, sy * cp], [zero, cp, -sp], [-sy, cy * sp, cy * cp]]
-    return np.stack([np.stack(row, -1) for row in rows], -2)
+    found: NDArray[np.float64] = np.stack([np.stack(row, -1) for row in rows], -2)
+    return found
 
 
-def moved_points(
-    strands: Strands, motion: Motion, index: int, fps: float
-) -> NDArray[np.float32]:  # fmt: skip
+def moved_points(strands: Strands, motion: Motion, index: int, fps: float) -> NDArray[np.float32]:
     """The strands' points [S, K, 3] in world space at one frame.
 
     They turn with the head; what hangs free follows it later and, on the shoulders, only in part.
@@ -147,19 +148,19 @@ def moved_points(
     sway = sway * np.sin(2 * np.pi * 0.7 * index / fps + 3 * strands.lock[:, None])
     points[..., 0] += sway
     moved = np.einsum("skij,skj->ski", _rotations(*turns), points - PIVOT) + PIVOT
-    return moved.astype(np.float32)
+    placed: NDArray[np.float32] = moved.astype(np.float32)
+    return placed
 
 
 def _segments(parts: Sequence[tuple[Strands, NDArray[np.float32], int]]) -> _Segments:
-    starts, ends, widths, kinds, tones = [], [], [], [], []
-    for strands, points, kind in parts:
-        count = points.shape[1] - 1
-        starts.append(points[:, :-1].reshape(-1, 3))
-        ends.append(points[:, 1:].reshape(-1, 3))
-        widths.append((0.5 * (strands.widths[:, :-1] + strands.widths[:, 1:])).reshape(-1))
-        kinds.append(np.full(len(strands.tone) * count, kind, np.uint8))
-        tones.append(np.repeat(strands.tone, count))
-    return _Segments(*(np.concatenate(c) for c in (starts, ends, widths, kinds, tones)))
+    widths = [(0.5 * (s.widths[:, :-1] + s.widths[:, 1:])).reshape(-1) for s, _, _ in parts]
+    return _Segments(
+        starts=np.concatenate([points[:, :-1].reshape(-1, 3) for _, points, _ in parts]),
+        ends=np.concatenate([points[:, 1:].reshape(-1, 3) for _, points, _ in parts]),
+        widths=np.concatenate(widths),
+        kind=np.repeat([k for _, _, k in parts], [len(w) for w in widths]).astype(np.uint8),
+        tone=np.concatenate([np.repeat(s.tone, s.points.shape[1] - 1) for s, _, _ in parts]),
+    )
 
 
 def _pixels(view: View, points: NDArray[np.float32]) -> tuple[NDArray[np.float32], Plane]:
@@ -169,9 +170,8 @@ def _pixels(view: View, points: NDArray[np.float32]) -> tuple[NDArray[np.float32
     near = CAMERA / (CAMERA - points[:, 2].astype(np.float64))
     plane = np.stack([points[:, 0] * near, -points[:, 1] * near], 1)
     pixels = (plane - matrix[:, 2]) @ inverse.T
-    return pixels.astype(np.float32), (near * np.abs(np.linalg.det(inverse)) ** 0.5).astype(
-        np.float32
-    )
+    scale = near * np.abs(np.linalg.det(inverse)) ** 0.5
+    return pixels.astype(np.float32), scale.astype(np.float32)
 
 
 def _grid_of(segments: _Segments) -> NDArray[np.float32]:
@@ -218,11 +218,7 @@ def _shadowed(seen: Visible, hair: NDArray[np.float32], lights: NDArray[np.float
     return replace(seen, shadow=seen.shadow * lamp, occlusion=seen.occlusion * sky)
 
 
-def _linear_picture(image: torch.Tensor) -> Plane:
-    return pigment.linear(image[0].permute(1, 2, 0).double().numpy())
-
-
-def _reduced(x: NDArray[np.float32]) -> NDArray[np.float32]:
+def _reduced(x: NDArray[Any]) -> NDArray[np.float32]:
     """A picture [H, W, C] of half the size, as soft as a lens makes it: (1, 3, 3, 1) / 8."""
     for axis in (0, 1):
         edge = [(1, 1) if a == axis else (0, 0) for a in range(3)]
@@ -230,6 +226,82 @@ def _reduced(x: NDArray[np.float32]) -> NDArray[np.float32]:
         rows = (lines[:-3:2] + lines[3::2] + 3 * (lines[1:-2:2] + lines[2:-1:2])) / 8
         x = np.moveaxis(rows, 0, axis)
     return np.ascontiguousarray(x)
+
+
+@dataclass(frozen=True)
+class _Drawn:
+    """What is seen of hair and beard in a raster: light [2, H, W, 3 V] (premultiplied), amount
+    [2, H, W], and clear [H, W], how much is seen of what is behind both."""
+
+    light: NDArray[np.float32]
+    amount: NDArray[np.float32]
+    clear: NDArray[np.float32]
+
+    def behind_of(self, over: Plane) -> "_Drawn":
+        """The same with something [H, W, 4] in front."""
+        left = 1 - over[..., 3]
+        return _Drawn(self.light * left[..., None], self.amount * left, self.clear * left)
+
+
+def _limit(seen: Visible) -> NDArray[np.float32]:
+    """[H, W]: the z of the body's surface, a little inside; −∞ where there is none."""
+    limit = np.full(seen.view.height * seen.view.width, -np.inf, np.float32)
+    hit = seen.hit[0].numpy()
+    limit[seen.index[0].numpy()[hit]] = seen.point[2][0].numpy()[hit] - 0.012
+    return limit.reshape(seen.view.height, seen.view.width)
+
+
+def _draw(
+    seen: Visible,
+    segments: _Segments,
+    absorption: NDArray[np.float32],
+    grid: NDArray[np.float32],
+    lights: NDArray[np.float32],
+    powers: NDArray[np.float32],
+) -> _Drawn:
+    """Light the segments and lay them before the body. absorption: [M, V, 3]."""
+    from vidhair.kernels.strands._numba import draw, optical_depths, shine
+
+    view = seen.view
+    starts, near = _pixels(view, segments.starts)
+    ends, _ = _pixels(view, segments.ends)
+    inside = (np.maximum(starts, ends) > -2).all(1) & (segments.widths > 0)
+    inside &= (np.minimum(starts, ends) < [view.width + 2, view.height + 2]).all(1)
+    chosen = np.flatnonzero(inside)
+    first, last, absorption = segments.starts[chosen], segments.ends[chosen], absorption[chosen]
+    middle, along = 0.5 * (first + last), last - first
+    along /= np.linalg.norm(along, axis=1, keepdims=True) + 1e-9
+    away = np.array([0, 0, CAMERA], np.float32) - middle
+    far = np.linalg.norm(away, axis=1)
+    matter = _body_in(seen.world, grid)
+    depths = optical_depths(matter, CORNER, STEP, middle, lights, 0.03, 1.2, 14)
+    colors = shine(
+        along, away / far[:, None], depths, lights, powers, JITTER * segments.tone[chosen],
+        absorption, pigment.albedo_of(absorption), TILT, ROUGH,
+    ).reshape(len(chosen), 3 * absorption.shape[1])  # fmt: skip
+    shape = (view.height, view.width)
+    light = np.zeros((2, *shape, colors.shape[1]), np.float32)
+    amount, clear = np.zeros((2, *shape), np.float32), np.ones(shape, np.float32)
+    draw(
+        np.argsort(far, kind="stable"), starts[chosen], ends[chosen], first[:, 2], last[:, 2],
+        (segments.widths * near)[chosen], colors, segments.kind[chosen], _limit(seen),
+        light, amount, clear,
+    )  # fmt: skip
+    return _Drawn(light, amount, clear)
+
+
+def _behind(drawn: _Drawn, bald: Plane, over: Plane | None) -> Plane:
+    """What is behind the hair, half as large: where only a part of it is seen, that part counts."""
+    beard = drawn.light[BEARD, ..., :3]
+    shown = drawn.clear + drawn.amount[BEARD]
+    hidden = shown < HIDDEN
+    light = beard + np.where(hidden, 1 - drawn.amount[BEARD], drawn.clear)[..., None] * bald
+    light = np.where(hidden[..., None], HIDDEN * light, light)
+    shown = np.maximum(shown, HIDDEN)[..., None]
+    if over is not None:
+        light = light + over[..., :3] * over[..., 3:]
+        shown = shown + over[..., 3:]
+    return _reduced(light) / _reduced(shown)
 
 
 @torch.inference_mode()
@@ -249,88 +321,40 @@ def render_strands(
     """Render one frame of (width, height) pixels.
 
     pigments: the hair's own and then those of its twins; the beard keeps its own in all of them
-    (`beard_pigment`, by default the hair's). The light and the pose are the motion's. backdrop: linear
-    light [2 H, 2 W, 3], in place of the faces' own wall. occluder: a key of
+    (`beard_pigment`, by default the hair's). The light and the pose are the motion's. backdrop:
+    linear light [2 H, 2 W, 3] in place of the faces' own wall. occluder: a key of
     `occluders.OCCLUDERS`, worn or held before the hair.
     """
-    from vidhair.kernels.strands._numba import draw, optical_depths, shine
-
     faces = motion.faces[index].replace(hair_volume=0.0)
-    fine = motion.view(index, *size).finer(OVERSAMPLE)
     hair = under_hat(hair) if occluder == "hat" else hair
-    parts = [(hair, moved_points(hair, motion, index, fps), HAIR)]
-    if beard is not None:
-        parts.append((beard, moved_points(beard, motion, index, fps), BEARD))
-    segments = _segments(parts)
+    grown = [(hair, HAIR)] if beard is None else [(hair, HAIR), (beard, BEARD)]
+    segments = _segments([(s, moved_points(s, motion, index, fps), k) for s, k in grown])
+    versions = []
+    for own in pigments:
+        worn = (own, beard_pigment or pigments[0])
+        parts = [worn[kind].absorption(strands).reshape(-1, 3) for strands, kind in grown]
+        versions.append(np.concatenate(parts))
 
-    seen = trace(faces, fine)
+    seen = trace(faces, motion.view(index, *size).finer(OVERSAMPLE))
     lights, powers = _lights(faces)
     grid = _grid_of(segments)
-    skin = shade(
-        _shadowed(seen, grid, lights), faces, wall=_place(0, 0, 0, 1, *size).finer(OVERSAMPLE)
-    )
-    bald = _linear_picture(skin.image)
+    wall = _place(0, 0, 0, 1, *size).finer(OVERSAMPLE)
+    skin = shade(_shadowed(seen, grid, lights), faces, wall=wall)
+    bald = pigment.linear(skin.image[0].permute(1, 2, 0).numpy())
     if backdrop is not None:
         bald = np.where(skin.background[0, 0].numpy()[..., None] > 0, backdrop, bald)
-    limit = np.full(fine.height * fine.width, -np.inf, np.float32)
-    hit = seen.hit[0].numpy()
-    limit[seen.index[0].numpy()[hit]] = seen.point[2][0].numpy()[hit] - 0.012
-    limit = limit.reshape(fine.height, fine.width)
+    drawn = _draw(seen, segments, np.stack(versions, 1), grid, lights, powers)
+    over = None
+    if occluder is not None:
+        over = draw_occluder(occluder, seen, index / fps, lights, powers)
+        drawn = drawn.behind_of(over)
 
-    starts, near = _pixels(fine, segments.starts)
-    ends, _ = _pixels(fine, segments.ends)
-    inside = (np.maximum(starts, ends) > -2).all(1)
-    inside &= (np.minimum(starts, ends) < [fine.width + 2, fine.height + 2]).all(1)
-    chosen = np.flatnonzero(inside)
-    middle = 0.5 * (segments.starts + segments.ends)[chosen]
-    away = np.array([0, 0, CAMERA], np.float32) - middle
-    far = np.linalg.norm(away, axis=1)
-    along = (segments.ends - segments.starts)[chosen]
-    along /= np.linalg.norm(along, axis=1, keepdims=True) + 1e-9
-    depths = optical_depths(_body_in(seen.world, grid), CORNER, STEP, middle, lights, 0.03, 1.2, 14)
-
-    absorbed = []
-    for version in pigments:
-        own = [version.absorption(hair).reshape(-1, 3)]
-        if beard is not None:
-            own.append((beard_pigment or pigments[0]).absorption(beard).reshape(-1, 3))
-        absorbed.append(np.concatenate(own)[chosen])
-    absorption = np.stack(absorbed, 1)
-    colors = shine(
-        along, away / far[:, None], depths, lights, powers, 0.05 * segments.tone[chosen],
-        absorption, pigment.albedo_of(absorption), TILT, ROUGH,
-    )  # fmt: skip
-    colors = colors.reshape(len(chosen), -1)
-
-    shape = (fine.height, fine.width)
-    light = np.zeros((2, *shape, colors.shape[1]), np.float32)
-    amount = np.zeros((2, *shape), np.float32)
-    clear = np.ones(shape, np.float32)
-    draw(
-        np.argsort(far, kind="stable"), starts[chosen], ends[chosen],
-        segments.starts[chosen, 2], segments.ends[chosen, 2], (segments.widths * near)[chosen],
-        colors, segments.kind[chosen], limit, light, amount, clear,
-    )  # fmt: skip
-
-    over = None if occluder is None else draw_occluder(occluder, seen, index / fps, lights, powers)
-    if over is not None:
-        left = (1 - over[..., 3]).astype(np.float32)
-        light, amount, clear = light * left[..., None], amount * left, clear * left
-    alpha, bearded = (_reduced(a[..., None])[..., 0] for a in amount)
-    colored = _reduced(light[HAIR])
-    foregrounds = np.where(alpha[..., None] > 0, colored / np.maximum(alpha, 1e-6)[..., None], 0)
+    alpha, bearded = (_reduced(a[..., None])[..., 0] for a in drawn.amount)
+    light = _reduced(drawn.light[HAIR])
+    foregrounds = light / np.maximum(alpha, 1e-6)[..., None]
     foregrounds = foregrounds.reshape(*alpha.shape, len(pigments), 3).transpose(2, 0, 1, 3)
-    # Behind the hair: what is seen of it counts; where hair is dense, all counts.
-    whole = light[BEARD, ..., :3] + (1 - amount[BEARD])[..., None] * bald
-    shown = np.maximum(clear + amount[BEARD], 1e-3)[..., None]
-    part = light[BEARD, ..., :3] + clear[..., None] * bald
-    part = np.where(shown > 1e-3, part, whole * shown)
-    if over is not None:
-        part = part + over[..., :3] * over[..., 3:]
-        shown = shown + over[..., 3:]
-    behind = _reduced(part) / _reduced(shown)
     return StrandFrame(
-        behind=behind,
+        behind=_behind(drawn, bald, over),
         alpha=alpha,
         beard=bearded,
         foreground=foregrounds[0],

@@ -161,7 +161,7 @@ class _Body:
         self.keep_out = keep_out
 
     def distance(self, p: Vectors) -> Floats:
-        x, y, z = (torch.from_numpy(np.ascontiguousarray(c[None], np.float32)) for c in p.T)
+        x, y, z = _points(p)
         d = torch.minimum(shape.skin((x, y, z), self.head), shape.neck(x, y, z))
         d = torch.minimum(d, shape.clothes(x, y, z))
         if self.keep_out:
@@ -194,9 +194,10 @@ def _points(p: Vectors) -> shape.Points:
 def _scalp(p: Vectors, head: Head) -> Floats:
     """Density of hair on the scalp, 0 … 1; no hair on ears."""
     inside = shape.hairline(_points(p), head)[0].double().numpy()
-    above = shape.cranium(*_points(p), head)[0].double().numpy()
+    x, y, z = _points(p)
+    above = shape.cranium(x, y, z, head)[0].double().numpy()
     ear = (np.abs(p[:, 0]) > 0.66) & (above > 0.035) & (np.abs(p[:, 1]) < 0.3)
-    return np.where(ear, 0.0, ramp(-0.02, 0.09, inside))
+    return np.where(ear, 0.0, ramp(-0.03, 0.07, inside))
 
 
 def _jaw(p: Vectors, head: Head) -> Floats:
@@ -209,7 +210,8 @@ def _jaw(p: Vectors, head: Head) -> Floats:
     jaw = ramp(0.10, -0.07, y - cheek) * ramp(0.25, 0.18, y) * front
     above = np.minimum(tip_y - 0.12 - y, y - mouth_y)
     lip_line = ramp(-0.03, 0.03, above) * ramp(0.36, 0.28, a) * (z > 0.3)
-    lip, inner = shape.lips(*_points(p)[:2], head)
+    across, up, _ = _points(p)
+    lip, inner = shape.lips(across, up, head)
     bare = (lip + inner)[0].double().numpy() * (z > 0.3)
     soul = ramp(0.05, 0.09, a) * ramp(0.17, 0.13, a) * ramp(-0.09, -0.06, y - mouth_y)
     soul = soul * ramp(-0.2, -0.15, y - mouth_y) * (z > 0.3)
@@ -237,16 +239,18 @@ def _roots(
     return np.concatenate(kept)[:count]
 
 
-def _combed(root: Vectors, normal: Vectors, style: StrandStyle) -> Vectors:
+def _combed(
+    root: Vectors, normal: Vectors, style: StrandStyle, rng: np.random.Generator
+) -> Vectors:
     """The way in which hair lies at its roots: [S, 3] along the skin."""
     away = root - CROWN
     if style.part is None:
-        side, forward = style.comb
+        aside, forward = style.comb
         top = ramp(0.35, 0.8, root[:, 1]) * ramp(-0.7, 0.1, root[:, 2])
-        wanted = np.array([side, 0, forward])
+        wanted = np.array([aside, 0, forward])
         way = _unit(away) * (1 - top)[:, None] + wanted * top[:, None]
     else:
-        side = np.tanh((root[:, 0] - style.part) / 0.05)
+        side = np.tanh((root[:, 0] - style.part) / 0.05 + 0.7 * rng.standard_normal(len(root)))
         back = -0.35 - 0.45 * ramp(0.1, 0.5, root[:, 2])
         behind = ramp(-0.3, -0.8, root[:, 2])
         way = np.stack([side * 1.1, np.zeros(len(root)), back], 1) * (1 - behind)[:, None]
@@ -310,8 +314,39 @@ def _smooth_noise(rng: np.random.Generator, count: int, points: int, knots: int)
     values[:, 0] = 0
     at = np.linspace(0, knots - 1e-6, points)
     low = at.astype(int)
-    t = ramp(0, 1, at - low)[None, :, None]
-    found: Vectors = values[:, low] * (1 - t) + values[:, low + 1] * t
+    share = ramp(0, 1, at - low)[:, None]
+    before, after = values[:, low], values[:, low + 1]
+    found: Vectors = before + (after - before) * share
+    return found
+
+
+def _shaped(
+    curves: Vectors, lengths: Floats, lock: NDArray[np.int64], locks: int,
+    stray: NDArray[np.bool_], style: StrandStyle, rng: np.random.Generator,
+) -> Vectors:  # fmt: skip
+    """Offsets [S, K, 3] of waves and curls, which run with the lock, and of single strands' frizz.
+
+    lock: [S], number of each strand's lock; stray: [S], those that leave the others.
+    """
+    count, points = curves.shape[:2]
+    along = np.linspace(0, 1, points)
+    sways = _smooth_noise(rng, locks, points, max(1, points // 9))[lock]
+    offsets = sways * (0.022 * np.minimum(1.2, lengths[:, None]) * ramp(0, 0.5, along))[..., None]
+    first, second = _across(curves)
+    phase = rng.uniform(0, 2 * np.pi, locks)[lock] + 0.4 * rng.standard_normal(count)
+    for radius, period, roundness in (
+        (style.wave, style.wave_length, 0.3),
+        (style.curl, style.curl_length, 1.0),
+    ):
+        pitch = period * np.exp(0.15 * rng.standard_normal(locks))[lock]
+        turn = 2 * np.pi * along * (lengths / pitch)[:, None] + phase[:, None]
+        size = radius * ramp(0, 0.25, along) * (1 + 0.25 * rng.standard_normal((count, 1)))
+        offsets += first * (size * np.cos(turn))[..., None]
+        offsets += second * (roundness * size * np.sin(turn))[..., None]
+    rough = style.frizz * (1 + 4 * stray * rng.uniform(0, 1, count))
+    walk = _smooth_noise(rng, count, points, max(1, points // 4))
+    offsets += walk * (rough[:, None] * ramp(0, 0.5, along))[..., None]
+    found: Vectors = offsets
     return found
 
 
@@ -331,41 +366,20 @@ def grow_strands(
         way = np.array([0.0, -1.0, 0.15]) + np.sign(x) * np.array([0.9, 0, 0]) * lip[:, None]
         way = _unit(way - (way * normal).sum(1, keepdims=True) * normal)
     else:
-        way = _combed(root, normal, style)
+        way = _combed(root, normal, style, rng)
     way = _unit(way + 0.12 * rng.standard_normal(way.shape))
     lengths = _lengths(root, style, rng)
     long = style.open_face and style.top > 0.7 and not beard
     curves = _grown(_Body(faces, keep_out=long), root, way, lengths, style, rng)
 
-    # Strands of a lock come together towards their tips.
     along = np.linspace(0, 1, style.points)
     leaders = rng.choice(style.count, min(style.clumps, style.count), replace=False)
-    lock = cKDTree(root[leaders])
-    lock = lock.query(root + 0.02 * rng.standard_normal(root.shape))[1]
+    lock = cKDTree(root[leaders]).query(root + 0.02 * rng.standard_normal(root.shape))[1]
     stray = rng.random(style.count) < style.flyaway
     pull = style.clumping * rng.uniform(0.5, 1, style.count) * ~stray
-    pull = pull[:, None] * along**0.8
-    curves += (curves[leaders[lock]] - curves) * pull[..., None] * ramp(0, 0.4, along)[:, None]
-
-    # Waves and curls run with the lock, roughness with the strand.
-    first, second = _across(curves)
-    arc = along * lengths[:, None]
-    sways = _smooth_noise(rng, len(leaders), style.points, max(1, style.points // 9))[lock]
-    curves += sways * (0.022 * np.minimum(1.2, lengths[:, None]) * ramp(0, 0.5, along))[..., None]
-    phase = rng.uniform(0, 2 * np.pi, len(leaders))[lock] + 0.4 * rng.standard_normal(style.count)
-    begins = ramp(0, 0.25, along)
-    for radius, period, round_ in (
-        (style.wave, style.wave_length, 0.3),
-        (style.curl, style.curl_length, 1.0),
-    ):
-        pitch = period * np.exp(0.15 * rng.standard_normal(len(leaders)))[lock][:, None]
-        turn = 2 * np.pi * arc / pitch + phase[:, None]
-        size = radius * begins * (1 + 0.25 * rng.standard_normal(style.count))[:, None]
-        curves += first * (size * np.cos(turn))[..., None]
-        curves += second * (round_ * size * np.sin(turn))[..., None]
-    rough = style.frizz * (1 + 4 * stray * rng.uniform(0, 1, style.count))
-    walk = _smooth_noise(rng, style.count, style.points, max(1, style.points // 4))
-    curves += walk * (rough[:, None] * ramp(0, 0.5, along))[..., None]
+    pull = pull[:, None] * along**0.8 * ramp(0, 0.4, along)
+    curves += (curves[leaders[lock]] - curves) * pull[..., None]  # locks gather towards their tips
+    curves += _shaped(curves, lengths, lock, len(leaders), stray, style, rng)
     if stray.any():
         out = bare.gradient(curves[stray, -1])
         lifted = rng.uniform(0, 0.12, len(out)) * np.minimum(1, lengths[stray])
@@ -373,9 +387,9 @@ def grow_strands(
 
     # Nothing grows into the head.
     flat = curves[:, 1:].reshape(-1, 3)
-    inside = 0.004 - bare.distance(flat)
-    deep = inside > 0
-    flat[deep] += bare.gradient(flat[deep]) * inside[deep, None]
+    depth = 0.004 - bare.distance(flat)
+    deep = depth > 0
+    flat[deep] += bare.gradient(flat[deep]) * depth[deep, None]
     curves[:, 1:] = flat.reshape(style.count, -1, 3)
 
     taper = 1 - 0.6 * ramp(0.6, 1, along)
@@ -393,7 +407,8 @@ def _in_face(curves: Vectors) -> NDArray[np.bool_]:
     """Which strands cross the face or the throat."""
     x, y, z = np.moveaxis(curves, -1, 0)
     limit = 0.46 - 0.6 * np.clip(y - 0.35, 0, 0.5)
-    return ((np.abs(x) < limit) & (y < 0.78) & (z > 0.1) & (y > -1.3)).any(1)
+    crossing: NDArray[np.bool_] = (np.abs(x) < limit) & (y < 0.78) & (z > 0.1) & (y > -1.3)
+    return np.asarray(crossing.any(1))
 
 
 def thinned(style: StrandStyle, share: float) -> StrandStyle:
