@@ -4,7 +4,6 @@ import math
 
 import numpy as np
 import pytest
-
 from vidhair.kernels.strands import _numba as kernel
 
 SIZE = 24

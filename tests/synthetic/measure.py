@@ -33,7 +33,7 @@ class Scores:
 def measure(
     truth: Mapping[str, NDArray[Any]], alpha: NDArray[Any], edited: NDArray[Any], dye: int = 0
 ) -> Scores:
-    """truth: what NAME.truth.npz of `vidhair synth --scene strands` holds. alpha: float [T, H, W] in
+    """truth: what NAME.truth.npz of `vidhair synth --scene strands` holds. alpha: float [T, H, W],
     0 … 1. edited: uint8 [T, H, W, 3]. dye: which of the truth's twins it should be."""
     true = truth["alpha"].astype(np.float32) / 255
     band = (true > UNKNOWN[0]) & (true < UNKNOWN[1])

@@ -186,10 +186,14 @@ def _grid_of(segments: _Segments) -> NDArray[np.float32]:
 
 def _body_in(world: World, grid: NDArray[np.float32]) -> NDArray[np.float32]:
     """The grid with the body in it."""
-    axes = [CORNER[i] + STEP * (np.arange(n) + 0.5) for i, n in enumerate(grid.shape)]
-    places = np.stack(np.meshgrid(*axes, indexing="ij")).reshape(3, 1, -1).astype(np.float32)
-    skin, _, clothes = world.distances(tuple(torch.from_numpy(c) for c in places))
-    inside = torch.minimum(skin, clothes)[0].numpy().reshape(grid.shape) < -0.5 * STEP
+    rough = 2 * STEP  # is fine enough for a body
+    axes = [CORNER[i] + rough * (np.arange(-(-n // 2)) + 0.5) for i, n in enumerate(grid.shape)]
+    places = np.stack(np.meshgrid(*axes, indexing="ij"))
+    points = tuple(torch.from_numpy(c.reshape(1, -1).astype(np.float32)) for c in places)
+    skin, _, clothes = world.distances(points)
+    inside = torch.minimum(skin, clothes)[0].numpy().reshape(places.shape[1:]) < -0.3 * rough
+    for axis, count in enumerate(grid.shape):
+        inside = inside.repeat(2, axis).take(range(count), axis)
     return grid + BODY * inside.astype(np.float32)
 
 
