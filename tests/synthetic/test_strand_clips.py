@@ -6,11 +6,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from tests.synthetic.few import thinned
 from tests.synthetic.measure import measure
 from vidhair.media import open_clip
 from vidhair.samples import write_strand_clip
 from vidhair.synthetic.strand_clips import GROUPS, StrandScene, backdrop, strand_clips
-from vidhair.synthetic.strands import BEARD_STYLES, STRAND_STYLES, thinned
+from vidhair.synthetic.strands import BEARD_STYLES, STRAND_STYLES
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

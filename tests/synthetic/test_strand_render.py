@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from tests.synthetic.few import thinned
 from vidhair.edits.colors import HAIR_COLORS
 from vidhair.ops.color import delta_e_2000, rgb_to_lab
 from vidhair.synthetic import strand_render
@@ -13,7 +14,7 @@ from vidhair.synthetic.clips import ClipSpec, perform
 from vidhair.synthetic.occluders import OCCLUDERS, under_hat
 from vidhair.synthetic.pigment import srgb_levels
 from vidhair.synthetic.strand_render import Pigment, moved_points, render_strands
-from vidhair.synthetic.strands import BEARD_STYLES, STRAND_STYLES, grow_strands, thinned
+from vidhair.synthetic.strands import BEARD_STYLES, STRAND_STYLES, grow_strands
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -126,6 +127,12 @@ def test_grey_hair_has_some_strands_of_each_kind(motion, grown):
     assert means[0] < 0.4 * means[1] < 0.4 * means[2]
     absorbed = dark[1].absorption(grown["long"])[:, 0, 0]
     assert (absorbed < 0.02).mean() == pytest.approx(0.5, abs=0.06)
+
+
+def test_natural_hair_has_the_colors_of_melanin():
+    black, brown, blonde = (Pigment.natural(*m) for m in ((4.0,), (0.5, 0.12), (0.05, 0.045)))
+    assert max(black.color) < 0.12 < max(brown.color) < 0.35 < max(blonde.color)
+    assert brown.color[0] > 1.4 * brown.color[1] > 1.4 * brown.color[2]
 
 
 def test_hair_is_darker_at_its_roots(grown):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from tests.synthetic.few import thinned
 from vidhair.synthetic import shape
 from vidhair.synthetic.params import sample_faces
 from vidhair.synthetic.strands import (
@@ -13,7 +14,6 @@ from vidhair.synthetic.strands import (
     STRAND_STYLES,
     grow_strands,
     ramp,
-    thinned,
 )
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -29,8 +29,8 @@ _SCALE = (
 def melanin(eumelanin: float, pheomelanin: float = 0.0) -> Colors:
     """Absorption [3] of natural hair.
 
-    Eumelanin is about 8 in black hair, 1.3 in brown and 0.3 in blonde hair; ginger has 0.2 and as
-    much as 2 of pheomelanin; white hair has neither.
+    Eumelanin is about 4 in black hair, ½ in brown and 0.05 in blonde hair; reddish hair has more of
+    pheomelanin, white hair has neither.
     """
     absorbed: Colors = eumelanin * EUMELANIN + pheomelanin * PHEOMELANIN
     return absorbed
@@ -48,16 +48,21 @@ def albedo_of(absorption: Colors) -> Colors:
     return found
 
 
-def linear(srgb: NDArray[Any]) -> Colors:
+def linear(display: NDArray[Any]) -> Colors:
     """sRGB in 0 … 1 → linear light."""
-    low = srgb / 12.92
-    high = ((np.maximum(srgb, 0) + 0.055) / 1.055) ** 2.4
-    return np.where(srgb <= 0.04045, low, high).astype(np.float32)
+    low = display / 12.92
+    high = ((np.maximum(display, 0) + 0.055) / 1.055) ** 2.4
+    return np.where(display <= 0.04045, low, high).astype(np.float32)
 
 
 def srgb_levels(light: Colors) -> NDArray[np.uint8]:
     """Linear light → sRGB in 8 bits."""
-    light = np.clip(light, 0, 1)
-    display = np.where(light <= 0.0031308, light * 12.92, 1.055 * light ** (1 / 2.4) - 0.055)
-    levels: NDArray[np.uint8] = np.rint(display * 255).astype(np.uint8)
+    levels: NDArray[np.uint8] = np.rint(srgb(light) * 255).astype(np.uint8)
     return levels
+
+
+def srgb(light: Colors) -> Colors:
+    """Linear light → sRGB in 0 … 1."""
+    light = np.clip(light, 0, 1)
+    found: Colors = np.where(light <= 0.0031308, light * 12.92, 1.055 * light ** (1 / 2.4) - 0.055)
+    return found

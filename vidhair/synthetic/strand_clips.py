@@ -17,6 +17,15 @@ from vidhair.synthetic.strand_render import OVERSAMPLE, Pigment, StrandFrame, re
 from vidhair.synthetic.strands import BEARD_STYLES, STRAND_STYLES, Strands, grow_strands
 
 WHITE: Color = (1.0, 1.0, 1.0)
+# Eumelanin and pheomelanin of undyed hair.
+NATURAL = {
+    "black": (4.0, 0.0),
+    "dark brown": (1.0, 0.1),
+    "brown": (0.5, 0.12),
+    "light brown": (0.25, 0.1),
+    "dark blonde": (0.13, 0.06),
+    "blonde": (0.05, 0.045),
+}
 GROUPS = ("fades", "beards", "occluders", "to_blonde", "long")
 
 
@@ -163,13 +172,14 @@ def strand_clips() -> list[StrandClip]:
     clips, counts = [], dict.fromkeys(GROUPS, 0)
     for number, (group, style, color, target, more) in enumerate(rows):
         counts[group] += 1
+        own = Pigment.natural(*NATURAL[color]).color if color in NATURAL else HAIR_COLORS[color]
         clips.append(
             StrandClip(
                 name=f"{group}_{counts[group]}",
                 group=group,
                 seed=91_000 + 10 * number,
                 style=style,
-                color=HAIR_COLORS[color],
+                color=own,
                 dyes={target.strip("#"): parse_color(target)},
                 **more,
             )

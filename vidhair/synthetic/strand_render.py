@@ -55,6 +55,13 @@ class Pigment:
     roots: float = 0.6
     ends: float = 0.25
 
+    @classmethod
+    def natural(cls, eumelanin: float, pheomelanin: float = 0.0) -> "Pigment":
+        """Undyed hair, by concentrations as `pigment.melanin` takes them."""
+        albedo = pigment.albedo_of(pigment.melanin(eumelanin, pheomelanin))
+        red, green, blue = pigment.srgb(SHINE + SHADED * albedo).tolist()
+        return cls(color=(red, green, blue))
+
     def absorption(self, strands: Strands) -> NDArray[np.float32]:
         """[S, K − 1, 3], of each strand's segments."""
         # Shadows take a part of the light and highlights add some: the means of several styles.

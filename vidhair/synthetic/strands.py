@@ -6,7 +6,7 @@ S strands, K points along each.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -409,9 +409,3 @@ def _in_face(curves: Vectors) -> NDArray[np.bool_]:
     limit = 0.46 - 0.6 * np.clip(y - 0.35, 0, 0.5)
     crossing: NDArray[np.bool_] = (np.abs(x) < limit) & (y < 0.78) & (z > 0.1) & (y > -1.3)
     return np.asarray(crossing.any(1))
-
-
-def thinned(style: StrandStyle, share: float) -> StrandStyle:
-    """The same style with a share of the strands, each wider, for small pictures and tests."""
-    count = max(1, round(style.count * share))
-    return replace(style, count=count, width=style.width * style.count / count)
