@@ -16,11 +16,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from vidhair.synthetic import pigment
+from vidhair.synthetic import pigment, shape
 from vidhair.synthetic.clips import Color, Motion, _place
 from vidhair.synthetic.occluders import draw_occluder, under_hat
 from vidhair.synthetic.params import FaceParams
 from vidhair.synthetic.render import CAMERA, PIVOT_Y, PIVOT_Z, View, Visible, World, shade, trace
+from vidhair.synthetic.shape import Points
 from vidhair.synthetic.strands import Strands, ramp
 
 Plane = NDArray[np.float32]  # [H, W] or [H, W, 3]
@@ -114,6 +115,14 @@ class StrandFrame:
         alpha = self.alpha[..., None]
         picture: Plane = alpha * foreground + (1 - alpha) * self.behind
         return picture
+
+
+class _Bald(World):
+    """Heads without the hair that is a solid."""
+
+    def distances(self, p: Points) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        skin = shape.union(shape.skin(self.to_head(p), self.head), shape.neck(*p), 0.10)
+        return skin, torch.full_like(skin, shape.NOWHERE), shape.clothes(*p)
 
 
 @dataclass(frozen=True)
@@ -290,9 +299,9 @@ def _draw(
         along, away / far[:, None], depths, lights, powers, JITTER * segments.tone[chosen],
         absorption, pigment.albedo_of(absorption), TILT, ROUGH,
     ).reshape(len(chosen), 3 * absorption.shape[1])  # fmt: skip
-    shape = (view.height, view.width)
-    light = np.zeros((2, *shape, colors.shape[1]), np.float32)
-    amount, clear = np.zeros((2, *shape), np.float32), np.ones(shape, np.float32)
+    frame = (view.height, view.width)
+    light = np.zeros((2, *frame, colors.shape[1]), np.float32)
+    amount, clear = np.zeros((2, *frame), np.float32), np.ones(frame, np.float32)
     draw(
         np.argsort(far, kind="stable"), starts[chosen], ends[chosen], first[:, 2], last[:, 2],
         (segments.widths * near)[chosen], colors, segments.kind[chosen], _limit(seen),
@@ -346,7 +355,7 @@ def render_strands(
         parts = [worn[kind].absorption(strands).reshape(-1, 3) for strands, kind in grown]
         versions.append(np.concatenate(parts))
 
-    seen = trace(faces, motion.view(index, *size).finer(OVERSAMPLE))
+    seen = trace(faces, motion.view(index, *size).finer(OVERSAMPLE), _Bald(faces))
     lights, powers = _lights(faces)
     grid = _grid_of(segments)
     wall = _place(0, 0, 0, 1, *size).finer(OVERSAMPLE)
