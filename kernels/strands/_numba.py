@@ -11,6 +11,7 @@ from vidhair.kernels.simd import compiled
 
 INVISIBLE = 0.0005  # of the light from behind; what lies deeper is not drawn
 PIXEL_REACH = 0.7072  # half a pixel's diagonal
+FRESNEL = 0.0465  # reflected by hair, of refractive index 1.55, at right angles
 
 
 @compiled(fastmath=True, error_model="numpy")
@@ -184,6 +185,12 @@ def shine(tangents, views, depths, directions, powers, jitter, absorption, albed
     jitter: [M], of the scales' tilt, radians. absorption, albedo: float32 [M, V, 3] (see
     `vidhair.synthetic.pigment`). tilt, rough: of the scales and of the lobes, radians.
     The first direction is a lamp with highlights, the others are parts of the sky.
+
+    Light reflected once (R), passing through (TT) and reflected inside (TRT), as Marschner et al.
+    2003 have them: a normal distribution in the angle along the fibre, shifted by the scales' tilt,
+    times a fixed shape around it, times what the pigment leaves of 0, 2 and 4 radii. All that
+    scatters more often is the albedo by Kajiya and Kay's sine; it reaches the deeper the lighter
+    the hair is, as light that is scattered forward does (Zinke et al. 2008).
     """
     count, versions = albedo.shape[0], albedo.shape[1]
     found = np.zeros((count, versions, 3), np.float32)
@@ -207,17 +214,16 @@ def shine(tangents, views, depths, directions, powers, jitter, absorption, albed
                 lean = tilt + jitter[m]
                 direct = math.exp(-depth) * cos_in * math.pi
                 half_cos = math.sqrt(max(0.0, 0.5 + 0.5 * cos_phi))
-                first = direct * 0.034 * _lobe(mean + lean, rough) * half_cos * 0.25
+                first = direct * FRESNEL * _lobe(mean + lean, rough) * half_cos * 0.183
                 back = math.exp(-4 * (1 + cos_phi))
-                second = direct * 0.91 * _lobe(mean - 0.5 * lean, 0.5 * rough) * back * 0.35
+                second = direct * (1 - FRESNEL) ** 2 * _lobe(mean - 0.5 * lean, 0.5 * rough) * back * 0.35
                 glint = math.exp(-2.5 * (1 - cos_phi))
-                third = direct * 0.042 * _lobe(mean - 1.5 * lean, 2 * rough) * glint * 0.45
+                third = direct * FRESNEL * _lobe(mean - 1.5 * lean, 2 * rough) * glint * 0.41
             spread = 0.3 + 0.7 * cos_in
             for v in range(versions):
                 for c in range(3):
                     base = albedo[m, v, c]
                     sigma = absorption[m, v, c]
-                    # Light that other fibres scattered forward reaches deeper in light hair.
                     soft = math.exp(-depth * (1 - 0.75 * math.sqrt(base)))
                     value = base * spread * soft + first
                     if d == 0:

@@ -8,6 +8,8 @@ import pytest
 
 from tests.synthetic.few import thinned
 from tests.synthetic.measure import measure
+from vidhair import samples
+from vidhair.cli import main
 from vidhair.media import open_clip
 from vidhair.samples import write_strand_clip
 from vidhair.synthetic.strand_clips import GROUPS, StrandScene, backdrop, strand_clips
@@ -64,6 +66,16 @@ def test_a_clip_is_written_with_its_truth(tmp_path, few_strands):
     scores = measure(truth, truth["alpha"] / 255, truth["twins"][0])
     assert scores.alpha_error < 1e-6 and (scores.delta_e, scores.contrast) == (0, 1)
     assert scores.leakage_db > 55  # alphas below half a level count as none
+
+
+@pytest.mark.slow
+def test_the_command_renders_a_group_of_them(tmp_path, monkeypatch, capsys):
+    tiny = [replace(small(name), style="buzz", frames=1) for name in ("fades_4", "long_1")]
+    monkeypatch.setattr(samples, "strand_clips", lambda: tiny)
+    assert main(["synth", "--scene", "fades", "-o", str(tmp_path / "made")]) == 0
+    assert capsys.readouterr().out.strip() == str(tmp_path / "made")
+    made = {path.name for path in (tmp_path / "made").iterdir()}
+    assert made == {"fades_4.mp4", "fades_4.truth.npz"}
 
 
 def test_backdrops_are_soft_and_differ():
