@@ -216,7 +216,7 @@ def shine(tangents, views, depths, directions, powers, jitter, absorption, albed
                 half_cos = math.sqrt(max(0.0, 0.5 + 0.5 * cos_phi))
                 first = direct * FRESNEL * _lobe(mean + lean, rough) * half_cos * 0.183
                 back = math.exp(-4 * (1 + cos_phi))
-                second = direct * (1 - FRESNEL) ** 2 * _lobe(mean - 0.5 * lean, 0.5 * rough) * back * 0.35
+                second = direct * 0.91 * _lobe(mean - 0.5 * lean, 0.5 * rough) * back * 0.35
                 glint = math.exp(-2.5 * (1 - cos_phi))
                 third = direct * FRESNEL * _lobe(mean - 1.5 * lean, 2 * rough) * glint * 0.41
             spread = 0.3 + 0.7 * cos_in

@@ -32,13 +32,13 @@ class StrandStyle:
 
     count: of strands. points: along each. width: of a strand. top, sides: lengths above and below
     the `fade`, two heights between which the one becomes the other. spread: of lengths, as a share.
-    lift: how far roots stand off the skin, 0 … 1. comb: direction in which hair lies at the
-    forehead and on top: x to the side, y unused, z forward; the rest falls from the crown. part: x
-    of a parting from which hair falls to both sides, None for no parting. weight: how soon strands
+    lift: how far roots stand off the skin, 0 … 1. comb: how far hair on top lies to the side and
+    how far forward; the rest falls from the crown. part: x of a parting from which hair falls to
+    both sides instead, None for none; longer hair leaves the face free. weight: how soon strands
     bend down. volume: thickness of the hair's layer. clumps: how many locks; clumping: how much
     strands gather in them, 0 … 1. wave, wave_length; curl (radius), curl_length: their shape.
     frizz: roughness of single strands. flyaway: share of strands that leave the others.
-    recede: as in FaceParams. open_face: hair is kept out of the face.
+    recede: as in FaceParams.
     """
 
     count: int = 16000
@@ -62,7 +62,6 @@ class StrandStyle:
     frizz: float = 0.006
     flyaway: float = 0.02
     recede: float = 0.0
-    open_face: bool = True
 
 
 STRAND_STYLES = {
@@ -369,7 +368,7 @@ def grow_strands(
         way = _combed(root, normal, style, rng)
     way = _unit(way + 0.12 * rng.standard_normal(way.shape))
     lengths = _lengths(root, style, rng)
-    long = style.open_face and style.top > 0.7 and not beard
+    long = style.top > 0.7 and not beard
     curves = _grown(_Body(faces, keep_out=long), root, way, lengths, style, rng)
 
     along = np.linspace(0, 1, style.points)
