@@ -786,7 +786,7 @@ def test_synth_renders_a_clip_its_twin_and_the_truth(
     ("arguments", "code", "says"),
     [
         (["synth", "--size", "big"], 15, "WIDTHxHEIGHT"),
-        (["synth", "--scene", "fight"], 15, "must be one of crossing, cuts, returning"),
+        (["synth", "--scene", "fight"], 15, "must be one of crossing, cuts, returning, strands"),
         (["synth", "--style", "mohawk"], 15, "must be one of bald"),
         (["synth", "--seconds", "0"], 15, "--seconds"),
         (["synth", "--color", "blurple"], 15, "'blurple' is no color"),

@@ -197,7 +197,9 @@ def _parser() -> argparse.ArgumentParser:
     synth.add_argument("--seed", type=int, default=0)
     synth.add_argument(
         "--scene",
-        help="instead, a scene of several people, always the same: crossing, cuts or returning",
+        help="instead, what is always the same: a scene of several people (crossing, cuts or "
+        "returning), or thirty short clips of hair made of strands, with exact mattes and twins "
+        "(strands, or a group of them: fades, beards, occluders, to_blonde or long)",
     )
     synth.add_argument(
         "--color", action="append", default=None, help="hair color of a twin; may be repeated"
