@@ -1,6 +1,7 @@
 """The flow's nodes together: where a composed frame differs, and what a cut keeps apart."""
 
 from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Annotated, Any
 
@@ -243,13 +244,13 @@ def test_a_stage_that_does_not_fit_is_refused_before_anything_runs(
         Flow(recipe, a_pack())
 
 
-def undeclared(faces: Series[Faces], config=None) -> FaceTrack: ...  # type: ignore[no-untyped-def]
+def undeclared(faces: Series[Faces], config: Any = None) -> FaceTrack: ...  # type: ignore[no-untyped-def]
 
 
-def anything(faces: Series[Faces], **rest) -> FaceTrack: ...  # type: ignore[no-untyped-def]
+def anything(faces: Series[Faces], **rest: Any) -> FaceTrack: ...  # type: ignore[no-untyped-def]
 
 
-def all_of_it(faces: Series[Faces], *rest) -> FaceTrack: ...  # type: ignore[no-untyped-def]
+def all_of_it(faces: Series[Faces], *rest: Any) -> FaceTrack: ...  # type: ignore[no-untyped-def]
 
 
 @pytest.mark.parametrize("track", [undeclared, anything, all_of_it])
@@ -391,7 +392,7 @@ def segmenting(choice: str) -> Flow:
     return Flow(recipe, a_pack(), makers=graph.makers_of(recipe) | {"changes": changes})
 
 
-def test_the_segmenters_weights_are_in_the_keys_of_what_it_finds(shared):
+def test_the_segmenters_weights_are_in_the_keys_of_what_it_finds(shared: Any) -> None:
     with_it, without = (
         next(n for n in nodes_of(segmenting(choice)) if n.name == "segmented")
         for choice in (str(shared("models/hair_segmentation.tflite")), "auto")
@@ -400,6 +401,6 @@ def test_the_segmenters_weights_are_in_the_keys_of_what_it_finds(shared):
     assert with_it.settings == without.settings, "not where the file lies"
 
 
-def test_a_segmenter_that_is_none_is_refused_before_any_work(tmp_path):
+def test_a_segmenter_that_is_none_is_refused_before_any_work(tmp_path: Path) -> None:
     with pytest.raises(CheckpointUnreadable, match=r"none\.tflite cannot be read"):
         segmenting(str(tmp_path / "none.tflite"))

@@ -1,6 +1,7 @@
 """Drawing strands: coverage against supersampling, order, depth, light."""
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +13,15 @@ RNG = np.random.default_rng(4)
 FAR = np.full((SIZE, SIZE), -np.inf, np.float32)
 
 
-def drawn(ends, widths, *, z=None, colors=None, layer=None, limit=FAR):
+def drawn(
+    ends: Any,
+    widths: Any,
+    *,
+    z: Any = None,
+    colors: Any = None,
+    layer: Any = None,
+    limit: Any = FAR,
+) -> Any:
     """(light [2, H, W, C], amount [2, H, W], clear [H, W]) of segments [M, 2, 2], nearest first."""
     ends = np.asarray(ends, np.float32)
     count = len(ends)
@@ -29,7 +38,7 @@ def drawn(ends, widths, *, z=None, colors=None, layer=None, limit=FAR):
     return light, amount, clear
 
 
-def supersampled(ends, widths):
+def supersampled(ends: Any, widths: Any) -> Any:
     """[M, H, W]: share of each pixel under each rectangle."""
     at = (np.arange(SIZE * FINE) + 0.5) / FINE
     y, x = np.meshgrid(at, at, indexing="ij")
@@ -46,7 +55,7 @@ def supersampled(ends, widths):
 
 @pytest.mark.parametrize("width", [0.08, 0.3, 1.0, 2.7])
 @pytest.mark.parametrize("turn", [0.0, 0.03, 0.4, 0.785, 1.2, 1.5708, 2.3])
-def test_coverage_of_a_strand_is_that_of_supersampling(width, turn):
+def test_coverage_of_a_strand_is_that_of_supersampling(width: float, turn: float) -> None:
     middle = 12 + RNG.uniform(-1, 1, 2)
     reach = 7.3 * np.array([math.cos(turn), math.sin(turn)])
     ends = [[middle - reach, middle + reach]]
@@ -60,7 +69,7 @@ def test_coverage_of_a_strand_is_that_of_supersampling(width, turn):
     assert amount[0].sum() == pytest.approx(2 * 7.3 * width, abs=0.3 * width)
 
 
-def test_a_curve_cut_into_segments_covers_what_it_covers_whole():
+def test_a_curve_cut_into_segments_covers_what_it_covers_whole() -> None:
     whole = np.array([[3.2, 5.1], [20.4, 16.3]])
     cuts = np.linspace(whole[0], whole[1], 9)
     pieces = np.stack([cuts[:-1], cuts[1:]], 1)
@@ -70,7 +79,7 @@ def test_a_curve_cut_into_segments_covers_what_it_covers_whole():
     assert parts.sum() == pytest.approx(once.sum(), rel=0.03)
 
 
-def test_many_strands_cover_as_much_as_supersampling_says():
+def test_many_strands_cover_as_much_as_supersampling_says() -> None:
     """Strands that lie independently: the mean over a patch is right, and single pixels nearly."""
     count = 400
     middle = RNG.uniform(2, SIZE - 2, (count, 1, 2))
@@ -91,20 +100,20 @@ def test_many_strands_cover_as_much_as_supersampling_says():
     assert np.abs(alpha - true).mean() < 0.05
 
 
-def test_what_is_nearer_hides_what_is_behind():
+def test_what_is_nearer_hides_what_is_behind() -> None:
     across = [[[2, 12], [22, 12]], [[12, 2], [12, 22]]]
     light, amount, clear = drawn(across, [3, 3], colors=[[1, 0], [0, 1]], layer=[0, 1])
     assert tuple(light[0, 12, 12]) == (1, 0) and amount[1, 12, 12] == 0 == clear[12, 12]
     assert tuple(light[1, 5, 12]) == (0, 1)
 
 
-def test_light_is_the_colors_by_what_is_seen_of_them():
+def test_light_is_the_colors_by_what_is_seen_of_them() -> None:
     ends, widths = [[[2, 10.2], [22, 13.1]], [[3, 14], [21, 9]]], [0.7, 0.6]
     light, amount, _ = drawn(ends, widths, colors=[[0.2], [0.2]])
     np.testing.assert_allclose(light[0, ..., 0], 0.2 * amount[0], atol=1e-6)
 
 
-def test_strands_end_where_the_body_begins():
+def test_strands_end_where_the_body_begins() -> None:
     limit = FAR.copy()
     limit[:, 12:] = 1.5
     assert drawn([[[2, 12], [22, 12]]], [2], limit=limit)[1][0, :, 12:].max() == 0
@@ -112,7 +121,7 @@ def test_strands_end_where_the_body_begins():
     assert passing[5] == passing[20] == 1 and passing[14] == 0
 
 
-def grid_of(points: int = 4000):
+def grid_of(points: int = 4000) -> Any:
     """A cube of side 1 in the middle of a grid, full of random fibres."""
     middle = RNG.uniform(-0.5, 0.5, (points, 3))
     way = RNG.standard_normal((points, 3))
@@ -124,7 +133,7 @@ def grid_of(points: int = 4000):
     return grid, corner
 
 
-def test_depth_through_fibres_is_their_area_seen_from_all_sides():
+def test_depth_through_fibres_is_their_area_seen_from_all_sides() -> None:
     grid, corner = grid_of()
     assert grid.sum() * 0.05**3 == pytest.approx(math.pi / 4 * 4000 * 0.1 * 0.02, rel=1e-3)
     points = np.array([[0, 0, 0], [0, 0, -2]], np.float32)
@@ -134,7 +143,7 @@ def test_depth_through_fibres_is_their_area_seen_from_all_sides():
     assert depths[1, 1] == 0  # outside of the grid
 
 
-def shone(sigma, depth=0.0, tangent=(0, 1, 0), lamp=(0, 0, 1)):
+def shone(sigma: Any, depth: Any = 0.0, tangent: Any = (0, 1, 0), lamp: Any = (0, 0, 1)) -> Any:
     """Light [V, 3] of one fibre seen from the front."""
     sigma = np.asarray(sigma, np.float32)[None]
     albedo = np.exp(-5.9 * np.sqrt(sigma))
@@ -145,14 +154,14 @@ def shone(sigma, depth=0.0, tangent=(0, 1, 0), lamp=(0, 0, 1)):
     )[0]  # fmt: skip
 
 
-def test_dark_hair_keeps_the_lamp_s_highlight():
+def test_dark_hair_keeps_the_lamp_s_highlight() -> None:
     dark = shone([[9.0, 9.0, 9.0]])[0]
     assert dark.min() > 0.02 and np.ptp(dark) < 1e-6
     aside = np.array([0, math.cos(0.7), math.sin(0.7)])
     assert shone([[9.0, 9.0, 9.0]], tangent=aside)[0].max() < 0.2 * dark.min()
 
 
-def test_less_pigment_is_lighter_and_shadow_takes_less_of_light_hair():
+def test_less_pigment_is_lighter_and_shadow_takes_less_of_light_hair() -> None:
     pale, brown = np.full(3, 0.01), np.array([0.1, 0.2, 0.4])
     front, deep = shone([pale, brown]), shone([pale, brown], depth=2.0)
     assert (front[0] > front[1]).all() and front[1, 0] > front[1, 1] > front[1, 2]
@@ -160,7 +169,7 @@ def test_less_pigment_is_lighter_and_shadow_takes_less_of_light_hair():
     assert (lost[0] > lost[1]).all() and (lost < 0.8).all()
 
 
-def test_light_hair_glows_against_the_lamp():
+def test_light_hair_glows_against_the_lamp() -> None:
     behind = (0, 0.1, -0.995)
     pale, dark = shone([np.full(3, 0.01), np.full(3, 3.0)], lamp=behind)
     assert pale.min() > 10 * dark.max()

@@ -134,7 +134,7 @@ def test_the_mask_before_counts() -> None:
 # ---- whether there is one
 
 
-def test_auto_takes_the_pulled_file_if_it_is_there(published, tmp_path):
+def test_auto_takes_the_pulled_file_if_it_is_there(published: Any, tmp_path: Path) -> None:
     absent = find_segmenter("auto", folder=tmp_path)
     assert absent.build() is None and not absent.weights
     assert "vidhair models pull mediapipe-hair" in absent.about
@@ -145,24 +145,24 @@ def test_auto_takes_the_pulled_file_if_it_is_there(published, tmp_path):
     assert re.fullmatch("[0-9a-f]{64}", digest)
 
 
-def test_a_path_is_taken_as_the_pulled_file_would_be(published, tmp_path):
+def test_a_path_is_taken_as_the_pulled_file_would_be(published: Any, tmp_path: Path) -> None:
     shutil.copy(published, segmenter_file(tmp_path))
     pulled = find_segmenter("auto", folder=tmp_path)
     assert find_segmenter(str(published), folder=tmp_path).weights == pulled.weights
 
 
-def test_none_takes_none(tmp_path):
+def test_none_takes_none(tmp_path: Path) -> None:
     segmenter_file(tmp_path).write_bytes(small())
     found = find_segmenter("none", folder=tmp_path)
     assert found.build() is None and not found.weights and "matte.segmenter" in found.about
 
 
-def test_a_pulled_file_that_is_none_is_refused_and_not_passed_over(tmp_path):
+def test_a_pulled_file_that_is_none_is_refused_and_not_passed_over(tmp_path: Path) -> None:
     segmenter_file(tmp_path).write_bytes(small())
     with pytest.raises(CheckpointUnreadable, match=r"hair_segmentation\.tflite holds another"):
         find_segmenter("auto", folder=tmp_path)
 
 
-def test_a_path_that_leads_nowhere_is_refused(tmp_path):
+def test_a_path_that_leads_nowhere_is_refused(tmp_path: Path) -> None:
     with pytest.raises(CheckpointUnreadable, match=r"nowhere\.tflite cannot be read"):
         find_segmenter(str(tmp_path / "nowhere.tflite"))

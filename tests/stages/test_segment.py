@@ -1,5 +1,7 @@
 """The prior of hair, by a segmenter with random weights: where it looks, and what it hands on."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -38,7 +40,9 @@ def noise(count: int) -> np.ndarray:
 
 @pytest.mark.parametrize("side", [60.0, 200.0, 900.0])
 @pytest.mark.parametrize("samples", [48, 80, 256])
-def test_the_grid_has_as_many_samples_around_a_head_as_the_network_was_trained_on(side, samples):
+def test_the_grid_has_as_many_samples_around_a_head_as_the_network_was_trained_on(
+    side: float, samples: int
+) -> None:
     track = face_track([(1000.0, 500.0, side / 2.8)], Box(0, 0, side))
     region = plan_region(track.axes, (1920, 1080), samples, 16)
     grid = prior_grid(region, side)
@@ -49,7 +53,7 @@ def test_the_grid_has_as_many_samples_around_a_head_as_the_network_was_trained_o
     assert factor == 1 or around * (factor - 1) / factor < SIDE
 
 
-def test_the_view_covers_the_head_and_goes_no_further_than_a_grain():
+def test_the_view_covers_the_head_and_goes_no_further_than_a_grain() -> None:
     grid = Grid(100.0, 50.0, 0.5, 1000, 1500)
     for centre in ((150.0, 80.0), (500.0, 300.0), (840.0, 540.0)):
         seen = view(np.array(centre), 80.0, grid)
@@ -64,7 +68,7 @@ def test_the_view_covers_the_head_and_goes_no_further_than_a_grain():
         assert (high <= end).all() and (end - high < GRAIN).all()
 
 
-def test_levels_are_those_of_the_network_and_zero_elsewhere(network):
+def test_levels_are_those_of_the_network_and_zero_elsewhere(network: Any) -> None:
     frames, grid = noise(1), Grid.of_pixels(HIGH, WIDE)
     seen = Grid(64.0, 0.0, 1, 64, 64)
     (levels,) = segment(Frames.of_pixels(frames), [seen], grid, network)
@@ -77,14 +81,14 @@ def test_levels_are_those_of_the_network_and_zero_elsewhere(network):
     assert not levels.any()
 
 
-def test_a_view_may_reach_beyond_the_grid(network):
+def test_a_view_may_reach_beyond_the_grid(network: Any) -> None:
     grid = Grid.of_pixels(50, 70)
     seen = Grid(0.0, 0.0, 1, 64, 128)
     levels = segment(Frames.of_pixels(noise(1)), [seen], grid, network)
     assert levels.shape == (1, 50, 70) and levels.min() > 0
 
 
-def test_frames_are_found_alike_alone_and_in_batches(network):
+def test_frames_are_found_alike_alone_and_in_batches(network: Any) -> None:
     """However views change, and where nobody is."""
     count, grid = AT_ONCE + 3, Grid.of_pixels(HIGH, WIDE)
     left, right = Grid(0.0, 0.0, 1, 64, 64), Grid(64.0, 0.0, 1, 128, 64)
@@ -100,7 +104,7 @@ def test_frames_are_found_alike_alone_and_in_batches(network):
 REGION = HeadRegion(left=0.0, top=0.0, step=4.0, height=32, width=48)
 
 
-def test_the_prior_lies_on_the_region_and_fades_with_the_person(network):
+def test_the_prior_lies_on_the_region_and_fades_with_the_person(network: Any) -> None:
     track = face_track([(80.0, 50.0, 30.0), None], Box(38, 8, 84))
     prior = segmented(Frames.of_pixels(noise(2)), track, REGION, network)
     assert prior.known and prior.levels.dtype == np.uint8
@@ -109,7 +113,7 @@ def test_the_prior_lies_on_the_region_and_fades_with_the_person(network):
     assert prior.levels[0].any() and not prior.levels[1].any()
 
 
-def test_without_a_segmenter_nothing_is_known():
+def test_without_a_segmenter_nothing_is_known() -> None:
     track = face_track([(80.0, 50.0, 30.0)] * 2, Box(38, 8, 84))
     prior = segmented(Frames.of_pixels(noise(2)), track, REGION, None)
     assert not prior.known and len(prior.levels) == 2

@@ -1,6 +1,7 @@
 """The measures of mattes and dyes know what is wrong with a result."""
 
 from dataclasses import astuple
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,20 +24,20 @@ def truth() -> dict[str, np.ndarray]:
 
 
 @pytest.fixture
-def alpha(truth):
+def alpha(truth: Any) -> Any:
     return truth["alpha"] / np.float32(255)
 
 
-def test_the_twin_itself_is_perfect(truth, alpha):
+def test_the_twin_itself_is_perfect(truth: Any, alpha: Any) -> None:
     assert astuple(measure(truth, alpha, truth["twins"][0])) == (0, np.inf, 0, 1)
 
 
-def test_the_unedited_clip_differs_in_the_hair_alone(truth, alpha):
+def test_the_unedited_clip_differs_in_the_hair_alone(truth: Any, alpha: Any) -> None:
     scores = measure(truth, alpha, truth["frames"])
     assert scores.leakage_db == np.inf and scores.delta_e > 20
 
 
-def test_an_error_of_alpha_counts_in_the_band_alone(truth, alpha):
+def test_an_error_of_alpha_counts_in_the_band_alone(truth: Any, alpha: Any) -> None:
     band = (alpha > 0.02) & (alpha < 0.98)
     at = np.flatnonzero(band[0, 0])
     near, far = alpha.copy(), alpha.copy()
@@ -47,7 +48,7 @@ def test_an_error_of_alpha_counts_in_the_band_alone(truth, alpha):
     assert measure(truth, far, truth["frames"]).alpha_error == 0
 
 
-def test_leakage_is_what_changes_outside(truth, alpha):
+def test_leakage_is_what_changes_outside(truth: Any, alpha: Any) -> None:
     spilled = truth["twins"][0].copy()
     spilled[:, :, 0] += 10
     outside = int((truth["alpha"][0, 0] == 0).sum())
@@ -55,7 +56,7 @@ def test_leakage_is_what_changes_outside(truth, alpha):
     assert measure(truth, alpha, spilled).leakage_db == pytest.approx(expected, abs=1e-3)
 
 
-def test_flat_hair_has_less_contrast(truth, alpha):
+def test_flat_hair_has_less_contrast(truth: Any, alpha: Any) -> None:
     twin = truth["twins"][0].astype(np.float64)
     inside = truth["alpha"] > 127
     flat = twin.copy()
@@ -64,7 +65,7 @@ def test_flat_hair_has_less_contrast(truth, alpha):
     assert 0.4 < scores.contrast < 0.6
 
 
-def test_deviation_does_not_look_outside():
+def test_deviation_does_not_look_outside() -> None:
     values = np.zeros((1, 12, 12))
     values[:, :, 6:] = 100
     inside = values > 0

@@ -2,6 +2,8 @@
 
 from collections import Counter
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,19 +23,19 @@ CLIPS = strand_clips()
 
 
 @pytest.fixture
-def few_strands(monkeypatch):
+def few_strands(monkeypatch: pytest.MonkeyPatch) -> None:
     for styles in (STRAND_STYLES, BEARD_STYLES):
         thin = {name: thinned(style, 0.04) for name, style in styles.items()}
         for name, style in thin.items():
             monkeypatch.setitem(styles, name, style)
 
 
-def small(name):
+def small(name: Any) -> Any:
     clip = next(clip for clip in CLIPS if clip.name == name)
     return replace(clip, size=(48, 48), frames=2)
 
 
-def test_six_of_each_group_and_no_two_alike():
+def test_six_of_each_group_and_no_two_alike() -> None:
     assert Counter(clip.group for clip in CLIPS) == dict.fromkeys(GROUPS, 6)
     assert len({clip.name for clip in CLIPS}) == len({clip.seed for clip in CLIPS}) == 30
     for clip in CLIPS:
@@ -43,7 +45,7 @@ def test_six_of_each_group_and_no_two_alike():
         assert (clip.group != "to_blonde") or list(clip.dyes) == ["blonde"]
 
 
-def test_light_goes_from_the_first_gains_to_the_last(few_strands):
+def test_light_goes_from_the_first_gains_to_the_last(few_strands: Any) -> None:
     scene = StrandScene(replace(small("to_blonde_5"), style="buzz", frames=11))
     first, last = scene.clip.light
     np.testing.assert_allclose(scene.light(0), first, rtol=1e-6)
@@ -51,7 +53,7 @@ def test_light_goes_from_the_first_gains_to_the_last(few_strands):
     np.testing.assert_allclose(scene.light(5), np.add(first, last) / 2, rtol=1e-6)
 
 
-def test_a_clip_is_written_with_its_truth(tmp_path, few_strands):
+def test_a_clip_is_written_with_its_truth(tmp_path: Path, few_strands: Any) -> None:
     clip = small("fades_2")
     target = write_strand_clip(clip, tmp_path)
     with open_clip(target) as reader:
@@ -69,7 +71,9 @@ def test_a_clip_is_written_with_its_truth(tmp_path, few_strands):
 
 
 @pytest.mark.slow
-def test_the_command_renders_a_group_of_them(tmp_path, monkeypatch, capsys):
+def test_the_command_renders_a_group_of_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     tiny = [replace(small(name), style="buzz", frames=1) for name in ("fades_4", "long_1")]
     monkeypatch.setattr(samples, "strand_clips", lambda: tiny)
     assert main(["synth", "--scene", "fades", "-o", str(tmp_path / "made")]) == 0
@@ -78,7 +82,7 @@ def test_the_command_renders_a_group_of_them(tmp_path, monkeypatch, capsys):
     assert made == {"fades_4.mp4", "fades_4.truth.npz"}
 
 
-def test_backdrops_are_soft_and_differ():
+def test_backdrops_are_soft_and_differ() -> None:
     one, other = backdrop(1, 64, 48), backdrop(2, 64, 48)
     assert one.shape == (48, 64, 3) and 0 <= one.min() <= one.max() <= 1
     assert np.abs(one - other).mean() > 0.02
