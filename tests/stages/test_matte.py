@@ -1,0 +1,293 @@
+"""Mattes of hair drawn by hand, in the place of what a network says of it."""
+
+import numpy as np
+import pytest
+import torch
+
+from tests.models.tiny import random
+from tests.stages.faces import face_track
+from vidhair.errors import InvalidSetting
+from vidhair.geometry import Box
+from vidhair.ops.color import levels_to_lab
+from vidhair.stages import matte as stages
+from vidhair.stages.align import FaceTrack
+from vidhair.stages.matte import NEIGHBOURS, Matte, MatteConfig, alpha_of, joined
+from vidhair.stages.region import HairWindow, HeadRegion
+from vidhair.stages.segment import HairPrior
+from vidhair.types import Frames
+from vidhair.wiring import Near, Span
+
+
+def test_a_face_too_small_to_see_hair_is_refused():
+    for size in (0, 48, 512):
+        assert MatteConfig(size=size).size == size
+    with pytest.raises(InvalidSetting, match=r"matte.size = 47 is too small.*0 or 48"):
+        MatteConfig(size=47)
+
+
+class TestJoined:
+    HEAD = np.zeros((40, 40), np.float32)
+    HEAD[10:30, 10:30] = 1
+
+    def test_what_hangs_together_with_the_head_stays_however_far_it_reaches(self):
+        prior = np.zeros((40, 40), np.float32)
+        prior[12:38, 12:20] = 0.9
+        assert np.array_equal(joined(prior, self.HEAD), prior)
+
+    def test_what_lies_apart_goes(self):
+        prior = np.zeros((40, 40), np.float32)
+        prior[12:18, 12:20], prior[33:38, 2:6] = 0.9, 0.8
+        got = joined(prior, self.HEAD)
+        assert np.array_equal(got[:30], prior[:30]) and not got[30:].any()
+
+    def test_what_is_unlikely_joins_nothing_and_stays_beside_hair(self):
+        """A bridge of faint hair does not lead to the collar, but is a soft border here."""
+        prior = np.zeros((40, 40), np.float32)
+        prior[12:18, 12:20], prior[18:33, 15], prior[33:38, 12:20] = 0.9, 0.15, 0.9
+        got = joined(prior, self.HEAD)
+        assert not got[33:].any() and not got[24:, 15].any()
+        assert (got[18:21, 15] == np.float32(0.15)).all()
+
+    def test_without_hair_on_the_head_there_is_none(self):
+        prior = np.zeros((40, 40), np.float32)
+        prior[33:38, 2:6] = 0.9
+        assert not joined(prior, self.HEAD).any()
+        assert not joined(0 * prior, self.HEAD).any()
+        assert not joined(prior + 0.9, 0 * self.HEAD).any()
+
+
+HAIR, SKIN = (0.2, 0.12, 0.08), (0.8, 0.6, 0.5)
+SIDE, EDGE = 100.0, 0.05
+
+
+def mixed(alpha: torch.Tensor, front=HAIR, back=SKIN) -> torch.Tensor:
+    """A picture [1, 3, h, w] of two colors and a bit of noise."""
+    f, b = (torch.tensor(c).view(1, 3, 1, 1) for c in (front, back))
+    return alpha * f + (1 - alpha) * b + 0.005 * random(1, 3, *alpha.shape[2:])
+
+
+def fringe(height: int = 48, width: int = 64) -> torch.Tensor:
+    """A matte [1, 1, h, w]: hair on the right whose border has strands, two pixels wide."""
+    y, x = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
+    border = torch.where(y % 6 < 2, 28, 34)
+    return ((x - border + 1.5) / 2).clamp(0, 1)[None, None]
+
+
+def straight(at: float = 31.5, soft: float = 1.0, height: int = 48, width: int = 64):
+    """What a network that sees no strands says of it."""
+    x = torch.arange(width) + 0.5
+    return ((x - at) / soft + 0.5).clamp(0, 1).expand(1, 1, height, width)
+
+
+class TestAlphaOf:
+    def test_strands_are_found_that_the_prior_does_not_know(self):
+        true, prior = fringe(), straight()
+        got = alpha_of(mixed(true), prior, SIDE, EDGE)
+        assert got.shape == true.shape and got.min() == 0 and got.max() == 1
+        assert (got - true).abs().mean() < 0.4 * (prior - true).abs().mean()
+
+    def test_where_all_is_sure_it_is_the_prior(self):
+        """As far from its border as strands are not looked for."""
+        got = alpha_of(random(1, 3, 48, 64).sigmoid(), straight(), SIDE, EDGE)
+        assert (got[..., : 31 - 5] == 0).all() and (got[..., 32 + 10 :] == 1).all()
+        inner = got[..., 27:41]
+        assert ((inner > 0) & (inner < 1)).any()
+
+    def test_hair_goes_on_beyond_the_picture(self):
+        """Its sides are no borders of the hair, and neither are they strands."""
+        everywhere = torch.ones(1, 1, 24, 30)
+        assert (alpha_of(random(1, 3, 24, 30).sigmoid(), everywhere, SIDE, EDGE) == 1).all()
+        assert not alpha_of(random(1, 3, 24, 30).sigmoid(), 0 * everywhere, SIDE, EDGE).any()
+
+    def test_where_colors_tell_nothing_it_is_near_the_prior(self):
+        prior = straight(soft=6.0)
+        got = alpha_of(mixed(fringe(), HAIR, HAIR), prior, SIDE, EDGE)
+        assert (got - prior).abs().mean() < 0.12
+        assert (got[..., 20:44].mean((0, 1, 2)).diff() > -0.05).all()
+
+    @pytest.mark.parametrize("edge", [0.02, 0.08])
+    def test_it_reaches_as_far_as_it_is_told(self, edge):
+        reach = round(edge * SIDE)
+        x = torch.arange(64)
+        true = ((x > 31) | (x % 3 == 0)).float().expand(1, 1, 48, 64)
+        got = alpha_of(mixed(true), straight(), SIDE, edge)
+        reached = torch.nonzero(got.amax((0, 1, 2)) > 0.2).min()
+        assert 31 - reach <= reached <= 31 - reach + 3
+
+    def test_noise_of_the_picture_is_none_of_the_hair(self):
+        """Beside a sharp border nothing is left of it."""
+        true = straight()
+        got = alpha_of(mixed(true), true, SIDE, EDGE)
+        assert (got[..., :29] == 0).float().mean() > 0.98
+        assert (got[..., 34:] == 1).float().mean() > 0.98
+
+
+SIZE = 64
+BROWN, WALL = (70, 45, 30), (200, 180, 170)
+REGION = HeadRegion(0.0, 0.0, 2.0, SIZE // 2, SIZE // 2)  # the prior's grid is the frame's
+WINDOW = HairWindow(0, 0, 1, SIZE, SIZE, 39.2)
+
+
+class TestMatteStage:
+    """A bar of hair that moves to the right over a face that goes with it. With frame 5 a shot
+    begins, in which it is higher; in frame 2 the face is not found."""
+
+    COUNT, CUT, ABSENT = 9, 5, 2
+    CONFIG = MatteConfig(smooth=1.0, edge=0.03)
+
+    @staticmethod
+    def rows(k: int) -> slice:
+        return slice(10, 22) if k < TestMatteStage.CUT else slice(6, 16)
+
+    @staticmethod
+    def columns(k: int) -> slice:
+        return slice(10 + 2 * k, 38 + 2 * k)
+
+    def track(self, beside: tuple[float, ...] | None = None) -> FaceTrack:
+        places = [
+            None if k == self.ABSENT else (24.0 + 2 * k, 34.0, 14.0) for k in range(self.COUNT)
+        ]
+        others = [beside] * self.COUNT if beside else []
+        return face_track(places, Box(10.0, 15.0, 39.2), (self.CUT,), *others)
+
+    @pytest.fixture
+    def clip(self) -> tuple[Frames, HairPrior, FaceTrack]:
+        pixels = np.full((self.COUNT, SIZE, SIZE, 3), WALL, np.uint8)
+        levels = np.zeros((self.COUNT, SIZE, SIZE), np.uint8)
+        for k in range(self.COUNT):
+            pixels[k, self.rows(k), self.columns(k)] = BROWN
+            levels[k, self.rows(k), self.columns(k)] = 250
+        noise = np.random.default_rng(0).integers(-8, 9, pixels.shape)
+        # Everything moves to the right.
+        noise = np.stack([np.roll(noise[0], 2 * k, 1) for k in range(self.COUNT)])
+        return Frames.of_pixels((pixels + noise).astype(np.uint8)), HairPrior(levels), self.track()
+
+    def mattes(self, clip, start=0, stop=COUNT, first=0, **options) -> Matte:
+        """Of a chunk, in a clip that is the given one from `first` on."""
+        options = {"window": WINDOW, "config": self.CONFIG} | options
+        low, high = Near(NEIGHBOURS).range(start - first, stop - first, self.COUNT - first)
+        seen = [value.rows(low + first, high + first) for value in clip]
+        span = Span(start - first, stop - first)
+        return stages.matte(*seen, REGION, options["window"], span, options["config"])
+
+    def test_the_hair_of_each_frame_is_found_where_it_is(self, clip):
+        got = self.mattes(clip)
+        assert got.alpha.shape == (self.COUNT, SIZE, SIZE) and got.alpha.dtype == np.uint8
+        assert got.area.dtype == got.mean_lab.dtype == np.float32
+        for k in set(range(self.COUNT)) - {self.ABSENT}:
+            rows, columns = self.rows(k), self.columns(k)
+            inside = got.alpha[
+                k, rows.start + 2 : rows.stop - 2, columns.start + 2 : columns.stop - 2
+            ]
+            assert inside.min() > 220
+            outside = got.alpha[k].copy()
+            outside[rows.start - 2 : rows.stop + 2, columns.start - 2 : columns.stop + 2] = 0
+            assert outside.max() < 40 and (outside > 0).mean() < 0.02
+
+    def test_area_and_mean_color_are_those_of_sure_hair(self, clip):
+        got = self.mattes(clip)
+        for k in set(range(self.COUNT)) - {self.ABSENT}:
+            sure = got.alpha[k] > 0.95 * 255
+            assert got.area[k] == pytest.approx(sure.mean(), abs=2e-3)
+            lab = levels_to_lab(torch.from_numpy(clip[0].pixels[k][sure])[None, None])
+            np.testing.assert_allclose(got.mean_lab[k], lab.mean((0, 2, 3)), atol=0.3)
+
+    def test_a_frame_without_a_face_has_none(self, clip):
+        got = self.mattes(clip)
+        assert not got.alpha[self.ABSENT].any() and got.area[self.ABSENT] == 0
+        assert not got.mean_lab[self.ABSENT].any()
+
+    @pytest.mark.parametrize("chunk", [1, 2, 4])
+    def test_chunks_that_see_their_neighbours_do_not_show(self, clip, chunk):
+        whole = self.mattes(clip)
+        for start in range(0, self.COUNT, chunk):
+            stop = min(start + chunk, self.COUNT)
+            got = self.mattes(clip, start, stop)
+            for name in Matte.ROWS:
+                assert np.array_equal(getattr(got, name), getattr(whole, name)[start:stop])
+
+    def test_every_frame_is_looked_at_once(self, clip, monkeypatch):
+        looked = []
+
+        def counted(*given):
+            looked.append(given)
+            return alpha_of(*given)
+
+        monkeypatch.setattr(stages, "alpha_of", counted)
+        self.mattes(clip)
+        assert len(looked) == self.COUNT - 1
+
+    def missed(self, clip, frame: int) -> tuple[Frames, HairPrior, FaceTrack]:
+        """The clip, with a frame in which the prior does not see the hair."""
+        frames, prior, track = clip
+        levels = prior.levels.copy()
+        levels[frame] = 0
+        return frames, HairPrior(levels), track
+
+    def test_hair_that_is_missed_in_a_frame_is_that_of_its_neighbours(self, clip):
+        holed = self.missed(clip, 7)
+        alone = self.mattes(holed, config=MatteConfig(smooth=0.0, edge=0.03)).alpha
+        smoothed = self.mattes(holed).alpha
+        place = 7, slice(9, 13), slice(30, 46)
+        assert not alone[7].any() and smoothed[place].mean() > 80
+
+    @pytest.mark.parametrize(("frame", "beyond"), [(4, 5), (5, 4)])
+    def test_those_beyond_a_cut_do_not_count(self, clip, frame, beyond):
+        """Even if they look the same."""
+        frames, prior, track = self.missed(clip, frame)
+        pixels = frames.pixels.copy()
+        pixels[:] = pixels[beyond]
+        levels = prior.levels.copy()
+        levels[:], levels[frame] = levels[beyond], 0
+        same = Frames.of_pixels(pixels), HairPrior(levels), track
+        got = self.mattes(same).alpha
+        shots = np.cumsum(track.cuts)
+        others = [k for k in range(9) if shots[k] == shots[frame] and abs(k - frame) <= 2]
+        alone = self.missed(same, beyond)
+        assert np.array_equal(got[frame], self.mattes(alone).alpha[frame])
+        assert len(others) > 1 and got[frame].any()
+
+    def test_a_clip_that_begins_at_a_cut_is_the_same(self, clip):
+        whole = self.mattes(clip)
+        after = self.mattes(clip, self.CUT, self.COUNT, first=self.CUT)
+        assert np.array_equal(after.alpha, whole.alpha[self.CUT :])
+
+    def test_neither_do_frames_without_a_face(self, clip):
+        frames, prior, track = clip
+        other = prior.levels.copy()
+        other[self.ABSENT] = 255
+        pixels = frames.pixels.copy()
+        pixels[self.ABSENT] = pixels[self.ABSENT + 1]
+        changed = Frames.of_pixels(pixels), HairPrior(other), track
+        got, want = self.mattes(changed).alpha, self.mattes(clip).alpha
+        assert np.array_equal(got[3:], want[3:]) and not got[self.ABSENT].any()
+
+    def test_hair_beside_the_head_that_does_not_hang_together_with_it_is_none(self, clip):
+        frames, prior, track = clip
+        pixels, levels = frames.pixels.copy(), prior.levels.copy()
+        pixels[:, 52:60, 2:8], levels[:, 52:60, 2:8] = BROWN, 250
+        got = self.mattes((Frames.of_pixels(pixels), HairPrior(levels), track)).alpha
+        assert not got[:, 48:, :14].any() and got[0].any()
+
+    def test_a_neighbours_hair_is_none_of_it(self, clip):
+        """They share a bar of hair; what is nearer to the other face is theirs."""
+        frames, prior, _ = clip
+        pixels, levels = frames.pixels.copy(), prior.levels.copy()
+        pixels[:, 10:22, 8:], levels[:, 10:22, 8:] = BROWN, 250
+        both = Frames.of_pixels(pixels), HairPrior(levels)
+        alone = self.mattes((*both, self.track())).alpha[0]
+        shared = self.mattes((*both, self.track((60.0, 34.0, 14.5)))).alpha[0]
+        assert alone[12:20, 50:].min() > 200 and not shared[:, 50:].any()
+        assert np.array_equal(shared[:, :24], alone[:, :24])
+
+    def test_a_coarser_window_sees_the_same(self, clip):
+        fine = self.mattes(clip)
+        coarse = self.mattes(clip, window=HairWindow(0, 0, 2, SIZE // 2, SIZE // 2, 19.6))
+        assert coarse.alpha.shape == (self.COUNT, SIZE // 2, SIZE // 2)
+        shrunk = fine.alpha.reshape(self.COUNT, SIZE // 2, 2, SIZE // 2, 2).mean((2, 4))
+        assert np.abs(coarse.alpha - shrunk).mean() < 8
+
+    def test_without_any_hair_there_is_none(self, clip):
+        frames, prior, track = clip
+        got = self.mattes((frames, HairPrior(0 * prior.levels), track))
+        assert not got.alpha.any() and not got.area.any() and not got.mean_lab.any()
