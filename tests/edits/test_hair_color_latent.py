@@ -24,11 +24,11 @@ from tests.flow.made_up import a_pack, nodes_of
 from tests.models.tiny import random, seeded, tiny_generator, tiny_stylegan2_config
 from tests.stages.series import InMemory
 from vidhair.cache import fingerprint
-from vidhair.edits import HairColor
-from vidhair.edits import hair_color as module
+from vidhair.edits import HairColorLatent
+from vidhair.edits import hair_color_latent as module
 from vidhair.edits.colors import HAIR_COLORS
 from vidhair.edits.edit import Strength
-from vidhair.edits.hair_color import CodeChange, TargetColor
+from vidhair.edits.hair_color_latent import CodeChange, TargetColor
 from vidhair.errors import InvalidSetting
 from vidhair.flow.graph import Flow
 from vidhair.geometry import Box
@@ -39,7 +39,8 @@ from vidhair.ops.color import rgb_to_lab
 from vidhair.recipe import load_recipe
 from vidhair.stages.align import FaceTrack
 from vidhair.stages.compose import HairChange
-from vidhair.stages.matte import HeadRegion, Matte
+from vidhair.stages.matte import Matte
+from vidhair.stages.region import HairWindow
 from vidhair.stages.render import Canvas, Codes, Drawer, canvas_coverage, input_transforms
 from vidhair.stages.smooth import Pivots
 
@@ -60,7 +61,7 @@ class TestTargetColorStage:
         self, color: str, want: tuple[float, float, float]
     ) -> None:
         no_parser: Any = None
-        got = HairColor(color=color).target_color(no_parser).rgb
+        got = HairColorLatent(color=color).target_color(no_parser).rgb
         np.testing.assert_allclose(got, want)
 
     def test_a_picture_is_the_color_of_its_hair(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -72,7 +73,7 @@ class TestTargetColorStage:
             return 0.1, 0.2, 0.3
 
         monkeypatch.setattr(module, "mean_hair_color", seen)
-        got = HairColor(color="friend.PNG").target_color(parser).rgb
+        got = HairColorLatent(color="friend.PNG").target_color(parser).rgb
         assert got.tolist() == [0.1, 0.2, 0.3] and asked == [("friend.PNG", "the parser")]
 
 
@@ -83,7 +84,7 @@ class TestCodeChangeStage:
     AREA = np.array([0.02, 0.25, 0.5, 0.25, 0.125, 0.25, 0.25, 0.25])
     SEEN = np.arange(T) != 2
     CANVAS = Canvas(SIDE, Extent(2, 4, 6, 5), 8.0, 16.0, 1.0)
-    REGION = HeadRegion(0.0, 0.0, 2.0, 32, 32)  # the matte's grid has a step of one
+    WINDOW = HairWindow(0, 0, 1, 64, 64, 16.0)
     STYLES = random(T, 6, D, seed=3).numpy()
     FOUND = random(D, seed=6)
 
@@ -127,7 +128,7 @@ class TestCodeChangeStage:
             area = self.AREA if area is None else area
             matte = Matte(self.alpha, area, self.labs)
             degrees = np.resize(np.array(strength, np.float32), self.T)
-            made = HairColor().code_change(
+            made = HairColorLatent().code_change(
                 InMemory(Codes(self.STYLES)),
                 InMemory(former or unchanged(self.T)),
                 InMemory(Pivots(self.STYLES + np.float32(9), self.transform)),
@@ -136,7 +137,7 @@ class TestCodeChangeStage:
                 TargetColor(np.array([0.4, 0.2, 0.1])),
                 InMemory(Strength(degrees)),
                 self.CANVAS,
-                self.REGION,
+                self.WINDOW,
                 drawer or Drawer(tiny_generator(self.SIDE, num_layers=4).synthesis),
                 SPACE,
                 probe,
@@ -237,35 +238,35 @@ class TestOverTime:
     ) -> None:
         given, degree = Codes(styles()), 0.7
         solved = CodeChange(change, float(np.float32(degree)), WAY)
-        got = HairColor().recolored(given, TRACK, unchanged(), solved, steady(degree)).styles
+        got = HairColorLatent().recolored(given, TRACK, unchanged(), solved, steady(degree)).styles
         want = np.where(PRESENT[:, None, None], styles() + change, styles())
         assert np.array_equal(got, want)
         assert np.array_equal(given.styles, styles())
-        hair = HairColor().hair_change(unchanged(), solved, steady(degree))
+        hair = HairColorLatent().hair_change(unchanged(), solved, steady(degree))
         assert np.array_equal(hair.lab, np.tile(WAY * np.float32(degree), (COUNT, 1)))
 
     @pytest.mark.parametrize("largest", [1.0, -0.5])
     def test_each_frame_has_its_share(self, largest: float) -> None:
         solved = CodeChange(FOUND, largest, WAY)
-        got = HairColor().recolored(Codes(styles()), TRACK, unchanged(), solved, RAMP).styles
+        got = HairColorLatent().recolored(Codes(styles()), TRACK, unchanged(), solved, RAMP).styles
         want = RAMP.values[:, None, None] / largest * FOUND * PRESENT[:, None, None]
         np.testing.assert_allclose(got - styles(), np.broadcast_to(want, got.shape), atol=1e-6)
-        hair = HairColor().hair_change(unchanged(), solved, RAMP)
+        hair = HairColorLatent().hair_change(unchanged(), solved, RAMP)
         np.testing.assert_allclose(hair.lab, RAMP.values[:, None] * WAY, rtol=1e-6)
         assert hair.styles.shape == (COUNT, 1, D)
 
     def test_none_at_all_changes_nothing(self) -> None:
         solved = CodeChange(np.zeros(D, np.float32), 0.0, WAY)
         given = Codes(styles()), TRACK, unchanged(), solved, steady(0.0)
-        assert np.array_equal(HairColor().recolored(*given).styles, styles())
-        assert not HairColor().hair_change(unchanged(), solved, steady(0.0)).lab.any()
+        assert np.array_equal(HairColorLatent().recolored(*given).styles, styles())
+        assert not HairColorLatent().hair_change(unchanged(), solved, steady(0.0)).lab.any()
 
     def test_one_color_gives_way_to_another(self) -> None:
         first = CodeChange(FOUND, 1.0, WAY)
         second = CodeChange(
             random(LAYERS, D, seed=2).numpy(), 1.0, np.array([-20, 5, 40], np.float32)
         )
-        edit, codes = HairColor(), Codes(styles())
+        edit, codes = HairColorLatent(), Codes(styles())
         half = edit.recolored(codes, TRACK, unchanged(), first, self.OUT)
         former = edit.hair_change(unchanged(), first, self.OUT)
         both = edit.recolored(half, TRACK, former, second, self.IN).styles - styles()
@@ -292,7 +293,7 @@ def test_a_picture_is_read_once_for_all_stages_of_a_flow_and_anew_for_the_next(
     pictures = [np.zeros((2, 2, 3), np.uint8), np.ones((2, 2, 3), np.uint8)]
     left = pictures.copy()
     monkeypatch.setattr(module, "read_image", lambda path: left.pop(0))
-    recipe = load_recipe("hair_color", {"edit.color": "friend.png"})
+    recipe = load_recipe("hair_color_latent", {"edit.color": "friend.png"})
     colors = []
     for _ in pictures:
         found = {node.name: node.settings for node in nodes_of(Flow(recipe, a_pack()))}
@@ -302,7 +303,7 @@ def test_a_picture_is_read_once_for_all_stages_of_a_flow_and_anew_for_the_next(
 
 
 def test_a_color_that_is_none_is_named_with_its_place() -> None:
-    HairColor(color="friend.png").check(pack_of(None), "edit")
-    HairColor().check(pack_of(None), "edit")
+    HairColorLatent(color="friend.png").check(pack_of(None), "edit")
+    HairColorLatent().check(pack_of(None), "edit")
     with pytest.raises(InvalidSetting, match=r"edit\.2\.color = 'blurple' is no color"):
-        HairColor(color="blurple").check(pack_of(None), "edit.2")
+        HairColorLatent(color="blurple").check(pack_of(None), "edit.2")

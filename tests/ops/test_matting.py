@@ -1,13 +1,14 @@
-"""The guided filter and unmixing on pictures whose true mattes are known."""
+"""The guided filter, mattes and unmixing on pictures whose true mattes are known."""
 
+from itertools import product
+
+import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F
 
 from tests.models.tiny import random
 from vidhair.ops import matting
-from vidhair.ops.color import lab_to_rgb, rgb_to_lab
-from vidhair.ops.matting import Border, estimate_foreground, guided_filter
+from vidhair.ops.matting import guided_filter, solve_matte, split_colors
 
 
 class TestGuidedFilter:
@@ -69,54 +70,160 @@ class TestGuidedFilter:
         torch.testing.assert_close(together, torch.cat(alone), atol=1e-5, rtol=0)
 
 
-def soften(alpha: torch.Tensor) -> torch.Tensor:
-    return F.avg_pool2d(F.pad(alpha, (1, 1, 1, 1), mode="replicate"), 3, 1)
+def sides() -> tuple[torch.Tensor, torch.Tensor]:
+    """What is in front and behind, [1, 3, 32, 40]: each changes slowly over the picture."""
+    y, x = torch.meshgrid(torch.linspace(0, 1, 32), torch.linspace(0, 1, 40), indexing="ij")
+    front = torch.stack([0.6 + 0.1 * x, 0.3 + 0.1 * y, 0.1 + 0.1 * x])[None]
+    back = torch.stack([0.1 + 0.1 * y, 0.3 + 0.2 * x, 0.8 - 0.1 * x])[None]
+    return front, back
 
 
-class TestEstimateForeground:
-    BORDER = Border.on_grid(1.0)
+def strands() -> torch.Tensor:
+    """A matte [1, 1, 32, 40] that has strands between nothing on the left and hair."""
+    y, x = torch.meshgrid(torch.arange(32.0), torch.arange(40.0), indexing="ij")
+    edge = torch.sigmoid((x - 20 - 5 * torch.sin(y)) / 1.5)
+    edge[x < 8], edge[x > 31] = 0, 1
+    return edge[None, None]
 
-    def scene(self, hair: float, behind: float) -> tuple[torch.Tensor, torch.Tensor]:
-        """The true matte [1, 1, 24, 48] of a slanted edge, and the picture it makes."""
-        y, x = torch.meshgrid(torch.arange(24.0), torch.arange(48.0), indexing="ij")
-        true = (x - 20 - 0.3 * y + 0.5).clamp(0, 1)[None, None]
-        lab = torch.zeros(1, 3, 24, 48)
-        lab[:, :1] = true * hair + (1 - true) * behind
-        return true, lab_to_rgb(lab)
 
-    def test_a_soft_matte_becomes_as_sharp_as_the_picture(self) -> None:
-        true, picture = self.scene(20, 85)
-        soft = soften(true)
-        sharp = estimate_foreground(soft, rgb_to_lab(picture), self.BORDER)
-        inner = (..., slice(4, -4), slice(4, -4))
-        before, after = ((a - true)[inner].abs().mean() for a in (soft, sharp))
-        assert after < 0.25 * before and sharp.min() >= 0 and sharp.max() <= 1
+def composite(alpha: torch.Tensor) -> torch.Tensor:
+    front, back = sides()
+    return alpha * front + (1 - alpha) * back
 
-    def test_where_colors_tell_nothing_the_matte_stays(self) -> None:
-        true, picture = self.scene(40, 42)
-        soft = soften(true)
-        torch.testing.assert_close(
-            estimate_foreground(soft, rgb_to_lab(picture), self.BORDER), soft, atol=0.03, rtol=0
+
+NO_WEIGHT = torch.zeros(1, 1, 32, 40)
+REACH = 24  # beyond the soft border
+
+
+class TestSolveMatte:
+    X = torch.arange(40.0).expand(1, 1, 32, 40)
+    KNOWN = (X < 8) | (X > 31)
+
+    def test_a_matte_is_found_again_between_what_is_known(self) -> None:
+        true = strands()
+        wanted = torch.where(self.KNOWN, true, 0.5)
+        got = solve_matte(
+            composite(true), wanted, NO_WEIGHT, self.KNOWN, eps=1e-5, rounds=500, tolerance=1e-6
+        )
+        assert (got - true).abs().mean() < 0.01 and (got - true).abs().max() < 0.08
+
+    def test_it_is_close_after_as_many_rounds_as_are_usual(self) -> None:
+        true = strands()
+        rough = torch.where(self.KNOWN, true, ((self.X - 12) / 16).clamp(0, 1))
+        weight = torch.full_like(true, 0.01)
+        got = solve_matte(composite(true), rough, weight, self.KNOWN)
+        assert (got - true).abs().mean() < 0.3 * (rough - true).abs().mean()
+
+    def test_what_is_known_is_kept_to_the_bit(self) -> None:
+        wanted = random(1, 1, 32, 40).sigmoid()
+        weight = random(1, 1, 32, 40, seed=2).exp()
+        got = solve_matte(random(1, 3, 32, 40, seed=1).sigmoid(), wanted, weight, self.KNOWN)
+        assert torch.equal(got[self.KNOWN], wanted[self.KNOWN])
+        assert not torch.equal(got[~self.KNOWN], wanted[~self.KNOWN])
+
+    def test_where_colors_say_nothing_it_is_as_wanted_by_its_weight(self) -> None:
+        """In an even picture windows only hold neighbours together."""
+        picture = torch.full((1, 3, 32, 40), 0.4)
+        wanted = (self.X >= 20).float()
+        nothing = torch.zeros(1, 1, 32, 40, dtype=torch.bool)
+        errors = []
+        for weight in (0.01, 1.0, 1e4):
+            got = solve_matte(picture, wanted, torch.full_like(wanted, weight), nothing)
+            errors.append(float((got - wanted).abs().mean()))
+        assert errors[0] > 4 * errors[1] > 4 * errors[2] and errors[2] < 1e-3
+        # A heavier half has the say over the lighter one.
+        weight = torch.where(self.X < 20, 1e-4, 1.0)
+        got = solve_matte(picture, wanted, weight, nothing, rounds=500)
+        assert got[..., :20].mean() > 0.5 and got[..., 20:].mean() > 0.9
+
+    @pytest.mark.parametrize("radius", [1, 2])
+    def test_it_is_that_of_the_written_laplacian(self, radius: int) -> None:
+        """Levin et al. 2008, eq. 12: sums over windows of δ − (1 + (I − μ)ᵀ(Σ + ε)⁻¹(I − μ))/n,
+        with which a weight is n times a share of what windows count."""
+        size, n = 9, (2 * radius + 1) ** 2
+        picture = random(1, 3, size, size, seed=3).sigmoid()
+        wanted = random(1, 1, size, size, seed=4).sigmoid()
+        weight = 0.1 + random(1, 1, size, size, seed=5).exp()
+        known = torch.zeros(1, 1, size, size, dtype=torch.bool)
+        known[..., 2, 1:4] = known[..., 7, 5] = True
+        eps = 1e-3
+        got = solve_matte(
+            picture, wanted, weight, known, radius=radius, eps=eps, rounds=500, tolerance=1e-6
         )
 
-    def test_away_from_the_border_and_in_wide_soft_parts_the_matte_stays(self) -> None:
-        picture = random(1, 3, 24, 64).clamp(0, 1)
-        alpha = torch.linspace(0, 1, 64).expand(1, 1, 24, 64)
-        assert torch.equal(estimate_foreground(alpha, rgb_to_lab(picture), self.BORDER), alpha)
-        true, picture = self.scene(20, 85)
-        sharp = estimate_foreground(
-            soften(true), rgb_to_lab(random(1, 3, 24, 48).clamp(0, 1)), self.BORDER
-        )
-        sure = (true == 1) | (true == 0)
-        far = sure & (F.avg_pool2d(true, 11, 1, 5) % 1 == 0)
-        assert torch.equal(sharp[far], true[far])
+        # Windows around every pixel, the picture's border repeated where they reach beyond it.
+        reach = np.arange(-radius, radius + 1)
+        laplacian = np.zeros((size * size, size * size))
+        colors = picture[0].double().numpy().reshape(3, -1).T
+        for y, x in product(range(size), repeat=2):
+            rows, columns = (np.clip(at + reach, 0, size - 1) for at in (y, x))
+            index = (rows[:, None] * size + columns).ravel()
+            off = colors[index] - colors[index].mean(0)
+            inverse = np.linalg.inv(off.T @ off / n + eps * np.eye(3))
+            window = np.eye(n) - (1 + off @ inverse @ off.T) / n
+            np.add.at(laplacian, np.ix_(index, index), window / n)
+        known, wanted, weight = (x.flatten().double().numpy() for x in (known, wanted, weight))
+        free = np.flatnonzero(known == 0)
+        fixed = np.flatnonzero(known)
+        system = laplacian[np.ix_(free, free)] + np.diag(weight[free])
+        given = (weight * wanted)[free] - laplacian[np.ix_(free, fixed)] @ wanted[fixed]
+        want = wanted.copy()
+        want[free] = np.linalg.solve(system, given)
+        inner = np.zeros((size, size), bool)
+        inner[2 * radius : -2 * radius, 2 * radius : -2 * radius] = True
+        error = np.abs(got.flatten().numpy() - want.clip(0, 1))
+        assert error[inner.ravel()].max() < 0.01, error.reshape(size, size)
 
-    def test_nothing_beyond_its_support_matters(self) -> None:
-        true, picture = self.scene(20, 85)
-        whole = estimate_foreground(soften(true), rgb_to_lab(picture), Border(1, 1.0))
-        support = Border(1, 1.0).support
-        part = estimate_foreground(
-            soften(true)[..., 8:40], rgb_to_lab(picture)[..., 8:40], Border(1, 1.0)
-        )
-        keep = slice(support, 32 - support)
-        torch.testing.assert_close(part[..., keep], whole[..., 8:40][..., keep])
+    def test_results_are_in_range_and_finite_for_any_picture(self) -> None:
+        wanted, known = strands().round(), self.KNOWN
+        for picture in (torch.zeros(1, 3, 32, 40), random(1, 3, 32, 40).sigmoid().round()):
+            got = solve_matte(picture, wanted, torch.full_like(wanted, 0.01), known)
+            assert got.isfinite().all() and got.min() >= 0 and got.max() <= 1
+
+
+class TestSplitColors:
+    def test_both_sides_make_the_picture(self) -> None:
+        alpha = strands()
+        picture = composite(alpha)
+        front, back, _ = split_colors(picture, alpha, REACH)
+        torch.testing.assert_close(alpha * front + (1 - alpha) * back, picture, atol=0.02, rtol=0)
+
+    def test_sides_of_one_color_are_found(self) -> None:
+        alpha = strands()
+        front = torch.tensor([0.7, 0.4, 0.1]).view(1, 3, 1, 1)
+        back = torch.tensor([0.1, 0.3, 0.8]).view(1, 3, 1, 1)
+        found = split_colors(alpha * front + (1 - alpha) * back, alpha, REACH)
+        near = (alpha > 0.02) & (alpha < 0.98)
+        for got, want in zip(found, (front, back, back), strict=True):
+            assert ((got - want).abs() * near).amax() < 0.08
+            assert ((got - want).abs() * near).sum() / near.sum() / 3 < 0.02
+
+    def test_sides_that_change_slowly_are_followed(self) -> None:
+        alpha = strands()
+        true_front, true_back = sides()
+        front, back, _ = split_colors(composite(alpha), alpha, REACH)
+        soft = alpha * (1 - alpha) > 0.1
+        for got, want in ((front, true_front), (back, true_back)):
+            assert ((got - want).abs() * soft).sum() / soft.sum() / 3 < 0.04
+
+    def test_where_all_or_nothing_is_hair_its_side_is_the_picture(self) -> None:
+        alpha = strands()
+        picture = random(1, 3, 32, 40).sigmoid()
+        front, back, _ = split_colors(picture, alpha, REACH)
+        hair, none = (alpha == 1).expand_as(picture), (alpha == 0).expand_as(picture)
+        torch.testing.assert_close(front[hair], picture[hair], atol=1e-5, rtol=0)
+        torch.testing.assert_close(back[none], picture[none], atol=1e-5, rtol=0)
+
+    def test_without_hair_nothing_is_made_up(self) -> None:
+        picture = random(1, 3, 32, 40).sigmoid()
+        for alpha, side in ((torch.zeros(1, 1, 32, 40), 1), (torch.ones(1, 1, 32, 40), 0)):
+            found = split_colors(picture, alpha, REACH)
+            assert all(one.isfinite().all() for one in found)
+            torch.testing.assert_close(found[side], picture, atol=1e-4, rtol=0)
+
+    def test_what_is_behind_nearby_is_even(self) -> None:
+        alpha = strands()
+        picture = composite(alpha) + 0.1 * random(1, 3, 32, 40)
+        _, back, behind = split_colors(picture.clamp(0, 1), alpha, REACH)
+        none = (alpha == 0).expand_as(picture)
+        assert behind[none].std() < back[none].std()

@@ -27,15 +27,16 @@ from vidhair.stages.compose import (
     add_residual,
     compose_replace,
     compose_residual,
-    fill,
     fold,
     replace_masks,
     shading_share,
     strengths,
     window_of,
 )
-from vidhair.stages.matte import HeadRegion, Labels, Matte
-from vidhair.stages.matte import on_canvas as brought_to_canvas
+from vidhair.stages.labels import Labels
+from vidhair.stages.matte import Matte
+from vidhair.stages.region import HairWindow, HeadRegion
+from vidhair.stages.region import on_canvas as brought_to_canvas
 from vidhair.stages.render import Canvas, Drawer, Picture, canvas_coverage, input_transforms
 from vidhair.stages.smooth import Pivots
 from vidhair.types import Frames
@@ -547,36 +548,6 @@ class TestWindow:
         )
 
 
-class TestFill:
-    VALUES = torch.rand(2, 3, 37, 50, generator=torch.Generator().manual_seed(0))
-
-    def test_trusted_values_are_kept(self) -> None:
-        weight = torch.zeros(2, 1, 37, 50)
-        weight[..., 5:20, 9:30] = 1
-        got = fill(self.VALUES, weight, 6)
-        assert torch.equal(got[..., 5:20, 9:30], self.VALUES[..., 5:20, 9:30])
-
-    @pytest.mark.parametrize("levels", [0, 3, 6])
-    def test_a_constant_spreads_unchanged(self, levels: int) -> None:
-        weight = torch.zeros(2, 1, 37, 50)
-        weight[..., 5:9, 9:30] = 0.7
-        values = torch.where(weight > 0, 2.5, -100.0).expand(-1, 3, -1, -1)
-        got = fill(values, weight, levels)
-        torch.testing.assert_close(got, torch.full_like(got, 2.5), atol=0.01, rtol=0)
-
-    def test_untrusted_places_take_after_the_nearest_trusted_ones(self) -> None:
-        values = torch.zeros(1, 1, 32, 64)
-        values[..., :8], values[..., -8:] = -1, 1
-        weight = (values != 0).float()
-        got = fill(values, weight, 6)[0, 0, 16]
-        assert (got.diff() >= -1e-6).all()
-        assert got[9] < -0.3 and got[-10] > 0.3
-
-    def test_nothing_trusted_gives_nothing(self) -> None:
-        got = fill(self.VALUES, torch.zeros(2, 1, 37, 50), 6)
-        assert torch.equal(got, torch.zeros_like(got))
-
-
 @given(st.floats(0, 1), st.floats(1, 90), st.floats(0, 100))
 def test_a_pixel_gets_all_of_the_change_at_the_mean_and_less_in_shadow(
     shadows: float, mean: float, lightness: float
@@ -599,6 +570,7 @@ class Scene:
     COUNT, ROWS = 4, [0, 2, 3]
     # Of the matte, with a step of one, the grid is twice as fine as the parser's.
     REGION = HeadRegion(LEFT, TOP, 2.0, 12, 14)
+    WINDOW = HairWindow(LEFT, TOP, 1, 24, 28, CROP_SIDE)
     CONFIG = ComposeConfig(evenness=0.0, blur=0.2)
     DEGREE = np.array([[1.0], [0.8], [0.5], [-0.3]])  # of the change wanted, by frame
 
@@ -629,7 +601,7 @@ class Scene:
         numbers = np.zeros(4, np.float32), np.zeros((4, 3), np.float32)
         given = (
             self.frames, Picture(self.recon), Picture(self.redrawn), Matte(self.alpha, *numbers),
-            self.track, self.fade, CANVAS, self.REGION,
+            self.track, self.fade, CANVAS, self.WINDOW,
         )  # fmt: skip
         if wanted is None:
             layer = stages.residual(*given, config)

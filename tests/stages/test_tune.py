@@ -16,7 +16,8 @@ from vidhair.models.aligned import AlignedGenerator, MovableGenerator, MovableSy
 from vidhair.models.perceptual import FeatureDistance, Perceptual
 from vidhair.models.stylegan3 import Extent, Generator
 from vidhair.stages import tune as stages
-from vidhair.stages.matte import HeadRegion, Labels
+from vidhair.stages.labels import Labels
+from vidhair.stages.region import HeadRegion
 from vidhair.stages.render import Canvas, canvas_coverage, input_transforms
 from vidhair.stages.smooth import Pivots
 from vidhair.stages.tune import (
