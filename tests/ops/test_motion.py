@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
 from vidhair.errors import VidhairError
@@ -15,14 +16,14 @@ from vidhair.ops.motion import fetch, flow, mean_along_motion
 INNER = np.s_[12:-12, 12:-12]
 
 
-def texture(seed: int = 0, size: int = 80) -> np.ndarray:
+def texture(seed: int = 0, size: int = 80) -> NDArray[Any]:
     """uint8 [S, S, 3]: soft spots in all colors."""
     noise = np.random.default_rng(seed).normal(size=(size, size, 3))
     spots = gaussian_filter(noise, (2, 2, 0))
     return np.clip(128 + 40 * spots / spots.std(), 0, 255).astype(np.uint8)
 
 
-def moved(picture: np.ndarray, right: int, down: int) -> np.ndarray:
+def moved(picture: NDArray[Any], right: int, down: int) -> NDArray[Any]:
     return np.roll(picture, (down, right), (0, 1))
 
 
@@ -56,7 +57,7 @@ def test_fetching_reads_where_pixels_went(shape: tuple[int, int, int] | tuple[in
     np.testing.assert_allclose(fetch(values, motion)[:, :-1], half, atol=1e-5)
 
 
-def mattes(count: int = 3) -> list[np.ndarray]:
+def mattes(count: int = 3) -> list[NDArray[Any]]:
     rng = np.random.default_rng(1)
     return [gaussian_filter(rng.random((80, 80)), 3).astype(np.float32) for _ in range(count)]
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from scipy.ndimage import binary_dilation, binary_erosion
 
 from tests.models.tiny import random
@@ -185,7 +186,7 @@ class TestParseCanvas:
     HAIR, SKIN = np.s_[:, 4:12, 12:36], np.s_[:, 14:34, 16:32]
 
     @classmethod
-    def pictures(cls, count: int = 2) -> np.ndarray:
+    def pictures(cls, count: int = 2) -> NDArray[Any]:
         pictures = np.zeros((count, 44, 48, 3), np.uint8)
         pictures[cls.HAIR], pictures[cls.SKIN] = (255, 0, 0), (0, 255, 0)
         return pictures
@@ -227,7 +228,7 @@ def test_frames_are_parsed_alike_however_many_there_are() -> Any:
     meshes = np.stack([face_mesh(20.0, 16.0, 8.0)] * 19)
     region, parser = HeadRegion(0.0, 0.0, 1.0, 32, 40), ColorParser()
 
-    def segmenter(image: np.ndarray) -> np.ndarray:
+    def segmenter(image: NDArray[Any]) -> NDArray[Any]:
         return image[..., 2].astype(np.float32) / 255
 
     together = parse(frames, meshes, region, parser, segmenter)
@@ -247,7 +248,7 @@ class Segmenter:
         self.open = True
         Segmenter.made.append(self)
 
-    def __call__(self, picture: np.ndarray) -> np.ndarray:
+    def __call__(self, picture: NDArray[Any]) -> NDArray[Any]:
         return picture[..., 2].astype(np.float32) / 255
 
     def close(self) -> None:
@@ -363,7 +364,7 @@ class TestClassifiedStage:
 
     def levels(
         self, colors: ColorModels | None = None, weight: float = 0.8, label: Label = Label.SKIN
-    ) -> np.ndarray:
+    ) -> NDArray[Any]:
         pixels = np.full((3, SIZE, SIZE, 3), BLUE, np.uint8)
         pixels[:, *self.BAR] = BROWN
         planes = np.zeros((3, 5, SIZE // 2, SIZE // 2), np.uint8)

@@ -7,6 +7,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from tests.stages.faces import clip_of, face_track
 from tests.stages.series import InMemory
@@ -237,7 +238,7 @@ class TestOwnShare:
     MINE, OTHER = (30.0, 40.0, 20.0), (90.0, 40.0, 20.0)
     ROW = 38  # that of the middles of their crops
 
-    def share(self, other: Any, mine: Any = MINE, **options: Any) -> np.ndarray:
+    def share(self, other: Any, mine: Any = MINE, **options: Any) -> NDArray[Any]:
         track = face_track([mine], self.BOX, (), other)
         step = options.get("step", 1.0)
         got = own_share(track, range(1), Grid(0.0, 0.0, step, round(80 / step), round(120 / step)))

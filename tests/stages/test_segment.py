@@ -5,16 +5,16 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
 from tests.stages.faces import face_track
 from vidhair.geometry import Box, Grid
 from vidhair.models.hair_segmenter import SIDE, STRIDE, HairSegmenter
 from vidhair.ops.warp import to_unit
-from vidhair.stages.matte import REACH, HeadRegion, plan_region
+from vidhair.stages.region import REACH, HeadRegion, plan_region
 from vidhair.stages.segment import (
     AT_ONCE,
     GRAIN,
-    HairPrior,
     prior_grid,
     segment,
     segmented,
@@ -33,7 +33,7 @@ def network() -> HairSegmenter:
     return HairSegmenter().eval()
 
 
-def noise(count: int) -> np.ndarray:
+def noise(count: int) -> NDArray[np.uint8]:
     random = np.random.default_rng(0)
     return random.integers(0, 256, (count, HIGH, WIDE, 3), dtype=np.uint8)
 
@@ -107,14 +107,7 @@ REGION = HeadRegion(left=0.0, top=0.0, step=4.0, height=32, width=48)
 def test_the_prior_lies_on_the_region_and_fades_with_the_person(network: Any) -> None:
     track = face_track([(80.0, 50.0, 30.0), None], Box(38, 8, 84))
     prior = segmented(Frames.of_pixels(noise(2)), track, REGION, network)
-    assert prior.known and prior.levels.dtype == np.uint8
+    assert prior.levels.dtype == np.uint8
     assert prior.grid(REGION) == prior_grid(REGION, 84)
     assert prior.levels.shape[1:] == (prior.grid(REGION).height, prior.grid(REGION).width)
     assert prior.levels[0].any() and not prior.levels[1].any()
-
-
-def test_without_a_segmenter_nothing_is_known() -> None:
-    track = face_track([(80.0, 50.0, 30.0)] * 2, Box(38, 8, 84))
-    prior = segmented(Frames.of_pixels(noise(2)), track, REGION, None)
-    assert not prior.known and len(prior.levels) == 2
-    assert not HairPrior.of(prior.arrays()).rows(0, 1).known

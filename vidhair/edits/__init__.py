@@ -17,6 +17,7 @@ __all__ = [
     "Direction",
     "Edit",
     "HairColor",
+    "HairColorLatent",
     "HairLength",
     "Mix",
     "Reconstruct",
