@@ -132,8 +132,8 @@ class TestSolveMatte:
             errors.append(float((got - wanted).abs().mean()))
         assert errors[0] > 4 * errors[1] > 4 * errors[2] and errors[2] < 1e-3
         # A heavier half has the say over the lighter one.
-        weight = torch.where(self.X < 20, 1e-4, 1.0)
-        got = solve_matte(picture, wanted, weight, nothing, rounds=500)
+        uneven = torch.where(self.X < 20, 1e-4, 1.0)
+        got = solve_matte(picture, wanted, uneven, nothing, rounds=500)
         assert got[..., :20].mean() > 0.5 and got[..., 20:].mean() > 0.9
 
     @pytest.mark.parametrize("radius", [1, 2])
@@ -162,12 +162,12 @@ class TestSolveMatte:
             inverse = np.linalg.inv(off.T @ off / n + eps * np.eye(3))
             window = np.eye(n) - (1 + off @ inverse @ off.T) / n
             np.add.at(laplacian, np.ix_(index, index), window / n)
-        known, wanted, weight = (x.flatten().double().numpy() for x in (known, wanted, weight))
-        free = np.flatnonzero(known == 0)
-        fixed = np.flatnonzero(known)
-        system = laplacian[np.ix_(free, free)] + np.diag(weight[free])
-        given = (weight * wanted)[free] - laplacian[np.ix_(free, fixed)] @ wanted[fixed]
-        want = wanted.copy()
+        kept, drawn, pull = (x.flatten().double().numpy() for x in (known, wanted, weight))
+        free = np.flatnonzero(kept == 0)
+        fixed = np.flatnonzero(kept)
+        system = laplacian[np.ix_(free, free)] + np.diag(pull[free])
+        given = (pull * drawn)[free] - laplacian[np.ix_(free, fixed)] @ drawn[fixed]
+        want = drawn.copy()
         want[free] = np.linalg.solve(system, given)
         inner = np.zeros((size, size), bool)
         inner[2 * radius : -2 * radius, 2 * radius : -2 * radius] = True

@@ -83,7 +83,7 @@ def test_what_moves_keeps_its_value() -> None:
 
 def test_a_frame_that_shows_something_else_does_not_count() -> None:
     values, picture = mattes(2), texture()
-    other = 255 - texture(5)
+    other = (255 - texture(5)).astype(np.uint8)
     got = mean_along_motion(values, [picture, other], 0, 1.0)
     assert np.abs(got - values[0]).max() < 0.2 * np.abs(values[1] - values[0]).max()
     assert np.abs(got - values[0]).mean() < 0.02 * np.abs(values[1] - values[0]).mean()

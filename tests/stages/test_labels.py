@@ -194,7 +194,7 @@ class TestParseCanvas:
     @pytest.mark.parametrize("face_pixels", [16, 32, 80])
     def test_what_is_drawn_is_found_where_it_is(self, face_pixels: int) -> None:
         """Whatever the parser's scale."""
-        parser = ColorParser()
+        parser: Any = ColorParser()
         meshes = np.stack([face_mesh(68.0, 58.0, 20.0)] * 2)
         got = parse_canvas(self.pictures(), meshes, self.CANVAS, parser, face_pixels)
         for channel, name in enumerate(("hair", "skin")):
@@ -206,7 +206,8 @@ class TestParseCanvas:
 
     @pytest.mark.parametrize("face_pixels", [16, 32, 80])
     def test_the_parser_sees_faces_at_its_own_scale_and_their_ovals(self, face_pixels: int) -> None:
-        parser, mesh = ColorParser(), face_mesh(68.0, 58.0, 20.0)
+        parser: Any = ColorParser()
+        mesh = face_mesh(68.0, 58.0, 20.0)
         parse_canvas(self.pictures(1), mesh[None], self.CANVAS, parser, face_pixels)
         ((image, guides),) = parser.shown
         zoom = face_pixels / 32
@@ -226,10 +227,9 @@ def test_frames_are_parsed_alike_however_many_there_are() -> Any:
     rng = np.random.default_rng(0)
     frames = rng.integers(0, 256, (19, 32, 40, 3), dtype=np.uint8)
     meshes = np.stack([face_mesh(20.0, 16.0, 8.0)] * 19)
-    region, parser = HeadRegion(0.0, 0.0, 1.0, 32, 40), ColorParser()
-
-    def segmenter(image: NDArray[Any]) -> NDArray[Any]:
-        return image[..., 2].astype(np.float32) / 255
+    region = HeadRegion(0.0, 0.0, 1.0, 32, 40)
+    parser: Any = ColorParser()
+    segmenter: Any = lambda image: image[..., 2].astype(np.float32) / 255  # noqa: E731
 
     together = parse(frames, meshes, region, parser, segmenter)
     assert together.shape == (19, 5, 32, 40)
@@ -269,7 +269,7 @@ class TestLabelsStage:
         for k in range(3):
             pixels[k, 10:20, 8 + 10 * k : 18 + 10 * k, 0] = 255
             pixels[k, 24:34, 8 + 10 * k : 18 + 10 * k, 2] = 255
-        parser = ColorParser()
+        parser: Any = ColorParser()
         track = face_track(self.PLACES, Box(2.0, 2.0, 22.4))
         planes = stages.labels(Frames.of_pixels(pixels), track, self.REGION, parser).planes
         return planes, parser
@@ -318,9 +318,13 @@ class TestHairColorsStage:
             pixels[mask == 1] = color
         planes = np.zeros((len(present), 5, SIZE // 2, SIZE // 2), np.uint8)
         planes[:, Label.HAIR] = 255
-        given = [InMemory(v) for v in (Frames.of_pixels(pixels), Labels(planes), track)]
+        given: tuple[Any, ...] = tuple(
+            InMemory(v) for v in (Frames.of_pixels(pixels), Labels(planes), track)
+        )
         told: list[float] = []
-        models = stages.hair_colors(*given, REGION, lambda done, note="": told.append(done))
+        models = stages.hair_colors(
+            given[0], given[1], given[2], REGION, lambda done, note="": told.append(done)
+        )
         return models, given, told
 
     @pytest.mark.parametrize("present", [[True] * 40, [k % 3 > 0 for k in range(40)]])
@@ -387,7 +391,7 @@ class TestClassifiedStage:
 
     def test_it_is_what_the_pieces_say_of_each_frame(self) -> None:
         """Colors of the frame's own pixels, and neck and face where they are in it."""
-        colors = ColorModels(random(LABELS + 1, *BINS, seed=3).numpy() * 3)
+        colors = ColorModels(random(LABELS + 1, *BINS, seed=3).numpy() * np.float32(3))
         got = self.levels(colors, weight=0.6)
         neck = face_part(NECK, self.TRACK, range(3), GRID)
         face = face_part(MIDDLE, self.TRACK, range(3), GRID)

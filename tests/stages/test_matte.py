@@ -168,11 +168,11 @@ class TestMatteStage:
         self, clip: Any, start: Any = 0, stop: Any = COUNT, first: Any = 0, **options: Any
     ) -> Matte:
         """Of a chunk, in a clip that is the given one from `first` on."""
-        options = {"window": WINDOW, "config": self.CONFIG} | options
+        given: dict[str, Any] = {"window": WINDOW, "config": self.CONFIG} | options
         low, high = Near(NEIGHBOURS).range(start - first, stop - first, self.COUNT - first)
-        seen = [value.rows(low + first, high + first) for value in clip]
+        frames, prior, track = (value.rows(low + first, high + first) for value in clip)
         span = Span(start - first, stop - first)
-        return stages.matte(*seen, REGION, options["window"], span, options["config"])
+        return stages.matte(frames, prior, track, REGION, given["window"], span, given["config"])
 
     def test_the_hair_of_each_frame_is_found_where_it_is(self, clip: Any) -> None:
         got = self.mattes(clip)

@@ -170,15 +170,15 @@ class TestHeadMask:
         track = face_track([None, (60.0, 70.0, 20.0)], Box(32.0, 39.4, 56.0))
         mask = head_mask(track, 1, grid)
         assert mask.min() == 0 and mask.max() == 1
-        mask = mask > 0.5
-        rows, columns = (np.flatnonzero(mask.any(axis)) for axis in (1, 0))
+        inside = mask > 0.5
+        rows, columns = (np.flatnonzero(inside.any(axis)) for axis in (1, 0))
         middle_y = grid.top + (rows[0] + rows[-1] + 1) / 2 * step
         middle_x = grid.left + (columns[0] + columns[-1] + 1) / 2 * step
         assert (middle_x, middle_y) == pytest.approx((60, 70 - 0.13 * 20), abs=1)
         assert len(columns) * step == pytest.approx(2 * HEAD[0] * 56, abs=2)
         assert len(rows) * step == pytest.approx(2 * HEAD[1] * 56, abs=2)
         # Of an ellipse, not of the rectangle around it.
-        assert mask.sum() * step**2 == pytest.approx(np.pi * HEAD[0] * HEAD[1] * 56**2, rel=0.05)
+        assert inside.sum() * step**2 == pytest.approx(np.pi * HEAD[0] * HEAD[1] * 56**2, rel=0.05)
 
     def test_it_turns_with_the_face(self) -> None:
         grid, box = Grid.of_pixels(160, 160), Box(52.0, 50.0, 56.0)
@@ -217,14 +217,14 @@ class TestFaceParts:
 class TestRegionStage:
     """Of faces whose crops are 56 pixels wide, their centres 2.6 pixels above them."""
 
-    def region(self, places: Any, size: Any = (400, 300)) -> HeadRegion:
+    def region(self, places: Any, size: tuple[int, int] = (400, 300)) -> HeadRegion:
         track = InMemory(face_track(places, Box(72.0, 69.4, 56.0)))
-        return stages.region(track, clip_of(*size, range(len(places))), 28, 16)
+        return stages.region(track, clip_of(size[0], size[1], range(len(places))), 28, 16)
 
     def test_it_reaches_around_every_face_that_there_is(self) -> None:
         got = self.region([None, (100.0, 100.0, 20.0), (140.0, 100.0, 20.0)])
-        assert (got.step, got.height, got.width) == (pytest.approx(2.0), 80, 96)
-        assert (got.left, got.top) == (pytest.approx(27.2), pytest.approx(24.6))
+        assert got.step == pytest.approx(2.0) and (got.height, got.width) == (80, 96)
+        assert [got.left, got.top] == pytest.approx([27.2, 24.6])
 
     def test_it_ends_with_the_frame(self) -> None:
         got = self.region([(100.0, 100.0, 20.0)], size=(130, 100))

@@ -5,12 +5,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from tests.synthetic.measure import local_deviation, measure
 
 
 @pytest.fixture(scope="module")
-def truth() -> dict[str, np.ndarray]:
+def truth() -> dict[str, NDArray[Any]]:
     rng = np.random.default_rng(0)
     alpha = np.clip(np.linspace(-1, 2, 40), 0, 1)[None, None].repeat(30, 1).repeat(2, 0)
     strands = rng.uniform(0.6, 1.4, (2, 30, 40, 1))

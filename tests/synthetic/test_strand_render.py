@@ -168,7 +168,9 @@ def test_nothing_is_seen_of_hair_under_a_hat(grown: Any) -> None:
 
 
 def test_a_backdrop_is_behind_everything(motion: Any, grown: Any) -> None:
-    red = np.zeros((2 * SIZE[1], 2 * SIZE[0], 3), np.float32) + np.float32([0.8, 0.1, 0.1])
+    red = np.zeros((2 * SIZE[1], 2 * SIZE[0], 3), np.float32) + np.array(
+        [0.8, 0.1, 0.1], np.float32
+    )
     frame = frame_of(motion, grown["long"], backdrop=red)
     np.testing.assert_allclose(frame.picture[0, 0], [0.8, 0.1, 0.1], atol=1e-6)
 

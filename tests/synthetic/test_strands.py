@@ -114,7 +114,8 @@ def test_beards_grow_on_jaw_and_lip_and_not_in_the_mouth(face: Any, name: Any) -
     mouth = float(shape.head_of(face).mouth_y)
     front = (np.abs(x) < 0.2) & (z > 0.5)
     assert (front & (y > mouth + 0.04)).any() and (front & (y < mouth - 0.1)).any()
-    lip, inner = shape.lips(*(torch.from_numpy(c[None]) for c in (x, y)), shape.head_of(face))
+    across, down = (torch.from_numpy(c[None]) for c in (x, y))
+    lip, inner = shape.lips(across, down, shape.head_of(face))
     assert ((lip + inner)[0].numpy() > 0.5)[z > 0.3].mean() < 0.01
 
 
