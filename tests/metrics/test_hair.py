@@ -61,6 +61,7 @@ def difference(a: tuple[int, ...], b: tuple[int, ...]) -> float:
 def test_what_was_not_edited_neither_leaks_nor_changes():
     found = measured(picture())
     assert found.leak.change == found.leak.seen == found.coverage == found.halo == 0
+    assert found.progress == 0
     assert found.contrast == 1
     assert found.hair == LEFT / SIDE
     assert np.isnan(found.flicker) and np.isnan(found.boil), "one frame does not flicker"

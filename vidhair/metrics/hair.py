@@ -157,15 +157,14 @@ class RecoloringMeter:
         """Which of the pixels' a and b, [2, N], have gone far enough."""
         change = new - old
         if self._target is None:
-            way = (
-                np.broadcast_to(change.mean(1, keepdims=True), change.shape) if change.size else old
-            )
-            close = np.zeros(change.shape[1], bool)
+            way = change.mean(1, keepdims=True) if change.size else change
+            reached = np.zeros(change.shape[1], bool)
         else:
             way = self._target[:, None] - old
-            close = np.hypot(*(self._target[:, None] - new)) <= CLOSE
-        far: Mask = (change * way).sum(0) >= MOST_OF_THE_WAY * np.square(way).sum(0)
-        arrived: Mask = far | close
+            reached = np.hypot(*(self._target[:, None] - new)) <= CLOSE
+        square = np.square(way).sum(0)
+        far = (change * way).sum(0) >= MOST_OF_THE_WAY * square
+        arrived: Mask = reached | (far & (square > CLOSE**2))
         return arrived
 
     def _follow(self, frame: _Frame) -> None:
