@@ -2,7 +2,7 @@
 
 import dataclasses
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -117,11 +117,17 @@ def prior_finder(region: HeadRegion, segmenter: Any, parser: Parser) -> Finder:
     return find
 
 
-def _wanted(color: str, parser: Parser) -> list[float]:
-    """a and b of a color."""
-    rgb = mean_hair_color(color, parser) if is_picture(color) else parse_color(color, "--color")
+def ab_of(rgb: Sequence[float]) -> list[float]:
+    """a and b of a color, sRGB in 0 … 1."""
     found: list[float] = rgb_to_lab(torch.tensor(rgb)[None, :, None, None])[0, 1:, 0, 0].tolist()
     return found
+
+
+def _wanted(color: str, parser: Parser) -> list[float]:
+    """a and b of a color, as `hair_color` takes it."""
+    return ab_of(
+        mean_hair_color(color, parser) if is_picture(color) else parse_color(color, "--color")
+    )
 
 
 def _check_alike(before: ClipReader, after: ClipReader) -> None:
