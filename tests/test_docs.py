@@ -68,6 +68,14 @@ def test_commands_are_found_and_wrong_ones_refused() -> None:
             parsed(wrong)
 
 
+def test_make_calls_commands_that_exist():
+    makefile = (ROOT / "Makefile").read_text()
+    commands = re.findall(r"\$\(BIN\)/(vidhair [^>\\\n]+)", makefile)
+    assert "vidhair demo" in commands and len(commands) > 1
+    for command in commands:
+        find_weights(vars(parsed(command)).get("names", []))
+
+
 @every_page
 def test_files_of_weights_are_in_the_catalogue(page: str) -> None:
     files = set(re.findall(r"[\w.-]+\.(?:pkl|pth?|npy|tflite)\b", PAGES[page]))

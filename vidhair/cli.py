@@ -156,6 +156,17 @@ def _parser() -> argparse.ArgumentParser:
     inspect.add_argument("--pack", help="name or folder of the pack that tells people apart")
     inspect.add_argument("--json", action="store_true", help="as JSON")
 
+    judge = add("eval", _eval, "measure what a new hair color did to a clip")
+    judge.add_argument("source", type=Path, help="the clip")
+    judge.add_argument("edited", type=Path, help="what became of it, frame by frame")
+    judge.add_argument("--color", help="that was wanted, as edit.color (default: as it came out)")
+    judge.add_argument(
+        "--segmenter", default="auto", help="that says where hair is, as matte.segmenter"
+    )
+    judge.add_argument("--pack", help="name or folder of the pack that finds the person")
+    judge.add_argument("--device", default="auto", help="auto (default), cpu or cuda")
+    judge.add_argument("--json", action="store_true", help="as JSON")
+
     add("doctor", _doctor, "show versions, devices, kernels and packs of this installation")
 
     about = "packs, and the published weights that they can be made of"
@@ -390,6 +401,23 @@ def _inspect(options: argparse.Namespace) -> int:
 
     facts = inspect_clip(options.clip, options.pack or BUNDLED, options.sheet)
     print(json.dumps(facts, indent=2) if options.json else describe(facts))
+    return 0
+
+
+def _eval(options: argparse.Namespace) -> int:
+    from vidhair.checkpoints.packs import BUNDLED
+    from vidhair.flow.edit_video import choose_device
+    from vidhair.report.evaluation import evaluate, evaluation_text
+
+    found = evaluate(
+        options.source,
+        options.edited,
+        color=options.color,
+        segmenter=options.segmenter,
+        pack=options.pack or BUNDLED,
+        device=choose_device(options.device),
+    )
+    print(json.dumps(found.as_data(), indent=2) if options.json else evaluation_text(found))
     return 0
 
 
