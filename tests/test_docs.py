@@ -68,7 +68,7 @@ def test_commands_are_found_and_wrong_ones_refused() -> None:
             parsed(wrong)
 
 
-def test_make_calls_commands_that_exist():
+def test_make_calls_commands_that_exist() -> None:
     makefile = (ROOT / "Makefile").read_text()
     commands = re.findall(r"\$\(BIN\)/(vidhair [^>\\\n]+)", makefile)
     assert "vidhair demo" in commands and len(commands) > 1
