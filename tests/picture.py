@@ -32,7 +32,7 @@ from vidhair.models.pack import Pack, load_pack
 from vidhair.recipe import load_recipe, parse_override
 from vidhair.report.evaluation import ab_of, prior_finder
 from vidhair.stages.align import FaceTrack
-from vidhair.stages.matte import HeadRegion
+from vidhair.stages.region import HeadRegion
 from vidhair.types import Frames
 
 COLORS = ("blonde", "platinum", "black", "auburn", "#6b4a2b", "blue")
@@ -176,10 +176,12 @@ def closeups(scene: Scene, frame: int, old: Picture, new: Picture) -> Iterator[P
     if not np.isfinite(mesh).all():
         return
     unsure = ((prior > 0.05) & (prior < 0.95)).astype(np.uint8)[..., None].repeat(3, -1)
-    side = max(SIDES, key=lambda point: int(around(unsure, *mesh[point], CROP).sum()))
+    side = max(
+        SIDES, key=lambda point: int(around(unsure, mesh[point][0], mesh[point][1], CROP).sum())
+    )
     for point in (TOP, side):
         for picture in (old, new):
-            cut = Image.fromarray(around(picture, *mesh[point], CROP))
+            cut = Image.fromarray(around(picture, mesh[point][0], mesh[point][1], CROP))
             yield np.asarray(cut.resize((CROP * ZOOM,) * 2, Image.Resampling.NEAREST))
 
 

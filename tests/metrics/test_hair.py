@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
 from tests.stages.faces import face_mesh
 from vidhair.metrics.hair import (
@@ -26,7 +27,7 @@ LEFT = 48  # columns of hair; the right half is none
 BROWN, WALL, BLUE = (70, 50, 40), (150, 150, 140), (40, 50, 140)
 
 
-def prior() -> np.ndarray:
+def prior() -> NDArray[Any]:
     found = np.zeros((SIDE, SIDE), np.float32)
     found[:, :LEFT] = 1
     return found
@@ -34,7 +35,7 @@ def prior() -> np.ndarray:
 
 def picture(
     hair: tuple[int, ...] = BROWN, wall: tuple[int, ...] = WALL, noise: int = 6
-) -> np.ndarray:
+) -> NDArray[Any]:
     """Hair on the left with strands of some noise, a plain wall on the right."""
     random = np.random.default_rng(1)
     found = np.zeros((SIDE, SIDE, 3), np.uint8)
@@ -44,13 +45,13 @@ def picture(
     return found
 
 
-def measured(edited: np.ndarray, source: np.ndarray | None = None, **more: Any) -> Recoloring:
+def measured(edited: NDArray[Any], source: NDArray[Any] | None = None, **more: Any) -> Recoloring:
     return measure_recoloring(
         [picture() if source is None else source], [edited], [prior()], **more
     )
 
 
-def lab(color: tuple[int, ...]) -> np.ndarray:
+def lab(color: tuple[int, ...]) -> NDArray[Any]:
     return levels_to_lab(torch.tensor(color, dtype=torch.uint8)[None, None, None])[
         0, :, 0, 0
     ].numpy()

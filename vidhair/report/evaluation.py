@@ -27,8 +27,9 @@ from vidhair.ops.color import rgb_to_lab
 from vidhair.ops.warp import cut_grid
 from vidhair.recipe import load_recipe
 from vidhair.stages.align import FaceTrack
-from vidhair.stages.matte import HeadRegion, labels, mean_hair_color, own_share
-from vidhair.stages.segment import segmented
+from vidhair.stages.labels import labels, mean_hair_color
+from vidhair.stages.region import HeadRegion, own_share
+from vidhair.stages.segment import HairPrior, segmented
 from vidhair.types import Frames
 
 AT_ONCE = 8  # frames
@@ -102,12 +103,11 @@ def prior_finder(region: HeadRegion, segmenter: Any, parser: Parser) -> Finder:
     the parser where there is no segmenter."""
 
     def find(frames: Frames, track: FaceTrack) -> Iterator[NDArray[np.float32]]:
-        prior = segmented(frames, track, region, segmenter)
-        if prior.known:
-            levels, grid = prior.levels, prior.grid(region)
+        if segmenter is None:
+            prior = HairPrior(labels(frames, track, region, parser).planes[:, Label.HAIR])
         else:
-            levels = labels(frames, track, region, parser).planes[:, Label.HAIR]
-            grid = Grid(region.left, region.top, region.step, region.height, region.width)
+            prior = segmented(frames, track, region, segmenter)
+        levels, grid = prior.levels, prior.grid(region)
         for t, level in enumerate(levels):
             high, wide = frames.rows(t, t + 1).pixels.shape[1:3]
             own = own_share(track, range(t, t + 1), grid)
