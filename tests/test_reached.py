@@ -23,8 +23,7 @@ AWAITED = {
     "comparing clips with what they should be will": (
         "vidhair.metrics", "vidhair.ops.color.delta_e_2000",
     ),
-    "they stand beside what the product calls: not in place, both steps at once, of a file": (
-        "vidhair.ops.blur.box_mean",
+    "they stand beside what the product calls: both steps at once, of a file": (
         "vidhair.synthetic.render.render",
         "vidhair.cache.key.file_fingerprint",
     ),

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from vidhair.edits import Attribute, Bald, HairColor, HairLength, Reconstruct
+from vidhair.edits import Attribute, Bald, HairColor, HairColorLatent, HairLength, Reconstruct
 from vidhair.errors import InvalidSetting, UnknownRecipe
 from vidhair.recipe import (
     TABLES,
@@ -21,6 +21,7 @@ KINDS = {
     "attribute": Attribute,
     "bald": Bald,
     "hair_color": HairColor,
+    "hair_color_latent": HairColorLatent,
     "hair_length": HairLength,
     "reconstruct": Reconstruct,
 }

@@ -21,7 +21,7 @@ from vidhair.flow import edit_video as module
 from vidhair.flow.edit_video import CACHE_VARIABLE, choose_device, default_cache
 from vidhair.flow.runner import EXECUTORS, Means
 from vidhair.media import ClipReader, VideoWriter, open_clip
-from vidhair.stages.matte import COLOR_FRAMES
+from vidhair.stages.labels import COLOR_FRAMES
 from vidhair.stages.people import LOOKS
 
 pytestmark = pytest.mark.usefixtures("one_thread")
