@@ -51,6 +51,9 @@ $(INSTALLED): pyproject.toml $(wildcard $(CONSTRAINTS:%=%/*.txt))
 	    --editable '.[dev]' && exit 0; \
 	  echo "installing failed (attempt $$attempt of 3)"; sleep $$((attempt * 5)); \
 	done; exit 1
+	@$(BIN)/vidhair --quiet models pull mediapipe-hair >/dev/null 2>&1 \
+	  && echo "hair is found by MediaPipe's segmenter (Apache-2.0)" \
+	  || echo "going on without MediaPipe's hair segmenter; vidhair models pull mediapipe-hair"
 	@touch $@
 
 clean:

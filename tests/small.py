@@ -5,6 +5,7 @@ Made once per run of the tests, where they are first asked for; tests only read 
 
 import atexit
 import itertools
+import math
 import shutil
 import tempfile
 import wave
@@ -18,6 +19,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 from tests.media.clips import ffmpeg
@@ -95,7 +97,8 @@ def guided_parser() -> FaceParser:
     is hair."""
     torch.manual_seed(1)
     parser = FaceParser(FaceParserConfig(widths=(8, 12, 16)))
-    first, last = parser.encoder[0], parser.decoder[-1]
+    first: Any = parser.encoder[0]
+    last: Any = parser.decoder[-1]
 
     def carry(convolution: nn.Conv2d, pairs: dict[int, int]) -> None:
         for target, source in pairs.items():
@@ -110,6 +113,7 @@ def guided_parser() -> FaceParser:
         carry(last[3], {0: 0, 1: 1})
         parser.head.weight.zero_()
         parser.head.weight[Label.BACKGROUND, 0], parser.head.weight[Label.SKIN, 1] = -6, 6
+        assert parser.head.bias is not None
         parser.head.bias.copy_(torch.tensor([6.0, -6.0, 0.0, -8.0]))
     return parser.eval()
 
@@ -161,7 +165,7 @@ def pack() -> Pack:
 def color_parser() -> CelebAMaskParser:
     """The published design with three channels carried through it: in the clip, what is dark is
     hair and what is bright is skin."""
-    parser = CelebAMaskParser(widths=(4, 8, 8, 12))
+    parser: Any = CelebAMaskParser(widths=(4, 8, 8, 12))
     backbone = parser.context.backbone
     first, norm = backbone.stem[0], backbone.stem[1]
     shortcuts = (block.shortcut for block in backbone.blocks)
@@ -182,7 +186,7 @@ def color_parser() -> CelebAMaskParser:
     return parser.eval()
 
 
-def _directions(path: Path) -> tuple:
+def _directions(path: Path) -> tuple[Any, ...]:
     """Boundaries of InterFaceGAN as a part of a pack."""
     path.mkdir()
     for seed, name in enumerate(("smile", "age")):
@@ -194,7 +198,7 @@ def _directions(path: Path) -> tuple:
     return part.kind, part.config, files.tensors("attributes")
 
 
-def _of(kind: str, module: Any) -> tuple:
+def _of(kind: str, module: Any) -> tuple[Any, ...]:
     return kind, asdict(module.config), module.state_dict()
 
 
@@ -217,7 +221,7 @@ def write_stylegan2_pack(target: Path, *, seed: int = 6) -> Path:
     config = tiny_stylegan2_config(w_dim=WIDTH)
     generator = seeded(lambda: AlignedGenerator(config), seed=seed)
     encoder = tiny_published_encoder("e4e", num_ws=config.num_ws, w_dim=WIDTH)
-    mapper = {"w_dim": WIDTH, "depth": 2, "strength": 50.0}
+    mapper: dict[str, Any] = {"w_dim": WIDTH, "depth": 2, "strength": 50.0}
     bald = seeded(lambda: BaldMapper(**mapper), seed=seed)
     parts = {
         "generator": _of("stylegan2", generator),
@@ -247,7 +251,7 @@ def convolutions(net: str) -> dict[str, torch.Tensor]:
     """Random weights under torchvision's names, of a size that keeps features alive."""
     generator = torch.Generator().manual_seed(5)
     return {
-        name: torch.randn(shape, generator=generator) * (2 / np.prod(shape[1:])) ** 0.5
+        name: torch.randn(shape, generator=generator) * (2 / math.prod(shape[1:])) ** 0.5
         for name, shape in BACKBONES[net].shapes.items()
     }
 
@@ -265,7 +269,7 @@ def classifier(net: str = "alex") -> Path:
 
 
 @cache
-def _person() -> tuple[np.ndarray, np.ndarray]:
+def _person() -> tuple[NDArray[Any], NDArray[Any]]:
     """(pictures uint8 [T, H, W, 3], sound at SOUND_RATE)."""
     spec = ClipSpec(name="small", seed=3, style="bob", seconds=0.6, fps=10, size=SIZE)
     motion = perform(spec)
@@ -275,12 +279,12 @@ def _person() -> tuple[np.ndarray, np.ndarray]:
     return pictures, voice(opened, spec.fps, spec.seed)
 
 
-def person() -> np.ndarray:
+def person() -> NDArray[Any]:
     """A person seen from the front, uint8 [T, H, W, 3], before any codec."""
     return _person()[0].copy()
 
 
-def nobody(count: int) -> np.ndarray:
+def nobody(count: int) -> NDArray[Any]:
     """Grey pictures with a pattern, by which a lost or changed one would be noticed."""
     width, height = SIZE
     y, x = np.mgrid[:height, :width]
@@ -288,7 +292,9 @@ def nobody(count: int) -> np.ndarray:
     return np.repeat(np.rint(128 + 30 * np.stack(waves))[..., None], 3, axis=3).astype(np.uint8)
 
 
-def write_clip(path: Path, frames: np.ndarray, *, sound: Path | None = None, crf: int = 8) -> Path:
+def write_clip(
+    path: Path, frames: NDArray[Any], *, sound: Path | None = None, crf: int = 8
+) -> Path:
     """A video of these frames, at the uneven times of STEPS."""
     steps = list(itertools.islice(itertools.cycle(STEPS), len(frames)))
     pts = np.cumsum([0, *steps[:-1]])
@@ -329,7 +335,7 @@ def faceless_clip() -> Path:
     return write_clip(folder() / "faceless.mp4", nobody(4))
 
 
-def decoded(path: Path) -> np.ndarray:
+def decoded(path: Path) -> NDArray[Any]:
     with open_clip(path) as reader:
         return reader.read(0, reader.clip.frame_count)
 

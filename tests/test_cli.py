@@ -5,12 +5,14 @@ import json
 import logging
 import os
 import re
+import secrets
 import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -20,11 +22,11 @@ import torch
 from tests import small
 from tests.models.official_files import pickled, psp, stylegan3, write
 from vidhair import __version__, cli
-from vidhair.cache import store as store_module
 from vidhair.checkpoints import download, packs
 from vidhair.errors import DiskFull, EncodingFailed, ForkedTooLate, VidhairError
-from vidhair.flow.edit_video import CACHE_VARIABLE
-from vidhair.media import files, open_clip, read_image
+from vidhair.flow.edit_video import CACHE_VARIABLE, Result
+from vidhair.media import open_clip, read_image
+from vidhair.recipe import Recipe
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -33,7 +35,7 @@ UNTUNED = ["--set", "tune.steps=0", "--set", "tune.refine_steps=0"]
 
 
 @pytest.fixture(autouse=True)
-def own_folders(tmp_path, monkeypatch):
+def own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Nothing of the user's is read or written: every folder that is used is the test's."""
     level = logging.getLogger("vidhair").level
     monkeypatch.setenv(packs.PACKS_VARIABLE, str(small.pack_folder().parent))
@@ -46,13 +48,13 @@ def own_folders(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def out(tmp_path) -> Path:
+def out(tmp_path: Path) -> Path:
     """The empty folder in which the commands run."""
     return tmp_path / "out"
 
 
 @pytest.fixture
-def cached(tmp_path) -> None:
+def cached(tmp_path: Path) -> None:
     """The cache holds a finished run."""
     small.finished().copy(tmp_path / "cache")
 
@@ -254,7 +256,7 @@ CAUSES: dict[Callable[[Path], int], tuple[int, str]] = {
 }
 
 
-def assert_one_line(capfd, says: str) -> None:
+def assert_one_line(capfd: pytest.CaptureFixture[str], says: str) -> None:
     printed, complaint = capfd.readouterr()
     assert printed == ""
     assert complaint.count("\n") == 1 and complaint.endswith("\n"), complaint
@@ -263,15 +265,17 @@ def assert_one_line(capfd, says: str) -> None:
 
 
 @pytest.mark.parametrize("cause", CAUSES, ids=lambda cause: cause.__name__)
-def test_each_cause_gives_one_line_and_its_own_code(tmp_path, out, capfd, cause):
+def test_each_cause_gives_one_line_and_its_own_code(
+    tmp_path: Path, out: Path, capfd: pytest.CaptureFixture[str], cause: Callable[..., Any]
+) -> None:
     code, says = CAUSES[cause]
     assert cause(tmp_path) == code
     assert_one_line(capfd, says)
     assert contents(out) == []
 
 
-def test_every_error_has_its_own_code():
-    kinds = [VidhairError, *VidhairError.__subclasses__()]
+def test_every_error_has_its_own_code() -> None:
+    kinds: list[type[VidhairError]] = [VidhairError, *VidhairError.__subclasses__()]
     codes = [kind.exit_code for kind in kinds]
     assert len(set(codes)) == len(codes)
     assert not {0, 1, 2, cli.LEFT_TO_DO, cli.INTERRUPTED} & set(codes) and max(codes) < 126
@@ -280,49 +284,61 @@ def test_every_error_has_its_own_code():
     assert reached == set(codes) - {3}
 
 
-def test_a_codec_that_is_not_there(out, capfd, cached):
+def test_a_codec_that_is_not_there(
+    out: Path, capfd: pytest.CaptureFixture[str], cached: Any
+) -> None:
     assert run("-q", "--set", "encode.codec=no_such_codec") == 22
     assert_one_line(capfd, "no_such_codec")
     assert contents(out) == []
 
 
-def full(*_) -> None:
+def full(*_: Any) -> None:
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
-def test_a_disk_that_is_full_at_the_end_of_the_output(out, capfd, monkeypatch, cached):
-    monkeypatch.setattr(files.os, "fsync", full)
+def test_a_disk_that_is_full_at_the_end_of_the_output(
+    out: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, cached: Any
+) -> None:
+    monkeypatch.setattr(os, "fsync", full)
     assert run("-q") == 19
     assert_one_line(capfd, "no room left")
     assert contents(out) == []
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
-def test_a_device_on_which_every_write_fails(out, capfd, monkeypatch, cached):
+def test_a_device_on_which_every_write_fails(
+    out: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, cached: Any
+) -> None:
     """The hidden file beside the output is led there."""
-    monkeypatch.setattr(files.secrets, "token_hex", lambda n: "0")
+    monkeypatch.setattr(secrets, "token_hex", lambda n: "0")
     (out / ".out.mp4.part-0.mp4").symlink_to("/dev/full")
     assert run("-q") == 19
     assert_one_line(capfd, "no room left")
     assert contents(out) == []
 
 
-def test_a_disk_that_is_full_for_the_cache(out, capfd, monkeypatch):
-    monkeypatch.setattr(store_module.os, "fsync", full)
+def test_a_disk_that_is_full_for_the_cache(
+    out: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "fsync", full)
     assert run() == 19
     assert_one_line(capfd, "no room for the cache")
     assert contents(out) == []
 
 
-def test_an_output_that_fails_leaves_the_older_one(out, capfd, monkeypatch, cached):
+def test_an_output_that_fails_leaves_the_older_one(
+    out: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, cached: Any
+) -> None:
     (out / "out.mp4").write_bytes(b"before")
-    monkeypatch.setattr(files.os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", full)
     assert run("-q") == 19
     assert contents(out) == ["out.mp4"] and (out / "out.mp4").read_bytes() == b"before"
 
 
-def test_an_interruption_is_no_traceback(out, capfd, monkeypatch):
-    def interrupted(*_, **__):
+def test_an_interruption_is_no_traceback(
+    out: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: Any, **__: Any) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr("vidhair.flow.graph.Flow.nodes", interrupted)
@@ -354,7 +370,7 @@ sys.exit(cli.main(["doctor"]))
 
 
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP", "SIGINT"])
-def test_a_signal_leaves_nothing_behind(out, tmp_path, name):
+def test_a_signal_leaves_nothing_behind(out: Path, tmp_path: Path, name: str) -> None:
     number = getattr(signal, name)
     (tmp_path / "temporary").mkdir()
     with subprocess.Popen(
@@ -363,6 +379,7 @@ def test_a_signal_leaves_nothing_behind(out, tmp_path, name):
         env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1]),
              "TMPDIR": str(tmp_path / "temporary")},
     ) as process:  # fmt: skip
+        assert process.stdout is not None
         assert process.stdout.readline() == "half way\n"
         process.send_signal(number)
         _, complaint = process.communicate(timeout=20)
@@ -371,9 +388,14 @@ def test_a_signal_leaves_nothing_behind(out, tmp_path, name):
     assert contents(out) == [] and contents(tmp_path / "temporary") == []
 
 
-def test_a_signal_that_is_ignored_stays_so(monkeypatch):
+def test_a_signal_that_is_ignored_stays_so(monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
-    monkeypatch.setattr(cli, "_doctor", lambda _: seen.append(signal.getsignal(signal.SIGHUP)) or 0)
+
+    def doctor(_: Any) -> int:
+        seen.append(signal.getsignal(signal.SIGHUP))
+        return 0
+
+    monkeypatch.setattr(cli, "_doctor", doctor)
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
         assert vidhair("doctor") == 0
@@ -386,7 +408,7 @@ def test_a_signal_that_is_ignored_stays_so(monkeypatch):
         signal.signal(signal.SIGHUP, before)
 
 
-def test_an_error_in_a_process_of_its_own(out, tmp_path):
+def test_an_error_in_a_process_of_its_own(out: Path, tmp_path: Path) -> None:
     """As the shell sees it: one line, a code, nothing on standard output."""
     done = subprocess.run(
         [sys.executable, "-m", "vidhair.cli", "run", "absent.mp4", "-r", "bald", "--pack", "tiny"],
@@ -399,7 +421,9 @@ def test_an_error_in_a_process_of_its_own(out, tmp_path):
 
 
 @pytest.mark.parametrize("arguments", [[], ["nonsense"], ["run", "a.mp4"]], ids=str)
-def test_a_wrong_command_shows_the_usage(capfd, arguments):
+def test_a_wrong_command_shows_the_usage(
+    capfd: pytest.CaptureFixture[str], arguments: list[str]
+) -> None:
     with pytest.raises(SystemExit) as caught:
         vidhair(*arguments)
     assert caught.value.code == 2
@@ -409,7 +433,9 @@ def test_a_wrong_command_shows_the_usage(capfd, arguments):
 # ---- run
 
 
-def test_run_tells_what_it_wrote_and_what_it_reused(out, capfd, cached):
+def test_run_tells_what_it_wrote_and_what_it_reused(
+    out: Path, capfd: pytest.CaptureFixture[str], cached: Any
+) -> None:
     assert run() == 0
     printed, told = capfd.readouterr()
     assert printed.startswith(f"out.mp4  ({small.FRAMES} frames in ")
@@ -421,13 +447,15 @@ def test_run_tells_what_it_wrote_and_what_it_reused(out, capfd, cached):
         assert reader.clip.frame_count == small.FRAMES
 
 
-def test_quiet_says_nothing(out, capfd, cached):
+def test_quiet_says_nothing(out: Path, capfd: pytest.CaptureFixture[str], cached: Any) -> None:
     assert run("-q") == 0
     assert capfd.readouterr() == ("", "")
     assert contents(out) == ["out.mp4"]
 
 
-def test_the_output_is_named_after_clip_and_recipe(out, capfd):
+def test_the_output_is_named_after_clip_and_recipe(
+    out: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     source = shutil.copy(small.clip(), out.parent / "talk.mkv.mp4")
     command = ["run", source, "-r", "reconstruct", "--pack", "tiny", "-q", *QUICK, *UNTUNED]
     assert vidhair(*command) == 0
@@ -435,7 +463,7 @@ def test_the_output_is_named_after_clip_and_recipe(out, capfd):
     assert capfd.readouterr() == ("", "")
 
 
-def test_run_with_a_comparison(out, capfd, cached):
+def test_run_with_a_comparison(out: Path, capfd: pytest.CaptureFixture[str], cached: Any) -> None:
     assert run("--compare", "both.mp4") == 0
     assert "both.mp4  (before and after)" in capfd.readouterr().out
     assert contents(out) == ["both.mp4", "out.mp4"]
@@ -447,7 +475,9 @@ def test_run_with_a_comparison(out, capfd, cached):
 
 @pytest.mark.parametrize("name", ["./out.mp4", "../out/out.mp4", "link.mp4"])
 @pytest.mark.parametrize("there", [False, True])
-def test_a_comparison_is_not_written_over_the_output(out, capfd, name, there):
+def test_a_comparison_is_not_written_over_the_output(
+    out: Path, capfd: pytest.CaptureFixture[str], name: str, there: bool
+) -> None:
     (out / "link.mp4").symlink_to("out.mp4")
     if there:
         (out / "out.mp4").write_bytes(b"before")
@@ -456,34 +486,44 @@ def test_a_comparison_is_not_written_over_the_output(out, capfd, name, there):
     assert contents(out) == ["link.mp4", "out.mp4"][: 1 + there]
 
 
-def test_a_comparison_is_not_written_over_the_source(out, capfd):
+def test_a_comparison_is_not_written_over_the_source(
+    out: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     (out / "link.mp4").symlink_to(small.clip())
     assert run("--compare", "link.mp4") == 18
     assert_one_line(capfd, "the source itself")
 
 
-def test_the_demo_does_not_write_one_file_over_another(out, capfd):
+def test_the_demo_does_not_write_one_file_over_another(
+    out: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     (out / "demo").mkdir()
     (out / "demo" / "before-and-after.mp4").symlink_to("edited.mp4")
     assert vidhair("demo", "-q") == 18
     assert_one_line(capfd, "the same file")
 
 
-def test_run_without_a_cache_leaves_none(tmp_path, out, capfd):
+def test_run_without_a_cache_leaves_none(
+    tmp_path: Path, out: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     assert run("--no-cache", *UNTUNED, recipe="reconstruct") == 0
     told = capfd.readouterr().err
     assert "reused from the cache: nothing" in told and "thumbnails" in told
     assert contents(out) == ["out.mp4"] and contents(tmp_path) == ["out"]
 
 
-def test_run_with_a_cache_elsewhere(tmp_path, out, capfd):
+def test_run_with_a_cache_elsewhere(
+    tmp_path: Path, out: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     cache = small.finished().copy(tmp_path / "elsewhere")
     assert run("--cache", cache) == 0
     assert re.search(r"^computed: encode [\d.]+ s$", capfd.readouterr().err, re.MULTILINE)
     assert not (tmp_path / "cache").exists()
 
 
-def test_run_repeats_the_notes(out, capfd, cached, monkeypatch):
+def test_run_repeats_the_notes(
+    out: Path, capfd: pytest.CaptureFixture[str], cached: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("vidhair.flow.graph.Flow.notes", lambda self, work: ["look out"])
     assert run() == 0
     assert "note: look out\n" in capfd.readouterr().err
@@ -494,7 +534,7 @@ def test_run_repeats_the_notes(out, capfd, cached, monkeypatch):
 # ---- the other commands
 
 
-def test_explain_as_text(capfd):
+def test_explain_as_text(capfd: pytest.CaptureFixture[str]) -> None:
     assert vidhair("explain", "hair_color", "--set", "edit.color=blue") == 0
     printed, told = capfd.readouterr()
     assert told == ""
@@ -504,7 +544,7 @@ def test_explain_as_text(capfd):
     assert 'color = "blue"' in printed
 
 
-def test_explain_as_json(capfd):
+def test_explain_as_json(capfd: pytest.CaptureFixture[str]) -> None:
     assert vidhair("explain", "bald", "--json", "--set", "tune.steps=7") == 0
     told = json.loads(capfd.readouterr().out)
     assert told["name"] == "bald"
@@ -512,12 +552,12 @@ def test_explain_as_json(capfd):
     assert told["tune"]["steps"] == 7 and told["encode"]["codec"] == "auto"
 
 
-def test_explain_of_nothing(capfd):
+def test_explain_of_nothing(capfd: pytest.CaptureFixture[str]) -> None:
     assert vidhair("explain", "absent") == 14
     assert_one_line(capfd, "hair_color")
 
 
-def test_inspect_as_json(capfd):
+def test_inspect_as_json(capfd: pytest.CaptureFixture[str]) -> None:
     assert vidhair("inspect", small.clip(), "--json") == 0
     printed, told = capfd.readouterr()
     facts = json.loads(printed)
@@ -532,7 +572,7 @@ def test_inspect_as_json(capfd):
     assert facts["most_faces_in_a_frame"] == 1
 
 
-def test_inspect_as_text(capfd):
+def test_inspect_as_text(capfd: pytest.CaptureFixture[str]) -> None:
     assert vidhair("inspect", small.clip()) == 0
     printed, told = capfd.readouterr()
     assert told == ""
@@ -540,7 +580,7 @@ def test_inspect_as_text(capfd):
     assert "people  1; 1 face at most in a frame" in printed
 
 
-def test_inspect_writes_a_sheet_of_everybody(out, capfd):
+def test_inspect_writes_a_sheet_of_everybody(out: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert vidhair("inspect", small.clip(), "--sheet", "people.png") == 0
     capfd.readouterr()
     sheet = read_image("people.png")
@@ -549,7 +589,9 @@ def test_inspect_writes_a_sheet_of_everybody(out, capfd):
     assert_one_line(capfd, "are the same file")
 
 
-def test_run_edits_the_person_who_is_asked_for(out, capfd, cached):
+def test_run_edits_the_person_who_is_asked_for(
+    out: Path, capfd: pytest.CaptureFixture[str], cached: Any
+) -> None:
     assert run("--person", "1") == 0
     capfd.readouterr()
     assert run("--person", "2") == 15
@@ -558,26 +600,28 @@ def test_run_edits_the_person_who_is_asked_for(out, capfd, cached):
     assert_one_line(capfd, "absent.png")
 
 
-def test_inspect_of_a_clip_without_a_face_is_no_error(capfd):
+def test_inspect_of_a_clip_without_a_face_is_no_error(capfd: pytest.CaptureFixture[str]) -> None:
     assert vidhair("inspect", small.faceless_clip()) == 0
     assert "an edit would refuse this clip: no face in any" in capfd.readouterr().out
     assert vidhair("inspect", small.faceless_clip(), "--json") == 0
     assert json.loads(capfd.readouterr().out)["people"] is None
 
 
-def test_inspect_of_no_video(tmp_path, capfd):
+def test_inspect_of_no_video(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "a.mp4").write_text("no video")
     assert vidhair("inspect", tmp_path / "a.mp4") == 11
     assert_one_line(capfd, "a.mp4")
 
 
-def test_the_version(capfd):
+def test_the_version(capfd: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match=r"^0$"):
         vidhair("--version")
     assert capfd.readouterr().out == f"vidhair {__version__}\n"
 
 
-def test_the_doctor_lists_what_there_is(tmp_path, capfd, monkeypatch):
+def test_the_doctor_lists_what_there_is(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("vidhair.report.doctor.bundled_folder", lambda: tmp_path / "none")
     assert vidhair("doctor") == 0
     printed, told = capfd.readouterr()
@@ -588,7 +632,9 @@ def test_the_doctor_lists_what_there_is(tmp_path, capfd, monkeypatch):
     assert "missing" not in printed.splitlines()[2], "a package that vidhair needs"
 
 
-def test_the_doctor_finds_a_damaged_pack(tmp_path, capfd, monkeypatch):
+def test_the_doctor_finds_a_damaged_pack(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("vidhair.report.doctor.bundled_folder", lambda: tmp_path / "none")
     shutil.copytree(small.pack_folder().parent, tmp_path / "packs")
     monkeypatch.setenv(packs.PACKS_VARIABLE, str(tmp_path / "packs"))
@@ -597,7 +643,9 @@ def test_the_doctor_finds_a_damaged_pack(tmp_path, capfd, monkeypatch):
     assert "does not match its manifest" in capfd.readouterr().out
 
 
-def test_the_doctor_misses_packs(tmp_path, capfd, monkeypatch):
+def test_the_doctor_misses_packs(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("vidhair.report.doctor.bundled_folder", lambda: tmp_path / "none")
     monkeypatch.setenv(packs.PACKS_VARIABLE, str(tmp_path / "none"))
     assert vidhair("doctor") == 1
@@ -608,13 +656,15 @@ def test_the_doctor_misses_packs(tmp_path, capfd, monkeypatch):
 
 
 @pytest.fixture
-def of_the_user(tmp_path, monkeypatch) -> Path:
+def of_the_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty folder of packs."""
     monkeypatch.setenv(packs.PACKS_VARIABLE, str(tmp_path / "mine"))
     return tmp_path / "mine"
 
 
-def test_weights_of_others_become_a_pack(out, capfd, of_the_user):
+def test_weights_of_others_become_a_pack(
+    out: Path, capfd: pytest.CaptureFixture[str], of_the_user: Path
+) -> None:
     write(out / "g.pkl", pickled(stylegan3(w_dim=8)))
     write(out / "e.pt", psp("restyle_e4e", changes={"num_ws": 16}, decoder=stylegan3(w_dim=8)))
     np.save(out / "age.npy", np.ones((1, 8)))
@@ -637,7 +687,9 @@ def test_weights_of_others_become_a_pack(out, capfd, of_the_user):
     assert told == "" and "restyle_e4e" in printed and "made from age.npy" in printed
 
 
-def test_a_pack_goes_to_a_folder_too(out, capfd, of_the_user):
+def test_a_pack_goes_to_a_folder_too(
+    out: Path, capfd: pytest.CaptureFixture[str], of_the_user: Path
+) -> None:
     write(out / "g.pt", stylegan3())
     assert vidhair("models", "convert", "g.pt", "-o", "./made", "-q") == 0
     assert capfd.readouterr() == ("", "")
@@ -647,7 +699,7 @@ def test_a_pack_goes_to_a_folder_too(out, capfd, of_the_user):
 
 
 @pytest.mark.parametrize("name", ["pack", "weights", "direction"])
-def test_show_as_json(out, capfd, name):
+def test_show_as_json(out: Path, capfd: pytest.CaptureFixture[str], name: str) -> None:
     write(out / "weights", pickled(stylegan3()))
     np.save(out / "direction.npy", np.ones(512))
     what = {"pack": "tiny", "weights": "weights", "direction": "direction.npy"}[name]
@@ -662,7 +714,7 @@ def test_show_as_json(out, capfd, name):
         assert network["kind"] == {"weights": "stylegan3", "direction": "direction"}[name]
 
 
-def test_verify_finds_an_altered_byte(tmp_path, capfd):
+def test_verify_finds_an_altered_byte(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     shutil.copytree(small.pack_folder(), tmp_path / "pack")
     path = tmp_path / "pack" / "parser.safetensors"
     path.write_bytes(path.read_bytes()[:-1] + b"\7")
@@ -673,7 +725,7 @@ def test_verify_finds_an_altered_byte(tmp_path, capfd):
 
 
 @pytest.mark.parametrize("action", ["verify", "show"])
-def test_a_pack_that_is_not_there(capfd, action):
+def test_a_pack_that_is_not_there(capfd: pytest.CaptureFixture[str], action: str) -> None:
     assert vidhair("models", action, "absent") == 16
     assert_one_line(capfd, "there is no pack 'absent'")
 
@@ -681,14 +733,18 @@ def test_a_pack_that_is_not_there(capfd, action):
 @pytest.mark.parametrize(
     "arguments", [["convert"], ["convert", "a.pt"], ["convert", "-o", "a"], ["verify"], []], ids=str
 )
-def test_models_without_their_arguments(capfd, arguments):
+def test_models_without_their_arguments(
+    capfd: pytest.CaptureFixture[str], arguments: list[str]
+) -> None:
     with pytest.raises(SystemExit) as caught:
         vidhair("models", *arguments)
     assert caught.value.code == 2
     assert "usage: vidhair models" in capfd.readouterr().err
 
 
-def test_a_disk_that_is_full_for_a_pack(out, capfd, of_the_user, monkeypatch):
+def test_a_disk_that_is_full_for_a_pack(
+    out: Path, capfd: pytest.CaptureFixture[str], of_the_user: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     write(out / "g.pt", stylegan3())
     monkeypatch.setattr(Path, "write_bytes", full)
     assert vidhair("models", "convert", "g.pt", "-o", "faces") == 19
@@ -699,7 +755,9 @@ def test_a_disk_that_is_full_for_a_pack(out, capfd, of_the_user, monkeypatch):
 # ---- synth, demo, train
 
 
-def test_synth_renders_a_clip_its_twin_and_the_truth(out, capfd):
+def test_synth_renders_a_clip_its_twin_and_the_truth(
+    out: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     """In two frames of 64×64 pixels, in the worker processes that a long one would use."""
     assert vidhair(
         "synth", "--seconds", "0.08", "--fps", "25", "--size", "64x64", "--style", "short",
@@ -728,7 +786,7 @@ def test_synth_renders_a_clip_its_twin_and_the_truth(out, capfd):
     ("arguments", "code", "says"),
     [
         (["synth", "--size", "big"], 15, "WIDTHxHEIGHT"),
-        (["synth", "--scene", "fight"], 15, "must be one of crossing, cuts, returning"),
+        (["synth", "--scene", "fight"], 15, "must be one of crossing, cuts, returning, strands"),
         (["synth", "--style", "mohawk"], 15, "must be one of bald"),
         (["synth", "--seconds", "0"], 15, "--seconds"),
         (["synth", "--color", "blurple"], 15, "'blurple' is no color"),
@@ -739,7 +797,14 @@ def test_synth_renders_a_clip_its_twin_and_the_truth(out, capfd):
     ],
     ids=lambda value: value[0] if isinstance(value, list) else "",
 )
-def test_other_commands_refuse_in_one_line(out, capfd, monkeypatch, arguments, code, says):
+def test_other_commands_refuse_in_one_line(
+    out: Path,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: list[str],
+    code: int,
+    says: str,
+) -> None:
     (out / "file").touch()
     monkeypatch.setattr("vidhair.samples.sample_clips", lambda: [small.clip()])
     assert vidhair(*arguments) == code
@@ -747,13 +812,16 @@ def test_other_commands_refuse_in_one_line(out, capfd, monkeypatch, arguments, c
     assert contents(out) == ["file"]
 
 
-def test_the_demo_writes_what_a_person_looks_at(out, capfd, monkeypatch, cached):
+def test_the_demo_writes_what_a_person_looks_at(
+    out: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, cached: Any
+) -> None:
     from vidhair.flow import edit_video
 
     real = edit_video.edit_video
 
-    def quick(source, recipe, target, **options):
-        recipe = small.recipe(changes={"edit.color": recipe.edits[0].color})
+    def quick(source: Path, recipe: Recipe, target: Path, **options: Any) -> Result:
+        edit: Any = recipe.edits[0]
+        recipe = small.recipe(changes={"edit.color": edit.color})
         return real(source, recipe, target, **{**options, "pack": "tiny"})
 
     monkeypatch.setattr(edit_video, "edit_video", quick)
@@ -766,7 +834,9 @@ def test_the_demo_writes_what_a_person_looks_at(out, capfd, monkeypatch, cached)
     assert "small.mp4: hair to auburn" in told
 
 
-def test_without_sample_clips_the_demo_says_so(out, capfd, monkeypatch):
+def test_without_sample_clips_the_demo_says_so(
+    out: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("vidhair.samples.sample_folder", lambda: out / "absent")
     assert vidhair("demo") == 10
     assert_one_line(capfd, "install vidhair again")

@@ -35,7 +35,7 @@ def parsed(command: str) -> argparse.Namespace:
 
 
 @every_page
-def test_commands_in_blocks_are_complete(page):
+def test_commands_in_blocks_are_complete(page: str) -> None:
     for command in block_commands(PAGES[page]):
         options = vars(parsed(command))
         if options["command"] is cli._models_pull:
@@ -45,7 +45,7 @@ def test_commands_in_blocks_are_complete(page):
 
 
 @every_page
-def test_commands_in_the_text_exist(page, capfd):
+def test_commands_in_the_text_exist(page: str, capfd: pytest.CaptureFixture[str]) -> None:
     """They may leave out what is required, and say it in capitals."""
     for command in inline_commands(PAGES[page]):
         try:
@@ -59,7 +59,7 @@ def test_commands_in_the_text_exist(page, capfd):
             assert names == ["NAME"] or find_weights(names)
 
 
-def test_commands_are_found_and_wrong_ones_refused():
+def test_commands_are_found_and_wrong_ones_refused() -> None:
     """The checks above would pass on pages without any."""
     assert "vidhair models verify sg3" in block_commands(WEIGHTS)
     assert "vidhair doctor" in inline_commands(PAGES["README.md"])
@@ -69,13 +69,13 @@ def test_commands_are_found_and_wrong_ones_refused():
 
 
 @every_page
-def test_files_of_weights_are_in_the_catalogue(page):
-    files = set(re.findall(r"[\w.-]+\.(?:pkl|pth?|npy)\b", PAGES[page]))
+def test_files_of_weights_are_in_the_catalogue(page: str) -> None:
+    files = set(re.findall(r"[\w.-]+\.(?:pkl|pth?|npy|tflite)\b", PAGES[page]))
     assert files <= {entry.file for entry in KNOWN} | OWN_FILES
 
 
 @every_page
-def test_links_within_the_tree_lead_somewhere(page):
+def test_links_within_the_tree_lead_somewhere(page: str) -> None:
     folder = ROOT if page == "README.md" else ROOT / "docs"
     for target in re.findall(r"\]\(([^)#]+)\)", PAGES[page]):
         assert target.startswith("https://") or (folder / target).is_file(), target
@@ -108,11 +108,11 @@ def licences(section: str) -> set[tuple[str, str, str]]:
     return {(m[1], m[3], m[4]) for m in matches if m}
 
 
-def test_all_licences_are_told_and_no_other_ones():
+def test_all_licences_are_told_and_no_other_ones() -> None:
     assert licences(WEIGHTS) == {as_told(entry) for entry in KNOWN}
 
 
-def test_a_licence_that_names_a_file_is_of_that_file():
+def test_a_licence_that_names_a_file_is_of_that_file() -> None:
     told = {entry.file: as_told(entry) for entry in KNOWN}
     named = 0
     for match in map(LICENCE.fullmatch, bullets(WEIGHTS)):
@@ -124,14 +124,14 @@ def test_a_licence_that_names_a_file_is_of_that_file():
 
 
 @pytest.mark.parametrize("section", sections(WEIGHTS), ids=lambda text: text.splitlines()[0])
-def test_a_licence_stands_where_its_weights_are_pulled(section):
+def test_a_licence_stands_where_its_weights_are_pulled(section: str) -> None:
     if section.startswith("In one minute"):
         return  # all are told further down
     pulled = [n for c in block_commands(section) if " pull " in c for n in parsed(c).names]
     assert {as_told(entry) for entry in find_weights(pulled)} <= licences(section)
 
 
-def test_addresses_are_those_of_the_catalogue():
+def test_addresses_are_those_of_the_catalogue() -> None:
     assert set(re.findall(r"https://[^\s)>]+", WEIGHTS)) <= {entry.source for entry in KNOWN}
 
 
@@ -145,13 +145,13 @@ def spoken() -> list[str]:
     return [n.value for n in nodes if isinstance(n, ast.Constant) and isinstance(n.value, str)]
 
 
-def test_quoted_messages_are_those_of_the_source():
+def test_quoted_messages_are_those_of_the_source() -> None:
     texts, quotes = spoken(), re.findall("“(.+?)”", WEIGHTS)
     assert len(quotes) > 10
     assert [q for q in quotes if not any(q in text for text in texts)] == []
 
 
-def test_exit_codes_are_those_of_the_errors():
+def test_exit_codes_are_those_of_the_errors() -> None:
     kinds = [value for value in vars(errors).values() if isinstance(value, type)]
     codes = {kind.exit_code for kind in kinds if issubclass(kind, errors.VidhairError)}
     told = {int(code) for code in re.findall(r"^\| (\d+) \|", WEIGHTS, re.MULTILINE)}

@@ -48,11 +48,11 @@ def forked(after: str, folder: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("call", [0, 1], ids=["kernel", "edit"])
-def test_a_fork_after_computing_is_told_of_spawn(tmp_path, call):
+def test_a_fork_after_computing_is_told_of_spawn(tmp_path: Path, call: int) -> None:
     told = forked("computed", tmp_path)[call]
     assert told.startswith("ForkedTooLate") and "spawn" in told
 
 
-def test_a_fork_after_an_import_computes(tmp_path):
+def test_a_fork_after_an_import_computes(tmp_path: Path) -> None:
     shape, edit = forked("imported", tmp_path)
     assert shape.startswith("[1, 8, ") and edit.startswith("PackNotFound")

@@ -1,9 +1,11 @@
 import math
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 from PIL import Image
 
 from vidhair.geometry import (
@@ -25,14 +27,14 @@ scale = st.floats(0.05, 20)
 UNIT = np.array([[-0.5, -0.5], [-0.5, 0.5], [0.5, 0.5], [0.5, -0.5]])  # corners as quads have them
 
 
-def rotation(angle_deg: float) -> np.ndarray:
+def rotation(angle_deg: float) -> NDArray[Any]:
     """Turns the picture counter-clockwise as seen, y pointing down."""
     a = math.radians(angle_deg)
     return np.array([[math.cos(a), math.sin(a)], [-math.sin(a), math.cos(a)]])
 
 
 @st.composite
-def faces(draw) -> list[np.ndarray]:
+def faces(draw: st.DrawFn) -> list[NDArray[Any]]:
     """Eye centres and mouth corners [4][T, 2] of upright-ish faces, somewhere and turned."""
     count = draw(st.integers(1, 4))
     rows = []
@@ -47,7 +49,9 @@ def faces(draw) -> list[np.ndarray]:
 @given(
     st.lists(st.tuples(angle, st.floats(-3, 3), st.floats(-3, 3), st.floats(0.01, 50)), min_size=1)
 )
-def test_similarity_survives_the_way_through_matrices(rows):
+def test_similarity_survives_the_way_through_matrices(
+    rows: list[tuple[float, float, float, float]],
+) -> None:
     similarity = Similarity(*np.array(rows).T)
     back = Similarity.from_matrices(similarity.matrices())
     np.testing.assert_allclose(back.angle_deg, similarity.angle_deg, atol=1e-9)
@@ -56,7 +60,7 @@ def test_similarity_survives_the_way_through_matrices(rows):
 
 
 @given(angle, scale, point)
-def test_matrices_turn_scale_and_move(angle_deg, scale, shift):
+def test_matrices_turn_scale_and_move(angle_deg: float, scale: float, shift: NDArray[Any]) -> None:
     matrix = Similarity(*np.array([[angle_deg], [shift[0]], [shift[1]], [scale]])).matrices()
     carried = np.c_[UNIT, np.ones(4)] @ matrix[0].T
     want = UNIT @ rotation(angle_deg).T * scale + shift
@@ -64,18 +68,18 @@ def test_matrices_turn_scale_and_move(angle_deg, scale, shift):
     assert np.all(carried[:, 2] == 1)
 
 
-def test_positive_angles_are_counter_clockwise_as_seen():
+def test_positive_angles_are_counter_clockwise_as_seen() -> None:
     matrix = Similarity(*np.array([[90.0], [0], [0], [1]])).matrices()[0]
     np.testing.assert_allclose(matrix @ [1, 0, 1], [0, -1, 1], atol=1e-12)  # right goes up
 
 
 @given(st.lists(st.floats(-5, 5), min_size=4, max_size=4))
-def test_from_matrices_takes_the_nearest_similarity(entries):
+def test_from_matrices_takes_the_nearest_similarity(entries: list[float]) -> None:
     (a, b), (c, d) = entries[:2], entries[2:]
     assume(math.hypot(a + d, b - c) > 1e-3)
     nearest = Similarity.from_matrices(np.array([[[a, b, 0], [c, d, 0], [0, 0, 1.0]]])).matrices()
 
-    def distance(similarity: np.ndarray) -> float:
+    def distance(similarity: NDArray[Any]) -> float:
         return float(np.square(similarity[0, :2, :2] - [[a, b], [c, d]]).sum())
 
     best = Similarity.from_matrices(nearest)
@@ -85,20 +89,24 @@ def test_from_matrices_takes_the_nearest_similarity(entries):
 
 
 @given(faces(), st.tuples(coordinate, coordinate, st.floats(10, 3000)))
-def test_the_similarity_carries_the_aligned_square_onto_the_quad(points, box):
-    axes, box = crop_axes(*points), Box(*box)
-    matrices = similarity_in_box(axes, box).matrices()
+def test_the_similarity_carries_the_aligned_targetonto_the_quad(
+    points: list[NDArray[Any]], box: tuple[float, float, float]
+) -> None:
+    axes, target = crop_axes(*points), Box(*box)
+    matrices = similarity_in_box(axes, target).matrices()
     carried = np.einsum("tij,kj->tki", matrices, np.c_[UNIT, np.ones(4)])[..., :2]
-    np.testing.assert_allclose(carried * box.side + box.centre, axes.quad, atol=1e-6)
+    np.testing.assert_allclose(carried * target.side + target.centre, axes.quad, atol=1e-6)
 
 
-def test_box_centre():
+def test_box_centre() -> None:
     assert np.array_equal(Box(10, -20, 30).centre, [25, -5])
 
 
 @pytest.mark.parametrize("eyes_only", [False, True])
 @given(points=faces(), angle_deg=angle, scale=scale, shift=point)
-def test_the_crop_follows_the_face(eyes_only, points, angle_deg, scale, shift):
+def test_the_crop_follows_the_face(
+    eyes_only: bool, points: list[NDArray[Any]], angle_deg: float, scale: float, shift: NDArray[Any]
+) -> None:
     before = crop_axes(*points, eyes_only=eyes_only)
     turn = rotation(angle_deg) * scale
     after = crop_axes(*(p @ turn.T + shift for p in points), eyes_only=eyes_only)
@@ -107,7 +115,9 @@ def test_the_crop_follows_the_face(eyes_only, points, angle_deg, scale, shift):
 
 
 @given(faces())
-def test_the_quad_is_a_square_around_the_centre_with_its_top_above_the_eyes(points):
+def test_the_quad_is_a_targetaround_the_centre_with_its_top_above_the_eyes(
+    points: list[NDArray[Any]],
+) -> None:
     axes = crop_axes(*points)
     top_left, bottom_left, bottom_right, top_right = np.moveaxis(axes.quad, -2, 0)
     np.testing.assert_allclose(axes.quad.mean(-2), axes.centre, atol=1e-6)
@@ -124,7 +134,7 @@ def test_the_quad_is_a_square_around_the_centre_with_its_top_above_the_eyes(poin
     np.testing.assert_allclose(top_right - top_left, 2 * axes.x, atol=1e-6)
 
 
-def test_the_crop_of_a_known_face():
+def test_the_crop_of_a_known_face() -> None:
     """Eyes 100 apart, mouth 120 below: side 4 × 108 from the mouth, or 4 × 100 from the eyes."""
     face = [np.array(p, float) for p in [(150, 200), (250, 200), (170, 320), (230, 320)]]
     both, eyes = crop_axes(*face), crop_axes(*face, eyes_only=True)
@@ -135,7 +145,7 @@ def test_the_crop_of_a_known_face():
 
 
 @given(faces())
-def test_the_upright_quad_keeps_centre_and_side(points):
+def test_the_upright_quad_keeps_centre_and_side(points: list[NDArray[Any]]) -> None:
     axes = crop_axes(*points)
     upright = axes.upright_quad
     np.testing.assert_allclose(upright.mean(-2), axes.centre, atol=1e-6)
@@ -145,7 +155,9 @@ def test_the_upright_quad_keeps_centre_and_side(points):
 
 
 @given(point, st.floats(1, 500), angle, angle)
-def test_eye_rotation_is_the_angle_between_the_eye_lines(middle, half, start, turn):
+def test_eye_rotation_is_the_angle_between_the_eye_lines(
+    middle: NDArray[Any], half: float, start: float, turn: float
+) -> None:
     aligned, line = (rotation(a) @ [half, 0] for a in (start, start + turn))
     got = eye_rotation_deg(middle - line, middle + line, middle - aligned, middle + aligned)
     # Its sense is decided by which eye is lower, so the angle is known up to its sign.
@@ -156,7 +168,9 @@ def test_eye_rotation_is_the_angle_between_the_eye_lines(middle, half, start, tu
 
 
 @given(point, st.floats(0.1, 500), angle, scale)
-def test_eye_rotation_of_parallel_lines_is_a_number(middle, half, direction, scale):
+def test_eye_rotation_of_parallel_lines_is_a_number(
+    middle: NDArray[Any], half: float, direction: float, scale: float
+) -> None:
     """Rounding must not push the cosine above one."""
     line = rotation(direction) @ [half, 0]
     got = eye_rotation_deg(middle - line, middle + line, -line * scale, line * scale)
@@ -169,33 +183,34 @@ def picture(width: int, height: int) -> Image.Image:
     return Image.fromarray(np.rint(128 + 100 * np.stack(waves, -1)).astype(np.uint8))
 
 
-def square(centre: tuple[float, float], side: float, angle_deg: float = 0) -> np.ndarray:
+def square(centre: tuple[float, float], side: float, angle_deg: float = 0) -> NDArray[Any]:
     return CropAxes(np.array(centre, float), rotation(angle_deg) @ [side / 2, 0]).quad
 
 
 @pytest.mark.parametrize("size", [32, 47])
-def test_the_whole_picture_as_quad_is_the_picture(size):
+def test_the_whole_picture_as_quad_is_the_picture(size: int) -> None:
     # Pixel centres are whole numbers here, so the outer edge lies at −½.
     quad = square(((size - 1) / 2, (size - 1) / 2), size)
     image = picture(size, size)
-    assert np.array_equal(crop_quad(image, quad, size=size, pad=False), image)
+    got = crop_quad(image, quad, size=size, pad=False)
+    assert np.array_equal(np.asarray(got), np.asarray(image))
 
 
 @pytest.mark.parametrize("pad", [False, True])
-def test_an_upright_quad_inside_is_a_window(pad):
+def test_an_upright_quad_inside_is_a_window(pad: bool) -> None:
     image = picture(200, 160)
     got = crop_quad(image, square((99.5, 79.5), 60), size=60, pad=pad)
-    assert np.array_equal(got, image.crop((70, 50, 130, 110)))
+    assert np.array_equal(np.asarray(got), np.asarray(image.crop((70, 50, 130, 110))))
 
 
-def test_a_quarter_turn():
+def test_a_quarter_turn() -> None:
     image = picture(200, 160)
     got = crop_quad(image, square((99.5, 79.5), 60, 90), size=60)
     window = np.asarray(image.crop((70, 50, 130, 110)))
-    assert np.array_equal(got, np.rot90(window, -1))
+    assert np.array_equal(np.asarray(got), np.rot90(window, -1))
 
 
-def test_padding_continues_the_picture_beyond_its_border():
+def test_padding_continues_the_picture_beyond_its_border() -> None:
     image, quad = picture(100, 100), square((5, 50), 60)
     inside = np.asarray(crop_quad(image, quad, size=60, pad=False), float)
     padded = np.asarray(crop_quad(image, quad, size=60), float)
@@ -208,7 +223,7 @@ def test_padding_continues_the_picture_beyond_its_border():
 
 
 @pytest.mark.parametrize("transform_size", [None, 64])
-def test_a_much_smaller_crop_has_no_aliases(transform_size):
+def test_a_much_smaller_crop_has_no_aliases(transform_size: int | None) -> None:
     y, x = np.mgrid[:400, :400]
     board = Image.fromarray((255 * ((x + y) % 2)).astype(np.uint8)).convert("RGB")
     got = np.asarray(
@@ -217,7 +232,7 @@ def test_a_much_smaller_crop_has_no_aliases(transform_size):
     assert np.abs(got - 127.5).max() < 12
 
 
-def test_the_quad_given_is_left_alone():
+def test_the_quad_given_is_left_alone() -> None:
     quad = square((30, 30), 300)
     kept = quad.copy()
     crop_quad(picture(100, 100), quad, size=16)
@@ -229,7 +244,9 @@ def test_the_quad_given_is_left_alone():
     st.floats(20, 200),
     st.floats(-20, 20),
 )
-def test_frame_crop_puts_the_eyes_64_pixels_apart(middle, apart, lower):
+def test_frame_crop_puts_the_eyes_64_pixels_apart(
+    middle: tuple[float, float], apart: float, lower: float
+) -> None:
     half = np.array([apart / 2, lower / 2])
     left, right = np.array(middle) - half, np.array(middle) + half
     crop = frame_crop(left, right, 1100, 1100)
@@ -245,17 +262,17 @@ def test_frame_crop_puts_the_eyes_64_pixels_apart(middle, apart, lower):
 
 
 class TestGrid:
-    def test_its_samples_lie_where_they_are_seen_from_another_grid(self):
+    def test_its_samples_lie_where_they_are_seen_from_another_grid(self) -> None:
         grid, other = Grid(10.0, 4.0, 3.0, 5, 7), Grid(-2.0, 1.0, 1.5, 40, 50)
         seen = grid.seen_from(other)
         assert seen == Grid(8.0, 2.0, 2.0, 5, 7)
         corner = np.array([grid.left, grid.top])
         assert (other.places(corner) == [seen.left, seen.top]).all()
 
-    def test_a_finer_grid_covers_the_same(self):
+    def test_a_finer_grid_covers_the_same(self) -> None:
         assert Grid(1.0, 2.0, 3.0, 5, 7).finer(3) == Grid(1.0, 2.0, 1.0, 15, 21)
 
-    def test_pixels_of_the_frame_can_be_sliced(self):
+    def test_pixels_of_the_frame_can_be_sliced(self) -> None:
         frame = np.arange(60).reshape(6, 10)
         grid = Grid.of_pixels(2, 3, left=4, top=1)
         assert (frame[grid.pixels] == frame[1:3, 4:7]).all()
@@ -263,8 +280,8 @@ class TestGrid:
             assert Grid(0, 0, 1.5, 2, 2).pixels
 
 
-def test_points_are_located_in_a_turned_square():
+def test_points_are_located_in_a_turned_square() -> None:
     axes = CropAxes(np.array([[10.0, 20.0]]), np.array([[3.0, 4.0]]))  # a side of 10
     points = np.array([[[10.0, 20.0], [13.0, 24.0], [6.0, 23.0], [7.0, 16.0]]])
-    want = [[0, 0], [0.5, 0], [0, 0.5], [-0.5, 0]]
+    want = [[0.0, 0.0], [0.5, 0.0], [0.0, 0.5], [-0.5, 0.0]]
     np.testing.assert_allclose(axes.locate(points)[0], want, atol=1e-12)

@@ -5,7 +5,9 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,12 +22,12 @@ CHECKED = [case.name for case in cases(GOLDEN) if find_adapter(case.name)]
 
 
 @pytest.mark.parametrize("name", CHECKED or ["every case"])
-def test_agrees_with_the_official_implementation(name, shared):
+def test_agrees_with_the_official_implementation(name: str, shared: Callable[..., Any]) -> None:
     report = run(Case(shared("golden"), name))
     assert report.passed, report.line()
 
 
-def test_every_adapter_has_a_case(shared):
+def test_every_adapter_has_a_case(shared: Callable[..., Any]) -> None:
     names = [case.name for case in cases(shared("golden"))]
     unused = [a for a in ADAPTERS if not any(n == a or n.startswith(a + "_") for n in names)]
     assert not unused
@@ -37,7 +39,7 @@ def copy(name: str, source: Path, target: Path) -> Path:
     return target
 
 
-def alter(folder: Path, name: str, array: str, change) -> None:
+def alter(folder: Path, name: str, array: str, change: Any) -> None:
     path = folder / f"{name}.npz"
     with np.load(path) as file:
         data = dict(file)
@@ -45,7 +47,7 @@ def alter(folder: Path, name: str, array: str, change) -> None:
     np.savez(path, **data)
 
 
-def command(*arguments: object) -> subprocess.CompletedProcess:
+def command(*arguments: object) -> subprocess.CompletedProcess[Any]:
     return subprocess.run(
         [sys.executable, "-m", "tests.golden", *map(str, arguments)],
         capture_output=True,
@@ -56,7 +58,9 @@ def command(*arguments: object) -> subprocess.CompletedProcess:
 
 
 class TestCommand:
-    def test_good_folder_passes_and_a_case_can_be_chosen(self, shared, tmp_path):
+    def test_good_folder_passes_and_a_case_can_be_chosen(
+        self, shared: Callable[..., Any], tmp_path: Path
+    ) -> None:
         copy("smooth", shared("golden"), tmp_path)
         copy("align", shared("golden"), tmp_path)
         done = command(tmp_path)
@@ -66,14 +70,16 @@ class TestCommand:
         assert chosen.returncode == 0 and "1 passed, 0 failed" in chosen.stdout
         assert "align" not in chosen.stdout
 
-    def test_altered_array_fails(self, shared, tmp_path):
+    def test_altered_array_fails(self, shared: Callable[..., Any], tmp_path: Path) -> None:
         copy("smooth", shared("golden"), tmp_path)
         alter(tmp_path, "smooth", "smooth_ws", lambda a: a + 0.01 * np.abs(a).max())
         done = command(tmp_path)
         assert done.returncode == 1
         assert "FAIL  smooth" in done.stdout and "smooth_ws" in done.stdout
 
-    def test_a_crash_is_a_failure_and_hides_no_other_case(self, shared, tmp_path):
+    def test_a_crash_is_a_failure_and_hides_no_other_case(
+        self, shared: Callable[..., Any], tmp_path: Path
+    ) -> None:
         copy("align", shared("golden"), tmp_path)
         copy("smooth", shared("golden"), tmp_path)
         alter(tmp_path, "align", "pos/landmarks", lambda a: a[:, :40])
@@ -82,13 +88,15 @@ class TestCommand:
         assert "ERROR align" in done.stdout and "ok    smooth" in done.stdout
         assert "1 passed, 1 failed" in done.stdout
 
-    def test_unknown_case_or_folder(self, shared, tmp_path):
+    def test_unknown_case_or_folder(self, shared: Callable[..., Any], tmp_path: Path) -> None:
         copy("smooth", shared("golden"), tmp_path)
         unknown = command(tmp_path, "smooth", "nonsense")
         assert unknown.returncode == 2 and "no case nonsense" in unknown.stdout
         assert command(tmp_path / "nowhere").returncode == 2
 
-    def test_cases_without_an_adapter_alone_are_no_success(self, shared, tmp_path):
+    def test_cases_without_an_adapter_alone_are_no_success(
+        self, shared: Callable[..., Any], tmp_path: Path
+    ) -> None:
         copy("smooth", shared("golden"), tmp_path)
         for file in (tmp_path / "smooth.json", tmp_path / "smooth.npz"):
             file.rename(tmp_path / file.name.replace("smooth", "unheard_of"))
@@ -98,10 +106,10 @@ class TestCommand:
 
 class TestRunner:
     @pytest.fixture
-    def case(self, shared, tmp_path) -> Case:
+    def case(self, shared: Callable[..., Any], tmp_path: Path) -> Case:
         return Case(copy("smooth", shared("golden"), tmp_path), "smooth")
 
-    def test_good_case(self, case):
+    def test_good_case(self, case: Case) -> None:
         assert run(case).passed
 
     @pytest.mark.parametrize(
@@ -114,13 +122,13 @@ class TestRunner:
         ],
         ids=["NaN", "another shape", "another order", "a little more"],
     )
-    def test_any_difference_fails(self, case, change):
+    def test_any_difference_fails(self, case: Case, change: Any) -> None:
         alter(case.folder, "smooth", "smooth_ws", change)
         report = run(case)
         assert not report.passed
         assert [check.array for check in report.checks if not check.passed] == ["smooth_ws"]
 
-    def test_output_that_no_adapter_computes_fails(self, case):
+    def test_output_that_no_adapter_computes_fails(self, case: Case) -> None:
         path = case.folder / "smooth.json"
         spec = json.loads(path.read_text())
         spec["arrays"]["one_more"] = spec["arrays"]["smooth_ws"]
@@ -129,8 +137,10 @@ class TestRunner:
         assert not report.passed and report.missing == ["one_more"]
         assert "not computed: one_more" in report.line()
 
-    def test_an_adapter_that_skips_an_output_fails(self, case, monkeypatch):
-        def lazy(case: Case):
+    def test_an_adapter_that_skips_an_output_fails(
+        self, case: Case, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def lazy(case: Case) -> Iterator[Any]:
             dict(case.options)
             yield "smooth_ws", case.data["smooth_ws"]
 
@@ -138,8 +148,10 @@ class TestRunner:
         report = run(case)
         assert not report.passed and "inversion/latents" in report.missing
 
-    def test_an_adapter_that_checks_nothing_fails(self, case, monkeypatch):
-        def idle(case: Case):
+    def test_an_adapter_that_checks_nothing_fails(
+        self, case: Case, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def idle(case: Case) -> Iterator[Any]:
             dict(case.options)
             yield from ()
 

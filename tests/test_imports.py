@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -98,7 +99,7 @@ def imports(module: str, path: Path) -> Iterator[str]:
             # The public door loads names from the homes that it lists; nothing else computes one.
             assert isinstance(name, ast.Constant) or module == "vidhair", module
             if isinstance(name, ast.Constant):
-                yield name.value
+                yield str(name.value)
 
 
 def room(module: str) -> str:
@@ -113,12 +114,12 @@ def floor(name: str) -> int:
 EDGES = sorted({(m, i) for m, path in sources().items() for i in imports(m, path)})
 
 
-def test_every_module_is_in_a_known_room():
+def test_every_module_is_in_a_known_room() -> None:
     rooms = {room(m) for m in sources()} - {""}
     assert rooms <= set().union(*FLOORS), "give the new room its floor"
 
 
-def test_imports_point_one_way():
+def test_imports_point_one_way() -> None:
     wrong = []
     for importer, imported in EDGES:
         a, b = room(importer), room(imported)
@@ -129,19 +130,19 @@ def test_imports_point_one_way():
     assert not wrong
 
 
-def test_rendered_faces_are_for_training_and_samples_only():
+def test_rendered_faces_are_for_training_and_samples_only() -> None:
     users = {room(a) for a, b in EDGES if room(b) == "synthetic" and b.startswith("vidhair")}
     assert users <= {"training", "synthetic", "samples"}
 
 
 @pytest.mark.parametrize("foreign", RESERVED)
-def test_foreign_packages_stay_in_their_room(foreign):
+def test_foreign_packages_stay_in_their_room(foreign: Any) -> None:
     users = {a for a, b in EDGES if b.split(".")[0] == foreign}
     allowed = RESERVED[foreign]
     assert all(any(f"{u}.".startswith(f"{p}.") for p in allowed) for u in users), users
 
 
-def test_the_graph_is_read_rightly():
+def test_the_graph_is_read_rightly() -> None:
     """The checks above would pass on an empty graph."""
     assert ("vidhair.stages.align", "vidhair.models.face_landmarks") in EDGES
     assert ("vidhair.ops.filtered_lrelu", "vidhair.kernels.filtered_lrelu") in EDGES
@@ -150,14 +151,14 @@ def test_the_graph_is_read_rightly():
     assert any(a.startswith("vidhair.media") and b == "av" for a, b in EDGES)
 
 
-def test_importing_everything_loads_nothing_heavy():
+def test_importing_everything_loads_nothing_heavy() -> None:
     modules = [m for m in sources() if not m.endswith(COMPILED)]
     loaded = loaded_after("\n".join(f"import {m}" for m in modules))
     assert "vidhair.stages.align" in loaded and "torch" in loaded
     assert not loaded & set(HEAVY)
 
 
-def test_importing_vidhair_alone_is_light():
+def test_importing_vidhair_alone_is_light() -> None:
     loaded = loaded_after("import vidhair")
     assert "vidhair" in loaded and not loaded & {*HEAVY, "torch", "scipy", "PIL"}
 

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
 from packaging.requirements import Requirement
@@ -38,18 +39,18 @@ def constraints(python: str) -> dict[str, Version]:
 
 
 @pytest.mark.parametrize("requirement", DECLARED, ids=str)
-def test_every_dependency_has_an_end(requirement):
+def test_every_dependency_has_an_end(requirement: Any) -> None:
     assert {s.operator for s in requirement.specifier} & {"<", "<=", "=="}
 
 
-def test_the_version_stands_in_one_place():
+def test_the_version_stands_in_one_place() -> None:
     assert "version" not in PROJECT["project"] and PROJECT["project"]["dynamic"] == ["version"]
     assert PROJECT["tool"]["setuptools"]["dynamic"]["version"] == {"attr": "vidhair.__version__"}
     cited = re.findall(r"^version: (.+)$", (ROOT / "CITATION.cff").read_text(), re.MULTILINE)
     assert cited == [vidhair.__version__]
 
 
-def test_hooks_before_a_commit_run_what_is_installed():
+def test_hooks_before_a_commit_run_what_is_installed() -> None:
     """No hook fetches anything, and together they are what `make lint` runs."""
     hooks = (ROOT / ".pre-commit-config.yaml").read_text()
     assert re.findall(r"repo: (.+)", hooks) == ["local"]
@@ -59,17 +60,17 @@ def test_hooks_before_a_commit_run_what_is_installed():
     assert re.findall(r"entry: \.venv/bin/(ruff \w+|mypy)", hooks) == checks
 
 
-def test_no_extra_is_empty():
+def test_no_extra_is_empty() -> None:
     assert all(PROJECT["project"]["optional-dependencies"].values())
 
 
 @pytest.mark.parametrize("python", PYTHONS)
 @pytest.mark.parametrize("requirement", DECLARED, ids=str)
-def test_what_was_tried_lies_within_the_bounds(python, requirement):
+def test_what_was_tried_lies_within_the_bounds(python: Any, requirement: Any) -> None:
     assert constraints(python)[canonicalize_name(requirement.name)] in requirement.specifier
 
 
-def test_each_python_that_is_claimed_has_its_constraints():
+def test_each_python_that_is_claimed_has_its_constraints() -> None:
     claimed = Requirement(f"python{PROJECT['project']['requires-python']}").specifier
     assert [f"3.{minor}" for minor in range(30) if f"3.{minor}" in claimed] == list(PYTHONS)
 
@@ -84,14 +85,18 @@ def test_each_python_that_is_claimed_has_its_constraints():
         ("darwin", "x86_64", False),  # its wheels end at Python 3.8
     ],
 )
-def test_decord_is_asked_for_only_where_it_has_wheels(system, machine, there):
+def test_decord_is_asked_for_only_where_it_has_wheels(
+    system: str, machine: str, there: bool
+) -> None:
     (decord,) = (r for r in DECLARED if r.name == "decord")
     assert decord.marker
     assert decord.marker.evaluate({"sys_platform": system, "platform_machine": machine}) == there
 
 
 @pytest.mark.parametrize(("given", "used"), [((), True), (("CONSTRAINTS=",), False)])
-def test_make_installs_what_was_tried_unless_told_otherwise(given, used):
+def test_make_installs_what_was_tried_unless_told_otherwise(
+    given: tuple[str, ...], used: bool
+) -> None:
     if not (ROOT / "Makefile").exists():
         pytest.skip("no Makefile here")
     command = ["make", "--dry-run", "VENV=.venv-none", f"PYTHON={sys.executable}", *given]
@@ -104,8 +109,9 @@ def test_make_installs_what_was_tried_unless_told_otherwise(given, used):
     assert ("--constraint constraints/" in done.stdout) == used
 
 
-def test_freezing_leaves_out_labels_and_the_package_itself():
+def test_freezing_leaves_out_labels_and_the_package_itself() -> None:
     spec = importlib.util.spec_from_file_location("freeze", ROOT / "constraints/freeze.py")
+    assert spec is not None and spec.loader is not None
     freeze = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(freeze)
     pins = freeze.pins()

@@ -2,12 +2,14 @@ import os
 import subprocess
 import sys
 
+import pytest
+
 from vidhair.process import WISHES, prepare_process
 
 CLEAN = {name: value for name, value in os.environ.items() if name not in WISHES}
 
 
-def test_importing_changes_nothing_in_the_process():
+def test_importing_changes_nothing_in_the_process() -> None:
     code = (
         "import os, importlib; before = dict(os.environ); import vidhair, vidhair.cli; "
         "names = ['vidhair.flow.edit_video', 'vidhair.kernels', 'vidhair.training.pack']; "
@@ -17,7 +19,7 @@ def test_importing_changes_nothing_in_the_process():
     subprocess.run([sys.executable, "-c", code], env=CLEAN, check=True)
 
 
-def test_the_command_line_prepares_it_before_torch_is_there():
+def test_the_command_line_prepares_it_before_torch_is_there() -> None:
     code = (
         "import os, sys; from vidhair.cli import main; assert 'torch' not in sys.modules; "
         "main(['explain', 'bald', '--json']); "
@@ -26,13 +28,15 @@ def test_the_command_line_prepares_it_before_torch_is_there():
     subprocess.run([sys.executable, "-c", code], env=CLEAN, check=True, capture_output=True)
 
 
-def test_what_the_user_set_stays(monkeypatch):
+def test_what_the_user_set_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMP_WAIT_POLICY", "active")
     prepare_process()
     assert os.environ["OMP_WAIT_POLICY"] == "active"
 
 
-def test_too_late_is_said_in_the_log(monkeypatch, caplog):
+def test_too_late_is_said_in_the_log(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     import torch  # noqa: F401
 
     monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)

@@ -2,6 +2,7 @@ import json
 import tomllib
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -33,13 +34,13 @@ def written(folder: Path, text: str, name: str = "mine.toml") -> Path:
     return path
 
 
-def refused(match: str, name, overrides=None) -> None:
+def refused(match: str, name: str | Path, overrides: Any = None) -> None:
     with pytest.raises(InvalidSetting, match=match) as caught:
         load_recipe(name, overrides)
     assert "\n" not in str(caught.value)
 
 
-def test_every_file_in_pipelines_is_a_recipe_by_its_name():
+def test_every_file_in_pipelines_is_a_recipe_by_its_name() -> None:
     files = list((Path(__file__).parents[1] / "pipelines").glob("*.toml"))
     assert recipe_folder() == files[0].parent
     assert recipe_names() == sorted(f.stem for f in files)
@@ -47,7 +48,7 @@ def test_every_file_in_pipelines_is_a_recipe_by_its_name():
 
 
 @pytest.mark.parametrize("name", recipe_names())
-def test_shipped_recipes_load_and_say_what_they_do(name):
+def test_shipped_recipes_load_and_say_what_they_do(name: str) -> None:
     recipe = load_recipe(name)
     assert recipe.name == name
     assert recipe.about.endswith(".") and len(recipe.about) > 20
@@ -55,7 +56,7 @@ def test_shipped_recipes_load_and_say_what_they_do(name):
 
 
 @pytest.mark.parametrize("name", recipe_names())
-def test_shipped_recipes_keep_what_their_file_says(name):
+def test_shipped_recipes_keep_what_their_file_says(name: str) -> None:
     data = tomllib.loads((recipe_folder() / f"{name}.toml").read_text())
     described = load_recipe(name).describe()
     for table in set(data) - {"about", "name"}:
@@ -64,7 +65,7 @@ def test_shipped_recipes_keep_what_their_file_says(name):
         assert all(some.items() <= all_of_it.items() for some, all_of_it in pairs)
 
 
-def test_an_unknown_recipe_lists_the_known_ones_and_the_nearest():
+def test_an_unknown_recipe_lists_the_known_ones_and_the_nearest() -> None:
     with pytest.raises(UnknownRecipe) as caught:
         load_recipe("hair_colour")
     message = str(caught.value)
@@ -75,7 +76,7 @@ def test_an_unknown_recipe_lists_the_known_ones_and_the_nearest():
     assert "did you mean" not in str(caught.value) and "reconstruct" in str(caught.value)
 
 
-def test_a_missing_file_is_an_unknown_recipe(tmp_path):
+def test_a_missing_file_is_an_unknown_recipe(tmp_path: Path) -> None:
     with pytest.raises(UnknownRecipe, match=r"absent\.toml"):
         load_recipe(tmp_path / "absent.toml")
     (tmp_path / "folder.toml").mkdir()
@@ -83,7 +84,7 @@ def test_a_missing_file_is_an_unknown_recipe(tmp_path):
         load_recipe(tmp_path / "folder.toml")
 
 
-def test_a_file_of_ones_own(tmp_path):
+def test_a_file_of_ones_own(tmp_path: Path) -> None:
     path = written(
         tmp_path,
         """
@@ -121,11 +122,11 @@ SMILE = Attribute(name="smile", strength=Curve([(0.0, 0.0), (1.5, 1.0)]))
 
 
 @pytest.fixture
-def stack(tmp_path):
+def stack(tmp_path: Path) -> Any:
     return written(tmp_path, STACK)
 
 
-def test_several_edits_keep_their_order(stack):
+def test_several_edits_keep_their_order(stack: Any) -> None:
     recipe = load_recipe(stack)
     assert recipe.edits == (SMILE, HairColor(color="blonde"))
     assert [place for place, _ in recipe.places()] == ["edit.1", "edit.2"]
@@ -133,7 +134,7 @@ def test_several_edits_keep_their_order(stack):
     assert load_recipe(stack, {"tune.steps": 3}).edits == recipe.edits
 
 
-def test_a_setting_is_of_the_only_edit_that_has_it_or_of_the_numbered_one(stack):
+def test_a_setting_is_of_the_only_edit_that_has_it_or_of_the_numbered_one(stack: Any) -> None:
     first, second = load_recipe(stack, {"edit.color": "red", "edit.name": "yaw"}).edits
     assert first == Attribute(name="yaw", strength=SMILE.strength)
     assert second == HairColor(color="red")
@@ -143,7 +144,7 @@ def test_a_setting_is_of_the_only_edit_that_has_it_or_of_the_numbered_one(stack)
     assert load_recipe("bald", {"edit.1.strength": 0.5}).edits == (Bald(strength=0.5),)
 
 
-def test_another_kind_of_one_edit_leaves_the_others(stack):
+def test_another_kind_of_one_edit_leaves_the_others(stack: Any) -> None:
     first, second = load_recipe(stack, {"edit.2.kind": "bald", "edit.2.strength": 0.5}).edits
     assert (first, second) == (SMILE, Bald(strength=0.5))
     assert load_recipe(stack, {"edit.1.kind": "bald"}).edits == (Bald(), HairColor(color="blonde"))
@@ -167,18 +168,20 @@ def test_another_kind_of_one_edit_leaves_the_others(stack):
         ("edit.2.kind", r"edit\.2\.kind = 7 must be one of"),
     ],
 )
-def test_what_no_edit_of_several_has_is_refused_with_the_place(stack, path, message):
+def test_what_no_edit_of_several_has_is_refused_with_the_place(
+    stack: Any, path: str, message: str
+) -> None:
     refused(message, stack, {path: 7})
 
 
-def test_a_curve_from_the_command_line():
+def test_a_curve_from_the_command_line() -> None:
     recipe = load_recipe("bald", dict([parse_override("edit.strength=[[0, 0], [1.5, 1.0]]")]))
     assert recipe.edits == (Bald(strength=Curve([(0.0, 0.0), (1.5, 1.0)])),)
     assert recipe.override({"tune.steps": 1}).edits == recipe.edits
     assert json.loads(json.dumps(recipe.describe()["edit"]))["strength"] == [[0, 0], [1.5, 1]]
 
 
-def test_a_stack_and_its_curves_are_printed_as_a_recipe(stack, tmp_path):
+def test_a_stack_and_its_curves_are_printed_as_a_recipe(stack: Any, tmp_path: Path) -> None:
     recipe = load_recipe(stack)
     text = explain(recipe, "cpu")
     assert "strength = [[0.0, 0.0], [1.5, 1.0]]  # change, in units of the attribute" in text
@@ -188,15 +191,16 @@ def test_a_stack_and_its_curves_are_printed_as_a_recipe(stack, tmp_path):
     assert [table["kind"] for table in recipe.describe()["edit"]] == ["attribute", "hair_color"]
 
 
-def test_a_file_may_name_itself(tmp_path):
+def test_a_file_may_name_itself(tmp_path: Path) -> None:
     text = 'name = "fire"\n[edit]\nkind = "bald"\n'
     assert load_recipe(written(tmp_path, text)).name == "fire"
 
 
-def test_overrides_change_what_they_name_and_nothing_else():
+def test_overrides_change_what_they_name_and_nothing_else() -> None:
     plain = load_recipe("hair_color")
+    edit: Any = plain.edits[0]
     changed = load_recipe("hair_color", {"edit.color": "blue", "tune.steps": 3})
-    assert changed.edits == (HairColor(color="blue", strength=plain.edits[0].strength),)
+    assert changed.edits == (HairColor(color="blue", strength=edit.strength),)
     assert asdict(changed.tune) == asdict(plain.tune) | {"steps": 3}
     assert (changed.name, changed.about) == (plain.name, plain.about)
     same = ("align", "invert", "render", "matte", "compose", "encode")
@@ -204,14 +208,14 @@ def test_overrides_change_what_they_name_and_nothing_else():
     assert plain == load_recipe("hair_color")
 
 
-def test_overrides_follow_one_another():
+def test_overrides_follow_one_another() -> None:
     once = load_recipe("bald", {"edit.strength": 0.5, "compose.feather": 0.1})
     twice = once.override({"edit.strength": 0.7})
     assert twice.edits == (Bald(strength=0.7),) and twice.compose.feather == 0.1
     assert twice.compose.region == "hair"
 
 
-def test_another_kind_of_edit_takes_none_of_the_old_ones_settings():
+def test_another_kind_of_edit_takes_none_of_the_old_ones_settings() -> None:
     changed = load_recipe("hair_color", {"edit.kind": "bald"})
     assert changed.edits == (Bald(),) and changed.compose.mode == "residual"
     changed = load_recipe("hair_color", {"edit.strength": 0.4, "edit.kind": "attribute"})
@@ -243,7 +247,7 @@ def test_another_kind_of_edit_takes_none_of_the_old_ones_settings():
         ("edit.kind", None, r"edit\.kind = None must be one of"),
     ],
 )
-def test_what_is_wrong_is_named_with_the_remedy(path, value, message):
+def test_what_is_wrong_is_named_with_the_remedy(path: str, value: Any, message: str) -> None:
     refused(message, "hair_color", {path: value})
 
 
@@ -265,17 +269,17 @@ def test_what_is_wrong_is_named_with_the_remedy(path, value, message):
         ('[edit]\nkind = "bald"\n[align.more]\na = 1', "align.more is no setting"),
     ],
 )
-def test_broken_files(tmp_path, text, message):
+def test_broken_files(tmp_path: Path, text: str, message: str) -> None:
     refused(message, written(tmp_path, text))
 
 
-def test_a_file_that_is_no_text(tmp_path):
+def test_a_file_that_is_no_text(tmp_path: Path) -> None:
     path = tmp_path / "mine.toml"
     path.write_bytes(b"\xff\xfe\x00")
     refused("mine.toml", path)
 
 
-def test_a_kind_that_is_a_list(tmp_path):
+def test_a_kind_that_is_a_list(tmp_path: Path) -> None:
     refused("edit.kind", written(tmp_path, '[edit]\nkind = ["bald"]'))
 
 
@@ -294,19 +298,19 @@ def test_a_kind_that_is_a_list(tmp_path):
         ("edit.color=", ("edit.color", "")),
     ],
 )
-def test_overrides_from_the_command_line(text, expected):
+def test_overrides_from_the_command_line(text: str, expected: tuple[str, float | str]) -> None:
     path, value = parse_override(text)
     assert (path, value) == expected and type(value) is type(expected[1])
 
 
 @pytest.mark.parametrize("text", ["", "tune.steps", "=3", " = 3", "tune.steps:3"])
-def test_what_is_no_override(text):
+def test_what_is_no_override(text: str) -> None:
     with pytest.raises(InvalidSetting, match=r"write stage\.key=value"):
         parse_override(text)
 
 
 @pytest.mark.parametrize("name", recipe_names())
-def test_explain_mentions_every_stage_and_setting_with_its_meaning(name):
+def test_explain_mentions_every_stage_and_setting_with_its_meaning(name: str) -> None:
     recipe = load_recipe(name)
     text = explain(recipe, "cpu")
     assert text.splitlines()[0] == f"{name}: {recipe.about}"
@@ -323,7 +327,7 @@ def test_explain_mentions_every_stage_and_setting_with_its_meaning(name):
 
 
 @pytest.mark.parametrize("name", recipe_names())
-def test_what_explain_prints_is_a_recipe_again(tmp_path, name):
+def test_what_explain_prints_is_a_recipe_again(tmp_path: Path, name: str) -> None:
     recipe = load_recipe(name, {"tune.steps": 11, "smooth.latents": False})
     tables = "\n".join(explain(recipe, "cpu").splitlines()[1:])
     again = load_recipe(written(tmp_path, tables))
@@ -331,7 +335,7 @@ def test_what_explain_prints_is_a_recipe_again(tmp_path, name):
     assert again.tune.steps == 11 and again.smooth.latents is False
 
 
-def test_explain_follows_the_flow():
+def test_explain_follows_the_flow() -> None:
     tables = list(load_recipe("hair_color").describe())
     assert tables == [
         "align", "invert", "smooth", "tune", "edit", "render", "matte", "compose", "encode",

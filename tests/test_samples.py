@@ -1,10 +1,12 @@
 """The shipped clips, and what the flow finds in them against what is true of them."""
 
 import json
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
 from vidhair.cache import MemoryStore
 from vidhair.checkpoints.packs import file_sha256
@@ -25,23 +27,25 @@ NAMES = [entry["file"] for entry in MANIFESTED]
 
 
 @pytest.fixture(params=MANIFESTED, ids=NAMES)
-def entry(request):
+def entry(request: pytest.FixtureRequest) -> Any:
     return request.param
 
 
-def test_there_are_several_and_the_demo_takes_the_first():
+def test_there_are_several_and_the_demo_takes_the_first() -> None:
     assert [path.name for path in sample_clips()] == NAMES and len(NAMES) >= 2
 
 
-def test_files_are_those_of_the_manifest(entry):
+def test_files_are_those_of_the_manifest(entry: dict[str, Any]) -> None:
     for name, digest in entry["sha256"].items():
         assert file_sha256(sample_folder() / name) == digest
 
 
-def test_twins_have_the_same_frames_and_sound_that_goes_into_an_mp4_as_it_is(entry):
+def test_twins_have_the_same_frames_and_sound_that_goes_into_an_mp4_as_it_is(
+    entry: dict[str, Any],
+) -> None:
     with open_clip(sample_folder() / entry["file"]) as reader:
         clip = reader.clip
-    assert 4 <= clip.frame_count / float(clip.frame_rate) <= 6
+    assert 4 <= clip.frame_count / float(clip.frame_rate or 0) <= 6
     assert [sound.codec for sound in clip.sound] == ["aac"]
     for twin in entry["twins"].values():
         with open_clip(sample_folder() / twin) as reader:
@@ -49,7 +53,7 @@ def test_twins_have_the_same_frames_and_sound_that_goes_into_an_mp4_as_it_is(ent
             assert reader.clip.sound == clip.sound
 
 
-def test_twins_differ_in_the_hair_alone(entry):
+def test_twins_differ_in_the_hair_alone(entry: dict[str, Any]) -> None:
     truth = np.load(sample_folder() / entry["truth"])
     middle = len(truth["hair"]) // 2
     hair = truth["hair"][middle] > 128
@@ -62,7 +66,7 @@ def test_twins_differ_in_the_hair_alone(entry):
         assert change[hair].mean() > 15 > 4 * change[bare].mean(), name
 
 
-def test_hair_of_a_twin_shows_the_color_of_its_name(entry):
+def test_hair_of_a_twin_shows_the_color_of_its_name(entry: dict[str, Any]) -> None:
     hair = np.load(sample_folder() / entry["truth"])["hair"][::20] > 128
     for name, twin in entry["twins"].items():
         with open_clip(sample_folder() / twin) as reader:
@@ -72,19 +76,19 @@ def test_hair_of_a_twin_shows_the_color_of_its_name(entry):
         assert delta_e_2000(shown, wanted, dim=0) < 4, name
 
 
-def errors(found: Similarity, true: Similarity) -> np.ndarray:
+def errors(found: Similarity, true: Similarity) -> NDArray[Any]:
     """[T, 3]: rotation in degrees, then the translation in shares of the crop."""
     turn = found.angle_deg - true.angle_deg
     return np.stack([turn, found.tx - true.tx, found.ty - true.ty], 1)
 
 
-def rms(values: np.ndarray) -> tuple[float, float]:
+def rms(values: NDArray[Any]) -> tuple[float, float]:
     """Of the rotation, and of the translation."""
     squares = np.square(values).mean(0)
     return float(np.sqrt(squares[0])), float(np.sqrt(squares[1:].sum()))
 
 
-def test_tracking_is_near_the_truth_and_smoothing_steadies_it(entry):
+def test_tracking_is_near_the_truth_and_smoothing_steadies_it(entry: dict[str, Any]) -> None:
     path = sample_folder() / entry["file"]
     pack = load_pack()
     with open_clip(path) as reader, torch.inference_mode():

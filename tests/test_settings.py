@@ -29,18 +29,18 @@ class Nothing:
     pass
 
 
-def refused(match: str, **values) -> None:
+def refused(match: str, **values: Any) -> None:
     with pytest.raises(InvalidSetting, match=match):
         configure(Config, values, "render")
 
 
-def test_values_are_taken_and_the_rest_keeps_its_default():
+def test_values_are_taken_and_the_rest_keeps_its_default() -> None:
     config = configure(Config, {"strength": 0.5, "mode": "good"}, "render")
     assert config == Config(strength=0.5, mode="good")
     assert configure(Config, {}, "render") == Config()
 
 
-def test_an_unknown_key_gets_a_suggestion():
+def test_an_unknown_key_gets_a_suggestion() -> None:
     refused(r"render\.strenght is no setting; did you mean render\.strength\?", strenght=1.0)
     refused(r"render\.zzz is no setting; render has strength, steps, sharp", zzz=1)
     with pytest.raises(InvalidSetting, match="bald has no settings"):
@@ -68,30 +68,30 @@ def test_an_unknown_key_gets_a_suggestion():
     ],
     ids=str,
 )
-def test_wrong_types_are_refused_with_the_right_one(values, wanted):
+def test_wrong_types_are_refused_with_the_right_one(values: dict[str, Any], wanted: str) -> None:
     name = next(iter(values))
     about = rules(Config)[name][1].about
     refused(rf"render\.{name} = .* must be {wanted} \({about}\)", **values)
 
 
-def test_a_whole_number_is_taken_for_a_number():
+def test_a_whole_number_is_taken_for_a_number() -> None:
     config = configure(Config, {"strength": 1, "limit": 2, "either": 2}, "render")
     assert config == Config(strength=1.0, limit=2.0, either=2)
     assert type(config.strength) is float and type(config.limit) is float
     assert type(config.either) is int
 
 
-def test_none_only_where_the_annotation_has_it():
+def test_none_only_where_the_annotation_has_it() -> None:
     assert configure(Config, {"limit": None, "count": None}, "render").count is None
     refused("steps = None must be", steps=None)
 
 
 @pytest.mark.parametrize("value", [-0.001, 2.001, float("inf"), float("-inf"), float("nan")])
-def test_bounds(value):
+def test_bounds(value: Any) -> None:
     refused(r"render\.strength = \S+ is outside 0\.0 … 2\.0 \(how much\)", strength=value)
 
 
-def test_bounds_are_inclusive_and_may_be_open():
+def test_bounds_are_inclusive_and_may_be_open() -> None:
     assert configure(Config, {"strength": 0.0}, "render").strength == 0
     assert configure(Config, {"strength": 2}, "render").strength == 2
     assert configure(Config, {"steps": 10**12}, "render").steps == 10**12
@@ -101,12 +101,12 @@ def test_bounds_are_inclusive_and_may_be_open():
     refused("either = nan is outside any … any", either=float("nan"))
 
 
-def test_choices():
+def test_choices() -> None:
     assert configure(Config, {"mode": "good"}, "render").mode == "good"
     refused("mode = 'best' must be one of fast, good", mode="best")
 
 
-def test_fields_can_be_listed_with_their_rules():
+def test_fields_can_be_listed_with_their_rules() -> None:
     listed = rules(Config)
     assert list(listed) == [
         "strength", "steps", "sharp", "color", "mode", "limit", "count", "either",
@@ -128,7 +128,7 @@ ANYTHING = st.one_of(
 
 
 @given(st.dictionaries(st.sampled_from(list(rules(Config))), ANYTHING))
-def test_whatever_is_given_it_is_right_or_refused(values):
+def test_whatever_is_given_it_is_right_or_refused(values: Any) -> None:
     try:
         config = configure(Config, values, "render")
     except InvalidSetting as error:
@@ -141,8 +141,8 @@ def test_whatever_is_given_it_is_right_or_refused(values):
 
 
 @pytest.mark.parametrize("stage", [AlignConfig, SmoothConfig])
-def test_defaults_of_stages_obey_their_own_rules(stage):
-    assert is_dataclass(stage)
+def test_defaults_of_stages_obey_their_own_rules(stage: Any) -> None:
+    assert is_dataclass(stage) and isinstance(stage, type)
     defaults = {name: getattr(stage(), name) for name in rules(stage)}
     assert configure(stage, defaults, "stage") == stage()
 
@@ -159,7 +159,7 @@ def graded(value: Any) -> float | Curve:
     return configure(Graded, {"degree": value}, "edit.2").degree
 
 
-def test_points_are_a_curve_and_a_number_stays_one():
+def test_points_are_a_curve_and_a_number_stays_one() -> None:
     assert graded(1) == 1.0 and type(graded(1)) is float
     curve = graded([[0, 0], (1.5, 1)])
     assert type(curve) is Curve and curve == ((0.0, 0.0), (1.5, 1.0))
@@ -167,11 +167,12 @@ def test_points_are_a_curve_and_a_number_stays_one():
     assert graded(curve) == curve
 
 
-def test_a_curve_is_linear_between_its_points_and_held_outside():
-    curve = graded([[-1, 2], [1, 0], [2, -1]])
+def test_a_curve_is_linear_between_its_points_and_held_outside() -> None:
+    curve, constant = graded([[-1, 2], [1, 0], [2, -1]]), graded([[3, 0.25]])
+    assert isinstance(curve, Curve) and isinstance(constant, Curve)
     seconds = np.array([-5, -1, 0, 0.5, 1, 1.75, 2, 9])
     np.testing.assert_allclose(curve.at(seconds), [2, 2, 1, 0.5, 0, -0.75, -1, -1])
-    assert graded([[3, 0.25]]).at(seconds).tolist() == [0.25] * 8
+    assert constant.at(seconds).tolist() == [0.25] * 8
 
 
 @pytest.mark.parametrize(
@@ -197,21 +198,21 @@ def test_a_curve_is_linear_between_its_points_and_held_outside():
         ("[[0, 1]]", r"must be a number or points \[\[seconds, value\], …\]"),
     ],
 )
-def test_what_is_no_curve_is_refused_in_a_sentence(value, said):
+def test_what_is_no_curve_is_refused_in_a_sentence(value: Any, said: str) -> None:
     with pytest.raises(InvalidSetting, match=said) as caught:
         graded(value)
     assert str(caught.value).startswith("edit.2.degree") and "\n" not in str(caught.value)
 
 
-def test_where_no_curve_is_allowed_points_are_a_wrong_type():
+def test_where_no_curve_is_allowed_points_are_a_wrong_type() -> None:
     refused("strength = .* must be a number", strength=[[0, 1]])
 
 
-def test_the_bounds_are_those_of_the_setting_at_every_point():
+def test_the_bounds_are_those_of_the_setting_at_every_point() -> None:
     assert graded([[0, -1], [1, 2]]) == ((0.0, -1.0), (1.0, 2.0))
 
 
-def test_results_depend_on_the_points_and_on_the_number_where_there_is_one():
+def test_results_depend_on_the_points_and_on_the_number_where_there_is_one() -> None:
     assert identity(Graded(degree=graded([[0, 0], [1, 1]]))) == {"degree": ((0.0, 0.0), (1.0, 1.0))}
     assert type(identity(Graded(degree=graded([[0, 0], [1, 1]])))["degree"]) is tuple
     for steady in ([[0, 0.5]], [[0, 0.5], [3, 0.5]]):

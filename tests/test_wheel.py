@@ -8,6 +8,7 @@ import subprocess
 import sys
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -33,7 +34,7 @@ def cannot_build() -> str | None:
 
 
 @pytest.fixture(scope="module")
-def installed(tmp_path_factory) -> Path:
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The content of a wheel that is built from a copy of the tree."""
     reason = cannot_build()
     if reason:
@@ -60,56 +61,56 @@ def files(folder: Path, pattern: str) -> set[str]:
     return {str(p) for p in found if "__pycache__" not in p.parts}
 
 
-def test_every_module_is_in_the_wheel(installed):
+def test_every_module_is_in_the_wheel(installed: Any) -> None:
     """pyproject.toml lists the packages by hand; a forgotten one is missing here."""
     assert files(installed / "vidhair", "*.py") >= files(ROOT / "vidhair", "*.py")
 
 
-def test_type_information_comes_along(installed):
+def test_type_information_comes_along(installed: Any) -> None:
     assert (installed / "vidhair" / "py.typed").exists()
 
 
-def test_kernels_stand_inside_the_package(installed):
+def test_kernels_stand_inside_the_package(installed: Any) -> None:
     kernels = files(ROOT / "kernels", "*.py")
     assert "filtered_lrelu/cpu.py" in kernels
     assert files(installed / "vidhair" / "kernels", "*.py") >= kernels
 
 
-def test_recipes_stand_inside_the_package(installed):
+def test_recipes_stand_inside_the_package(installed: Any) -> None:
     recipes = files(ROOT / "pipelines", "*.toml")
     assert "hair_color.toml" in recipes
     assert files(installed / "vidhair" / "pipelines", "*") == recipes
 
 
-def test_sample_clips_come_along(installed):
+def test_sample_clips_come_along(installed: Any) -> None:
     """With their manifest and ground truth, as soon as the tree has some."""
     shipped = {f for p in ("*.mp4", "*.json", "*.npz") for f in files(ROOT / "sample_videos", p)}
     target = installed / "vidhair" / "sample_videos"
     assert not shipped or files(target, "*") >= shipped
 
 
-def test_packs_come_along(installed):
+def test_packs_come_along(installed: Any) -> None:
     shipped = {f for f in files(ROOT / "vidhair" / "packs", "*") if not f.startswith(".")}
     assert files(installed / "vidhair" / "packs", "*") >= shipped
 
 
-def test_nothing_is_installed_beside_the_package(installed):
+def test_nothing_is_installed_beside_the_package(installed: Any) -> None:
     """Other packages already import as `kernels` and `pipelines`."""
     beside = {p.name for p in installed.iterdir()} - {"vidhair"}
     assert len(beside) == 1 and beside.pop().endswith(".dist-info")
 
 
-def test_its_version_is_that_of_the_package(installed):
+def test_its_version_is_that_of_the_package(installed: Any) -> None:
     (about,) = installed.glob("*.dist-info/METADATA")
     assert f"\nVersion: {vidhair.__version__}\n" in about.read_text()
 
 
-def test_the_command_is_declared(installed):
+def test_the_command_is_declared(installed: Any) -> None:
     (about,) = installed.glob("*.dist-info/entry_points.txt")
     assert "vidhair = vidhair.cli:main" in about.read_text()
 
 
-def test_it_runs_from_an_empty_folder(installed, tmp_path):
+def test_it_runs_from_an_empty_folder(installed: Any, tmp_path: Path) -> None:
     """Recipes and kernels are those of the wheel, and are found."""
     code = """
 import vidhair.cli, vidhair.recipe, vidhair.kernels.filtered_lrelu.cpu as cpu

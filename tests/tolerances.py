@@ -3,6 +3,8 @@
 The measure is max |got − want| / scale, where scale is max |want| unless a test knows better.
 """
 
+from typing import Any
+
 import numpy as np
 import torch
 
@@ -37,22 +39,28 @@ TOLERANCES: dict[tuple[str, torch.dtype], float] = {
 }
 
 
-def relative_error(got, want, scale: float | None = None) -> float:
+def relative_error(got: torch.Tensor, want: Any, scale: float | None = None) -> float:
     """Largest difference as a share of the scale; infinite if the shapes differ."""
-    got, want = (
+    one, other = (
         np.asarray(a.detach().double() if isinstance(a, torch.Tensor) else a, np.float64)
         for a in (got, want)
     )
-    if got.shape != want.shape:
+    if one.shape != other.shape:
         return float("inf")
-    if not want.size:
+    if not other.size:
         return 0.0
-    scale = float(np.abs(want).max()) if scale is None else scale
-    difference = float(np.abs(got - want).max())
+    scale = float(np.abs(other).max()) if scale is None else scale
+    difference = float(np.abs(one - other).max())
     return difference / scale if scale else difference
 
 
-def assert_close(op: str, got: torch.Tensor, want, *, scale: float | None = None) -> None:
+def assert_close(op: str, got: torch.Tensor, want: Any, *, scale: float | None = None) -> None:
     """`got` agrees with `want` as well as the table asks of its dtype."""
     error, bound = relative_error(got, want, scale), TOLERANCES[op, got.dtype]
     assert error <= bound, f"{op} in {got.dtype}: off by {error:.1e}, allowed {bound:.0e}"
+
+
+def gradient(x: torch.Tensor) -> torch.Tensor:
+    """That `backward` has left with a tensor."""
+    assert x.grad is not None
+    return x.grad

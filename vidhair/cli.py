@@ -129,6 +129,18 @@ def _parser() -> argparse.ArgumentParser:
     )
     run.add_argument("--compare", type=Path, help="also write before and after side by side")
 
+    matte = add("matte", _matte, "cut the hair out, for those who finish elsewhere", machine)
+    matte.add_argument("clip", type=Path, help="the video")
+    matte.add_argument(
+        "-o", "--output", type=Path, required=True,
+        help="a video (.mov and .mkv hold transparency), or a folder of PNGs",
+    )  # fmt: skip
+    matte.add_argument("--person", help="as for `vidhair run`")
+    matte.add_argument(
+        "--set", dest="settings", action="append", default=[], metavar="STAGE.KEY=VALUE",
+        help="change a setting, such as matte.edge; may be repeated",
+    )  # fmt: skip
+
     demo = add("demo", _demo, "edit the sample clip and show before and after", machine)
     demo.add_argument("-o", "--output", type=Path, default=Path("demo"), help="folder to write to")
     demo.add_argument("--color", default="auburn", help="of the hair")
@@ -185,7 +197,9 @@ def _parser() -> argparse.ArgumentParser:
     synth.add_argument("--seed", type=int, default=0)
     synth.add_argument(
         "--scene",
-        help="instead, a scene of several people, always the same: crossing, cuts or returning",
+        help="instead, what is always the same: a scene of several people (crossing, cuts or "
+        "returning), or thirty short clips of hair made of strands, with exact mattes and twins "
+        "(strands, or a group of them: fades, beards, occluders, to_blonde or long)",
     )
     synth.add_argument(
         "--color", action="append", default=None, help="hair color of a twin; may be repeated"
@@ -256,30 +270,48 @@ def _bytes(text: str) -> int:
     return int(number) << unit
 
 
-def _edit(options: argparse.Namespace, clip: Path, recipe: "Recipe", target: Path) -> "Result":
+def _machine(options: argparse.Namespace) -> dict[str, Any]:
+    """What `edit_video` and `write_matte` are told of the machine and of where results lie."""
     from vidhair.checkpoints.packs import BUNDLED
-    from vidhair.flow.edit_video import edit_video
     from vidhair.flow.runner import Means, Silent
     from vidhair.report.progress import ProgressBars
 
-    means = Means(executor=options.executor, memory=_bytes(options.memory))
-    result = edit_video(
-        clip,
-        recipe,
-        target,
-        pack=options.pack or BUNDLED,
-        device=options.device,
-        cache=False if options.no_cache else options.cache,
-        reporter=Silent() if options.quiet else ProgressBars(),
-        means=means,
-    )
+    return {
+        "pack": options.pack or BUNDLED,
+        "device": options.device,
+        "cache": False if options.no_cache else options.cache,
+        "reporter": Silent() if options.quiet else ProgressBars(),
+        "means": Means(executor=options.executor, memory=_bytes(options.memory)),
+    }
+
+
+def _tell(options: argparse.Namespace, result: "Result") -> None:
     if not options.quiet:
         for note in result.notes:
             print(f"note: {note}", file=sys.stderr)
         spent = ", ".join(f"{s.name} {s.seconds:.1f} s" for s in result.stages if s.computed)
         print(f"reused from the cache: {', '.join(result.reused) or 'nothing'}", file=sys.stderr)
         print(f"computed: {spent or 'nothing'}", file=sys.stderr)
+
+
+def _edit(options: argparse.Namespace, clip: Path, recipe: "Recipe", target: Path) -> "Result":
+    from vidhair.flow.edit_video import edit_video
+
+    result = edit_video(clip, recipe, target, **_machine(options))
+    _tell(options, result)
     return result
+
+
+def _matte(options: argparse.Namespace) -> int:
+    from vidhair.flow.edit_video import write_matte
+
+    person = {} if options.person is None else {"align.person": options.person}
+    settings = _settings(options) | person
+    result = write_matte(options.clip, options.output, settings=settings, **_machine(options))
+    _tell(options, result)
+    if not options.quiet:
+        print(f"{result.path}  ({result.frames} frames in {result.seconds:.1f} s)")
+    return 0
 
 
 def _run(options: argparse.Namespace) -> int:

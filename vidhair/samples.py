@@ -31,8 +31,10 @@ from vidhair.synthetic.clips import (
     voice,
 )
 from vidhair.synthetic.params import HAIR_STYLES
+from vidhair.synthetic.pigment import srgb_levels
 from vidhair.synthetic.render import LANDMARKS
 from vidhair.synthetic.scenes import FPS, SCENES, Scene
+from vidhair.synthetic.strand_clips import GROUPS, StrandClip, StrandScene, strand_clips
 from vidhair.types import Clip, Color
 
 MANIFEST = "manifest.json"
@@ -116,10 +118,48 @@ def write_clip(
 
 
 def render_scene(name: str, folder: Path) -> Path:
-    """What `vidhair synth --scene` does. Raises InvalidSetting."""
-    if name not in SCENES:
-        raise InvalidSetting(f"--scene {name!r} must be one of {', '.join(SCENES)}")
-    return write_scene(SCENES[name](), folder)
+    """What `vidhair synth --scene` does; returns the clip, or the folder of several. Raises
+    InvalidSetting."""
+    if name in SCENES:
+        return write_scene(SCENES[name](), folder)
+    clips = [clip for clip in strand_clips() if name in ("strands", clip.group)]
+    if not clips:
+        known = ", ".join((*SCENES, "strands", *GROUPS))
+        raise InvalidSetting(f"--scene {name!r} must be one of {known}")
+    with os_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        progress = tqdm(total=len(clips), desc=f"render {name}", unit=" clips", disable=None)
+        pool = ProcessPoolExecutor(mp_context=get_context("spawn"))
+        with progress, pool:
+            for _ in pool.map(write_strand_clip, clips, [folder] * len(clips)):
+                progress.update()
+    return folder
+
+
+def write_strand_clip(clip: StrandClip, folder: Path) -> Path:
+    """Render hair of strands with the truth about it. Files: NAME.mp4 and NAME.truth.npz with the
+    frames as they were before encoding, uint8 [T, H, W, 3]; alpha and beard, uint8 [T, H, W];
+    twins, uint8 [V, T, H, W, 3], with twin_names and twin_colors [V, 3] (sRGB in 0 … 1); landmarks,
+    float64 [T, K, 2] in pixels."""
+    torch.set_num_threads(1)
+    scene, target = StrandScene(clip), folder / f"{clip.name}.mp4"
+    frames = [scene.frame(index) for index in range(clip.frames)]
+    pictures = np.stack([srgb_levels(frame.picture) for frame in frames])
+    with VideoWriter(target, _describe(target, clip.size, clip.frames, clip.fps), crf=8) as writer:
+        writer.write(pictures)
+    twins = [[srgb_levels(frame.twin(v)) for frame in frames] for v in range(len(clip.dyes))]
+    np.savez_compressed(
+        folder / f"{clip.name}.truth.npz",
+        frames=pictures,
+        alpha=np.stack([np.rint(255 * frame.alpha).astype(np.uint8) for frame in frames]),
+        beard=np.stack([np.rint(255 * frame.beard).astype(np.uint8) for frame in frames]),
+        twins=np.array(twins),
+        twin_names=np.array(list(clip.dyes)),
+        twin_colors=np.array(list(clip.dyes.values())),
+        landmarks=np.stack([frame.landmarks for frame in frames]),
+        landmark_names=np.array(LANDMARKS),
+    )
+    return target
 
 
 def write_scene(scene: Scene, folder: Path) -> Path:

@@ -1,6 +1,7 @@
 """Importing what --vs names, and refusing in one sentence what does not fit."""
 
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -23,7 +24,7 @@ from vidhair.errors import InvalidSetting
         ("spoiled:f", "cannot be imported (ZeroDivisionError"),
     ],
 )
-def test_bad_names(name, says, tmp_path, monkeypatch):
+def test_bad_names(name: str, says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "spoiled.py").write_text("1 / 0")
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(InvalidSetting) as caught:
@@ -31,7 +32,7 @@ def test_bad_names(name, says, tmp_path, monkeypatch):
     assert says in str(caught.value) and "\n" not in str(caught.value)
 
 
-def test_a_module_in_the_present_folder(tmp_path, monkeypatch):
+def test_a_module_in_the_present_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "only_here_for_vidhair.py").write_text("def f(x): return x + 1")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [*sys.path])
@@ -47,7 +48,7 @@ def test_a_module_in_the_present_folder(tmp_path, monkeypatch):
         ("no_tensor", "returned list; it must return a tensor"),
     ],
 )
-def test_what_a_function_does_wrong(function, says):
+def test_what_a_function_does_wrong(function: str, says: str) -> None:
     with pytest.raises(InvalidSetting) as caught:
         find_baseline(f"{others.__name__}:{function}")(1)
     assert says in str(caught.value) and "\n" not in str(caught.value)

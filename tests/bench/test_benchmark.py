@@ -1,13 +1,15 @@
 """Who is compared with whom, by what, and whose work counts."""
 
 import math
+from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import pytest
 import torch
 import torch.nn.functional as F
 
-from vidhair.bench.benchmark import Candidate, Case, difference, hold
+from vidhair.bench.benchmark import Candidate, Case, Row, difference, hold
 from vidhair.bench.clock import Timing
 from vidhair.bench.counting import Work
 
@@ -16,23 +18,25 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 X, WEIGHT = torch.arange(16.0).view(1, 1, 4, 4), torch.ones(1, 1, 1, 1)
 
 
-def timer(seconds: dict[str, float]):
+def timer(seconds: dict[str, float]) -> Callable[..., Any]:
     """Hands out the times given instead of measuring."""
 
-    def times(calls, repeats, *, device):
+    def times(calls: list[Callable[..., Any]], repeats: int, *, device: str) -> list[Timing]:
         assert device == "cpu"
         return [Timing((s,) * repeats) for s, _ in zip(seconds.values(), calls, strict=True)]
 
     return times
 
 
-def rows(*candidates: Candidate, seconds=(2.0, 5.0, 1.0), **options):
+def rows(
+    *candidates: Candidate, seconds: tuple[float, float, float] = (2.0, 5.0, 1.0), **options: Any
+) -> list[Row]:
     times = {c.by: s for c, s in zip(candidates, seconds, strict=False)}
     case = Case("case", lambda: list(candidates), **options)
     return hold(case, 2, timer=timer(times))
 
 
-def test_times_and_results_are_held_against_the_first():
+def test_times_and_results_are_held_against_the_first() -> None:
     ours, theirs, third = rows(
         Candidate("ours", lambda: X, Work(filter=7)),
         Candidate("theirs", lambda: X * 1.1, third_party=True),
@@ -40,6 +44,7 @@ def test_times_and_results_are_held_against_the_first():
     )
     assert ours.ratio is None and ours.difference is None
     assert (theirs.ratio, third.ratio) == (2.5, 0.5)
+    assert theirs.difference is not None and third.difference is not None
     assert theirs.difference.largest == pytest.approx(0.1, rel=1e-4)
     assert third.difference.largest == 0 and third.difference.psnr_db == math.inf
     assert [row.work.filter for row in (ours, theirs, third)] == [7, 7, 9]
@@ -54,12 +59,12 @@ def test_times_and_results_are_held_against_the_first():
     ],
     ids=["shape", "nan"],
 )
-def test_results_that_cannot_be_compared(result, note):
+def test_results_that_cannot_be_compared(result: torch.Tensor, note: str) -> None:
     _, other = rows(Candidate("ours", lambda: X, Work()), Candidate("other", lambda: result))
     assert other.difference is None and other.note == note and other.ratio == 2.5
 
 
-def test_work_is_counted_by_watching_the_first_call():
+def test_work_is_counted_by_watching_the_first_call() -> None:
     convolve = partial(F.conv2d, X, WEIGHT)
     ours, twice, foreign = rows(
         Candidate("ours", convolve),
@@ -69,28 +74,29 @@ def test_work_is_counted_by_watching_the_first_call():
     assert [r.work for r in (ours, twice, foreign)] == [Work(16), Work(32), Work(16)]
 
 
-def test_where_the_time_goes_is_found_for_those_that_are_watched():
+def test_where_the_time_goes_is_found_for_those_that_are_watched() -> None:
     convolve = partial(F.conv2d, X, WEIGHT)
     profiled, other = rows(Candidate("a", convolve, profiled=True), Candidate("b", convolve))
     assert other.shares == {}
     assert profiled.shares["filters"] == 0 and 0 < profiled.shares["convolutions"] <= 1
 
 
-def test_only_what_is_seen_is_compared():
+def test_only_what_is_seen_is_compared() -> None:
     wide = F.pad(X, (1, 1, 1, 1), value=99)
     _, wider, narrow = rows(
         Candidate("ours", lambda: X, Work()),
         Candidate("wide", lambda: wide, Work(), seen=lambda y: y[:, :, 1:-1, 1:-1]),
         Candidate("narrow", lambda: X[:, :, :2], Work(), against=lambda y: y[:, :, :2]),
     )
+    assert wider.difference is not None and narrow.difference is not None
     assert wider.difference.largest == narrow.difference.largest == 0
 
 
 @pytest.mark.parametrize("gradients", [False, True])
-def test_gradients_are_kept_only_where_they_are_needed(gradients):
+def test_gradients_are_kept_only_where_they_are_needed(gradients: bool) -> None:
     modes = []
 
-    def call():
+    def call() -> torch.Tensor:
         modes.append(torch.is_inference_mode_enabled())
         return X
 
@@ -99,11 +105,11 @@ def test_gradients_are_kept_only_where_they_are_needed(gradients):
 
 
 @pytest.mark.parametrize("gradients", [False, True])
-def test_networks_are_made_as_packs_make_them(gradients):
+def test_networks_are_made_as_packs_make_them(gradients: bool) -> None:
     """Of weights made in inference mode, kernels prepare what they need at every call."""
     weights = []
 
-    def candidates():
+    def candidates() -> list[Candidate]:
         weights.append(torch.ones(3))
         return [Candidate("ours", lambda: X, Work())]
 
@@ -111,7 +117,7 @@ def test_networks_are_made_as_packs_make_them(gradients):
     assert not weights[0].is_inference()
 
 
-def test_the_measure_of_difference():
+def test_the_measure_of_difference() -> None:
     want = torch.tensor([0.0, 2.0, -2.0, 1.0])
     got = torch.tensor([0.0, 2.0, -2.0, 1.4])
     found = difference(got, want)

@@ -1,5 +1,7 @@
 """The stages of an edit, timed on the tiny clip with the tiny pack."""
 
+from pathlib import Path
+
 import pytest
 
 from tests import small
@@ -9,11 +11,13 @@ from vidhair.bench.memory import Peak
 from vidhair.bench.options import Options
 from vidhair.errors import UnknownRecipe
 from vidhair.media import open_clip
+from vidhair.models.pack import Pack
+from vidhair.recipe import Recipe
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
-def test_a_stage_counts_as_far_as_it_came():
+def test_a_stage_counts_as_far_as_it_came() -> None:
     counter = Counter()
     with counter.stage("tune", 40, "step") as meter:
         meter(7, "loss 1")
@@ -25,7 +29,7 @@ def test_a_stage_counts_as_far_as_it_came():
 
 
 @pytest.mark.parametrize("frames", [5, 99])
-def test_cutting_a_clip(tmp_path, frames):
+def test_cutting_a_clip(tmp_path: Path, frames: int) -> None:
     with open_clip(small.clip()) as whole, open_clip(
         cut(small.clip(), tmp_path / "short.mp4", frames)
     ) as short:  # fmt: skip
@@ -35,7 +39,7 @@ def test_cutting_a_clip(tmp_path, frames):
         assert short.clip.duration == pytest.approx(sum(small.STEPS[:count]) / 1000)
 
 
-def test_every_stage_has_a_row(monkeypatch):
+def test_every_stage_has_a_row(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(flow, "QUICK_SETTINGS", small.QUICK)
     shown = []
     rows = flow.rows(
@@ -61,10 +65,12 @@ def test_every_stage_has_a_row(monkeypatch):
     assert shown == [(0, 2, "hair_color, warming up"), (1, 2, "hair_color")]
 
 
-def test_recipes_take_turns_and_every_run_counts_but_the_first(monkeypatch):
+def test_recipes_take_turns_and_every_run_counts_but_the_first(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     ran = []
 
-    def run(source, recipe, pack, folder):
+    def run(source: Path, recipe: Recipe, pack: Pack, folder: Path) -> list[Lap]:
         ran.append((recipe.name, source.name))
         return [Lap("faces", "frame", 10, float(len(ran)), Peak(len(ran), 0))]
 
@@ -79,6 +85,6 @@ def test_recipes_take_turns_and_every_run_counts_but_the_first(monkeypatch):
     assert bald.timing.peak == Peak(5, 0)
 
 
-def test_an_unknown_recipe():
+def test_an_unknown_recipe() -> None:
     with pytest.raises(UnknownRecipe):
         flow.rows(Options(configs=["perm"]), source=small.clip(), pack=small.pack())

@@ -1,5 +1,8 @@
 """Clips of any length, of which a short one is run."""
 
+from pathlib import Path
+from typing import Any
+
 import pytest
 
 from vidhair.bench import long, run
@@ -9,7 +12,7 @@ from vidhair.flow.runner import EXECUTORS
 from vidhair.media import open_clip
 
 
-def test_a_looped_clip_has_no_jump(tmp_path, monkeypatch):
+def test_a_looped_clip_has_no_jump(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(long, "LOOPED", 4)
     long.write_looped(tmp_path / "a.mp4", 9)
     with open_clip(tmp_path / "a.mp4") as reader:
@@ -20,7 +23,7 @@ def test_a_looped_clip_has_no_jump(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_every_length_has_a_row_per_executor():
+def test_every_length_has_a_row_per_executor() -> None:
     rows = long.rows(Options(seconds=[0.2]))
     assert [row.by for row in rows] == [f"{name}, a frame" for name in EXECUTORS]
     assert {row.case for row in rows} == {"0.2 s"}
@@ -36,6 +39,6 @@ def test_every_length_has_a_row_per_executor():
         ("flow", {"seconds": [3]}, "bench flow has no --seconds; leave it out"),
     ],
 )
-def test_what_it_does_not_take(what, options, says):
+def test_what_it_does_not_take(what: str, options: dict[str, Any], says: str) -> None:
     with pytest.raises(InvalidSetting, match=says):
         run.bench(what, Options(**options))

@@ -11,7 +11,7 @@ from vidhair.bench.memory import Peak, PeakMemory
 MB = 2**20
 
 
-def test_a_block_of_memory_shows_although_it_is_gone():
+def test_a_block_of_memory_shows_although_it_is_gone() -> None:
     if not os.access("/proc/self/clear_refs", os.W_OK):
         pytest.skip("this system does not tell")
     memory = PeakMemory()
@@ -28,7 +28,7 @@ def test_a_block_of_memory_shows_although_it_is_gone():
     assert second.total < first.total
 
 
-def test_the_marks_of_a_process(tmp_path: Path):
+def test_the_marks_of_a_process(tmp_path: Path) -> None:
     (tmp_path / "status").write_text("Name:\tx\nVmHWM:\t  100 kB\nVmRSS:\t   90 kB\n")
     memory = PeakMemory(process=tmp_path)
     memory.start()
@@ -37,7 +37,7 @@ def test_the_marks_of_a_process(tmp_path: Path):
     assert memory.stop() == Peak(250 * 1024, 150 * 1024)
 
 
-def test_where_the_system_does_not_tell_there_is_no_peak(tmp_path: Path):
+def test_where_the_system_does_not_tell_there_is_no_peak(tmp_path: Path) -> None:
     memory = PeakMemory(process=tmp_path / "absent")
     memory.start()
     assert memory.stop() is None

@@ -1,6 +1,7 @@
 """What the profiler counts and times, and that nothing stays behind."""
 
 import itertools
+from typing import Any
 
 import pytest
 import torch
@@ -15,7 +16,9 @@ from vidhair.bench.profiler import Profiler, counted
 from vidhair.bench.render import make_scene, render
 from vidhair.models import stylegan3
 from vidhair.models.style_encoders import GradualEncoder, StyleEncoderConfig
+from vidhair.models.stylegan2 import StyleGAN2Config
 from vidhair.models.stylegan3 import Extent
+from vidhair.models.styleganex_network import StyleGANEXConfig
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -48,7 +51,7 @@ def by_hand(generator: stylegan3.Generator, canvas: Extent) -> Work:
 
 @pytest.mark.parametrize("configuration", [T, R], ids=["T", "R"])
 @pytest.mark.parametrize("canvas", [Extent(), Extent(4, 3, 2, 8)], ids=["plain", "canvas"])
-def test_stylegan3_counts_as_by_hand(configuration, canvas):
+def test_stylegan3_counts_as_by_hand(configuration: dict[str, int], canvas: Extent) -> None:
     generator = tiny_generator(16, **configuration)
     ws = torch.randn(2, generator.config.num_ws, generator.config.w_dim)
     once = counted(lambda: generator.synthesis(ws[:1], canvas=canvas))
@@ -60,9 +63,17 @@ def test_stylegan3_counts_as_by_hand(configuration, canvas):
 class Dispatched(TorchDispatchMode):
     """Counts dense convolutions where torch hands them to the device."""
 
-    macs = 0
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.macs = 0
 
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+    def __torch_dispatch__(
+        self,
+        func: Any,
+        types: tuple[Any, ...],
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor] | torch.Tensor:
         result = func(*args, **kwargs or {})
         if func is torch.ops.aten.convolution.default and args[8] == 1:
             transposed = args[6]
@@ -72,7 +83,9 @@ class Dispatched(TorchDispatchMode):
 
 
 @pytest.mark.parametrize("config", [tiny_stylegan2_config(), TINY_STYLEGANEX], ids=["SG2", "EX"])
-def test_convolutions_of_other_generators(config, monkeypatch):
+def test_convolutions_of_other_generators(
+    config: StyleGAN2Config | StyleGANEXConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The kernels are counted as the convolutions that define them."""
     scene = make_scene(config, "cpu")
     with torch.no_grad():
@@ -85,7 +98,7 @@ def test_convolutions_of_other_generators(config, monkeypatch):
     assert work.filter > 0
 
 
-def test_convolutions_that_begin_together():
+def test_convolutions_that_begin_together() -> None:
     encoder = StyleEncoderConfig(num_ws=9, w_dim=16, widths=(4, 8, 8, 16), units=(1, 1, 1, 1))
     network, image = GradualEncoder(encoder).eval(), torch.zeros(2, 3, 256, 256)
     with torch.no_grad():
@@ -96,12 +109,12 @@ def test_convolutions_that_begin_together():
             assert counted(lambda: network(image[:1])).convolution == alone > 0
 
 
-def test_convolutions_agree_with_torchs_own_counter():
+def test_convolutions_agree_with_torchs_own_counter() -> None:
     from torch.utils.flop_counter import FlopCounterMode
 
     x, weight = torch.zeros(2, 4, 9, 8), torch.zeros(6, 4, 3, 3)
 
-    def call():
+    def call() -> torch.Tensor:
         y = F.conv2d(x, weight, padding=2, stride=2)
         return F.conv_transpose2d(y, weight, stride=2)
 
@@ -110,18 +123,26 @@ def test_convolutions_agree_with_torchs_own_counter():
     assert counted(call).flop == counter.get_total_flops()
 
 
-def test_a_depthwise_convolution_is_a_filter():
+def test_a_depthwise_convolution_is_a_filter() -> None:
     x, weight = torch.zeros(1, 4, 8, 8), torch.zeros(4, 1, 3, 3)
     assert counted(lambda: F.conv2d(x, weight, groups=4)) == Work(filter=4 * 36 * 9)
 
 
-def test_what_a_filter_calls_belongs_to_it():
+def test_what_a_filter_calls_belongs_to_it() -> None:
     """The reference of filtered_lrelu calls upfirdn2d, which convolves."""
     generator = tiny_generator(16)
+    network: Any = stylegan3
     x, f = torch.zeros(1, 3, 9, 9), torch.ones(12)
-    arguments = {"fu": f, "fd": f, "up": 2, "down": 2, "padding": 12, "impl": "reference"}
+    arguments: dict[str, Any] = {
+        "fu": f,
+        "fd": f,
+        "up": 2,
+        "down": 2,
+        "padding": 12,
+        "impl": "reference",
+    }
     with Profiler() as profiler:
-        stylegan3.filtered_lrelu(x, **arguments)
+        network.filtered_lrelu(x, **arguments)
     assert profiler.work == Work(filter=counting.filtered_lrelu(x, **arguments).filter)
     assert (profiler.filters.calls, profiler.convolutions.calls) == (1, 0)
     with Profiler() as profiler:
@@ -129,7 +150,7 @@ def test_what_a_filter_calls_belongs_to_it():
     assert (profiler.filters.calls, profiler.convolutions.calls) == (14, 16)
 
 
-def test_seconds_are_those_between_two_looks_at_the_clock():
+def test_seconds_are_those_between_two_looks_at_the_clock() -> None:
     ticks = itertools.count()
     x, weight = torch.zeros(1, 4, 8, 8), torch.zeros(4, 4, 3, 3)
     waits = []
@@ -140,12 +161,13 @@ def test_seconds_are_those_between_two_looks_at_the_clock():
     assert len(waits) == 6, "before and after every call"
 
 
-def test_everything_is_as_before_afterwards_and_after_a_failure():
-    before = stylegan3.filtered_lrelu, ops.upfirdn2d
+def test_everything_is_as_before_afterwards_and_after_a_failure() -> None:
+    network: Any = stylegan3
+    before = network.filtered_lrelu, ops.upfirdn2d
     with pytest.raises(ZeroDivisionError), Profiler():
-        assert stylegan3.filtered_lrelu is not before[0]
+        assert network.filtered_lrelu is not before[0]
         _ = 1 / 0
-    assert (stylegan3.filtered_lrelu, ops.upfirdn2d) == before
+    assert (network.filtered_lrelu, ops.upfirdn2d) == before
     profiler = Profiler()
     with profiler, pytest.raises(RuntimeError):
         F.conv2d(torch.zeros(1, 2, 3, 3), torch.zeros(1, 3, 1, 1))

@@ -2,6 +2,8 @@
 
 import json
 import math
+from collections.abc import Sequence
+from typing import Any
 
 import pytest
 import torch
@@ -43,7 +45,9 @@ ROWS = [
 ]
 
 
-def report(rows=ROWS, roofline=ROOFLINE, skipped=()) -> dict:
+def report(
+    rows: list[Row] = ROWS, roofline: Roofline | None = ROOFLINE, skipped: Sequence[str] = ()
+) -> dict[str, Any]:
     return {
         "what": "render",
         "machine": {"device": "cpu", "name": "A processor", "threads": 2, "torch": "2.0"},
@@ -54,7 +58,7 @@ def report(rows=ROWS, roofline=ROOFLINE, skipped=()) -> dict:
     }
 
 
-def test_facts():
+def test_facts() -> None:
     ours, theirs, op = report()["rows"]
     assert (ours["seconds"], ours["spread"], ours["repeats"]) == (2.0, 1.5, 3)
     assert ours["gflops"] == 150.0 and ours["gbs"] is None
@@ -71,12 +75,12 @@ def test_facts():
     assert op["largest_difference"] == 0.0 and op["psnr_db"] is None, "equal"
 
 
-def test_everything_is_json():
+def test_everything_is_json() -> None:
     text = json.dumps(report(), allow_nan=False)
     assert json.loads(text) == report()
 
 
-def test_the_table():
+def test_the_table() -> None:
     lines = table.text(report()).splitlines()
     assert lines[0].split() == [
         "time", "×", "first", "GFLOP/s", "GB/s", "of", "ceiling", "of", "conv", "peak", "MB", "+",
@@ -98,7 +102,7 @@ def test_the_table():
     assert "typically 0% of the median, at worst 150% (256-T render, vidhair float32)" in footer
 
 
-def test_columns_without_a_value_are_left_out_and_so_are_ceilings():
+def test_columns_without_a_value_are_left_out_and_so_are_ceilings() -> None:
     text = table.text(report([Row("hair_color", "faces, a frame", Timing((0.5,)))], None))
     assert text.splitlines()[0].split() == ["time"]
     assert "roofline" not in text
@@ -109,16 +113,16 @@ def test_columns_without_a_value_are_left_out_and_so_are_ceilings():
     ("seconds", "said"),
     [(92, "92 s"), (1.0, "1 s"), (0.0123, "12.3 ms"), (4.2e-5, "42 µs"), (3e-9, "3 ns")],
 )
-def test_durations(seconds, said):
+def test_durations(seconds: float, said: str) -> None:
     assert table.duration(seconds) == said
 
 
-def test_the_machine_has_a_name():
+def test_the_machine_has_a_name() -> None:
     found = table.machine("cpu")
     assert found["name"] and found["threads"] == torch.get_num_threads()
 
 
-def test_what_is_emulated_has_no_ceiling_and_is_named():
+def test_what_is_emulated_has_no_ceiling_and_is_named() -> None:
     known = Roofline({F32: 400e9}, {F32: 200e9}, copy=50e9)
     ours, _, op = report(roofline=known)["rows"]
     assert ours["of_ceiling"] and op["of_ceiling"] is None and op["gbs"]

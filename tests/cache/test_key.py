@@ -8,6 +8,7 @@ import pickle
 import struct
 import subprocess
 import sys
+from collections.abc import Callable
 from enum import Enum, IntEnum
 from fractions import Fraction
 from pathlib import Path, PurePosixPath
@@ -123,15 +124,15 @@ values = st.recursive(
 class TestFingerprint:
     @given(values, values)
     @settings(max_examples=500, deadline=None)
-    def test_equal_exactly_where_values_are_the_same(self, a, b):
+    def test_equal_exactly_where_values_are_the_same(self, a: Any, b: Any) -> None:
         assert (fingerprint(a) == fingerprint(b)) == same(a, b)
 
     @given(values)
     @settings(max_examples=200, deadline=None)
-    def test_order_and_memory_layout_do_not_matter(self, value):
+    def test_order_and_memory_layout_do_not_matter(self, value: Any) -> None:
         assert fingerprint(rebuilt(value)) == fingerprint(value)
 
-    def test_look_alikes_all_differ(self):
+    def test_look_alikes_all_differ(self) -> None:
         alike = [
             1, True, 1.0, "1", b"1", Fraction(1), Level.LOW, np.int64(1), np.float64(1),
             np.array(1), np.array([1]), torch.tensor(1), [1], (1,), {1}, frozenset({1}),
@@ -142,11 +143,11 @@ class TestFingerprint:
         ]  # fmt: skip
         assert len({fingerprint(value) for value in alike}) == len(alike)
 
-    def test_every_nan_is_one_value(self):
+    def test_every_nan_is_one_value(self) -> None:
         odd = struct.unpack(">d", bytes.fromhex("fff8000000000001"))[0]
         assert fingerprint(odd) == fingerprint(math.nan)
 
-    def test_does_not_change_between_runs(self):
+    def test_does_not_change_between_runs(self) -> None:
         code = (
             "from vidhair.cache import fingerprint;"
             "print(fingerprint({'a': {'x', 'y', 'z'}, 'b': (1, 2.5, None)}))"
@@ -154,7 +155,7 @@ class TestFingerprint:
         run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
         assert run.stdout.strip() == fingerprint({"b": (1, 2.5, None), "a": {"z", "y", "x"}})
 
-    def test_known_digests(self):
+    def test_known_digests(self) -> None:
         # Pinned: a change of the encoding makes every stored result unreachable.
         known = "7e45ac98f5683cc459fff3b0595486d7612d3f6b756738326c15bd9daa872703"
         assert fingerprint({"strength": 0.5, "colour": "auburn"}) == known
@@ -169,13 +170,13 @@ class TestFingerprint:
             lambda a: torch.from_numpy(a),
         ],
     )
-    def test_arrays_differ_by_dtype_shape_and_content(self, change):
+    def test_arrays_differ_by_dtype_shape_and_content(self, change: Callable[..., Any]) -> None:
         array = np.linspace(0, 1, 12).reshape(3, 4)
         assert fingerprint(change(array)) != fingerprint(array)
         assert fingerprint(array[:, ::1].copy()) == fingerprint(array)
 
     @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.complex64, torch.bool])
-    def test_tensors(self, dtype):
+    def test_tensors(self, dtype: torch.dtype) -> None:
         tensor = torch.arange(6).reshape(2, 3).to(dtype)
         assert fingerprint(tensor) == fingerprint(tensor.clone().requires_grad_(dtype.is_complex))
         assert fingerprint(tensor.T) == fingerprint(tensor.T.contiguous())
@@ -195,36 +196,38 @@ class TestFingerprint:
             torch.eye(2).to_sparse(), torch.empty(2, device="meta"),
         ],
     )  # fmt: skip
-    def test_what_has_no_fingerprint_is_refused(self, value):
+    def test_what_has_no_fingerprint_is_refused(self, value: Any) -> None:
         with pytest.raises(CacheUnusable, match=r"has no fingerprint; .*\w"):
             fingerprint(value)
 
-    def test_refusal_says_where(self):
+    def test_refusal_says_where(self) -> None:
         with pytest.raises(CacheUnusable, match=r"^value\.edit\[1\] = .*\bPosixPath\b.*file_finge"):
             fingerprint({"edit": [1, Path("mapper.pt")]})
 
-    def test_open_file_is_refused(self, tmp_path):
+    def test_open_file_is_refused(self, tmp_path: Path) -> None:
         with (tmp_path / "file").open("w") as file, pytest.raises(CacheUnusable):
             fingerprint(file)
 
 
 class TestFileFingerprint:
-    def test_is_sha256_of_the_content_whatever_the_name(self, tmp_path):
+    def test_is_sha256_of_the_content_whatever_the_name(self, tmp_path: Path) -> None:
         content = bytes(range(256)) * 5000
         for name in ("a", "b.mp4"):
             (tmp_path / name).write_bytes(content)
             assert file_fingerprint(tmp_path / name) == hashlib.sha256(content).hexdigest()
         assert file_fingerprint(str(tmp_path / "a")) == file_fingerprint(tmp_path / "b.mp4")
 
-    def test_what_is_no_file_is_refused(self, tmp_path):
+    def test_what_is_no_file_is_refused(self, tmp_path: Path) -> None:
         for path in (tmp_path, tmp_path / "absent", tmp_path / "absent" / "deeper"):
             with pytest.raises(CacheUnusable, match="regular file"):
                 file_fingerprint(path)
 
-    def test_unreadable_file_is_refused(self, tmp_path, monkeypatch):
+    def test_unreadable_file_is_refused(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         (tmp_path / "a").touch()
 
-        def refuse(*args):
+        def refuse(*args: Any) -> None:
             raise PermissionError(13, "Permission denied")
 
         monkeypatch.setattr(Path, "open", refuse)
@@ -262,30 +265,30 @@ class TestKey:
             {"inputs": {"generator": PACK}, "weights": {"styles": CLIP}},
         ],
     )
-    def test_every_dependency_counts(self, change):
+    def test_every_dependency_counts(self, change: dict[str, Any]) -> None:
         key, other = make_key(), make_key(**change)
         assert key != other
         assert len({key.digest, other.digest}) == len({key.text, other.text}) == 2
         assert key.folder != other.folder
 
-    def test_equal_dependencies_make_equal_keys(self):
+    def test_equal_dependencies_make_equal_keys(self) -> None:
         key = make_key()
         other = make_key(config={"window": 9, "strength": 0.5})
         assert key == other and hash(key) == hash(other)
         assert (key.text, key.folder) == (other.text, other.folder)
         assert pickle.loads(pickle.dumps(key)) == key
 
-    def test_keys_with_settings_that_compare_equal_differ(self):
+    def test_keys_with_settings_that_compare_equal_differ(self) -> None:
         assert make_key(config={"on": True}) != make_key(config={"on": 1})
 
     @given(values, values)
     @settings(max_examples=200, deadline=None)
-    def test_text_tells_apart_what_digests_do(self, a, b):
+    def test_text_tells_apart_what_digests_do(self, a: Any, b: Any) -> None:
         key, other = make_key(config={"v": a}), make_key(config={"v": b})
         assert (key.text == other.text) == (key.digest == other.digest) == same(a, b)
         assert json.loads(key.text)["digest"] == key.digest
 
-    def test_text_is_readable(self):
+    def test_text_is_readable(self) -> None:
         config = {"edit": Settings(0.5), "fps": Fraction(30000, 1001), "w": np.zeros((18, 512))}
         text = json.loads(make_key(config=config).text)
         assert text["config"]["edit"] == {"strength": 0.5, "region": "Region.HAIR"}
@@ -293,7 +296,7 @@ class TestKey:
         assert text["config"]["w"].startswith("float64[18, 512], ")
         assert text["inputs"] == {"styles": CLIP} and text["stage"] == "smooth"
 
-    def test_later_changes_of_the_settings_do_not_reach_it(self):
+    def test_later_changes_of_the_settings_do_not_reach_it(self) -> None:
         config = {"windows": [1, 2]}
         key = make_key(config=config)
         before = key.digest, key.text
@@ -302,23 +305,23 @@ class TestKey:
         assert (key.digest, key.text) == before
         assert "more" not in key.config
 
-    def test_setting_without_fingerprint_is_refused_by_name(self):
+    def test_setting_without_fingerprint_is_refused_by_name(self) -> None:
         with pytest.raises(CacheUnusable, match=r"^config\.mapper = "):
             make_key(config={"mapper": len})
 
-    def test_folder_is_safe_in_any_file_system(self):
+    def test_folder_is_safe_in_any_file_system(self) -> None:
         assert make_key().folder == f"smooth-v1-{make_key().digest[:16]}"
         for stage in ("", "Smooth", "a/b", "..", "a b", "x" * 41, "con:"):
             with pytest.raises(AssertionError):
                 make_key(stage=stage)
 
-    def test_names_are_no_digests(self):
+    def test_names_are_no_digests(self) -> None:
         for digest in ("clip.mp4", "", CLIP[:-1], CLIP.upper()):
             with pytest.raises(AssertionError, match="not a digest"):
                 make_key(inputs={"clip": digest})
 
 
-def test_import_brings_numpy_and_the_standard_library_only():
+def test_import_brings_numpy_and_the_standard_library_only() -> None:
     code = """
 import sys, numpy.random, vidhair
 before = set(sys.modules)

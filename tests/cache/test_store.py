@@ -13,15 +13,16 @@ import sys
 import tempfile
 import threading
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import safetensors.numpy
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from vidhair.cache import DiskStore, Entry, FramesMissing, Key, MemoryStore, Store, fingerprint
-from vidhair.cache import store as store_module
 from vidhair.errors import CacheUnusable, DiskFull
 
 DTYPES = [*"?bBhHiIqQefdFD", ">f4", "<u2"]
@@ -32,14 +33,14 @@ def key_of(number: int = 0, stage: str = "smooth") -> Key:
     return Key(stage, 1, {"number": number}, inputs, {"generator": fingerprint("pack")})
 
 
-def frames(start: int, stop: int, seed: int = 0) -> dict[str, np.ndarray]:
+def frames(start: int, stop: int, seed: int = 0) -> dict[str, NDArray[Any]]:
     """Arrays whose every frame tells its own number."""
     numbers = np.arange(start, stop) + 1000 * seed
     codes = numbers[:, None, None] + np.linspace(0, 1, 6, dtype=np.float32).reshape(2, 3)
     return {"codes": codes.astype(np.float32), "face_found": numbers % 3 > 0, "number": numbers}
 
 
-def assert_equal(result: dict[str, np.ndarray] | None, expected: dict[str, np.ndarray]) -> None:
+def assert_equal(result: dict[str, NDArray[Any]] | None, expected: dict[str, NDArray[Any]]) -> None:
     assert result is not None and list(result) == list(expected)
     for name, array in expected.items():
         np.testing.assert_array_equal(result[name], array, strict=True)
@@ -52,14 +53,16 @@ class StoreContract:
         raise NotImplementedError
 
     @pytest.fixture
-    def store(self, tmp_path) -> Store:
+    def store(self, tmp_path: Path) -> Store:
         return self.make(tmp_path / "deeper" / "cache")
 
     @pytest.fixture
-    def entry(self, store) -> Entry:
+    def entry(self, store: DiskStore | MemoryStore) -> Entry:
         return store.open(key_of())
 
-    def test_new_entry_misses_everything(self, store, entry):
+    def test_new_entry_misses_everything(
+        self, store: DiskStore | MemoryStore, entry: Entry
+    ) -> None:
         assert entry.missing(0, 10) == [(0, 10)]
         assert entry.missing(4, 4) == []
         assert entry.read_clip() is None
@@ -67,14 +70,14 @@ class StoreContract:
         with pytest.raises(FramesMissing):
             entry.read(0, 1)
 
-    def test_reads_what_was_written(self, entry):
+    def test_reads_what_was_written(self, entry: Entry) -> None:
         entry.write(3, frames(3, 8))
         assert entry.missing(0, 10) == [(0, 3), (8, 10)]
         assert entry.missing(3, 8) == entry.missing(5, 6) == []
         assert_equal(entry.read(3, 8), frames(3, 8))
         assert_equal(entry.read(5, 6), frames(5, 6))
 
-    def test_reads_across_chunks(self, entry):
+    def test_reads_across_chunks(self, entry: Entry) -> None:
         for start, stop in [(8, 9), (0, 3), (3, 8), (20, 25)]:
             entry.write(start, frames(start, stop))
         assert entry.missing(0, 30) == [(9, 20), (25, 30)]
@@ -83,13 +86,13 @@ class StoreContract:
         with pytest.raises(FramesMissing, match="frame 9 "):
             entry.read(0, 21)
 
-    def test_any_sequence_of_writes(self, monkeypatch):
-        monkeypatch.setattr(store_module.os, "fsync", lambda fd: None)
+    def test_any_sequence_of_writes(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(os, "fsync", lambda fd: None)
         range_ = st.tuples(st.integers(0, 25), st.integers(0, 6))
 
         @given(st.lists(st.tuples(range_, st.booleans()), max_size=8), st.lists(range_, min_size=3))
         @settings(max_examples=60, deadline=None)
-        def check(writes, asked):
+        def check(writes: list[tuple[tuple[int, int], bool]], asked: list[tuple[int, int]]) -> None:
             with tempfile.TemporaryDirectory() as folder:
                 entry = self.make(Path(folder)).open(key_of())
                 model = set()
@@ -109,21 +112,21 @@ class StoreContract:
 
         check()
 
-    def test_reads_the_named_arrays_only(self, entry):
+    def test_reads_the_named_arrays_only(self, entry: Entry) -> None:
         entry.write(0, frames(0, 4))
         assert list(entry.read(0, 4, names=["number"])) == ["number"]
         assert entry.read(0, 4, names=()) == {}
         with pytest.raises(AssertionError, match="height"):
             entry.read(0, 4, names=["height"])
 
-    def test_same_range_again_replaces(self, entry):
+    def test_same_range_again_replaces(self, entry: Entry) -> None:
         entry.write(0, frames(0, 4))
         entry.write(0, frames(0, 4, seed=1))
         assert_equal(entry.read(0, 4), frames(0, 4, seed=1))
 
     @pytest.mark.parametrize("compress", [False, True])
     @pytest.mark.parametrize("dtype", DTYPES)
-    def test_dtypes_and_shapes(self, entry, dtype, compress):
+    def test_dtypes_and_shapes(self, entry: Entry, dtype: str, compress: bool) -> None:
         arrays = {
             str(shape): (np.arange(math.prod(shape)).reshape(shape) * 1.37).astype(dtype)
             for shape in [(3,), (3, 1), (3, 2, 5), (3, 0), (3, 4, 0, 2)]
@@ -133,17 +136,17 @@ class StoreContract:
         assert_equal(entry.read(0, 3), {name: a.astype(little) for name, a in arrays.items()})
 
     @pytest.mark.parametrize("bits", [0x7FC00001, 0xFF800000, 0x80000000, 1])
-    def test_floats_keep_their_bits(self, entry, bits):
+    def test_floats_keep_their_bits(self, entry: Entry, bits: int) -> None:
         array = np.array([bits], np.uint32).view(np.float32)
         entry.write(0, {"a": array})
         assert entry.read(0, 1)["a"].view(np.uint32)[0] == bits
 
-    def test_strided_arrays(self, entry):
+    def test_strided_arrays(self, entry: Entry) -> None:
         array = np.arange(24).reshape(2, 3, 4)
         entry.write(0, {"a": array.T, "b": array.transpose(2, 0, 1)[::-1]})
         assert_equal(entry.read(0, 4), {"a": array.T, "b": array.transpose(2, 0, 1)[::-1]})
 
-    def test_arrays_are_not_shared_with_the_caller(self, entry):
+    def test_arrays_are_not_shared_with_the_caller(self, entry: Entry) -> None:
         given = frames(0, 4)
         entry.write(0, given)
         entry.write_clip(given)
@@ -151,13 +154,14 @@ class StoreContract:
         for _ in range(2):
             for result in (entry.read(0, 4), entry.read_clip()):
                 assert_equal(result, frames(0, 4))
+                assert result is not None
                 result["codes"][:] = -1
 
-    def test_whole_clip_results(self, entry):
-        result = {
+    def test_whole_clip_results(self, entry: Entry) -> None:
+        result: dict[str, NDArray[Any]] = {
             "weights": np.zeros((2, 0, 3), np.float16),
             "mean": np.array(2.5),
-            "n": np.int8([1]),
+            "n": np.array([1], np.int8),
         }
         for compress in (False, True):
             entry.write_clip({"old": np.arange(3)})
@@ -167,7 +171,9 @@ class StoreContract:
         assert entry.read_clip() == {}
         assert entry.missing(0, 1) == [(0, 1)]
 
-    def test_names_dtypes_and_shapes_are_fixed_by_the_first_write(self, store, entry):
+    def test_names_dtypes_and_shapes_are_fixed_by_the_first_write(
+        self, store: DiskStore | MemoryStore, entry: Entry
+    ) -> None:
         entry.write(0, frames(0, 4))
         good = frames(4, 6)
         for bad in (
@@ -195,19 +201,23 @@ class StoreContract:
             {"a": [1.0, 2.0]},
         ],
     )
-    def test_what_is_not_frames_is_not_written(self, store, entry, arrays):
+    def test_what_is_not_frames_is_not_written(
+        self, store: DiskStore | MemoryStore, entry: Entry, arrays: dict[str, Any]
+    ) -> None:
         with pytest.raises(AssertionError):
             entry.write(0, arrays)
         assert store.entries() == []
 
-    def test_entries_of_different_keys_are_apart(self, store):
+    def test_entries_of_different_keys_are_apart(self, store: DiskStore | MemoryStore) -> None:
         a, b = store.open(key_of(1)), store.open(key_of(2))
         a.write(0, frames(0, 4, seed=1))
         assert b.missing(0, 4) == [(0, 4)]
         b.write(0, frames(0, 4, seed=2))
         assert_equal(a.read(0, 4), frames(0, 4, seed=1))
 
-    def test_opened_again_it_holds_the_same(self, store, entry):
+    def test_opened_again_it_holds_the_same(
+        self, store: DiskStore | MemoryStore, entry: Entry
+    ) -> None:
         entry.write(0, frames(0, 4))
         entry.write_clip({"n": np.array(4)})
         again = store.open(key_of())
@@ -216,7 +226,7 @@ class StoreContract:
         assert_equal(again.read(2, 6), frames(2, 6))
         assert_equal(again.read_clip(), {"n": np.array(4)})
 
-    def test_listing_and_clearing(self, store):
+    def test_listing_and_clearing(self, store: DiskStore | MemoryStore) -> None:
         opened = [store.open(key_of(number)) for number in range(3)]
         for entry in opened:
             entry.write(0, frames(0, 4))
@@ -233,7 +243,7 @@ class StoreContract:
         opened[0].write(1, frames(1, 3))
         assert_equal(opened[0].read(1, 3), frames(1, 3))
 
-    def test_threads_write_the_same_entry(self, entry):
+    def test_threads_write_the_same_entry(self, entry: Entry) -> None:
         def work(first: int) -> None:
             for start in range(first, 40, 4):
                 entry.write(start, frames(start, start + 1))
@@ -248,15 +258,15 @@ class StoreContract:
 
 
 class TestMemoryStore(StoreContract):
-    def make(self, folder):
+    def make(self, folder: Path) -> MemoryStore:
         return MemoryStore()
 
 
 class TestDiskStore(StoreContract):
-    def make(self, folder):
+    def make(self, folder: Path) -> DiskStore:
         return DiskStore(folder)
 
-    def test_another_process_later_holds_the_same(self, store, entry):
+    def test_another_process_later_holds_the_same(self, store: DiskStore, entry: Any) -> None:
         entry.write(0, frames(0, 4))
         entry.write_clip({"n": np.array(4)})
         later = DiskStore(store.root).open(key_of())
@@ -264,7 +274,7 @@ class TestDiskStore(StoreContract):
         assert_equal(later.read(0, 4), frames(0, 4))
         assert_equal(later.read_clip(), {"n": np.array(4)})
 
-    def test_layout_is_as_described(self, store, entry):
+    def test_layout_is_as_described(self, store: DiskStore, entry: Any) -> None:
         entry.write(0, frames(0, 64))
         entry.write_clip({"n": np.array(4)})
         folder = store.root / key_of().folder
@@ -273,7 +283,7 @@ class TestDiskStore(StoreContract):
         assert [p.name for p in store.root.iterdir()] == [folder.name]
         assert (folder / "key.json").read_text() == key_of().text
 
-    def test_files_open_with_safetensors(self, store, entry):
+    def test_files_open_with_safetensors(self, store: DiskStore, entry: Any) -> None:
         arrays = {d: np.arange(6).reshape(2, 3).astype(d) for d in "?bBhHiIqQefd"}
         entry.write(0, {**arrays, "empty": np.zeros((2, 0))})
         found = safetensors.numpy.load_file(store.root / key_of().folder / chunk_name(0, 2))
@@ -283,7 +293,7 @@ class TestDiskStore(StoreContract):
             found = safetensors.numpy.load_file(store.root / key_of().folder / "clip.safetensors")
             assert all(array.dtype == np.uint8 for array in found.values())
 
-    def test_compression_makes_mattes_small(self, store):
+    def test_compression_makes_mattes_small(self, store: DiskStore) -> None:
         matte = np.zeros((8, 256, 256), np.uint8)
         matte[:, 60:200, 80:180] = 255
         entry = store.open(key_of())
@@ -293,7 +303,7 @@ class TestDiskStore(StoreContract):
 
 
 class TestBoundedDiskStore(StoreContract):
-    def make(self, folder):
+    def make(self, folder: Path) -> DiskStore:
         return DiskStore(folder, max_bytes=100)
 
 
@@ -303,11 +313,11 @@ def chunk_name(start: int, stop: int) -> str:
 
 class TestDamage:
     @pytest.fixture
-    def store(self, tmp_path):
+    def store(self, tmp_path: Path) -> DiskStore:
         return DiskStore(tmp_path)
 
     @pytest.fixture
-    def folder(self, store):
+    def folder(self, store: DiskStore) -> Path:
         """An entry of three chunks and a clip result, written by somebody else."""
         entry = store.open(key_of())
         for start in (0, 4, 8):
@@ -316,7 +326,9 @@ class TestDamage:
         return store.root / key_of().folder
 
     @pytest.mark.parametrize("size", [0, 1, 7, 8, 20, 100, 600, -1, -60])
-    def test_truncated_chunk_is_missing_at_once(self, store, folder, size):
+    def test_truncated_chunk_is_missing_at_once(
+        self, store: DiskStore, folder: Path, size: int
+    ) -> None:
         path = folder / chunk_name(4, 8)
         content = path.read_bytes()
         path.write_bytes(content[:size])
@@ -329,12 +341,12 @@ class TestDamage:
         entry.write(4, frames(4, 8))
         assert_equal(entry.read(0, 12), frames(0, 12))
 
-    def test_grown_chunk_is_missing(self, store, folder):
+    def test_grown_chunk_is_missing(self, store: DiskStore, folder: Path) -> None:
         with (folder / chunk_name(4, 8)).open("ab") as file:
             file.write(b"\0")
         assert store.open(key_of()).missing(0, 12) == [(4, 8)]
 
-    def test_no_altered_byte_goes_unseen(self, store, folder):
+    def test_no_altered_byte_goes_unseen(self, store: DiskStore, folder: Path) -> None:
         path = folder / chunk_name(4, 8)
         content = path.read_bytes()
         for at in range(len(content)):
@@ -345,7 +357,7 @@ class TestDamage:
             assert entry.missing(0, 12) == [(4, 8)]
             assert not path.exists()
 
-    def test_altered_after_missing_said_it_is_there(self, store, folder):
+    def test_altered_after_missing_said_it_is_there(self, store: DiskStore, folder: Path) -> None:
         path = folder / chunk_name(4, 8)
         entry = store.open(key_of())
         assert entry.missing(0, 12) == []
@@ -359,7 +371,9 @@ class TestDamage:
         assert entry.missing(0, 12) == [(4, 8)]
         assert not path.exists()
 
-    def test_another_chunk_stands_in_for_a_damaged_one(self, store, folder):
+    def test_another_chunk_stands_in_for_a_damaged_one(
+        self, store: DiskStore, folder: Path
+    ) -> None:
         entry = store.open(key_of())
         entry.write(2, frames(2, 9))
         path = folder / chunk_name(2, 9)
@@ -367,7 +381,7 @@ class TestDamage:
         assert_equal(entry.read(0, 12), frames(0, 12))
         assert not path.exists()
 
-    def test_damaged_clip_result_is_none(self, store, folder):
+    def test_damaged_clip_result_is_none(self, store: DiskStore, folder: Path) -> None:
         path = folder / "clip.safetensors"
         path.write_bytes(path.read_bytes()[:-1] + b"\x7f")
         entry = store.open(key_of())
@@ -376,11 +390,11 @@ class TestDamage:
         entry.write_clip({"n": np.array(5)})
         assert_equal(entry.read_clip(), {"n": np.array(5)})
 
-    def test_chunk_under_the_name_of_another_range(self, store, folder):
+    def test_chunk_under_the_name_of_another_range(self, store: DiskStore, folder: Path) -> None:
         (folder / chunk_name(0, 4)).rename(folder / chunk_name(12, 16))
         assert store.open(key_of()).missing(0, 16) == [(0, 4), (12, 16)]
 
-    def test_chunk_from_another_key(self, store, folder):
+    def test_chunk_from_another_key(self, store: DiskStore, folder: Path) -> None:
         store.open(key_of(1)).write(4, frames(4, 8, seed=1))
         (store.root / key_of(1).folder / chunk_name(4, 8)).rename(folder / chunk_name(4, 8))
         entry = store.open(key_of())
@@ -396,14 +410,14 @@ class TestDamage:
             safetensors.numpy.save({"codes": np.zeros((4, 2, 3), np.float32)}),
         ],
     )
-    def test_hostile_files_are_misses(self, store, folder, content):
+    def test_hostile_files_are_misses(self, store: DiskStore, folder: Path, content: bytes) -> None:
         (folder / chunk_name(4, 8)).write_bytes(content)
         (folder / "clip.safetensors").write_bytes(content)
         entry = store.open(key_of())
         assert entry.missing(0, 12) == [(4, 8)]
         assert entry.read_clip() is None
 
-    def test_names_that_are_no_ranges_are_ignored(self, store, folder):
+    def test_names_that_are_no_ranges_are_ignored(self, store: DiskStore, folder: Path) -> None:
         for name in ("4-8.safetensors", chunk_name(16, 12), chunk_name(12, 12), "notes.txt"):
             (folder / name).write_bytes(b"")
         (folder / chunk_name(12, 16)).mkdir()
@@ -412,14 +426,16 @@ class TestDamage:
         assert entry.missing(0, 24) == [(12, 24)]
         assert_equal(entry.read(0, 12), frames(0, 12))
 
-    def test_unreadable_chunk_that_cannot_be_removed_is_missing(self, store, folder, monkeypatch):
+    def test_unreadable_chunk_that_cannot_be_removed_is_missing(
+        self, store: DiskStore, folder: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         path = folder / chunk_name(4, 8)
         content = path.read_bytes()
         entry = store.open(key_of())
         assert entry.missing(0, 12) == []
         path.write_bytes(content[:-1])
 
-        def refuse(self, *args, **kwargs):
+        def refuse(self: Any, *args: Any, **kwargs: Any) -> None:
             raise PermissionError(errno.EACCES, "Permission denied")
 
         with monkeypatch.context() as patch:
@@ -431,7 +447,9 @@ class TestDamage:
         assert_equal(entry.read(0, 12), frames(0, 12))
 
     @pytest.mark.parametrize("content", [b"", b"{}", b"\xff\xfe", key_of(1).text.encode(), None])
-    def test_folder_with_another_key_is_never_read(self, store, folder, content):
+    def test_folder_with_another_key_is_never_read(
+        self, store: DiskStore, folder: Path, content: bytes | None
+    ) -> None:
         if content is None:
             (folder / "key.json").unlink()
         else:
@@ -445,7 +463,7 @@ class TestDamage:
         assert_equal(entry.read(4, 8), frames(4, 8, seed=1))
         assert entry.read_clip() is None
 
-    def test_file_in_the_place_of_a_folder(self, store):
+    def test_file_in_the_place_of_a_folder(self, store: DiskStore) -> None:
         (store.root / key_of().folder).write_text("a file")
         entry = store.open(key_of())
         assert entry.missing(0, 4) == [(0, 4)]
@@ -465,7 +483,7 @@ entry.write(4, frames(4, 8))
 
 
 class TestInterruption:
-    def test_killed_process_leaves_a_miss(self, tmp_path):
+    def test_killed_process_leaves_a_miss(self, tmp_path: Path) -> None:
         run = subprocess.run([sys.executable, "-c", KILLED_WHILE_WRITING, str(tmp_path)])
         assert run.returncode == -signal.SIGKILL
         folder = tmp_path / key_of().folder
@@ -479,14 +497,16 @@ class TestInterruption:
         DiskStore(tmp_path).open(key_of())
         assert not left.exists()
 
-    def test_interrupted_in_this_process(self, tmp_path, monkeypatch):
+    def test_interrupted_in_this_process(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         entry = DiskStore(tmp_path).open(key_of())
         entry.write(0, frames(0, 4))
 
-        def interrupt(fd):
+        def interrupt(fd: int) -> None:
             raise KeyboardInterrupt
 
-        monkeypatch.setattr(store_module.os, "fsync", interrupt)
+        monkeypatch.setattr(os, "fsync", interrupt)
         with pytest.raises(KeyboardInterrupt):
             entry.write(4, frames(4, 8))
         assert sorted(p.suffix for p in (tmp_path / key_of().folder).iterdir()) == [
@@ -495,7 +515,7 @@ class TestInterruption:
         ]
         assert entry.missing(0, 8) == [(4, 8)]
 
-    def test_stale_folders_are_removed_but_nothing_else(self, tmp_path):
+    def test_stale_folders_are_removed_but_nothing_else(self, tmp_path: Path) -> None:
         stale = tmp_path / f".{'0' * 32}.tmp"
         foreign = tmp_path / "draft.tmp"
         for folder in (stale, foreign):
@@ -508,15 +528,15 @@ class TestInterruption:
 
 class TestDiskErrors:
     @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT])
-    def test_full_disk(self, tmp_path, monkeypatch, code):
+    def test_full_disk(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int) -> None:
         entry = DiskStore(tmp_path).open(key_of())
         entry.write(0, frames(0, 4))
 
-        def full(fd):
+        def full(fd: int) -> None:
             raise OSError(code, os.strerror(code))
 
         with monkeypatch.context() as patch:
-            patch.setattr(store_module.os, "fsync", full)
+            patch.setattr(os, "fsync", full)
             for opened in (entry, DiskStore(tmp_path).open(key_of(1))):
                 with pytest.raises(DiskFull, match=rf"{tmp_path}.*; free"):
                     opened.write(4, frames(4, 8))
@@ -525,8 +545,8 @@ class TestDiskErrors:
         entry.write(4, frames(4, 8))
         assert_equal(entry.read(0, 8), frames(0, 8))
 
-    def test_full_disk_at_the_start(self, tmp_path, monkeypatch):
-        def full(self, *args, **kwargs):
+    def test_full_disk_at_the_start(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        def full(self: Any, *args: Any, **kwargs: Any) -> None:
             raise OSError(errno.ENOSPC, "No space left on device")
 
         monkeypatch.setattr(Path, "mkdir", full)
@@ -534,27 +554,29 @@ class TestDiskErrors:
             DiskStore(tmp_path / "cache")
 
     @pytest.mark.parametrize("name", ["file", "file/below", "file/far/below"])
-    def test_root_that_cannot_be_a_folder(self, tmp_path, name):
+    def test_root_that_cannot_be_a_folder(self, tmp_path: Path, name: str) -> None:
         (tmp_path / "file").touch()
         with pytest.raises(CacheUnusable, match=r"cannot be used \(.+\); name one"):
             DiskStore(tmp_path / name)
 
     @pytest.mark.skipif(os.geteuid() == 0, reason="the superuser may write anywhere")
-    def test_root_that_is_not_writable(self, tmp_path):
+    def test_root_that_is_not_writable(self, tmp_path: Path) -> None:
         tmp_path.chmod(0o500)
         with pytest.raises(CacheUnusable, match="Permission denied"):
             DiskStore(tmp_path)
 
     @pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="no /proc")
-    def test_root_that_nobody_can_write_to(self):
+    def test_root_that_nobody_can_write_to(self) -> None:
         with pytest.raises(CacheUnusable, match="/proc"):
             DiskStore("/proc")
 
-    def test_disk_that_becomes_read_only(self, tmp_path, monkeypatch):
+    def test_disk_that_becomes_read_only(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         entry = DiskStore(tmp_path).open(key_of())
         entry.write(0, frames(0, 4))
 
-        def refuse(self, *args, **kwargs):
+        def refuse(self: Any, *args: Any, **kwargs: Any) -> None:
             raise OSError(errno.EROFS, "Read-only file system")
 
         monkeypatch.setattr(Path, "replace", refuse)
@@ -562,14 +584,16 @@ class TestDiskErrors:
             entry.write(4, frames(4, 8))
         assert_equal(entry.read(0, 4), frames(0, 4))
 
-    def test_folder_that_cannot_be_replaced(self, tmp_path, monkeypatch):
+    def test_folder_that_cannot_be_replaced(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         (tmp_path / key_of().folder).write_text("a file")
         entry = DiskStore(tmp_path).open(key_of())
         monkeypatch.setattr(DiskStore, "_remove", lambda *args: None)
         with pytest.raises(CacheUnusable, match="cannot be replaced"):
             entry.write(0, frames(0, 4))
 
-    def test_root_removed_in_between(self, tmp_path):
+    def test_root_removed_in_between(self, tmp_path: Path) -> None:
         store = DiskStore(tmp_path / "cache")
         entry = store.open(key_of())
         store.root.rmdir()
@@ -591,7 +615,7 @@ def kept(store: Store) -> list[int]:
 
 
 class TestBounds:
-    def test_least_recently_used_entries_go_first(self, tmp_path):
+    def test_least_recently_used_entries_go_first(self, tmp_path: Path) -> None:
         store = DiskStore(tmp_path, max_bytes=200 * KIB)
         for number in range(3):
             fill(store, number, 60)
@@ -603,7 +627,7 @@ class TestBounds:
         fill(store, 4, 120)
         assert kept(store) == [3, 4]
 
-    def test_use_by_reading_counts(self, tmp_path):
+    def test_use_by_reading_counts(self, tmp_path: Path) -> None:
         store = DiskStore(tmp_path, max_bytes=200 * KIB)
         fill(store, 0, 60)
         old = store.open(key_of(0))
@@ -614,7 +638,7 @@ class TestBounds:
         fill(store, 3, 60)
         assert kept(store) == [2, 0, 3]
 
-    def test_entries_held_open_stay(self, tmp_path):
+    def test_entries_held_open_stay(self, tmp_path: Path) -> None:
         store = DiskStore(tmp_path, max_bytes=100 * KIB)
         fill(store, 0, 60)
         elsewhere = DiskStore(tmp_path / ".." / tmp_path.name).open(key_of(0))
@@ -628,28 +652,35 @@ class TestBounds:
         fill(store, 3, 60)
         assert kept(store) == [3]
 
-    def test_a_smaller_bound_applies_from_the_first_write(self, tmp_path):
+    def test_a_smaller_bound_applies_from_the_first_write(self, tmp_path: Path) -> None:
         for number in range(5):
             fill(DiskStore(tmp_path), number, 60)
         fill(DiskStore(tmp_path, max_bytes=130 * KIB), 5, 60)
         assert kept(DiskStore(tmp_path)) == [4, 5]
 
-    def test_writes_of_other_stores_are_noticed(self, tmp_path):
+    def test_writes_of_other_stores_are_noticed(self, tmp_path: Path) -> None:
         stores = [DiskStore(tmp_path, max_bytes=800 * KIB) for _ in range(4)]
         for number in range(100):
             fill(stores[number % 4], number, 20)
             assert stores[0].size() <= 800 * KIB + 3 * 100 * KIB
 
-    def test_the_store_is_not_measured_at_every_write(self, tmp_path, monkeypatch):
+    def test_the_store_is_not_measured_at_every_write(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         store = DiskStore(tmp_path, max_bytes=8000 * KIB)
         walks = []
         entries = store.entries
-        monkeypatch.setattr(store, "entries", lambda: walks.append(1) or entries())
+
+        def walked() -> Any:
+            walks.append(1)
+            return entries()
+
+        monkeypatch.setattr(store, "entries", walked)
         for number in range(50):
             fill(store, number, 10)
         assert len(walks) == 1
 
-    def test_what_is_no_entry_is_neither_counted_nor_removed(self, tmp_path):
+    def test_what_is_no_entry_is_neither_counted_nor_removed(self, tmp_path: Path) -> None:
         foreign = tmp_path / "photos"
         foreign.mkdir()
         (foreign / "key.json").write_text('{"private_key": "…"}')
@@ -664,7 +695,7 @@ class TestBounds:
         store.clear()
         assert sorted(p.name for p in tmp_path.iterdir()) == ["a.mp4", "photos", nearly.name]
 
-    def test_a_removed_entry_is_missing_for_who_still_reads_it(self, tmp_path):
+    def test_a_removed_entry_is_missing_for_who_still_reads_it(self, tmp_path: Path) -> None:
         reader = DiskStore(tmp_path).open(key_of(0))
         reader.write(0, frames(0, 4))
         code = "import sys; from vidhair.cache import DiskStore; DiskStore(sys.argv[1]).clear()"
@@ -696,7 +727,7 @@ def work_against_others(root: str, seed: int, rounds: int) -> None:
 
 
 class TestProcesses:
-    def test_two_processes_at_once(self, tmp_path):
+    def test_two_processes_at_once(self, tmp_path: Path) -> None:
         context = multiprocessing.get_context("spawn")
         workers = [
             context.Process(target=work_against_others, args=(str(tmp_path), seed, 400))

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 
 ETAG = '"first"'
 
@@ -26,7 +27,7 @@ class Handler(BaseHTTPRequestHandler):
             self.send_header(name.replace("_", "-"), str(value))
         self.end_headers()
 
-    def log_message(self, *_) -> None:
+    def log_message(self, *_: Any) -> None:
         pass
 
 
@@ -53,7 +54,7 @@ class Host(ThreadingHTTPServer):
     def ranges(self) -> list[str | None]:
         return [headers.get("range") for headers in self.asked]
 
-    def handle_error(self, *_) -> None:
+    def handle_error(self, *_: Any) -> None:
         pass
 
 

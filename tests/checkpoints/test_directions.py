@@ -4,11 +4,14 @@ import io
 import os
 import pickle
 import struct
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
 from tests.models.official_files import one_sentence
 from vidhair.checkpoints.directions import LONGEST, MAGIC, is_direction, read_direction
@@ -17,14 +20,14 @@ from vidhair.errors import CheckpointUnreadable
 ROW = np.linspace(-2, 3, 512, dtype=np.float32)
 
 
-def npy(array: np.ndarray, version: tuple[int, int] | None = None, **options) -> bytes:
+def npy(array: NDArray[Any], version: tuple[int, int] | None = None, **options: Any) -> bytes:
     file = io.BytesIO()
     np.lib.format.write_array(file, array, version, **options)
     return file.getvalue()
 
 
 @pytest.fixture
-def path(tmp_path) -> Path:
+def path(tmp_path: Path) -> Path:
     return tmp_path / "age boundary.npy"
 
 
@@ -42,7 +45,7 @@ def refused(path: Path, data: bytes, *says: str) -> None:
 
 @pytest.mark.parametrize("shape", [(512,), (1, 512), (512, 1), (1, 1, 512)], ids=str)
 @pytest.mark.parametrize("dtype", ["<f4", ">f4", "f8", "f2"])
-def test_a_row_of_numbers(path, shape, dtype):
+def test_a_row_of_numbers(path: Path, shape: tuple[int, ...], dtype: str) -> None:
     row = ROW.astype(dtype)
     got = read(path, npy(row.reshape(shape)))
     assert got.dtype == torch.float32 and got.shape == (512,)
@@ -50,16 +53,16 @@ def test_a_row_of_numbers(path, shape, dtype):
 
 
 @pytest.mark.parametrize("version", [(1, 0), (2, 0), (3, 0)])
-def test_every_version_of_the_format(path, version):
+def test_every_version_of_the_format(path: Path, version: tuple[int, int]) -> None:
     assert torch.equal(read(path, npy(ROW, version)), torch.from_numpy(ROW))
 
 
 @pytest.mark.parametrize("length", [2, LONGEST])
-def test_lengths(path, length):
+def test_lengths(path: Path, length: int) -> None:
     assert len(read(path, npy(np.ones(length)))) == length
 
 
-def test_the_file_is_left_alone(path):
+def test_the_file_is_left_alone(path: Path) -> None:
     data = npy(ROW)
     read(path, data).zero_()
     assert path.read_bytes() == data
@@ -86,15 +89,15 @@ def test_the_file_is_left_alone(path):
     ],
     ids=lambda value: str(value)[:20] if isinstance(value, str) else "",
 )
-def test_arrays_that_are_no_direction(path, array, says):
+def test_arrays_that_are_no_direction(path: Path, array: NDArray[Any], says: str) -> None:
     refused(path, npy(array), says)
 
 
-def test_a_number_that_float32_does_not_hold(path):
+def test_a_number_that_float32_does_not_hold(path: Path) -> None:
     refused(path, npy(np.array([1, 1e300])), "not finite")
 
 
-def test_an_array_of_nothing(path):
+def test_an_array_of_nothing(path: Path) -> None:
     refused(path, npy(np.ones(0)))
 
 
@@ -102,11 +105,11 @@ class Hostile:
     def __init__(self, canary: Path) -> None:
         self.canary = canary
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[str]]:
         return os.mkdir, (str(self.canary),)
 
 
-def test_objects_are_not_unpickled(path, tmp_path):
+def test_objects_are_not_unpickled(path: Path, tmp_path: Path) -> None:
     array = np.array([Hostile(tmp_path / "executed")], object)
     refused(path, npy(array, allow_pickle=True), "|O")
     path.write_bytes(pickle.dumps(Hostile(tmp_path / "executed")))
@@ -146,18 +149,18 @@ HEADERS = {
 
 
 @pytest.mark.parametrize("header", HEADERS)
-def test_headers_that_lie(path, header):
+def test_headers_that_lie(path: Path, header: str) -> None:
     refused(path, with_header(HEADERS[header]))
 
 
-def test_headers_of_other_writers(path):
+def test_headers_of_other_writers(path: Path) -> None:
     for shape in (b"(512L,)", b"(1L, 512L)", b"(512,)", b"( 512, 1 )"):
         for end in (b"}", b", }", b", }  \n"):
             header = b"{'descr': '<f4', 'fortran_order': True, 'shape': %s%s" % (shape, end)
             assert len(read(path, with_header(header, ROW.tobytes()))) == 512
 
 
-def test_files_cut_short_or_too_long(path):
+def test_files_cut_short_or_too_long(path: Path) -> None:
     data = npy(ROW)
     for length in [*range(len(MAGIC), 132), len(data) // 2, len(data) - 1]:
         refused(path, data[:length])
@@ -165,7 +168,7 @@ def test_files_cut_short_or_too_long(path):
         refused(path, data + bytes(more), "for 512 numbers")
 
 
-def test_a_file_that_cannot_be_read(tmp_path):
+def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
     for path in (tmp_path, tmp_path / "absent\n.npy"):
         with pytest.raises(CheckpointUnreadable) as error:
             read_direction(path)
@@ -173,21 +176,21 @@ def test_a_file_that_cannot_be_read(tmp_path):
 
 
 class TestRecognition:
-    def test_by_its_first_bytes(self, path):
+    def test_by_its_first_bytes(self, path: Path) -> None:
         path = path.with_suffix(".pt")
         path.write_bytes(npy(ROW))
         assert is_direction(path)
 
     @pytest.mark.parametrize("data", [b"", b"\x93NUMP", b"PK\3\4", b"{}"])
-    def test_other_files(self, path, data):
+    def test_other_files(self, path: Path, data: bytes) -> None:
         path.write_bytes(data)
         assert not is_direction(path)
 
-    def test_what_is_no_file(self, tmp_path):
+    def test_what_is_no_file(self, tmp_path: Path) -> None:
         assert not is_direction(tmp_path)
         assert not is_direction(tmp_path / "absent")
         assert not is_direction(Path("a\0b"))
 
-    def test_a_pipe_is_not_waited_for(self, tmp_path):
+    def test_a_pipe_is_not_waited_for(self, tmp_path: Path) -> None:
         os.mkfifo(tmp_path / "pipe")
         assert not is_direction(tmp_path / "pipe")

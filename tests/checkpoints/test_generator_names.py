@@ -16,7 +16,7 @@ from vidhair.models.stylegan2 import Generator
 class TestShapes:
     NAMES = NameMap(((r"fc\.w", "weight"), (r"fc\.b", "bias")))
 
-    def test_values_arrive_without_their_extra_dimensions(self):
+    def test_values_arrive_without_their_extra_dimensions(self) -> None:
         module = nn.Linear(2, 3)
         weights = {"fc.w": torch.ones(1, 3, 2), "fc.b": torch.full([1, 3, 1, 1], 2.0)}
         load_official(module, weights, self.NAMES)
@@ -24,12 +24,12 @@ class TestShapes:
         assert torch.equal(module.bias, torch.full([3], 2.0))
 
     @pytest.mark.parametrize("shape", [(2, 3), (3, 3), (6,)])
-    def test_another_shape_is_refused(self, shape):
+    def test_another_shape_is_refused(self, shape: tuple[int, ...]) -> None:
         weights = {"fc.w": torch.ones(shape), "fc.b": torch.ones(3)}
         with pytest.raises(WeightsDoNotFit, match=r"weight .* instead of"):
             load_official(nn.Linear(2, 3), weights, self.NAMES)
 
-    def test_what_is_absent_by_design_keeps_its_value(self):
+    def test_what_is_absent_by_design_keeps_its_value(self) -> None:
         module = nn.Linear(2, 3)
         before = module.bias.clone()
         with pytest.raises(WeightsDoNotFit, match="missing: bias"):
@@ -52,7 +52,7 @@ def rosinality_names(blocks: int, mapping_layers: int) -> list[str]:
     return names + [f"to_rgbs.{k}.upsample.kernel" for k in range(blocks - 1)]
 
 
-def test_stylegan2():
+def test_stylegan2() -> None:
     config = tiny_stylegan2_config(64)
     blocks = len(config.sizes)
     names = generator_names.stylegan2(blocks, config.mapping_layers)
@@ -67,7 +67,7 @@ def test_stylegan2():
     assert renamed["style.2.bias"] == "mapping.layers.1.bias"
 
 
-def test_stylegan2_ada():
+def test_stylegan2_ada() -> None:
     config = tiny_stylegan2_config(64, c_dim=3)
     generator = randomised(Generator(config))
     names = generator_names.stylegan2_ada(len(config.sizes), config.mapping_layers)
@@ -88,7 +88,7 @@ def both(*stems: str) -> list[str]:
     return [f"{stem}.{kind}" for stem in stems for kind in ("weight", "bias")]
 
 
-def test_mappers():
+def test_mappers() -> None:
     levels = [f"{n}_mapping.mapping.{k}" for n in ("course", "medium", "fine") for k in range(1, 5)]
     for names, official, module in (
         (generator_names.STYLECLIP_LEVELS, levels, LevelsMapper(4)),

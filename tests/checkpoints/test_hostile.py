@@ -12,6 +12,7 @@ import warnings
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -47,10 +48,10 @@ CODE = f"__import__('os').mkdir({CANARY!r})"
 class Reduced:
     """Pickles as a call of anything."""
 
-    def __init__(self, *fields) -> None:
+    def __init__(self, *fields: Any) -> None:
         self.fields = fields
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[str]]:
         return self.fields
 
 
@@ -326,7 +327,12 @@ def nested_entry() -> bytes:
     return patched(outer, "archive/data/0", 42, struct.pack("<I", outer.index(hidden)))
 
 
-def entry(dtype="F32", shape=(2,), data_offsets=(0, 8), **more) -> dict:
+def entry(
+    dtype: str | list[str] = "F32",
+    shape: tuple[int | str, ...] = (2,),
+    data_offsets: tuple[int, int] = (0, 8),
+    **more: Any,
+) -> dict[str, Any]:
     return {"dtype": dtype, "shape": list(shape), "data_offsets": list(data_offsets)} | more
 
 
@@ -624,7 +630,7 @@ def contents() -> list[bytes]:
 
 
 @pytest.fixture(autouse=True)
-def empty_folder(tmp_path, monkeypatch):
+def empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
@@ -638,7 +644,7 @@ def assert_refused(path: Path, says: str = "") -> None:
 
 
 @pytest.mark.parametrize(("label", "how"), wrapped())
-def test_hostile_programs(tmp_path, label, how):
+def test_hostile_programs(tmp_path: Path, label: str, how: str) -> None:
     steps, says = PROGRAMS[label]
     path = tmp_path / "hostile.pt"
     path.write_bytes(WRAPPERS[how](program(steps)))
@@ -648,40 +654,40 @@ def test_hostile_programs(tmp_path, label, how):
 
 
 @pytest.mark.parametrize("label", FILES)
-def test_hostile_files(tmp_path, label):
+def test_hostile_files(tmp_path: Path, label: str) -> None:
     made, says = FILES[label]
     path = tmp_path / "hostile.pt"
     path.write_bytes(made if isinstance(made, bytes) else made())
     assert_refused(path, says)
 
 
-def test_there_are_many():
+def test_there_are_many() -> None:
     assert len(PROGRAMS) + len(FILES) > 150
 
 
 @pytest.mark.parametrize("label", ["eval", "exec", "eval of Python 2"])
-def test_the_canary_sings_where_code_is_run(label):
+def test_the_canary_sings_where_code_is_run(label: str) -> None:
     """The language's own unpickler does what the files ask."""
     pickle.loads(program(PROGRAMS[label][0]))
     assert Path(CANARY).is_dir()
 
 
 class TestPlaces:
-    def test_nothing_there(self, tmp_path):
+    def test_nothing_there(self, tmp_path: Path) -> None:
         assert_refused(tmp_path / "absent.pt", "cannot be read")
 
-    def test_a_folder(self, tmp_path):
+    def test_a_folder(self, tmp_path: Path) -> None:
         assert_refused(tmp_path, "is a folder")
 
-    def test_a_named_pipe(self, tmp_path):
+    def test_a_named_pipe(self, tmp_path: Path) -> None:
         os.mkfifo(tmp_path / "pipe")
         assert_refused(tmp_path / "pipe", "not a regular file")
 
-    def test_a_name_that_is_none(self):
+    def test_a_name_that_is_none(self) -> None:
         with pytest.raises(CheckpointUnreadable, match="no name of a file"):
             read_checkpoint("a\0b")
 
-    def test_a_name_with_line_breaks(self, tmp_path):
+    def test_a_name_with_line_breaks(self, tmp_path: Path) -> None:
         path = tmp_path / "a\nb.pt"
         path.write_bytes(b"")
         with pytest.raises(CheckpointUnreadable, match=r"a\\nb\.pt' is empty") as error:
@@ -711,7 +717,7 @@ print(len(paths))
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="limits of the address space")
-def test_no_file_fills_the_memory_or_runs_code(tmp_path):
+def test_no_file_fills_the_memory_or_runs_code(tmp_path: Path) -> None:
     """All of them in one process that may take 700 MiB more than it has."""
     folder = tmp_path / "files"
     folder.mkdir()
@@ -755,7 +761,7 @@ def mutated(data: bytes, other: bytes, chance: random.Random) -> bytes:
     return bytes(out)
 
 
-def test_faults_anywhere_end_in_an_error_of_ours(tmp_path):
+def test_faults_anywhere_end_in_an_error_of_ours(tmp_path: Path) -> None:
     """Bytes changed at random: a file is read, or refused by name."""
     small = {"w": torch.ones(3, 2), "opts": {"a": [1, 2.5, "x"]}}
     whole = [

@@ -19,7 +19,7 @@ def official_name(ours: str, generator: Generator) -> str:
 
 
 @pytest.mark.parametrize("options", [T, R, {"c_dim": 3, "mapping_layers": 8}, {"num_layers": 9}])
-def test_every_parameter_has_one_official_name(options):
+def test_every_parameter_has_one_official_name(options: dict[str, int]) -> None:
     generator = tiny_generator(**options)
     want = {official_name(name, generator): name for name in generator.state_dict()}
     assert len(want) == len(generator.state_dict())
@@ -27,7 +27,7 @@ def test_every_parameter_has_one_official_name(options):
     assert rename(want, STYLEGAN3.table) == want
 
 
-def test_known_names():
+def test_known_names() -> None:
     names = {
         "mapping.w_avg": "mapping.w_avg",
         "mapping.fc1.weight": "mapping.layers.1.weight",
@@ -51,10 +51,10 @@ def test_known_names():
         "synthesis.b4.conv1.weight",  # of StyleGAN2
     ],
 )
-def test_other_names_are_left_out(name):
+def test_other_names_are_left_out(name: str) -> None:
     assert rename([name], STYLEGAN3.table) == {}
 
 
-def test_the_first_pattern_that_covers_a_whole_name_decides():
+def test_the_first_pattern_that_covers_a_whole_name_decides() -> None:
     table = ((r"a\.(\d+)", r"one.\1"), (r"a\.(.+)", r"any.\1"))
     assert rename(["a.1", "a.1.b", "ba.1"], table) == {"a.1": "one.1", "a.1.b": "any.1.b"}

@@ -1,7 +1,9 @@
 """Every weight of StyleGANEX has one official name; its configuration is read from them."""
 
 import re
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -87,7 +89,7 @@ def official(network: StyleGANEX) -> dict[str, torch.Tensor]:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_configuration_is_read_and_the_weights_arrive(kind):
+def test_the_configuration_is_read_and_the_weights_arrive(kind: str) -> None:
     network = tiny_styleganex(**KINDS[kind])
     weights = official(network)
     assert styleganex_config(weights, OPTIONS) == network.config
@@ -98,25 +100,25 @@ def test_the_configuration_is_read_and_the_weights_arrive(kind):
 
 
 @pytest.mark.parametrize("rows", [1, TINY_STYLEGANEX.generator.num_ws])
-def test_the_average_code_may_be_repeated_for_every_layer(rows):
+def test_the_average_code_may_be_repeated_for_every_layer(rows: int) -> None:
     network = tiny_styleganex()
     repeated = network.w_avg.expand(rows, -1)
     assert torch.equal(load_styleganex(official(network), {}, repeated).w_avg, network.w_avg)
 
 
-def test_average_codes_of_their_own_for_the_layers_are_refused():
+def test_average_codes_of_their_own_for_the_layers_are_refused() -> None:
     network = tiny_styleganex()
     with pytest.raises(WeightsDoNotFit, match="differs between layers"):
         load_styleganex(official(network), {}, random(network.config.generator.num_ws, 16))
 
 
-def test_a_file_without_an_average_code_does_not_fit():
+def test_a_file_without_an_average_code_does_not_fit() -> None:
     names = styleganex(5, 2, 4)
     assert rename(["latent_avg"], names.table) == {"latent_avg": "generator.mapping.w_avg"}
     assert not names.absent
 
 
-def test_a_fusion_for_a_block_that_the_generator_lacks_is_left_out():
+def test_a_fusion_for_a_block_that_the_generator_lacks_is_left_out() -> None:
     network = tiny_styleganex()
     weights = official(network)
     for name in ("transform.0", "fusion_out", "fusion_skip"):
@@ -134,7 +136,7 @@ def test_a_fusion_for_a_block_that_the_generator_lacks_is_left_out():
         ("feat_ind", 1),
     ],
 )
-def test_options_that_change_the_computation_are_refused(name, value):
+def test_options_that_change_the_computation_are_refused(name: str, value: int | str) -> None:
     with pytest.raises(WeightsDoNotFit, match=f"{name} = {value} "):
         styleganex_config(official(tiny_styleganex()), OPTIONS | {name: value})
 
@@ -155,7 +157,7 @@ def test_options_that_change_the_computation_are_refused(name, value):
         (lambda w: w.update({"module.conv.weight": torch.ones(1)}), "unknown: module.conv"),
     ],
 )
-def test_other_weights_are_refused(change, says):
+def test_other_weights_are_refused(change: Callable[..., Any], says: str) -> None:
     network = tiny_styleganex()
     weights = official(network)
     change(weights)
@@ -163,14 +165,14 @@ def test_other_weights_are_refused(change, says):
         load_styleganex(weights, OPTIONS, network.w_avg)
 
 
-def test_options_and_names_of_the_file_do_not_decide_the_shape():
+def test_options_and_names_of_the_file_do_not_decide_the_shape() -> None:
     network = tiny_styleganex(skips=2)
     lying = OPTIONS | {"output_size": 1024, "skip_max_layer": 7, "label_nc": 19, "use_att": 1}
     assert styleganex_config(official(network), lying) == replace(TINY_STYLEGANEX, skips=2)
     assert styleganex_config(official(network), {}) == network.config
 
 
-def test_the_published_sizes_are_the_defaults():
+def test_the_published_sizes_are_the_defaults() -> None:
     with torch.device("meta"):
         network = StyleGANEX(StyleGANEXConfig(skips=7, attention_depth=1))
     assert styleganex_config(official(network), OPTIONS) == network.config

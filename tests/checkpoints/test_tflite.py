@@ -1,5 +1,8 @@
 import random
 import struct
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -19,7 +22,7 @@ STEP = {
 TENSORS = [tensor((1, 4, 4, 2), 0), tensor((2, 1, 2, 2), 1), tensor((1, 2, 2, 2), 0)]
 
 
-def small(**changed) -> bytes:
+def small(**changed: Any) -> bytes:
     parts = {
         "tensors": TENSORS,
         "buffers": [b"", WEIGHTS],
@@ -30,7 +33,7 @@ def small(**changed) -> bytes:
     return written(model(**{**parts, **changed}))
 
 
-def test_tensors_steps_and_options_are_read():
+def test_tensors_steps_and_options_are_read() -> None:
     graph = parse_graph(small())
     assert graph.shapes == ((1, 4, 4, 2), (2, 1, 2, 2), (1, 2, 2, 2))
     assert list(graph.constants) == [1]
@@ -45,7 +48,7 @@ def test_tensors_steps_and_options_are_read():
     assert (graph.inputs, graph.outputs) == ((0,), (2,))
 
 
-def test_half_precision_becomes_single():
+def test_half_precision_becomes_single() -> None:
     halves = struct.pack("<8e", *range(8))
     graph = parse_graph(small(tensors=[TENSORS[0], tensor((8,), 1, kind=1), TENSORS[2]],
                               buffers=[b"", halves]))  # fmt: skip
@@ -70,26 +73,26 @@ def test_half_precision_becomes_single():
         ({"buffers": [b""] * (MOST_ENTRIES + 1)}, "more than"),
     ],
 )  # fmt: skip
-def test_what_does_not_fit_is_refused(changed, reason):
+def test_what_does_not_fit_is_refused(changed: dict[str, Sequence[Any]], reason: str) -> None:
     with pytest.raises(Refused, match=reason):
         parse_graph(small(**changed))
 
 
-def test_many_graphs_are_refused():
+def test_many_graphs_are_refused() -> None:
     parts = model(TENSORS, [b"", WEIGHTS], [STEP], [CONV])
     kind, graphs = parts[2]
     with pytest.raises(Refused, match="2 graphs"):
         parse_graph(written(parts | {2: (kind, [*graphs, *graphs])}))
 
 
-def test_every_beginning_of_a_file_is_refused():
+def test_every_beginning_of_a_file_is_refused() -> None:
     data = small()
     for end in range(len(data) - 4):
         with pytest.raises(Refused):
             parse_graph(data[:end])
 
 
-def test_damage_is_refused_or_harmless():
+def test_damage_is_refused_or_harmless() -> None:
     data, rng = small(), random.Random(0)
     refused = 0
     for _ in range(4000):
@@ -103,7 +106,7 @@ def test_damage_is_refused_or_harmless():
     assert 400 < refused < 4000
 
 
-def test_a_list_within_itself_ends():
+def test_a_list_within_itself_ends() -> None:
     """Vectors of tables that lead back to their own beginning make no file endless."""
     data = bytearray(small())
     for at in range(8, len(data) - 4, 4):
@@ -113,7 +116,7 @@ def test_a_list_within_itself_ends():
             parse_graph(bytes(looped[: at + 4]))
 
 
-def test_the_file_is_named(tmp_path):
+def test_the_file_is_named(tmp_path: Path) -> None:
     path = tmp_path / "hair.tflite"
     with pytest.raises(CheckpointUnreadable, match=r"hair\.tflite cannot be read"):
         read_graph(path)

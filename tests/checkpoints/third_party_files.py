@@ -11,7 +11,7 @@ import sys
 import types
 import zipfile
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -19,13 +19,13 @@ import torch
 from torch import Tensor
 
 
-class EasyDict(dict):
+class EasyDict(dict[str, Any]):
     """As in NVIDIA's dnnlib.util."""
 
     __module__ = "dnnlib.util"
 
 
-def _reconstruct_persistent_obj(meta):
+def _reconstruct_persistent_obj(meta: Any) -> None:
     raise AssertionError("the reader called a function of the file")
 
 
@@ -54,14 +54,14 @@ class Persistent(torch.nn.Module):
     source = "raise RuntimeError('the source in the pickle was executed')"
     version = 6
 
-    def __init__(self, *args, **kwargs) -> None:
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__()
         self._init_args = args
         self._init_kwargs = kwargs
         self.size = np.broadcast_to(np.asarray(4), [2])
         self.bandwidth = np.float64(0.5)
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[dict[str, Any]], None]:
         meta = {
             "type": "class",
             "version": self.version,

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from tests.models.tiny import random
 from vidhair.edits.bald import NO_HAIR
@@ -20,7 +21,8 @@ NAMES = (*NO_HAIR, "smile", *HAIR_COLOR)
 PRESENT = np.array([1, 1, 0, 1, 1, 1, 0], bool)
 CUTS = np.arange(COUNT) == 4
 NOWHERE = np.full((COUNT, POINTS, 2), np.nan, np.float32)
-TRACK = FaceTrack(NOWHERE, PRESENT, PRESENT, CUTS, Box(0.0, 0.0, 1.0), np.zeros((len(CUTS), 0, 5)))
+NO_FACES = np.zeros((len(CUTS), 0, 5), np.float32)
+TRACK = FaceTrack(NOWHERE, PRESENT, PRESENT, CUTS, Box(0.0, 0.0, 1.0), NO_FACES)
 # Of another value in each frame.
 RAMP = Strength(np.linspace(-0.5, 1.0, COUNT).astype(np.float32))
 
@@ -43,5 +45,5 @@ def pack_of(space: AttributeSpace | None, *parts: str) -> Any:
     return SimpleNamespace(attributes=space, has=lambda part: part in parts)
 
 
-def styles() -> np.ndarray:
+def styles() -> NDArray[Any]:
     return random(COUNT, LAYERS, D).numpy()

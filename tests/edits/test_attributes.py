@@ -1,7 +1,11 @@
 """Edits along one attribute of a pack."""
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from tests.edits.codes import (
     COUNT,
@@ -18,12 +22,12 @@ from tests.edits.codes import (
     styles,
 )  # fmt: skip
 from vidhair.edits import Attribute, HairLength
-from vidhair.edits.edit import Strength
+from vidhair.edits.edit import GradedEdit, Strength
 from vidhair.errors import InvalidSetting
 from vidhair.stages.render import Codes
 
 
-def change_of(stage, strength: Strength) -> np.ndarray:
+def change_of(stage: Callable[..., Any], strength: Strength) -> NDArray[Any]:
     given = Codes(styles())
     got = stage(given, TRACK, strength, SPACE).styles
     assert np.array_equal(given.styles, styles()), "what is given is left alone"
@@ -39,7 +43,9 @@ def change_of(stage, strength: Strength) -> np.ndarray:
         (Attribute(name="hair_wave").shifted, "hair_wave"),
     ],
 )
-def test_frames_with_a_face_move_along_it_by_their_strength(stage, name, strength):
+def test_frames_with_a_face_move_along_it_by_their_strength(
+    stage: Callable[..., Any], name: str, strength: Strength
+) -> None:
     want = np.zeros((COUNT, LAYERS, D), np.float32)
     want[:, :, NAMES.index(name)] = strength.values[:, None]
     want[~PRESENT] = 0
@@ -47,19 +53,19 @@ def test_frames_with_a_face_move_along_it_by_their_strength(stage, name, strengt
 
 
 @pytest.mark.parametrize("edit", [HairLength(), Attribute()])
-def test_a_pack_without_attributes_cannot(edit):
+def test_a_pack_without_attributes_cannot(edit: GradedEdit) -> None:
     edit.check(pack_of(SPACE), "edit")
     with pytest.raises(InvalidSetting, match=rf"edit\.3\.kind = '{edit.kind}'.*another pack"):
         edit.check(pack_of(None), "edit.3")
 
 
-def test_an_unknown_attribute_is_said_with_those_there_are():
+def test_an_unknown_attribute_is_said_with_those_there_are() -> None:
     with pytest.raises(InvalidSetting) as error:
         Attribute(name="height").check(pack_of(SPACE), "edit")
     assert "edit.name = 'height'" in str(error.value)
     assert all(name in str(error.value) for name in NAMES)
 
 
-def test_hair_length_where_the_pack_has_none():
+def test_hair_length_where_the_pack_has_none() -> None:
     with pytest.raises(InvalidSetting, match="hair_length"):
         HairLength().check(pack_of(space_of(("smile", "yaw"))), "edit")

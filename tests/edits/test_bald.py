@@ -1,6 +1,9 @@
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
 from tests.edits.codes import (
     CUTS,
@@ -19,13 +22,16 @@ from vidhair.edits import Bald
 from vidhair.edits.bald import NO_HAIR
 from vidhair.edits.edit import Strength
 from vidhair.errors import InvalidSetting
+from vidhair.models.attributes import AttributeSpace
 from vidhair.models.mappers import BaldMapper
 from vidhair.stages.render import Codes
 
 SHOTS = slice(0, 4), slice(4, 7)
 
 
-def bared(strength: Strength, space=SPACE, mapper: BaldMapper | None = None) -> np.ndarray:
+def bared(
+    strength: Strength, space: AttributeSpace | None = SPACE, mapper: BaldMapper | None = None
+) -> NDArray[Any]:
     given = styles()
     series = InMemory(Codes(given)), InMemory(TRACK), InMemory(strength)
     got = Bald().bared(*series, space, mapper).styles
@@ -38,7 +44,7 @@ def mapper_of() -> BaldMapper:
 
 
 @pytest.mark.parametrize("strength", [0.0, 0.5, 1.0, 2.0])
-def test_the_mean_of_every_shot_comes_towards_no_hair(strength):
+def test_the_mean_of_every_shot_comes_towards_no_hair(strength: float) -> None:
     got = bared(steady(strength))
     for shot in SHOTS:
         rows = np.flatnonzero(PRESENT[shot]) + shot.start
@@ -51,7 +57,7 @@ def test_the_mean_of_every_shot_comes_towards_no_hair(strength):
 
 
 @pytest.mark.parametrize("space", [None, SPACE])
-def test_a_mapper_goes_before_attributes(space):
+def test_a_mapper_goes_before_attributes(space: AttributeSpace | None) -> None:
     mapper = mapper_of()
     change = bared(steady(0.5), space, mapper) - styles()
     for shot in SHOTS:
@@ -62,7 +68,7 @@ def test_a_mapper_goes_before_attributes(space):
 
 
 @pytest.mark.parametrize("mapper", [None, mapper_of()], ids=["attributes", "mapper"])
-def test_all_frames_of_a_shot_change_alike_each_by_its_share(mapper):
+def test_all_frames_of_a_shot_change_alike_each_by_its_share(mapper: BaldMapper | None) -> None:
     full, change = (bared(s, mapper=mapper) - styles() for s in (steady(1.0), RAMP))
     assert np.array_equal((full != 0).any((1, 2)), PRESENT)
     for shot in SHOTS:
@@ -71,7 +77,7 @@ def test_all_frames_of_a_shot_change_alike_each_by_its_share(mapper):
     np.testing.assert_allclose(change, RAMP.values[:, None, None] * full, atol=1e-6)
 
 
-def test_a_pack_needs_a_mapper_or_all_of_the_hairs_attributes():
+def test_a_pack_needs_a_mapper_or_all_of_the_hairs_attributes() -> None:
     Bald().check(pack_of(SPACE), "edit")
     Bald().check(pack_of(None, "bald_mapper"), "edit")
     with pytest.raises(InvalidSetting, match=r"edit\.2\.kind = 'bald'.*another pack"):

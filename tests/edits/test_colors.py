@@ -7,7 +7,7 @@ from vidhair.errors import InvalidSetting
 
 
 @pytest.mark.parametrize("name", HAIR_COLORS)
-def test_a_name_in_any_spelling(name):
+def test_a_name_in_any_spelling(name: str) -> None:
     want = HAIR_COLORS[name]
     spellings = {name, name.upper(), f"  {name.title()} ", name.replace(" ", "-")}
     for spelling in spellings | {name.replace(" ", "_")}:
@@ -25,19 +25,19 @@ def test_a_name_in_any_spelling(name):
         ("brunette", "brown"),
     ],
 )
-def test_synonyms(other, name):
+def test_synonyms(other: str, name: str) -> None:
     assert parse_color(other) == HAIR_COLORS[name]
 
 
 @given(st.tuples(*[st.integers(0, 255)] * 3), st.booleans(), st.booleans())
-def test_hex_codes(levels, hash_sign, capital):
+def test_hex_codes(levels: tuple[int, int, int], hash_sign: bool, capital: bool) -> None:
     digits = "{:02x}{:02x}{:02x}".format(*levels)
     code = ("#" if hash_sign else "") + (digits.upper() if capital else digits)
     assert parse_color(code) == pytest.approx([level / 255 for level in levels])
 
 
 @given(st.tuples(*[st.integers(0, 15)] * 3))
-def test_short_hex_codes_double_every_digit(digits):
+def test_short_hex_codes_double_every_digit(digits: tuple[int, int, int]) -> None:
     short = "#" + "".join(f"{d:x}" for d in digits)
     long = "#" + "".join(f"{d:x}" * 2 for d in digits)
     assert parse_color(short) == parse_color(long)
@@ -59,7 +59,7 @@ def test_short_hex_codes_double_every_digit(digits):
         "no color",
     ],
 )
-def test_what_is_no_color_is_said(wrong):
+def test_what_is_no_color_is_said(wrong: str) -> None:
     with pytest.raises(InvalidSetting) as error:
         parse_color(wrong)
     message = str(error.value)
@@ -70,12 +70,12 @@ def test_what_is_no_color_is_said(wrong):
 @pytest.mark.parametrize(
     ("wrong", "meant"), [("aubrun", "auburn"), ("ligth brown", "light brown"), ("rde", "red")]
 )
-def test_a_slip_of_the_pen_is_guessed(wrong, meant):
+def test_a_slip_of_the_pen_is_guessed(wrong: str, meant: str) -> None:
     with pytest.raises(InvalidSetting, match=f"did you mean {meant}"):
         parse_color(wrong)
 
 
-def test_names_keep_their_order_of_lightness():
+def test_names_keep_their_order_of_lightness() -> None:
     def lightness(name: str) -> float:
         red, green, blue = HAIR_COLORS[name]
         return 0.2126 * red**2.2 + 0.7152 * green**2.2 + 0.0722 * blue**2.2
@@ -91,10 +91,10 @@ def test_names_keep_their_order_of_lightness():
 
 
 @pytest.mark.parametrize("path", ["hair.png", "a/b.c/HAIR.JPG", "x.jpeg", "~/x.webp", "x y.bmp"])
-def test_pictures_are_known_by_their_suffix(path):
+def test_pictures_are_known_by_their_suffix(path: str) -> None:
     assert is_picture(path)
 
 
 @pytest.mark.parametrize("color", [*HAIR_COLORS, "#8a4b2d", "png", "hair.mp4", "", "a.png/b"])
-def test_anything_else_is_no_picture(color):
+def test_anything_else_is_no_picture(color: str) -> None:
     assert not is_picture(color)

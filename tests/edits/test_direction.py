@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
 from tests import small
 from tests.edits.codes import LAYERS, PRESENT, RAMP, TRACK, D, steady, styles
@@ -28,7 +29,7 @@ PACK: Any = SimpleNamespace(
 )
 
 
-def saved(path: Path, array: np.ndarray) -> str:
+def saved(path: Path, array: NDArray[Any]) -> str:
     if path.suffix == ".npy":
         np.save(path, array)
     else:
@@ -36,7 +37,7 @@ def saved(path: Path, array: np.ndarray) -> str:
     return str(path)
 
 
-def change(strength: Strength, **settings) -> np.ndarray:
+def change(strength: Strength, **settings: Any) -> NDArray[Any]:
     given = Codes(styles())
     got = Direction(**settings).directed(given, TRACK, strength).styles
     assert np.array_equal(given.styles, styles())
@@ -46,13 +47,15 @@ def change(strength: Strength, **settings) -> np.ndarray:
 
 @pytest.mark.parametrize("name", ["age.npy", "age.pt"])
 @pytest.mark.parametrize("shape", [(D,), (1, D), (1, 1, D)])
-def test_one_row_moves_all_codes_by_their_frames_strength(tmp_path, name, shape):
+def test_one_row_moves_all_codes_by_their_frames_strength(
+    tmp_path: Path, name: str, shape: tuple[int, ...]
+) -> None:
     got = change(RAMP, file=saved(tmp_path / name, ROW.reshape(shape)))
     want = RAMP.values[PRESENT, None, None] * ROW
     np.testing.assert_allclose(got, np.broadcast_to(want, got.shape), atol=1e-6)
 
 
-def test_only_the_chosen_codes_move(tmp_path):
+def test_only_the_chosen_codes_move(tmp_path: Path) -> None:
     got = change(steady(-2.0), file=saved(tmp_path / "age.npy", ROW), layers="0, 2-3")
     assert not got[:, 1].any()
     np.testing.assert_allclose(got[:, [0, 2, 3]], np.broadcast_to(-2 * ROW, (5, 3, D)), atol=1e-6)
@@ -60,7 +63,7 @@ def test_only_the_chosen_codes_move(tmp_path):
 
 @pytest.mark.parametrize("name", ["age.npy", "age.pt"])
 @pytest.mark.parametrize("layers", ["all", "1,3"])
-def test_a_row_per_code_moves_each_its_own_way(tmp_path, name, layers):
+def test_a_row_per_code_moves_each_its_own_way(tmp_path: Path, name: str, layers: str) -> None:
     got = change(steady(1.0), file=saved(tmp_path / name, EACH[None]), layers=layers)
     want = EACH * np.isin(np.arange(LAYERS), chosen_layers(layers, LAYERS))[:, None]
     np.testing.assert_allclose(got, np.broadcast_to(want, got.shape), atol=1e-6)
@@ -69,7 +72,9 @@ def test_a_row_per_code_moves_each_its_own_way(tmp_path, name, layers):
 @pytest.mark.parametrize("layers", ["all", "1,3"])
 @pytest.mark.parametrize("strength", [steady(1.0), RAMP], ids=["steady", "ramp"])
 @pytest.mark.parametrize("array", [ROW, EACH], ids=["one", "each"])
-def test_mixing_goes_some_of_the_way_to_the_codes_of_the_file(tmp_path, array, strength, layers):
+def test_mixing_goes_some_of_the_way_to_the_codes_of_the_file(
+    tmp_path: Path, array: NDArray[Any], strength: Strength, layers: str
+) -> None:
     edit = Mix(file=saved(tmp_path / "code.npy", array), layers=layers)
     got = edit.mixed(Codes(styles()), TRACK, strength).styles
     share = strength.values[:, None, None] * PRESENT[:, None, None]
@@ -77,7 +82,7 @@ def test_mixing_goes_some_of_the_way_to_the_codes_of_the_file(tmp_path, array, s
     np.testing.assert_allclose(got, styles() + share * (array - styles()), atol=1e-5)
 
 
-def test_the_flow_takes_both_and_their_keys_hold_the_numbers(tmp_path):
+def test_the_flow_takes_both_and_their_keys_hold_the_numbers(tmp_path: Path) -> None:
     files = saved(tmp_path / "a.npy", np.ones(32)), saved(tmp_path / "b.npy", np.arange(32.0))
     mix = {"kind": "mix", "file": files[0]}
     stacks = [[mix, {"kind": "direction", "file": file}] for file in files]
@@ -88,18 +93,18 @@ def test_the_flow_takes_both_and_their_keys_hold_the_numbers(tmp_path):
     assert nodes[0]["edited_codes"].needs == ("edited_codes_1", "track", "strength")
 
 
-def test_the_order_of_numbers_is_the_files(tmp_path):
+def test_the_order_of_numbers_is_the_files(tmp_path: Path) -> None:
     np.save(tmp_path / "columns.npy", np.asfortranarray(EACH))
     got = change(steady(1.0), file=str(tmp_path / "columns.npy"))
     np.testing.assert_allclose(got, np.broadcast_to(EACH, got.shape), atol=1e-6)
 
 
-def test_one_row_of_several(tmp_path):
+def test_one_row_of_several(tmp_path: Path) -> None:
     got = change(steady(1.0), file=saved(tmp_path / "all.npy", EACH[:3]), row=2)
     np.testing.assert_allclose(got, np.broadcast_to(EACH[2], got.shape), atol=1e-6)
 
 
-def test_the_numbers_are_in_the_key_and_the_files_name_is_not(tmp_path):
+def test_the_numbers_are_in_the_key_and_the_files_name_is_not(tmp_path: Path) -> None:
     one, same, other = (
         Direction(file=saved(tmp_path / name, row)).identity()
         for name, row in (("a.npy", ROW), ("b.pt", ROW), ("c.npy", ROW * 2))
@@ -122,18 +127,20 @@ def test_the_numbers_are_in_the_key_and_the_files_name_is_not(tmp_path):
         (ROW, {"layers": "none"}, "names no codes"),
     ],
 )
-def test_what_does_not_fit_the_pack_is_refused_before_any_work(tmp_path, array, settings, said):
+def test_what_does_not_fit_the_pack_is_refused_before_any_work(
+    tmp_path: Path, array: NDArray[Any], settings: dict[str, Any], said: str
+) -> None:
     edit = Direction(file=saved(tmp_path / "age.npy", array), **settings)
     with pytest.raises(InvalidSetting, match=said):
         edit.check(PACK, "edit.2")
 
 
-def test_what_fits_is_not_refused(tmp_path):
+def test_what_fits_is_not_refused(tmp_path: Path) -> None:
     for array, row in ((ROW, None), (EACH, None), (EACH[:3], 1)):
         Direction(file=saved(tmp_path / "age.npy", array), row=row).check(PACK, "edit")
 
 
-def test_a_file_that_is_none(tmp_path):
+def test_a_file_that_is_none(tmp_path: Path) -> None:
     with pytest.raises(InvalidSetting, match=r"edit\.file is not given"):
         Direction().check(PACK, "edit")
     torch.save({"age": torch.ones(D)}, tmp_path / "table.pt")

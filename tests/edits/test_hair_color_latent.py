@@ -1,8 +1,12 @@
 """The stages of a color; what they hand to the solver, and how its change is scaled over time."""
 
+from collections.abc import Callable, Sequence
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
 from tests.edits.codes import (
     COUNT,
@@ -53,19 +57,23 @@ class TestTargetColorStage:
     @pytest.mark.parametrize(
         ("color", "want"), [("auburn", HAIR_COLORS["auburn"]), ("#ff0033", (1, 0, 0.2))]
     )
-    def test_a_name_or_code_is_its_color(self, color, want):
-        got = HairColorLatent(color=color).target_color(parser=None).rgb
+    def test_a_name_or_code_is_its_color(
+        self, color: str, want: tuple[float, float, float]
+    ) -> None:
+        no_parser: Any = None
+        got = HairColorLatent(color=color).target_color(no_parser).rgb
         np.testing.assert_allclose(got, want)
 
-    def test_a_picture_is_the_color_of_its_hair(self, monkeypatch):
+    def test_a_picture_is_the_color_of_its_hair(self, monkeypatch: pytest.MonkeyPatch) -> None:
         asked = []
+        parser: Any = "the parser"
 
-        def seen(path, parser):
+        def seen(path: str, parser: Any) -> tuple[float, float, float]:
             asked.append((path, parser))
             return 0.1, 0.2, 0.3
 
         monkeypatch.setattr(module, "mean_hair_color", seen)
-        got = HairColorLatent(color="friend.PNG").target_color(parser="the parser").rgb
+        got = HairColorLatent(color="friend.PNG").target_color(parser).rgb
         assert got.tolist() == [0.1, 0.2, 0.3] and asked == [("friend.PNG", "the parser")]
 
 
@@ -81,22 +89,28 @@ class TestCodeChangeStage:
     FOUND = random(D, seed=6)
 
     @pytest.fixture
-    def change(self, monkeypatch):
+    def change(self, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
         """Calls the stage with another in the place of `solve_hair_color`: what it makes, and what
         that was given, if anything."""
         rng = np.random.default_rng(0)
         self.alpha = rng.integers(0, 256, (self.T, 64, 64), dtype=np.uint8)
-        self.labs = rng.uniform(0, 50, (self.T, 3))
+        self.labs = rng.uniform(0, 50, (self.T, 3)).astype(np.float32)
         self.transform = np.tile([5.0, 0, 0, 1.1], (self.T, 1))
         self.transform[:, 1] = 0.02 * np.arange(self.T)
         self.transform[2] = np.nan
 
         def change(
-            *, area=None, strength=(1.0,), former=None, drawer=None, probe="float32", seen=None
-        ):
-            given: list[tuple] = []
+            *,
+            area: NDArray[Any] | None = None,
+            strength: Sequence[float] = (1.0,),
+            former: HairChange | None = None,
+            drawer: Drawer | None = None,
+            probe: str = "float32",
+            seen: NDArray[Any] | None = None,
+        ) -> tuple[Any, ...]:
+            given: list[tuple[Any, ...]] = []
 
-            def solve(*arguments):
+            def solve(*arguments: Any) -> torch.Tensor:
                 given.append(arguments)
                 return self.FOUND
 
@@ -109,7 +123,7 @@ class TestCodeChangeStage:
                 seen,
                 np.arange(self.T) == 0,
                 Box(10.0, 20.0, 16.0),
-                np.zeros((self.T, 0, 5)),
+                np.zeros((self.T, 0, 5), np.float32),
             )
             area = self.AREA if area is None else area
             matte = Matte(self.alpha, area, self.labs)
@@ -117,7 +131,7 @@ class TestCodeChangeStage:
             made = HairColorLatent().code_change(
                 InMemory(Codes(self.STYLES)),
                 InMemory(former or unchanged(self.T)),
-                InMemory(Pivots(self.STYLES + 9, self.transform)),
+                InMemory(Pivots(self.STYLES + np.float32(9), self.transform)),
                 InMemory(track),
                 InMemory(matte),
                 TargetColor(np.array([0.4, 0.2, 0.1])),
@@ -133,7 +147,9 @@ class TestCodeChangeStage:
         return change
 
     @pytest.mark.parametrize("seen", [SEEN, np.arange(T) == 2])
-    def test_a_clip_without_hair_on_a_face_is_left_alone(self, change, seen):
+    def test_a_clip_without_hair_on_a_face_is_left_alone(
+        self, change: Callable[..., Any], seen: NDArray[Any]
+    ) -> None:
         """What is seen in frames without a face is nobody's hair."""
         (made,) = change(area=np.where(seen, 0.0, self.AREA), seen=seen)
         assert made.styles.shape == (D,) and made.styles.dtype == np.float32
@@ -144,8 +160,8 @@ class TestCodeChangeStage:
         [([1.0], 1.0), ([0.5], 0.5), ([0, 0.3, 0.8, 0.1], 0.8), ([-0.9, 0.4], -0.9)],
     )
     def test_the_hairs_mean_is_to_become_the_color_as_far_as_it_ever_does(
-        self, change, strength, largest
-    ):
+        self, change: Callable[..., Any], strength: list[float], largest: float
+    ) -> None:
         made, (_, space, wanted) = change(strength=strength)
         weight = np.where(self.SEEN, self.AREA, 0)
         mean = (self.labs * weight[:, None]).sum(0) / weight.sum()
@@ -154,7 +170,9 @@ class TestCodeChangeStage:
         np.testing.assert_allclose(made.lab, way, atol=1e-4)
         assert made.strength == pytest.approx(largest) and space is SPACE
 
-    def test_it_is_measured_without_what_former_edits_colored(self, change):
+    def test_it_is_measured_without_what_former_edits_colored(
+        self, change: Callable[..., Any]
+    ) -> None:
         codes = random(self.T, 6, D, seed=8).numpy()
         former = HairChange(np.ones((self.T, 3), np.float32), codes)
         made, (probe, _, wanted) = change(former=former)
@@ -162,27 +180,31 @@ class TestCodeChangeStage:
         np.testing.assert_allclose(probe.styles.numpy(), want, atol=1e-6)
         assert np.array_equal(wanted.numpy(), made.lab)
 
-    def test_what_is_found_is_the_change(self, change):
+    def test_what_is_found_is_the_change(self, change: Callable[..., Any]) -> None:
         made, _ = change()
         assert np.array_equal(made.styles, self.FOUND.numpy())
 
-    def test_it_is_measured_on_frames_with_much_hair_from_all_over_the_clip(self, change):
+    def test_it_is_measured_on_frames_with_much_hair_from_all_over_the_clip(
+        self, change: Callable[..., Any]
+    ) -> None:
         _, (probe, *_) = change()
         assert np.array_equal(probe.styles.numpy(), self.STYLES[self.CHOSEN])
         places = input_transforms(Pivots(self.STYLES, self.transform).similarity)[self.CHOSEN]
         torch.testing.assert_close(probe.transforms, places)
 
-    def test_all_of_them_where_there_are_few(self, change):
+    def test_all_of_them_where_there_are_few(self, change: Callable[..., Any]) -> None:
         _, (probe, *_) = change(area=np.where(np.isin(np.arange(8), [2, 4, 6]), 0.25, 0.0))
         assert np.array_equal(probe.styles.numpy(), self.STYLES[[4, 6]])
 
-    def test_the_box_alone_is_drawn_with_the_hair_there(self, change):
+    def test_the_box_alone_is_drawn_with_the_hair_there(self, change: Callable[..., Any]) -> None:
         _, (probe, *_) = change()
         assert probe.canvas == Canvas(self.SIDE, Extent(), 10.0, 20.0, 1.0)
         want = torch.from_numpy(self.alpha[self.CHOSEN, None, 20:36, 10:26]).float() / 255
         torch.testing.assert_close(probe.hair, want, atol=1e-5, rtol=0)
 
-    def test_hair_that_the_generator_cannot_draw_does_not_count(self, change):
+    def test_hair_that_the_generator_cannot_draw_does_not_count(
+        self, change: Callable[..., Any]
+    ) -> None:
         generator = seeded(lambda: AlignedGenerator(tiny_stylegan2_config(self.SIDE, w_dim=D)))
         _, (probe, *_) = change(drawer=Drawer(generator.synthesis))
         assert probe.synthesis is generator.synthesis
@@ -192,13 +214,15 @@ class TestCodeChangeStage:
         torch.testing.assert_close(probe.hair, hair * share, atol=1e-5, rtol=0)
 
     @pytest.mark.parametrize("probe", ["float32", "bfloat16"])
-    def test_layers_compute_in_what_the_flow_says(self, change, probe):
+    def test_layers_compute_in_what_the_flow_says(
+        self, change: Callable[..., Any], probe: str
+    ) -> None:
         _, (shown, *_) = change(probe=probe)
         assert shown.dtype == getattr(torch, probe)
 
 
 FOUND = random(D, seed=1).numpy()
-WAY = np.float32([30, -8, 12])
+WAY = np.array([30, -8, 12], np.float32)
 
 
 class TestOverTime:
@@ -209,7 +233,9 @@ class TestOverTime:
     IN = Strength(np.linspace(0, 1, COUNT).astype(np.float32))
 
     @pytest.mark.parametrize("change", [FOUND, random(LAYERS, D, seed=1).numpy()])
-    def test_a_steady_one_adds_what_is_found_to_frames_with_a_face(self, change):
+    def test_a_steady_one_adds_what_is_found_to_frames_with_a_face(
+        self, change: NDArray[Any]
+    ) -> None:
         given, degree = Codes(styles()), 0.7
         solved = CodeChange(change, float(np.float32(degree)), WAY)
         got = HairColorLatent().recolored(given, TRACK, unchanged(), solved, steady(degree)).styles
@@ -220,7 +246,7 @@ class TestOverTime:
         assert np.array_equal(hair.lab, np.tile(WAY * np.float32(degree), (COUNT, 1)))
 
     @pytest.mark.parametrize("largest", [1.0, -0.5])
-    def test_each_frame_has_its_share(self, largest):
+    def test_each_frame_has_its_share(self, largest: float) -> None:
         solved = CodeChange(FOUND, largest, WAY)
         got = HairColorLatent().recolored(Codes(styles()), TRACK, unchanged(), solved, RAMP).styles
         want = RAMP.values[:, None, None] / largest * FOUND * PRESENT[:, None, None]
@@ -229,15 +255,17 @@ class TestOverTime:
         np.testing.assert_allclose(hair.lab, RAMP.values[:, None] * WAY, rtol=1e-6)
         assert hair.styles.shape == (COUNT, 1, D)
 
-    def test_none_at_all_changes_nothing(self):
+    def test_none_at_all_changes_nothing(self) -> None:
         solved = CodeChange(np.zeros(D, np.float32), 0.0, WAY)
         given = Codes(styles()), TRACK, unchanged(), solved, steady(0.0)
         assert np.array_equal(HairColorLatent().recolored(*given).styles, styles())
         assert not HairColorLatent().hair_change(unchanged(), solved, steady(0.0)).lab.any()
 
-    def test_one_color_gives_way_to_another(self):
+    def test_one_color_gives_way_to_another(self) -> None:
         first = CodeChange(FOUND, 1.0, WAY)
-        second = CodeChange(random(LAYERS, D, seed=2).numpy(), 1.0, np.float32([-20, 5, 40]))
+        second = CodeChange(
+            random(LAYERS, D, seed=2).numpy(), 1.0, np.array([-20, 5, 40], np.float32)
+        )
         edit, codes = HairColorLatent(), Codes(styles())
         half = edit.recolored(codes, TRACK, unchanged(), first, self.OUT)
         former = edit.hair_change(unchanged(), first, self.OUT)
@@ -259,7 +287,9 @@ class TestOverTime:
         np.testing.assert_allclose(both[middle], want, atol=1e-5)
 
 
-def test_a_picture_is_read_once_for_all_stages_of_a_flow_and_anew_for_the_next(monkeypatch):
+def test_a_picture_is_read_once_for_all_stages_of_a_flow_and_anew_for_the_next(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     pictures = [np.zeros((2, 2, 3), np.uint8), np.ones((2, 2, 3), np.uint8)]
     left = pictures.copy()
     monkeypatch.setattr(module, "read_image", lambda path: left.pop(0))
@@ -272,7 +302,7 @@ def test_a_picture_is_read_once_for_all_stages_of_a_flow_and_anew_for_the_next(m
     assert not left and colors == [{fingerprint(picture)} for picture in pictures]
 
 
-def test_a_color_that_is_none_is_named_with_its_place():
+def test_a_color_that_is_none_is_named_with_its_place() -> None:
     HairColorLatent(color="friend.png").check(pack_of(None), "edit")
     HairColorLatent().check(pack_of(None), "edit")
     with pytest.raises(InvalidSetting, match=r"edit\.2\.color = 'blurple' is no color"):

@@ -18,27 +18,27 @@ def left() -> torch.Tensor:
     return mask
 
 
-def test_white_and_grey_have_no_color():
+def test_white_and_grey_have_no_color() -> None:
     grey = torch.tensor([1.0, 0.2, -0.6]).view(3, 1, 1, 1).expand(3, 3, 1, 1)
     lab = hair_losses.lab(grey)
     torch.testing.assert_close(lab[:, 1:], torch.zeros(3, 2, 1, 1), atol=1e-3, rtol=0)
     assert float(lab[0, 0]) == pytest.approx(100, abs=1e-3)
 
 
-def test_linear_rgb_gives_the_lab_of_the_same_light_in_srgb():
+def test_linear_rgb_gives_the_lab_of_the_same_light_in_srgb() -> None:
     srgb = torch.rand(1, 3, 4, 4, generator=torch.Generator().manual_seed(0))
     linear = torch.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4)
     got = hair_losses.lab(linear * 2 - 1)
     torch.testing.assert_close(got, rgb_to_lab(srgb), atol=0.05, rtol=0)
 
 
-def test_the_mean_is_of_the_mask_only():
+def test_the_mean_is_of_the_mask_only() -> None:
     x = torch.where(left() == 1, 3.0, 100.0).expand(2, 3, 12, 12)
     torch.testing.assert_close(hair_losses.masked_mean(x, left()), torch.full((2, 3, 1, 1), 3.0))
     assert not hair_losses.masked_mean(x, torch.zeros_like(left())).any()
 
 
-def test_the_color_loss_sees_hair_only():
+def test_the_color_loss_sees_hair_only() -> None:
     image = picture()
     target = hair_losses.masked_mean(hair_losses.lab(image), left())
     assert float(hair_losses.hair_colour_loss(image, left(), target)) == 0
@@ -47,7 +47,7 @@ def test_the_color_loss_sees_hair_only():
     assert float(hair_losses.hair_colour_loss(picture(1), left(), target)) > 0.1
 
 
-def test_the_background_loss_sees_no_hair_of_either_picture():
+def test_the_background_loss_sees_no_hair_of_either_picture() -> None:
     source, none = picture(), torch.zeros_like(left())
     changed = torch.where(left() == 1, picture(1), source)
     for hair, source_hair in ((left(), none), (none, left())):
@@ -56,14 +56,15 @@ def test_the_background_loss_sees_no_hair_of_either_picture():
     assert float(hair_losses.background_loss(changed, source, none, none)) > 0.1
 
 
-def test_losses_pull():
+def test_losses_pull() -> None:
     image = picture().requires_grad_()
     target = torch.zeros(2, 3, 1, 1)
     hair_losses.hair_colour_loss(image, left(), target).backward()
+    assert image.grad is not None
     assert image.grad[..., :6].abs().min() > 0 and not image.grad[..., 6:].any()
 
 
-def test_a_gram_matrix_forgets_places():
+def test_a_gram_matrix_forgets_places() -> None:
     features = random(1, 4, 5, 6)
     gram = hair_losses.gram_matrix(features)
     torch.testing.assert_close(gram, gram.t())
@@ -73,7 +74,7 @@ def test_a_gram_matrix_forgets_places():
     assert not masked.any()
 
 
-def test_the_prior_is_least_at_the_mean_face():
+def test_the_prior_is_least_at_the_mean_face() -> None:
     mean, stds = random(8), random(8, seed=1).abs() + 0.1
     components, _ = torch.linalg.qr(random(8, 8, seed=2))
     at_mean = torch.nn.functional.leaky_relu(mean, hair_losses.MAPPING_SLOPE)

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from fractions import Fraction
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -33,20 +34,20 @@ RAMP = Curve([(0.1, 0.0), (1.1, 1.0)])
         HairLength(amount=RAMP),
     ],
 )
-def test_every_degree_follows_its_curve(edit):
+def test_every_degree_follows_its_curve(edit: GradedEdit) -> None:
     values = edit.over_time(CLIP).values
     np.testing.assert_allclose(values, [0, 0, 0.2, 0.9, 1], atol=1e-6)
     assert values.dtype == np.float32
     assert edit.makers()["strength"] == edit.over_time
 
 
-def test_all_kinds_that_have_degrees_are_tried_above():
+def test_all_kinds_that_have_degrees_are_tried_above() -> None:
     graded = {kind for kind, cls in EDITS.items() if issubclass(cls, GradedEdit)}
     assert graded == set(EDITS) - {"reconstruct"}
 
 
 @pytest.mark.parametrize("steady", [[(0.0, 0.3)], [(0.2, 0.3), (1.0, 0.3)]])
-def test_a_curve_that_never_changes_is_its_number(steady):
+def test_a_curve_that_never_changes_is_its_number(steady: list[tuple[float, float]]) -> None:
     plain, curve = (Bald(strength=s).over_time(CLIP).values for s in (0.3, Curve(steady)))
     assert plain.tolist() == curve.tolist() == [np.float32(0.3)] * 5
 
@@ -64,7 +65,7 @@ strength = STRENGTH
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("one_thread")
-def test_a_color_grows_on_what_former_edits_left(tmp_path):
+def test_a_color_grows_on_what_former_edits_left(tmp_path: Path) -> None:
     """Half a second on, it is as if its strength had been one all along."""
     store = DiskStore(small.finished().copy(tmp_path / "cache"))
     frames, pictures = [], []

@@ -1,5 +1,6 @@
 """Edits one after the other: who takes what from whom."""
 
+from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -21,11 +22,11 @@ from vidhair.stages.render import Codes
 from vidhair.wiring import stage_of
 
 
-def takes(edits: list[Edit], value: str) -> set[str]:
+def takes(edits: Sequence[Edit], value: str) -> set[str]:
     return set(stage_of(value, stacked(edits)[value]).values)
 
 
-def test_one_edit_has_plain_names():
+def test_one_edit_has_plain_names() -> None:
     for edit in (HairColor(), HairLength(), Bald(), Attribute(), Reconstruct()):
         assert set(stacked([edit])) == set(edit.makers())
     assert takes([HairColor()], "edited_codes") == {
@@ -33,7 +34,7 @@ def test_one_edit_has_plain_names():
     }  # fmt: skip
 
 
-def test_each_takes_the_codes_that_the_former_left():
+def test_each_takes_the_codes_that_the_former_left() -> None:
     edits = [Bald(), Attribute(), HairColor(), HairColor()]
     assert "codes" in takes(edits, "edited_codes_1")
     for value, former in {
@@ -51,19 +52,19 @@ def test_each_takes_the_codes_that_the_former_left():
     assert {"hair_change_3", "code_change", "strength"} == takes(edits, "hair_change")
 
 
-def test_a_value_of_one_edit_keeps_its_name_wherever_that_stands():
+def test_a_value_of_one_edit_keeps_its_name_wherever_that_stands() -> None:
     for edits in ([HairColor(), Attribute()], [Attribute(), HairColor()]):
         assert {"target_color", "code_change", "hair_change"} <= set(stacked(edits))
     assert "codes" in takes([HairColor(), Attribute()], "code_change")
     assert "edited_codes_1" in takes([HairColor(), Attribute()], "edited_codes")
 
 
-def test_no_edit_in_between_hands_on_what_it_got():
+def test_no_edit_in_between_hands_on_what_it_got() -> None:
     edits = [Attribute(), Reconstruct(), HairLength()]
     assert takes(edits, "edited_codes") == {"edited_codes_1", "track", "strength"}
 
 
-def test_two_of_a_kind_act_each_by_its_own_settings():
+def test_two_of_a_kind_act_each_by_its_own_settings() -> None:
     found = stacked([Attribute(name="smile"), Attribute(name="hair_wave")])
     given: Any = {"track": TRACK, "space": SPACE}
     first = found["edited_codes_1"](codes=Codes(styles()), strength_1=steady(0.5), **given)
@@ -75,7 +76,7 @@ def test_two_of_a_kind_act_each_by_its_own_settings():
     np.testing.assert_allclose(last.styles - styles(), want, atol=1e-6)
 
 
-def test_the_order_counts():
+def test_the_order_counts() -> None:
     """What is bald first and then grows hair has some; the other way round it is bald."""
     bald, longer, space = Bald(), HairLength(), SPACE
     given = InMemory(TRACK), InMemory(steady(1.0)), space, None
@@ -118,7 +119,7 @@ def changed(before: dict[str, str], after: dict[str, str]) -> set[str]:
     return {name for name in after if before.get(name) != after[name]}
 
 
-def test_what_one_edit_says_is_in_the_keys_of_those_after_it_alone():
+def test_what_one_edit_says_is_in_the_keys_of_those_after_it_alone() -> None:
     before = keys(recipe_of(SMILE, BLONDE))
     more = {"strength_1", "edited_codes_1", "code_change", "edited_codes", "edited"}
     after = keys(recipe_of(SMILE | {"strength": 0.6}, BLONDE))
@@ -131,7 +132,7 @@ def test_what_one_edit_says_is_in_the_keys_of_those_after_it_alone():
     assert turned["edited"] != before["edited"]
 
 
-def test_a_curve_is_in_the_keys_and_one_that_never_changes_is_its_number():
+def test_a_curve_is_in_the_keys_and_one_that_never_changes_is_its_number() -> None:
     plain = keys(recipe_of(SMILE))
     assert keys(recipe_of(SMILE | {"strength": [[0, 0.5], [2, 0.5]]})) == plain
     assert keys(recipe_of(SMILE | {"strength": [[1, 0.5]]})) == plain
@@ -142,14 +143,14 @@ def test_a_curve_is_in_the_keys_and_one_that_never_changes_is_its_number():
 
 
 @pytest.mark.parametrize("mode", ["residual", "replace"])
-def test_how_it_enters_the_frame_is_as_the_recipe_says(mode):
+def test_how_it_enters_the_frame_is_as_the_recipe_says(mode: str) -> None:
     layer = Flow(recipe_of(SMILE, BLONDE, mode=mode), a_pack()).stages["layer"]
     assert ("hair_change" in layer.values) == (mode == "residual")
     alone = Flow(recipe_of(SMILE, SMILE, mode=mode), a_pack())
     assert "hair_change" not in alone.stages
 
 
-def test_every_edit_is_checked_before_any_work_and_named_by_its_place():
+def test_every_edit_is_checked_before_any_work_and_named_by_its_place() -> None:
     with pytest.raises(InvalidSetting, match=r"edit\.2\.name = 'height' is no attribute"):
         Flow(recipe_of(SMILE, SMILE | {"name": "height"}), a_pack())
     with pytest.raises(InvalidSetting, match=r"edit\.name = 'height' is no attribute"):
@@ -158,7 +159,7 @@ def test_every_edit_is_checked_before_any_work_and_named_by_its_place():
         Flow(recipe_of(BLONDE | {"color": "blurple"}, SMILE), a_pack())
 
 
-def test_nothing_but_no_edit_draws_once():
+def test_nothing_but_no_edit_draws_once() -> None:
     plain = {"kind": "reconstruct"}
     stages = Flow(recipe_of(plain, plain), a_pack()).stages
     assert set(stages["edited"].values) == {"rendered"}

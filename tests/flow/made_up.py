@@ -21,7 +21,7 @@ def a_pack(**changed: str) -> Any:
     """A pack of which only the fingerprints are known."""
     parts = dict.fromkeys(PARTS)
     names = ["yaw", "smile", *HAIR_COLOR, *NO_HAIR]
-    files = SimpleNamespace(
+    files: Any = SimpleNamespace(
         parts={name: SimpleNamespace(config={"names": names}) for name in parts},
         tensors=lambda part: dict.fromkeys(
             ("directions", "readout"), torch.zeros(len(names), 2)

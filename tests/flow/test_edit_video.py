@@ -5,12 +5,15 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from numpy.typing import NDArray
 
 from tests import small
 from tests.flow.in_fives import in_fives
@@ -28,7 +31,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture
-def cache(tmp_path) -> Path:
+def cache(tmp_path: Path) -> Path:
     """A cache in which a finished run lies."""
     return small.finished().copy(tmp_path / "cache")
 
@@ -36,15 +39,15 @@ def cache(tmp_path) -> Path:
 class StopsAt:
     """A reporter that is interrupted once a stage has come as far as `done`."""
 
-    def __init__(self, name: str, done: float = 0):
+    def __init__(self, name: str, done: float = 0) -> None:
         self.name, self.done = name, done
 
     @contextmanager
-    def stage(self, name, total, unit):
+    def stage(self, name: str, total: int, unit: str) -> Iterator[Callable[..., Any]]:
         if (name, self.done) == (self.name, 0):
             raise KeyboardInterrupt
 
-        def meter(done, note=""):
+        def meter(done: int, note: str = "") -> None:
             if name == self.name and done >= self.done:
                 raise KeyboardInterrupt
 
@@ -59,7 +62,7 @@ def same_pictures(path: Path) -> bool:
 # ---- what comes out
 
 
-def test_every_frame_comes_out_at_its_time_with_its_sound():
+def test_every_frame_comes_out_at_its_time_with_its_sound() -> None:
     result = small.finished().result
     with open_clip(small.clip()) as source, open_clip(result.path) as edited:
         a, b = source.clip, edited.clip
@@ -75,7 +78,7 @@ def test_every_frame_comes_out_at_its_time_with_its_sound():
     assert sound_packets(result.path) == sound_packets(small.clip())
 
 
-def test_a_run_says_what_it_did():
+def test_a_run_says_what_it_did() -> None:
     result = small.finished().result
     assert [stage.name for stage in result.stages] == [*small.STAGES, "encode"]
     assert all(stage.status == "computed" for stage in result.stages)
@@ -85,7 +88,7 @@ def test_a_run_says_what_it_did():
     assert result.seconds >= sum(stage.seconds for stage in result.stages) > 0
 
 
-def test_the_hair_changes_and_the_rest_does_not():
+def test_the_hair_changes_and_the_rest_does_not() -> None:
     before, after = small.decoded(small.clip()), small.decoded(small.finished().result.path)
     change = np.abs(after.astype(int) - before).max(-1).mean(0)
     width, height = small.SIZE
@@ -94,14 +97,14 @@ def test_the_hair_changes_and_the_rest_does_not():
     assert corner.mean() < 3, "codec error"
 
 
-def test_settings_go_over_the_recipe(tmp_path):
+def test_settings_go_over_the_recipe(tmp_path: Path) -> None:
     with pytest.raises(InvalidSetting, match="zzz"):
         module.edit_video(
             small.clip(), "hair_color", tmp_path / "a.mp4", settings={"zzz.zzz": 1}, cache=False
         )
 
 
-def test_the_source_is_never_the_target(tmp_path):
+def test_the_source_is_never_the_target(tmp_path: Path) -> None:
     with pytest.raises(OutputNotWritable, match="the source itself"):
         small.edit(small.clip(), tmp_path / "cache")
     assert not (tmp_path / "cache").exists()
@@ -110,13 +113,13 @@ def test_the_source_is_never_the_target(tmp_path):
 # ---- what is reused
 
 
-def test_a_second_run_reuses_every_stage(tmp_path, cache):
+def test_a_second_run_reuses_every_stage(tmp_path: Path, cache: Path) -> None:
     again = small.edit(tmp_path / "again.mp4", cache)
     assert again.reused == tuple(small.STAGES)
     assert same_pictures(again.path)
 
 
-def test_a_copy_under_another_name_reuses_every_stage(tmp_path, cache):
+def test_a_copy_under_another_name_reuses_every_stage(tmp_path: Path, cache: Path) -> None:
     copy = tmp_path / "elsewhere" / "renamed.mp4"
     copy.parent.mkdir()
     copy.write_bytes(small.clip().read_bytes())
@@ -137,13 +140,15 @@ def test_a_copy_under_another_name_reuses_every_stage(tmp_path, cache):
     ],
     ids=str,
 )
-def test_a_changed_setting_recomputes_what_follows(tmp_path, cache, changes, expected):
+def test_a_changed_setting_recomputes_what_follows(
+    tmp_path: Path, cache: Path, changes: dict[str, float], expected: list[str]
+) -> None:
     result = small.edit(tmp_path / "changed.mp4", cache, changes=changes)
     assert small.computed(result) == expected
 
 
 @pytest.mark.slow
-def test_tuning_with_lpips_says_so_and_gives_other_pictures(tmp_path, cache):
+def test_tuning_with_lpips_says_so_and_gives_other_pictures(tmp_path: Path, cache: Path) -> None:
     path = str(small.classifier())
     changes = {"tune.perceptual": "lpips_alex", "tune.perceptual_weights": path}
     result = small.edit(tmp_path / "a.mp4", cache, changes=changes)
@@ -159,7 +164,9 @@ def test_tuning_with_lpips_says_so_and_gives_other_pictures(tmp_path, cache):
 
 
 @pytest.mark.slow
-def test_without_a_cache_nothing_is_reused_and_nothing_stays(tmp_path, cache, monkeypatch):
+def test_without_a_cache_nothing_is_reused_and_nothing_stays(
+    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     scratch = tmp_path / "scratch"
     scratch.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(scratch))
@@ -171,7 +178,9 @@ def test_without_a_cache_nothing_is_reused_and_nothing_stays(tmp_path, cache, mo
     assert {path: path.stat().st_mtime_ns for path in cache.rglob("*")} == before
 
 
-def test_the_default_cache_is_where_the_environment_says(tmp_path, cache, monkeypatch):
+def test_the_default_cache_is_where_the_environment_says(
+    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv(CACHE_VARIABLE, str(cache))
     assert default_cache() == cache
     assert small.edit(tmp_path / "a.mp4", None).reused == tuple(small.STAGES)
@@ -191,7 +200,9 @@ def test_the_default_cache_is_where_the_environment_says(tmp_path, cache, monkey
     ("stage", "done"),
     [("track", 0), ("labels", 12), ("tuned", 0), ("tuned", 2), ("edited", 0), ("encode", 12)],
 )
-def test_an_interrupted_run_leaves_no_output_and_goes_on(tmp_path, cache, stage, done):
+def test_an_interrupted_run_leaves_no_output_and_goes_on(
+    tmp_path: Path, cache: Path, stage: str, done: int
+) -> None:
     """From the cache of a finished run, as far as it had come at that stage."""
     # What depends on the stage would not be there yet either.
     later = small.STAGES[small.STAGES.index(stage) :] if stage in small.STAGES else []
@@ -203,13 +214,13 @@ def test_an_interrupted_run_leaves_no_output_and_goes_on(tmp_path, cache, stage,
     assert list(target.parent.iterdir()) == []
     result = small.edit(target, cache)
     # Its only chunk was stored before the interruption; mattes are made before the tuning.
-    stored = {"labels": {"labels"}, "tuned": {"hair_colors", "matte"}}.get(stage, set())
+    stored = {"labels": {"labels"}, "tuned": {"hair_colors", "prior", "matte"}}.get(stage, set())
     assert small.computed(result) == [name for name in later if name not in stored]
     assert [p.name for p in target.parent.iterdir()] == ["a.mp4"]
     assert same_pictures(target)
 
 
-def test_an_interrupted_run_leaves_an_older_output_as_it_was(tmp_path, cache):
+def test_an_interrupted_run_leaves_an_older_output_as_it_was(tmp_path: Path, cache: Path) -> None:
     target = tmp_path / "a.mp4"
     target.write_bytes(b"before")
     with pytest.raises(KeyboardInterrupt):
@@ -224,7 +235,7 @@ def small_chunks() -> Iterator[None]:
         yield
 
 
-def results(cache: Path) -> dict[str, np.ndarray]:
+def results(cache: Path) -> dict[str, NDArray[Any]]:
     """What a finished run with the usual recipe has left, and the frames that follow from it."""
     names = {"latents": "styles", "labels": "planes", "matte": "alpha"}
     names |= {"rendered": "levels", "edited": "levels"}
@@ -237,7 +248,7 @@ def results(cache: Path) -> dict[str, np.ndarray]:
 
 
 @pytest.mark.slow
-def test_chunks_do_not_show(tmp_path, cache, small_chunks):
+def test_chunks_do_not_show(tmp_path: Path, cache: Path, small_chunks: Any) -> None:
     """A run in small chunks that stops in the middle of a stage and goes on ends as the others."""
     fives = small.finished().copy(tmp_path / "fives")
     later = small.STAGES[small.STAGES.index("latents") :]
@@ -253,10 +264,10 @@ def test_chunks_do_not_show(tmp_path, cache, small_chunks):
     for stage in together.values():
         assert (stage.computed, stage.total) == (7, small.FRAMES)
     got, want = results(fives), results(cache)
-    for stage, array in want.items():
-        difference = np.abs(got[stage].astype(float) - array)
-        bound = 1e-4 if stage == "latents" else 2.0
-        assert difference.max() <= bound and difference.mean() < bound / 20, stage
+    for name, array in want.items():
+        difference = np.abs(got[name].astype(float) - array)
+        bound = 1e-4 if name == "latents" else 2.0
+        assert difference.max() <= bound and difference.mean() < bound / 20, name
 
 
 # ---- damage
@@ -267,7 +278,7 @@ def files_of(cache: Path, stage: str) -> list[Path]:
 
 
 @pytest.mark.parametrize("stage", ["faces", "tuned", "edited"])
-def test_a_file_that_was_cut_short_is_made_again(tmp_path, cache, stage):
+def test_a_file_that_was_cut_short_is_made_again(tmp_path: Path, cache: Path, stage: str) -> None:
     (path,) = files_of(cache, stage)
     os.truncate(path, path.stat().st_size - 1)
     result = small.edit(tmp_path / "a.mp4", cache)
@@ -283,7 +294,7 @@ def flip_the_last_byte(path: Path) -> None:
         file.write(bytes([byte ^ 255]))
 
 
-def test_a_whole_clip_result_with_a_wrong_byte_is_made_again(tmp_path, cache):
+def test_a_whole_clip_result_with_a_wrong_byte_is_made_again(tmp_path: Path, cache: Path) -> None:
     (path,) = files_of(cache, "tuned")
     flip_the_last_byte(path)
     result = small.edit(tmp_path / "a.mp4", cache)
@@ -292,7 +303,7 @@ def test_a_whole_clip_result_with_a_wrong_byte_is_made_again(tmp_path, cache):
 
 
 @pytest.mark.parametrize("stage", ["rendered", "edited", "changes"])
-def test_frames_with_a_wrong_byte_are_made_again(tmp_path, cache, stage):
+def test_frames_with_a_wrong_byte_are_made_again(tmp_path: Path, cache: Path, stage: str) -> None:
     (path,) = files_of(cache, stage)
     flip_the_last_byte(path)
     if stage != "changes":
@@ -305,7 +316,7 @@ def test_frames_with_a_wrong_byte_are_made_again(tmp_path, cache, stage):
 # ---- clips without a face in some frames
 
 
-def test_frames_without_a_face_pass_through(tmp_path):
+def test_frames_without_a_face_pass_through(tmp_path: Path) -> None:
     face, grey = small.person(), small.nobody(7)
     frames = np.concatenate([face[:6], grey, face[:4]])
     source = small.write_clip(tmp_path / "source.mp4", frames)
@@ -326,15 +337,15 @@ def test_frames_without_a_face_pass_through(tmp_path):
 # ---- devices
 
 
-def test_devices_by_name():
+def test_devices_by_name() -> None:
     assert choose_device("cpu") == "cpu"
     assert choose_device("auto") in ("cpu", "cuda")
     with pytest.raises(DeviceUnavailable, match="'banana' is no device; use auto, cpu or cuda"):
         choose_device("banana")
 
 
-def test_a_device_that_is_not_there(monkeypatch):
-    monkeypatch.setattr(module.torch.cuda, "is_available", lambda: False)
+def test_a_device_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert choose_device("auto") == "cpu"
     for name in ("cuda", "cuda:1"):
         with pytest.raises(DeviceUnavailable, match="no CUDA device"):
@@ -342,7 +353,7 @@ def test_a_device_that_is_not_there(monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["meta", "xpu"])
-def test_devices_that_torch_knows_and_vidhair_does_not(name):
+def test_devices_that_torch_knows_and_vidhair_does_not(name: str) -> None:
     with pytest.raises(DeviceUnavailable):
         choose_device(name)
 
@@ -351,7 +362,7 @@ def test_devices_that_torch_knows_and_vidhair_does_not(name):
 
 
 @pytest.mark.slow
-def test_without_threads_it_is_the_same(tmp_path, cache):
+def test_without_threads_it_is_the_same(tmp_path: Path, cache: Path) -> None:
     in_order = tmp_path / "in order"
     result = small.edit(tmp_path / "a.mp4", in_order, means=Means(executor="in-order"))
     assert (tmp_path / "a.mp4").read_bytes() == small.finished().result.path.read_bytes()
@@ -363,11 +374,13 @@ def test_without_threads_it_is_the_same(tmp_path, cache):
 
 
 @pytest.mark.parametrize("executor", EXECUTORS)
-def test_stages_between_two_barriers_share_one_decoding(tmp_path, monkeypatch, executor):
-    made = Counter()
+def test_stages_between_two_barriers_share_one_decoding(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, executor: str
+) -> None:
+    made: Counter[str] = Counter()
     to_rgb = ClipReader._rgb
 
-    def counted(self, frame):
+    def counted(self: Any, frame: Any) -> NDArray[Any]:
         made[frame.pts] += 1
         return to_rgb(self, frame)
 
@@ -382,8 +395,10 @@ def test_stages_between_two_barriers_share_one_decoding(tmp_path, monkeypatch, e
     assert sum(made.values()) <= 5 * small.FRAMES + LOOKS
 
 
-def test_an_error_of_the_encoder_ends_the_run(tmp_path, cache, monkeypatch):
-    def full(self, frames, alpha=None):
+def test_an_error_of_the_encoder_ends_the_run(
+    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(self: Any, frames: NDArray[Any], alpha: Any = None) -> None:
         raise OutputNotWritable("the disk is full")
 
     monkeypatch.setattr(VideoWriter, "write", full)
@@ -395,7 +410,7 @@ def test_an_error_of_the_encoder_ends_the_run(tmp_path, cache, monkeypatch):
     assert {t.name for t in threading.enumerate()}.isdisjoint({"decode", "encode", "store"})
 
 
-def test_an_executor_or_a_memory_that_cannot_be():
+def test_an_executor_or_a_memory_that_cannot_be() -> None:
     with pytest.raises(
         InvalidSetting, match="executor 'ray' is unknown; use overlapped or in-order"
     ):
@@ -405,7 +420,7 @@ def test_an_executor_or_a_memory_that_cannot_be():
 
 
 @pytest.mark.slow
-def test_many_colors_share_what_comes_before_them(tmp_path):
+def test_many_colors_share_what_comes_before_them(tmp_path: Path) -> None:
     """Twenty colors of a clip take at most 35 % of what they would take without a cache."""
     steps = {"tune.steps": 20, "tune.refine_steps": 5}  # a quarter of what is usual
 

@@ -1,28 +1,34 @@
 """The flow's nodes together: where a composed frame differs, and what a cut keeps apart."""
 
+from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Annotated, Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from scipy.ndimage import binary_dilation
 
 from tests import small
-from tests.flow.made_up import a_pack
+from tests.flow.made_up import a_pack, nodes_of
 from tests.stages.faces import clip_of
 from tests.stages.series import means_of
 from vidhair.cache import DiskStore, MemoryStore, fingerprint
 from vidhair.edits import Bald
+from vidhair.errors import CheckpointUnreadable
 from vidhair.flow import graph
 from vidhair.flow.graph import Flow
 from vidhair.flow.runner import Means, Runner, Work
 from vidhair.geometry import Grid
 from vidhair.media import open_clip
+from vidhair.models.stylegan3 import Generator
 from vidhair.recipe import load_recipe
 from vidhair.stages.align import AlignConfig, Faces, FaceTrack, Shots, Thumbnails
 from vidhair.stages.invert import Latents
 from vidhair.stages.people import Person
 from vidhair.stages.render import Drawer
+from vidhair.stages.segment import HairPrior
 from vidhair.stages.smooth import smooth_similarity, smooth_styles
 from vidhair.types import Clip, Frames
 from vidhair.wiring import Each, Every, Fact, Meter, Near, Series, Setting, Span, WiringError, stage
@@ -30,7 +36,7 @@ from vidhair.wiring import Each, Every, Fact, Meter, Near, Series, Setting, Span
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
-def touchable(alpha: np.ndarray, grid: Grid, reach: int = 2) -> np.ndarray:
+def touchable(alpha: NDArray[Any], grid: Grid, reach: int = 2) -> NDArray[Any]:
     """[T, H, W]: pixels up to `reach` samples away from where a matte [T, h, w] is not zero."""
     left, top, step = grid.left, grid.top, grid.step
     width, height = small.SIZE
@@ -46,7 +52,7 @@ def touchable(alpha: np.ndarray, grid: Grid, reach: int = 2) -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def composed():
+def composed() -> tuple[NDArray[Any], NDArray[Any], NDArray[Any], Grid]:
     """(source frames, composed frames, matte, its grid) of the finished run."""
     with open_clip(small.clip()) as reader:
         flow, runner = small.flow_on(DiskStore(small.finished().cache), reader)
@@ -56,21 +62,27 @@ def composed():
         return work.frames(0, count), frames, alpha, flow.value(work, "hair_window")
 
 
-def test_outside_the_matte_every_pixel_is_the_sources(composed):
+def test_outside_the_matte_every_pixel_is_the_sources(
+    composed: tuple[NDArray[Any], NDArray[Any], NDArray[Any], Grid],
+) -> None:
     source, frames, alpha, grid = composed
     allowed, differs = touchable(alpha, grid), (frames != source).any(-1)
     assert not (differs & ~allowed).any()
     assert 0.1 < allowed.mean() < 0.9, "the matte should cover some of the frame and not all"
 
 
-def test_inside_the_matte_most_pixels_change(composed):
+def test_inside_the_matte_most_pixels_change(
+    composed: tuple[NDArray[Any], NDArray[Any], NDArray[Any], Grid],
+) -> None:
     source, frames, alpha, grid = composed
     full = touchable(np.where(alpha > 200, alpha, 0), grid, reach=0)
     assert full.mean() > 0.05
     assert (frames != source).any(-1)[full].mean() > 0.9
 
 
-def test_composing_frame_by_frame_gives_the_same(composed):
+def test_composing_frame_by_frame_gives_the_same(
+    composed: tuple[NDArray[Any], NDArray[Any], NDArray[Any], Grid],
+) -> None:
     _, frames, _, _ = composed
     with open_clip(small.clip()) as reader:
         flow, runner = small.flow_on(DiskStore(small.finished().cache), reader)
@@ -79,7 +91,7 @@ def test_composing_frame_by_frame_gives_the_same(composed):
             assert np.abs(alone.astype(int) - frames[frame]).max() <= 1
 
 
-def test_an_edit_of_no_strength_changes_next_to_nothing():
+def test_an_edit_of_no_strength_changes_next_to_nothing() -> None:
     """The edited rendering is then the unedited one, so no difference is added."""
     with open_clip(small.clip()) as reader:
         changes = {"edit.strength": 0.0}
@@ -95,7 +107,9 @@ def test_an_edit_of_no_strength_changes_next_to_nothing():
 
 
 @pytest.fixture(scope="module")
-def two_shots(tmp_path_factory):
+def two_shots(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> tuple[Flow, FaceTrack, NDArray[Any], dict[str, NDArray[Any]]]:
     """Codes and transforms around a cut: the person, then the same mirrored and much brighter."""
     person = small.person()[:6]
     frames = np.concatenate([person, 255 - (255 - person[:, :, ::-1]) // 3])
@@ -111,18 +125,24 @@ def two_shots(tmp_path_factory):
 SHOTS = slice(0, 6), slice(6, 12)
 
 
-def smoothed(flow: Flow, styles: np.ndarray, present: np.ndarray, cuts: np.ndarray) -> np.ndarray:
+def smoothed(
+    flow: Flow, styles: NDArray[Any], present: NDArray[Any], cuts: NDArray[Any]
+) -> NDArray[Any]:
     means = means_of(styles, present, cuts)
     return smooth_styles(styles, means, present, cuts, flow.recipe.smooth, flow.pack.attributes)
 
 
-def test_a_cut_is_found(two_shots):
+def test_a_cut_is_found(
+    two_shots: tuple[Flow, FaceTrack, NDArray[Any], dict[str, NDArray[Any]]],
+) -> None:
     _, track, _, _ = two_shots
     assert np.flatnonzero(track.cuts).tolist() == [0, 6]
     assert track.present.all()
 
 
-def test_every_shot_is_smoothed_as_if_alone(two_shots):
+def test_every_shot_is_smoothed_as_if_alone(
+    two_shots: tuple[Flow, FaceTrack, NDArray[Any], dict[str, NDArray[Any]]],
+) -> None:
     flow, track, raw, smooth = two_shots
     config, similarity = flow.recipe.smooth, track.similarity
     whole = smoothed(flow, raw, track.present, np.arange(12) == 0)
@@ -138,7 +158,9 @@ def test_every_shot_is_smoothed_as_if_alone(two_shots):
         np.testing.assert_allclose(smooth["transform"][shot], columns, atol=1e-6)
 
 
-def test_the_person_is_the_same_all_through_a_shot(two_shots):
+def test_the_person_is_the_same_all_through_a_shot(
+    two_shots: tuple[Flow, FaceTrack, NDArray[Any], dict[str, NDArray[Any]]],
+) -> None:
     """Fine layers do not move inside a shot at all; between the shots they differ."""
     flow, _, raw, smooth = two_shots
     first = flow.recipe.smooth.average_fine_from
@@ -149,7 +171,9 @@ def test_the_person_is_the_same_all_through_a_shot(two_shots):
     assert np.abs(fine[0] - fine[6]).max() > 1e-3
 
 
-def test_a_packs_attributes_are_its_space(two_shots):
+def test_a_packs_attributes_are_its_space(
+    two_shots: tuple[Flow, FaceTrack, NDArray[Any], dict[str, NDArray[Any]]],
+) -> None:
     flow, *_ = two_shots
     space = flow.pack.attributes
     assert space is not None and "smile" in space.names and space.knows_motion
@@ -173,7 +197,7 @@ def no_table(faces: Series[Faces], gap: Annotated[float, Setting("gap.gap")]) ->
 def no_fact(faces: Series[Faces], rate: Annotated[float, Fact("frame.rate")]) -> FaceTrack: ...
 
 
-def no_network(faces: Series[Faces], model: small.Generator) -> FaceTrack: ...
+def no_network(faces: Series[Faces], model: Generator) -> FaceTrack: ...
 
 
 def other_edit(faces: Series[Faces], edit: Bald) -> FaceTrack: ...
@@ -210,7 +234,9 @@ def a_chunk_of_one(faces: Series[Faces], shots: Shots) -> FaceTrack: ...
         (a_chunk_of_one, "take shots as Series, too"),
     ],
 )
-def test_a_stage_that_does_not_fit_is_refused_before_anything_runs(monkeypatch, track, said):
+def test_a_stage_that_does_not_fit_is_refused_before_anything_runs(
+    monkeypatch: pytest.MonkeyPatch, track: Callable[..., Any], said: str
+) -> None:
     recipe = load_recipe("hair_color")
     Flow(recipe, a_pack())
     monkeypatch.setitem(graph.HEAD, "track", stage()(track))
@@ -218,23 +244,25 @@ def test_a_stage_that_does_not_fit_is_refused_before_anything_runs(monkeypatch, 
         Flow(recipe, a_pack())
 
 
-def undeclared(faces: Series[Faces], config=None) -> FaceTrack: ...
+def undeclared(faces: Series[Faces], config: Any = None) -> FaceTrack: ...  # type: ignore[no-untyped-def]
 
 
-def anything(faces: Series[Faces], **rest) -> FaceTrack: ...
+def anything(faces: Series[Faces], **rest: Any) -> FaceTrack: ...  # type: ignore[no-untyped-def]
 
 
-def all_of_it(faces: Series[Faces], *rest) -> FaceTrack: ...
+def all_of_it(faces: Series[Faces], *rest: Any) -> FaceTrack: ...  # type: ignore[no-untyped-def]
 
 
 @pytest.mark.parametrize("track", [undeclared, anything, all_of_it])
-def test_what_a_stage_does_not_declare_has_no_way_to_it(monkeypatch, track):
+def test_what_a_stage_does_not_declare_has_no_way_to_it(
+    monkeypatch: pytest.MonkeyPatch, track: Callable[..., Any]
+) -> None:
     monkeypatch.setitem(graph.HEAD, "track", stage()(track))
     with pytest.raises(AssertionError, match=f"{track.__name__}: annotations"):
         Flow(load_recipe("hair_color"), a_pack())
 
 
-def test_it_is_given_just_what_it_declares(monkeypatch):
+def test_it_is_given_just_what_it_declares(monkeypatch: pytest.MonkeyPatch) -> None:
     given: dict[str, Any] = {}
 
     @stage(keep=False)
@@ -260,7 +288,8 @@ def test_it_is_given_just_what_it_declares(monkeypatch):
     assert list(flow.stages) == ["thumbnails", "shots"]
     pixels = np.arange(8, dtype=np.uint8)[:, None, None, None] * np.ones((24, 32, 3), np.uint8)
     clip = clip_of(32, 24, range(8))
-    work: Any = Work(SimpleNamespace(clip=clip, read=lambda start, stop: pixels[start:stop]))
+    reader: Any = SimpleNamespace(clip=clip, read=lambda start, stop: pixels[start:stop])
+    work = Work(reader)
     nodes = {node.name: node for node in flow.nodes()}
     pictures = nodes["thumbnails"].compute(work, 4, 6)["pictures"]
     assert pictures[:, 0, 0, 0].tolist() == [4, 5]
@@ -277,22 +306,23 @@ def test_it_is_given_just_what_it_declares(monkeypatch):
     assert np.array_equal(given["clip_frames"].rows(3, 5).pixels, pixels[3:5])
 
 
-def test_what_is_made_for_the_clip_is_made_once(monkeypatch):
-    made = []
+def test_what_is_made_for_the_clip_is_made_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[Drawer] = []
+    nothing: Any = None
 
     @stage(keep=False)
     def untuned() -> Drawer:
-        made.append(Drawer(None))
+        made.append(Drawer(nothing))
         return made[-1]
 
     monkeypatch.setitem(graph.UNTUNED, "drawer", untuned)
     recipe = load_recipe("hair_color_latent", {"tune.steps": 0, "tune.refine_steps": 0})
-    flow, work = Flow(recipe, a_pack(), goal="drawer"), Work(None)
+    flow, work = Flow(recipe, a_pack(), goal="drawer"), Work(nothing)
     assert flow.value(work, "drawer") is flow.value(work, "drawer") is made[0]
     assert len(made) == 1
 
 
-def test_layers_take_half_of_the_memory_at_most():
+def test_layers_take_half_of_the_memory_at_most() -> None:
     def layers(setting: int, memory: int) -> int:
         recipe = small.recipe(changes={"render.memory": setting})
         flow = Flow(recipe, small.pack(), means=Means(memory=memory << 20))
@@ -303,7 +333,9 @@ def test_layers_take_half_of_the_memory_at_most():
     assert layers(100, 1024) == 100
 
 
-def test_what_is_made_for_each_is_made_from_ones_own_and_gathered_in_order(monkeypatch):
+def test_what_is_made_for_each_is_made_from_ones_own_and_gathered_in_order(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """Pictures of the clip, as many times as a person's number says, back in one."""
 
     @stage(keep=False)
@@ -344,3 +376,31 @@ def test_what_is_made_for_each_is_made_from_ones_own_and_gathered_in_order(monke
     assert got[:, 0, 0].tolist() == [[3, 12, 18], [4, 16, 24]]
     one = flow.value(runner.work, "thumbnails", 3, 5, unit=1).pictures
     assert one[:, 0, 0, 0].tolist() == [9, 12]
+
+
+# ---- the segmenter
+
+
+@stage()
+def changes(segmented: Every[HairPrior]) -> HairPrior:
+    """Stands for what rests on it."""
+    return next(iter(segmented))
+
+
+def segmenting(choice: str) -> Flow:
+    recipe = load_recipe("hair_color", {"matte.segmenter": choice})
+    return Flow(recipe, a_pack(), makers=graph.makers_of(recipe) | {"changes": changes})
+
+
+def test_the_segmenters_weights_are_in_the_keys_of_what_it_finds(shared: Any) -> None:
+    with_it, without = (
+        next(n for n in nodes_of(segmenting(choice)) if n.name == "segmented")
+        for choice in (str(shared("models/hair_segmentation.tflite")), "auto")
+    )
+    assert len(with_it.weights) == 1 and not without.weights
+    assert with_it.settings == without.settings, "not where the file lies"
+
+
+def test_a_segmenter_that_is_none_is_refused_before_any_work(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointUnreadable, match=r"none\.tflite cannot be read"):
+        segmenting(str(tmp_path / "none.tflite"))

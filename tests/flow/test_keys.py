@@ -76,6 +76,7 @@ EXPECTED: dict[str, tuple[Any, set[str]]] = {
     "matte.color_weight": (0.5, {"prior", "matte"} | EDITED),
     "matte.smooth": (0.2, {"matte"} | EDITED),
     "matte.edge": (0.05, {"matte"} | EDITED),
+    "matte.segmenter": ("none", set()),  # which "auto" is, where none was pulled
     "compose.mode": ("replace", {"changes"}),
     "compose.region": ("face", {"changes"}),
     "compose.blur": (0.1, {"changes"}),
@@ -101,7 +102,7 @@ WEIGHTS = {
 
 
 @pytest.fixture(autouse=True)
-def bfloat16(monkeypatch):
+def bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever this processor has, the tests find one that multiplies bfloat16."""
     monkeypatch.setattr(precision, "_processor_has_bfloat16", lambda: True)
 
@@ -121,14 +122,14 @@ def changed(before: dict[str, str], after: dict[str, str]) -> set[str]:
     return {name for name in after if before.get(name) != after[name]}
 
 
-def test_every_setting_has_its_expectation():
+def test_every_setting_has_its_expectation() -> None:
     tables = {**TABLES, "edit": HairColorLatent}
     assert set(EXPECTED) == {f"{t}.{key}" for t, cls in tables.items() for key in rules(cls)}
     assert set(WEIGHTS) == set(PARTS)
 
 
 @pytest.mark.parametrize("path", EXPECTED)
-def test_a_setting_recomputes_what_depends_on_it_and_no_more(path):
+def test_a_setting_recomputes_what_depends_on_it_and_no_more(path: str) -> None:
     value, expected = EXPECTED[path]
     recipe = load_recipe(small.RECIPE)
     other = recipe.override({path: value() if callable(value) else value})
@@ -139,7 +140,7 @@ def test_a_setting_recomputes_what_depends_on_it_and_no_more(path):
 
 
 @pytest.mark.parametrize("part", WEIGHTS)
-def test_other_weights_recompute_what_uses_them(part):
+def test_other_weights_recompute_what_uses_them(part: str) -> None:
     recipe = load_recipe(small.RECIPE)
     assert changed(keys(recipe), keys(recipe, a_pack(**{part: "new"}))) == WEIGHTS[part]
 
@@ -149,7 +150,7 @@ def perceptual_keys(choice: str, path: Path | str = "") -> dict[str, str]:
     return keys(load_recipe(small.RECIPE, settings))
 
 
-def test_keys_hold_the_precision_that_auto_means(monkeypatch):
+def test_keys_hold_the_precision_that_auto_means(monkeypatch: pytest.MonkeyPatch) -> None:
     auto = load_recipe(small.RECIPE)
     plain = load_recipe(small.RECIPE, {"tune.precision": "float32", "render.precision": "float32"})
     with_bfloat16 = keys(auto)
@@ -164,7 +165,7 @@ def test_keys_hold_the_precision_that_auto_means(monkeypatch):
     assert changed(probed, keys(auto.override(without_tuning))) == EDITED
 
 
-def test_auto_is_what_it_finds(tmp_path, monkeypatch):
+def test_auto_is_what_it_finds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The same setting is another key once there are weights, wherever they lie."""
     before = keys(load_recipe(small.RECIPE))
     cached = tmp_path / "hub" / "checkpoints" / small.classifier().name
@@ -177,7 +178,7 @@ def test_auto_is_what_it_finds(tmp_path, monkeypatch):
     assert perceptual_keys("pack") == before
 
 
-def test_other_weights_of_lpips_are_another_key(tmp_path):
+def test_other_weights_of_lpips_are_another_key(tmp_path: Path) -> None:
     other = tmp_path / "other.pth"
     weights = dict(small.convolutions("alex"))
     torch.save(weights, other)
@@ -188,33 +189,33 @@ def test_other_weights_of_lpips_are_another_key(tmp_path):
     assert changed(want, perceptual_keys("lpips_alex", other)) == TUNED
 
 
-def test_lpips_without_weights_is_refused_before_anything_runs():
+def test_lpips_without_weights_is_refused_before_anything_runs() -> None:
     with pytest.raises(CheckpointUnreadable, match="models pull lpips-alex"):
         perceptual_keys("lpips_alex")
     off = {"tune.steps": 0, "tune.refine_steps": 0, "tune.perceptual": "lpips_alex"}
     assert "tune" not in keys(load_recipe(small.RECIPE, off)), "nothing measures likeness then"
 
 
-def test_another_edit_shares_everything_before_it():
+def test_another_edit_shares_everything_before_it() -> None:
     color, bald = keys(load_recipe(small.RECIPE)), keys(load_recipe("bald"))
     assert changed(color, bald) == {"edited_codes", "edited", "changes"}
 
 
-def test_a_recipe_without_an_edit_shares_everything():
+def test_a_recipe_without_an_edit_shares_everything() -> None:
     color, plain = keys(load_recipe(small.RECIPE)), keys(load_recipe("reconstruct"))
     assert changed(color, plain) == {"changes"}
     gone = set(color) - set(plain)
     assert gone == {"target_color", "hair_colors", "prior", "matte", "code_change", "edited"}
 
 
-def test_what_a_recipe_does_not_read_is_not_made():
+def test_what_a_recipe_does_not_read_is_not_made() -> None:
     """Of a matte only colors read, and its settings are none of the others' business."""
     bald, other = (keys(load_recipe("bald", changes)) for changes in ({}, {"matte.edge": 0.05}))
     assert not {"hair_colors", "prior", "matte"} & set(bald)
     assert bald == other
 
 
-def test_without_tuning_there_is_no_such_stage():
+def test_without_tuning_there_is_no_such_stage() -> None:
     off = keys(load_recipe(small.RECIPE, {"tune.steps": 0, "tune.refine_steps": 0}))
     assert set(off) == STAGES - {"tuned"}
     on = keys(load_recipe(small.RECIPE, {"tune.steps": 0, "tune.refine_steps": 1}))
@@ -222,7 +223,7 @@ def test_without_tuning_there_is_no_such_stage():
     assert changed(on, off) == DRAWN
 
 
-def test_two_names_of_one_color_are_one_edit():
+def test_two_names_of_one_color_are_one_edit() -> None:
     def edits(color: str) -> str:
         return keys(load_recipe(small.RECIPE, {"edit.color": color}))["code_change"]
 
@@ -230,7 +231,7 @@ def test_two_names_of_one_color_are_one_edit():
     assert edits("#fff") == edits("FFFFFF") != edits("white")
 
 
-def test_the_clips_content_counts_and_its_name_does_not(tmp_path):
+def test_the_clips_content_counts_and_its_name_does_not(tmp_path: Path) -> None:
     """The second file shows the same pictures, with eight more bytes at its end."""
     copy, longer = tmp_path / "another name.mp4", tmp_path / "longer.mp4"
     data = small.clip().read_bytes()
@@ -245,7 +246,7 @@ def test_the_clips_content_counts_and_its_name_does_not(tmp_path):
     assert changed(found[0], found[2]) == STAGES - {"target_color"}
 
 
-def test_how_a_clip_is_read_counts_where_it_is_unusual():
+def test_how_a_clip_is_read_counts_where_it_is_unusual() -> None:
     found = []
     for reading in ("", "ycgco"):
         with open_clip(small.clip()) as reader:
@@ -264,16 +265,17 @@ def repacked(folder: Path, part: str, config: dict[str, Any]) -> Pack:
     return load_pack(folder)
 
 
-def test_a_parts_configuration_counts(tmp_path):
+def test_a_parts_configuration_counts(tmp_path: Path) -> None:
     names = open_pack(small.pack_folder()).parts["attributes"].config["names"]
     other = repacked(tmp_path / "a", "attributes", {"names": names[::-1]})
     assert other.fingerprint("attributes") != small.pack().fingerprint("attributes")
     other = repacked(tmp_path / "b", "generator", {"radial_filters": True})
-    assert other.generator.config.radial_filters and not small.GENERATOR.radial_filters
+    config: Any = other.generator.config
+    assert config.radial_filters and not small.GENERATOR.radial_filters
     assert other.fingerprint("generator") != small.pack().fingerprint("generator")
 
 
-def test_the_same_weights_under_another_name_are_the_same(tmp_path):
+def test_the_same_weights_under_another_name_are_the_same(tmp_path: Path) -> None:
     other = repacked(tmp_path, "generator", {})
     assert other.fingerprint("generator") == small.pack().fingerprint("generator")
 
@@ -281,7 +283,7 @@ def test_the_same_weights_under_another_name_are_the_same(tmp_path):
 # ---- every recipe: a stage depends on what it declares, and on nothing else
 
 # Edit → other values of its settings.
-EDITS = {
+EDITS: dict[str, dict[str, Any]] = {
     "hair_color": {"edit.color": "blue", "edit.strength": 0.5},
     "hair_color_latent": {"edit.color": "blue", "edit.strength": 0.5},
     "hair_length": {"edit.amount": 0.25},
@@ -334,13 +336,15 @@ def declared(recipe: Recipe, made: Stage) -> set[str]:
     return found
 
 
-def own(flow: Flow) -> dict[str, tuple]:
+def own(flow: Flow) -> dict[str, tuple[Any, ...]]:
     """Stage → what of its key is its own, and not of its needs'."""
     return {n.name: (n.version, dict(n.settings), dict(n.weights)) for n in nodes_of(flow)}
 
 
 @pytest.mark.parametrize(("name", "tuned", "mode"), COMBINATIONS)
-def test_a_stage_depends_on_what_it_declares_and_on_nothing_else(name, tuned, mode, monkeypatch):
+def test_a_stage_depends_on_what_it_declares_and_on_nothing_else(
+    name: str, tuned: bool, mode: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     recipe = recipe_of(name, tuned, mode)
     flow = Flow(recipe, a_pack())
     before, wires = (
@@ -354,7 +358,7 @@ def test_a_stage_depends_on_what_it_declares_and_on_nothing_else(name, tuned, mo
         assert got == want, what
 
     # A table at a time; that each setting counts by itself is tested above.
-    values = {p: v for p, (v, _) in EXPECTED.items() if not p.startswith("edit.")}
+    values: dict[str, Any] = {p: v for p, (v, _) in EXPECTED.items() if not p.startswith("edit.")}
     values |= EDITS[name] | {"compose.mode": mode}
     if not tuned:
         values |= OFF
@@ -378,7 +382,7 @@ def test_a_stage_depends_on_what_it_declares_and_on_nothing_else(name, tuned, mo
 
 
 @pytest.mark.parametrize(("name", "tuned", "mode"), COMBINATIONS)
-def test_a_key_rests_on_every_value_that_a_stage_takes(name, tuned, mode):
+def test_a_key_rests_on_every_value_that_a_stage_takes(name: str, tuned: bool, mode: str) -> None:
     flow = Flow(recipe_of(name, tuned, mode), a_pack())
     old, new = fingerprint("old"), fingerprint("new")
 
@@ -415,7 +419,7 @@ def keys_of(*people: Person, recipe: Recipe | None = None) -> dict[str, str]:
 A, B, C = (Person(n, np.array(tracks)) for n, tracks in ((1, [0, 3]), (2, [1]), (3, [2, 4])))
 
 
-def test_a_persons_keys_are_the_same_whoever_else_is_edited():
+def test_a_persons_keys_are_the_same_whoever_else_is_edited() -> None:
     alone, both, others = keys_of(B), keys_of(A, B), keys_of(B, C)
     mine = {name for name in alone if f"{name} (person 2)" in both}
     assert {"track", "latents", "tuned", "edited", "layer"} <= mine
@@ -425,18 +429,18 @@ def test_a_persons_keys_are_the_same_whoever_else_is_edited():
     assert alone["faces"] == both["faces"]
 
 
-def test_no_two_people_share_a_key_of_theirs():
+def test_no_two_people_share_a_key_of_theirs() -> None:
     both = keys_of(A, B)
     for name in ("track", "latents", "tuned", "layer"):
         assert both[f"{name} (person 1)"] != both[f"{name} (person 2)"]
     assert len(both) == len(set(both.values()))
 
 
-def test_other_tracks_are_another_person():
+def test_other_tracks_are_another_person() -> None:
     assert keys_of(A)["track"] != keys_of(Person(1, np.array([0])))["track"]
 
 
-def test_a_reference_counts_by_what_it_shows(tmp_path):
+def test_a_reference_counts_by_what_it_shows(tmp_path: Path) -> None:
     found = []
     for name, level in (("a.png", 80), ("b.png", 80), ("c.png", 90)):
         write_png(tmp_path / name, np.full((8, 8, 3), level, np.uint8))
@@ -448,7 +452,7 @@ def test_a_reference_counts_by_what_it_shows(tmp_path):
     assert found[0] == found[1] != found[2]
 
 
-def test_a_reference_that_is_not_there_is_refused_before_anything_runs():
+def test_a_reference_that_is_not_there_is_refused_before_anything_runs() -> None:
     recipe = load_recipe(small.RECIPE, {"align.person": "nowhere.png"})
     with pytest.raises(SourceNotFound, match=r"nowhere\.png"):
         Flow(recipe, a_pack()).nodes()

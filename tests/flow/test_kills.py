@@ -48,7 +48,7 @@ with in_fives():
 
 
 @pytest.mark.slow
-def test_twenty_kills_at_random_leave_a_run_that_ends_the_same(tmp_path):
+def test_twenty_kills_at_random_leave_a_run_that_ends_the_same(tmp_path: Path) -> None:
     """In any stage, composing and encoding included."""
     chance = np.random.default_rng(3)
     whole, early, late = (tmp_path / name for name in ("whole", "early", "late"))

@@ -1,13 +1,15 @@
 """Whole runs with packs of published designs: StyleGAN3 with ReStyle and a BiSeNet, StyleGAN2 with
 e4e, a mapper and boundaries, both tiny."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from tests import small
 from tests.flow.made_up import nodes_of
@@ -99,25 +101,25 @@ def opened(name: str) -> Iterator[tuple[Flow, Work]]:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", RUNS)
 class TestEveryRun:
-    def test_it_goes_through(self, name):
+    def test_it_goes_through(self, name: str) -> None:
         result = finished(name)
         assert [stage.name for stage in result.stages] == [*stages(name), "encode"]
         assert (result.frames, result.untouched) == (FRAMES, 0)
         assert small.decoded(result.path).shape == small.decoded(clip()).shape
 
-    def test_a_second_one_takes_everything_from_the_cache(self, name, tmp_path):
+    def test_a_second_one_takes_everything_from_the_cache(self, name: str, tmp_path: Path) -> None:
         again = edit(name, tmp_path / "again.mp4")
         assert again.reused == tuple(stages(name))
         first = small.decoded(finished(name).path)
         assert np.array_equal(small.decoded(again.path), first)
 
-    def test_what_lies_around_a_face_is_said_to_stay(self, name):
+    def test_what_lies_around_a_face_is_said_to_stay(self, name: str) -> None:
         notes = " ".join(finished(name).notes)
         assert ("aligned face only" in notes) == (name in REPLACED)
 
 
 @pytest.mark.parametrize("name", COLORED)
-def test_color_stays_in_the_hair(name):
+def test_color_stays_in_the_hair(name: str) -> None:
     with opened(name) as (flow, work):
         frames, alpha = work.frames(0, FRAMES), work.per_frame("matte", 0, FRAMES)["alpha"]
         composed, grid = flow.compose(work, 0, FRAMES), flow.value(work, "region").matte_grid
@@ -128,7 +130,7 @@ def test_color_stays_in_the_hair(name):
     assert 0.02 < sure.mean() < 0.3 and differs[sure].mean() > 0.9
 
 
-def outside(flow: Flow, work: Work, margin: float) -> np.ndarray:
+def outside(flow: Flow, work: Work, margin: float) -> NDArray[Any]:
     """[T, H, W]: pixels that lie that many pixels of the generator or more beyond the face crop."""
     track = flow.value(work, "track", 0, FRAMES)
     similarity = flow.value(work, "pivots", 0, FRAMES).similarity
@@ -141,7 +143,7 @@ def outside(flow: Flow, work: Work, margin: float) -> np.ndarray:
 
 
 @pytest.mark.parametrize("name", REPLACED)
-def test_nothing_is_pasted_that_was_not_drawn(name, monkeypatch):
+def test_nothing_is_pasted_that_was_not_drawn(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """All of the head may be replaced, but StyleGAN2 draws no more than its square."""
     with opened(name) as (flow, work):
         whole = flow.recipe.override({"compose.region": "head", "compose.feather": 0.1})
@@ -156,7 +158,7 @@ def test_nothing_is_pasted_that_was_not_drawn(name, monkeypatch):
     assert (careless != frames).any(-1)[beyond].mean() > 0.01, "its border goes on there"
 
 
-def test_an_attribute_moves_all_codes_along_its_direction():
+def test_an_attribute_moves_all_codes_along_its_direction() -> None:
     with opened("StyleGAN2, attribute") as (flow, work):
         change = (
             flow.value(work, "edited_codes", 0, FRAMES).styles
@@ -168,7 +170,7 @@ def test_an_attribute_moves_all_codes_along_its_direction():
     np.testing.assert_allclose(change, np.broadcast_to(2 * direction, change.shape), atol=1e-5)
 
 
-def test_boundaries_do_not_decide_what_moves():
+def test_boundaries_do_not_decide_what_moves() -> None:
     """One of them is called smile, which says nothing of gaze or pose."""
     with opened("StyleGAN2, attribute") as (flow, work):
         assert flow.pack.attributes is not None
@@ -187,12 +189,12 @@ def test_boundaries_do_not_decide_what_moves():
 # ---- keys
 
 
-def other(write, folder: Path) -> Pack:
+def other(write: Callable[..., Any], folder: Path) -> Pack:
     """The same pack but for the generator's weights."""
     return load_pack(write(folder / "other", seed=8))
 
 
-def test_restyles_codes_depend_on_the_generator(tmp_path):
+def test_restyles_codes_depend_on_the_generator(tmp_path: Path) -> None:
     recipe, pack = load_recipe("hair_color_latent"), small.stylegan3_pack()
     anew = other(small.write_stylegan3_pack, tmp_path)
     for part in ("encoder", "parser"):
@@ -204,7 +206,7 @@ def test_restyles_codes_depend_on_the_generator(tmp_path):
     assert changed(keys(recipe, pack), keys(recipe, anew)) == after
 
 
-def test_other_codes_do_not(tmp_path):
+def test_other_codes_do_not(tmp_path: Path) -> None:
     recipe, pack = load_recipe("hair_color_latent"), small.stylegan2_pack()
     anew = other(small.write_stylegan2_pack, tmp_path)
     after = {"tuned", "rendered", "code_change", "edited", "changes"}
@@ -214,7 +216,7 @@ def test_other_codes_do_not(tmp_path):
 @pytest.mark.parametrize(
     ("recipe", "expected"), [("bald", True), ("hair_color_latent", False), ("hair_color", False)]
 )
-def test_a_mapper_counts_where_it_is_used(recipe, expected, tmp_path):
+def test_a_mapper_counts_where_it_is_used(recipe: str, expected: bool, tmp_path: Path) -> None:
     """Both have other weights in the second pack."""
     pack, anew = small.stylegan2_pack(), other(small.write_stylegan2_pack, tmp_path)
     used = {part for node in nodes_of(Flow(load_recipe(recipe), pack)) for part in node.weights}
@@ -222,7 +224,7 @@ def test_a_mapper_counts_where_it_is_used(recipe, expected, tmp_path):
     assert pack.fingerprint("bald_mapper") != anew.fingerprint("bald_mapper")
 
 
-def test_the_bundled_parser_stands_in_and_counts():
+def test_the_bundled_parser_stands_in_and_counts() -> None:
     weights = {
         name: {n.name: n.weights for n in nodes_of(Flow(load_recipe("hair_color_latent"), pack()))}
         for name, pack in (("own", small.stylegan3_pack), ("none", small.stylegan2_pack))
@@ -236,12 +238,12 @@ def test_the_bundled_parser_stands_in_and_counts():
 # ---- what a pack may lack
 
 
-def test_without_attributes_there_is_no_space():
+def test_without_attributes_there_is_no_space() -> None:
     assert small.stylegan3_pack().attributes is None
 
 
 @pytest.mark.parametrize("part", ["encoder", "generator"])
-def test_a_pack_that_cannot_edit_is_refused_before_anything_runs(part, tmp_path):
+def test_a_pack_that_cannot_edit_is_refused_before_anything_runs(part: str, tmp_path: Path) -> None:
     files = small.stylegan3_pack().files
     parts = {n: (p.kind, p.config, files.tensors(n)) for n, p in files.parts.items() if n != part}
     write_pack(tmp_path / "half", "half", parts, {}, dtype=None)

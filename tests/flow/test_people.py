@@ -6,10 +6,12 @@ weights: an edit's reach does not depend on it.
 
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from scipy.ndimage import binary_erosion
 
 from tests import small
@@ -46,7 +48,7 @@ def rendered(name: str) -> Path:
     return render_scene(name, small.folder() / "scenes")
 
 
-def truth(name: str) -> dict[str, np.ndarray]:
+def truth(name: str) -> dict[str, NDArray[Any]]:
     """begins: first frames of shots; hair: [T, A, H, W] bool; centres: [T, A, 2]."""
     with np.load(rendered(name).with_suffix(".truth.npz")) as file:
         found = dict(file)
@@ -62,7 +64,7 @@ def flow_to(name: str, goal: str) -> tuple[Flow, Runner]:
     return flow, runner
 
 
-def actors_of(name: str) -> tuple[Tracks, np.ndarray, np.ndarray]:
+def actors_of(name: str) -> tuple[Tracks, NDArray[Any], NDArray[Any]]:
     """(tracks, person of every face [T, F], the actor that it is [T, F]); −1 for none, and where
     two faces are too near to each other to say."""
     flow, runner = flow_to(name, "people")
@@ -78,7 +80,7 @@ def actors_of(name: str) -> tuple[Tracks, np.ndarray, np.ndarray]:
 
 
 @pytest.mark.parametrize("name", SCENES)
-def test_identities_never_swap(name):
+def test_identities_never_swap(name: str) -> None:
     _, person, actor = actors_of(name)
     seen = actor >= 0
     pairs = {(int(p), int(a)) for p, a in zip(person[seen], actor[seen], strict=True)}
@@ -89,7 +91,7 @@ def test_identities_never_swap(name):
 
 
 @pytest.mark.parametrize("name", SCENES)
-def test_no_track_goes_over_a_cut(name):
+def test_no_track_goes_over_a_cut(name: str) -> None:
     tracks, _, _ = actors_of(name)
     flow, runner = flow_to(name, "people")
     begins = flow.value(runner.work, "shots", 0, runner.work.frame_count).begins
@@ -106,7 +108,7 @@ def person_of(name: str, actor: int) -> int:
 
 
 @cache
-def changes(name: str, wanted: str) -> np.ndarray:
+def changes(name: str, wanted: str) -> NDArray[Any]:
     """How much each pixel changes before encoding, [T, H, W], when these are dyed blue."""
     settings = PLAIN | {"align.person": wanted, "edit.color": "#2040d0"}
     flow = Flow(load_recipe("hair_color", settings), pack())
@@ -124,7 +126,7 @@ def changes(name: str, wanted: str) -> np.ndarray:
     return np.concatenate(parts)
 
 
-def hair_change(name: str, wanted: str) -> np.ndarray:
+def hair_change(name: str, wanted: str) -> NDArray[Any]:
     """[T, A]: of everybody's hair, as far as it is seen; NaN where it is not."""
     change, hair = changes(name, wanted), truth(name)["hair"]
     found = np.full(hair.shape[:2], np.nan)
@@ -136,7 +138,7 @@ def hair_change(name: str, wanted: str) -> np.ndarray:
 
 
 @pytest.mark.parametrize("actor", [0, 1])
-def test_only_the_chosen_one_of_two_who_cross_is_edited(actor):
+def test_only_the_chosen_one_of_two_who_cross_is_edited(actor: int) -> None:
     got = hair_change("crossing", str(person_of("crossing", actor)))
     apart = np.r_[0:8, -4:0]
     assert (got[apart, actor] > 25).all(), got[apart, actor].round(1)
@@ -147,7 +149,7 @@ def test_only_the_chosen_one_of_two_who_cross_is_edited(actor):
     assert np.nanmean(share) < 0.15 and np.nanmax(share) < 0.6, share.round(2)
 
 
-def test_in_every_shot_of_theirs_and_in_no_other():
+def test_in_every_shot_of_theirs_and_in_no_other() -> None:
     wanted = person_of("cuts", 0)
     got, change = hair_change("cuts", str(wanted)), changes("cuts", str(wanted))
     here = ~np.isnan(truth("cuts")["centres"][:, 0, 0])
@@ -158,12 +160,12 @@ def test_in_every_shot_of_theirs_and_in_no_other():
         assert got[first, 0] == pytest.approx(got[first + 3, 0], rel=0.15), "no fading at a cut"
 
 
-def test_everybody_who_is_chosen():
+def test_everybody_who_is_chosen() -> None:
     got, here = hair_change("cuts", "all"), ~np.isnan(truth("cuts")["centres"][:, :, 0])
     assert (got[here] > 15).all()
 
 
-def test_who_leaves_fades_and_is_edited_again_after():
+def test_who_leaves_fades_and_is_edited_again_after() -> None:
     actor = 1
     got = hair_change("returning", str(person_of("returning", actor)))
     assert (got[: FPS // 2, actor] > 25).all() and (got[-FPS // 2 :, actor] > 25).all()
@@ -172,7 +174,7 @@ def test_who_leaves_fades_and_is_edited_again_after():
     assert np.nanmax(steps) < 0.5 * np.nanmax(got[:, actor]), "nothing pops"
 
 
-def test_a_picture_chooses(tmp_path):
+def test_a_picture_chooses(tmp_path: Path) -> None:
     with open_clip(rendered("cuts")) as reader:
         write_png(tmp_path / "dark.png", reader.read(4 * FPS + 5, 4 * FPS + 6)[0])
     settings = PLAIN | {"align.person": str(tmp_path / "dark.png")}

@@ -1,5 +1,6 @@
 """The runner with made-up nodes: what runs, on which frames, and under which keys."""
 
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from types import SimpleNamespace
@@ -7,10 +8,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from vidhair.cache import FramesMissing, MemoryStore, fingerprint
 from vidhair.flow.node import Node
-from vidhair.flow.runner import EXECUTORS, Means, Runner
+from vidhair.flow.runner import EXECUTORS, Means, Runner, Work
 
 FRAMES = 20
 SOURCE = fingerprint("clip")
@@ -20,7 +22,7 @@ WEIGHTS = fingerprint("weights")
 def a_reader(digest: str = SOURCE, frames: int = FRAMES) -> Any:
     """Frames that are all of the value of their number."""
 
-    def read(start: int, stop: int) -> np.ndarray:
+    def read(start: int, stop: int) -> NDArray[Any]:
         return np.arange(start, stop, dtype=np.uint8)[:, None, None, None].repeat(3, 3)
 
     return SimpleNamespace(
@@ -36,23 +38,23 @@ def a_reader(digest: str = SOURCE, frames: int = FRAMES) -> Any:
 class Flow:
     """numbers (per frame, from the clip) → mean (per clip) → moved (per frame)."""
 
-    def __init__(self, *, fail_at: int | None = None, shift: float = 0.0, version: int = 1):
+    def __init__(self, *, fail_at: int | None = None, shift: float = 0.0, version: int = 1) -> None:
         self.calls: list[tuple[str, int, int]] = []
         self.fail_at = fail_at
         self.shift, self.version = shift, version
 
-    def numbers(self, work, start, stop):
+    def numbers(self, work: Work, start: int, stop: int) -> dict[str, NDArray[Any]]:
         self.calls.append(("numbers", start, stop))
         if self.fail_at is not None and start >= self.fail_at:
             raise KeyboardInterrupt
         return {"value": work.frames(start, stop)[:, 0, 0, 0].astype(float)}
 
-    def mean(self, work):
+    def mean(self, work: Work) -> dict[str, NDArray[Any]]:
         self.calls.append(("mean", 0, work.frame_count))
         work.meter(1, "nearly")
         return {"mean": work.per_frame("numbers", 0, work.frame_count)["value"].mean()[None]}
 
-    def moved(self, work, start, stop):
+    def moved(self, work: Work, start: int, stop: int) -> dict[str, NDArray[Any]]:
         self.calls.append(("moved", start, stop))
         values = work.per_frame("numbers", start, stop)["value"]
         return {"value": values - work.per_clip("mean")["mean"] + self.shift}
@@ -67,7 +69,9 @@ class Flow:
             ),
         ]  # fmt: skip
 
-    def run(self, store, reader=None, reporter=None) -> Runner:
+    def run(
+        self, store: MemoryStore, reader: Any = None, reporter: "Listener | None" = None
+    ) -> Runner:
         runner = Runner(store, reader or a_reader(), reporter)
         runner.run(self.nodes())
         return runner
@@ -76,11 +80,11 @@ class Flow:
 class Listener:
     """Writes down what a reporter is told."""
 
-    def __init__(self):
-        self.heard: list[tuple] = []
+    def __init__(self) -> None:
+        self.heard: list[tuple[Any, ...]] = []
 
     @contextmanager
-    def stage(self, name, total, unit):
+    def stage(self, name: str, total: int, unit: str) -> Iterator[Callable[..., Any]]:
         self.heard.append((name, total, unit))
         yield lambda done, note="": self.heard.append((name, done, note))
 
@@ -89,16 +93,16 @@ def statuses(runner: Runner) -> dict[str, str]:
     return {report.name: report.status for report in runner.reports}
 
 
-def values(runner: Runner) -> np.ndarray:
+def values(runner: Runner) -> NDArray[Any]:
     return runner.work.per_frame("moved", 0, runner.work.frame_count)["value"]
 
 
-def test_results_reach_the_nodes_that_need_them():
+def test_results_reach_the_nodes_that_need_them() -> None:
     runner = Flow(shift=2).run(MemoryStore())
     np.testing.assert_allclose(values(runner), np.arange(FRAMES) - 9.5 + 2)
 
 
-def test_per_frame_nodes_run_in_chunks_and_whole_ones_once():
+def test_per_frame_nodes_run_in_chunks_and_whole_ones_once() -> None:
     flow = Flow()
     flow.run(MemoryStore())
     assert flow.calls == [
@@ -107,7 +111,7 @@ def test_per_frame_nodes_run_in_chunks_and_whole_ones_once():
     ]  # fmt: skip
 
 
-def test_a_second_run_computes_nothing():
+def test_a_second_run_computes_nothing() -> None:
     store, again = MemoryStore(), Flow()
     first = Flow().run(store)
     second = again.run(store)
@@ -117,7 +121,7 @@ def test_a_second_run_computes_nothing():
     np.testing.assert_array_equal(values(first), values(second))
 
 
-def test_a_setting_recomputes_only_what_follows():
+def test_a_setting_recomputes_only_what_follows() -> None:
     store, other = MemoryStore(), Flow(shift=1)
     Flow().run(store)
     assert statuses(other.run(store)) == {
@@ -130,20 +134,20 @@ def test_a_setting_recomputes_only_what_follows():
     assert back.calls == []
 
 
-def test_a_version_recomputes_all_that_follows():
+def test_a_version_recomputes_all_that_follows() -> None:
     store, newer = MemoryStore(), Flow(version=2)
     Flow().run(store)
     assert set(statuses(newer.run(store)).values()) == {"computed"}
 
 
-def test_another_clip_shares_nothing():
+def test_another_clip_shares_nothing() -> None:
     store, other = MemoryStore(), Flow()
     Flow().run(store)
     runner = other.run(store, a_reader(fingerprint("another clip")))
     assert set(statuses(runner).values()) == {"computed"}
 
 
-def test_an_interrupted_node_goes_on_at_its_chunk():
+def test_an_interrupted_node_goes_on_at_its_chunk() -> None:
     store = MemoryStore()
     with pytest.raises(KeyboardInterrupt):
         Flow(fail_at=16).run(store)
@@ -155,7 +159,7 @@ def test_an_interrupted_node_goes_on_at_its_chunk():
     np.testing.assert_array_equal(values(runner), values(Flow().run(MemoryStore())))
 
 
-def test_a_resumed_node_keeps_the_cuts_between_chunks():
+def test_a_resumed_node_keeps_the_cuts_between_chunks() -> None:
     """Wherever frames are missing: chunks are what the tracker's warm-up depends on."""
     store, again = MemoryStore(), Flow()
     node = again.nodes()[0]
@@ -167,7 +171,7 @@ def test_a_resumed_node_keeps_the_cuts_between_chunks():
     ]  # fmt: skip
 
 
-def test_the_reporter_hears_of_nodes_that_compute_and_of_no_others():
+def test_the_reporter_hears_of_nodes_that_compute_and_of_no_others() -> None:
     store, first, second = MemoryStore(), Listener(), Listener()
     Flow().run(store, reporter=first)
     assert [h for h in first.heard if h[2] in ("frame", "step")] == [
@@ -179,7 +183,7 @@ def test_the_reporter_hears_of_nodes_that_compute_and_of_no_others():
     assert second.heard == []
 
 
-def test_the_reporter_of_a_resumed_node_counts_what_is_left():
+def test_the_reporter_of_a_resumed_node_counts_what_is_left() -> None:
     store, listener = MemoryStore(), Listener()
     with pytest.raises(KeyboardInterrupt):
         Flow(fail_at=8).run(store)
@@ -187,10 +191,10 @@ def test_the_reporter_of_a_resumed_node_counts_what_is_left():
     assert listener.heard[:3] == [("numbers", 12, "frame"), ("numbers", 8, ""), ("numbers", 12, "")]
 
 
-def test_a_key_names_all_that_a_node_depends_on():
+def test_a_key_names_all_that_a_node_depends_on() -> None:
     runner = Runner(MemoryStore(), a_reader())
-    runner.keys["mean"] = runner.key(Node("mean", 1, print))
-    node = Node("moved", 1, print, {"shift": 1}, ("mean",), {"generator": WEIGHTS})
+    runner.keys["mean"] = runner.key(Node("mean", 1, dict))
+    node = Node("moved", 1, dict, {"shift": 1}, ("mean",), {"generator": WEIGHTS})
     key = runner.key(node)
     assert dict(key.inputs) == {"mean": runner.keys["mean"].digest}
     for changed in (
@@ -204,19 +208,23 @@ def test_a_key_names_all_that_a_node_depends_on():
         replace(node, source=True),
     ):
         assert runner.key(changed).digest != key.digest
-    for same in (replace(node, chunk=3), replace(node, steps=9), replace(node, compute=len)):
+    for same in (
+        replace(node, chunk=3),
+        replace(node, steps=9),
+        replace(node, compute=Ramp().compute),
+    ):
         assert runner.key(same).digest == key.digest
 
 
-def test_a_result_that_is_asked_for_too_early():
+def test_a_result_that_is_asked_for_too_early() -> None:
     runner = Flow().run(MemoryStore())
-    late = Node("late", 1, print, whole=True)
+    late = Node("late", 1, dict, whole=True)
     runner.work.entries["late"] = runner.store.open(runner.key(late))
     with pytest.raises(FramesMissing, match="late has no result"):
         runner.work.per_clip("late")
 
 
-def test_a_clip_of_one_frame():
+def test_a_clip_of_one_frame() -> None:
     runner = Flow().run(MemoryStore(), a_reader(frames=1))
     assert values(runner).tolist() == [0]
 
@@ -224,17 +232,17 @@ def test_a_clip_of_one_frame():
 @pytest.mark.parametrize(
     ("size", "count"), [((640, 360), 16), ((1920, 1080), 16), ((3840, 2160), 5), ((20000, 9000), 1)]
 )
-def test_fewer_frames_are_held_the_larger_they_are(size, count):
+def test_fewer_frames_are_held_the_larger_they_are(size: tuple[int, int], count: int) -> None:
     assert Means().at_once(*size) == count
 
 
 class Ramp:
     """A node that runs once and makes a number per frame, and one that does not depend on them."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.made = 0
 
-    def compute(self, work):
+    def compute(self, work: Work) -> dict[str, NDArray[Any]]:
         self.made += 1
         return {"value": np.arange(work.frame_count), "mean": np.array(9.5)}
 
@@ -242,21 +250,22 @@ class Ramp:
     def node(self) -> Node:
         return Node("ramp", 1, self.compute, whole=True, source=True, rows=("value",))
 
-    def run(self, store) -> Runner:
+    def run(self, store: MemoryStore) -> Runner:
         runner = Runner(store, a_reader(frames=1300))
         runner.run([self.node])
         return runner
 
 
-def test_what_is_made_once_but_for_every_frame_is_read_by_range():
+def test_what_is_made_once_but_for_every_frame_is_read_by_range() -> None:
     store = MemoryStore()
     work = Ramp().run(store).work
     assert work.per_frame("ramp", 700, 703)["value"].tolist() == [700, 701, 702]
     assert list(work.per_clip("ramp")) == ["mean"]
-    assert max(len(p["value"]) for p in work.entries["ramp"].parts.values() if "value" in p) < 600
+    entry: Any = work.entries["ramp"]
+    assert max(len(p["value"]) for p in entry.parts.values() if "value" in p) < 600
 
 
-def test_what_earlier_versions_stored_in_one_piece_is_used():
+def test_what_earlier_versions_stored_in_one_piece_is_used() -> None:
     store, now = MemoryStore(), Ramp()
     entry = store.open(Runner(store, a_reader(frames=1300)).key(now.node))
     entry.write_clip({"value": np.arange(1300), "mean": np.array(9.5)})
@@ -265,23 +274,23 @@ def test_what_earlier_versions_stored_in_one_piece_is_used():
     assert work.per_frame("ramp", 700, 703)["value"].tolist() == [700, 701, 702]
 
 
-def test_half_of_it_is_none():
+def test_half_of_it_is_none() -> None:
     store, again = MemoryStore(), Ramp()
-    entry = Ramp().run(store).work.entries["ramp"]
+    entry: Any = Ramp().run(store).work.entries["ramp"]
     del entry.parts[512, 1024]
     again.run(store)
     assert again.made == 1
 
 
-def test_a_node_that_looks_ahead_waits_for_what_it_sees():
+def test_a_node_that_looks_ahead_waits_for_what_it_sees() -> None:
     """Its maker is asked for whole chunks and for none twice."""
     calls: list[tuple[str, int, int]] = []
 
-    def first(work, start, stop):
+    def first(work: Work, start: int, stop: int) -> dict[str, NDArray[Any]]:
         calls.append(("first", start, stop))
         return {"value": np.arange(start, stop)}
 
-    def second(work, start, stop):
+    def second(work: Work, start: int, stop: int) -> dict[str, NDArray[Any]]:
         calls.append(("second", start, stop))
         late = min(stop + 2, FRAMES)
         return {"value": work.per_frame("first", start, late)["value"][: stop - start]}
@@ -300,10 +309,10 @@ def test_a_node_that_looks_ahead_waits_for_what_it_sees():
     assert calls.index(("second", 0, 4)) < calls.index(("first", 16, 20))
 
 
-def test_a_sink_runs_on_every_frame_and_leaves_nothing():
+def test_a_sink_runs_on_every_frame_and_leaves_nothing() -> None:
     store, taken = MemoryStore(), []
 
-    def take(work, start, stop):
+    def take(work: Work, start: int, stop: int) -> dict[Any, Any]:
         taken.append(work.per_frame("numbers", start, stop)["value"].tolist())
         return {}
 
@@ -316,7 +325,7 @@ def test_a_sink_runs_on_every_frame_and_leaves_nothing():
     assert {entry.folder.split("-")[0] for entry in store.entries()} == {"numbers"}
 
 
-def test_what_is_held_at_a_time_follows_the_memory():
+def test_what_is_held_at_a_time_follows_the_memory() -> None:
     uhd, small = (3840, 2160), (640, 360)
     for means in (Means(memory=512 << 20), Means(), Means(memory=64 << 30)):
         for size in (uhd, small):
@@ -328,17 +337,17 @@ def test_what_is_held_at_a_time_follows_the_memory():
 
 
 @pytest.mark.parametrize("executor", EXECUTORS)
-def test_nodes_of_different_chunks_share_a_decoding(executor):
+def test_nodes_of_different_chunks_share_a_decoding(executor: str) -> None:
     decoded: list[int] = []
     reader = a_reader(frames=150)
     read = reader.read
 
-    def counted(start, stop):
+    def counted(start: int, stop: int) -> NDArray[Any]:
         decoded.extend(range(start, stop))
         return read(start, stop)
 
     def node(name: str, chunk: int, before: int, after: int) -> Node:
-        def compute(work, start, stop):
+        def compute(work: Work, start: int, stop: int) -> dict[str, NDArray[Any]]:
             early, late = max(0, start - before), min(150, stop + after)
             pixels = work.frames(early, late)[start - early : stop - early]
             return {"value": pixels[:, 0, 0, 0]}

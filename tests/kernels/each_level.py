@@ -3,6 +3,7 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -26,14 +27,14 @@ SETTINGS = {
 }
 
 
-def test_the_level_is_what_was_asked_for():
+def test_the_level_is_what_was_asked_for() -> None:
     lanes, torch_has = {"avx2": (8, "AVX2"), "sse": (4, "DEFAULT")}[os.environ[SWITCH]]
     assert lanes == LANES and not HAS_PAIRS
     assert torch.backends.cpu.get_cpu_capability() == torch_has
 
 
 @pytest.mark.parametrize("kind", [T, R], ids=["T", "R"])
-def test_a_picture_and_its_gradients_are_those_of_the_reference(kind):
+def test_a_picture_and_its_gradients_are_those_of_the_reference(kind: Any) -> None:
     generator = tiny_generator(32, **kind).requires_grad_()
     config = generator.config
     upstream = random(1, 3, 32, 32, seed=1)
@@ -52,7 +53,7 @@ def test_a_picture_and_its_gradients_are_those_of_the_reference(kind):
         assert relative_error(fast, slow) < TOLERANCES["synthesis", F32]
 
 
-def test_a_short_run(tmp_path: Path):
+def test_a_short_run(tmp_path: Path) -> None:
     short = cut(sample_clips()[0], tmp_path / "short.mp4", FRAMES)
     settings = [f"--set={name}={value}" for name, value in SETTINGS.items()]
     target = tmp_path / "edited.mp4"

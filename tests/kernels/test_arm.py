@@ -5,6 +5,7 @@ Nothing is run. Arm has four lanes; elsewhere `test_levels` runs this file with 
 
 import re
 from types import ModuleType
+from typing import Any
 
 import llvmlite.binding as llvm
 import pytest
@@ -69,7 +70,7 @@ def kind(code: str, picture: types.Type) -> types.Type:
     """Numba's type of an argument."""
     count, times, of = code.partition("x")
     if times:
-        return types.UniTuple(kind(of, picture), int(count))
+        return types.UniTuple(kind(of, picture), int(count))  # type: ignore[no-untyped-call]
     return {
         "a": types.Array(picture, 1, "C"),
         "A": types.Array(types.float32, 2, "C"),
@@ -101,7 +102,7 @@ def arm() -> llvm.TargetMachine:
 
 @pytest.mark.parametrize("picture", [types.float32, types.uint16], ids=["f32", "bf16"])
 @pytest.mark.parametrize("module,name", KERNELS, ids=[name for _, name in KERNELS])
-def test_compiles(arm, module, name, picture):
+def test_compiles(arm: Any, module: ModuleType, name: str, picture: Any) -> None:
     text = str(written(module, name, picture))
     assembly = arm.emit_assembly(llvm.parse_assembly(text))
     assert "x86" not in text
@@ -113,7 +114,7 @@ def test_compiles(arm, module, name, picture):
     assert len(fused) == len(re.findall("call .*fmuladd", text)), "not every a·b + c is one step"
 
 
-def test_no_microkernel_is_left_out():
+def test_no_microkernel_is_left_out() -> None:
     found = {
         (module, name)
         for module in ARGUMENTS

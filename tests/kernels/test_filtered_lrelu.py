@@ -3,6 +3,8 @@
 import os
 import subprocess
 import sys
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -34,7 +36,7 @@ SHAPES = {
     "many planes": ((3, 67, 6, 6), 2, (9, 8, 9, 8)),
     "no batch": ((0, 3, 9, 9), 2, (9, 8, 9, 8)),
 }
-OPTIONS = {
+OPTIONS: dict[str, dict[str, Any]] = {
     "defaults": {},
     "clamp": {"clamp": 0.4},
     "flip": {"flip_filter": True},
@@ -55,13 +57,19 @@ def mirrored(*taps: int, seed: int = 2) -> torch.Tensor:
     return f
 
 
-def arguments(up: int, channels: int, radial: bool = False) -> dict:
+def arguments(up: int, channels: int, radial: bool = False) -> dict[str, Any]:
     fd = mirrored(12, 12) if radial else mirrored(12)
     fu = mirrored(6 * up, seed=1)
     return {"fu": fu, "fd": fd, "b": random(channels, seed=3), "up": up, "down": 2}
 
 
-def with_gradients(call, x: torch.Tensor, b: torch.Tensor | None, dy: torch.Tensor | None, options):
+def with_gradients(
+    call: Callable[..., Any],
+    x: torch.Tensor,
+    b: torch.Tensor | None,
+    dy: torch.Tensor | None,
+    options: Any,
+) -> Any:
     """y, dx, db of a call."""
     x = x.detach().requires_grad_()
     b = None if b is None else b.detach().clone().requires_grad_()
@@ -71,7 +79,7 @@ def with_gradients(call, x: torch.Tensor, b: torch.Tensor | None, dy: torch.Tens
 
 
 @pytest.fixture(params=["numba"])  # those for GPUs have tests of their own, in `gpu`
-def implementation(request) -> Implementation:
+def implementation(request: pytest.FixtureRequest) -> Implementation:
     (found,) = (i for i in op().fast if i.name == request.param)
     return found
 
@@ -79,7 +87,13 @@ def implementation(request) -> Implementation:
 class TestContract:
     """What every implementation does as the reference does it in float64, wherever it accepts."""
 
-    def compare(self, implementation: Implementation, x: torch.Tensor, options: dict, dy=None):
+    def compare(
+        self,
+        implementation: Implementation,
+        x: torch.Tensor,
+        options: dict[str, Any],
+        dy: Any = None,
+    ) -> None:
         reason = implementation.refusal(x, **options)
         if reason is not None:
             pytest.skip(f"{implementation.name} declines: {reason}")
@@ -101,7 +115,9 @@ class TestContract:
     @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["f32", "bf16"])
     @pytest.mark.parametrize("radial", [False, True], ids=["separable", "radial"])
     @pytest.mark.parametrize("shape", SHAPES)
-    def test_shapes_and_paddings(self, implementation, shape, radial, dtype):
+    def test_shapes_and_paddings(
+        self, implementation: Any, shape: Any, radial: bool, dtype: Any
+    ) -> None:
         size, up, padding = SHAPES[shape]
         options = arguments(up, size[1], radial) | {"padding": padding}
         self.compare(implementation, random(*size).to(dtype), options)
@@ -110,16 +126,18 @@ class TestContract:
     @pytest.mark.parametrize("up", [2, 4])
     @pytest.mark.parametrize("radial", [False, True], ids=["separable", "radial"])
     @pytest.mark.parametrize("chosen", OPTIONS)
-    def test_options(self, implementation, chosen, radial, up, dtype):
+    def test_options(
+        self, implementation: Any, chosen: Any, radial: bool, up: int, dtype: Any
+    ) -> None:
         options = arguments(up, 3, radial) | {"padding": (8, 9, 7, 10)} | OPTIONS[chosen]
         self.compare(implementation, random(2, 3, 11, 10).to(dtype), options)
 
-    def test_without_bias(self, implementation):
+    def test_without_bias(self, implementation: Any) -> None:
         options = arguments(2, 3) | {"padding": 9, "b": None}
         self.compare(implementation, random(2, 3, 11, 10), options)
 
     @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["f32", "bf16"])
-    def test_memory_layouts(self, implementation, dtype):
+    def test_memory_layouts(self, implementation: Any, dtype: Any) -> None:
         whole = random(2, 8, 24, 20).to(dtype)
         layouts = {
             "channels last": whole.contiguous(memory_format=torch.channels_last),
@@ -131,24 +149,24 @@ class TestContract:
         for x in layouts.values():
             self.compare(implementation, x, arguments(2, x.shape[1]) | {"padding": 9})
 
-    def test_layouts_of_the_upstream_gradient(self, implementation):
+    def test_layouts_of_the_upstream_gradient(self, implementation: Any) -> None:
         x, options = random(1, 3, 10, 12), arguments(2, 3) | {"padding": 10}
         height, width = reference(x, **options).shape[2:]
         dy = random(1, 3, width, height, seed=4).transpose(2, 3)
         self.compare(implementation, x, options, dy)
         self.compare(implementation, x, options, random(1, 3, 1, 1).expand(-1, -1, height, width))
 
-    def test_large_values_are_clamped_and_stop_the_gradient(self, implementation):
+    def test_large_values_are_clamped_and_stop_the_gradient(self, implementation: Any) -> None:
         x, options = random(1, 2, 12, 12) * 1e4, arguments(2, 2) | {"padding": 9, "clamp": 256.0}
         self.compare(implementation, x, options)
 
-    def test_filters_of_other_memory_layouts(self, implementation):
+    def test_filters_of_other_memory_layouts(self, implementation: Any) -> None:
         options = arguments(2, 3) | {"padding": 9}
         spread = torch.stack([options["fu"], options["fd"]], 1)
         options |= {"fu": spread[:, 0], "fd": spread[:, 1].double()}
         self.compare(implementation, random(1, 3, 9, 9), options)
 
-    def test_the_same_call_gives_the_same_bits(self, implementation):
+    def test_the_same_call_gives_the_same_bits(self, implementation: Any) -> None:
         x, options = random(2, 33, 15, 16), arguments(2, 33) | {"padding": 9}
         if implementation.refusal(x, **options):
             pytest.skip(f"{implementation.name} declines")
@@ -156,7 +174,7 @@ class TestContract:
         again = with_gradients(implementation.call, x, arguments(2, 33)["b"], None, options)
         assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
 
-    def test_picture_too_small_for_the_filters_is_refused(self, implementation):
+    def test_picture_too_small_for_the_filters_is_refused(self, implementation: Any) -> None:
         x, options = random(1, 1, 3, 3), arguments(2, 1) | {"padding": 0}
         for call in (implementation.call, reference):
             with pytest.raises(AssertionError):
@@ -197,7 +215,7 @@ class TestRefusal:
         ],
         ids=lambda value: value if isinstance(value, str) else "",
     )
-    def test_reason(self, monkeypatch, change, reason):
+    def test_reason(self, monkeypatch: pytest.MonkeyPatch, change: Any, reason: Any) -> None:
         monkeypatch.delenv("VIDHAIR_IMPL", raising=False)
         options = {"x": random(1, 3, 9, 9), **arguments(2, 3), "padding": 14, **change}
         x = options.pop("x")
@@ -208,7 +226,7 @@ class TestRefusal:
         if x.device.type == "cpu":
             assert torch.equal(filtered_lrelu(x, **options), reference(x, **options))
 
-    def test_gradient_of_the_bias_alone_is_right(self):
+    def test_gradient_of_the_bias_alone_is_right(self) -> None:
         options = arguments(2, 3) | {"padding": 9}
         bias, x, dy = options.pop("b"), random(2, 3, 9, 9), random(2, 3, 7, 7, seed=4)
         got, want = bias.clone().requires_grad_(), bias.double().requires_grad_()
@@ -216,7 +234,7 @@ class TestRefusal:
         reference(x.double(), b=want, **options).backward(dy.double())
         torch.testing.assert_close(got.grad.double(), want.grad, rtol=1e-4, atol=1e-4)
 
-    def test_a_bias_that_could_be_trained_does_not_matter_without_gradients(self):
+    def test_a_bias_that_could_be_trained_does_not_matter_without_gradients(self) -> None:
         options = arguments(2, 3) | {"padding": 9, "b": torch.nn.Parameter(random(3))}
         with torch.no_grad():
             assert op().explain(random(1, 3, 9, 9), **options)[0] == ("numba", "used")
@@ -226,14 +244,14 @@ class TestChoice:
     x = random(1, 3, 9, 9)
     options = arguments(2, 3) | {"padding": 9}
 
-    def test_by_name(self, monkeypatch):
+    def test_by_name(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("VIDHAIR_IMPL", "nonsense")  # a name in the call goes first
         fast = filtered_lrelu(self.x, impl="numba", **self.options)
         slow = filtered_lrelu(self.x, impl="reference", **self.options)
         assert_close("filtered_lrelu", fast, slow)
         assert not torch.equal(fast, slow), "both names gave the same bits"
 
-    def test_by_environment(self, monkeypatch):
+    def test_by_environment(self, monkeypatch: pytest.MonkeyPatch) -> None:
         for name in ("numba", "reference"):
             monkeypatch.setenv("VIDHAIR_IMPL", name)
             want = filtered_lrelu(self.x, impl=name, **self.options)
@@ -248,7 +266,9 @@ class TestChoice:
                 filtered_lrelu(self.x, **self.options)
 
     @pytest.mark.parametrize("radial", [False, True], ids=["T", "R"])
-    def test_layers_of_stylegan3_take_the_fast_way(self, monkeypatch, radial):
+    def test_layers_of_stylegan3_take_the_fast_way(
+        self, monkeypatch: pytest.MonkeyPatch, radial: bool
+    ) -> None:
         monkeypatch.delenv("VIDHAIR_IMPL", raising=False)
         config = StyleGAN3Config(resolution=256, radial_filters=radial)
         for layer in layer_geometries(config)[:-1]:
@@ -266,7 +286,7 @@ class TestChoice:
             assert rows["reference"] == "available", rows
 
 
-def test_importing_compiles_nothing():
+def test_importing_compiles_nothing() -> None:
     code = (
         "import sys, torch; from vidhair.ops.filtered_lrelu import filtered_lrelu, op; op(); "
         "filtered_lrelu(torch.zeros(1, 1, 9, 9), up=1); "

@@ -1,5 +1,7 @@
 """The matrix products of the CPU convolutions."""
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -34,7 +36,9 @@ def padded(a: torch.Tensor) -> torch.Tensor:
         (36, 96, 64, 4 * LANES),
     ],
 )
-def test_products_are_those_of_the_matrices(dtype, batch, rows, count, columns):
+def test_products_are_those_of_the_matrices(
+    dtype: torch.dtype, batch: int, rows: Any, count: int, columns: Any
+) -> None:
     a, b = (x.to(dtype) for x in matrices(batch, rows, count, columns))
     c = torch.full((batch, rows, columns), torch.nan, dtype=dtype)
     gemm.multiply(padded(a), gemm.packed(b.float(), dtype), c)
@@ -42,7 +46,7 @@ def test_products_are_those_of_the_matrices(dtype, batch, rows, count, columns):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_packing_scales_rows_and_columns(dtype):
+def test_packing_scales_rows_and_columns(dtype: torch.dtype) -> None:
     a, b = matrices(2, 48, 5, LANES)
     before, after = torch.rand(5), torch.rand(LANES)
     c = torch.empty(2, 48, LANES, dtype=dtype)
@@ -51,14 +55,14 @@ def test_packing_scales_rows_and_columns(dtype):
     assert_close("product", c, want)
 
 
-def test_products_are_added_to_what_is_there():
+def test_products_are_added_to_what_is_there() -> None:
     a, b = matrices(2, 4 * LEAST, 40, 4 * LANES)
     c = torch.ones(2, 4 * LEAST, 4 * LANES)
     gemm.multiply(a, b, c, onto=True)
     assert_close("product", c, 1 + a @ b)
 
 
-def test_turned_matrices_are_read_as_they_lie():
+def test_turned_matrices_are_read_as_they_lie() -> None:
     a, b = matrices(2, 4 * LEAST, 40, 4 * LANES)
     c = torch.empty(2, 4 * LEAST, 4 * LANES)
     gemm.multiply(a.transpose(1, 2).contiguous().transpose(1, 2), b, c)

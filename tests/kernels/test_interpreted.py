@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="they run on the GPU")
 @pytest.mark.skipif(not TRITON_IS_HERE, reason="Triton is not installed")
-def test_gpu_kernels_interpreted():
+def test_gpu_kernels_interpreted() -> None:
     # Many small operations of NumPy and torch: more threads would wait for each other.
     environment = os.environ | {"TRITON_INTERPRET": "1", "OMP_NUM_THREADS": "1"}
     environment.pop("VIDHAIR_IMPL", None)

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import llvmlite.binding as llvm
 import pytest
@@ -44,7 +45,9 @@ TESTS = (
 
 
 @pytest.fixture(scope="module")
-def started(tmp_path_factory) -> Iterator[dict[str, tuple[subprocess.Popen, Path]]]:
+def started(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[dict[str, tuple[subprocess.Popen[Any], Path]]]:
     """The tests with every level, side by side."""
     running = {}
     for level, above in BELOW.items():
@@ -66,7 +69,7 @@ def started(tmp_path_factory) -> Iterator[dict[str, tuple[subprocess.Popen, Path
 
 
 @pytest.mark.parametrize("level", BELOW)
-def test_kernels_pictures_and_a_run(started, level):
+def test_kernels_pictures_and_a_run(started: Any, level: Any) -> None:
     if level not in started:
         pytest.skip(f"this processor's widest is {level}, or another architecture's")
     process, log = started[level]
@@ -85,7 +88,7 @@ AVX512 = {"avx512f": True, "avx512bf16": True, "avx2": True, "fma": True, "sse2"
     ("level", "kept"),
     [("avx512", set(AVX512)), ("avx2", {"avx2", "fma", "sse2"}), ("sse", {"sse2"})],
 )
-def test_a_level_leaves_out_what_is_above_it(level, kept):
+def test_a_level_leaves_out_what_is_above_it(level: str, kept: Any) -> None:
     features = limited(level, AVX512 | {"bmi": False})
     assert features.keys() == {*AVX512, "bmi"}
     assert {name for name, on in features.items() if on} == kept
@@ -99,12 +102,12 @@ def test_a_level_leaves_out_what_is_above_it(level, kept):
         ("sse", {"neon": True}, "VIDHAIR_SIMD=sse: this processor does not have that; unset it"),
     ],
 )
-def test_a_level_that_is_not_there_is_refused(level, has, says):
+def test_a_level_that_is_not_there_is_refused(level: str, has: Any, says: str) -> None:
     with pytest.raises(DeviceUnavailable, match=says):
         limited(level, has)
 
 
-def test_what_numba_is_told_by_its_own_variables_holds_too():
+def test_what_numba_is_told_by_its_own_variables_holds_too() -> None:
     """Else vectors would be wider than the code may be, and pairs would stop the compiler."""
     code = "from vidhair.kernels.simd import HAS_PAIRS, LANES; print(LANES, HAS_PAIRS)"
     environment = os.environ | {"NUMBA_CPU_NAME": "generic"}

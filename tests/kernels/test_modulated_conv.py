@@ -1,5 +1,7 @@
 """One contract, every implementation of the modulated convolution."""
 
+from typing import Any
+
 import pytest
 import torch
 from vidhair.kernels.modulated_conv import cpu
@@ -34,13 +36,13 @@ def random(*shape: int, seed: int = 0) -> torch.Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
 
-def arguments(size: tuple[int, int, int, int], outputs: int, taps: int = 3) -> tuple:
+def arguments(size: tuple[int, int, int, int], outputs: int, taps: int = 3) -> tuple[Any, ...]:
     batch, inputs, *_ = size
     weight = random(outputs, inputs, taps, taps, seed=1) / inputs**0.5
     return random(*size), weight, random(batch, inputs, seed=2), random(batch, outputs, seed=3)
 
 
-def definition(x, weight, style, demodulation, padding: int) -> torch.Tensor:
+def definition(x: Any, weight: Any, style: Any, demodulation: Any, padding: int) -> torch.Tensor:
     """A convolution per sample with a weight of its own, in float64."""
     results = []
     for index in range(len(x)):
@@ -59,7 +61,9 @@ IMPLEMENTATIONS = ["reference", "numba"]  # those for GPUs have tests of their o
 @pytest.mark.parametrize("demodulated", [True, False])
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("shape", SHAPES)
-def test_every_implementation_is_the_definition(impl, shape, dtype, demodulated):
+def test_every_implementation_is_the_definition(
+    impl: Any, shape: Any, dtype: str, demodulated: bool
+) -> None:
     size, outputs, taps, padding = SHAPES[shape]
     x, weight, style, demodulation = arguments(size, outputs, taps)
     given = [x.to(DTYPES[dtype]), weight, style]
@@ -67,8 +71,9 @@ def test_every_implementation_is_the_definition(impl, shape, dtype, demodulated)
     for tensor in given:
         tensor.requires_grad_()
     demodulation = demodulation if demodulated else None
-    got = modulated_conv(*given[:3], demodulation, padding=padding, impl=impl)
-    want = definition(*given[:3], demodulation, padding)
+    four = given[0], weight, style, demodulation
+    got = modulated_conv(*four, padding=padding, impl=impl)
+    want = definition(*four, padding)
     assert got.dtype == DTYPES[dtype]
     assert_close("modulated_conv", got, want)
     dy = random(*want.shape, seed=4).to(got.dtype)
@@ -78,7 +83,7 @@ def test_every_implementation_is_the_definition(impl, shape, dtype, demodulated)
         assert_close("modulated_conv", a.to(DTYPES[dtype]), b)
 
 
-def test_strips_join_without_a_seam(monkeypatch):
+def test_strips_join_without_a_seam(monkeypatch: pytest.MonkeyPatch) -> None:
     x, weight, style, demodulation = arguments((1, 48, 41, 30), 20)
     dy = random(1, 20, 41, 30, seed=4)
     wanted = (True,) * 4
@@ -95,7 +100,7 @@ def test_strips_join_without_a_seam(monkeypatch):
             assert_close("modulated_conv", strips, at_once)
 
 
-def test_inputs_of_other_memory_layouts():
+def test_inputs_of_other_memory_layouts() -> None:
     x, weight, style, demodulation = arguments((2, 48, 12, 10), 20)
     want = definition(x, weight, style, demodulation, 1)
     for same in (
@@ -107,7 +112,7 @@ def test_inputs_of_other_memory_layouts():
         assert_close("modulated_conv", got, want)
 
 
-def test_a_weight_that_changes_in_place_is_transformed_again():
+def test_a_weight_that_changes_in_place_is_transformed_again() -> None:
     x, weight, style, demodulation = arguments((1, 48, 9, 9), 7)
     for _ in range(2):
         got = modulated_conv(x, weight, style, demodulation, padding=1, impl="numba")
@@ -115,14 +120,14 @@ def test_a_weight_that_changes_in_place_is_transformed_again():
         weight.mul_(-2)
 
 
-def test_weights_of_inference_mode_too():
+def test_weights_of_inference_mode_too() -> None:
     with torch.inference_mode():
         x, weight, style, demodulation = arguments((1, 48, 9, 9), 7)
         got = modulated_conv(x, weight, style, demodulation, padding=1, impl="numba")
     assert_close("modulated_conv", got.clone(), definition(x, weight, style, demodulation, 1))
 
 
-def test_what_is_prepared_goes_with_its_weight():
+def test_what_is_prepared_goes_with_its_weight() -> None:
     x, weight, style, demodulation = arguments((1, 48, 9, 9), 7)
     before = len(cached._known)
     modulated_conv(x, weight, style, demodulation, padding=1, impl="numba")
@@ -140,7 +145,9 @@ def test_what_is_prepared_goes_with_its_weight():
         ({}, 3, "a padding of at most 2"),
     ],
 )
-def test_what_is_declined_goes_to_the_reference(change, padding, reason, monkeypatch):
+def test_what_is_declined_goes_to_the_reference(
+    change: Any, padding: int, reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.delenv("VIDHAIR_IMPL", raising=False)
     names = ("x", "weight", "style", "demodulation")
     given = dict(zip(names, arguments((1, 48, 9, 9), 7), strict=True))
@@ -153,11 +160,12 @@ def test_what_is_declined_goes_to_the_reference(change, padding, reason, monkeyp
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("shape", ["as in StyleGAN3 R", "as in StyleGAN2", "few channels"])
-def test_gradients_of_some_arguments_alone(shape, dtype):
+def test_gradients_of_some_arguments_alone(shape: str, dtype: str) -> None:
     size, outputs, taps, padding = SHAPES[shape]
     x, *others = arguments(size, outputs, taps)
     given = [x.to(DTYPES[dtype]).requires_grad_(), *(t.requires_grad_() for t in others)]
-    exact = definition(*given, padding)
+    x, weight, style, demodulation = given
+    exact = definition(x, weight, style, demodulation, padding)
     dy = random(*exact.shape, seed=4).to(DTYPES[dtype])
     want = torch.autograd.grad(exact, given, dy.double())
     for wanted in ((0,), (1,), (2,), (3,), (0, 2), (2, 3), (0, 2, 3), (0, 1)):
@@ -168,10 +176,11 @@ def test_gradients_of_some_arguments_alone(shape, dtype):
             assert_close("modulated_conv", gradient.to(DTYPES[dtype]), want[k])
 
 
-def test_what_bfloat16_loses():
+def test_what_bfloat16_loses() -> None:
     """The bound of the table is for the worst place; this is over all places, for white noise."""
     given = arguments((1, 256, 30, 30), 128)
     x = given[0].bfloat16()
-    exact = definition(x, *given[1:], 1)
+    _, weight, style, demodulation = given
+    exact = definition(x, weight, style, demodulation, 1)
     got = modulated_conv(x, *given[1:], padding=1, impl="numba")
     assert (got.double() - exact).square().mean().sqrt() < 0.02 * exact.std()

@@ -1,21 +1,26 @@
 """Microkernels do what their vectors say."""
 
+from pathlib import Path
+from typing import Any
+
 import numpy as np
+import pytest
 import torch
 from numba import config
+from numpy.typing import NDArray
 
 from vidhair.kernels import simd
 from vidhair.kernels.simd import LANES, compiled, empty_places, microkernel, zero_places
 
 
 @microkernel
-def _three_taps(v, x, at, c, y, to):
+def _three_taps(v: Any, x: Any, at: int, c: Any, y: Any, to: Any) -> None:
     samples = [v.load(x, at, k) for k in range(3)]
     v.store(v.dot(c, samples), y, to)
 
 
 @microkernel
-def _arithmetic(v, x, y):
+def _arithmetic(v: Any, x: Any, y: Any) -> None:
     zero = v.sum(v.place(0), v.place(0))
     a, b = v.load(x, zero), v.load(x, zero, 1)
     results = [
@@ -35,26 +40,26 @@ def _arithmetic(v, x, y):
 
 
 @microkernel
-def _copied(v, x, y):
+def _copied(v: Any, x: Any, y: Any) -> None:
     v.store(v.load(x, v.place(0)), y, v.place(0))
 
 
 @microkernel
-def _powers(v, x, count, y):
-    def step(k, values):
+def _powers(v: Any, x: Any, count: int, y: Any) -> None:
+    def step(k: Any, values: Any) -> Any:
         return [v.multiply(values[0], v.load(x, v.place(0)))]
 
     (result,) = v.repeat(count, [v.number(1)], step)
     v.store(result, y, v.place(0))
 
 
-def numbers(*shape: int) -> np.ndarray:
+def numbers(*shape: int) -> NDArray[Any]:
     return np.random.default_rng(0).standard_normal(shape).astype(np.float32)
 
 
-def test_places_count_vectors_in_two_dimensions_and_elements_in_one():
+def test_places_count_vectors_in_two_dimensions_and_elements_in_one() -> None:
     @compiled
-    def run(x, flat, c, y):
+    def run(x: Any, flat: Any, c: Any, y: Any) -> None:
         _three_taps(x, 1, (c[0], c[1], c[2]), y, 0)
         _three_taps(flat, 1, (c[0], c[1], c[2]), y, 1)
 
@@ -65,9 +70,9 @@ def test_places_count_vectors_in_two_dimensions_and_elements_in_one():
     np.testing.assert_allclose(y[1], want, rtol=1e-5, atol=1e-6)
 
 
-def test_arithmetic():
+def test_arithmetic() -> None:
     @compiled
-    def run(x, y):
+    def run(x: Any, y: Any) -> None:
         _arithmetic(x, y)
 
     x, y = numbers(3, LANES), numbers(10, LANES)
@@ -79,9 +84,9 @@ def test_arithmetic():
     assert (y[9] == x[2, 0]).all()
 
 
-def test_bfloat16_rounds_as_torch_does():
+def test_bfloat16_rounds_as_torch_does() -> None:
     @compiled
-    def run(x, half, back):
+    def run(x: Any, half: Any, back: Any) -> None:
         _copied(x, half)
         _copied(half, back)
 
@@ -94,9 +99,9 @@ def test_bfloat16_rounds_as_torch_does():
     assert torch.equal(torch.from_numpy(back), want.float())
 
 
-def test_repeated_steps_carry_their_values():
+def test_repeated_steps_carry_their_values() -> None:
     @compiled
-    def run(x, y):
+    def run(x: Any, y: Any) -> None:
         _powers(x, 5, y)
 
     x, y = numbers(1, LANES), numbers(1, LANES)
@@ -104,16 +109,16 @@ def test_repeated_steps_carry_their_values():
     np.testing.assert_allclose(y, x**5, rtol=1e-5)
 
 
-def test_products_of_pairs():
+def test_products_of_pairs() -> None:
     @microkernel
-    def emit(v, x, other, bits, y):
+    def emit(v: Any, x: Any, other: str, bits: Any, y: Any) -> None:
         v.store_pairs(v.load(x, v.place(0)), v.load(other, v.place(0)), bits, v.place(0))
         pairs = v.load_pairs(bits, v.place(0))
         one = v.pair_everywhere(bits, v.place(0))
         v.store(v.multiply_add_pairs(pairs, one, v.number(1)), y, v.place(0))
 
     @compiled
-    def run(x, other, bits, y):
+    def run(x: Any, other: str, bits: Any, y: Any) -> None:
         emit(x, other, bits, y)
 
     x, other, y = numbers(1, LANES), numbers(1, LANES)[:, ::-1].copy(), numbers(1, LANES)
@@ -125,9 +130,9 @@ def test_products_of_pairs():
     np.testing.assert_allclose(y[0], (want.double() @ want[0].double() + 1).numpy(), rtol=1e-5)
 
 
-def test_scratch_begins_with_a_cache_line():
+def test_scratch_begins_with_a_cache_line() -> None:
     @compiled
-    def run(count):
+    def run(count: int) -> Any:
         return empty_places(count), zero_places(count)
 
     for count in (1, 7, 100):
@@ -137,7 +142,9 @@ def test_scratch_begins_with_a_cache_line():
         assert not zeros.any()
 
 
-def test_what_is_kept_is_found_again_only_for_the_same_vectors_and_sources(monkeypatch, tmp_path):
+def test_what_is_kept_is_found_again_only_for_the_same_vectors_and_sources(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     """The file of a kernel stays the same when that of the microkernels changes."""
     monkeypatch.setattr(config, "CACHE_DIR", str(tmp_path))
 
@@ -153,8 +160,8 @@ def test_what_is_kept_is_found_again_only_for_the_same_vectors_and_sources(monke
     assert [is_found(), is_found()] == [False, True]
 
 
-def test_where_no_folder_keeps_compiled_code_it_is_compiled_anew():
+def test_where_no_folder_keeps_compiled_code_it_is_compiled_anew() -> None:
     """As for a function that has no file."""
-    names: dict = {}
+    names: dict[str, Any] = {}
     exec("def double(x):\n    return 2 * x", names)
     assert compiled(names["double"])(21) == 42

@@ -1,5 +1,7 @@
 """One contract, every implementation of the convolutions that halve or double the size."""
 
+from typing import Any
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -32,27 +34,29 @@ def random(*shape: int, seed: int = 0) -> torch.Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
 
-def downsampling_arguments(size: tuple[int, int, int, int], outputs: int, heads: int = 2) -> tuple:
+def downsampling_arguments(
+    size: tuple[int, int, int, int], outputs: int, heads: int = 2
+) -> tuple[Any, ...]:
     inputs = size[1]
     scale = (9 * inputs) ** -0.5
     weights = [random(outputs + k, inputs, 3, 3, seed=1 + k) * scale for k in range(heads)]
     return random(*size), weights, [random(len(w), seed=9) for w in weights]
 
 
-def halved(x, weights, biases, slope: float = SLOPE) -> list[torch.Tensor]:
+def halved(x: Any, weights: Any, biases: Any, slope: float = SLOPE) -> list[torch.Tensor]:
     """In float64."""
     pairs = zip(weights, biases, strict=True)
     wide = [F.conv2d(x.double(), w.double(), b.double(), stride=2, padding=1) for w, b in pairs]
     return [F.leaky_relu(y, slope) for y in wide]
 
 
-def upsampling_arguments(size: tuple[int, int, int, int], outputs: int) -> tuple:
+def upsampling_arguments(size: tuple[int, int, int, int], outputs: int) -> tuple[Any, ...]:
     batch, inputs, *_ = size
     weight = random(outputs, inputs, 3, 3, seed=1) * (9 * inputs) ** -0.5
     return random(*size), weight, random(batch, inputs, seed=2), random(batch, outputs, seed=3)
 
 
-def doubled(x, weight, style, demodulation) -> torch.Tensor:
+def doubled(x: Any, weight: Any, style: Any, demodulation: Any) -> torch.Tensor:
     """Zeros between the pixels, a convolution, then smoothing; in float64."""
     x, weight = x.double() * style.double()[:, :, None, None], weight.double()
     n, c, h, w = x.shape
@@ -70,7 +74,7 @@ def doubled(x, weight, style, demodulation) -> torch.Tensor:
 @pytest.mark.parametrize("shape", SHAPES)
 class TestEveryImplementation:
     @pytest.mark.parametrize("impl", ["reference", *(i.name for i in downsampling_op().fast)])
-    def test_halves(self, impl, shape, dtype):
+    def test_halves(self, impl: Any, shape: Any, dtype: str) -> None:
         x, weights, biases = downsampling_arguments(*SHAPES[shape])
         x = x.to(DTYPES[dtype])
         results = downsampling_conv(x, weights, biases, slope=SLOPE, impl=impl)
@@ -79,7 +83,7 @@ class TestEveryImplementation:
             assert_close("downsampling_conv", got, want)
 
     @pytest.mark.parametrize("impl", ["reference", *(i.name for i in upsampling_op().fast)])
-    def test_doubles(self, impl, shape, dtype):
+    def test_doubles(self, impl: Any, shape: Any, dtype: str) -> None:
         x, *others = upsampling_arguments(*SHAPES[shape])
         x = x.to(DTYPES[dtype])
         got = upsampling_conv(x, *others, impl=impl)
@@ -88,7 +92,7 @@ class TestEveryImplementation:
 
 
 @pytest.mark.parametrize("tiles", [1, 5])
-def test_strips_join_without_a_seam(tiles, monkeypatch):
+def test_strips_join_without_a_seam(tiles: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gemm, "STRIP_BYTES", 1)
     monkeypatch.setattr(gemm, "STRIP_TILES", tiles)
     given = downsampling_arguments((2, 16, 70, 20), 5)
@@ -99,7 +103,7 @@ def test_strips_join_without_a_seam(tiles, monkeypatch):
     assert_close("upsampling_conv", upsampling_conv(*given, impl="numba"), doubled(*given))
 
 
-def test_inputs_of_other_memory_layouts():
+def test_inputs_of_other_memory_layouts() -> None:
     x, *others = upsampling_arguments((2, 48, 12, 10), 20)
     want = doubled(x, *others)
     for same in (
@@ -110,7 +114,7 @@ def test_inputs_of_other_memory_layouts():
         assert_close("upsampling_conv", upsampling_conv(same, *others, impl="numba"), want)
 
 
-def test_weights_that_change_in_place_are_transformed_again():
+def test_weights_that_change_in_place_are_transformed_again() -> None:
     x, (weight, *_), (bias, *_) = downsampling_arguments((1, 16, 9, 9), 7)
     style, demodulation = random(1, 16, seed=2), random(1, 7, seed=3)
     for _ in range(2):
@@ -122,7 +126,7 @@ def test_weights_that_change_in_place_are_transformed_again():
         weight.mul_(-2)
 
 
-def test_gradients_are_those_of_the_definition():
+def test_gradients_are_those_of_the_definition() -> None:
     given = [t.requires_grad_() for t in upsampling_arguments((2, 6, 5, 4), 5)]
     dy = random(2, 5, 10, 8, seed=4)
     want = torch.autograd.grad(doubled(*given), given, dy.double())
@@ -148,7 +152,9 @@ def test_gradients_are_those_of_the_definition():
         (lambda x, w: (x.requires_grad_(), w), "no gradient"),
     ],
 )
-def test_what_is_declined_goes_elsewhere(change, reason, monkeypatch):
+def test_what_is_declined_goes_elsewhere(
+    change: Any, reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.delenv("VIDHAIR_IMPL", raising=False)
     x, weight = change(random(1, 16, 9, 9), random(7, 16, 3, 3))
     for rows in (
@@ -159,13 +165,13 @@ def test_what_is_declined_goes_elsewhere(change, reason, monkeypatch):
         assert "used" in dict(rows[1:]).values()
 
 
-def test_slopes_that_are_no_leaky_relu_are_declined():
+def test_slopes_that_are_no_leaky_relu_are_declined() -> None:
     with pytest.raises(DeviceUnavailable, match="slopes from 0 to 1, not 2"):
         downsampling_conv(
             random(1, 4, 4, 4), [random(4, 4, 3, 3)], [random(4)], slope=2, impl="numba"
         )
 
 
-def test_torch_knows_shapes_and_strides():
+def test_torch_knows_shapes_and_strides() -> None:
     opcheck(torch.ops.vidhair.downsampling_conv, (*downsampling_arguments((2, 5, 9, 8), 7), SLOPE))
     opcheck(torch.ops.vidhair.upsampling_conv, upsampling_arguments((2, 5, 9, 8), 7))

@@ -16,7 +16,7 @@ assert torch.get_num_threads() == count, torch.get_num_threads()
 """
 
 
-def test_the_first_kernel_leaves_torch_its_number_of_threads():
+def test_the_first_kernel_leaves_torch_its_number_of_threads() -> None:
     """With another one its sums are rounded otherwise, and two runs in a process would differ."""
     done = subprocess.run(
         [sys.executable, "-c", CODE],

@@ -5,9 +5,11 @@ import subprocess
 from collections.abc import Iterable
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
+from numpy.typing import NDArray
 
 from vidhair.media import VideoWriter, ffmpeg_path
 from vidhair.types import Clip, Color
@@ -51,7 +53,7 @@ def a_clip(
     )
 
 
-def numbered_frames(clip: Clip) -> np.ndarray:
+def numbered_frames(clip: Clip) -> NDArray[Any]:
     """Frames that differ so much from their neighbours that none can be mistaken for another."""
     count, h, w = clip.frame_count, clip.height, clip.width
     y, x = np.mgrid[:h, :w]
@@ -60,7 +62,7 @@ def numbered_frames(clip: Clip) -> np.ndarray:
     return np.repeat(np.where(bar, 230, shade)[..., None], 3, axis=3).astype(np.uint8)
 
 
-def smooth_frames(clip: Clip) -> np.ndarray:
+def smooth_frames(clip: Clip) -> NDArray[Any]:
     """Slow gradients over most of the color cube, drifting a little from frame to frame."""
     y, x = np.mgrid[: clip.height, : clip.width] / max(clip.height, clip.width)
     t = np.arange(clip.frame_count)[:, None, None] / 50
@@ -69,7 +71,7 @@ def smooth_frames(clip: Clip) -> np.ndarray:
 
 
 def write(
-    path: Path, clip: Clip, frames: np.ndarray | None = None, **options: object
+    path: Path, clip: Clip, frames: NDArray[Any] | None = None, **options: object
 ) -> VideoWriter:
     frames = numbered_frames(clip) if frames is None else frames
     with VideoWriter(path, clip, preset="veryfast", **options) as writer:  # type: ignore[arg-type]
@@ -81,7 +83,7 @@ def write(
 def sound_packets(path: Path, stream: int = 0) -> list[Packet]:
     with av.open(str(path)) as container:
         return [
-            (packet.pts, packet.dts, packet.duration, bytes(packet))
+            (packet.pts or 0, packet.dts or 0, packet.duration or 0, bytes(packet))
             for packet in container.demux(container.streams.audio[stream])
             if packet.size
         ]

@@ -1,6 +1,8 @@
 import dataclasses
 import hashlib
 from fractions import Fraction
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,7 +12,7 @@ from vidhair.errors import SourceNotFound
 from vidhair.types import Color
 
 
-def test_times_in_seconds():
+def test_times_in_seconds() -> None:
     clip = a_clip([10, 20, 50], Fraction(1, 100), end_pts=60)
     assert clip.frame_count == 3
     assert clip.seconds_T.dtype == np.float64
@@ -18,7 +20,7 @@ def test_times_in_seconds():
     assert clip.duration == 0.5
 
 
-def test_times_cannot_be_changed():
+def test_times_cannot_be_changed() -> None:
     ticks = np.arange(3)
     clip = dataclasses.replace(a_clip(), pts=ticks, end_pts=9)
     ticks[0] = -5
@@ -43,25 +45,25 @@ def test_times_cannot_be_changed():
         {"sample_aspect_ratio": Fraction(0)},
     ],
 )
-def test_a_clip_checks_itself(wrong):
+def test_a_clip_checks_itself(wrong: dict[str, Any]) -> None:
     with pytest.raises(AssertionError):
         dataclasses.replace(a_clip(), **wrong)
 
 
 @pytest.mark.parametrize("wrong", [{"matrix": "ycgco-re"}, {"range": "full"}])
-def test_a_color_checks_itself(wrong):
+def test_a_color_checks_itself(wrong: dict[str, str]) -> None:
     with pytest.raises(AssertionError):
         Color(**wrong)
 
 
-def test_fingerprint_is_the_sha256_of_the_file(tmp_path):
+def test_fingerprint_is_the_sha256_of_the_file(tmp_path: Path) -> None:
     file = tmp_path / "clip.mp4"
     file.write_bytes(b"anything" * 1000)
     clip = dataclasses.replace(a_clip(), path=file)
     assert clip.fingerprint == hashlib.sha256(file.read_bytes()).hexdigest()
 
 
-def test_fingerprint_of_a_file_that_went_away(tmp_path):
+def test_fingerprint_of_a_file_that_went_away(tmp_path: Path) -> None:
     clip = dataclasses.replace(a_clip(), path=tmp_path / "gone.mp4")
     with pytest.raises(SourceNotFound, match=r"gone\.mp4"):
         _ = clip.fingerprint

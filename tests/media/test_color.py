@@ -1,10 +1,12 @@
 import dataclasses
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from tests.media.clips import a_clip, ffmpeg, smooth_frames, write
 from vidhair.media import open_clip
@@ -29,10 +31,13 @@ def flat_frame(yuv: tuple[int, int, int]) -> av.VideoFrame:
     return frame
 
 
-def store(path: Path, frames: list[av.VideoFrame], tags: dict[str, int], codec="libx264") -> None:
+def store(
+    path: Path, frames: list[av.VideoFrame], tags: dict[str, int], codec: str = "libx264"
+) -> None:
     """Encode YUV frames as they are, under these tags."""
     with av.open(str(path), "w") as container:
         stream = container.add_stream(codec, rate=24, options={"crf": "1"})
+        assert isinstance(stream, av.VideoStream)
         stream.width, stream.height = frames[0].width, frames[0].height
         stream.pix_fmt = frames[0].format.name
         for name, code in tags.items():
@@ -43,14 +48,14 @@ def store(path: Path, frames: list[av.VideoFrame], tags: dict[str, int], codec="
         container.mux(stream.encode(None))
 
 
-def back_to_yuv(rgb: np.ndarray, color: Color) -> np.ndarray:
+def back_to_yuv(rgb: NDArray[Any], color: Color) -> NDArray[Any]:
     convert = to_yuv(color, rgb.shape[1], rgb.shape[0], "yuv444p", "left")
     return convert(av.VideoFrame.from_ndarray(rgb, "rgb24")).to_ndarray().astype(int)
 
 
 @pytest.mark.parametrize("matrix", MATRICES)
 @pytest.mark.parametrize("levels", ["tv", "pc"])
-def test_conversion_follows_the_standard(matrix, levels):
+def test_conversion_follows_the_standard(matrix: str, levels: str) -> None:
     color = Color(matrix, levels)
     red_weight, blue_weight = WEIGHTS[matrix]
     low, luma, chroma = (0, 255, 255) if levels == "pc" else (16, 219, 224)
@@ -76,7 +81,7 @@ COLORS = [
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".mov"])
 @pytest.mark.parametrize("color", COLORS, ids=lambda color: f"{color.matrix}-{color.range}")
-def test_untouched_frames_keep_their_color(tmp_path, color, suffix):
+def test_untouched_frames_keep_their_color(tmp_path: Path, color: Color, suffix: str) -> None:
     clip = a_clip(range(6), color=color, width=96, height=64)
     frames = smooth_frames(clip)
     first, second = tmp_path / f"first{suffix}", tmp_path / f"second{suffix}"
@@ -95,7 +100,7 @@ def test_untouched_frames_keep_their_color(tmp_path, color, suffix):
         assert abs(difference.mean(axis=(0, 1, 2))).max() < 0.2
 
 
-def test_full_range_sources(tmp_path):
+def test_full_range_sources(tmp_path: Path) -> None:
     clip = a_clip(range(3))
     write(tmp_path / "a.mp4", clip, smooth_frames(clip), crf=1)
     full = ["-vf", "scale=out_range=pc", "-color_range", "pc", "-pix_fmt", "yuvj420p", "-crf", 1]
@@ -112,14 +117,15 @@ def test_full_range_sources(tmp_path):
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".webm"])
-def test_colors_stay_in_place(tmp_path, suffix):
+def test_colors_stay_in_place(tmp_path: Path, suffix: str) -> None:
     """A red spot on grey does not wander through five generations."""
     clip = a_clip(range(2), width=96, height=64)
     y, x = np.mgrid[:64, :96]
     spot = 90 * np.exp(-((x - 48) ** 2 + (y - 32) ** 2) / 100)[..., None]
-    frames = original = np.uint8(np.rint(128 + spot * [1, -0.5, -0.5]))[None].repeat(2, axis=0)
+    colored = np.rint(128 + spot * [1, -0.5, -0.5]).astype(np.uint8)
+    frames = original = colored[None].repeat(2, axis=0)
 
-    def centre(frame: np.ndarray) -> np.ndarray:
+    def centre(frame: NDArray[Any]) -> NDArray[Any]:
         red = np.clip(frame[..., 0].astype(float) - frame[..., 1] - 8, 0, None)
         return np.array([(x * red).sum(), (y * red).sum()]) / red.sum()
 
@@ -130,7 +136,7 @@ def test_colors_stay_in_place(tmp_path, suffix):
     assert abs(centre(frames[0]) - centre(original[0])).max() < 0.15
 
 
-def test_vp9_keeps_color(tmp_path):
+def test_vp9_keeps_color(tmp_path: Path) -> None:
     clip = a_clip(range(4), color=COLORS[2])
     write(tmp_path / "a.webm", clip, smooth_frames(clip), crf=4)
     with open_clip(tmp_path / "a.webm") as copy:
@@ -139,7 +145,9 @@ def test_vp9_keeps_color(tmp_path):
 
 
 @pytest.mark.parametrize(("height", "guess"), [(48, "smpte170m"), (720, "bt709")])
-def test_untagged_sources_are_guessed_by_their_height(tmp_path, height, guess):
+def test_untagged_sources_are_guessed_by_their_height(
+    tmp_path: Path, height: int, guess: str
+) -> None:
     frame = av.VideoFrame.from_ndarray(
         smooth_frames(a_clip([0], height=height))[0], "rgb24"
     ).reformat(format="yuv420p")
@@ -148,7 +156,7 @@ def test_untagged_sources_are_guessed_by_their_height(tmp_path, height, guess):
         assert source.clip.color == Color(guess, "tv", "unknown", "unknown")
 
 
-def test_rgb_sources(tmp_path):
+def test_rgb_sources(tmp_path: Path) -> None:
     clip = a_clip(range(3))
     write(tmp_path / "a.mp4", clip, smooth_frames(clip), crf=1)
     ffmpeg("-i", tmp_path / "a.mp4", "-pix_fmt", "gbrp", "-c:v", "ffv1", tmp_path / "rgb.mkv")
@@ -156,7 +164,7 @@ def test_rgb_sources(tmp_path):
         assert abs(source.read(0, 3).astype(int) - smooth_frames(clip)).mean() < 2
 
 
-def deep_frame(levels: np.ndarray) -> av.VideoFrame:
+def deep_frame(levels: NDArray[Any]) -> av.VideoFrame:
     """A 10-bit grey picture, [H, W] of 0–1 in limited range."""
     frame = av.VideoFrame(levels.shape[1], levels.shape[0], "yuv420p10le")
     for plane in frame.planes:
@@ -167,7 +175,7 @@ def deep_frame(levels: np.ndarray) -> av.VideoFrame:
     return frame
 
 
-def test_ten_bits_become_eight(tmp_path):
+def test_ten_bits_become_eight(tmp_path: Path) -> None:
     ramp = np.tile(np.linspace(0, 1, 128), (64, 1))
     tags = tag_codes(COLORS[2])
     store(tmp_path / "a.mp4", [deep_frame(ramp)], tags)
@@ -178,7 +186,7 @@ def test_ten_bits_become_eight(tmp_path):
         assert np.array_equal(source.peek([0]), source.read(0, 1))
 
 
-def test_hdr_is_mapped_to_sdr(tmp_path):
+def test_hdr_is_mapped_to_sdr(tmp_path: Path) -> None:
     # PQ levels of 0, 20, 100, 200 and 1000 cd/m².
     levels = np.repeat([0, 0.329, 0.508, 0.579, 0.752], 32)
     tags = tag_codes(Color("bt2020nc", "tv", "bt2020", "smpte2084"))

@@ -2,6 +2,7 @@
 
 import dataclasses
 from fractions import Fraction
+from pathlib import Path
 
 import av
 import numpy as np
@@ -15,7 +16,7 @@ from vidhair.report.comparison import write_comparison
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv", ".webm"])
-def test_every_encoder_writes_or_is_refused_before(tmp_path, suffix):
+def test_every_encoder_writes_or_is_refused_before(tmp_path: Path, suffix: str) -> None:
     clip = a_clip(np.arange(10) * 3750, Fraction(1, 90_000), end_pts=37_500)
     frames, target, written = smooth_frames(clip), tmp_path / f"a{suffix}", set()
     for codec in video_encoders():
@@ -58,7 +59,9 @@ def test_every_encoder_writes_or_is_refused_before(tmp_path, suffix):
         ("h264_v4l2m2m", ".mp4", "h264_v4l2m2m needs hardware.*; take libx264"),
     ],
 )  # fmt: skip
-def test_what_cannot_be_written_is_named_before_the_work(tmp_path, codec, suffix, sentence):
+def test_what_cannot_be_written_is_named_before_the_work(
+    tmp_path: Path, codec: str, suffix: str, sentence: str
+) -> None:
     target = tmp_path / f"a{suffix}"
     target.write_bytes(b"before")
     for refused in (
@@ -74,7 +77,7 @@ def test_what_cannot_be_written_is_named_before_the_work(tmp_path, codec, suffix
 @pytest.mark.parametrize(
     "codec", ["mpeg4", "mjpeg", "mpeg2video", "libvpx", "libvpx-vp9", "libsvtav1"]
 )
-def test_quality_counts(tmp_path, codec):
+def test_quality_counts(tmp_path: Path, codec: str) -> None:
     clip = a_clip(range(4), width=160, height=96)
     noise = np.random.default_rng(0).integers(-20, 20, (4, 96, 160, 3))
     frames = (smooth_frames(clip) + noise).clip(0, 255).astype(np.uint8)
@@ -88,7 +91,7 @@ def test_quality_counts(tmp_path, codec):
 
 
 @pytest.mark.parametrize("codec", ["libx264", "libx265", "libvpx", "libvpx-vp9", "libsvtav1"])
-def test_the_best_quality_is_the_best(tmp_path, codec):
+def test_the_best_quality_is_the_best(tmp_path: Path, codec: str) -> None:
     """crf 0 means "as you like" to some encoders, and others refuse it."""
     clip = a_clip(range(4), width=160, height=96)
     noise = np.random.default_rng(0).integers(-20, 20, (4, 96, 160, 3))
@@ -104,7 +107,9 @@ def test_the_best_quality_is_the_best(tmp_path, codec):
     ("codec", "crf", "remedy"),
     [("libx264", 0, "encode.crf=1"), ("libx264rgb", 9, "libx264"), ("libx264", 1, "")],
 )
-def test_profiles_that_players_lack_are_told(tmp_path, codec, crf, remedy):
+def test_profiles_that_players_lack_are_told(
+    tmp_path: Path, codec: str, crf: int, remedy: str
+) -> None:
     notes = write(tmp_path / "a.mp4", a_clip(range(2)), codec=codec, crf=crf).notes
     with av.open(str(tmp_path / "a.mp4")) as container:
         profile = container.streams.video[0].codec_context.profile
@@ -112,7 +117,7 @@ def test_profiles_that_players_lack_are_told(tmp_path, codec, crf, remedy):
     assert bool(told) == bool(remedy) == (profile == "High 4:4:4 Predictive")
 
 
-def test_what_has_no_quality_says_so(tmp_path):
+def test_what_has_no_quality_says_so(tmp_path: Path) -> None:
     clip = a_clip(range(3))
     for codec, words in {"ffv1": "lossless", "prores_ks": "profiles, and is given hq"}.items():
         (note,) = write(tmp_path / "a.mkv", clip, codec=codec).notes
@@ -122,7 +127,7 @@ def test_what_has_no_quality_says_so(tmp_path):
 @pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv"])
 @pytest.mark.parametrize("preset", ["ultrafast", "medium", "slower"])
 @pytest.mark.parametrize("count", [1, 2])
-def test_the_shortest_clips_in_h265(tmp_path, suffix, preset, count):
+def test_the_shortest_clips_in_h265(tmp_path: Path, suffix: str, preset: str, count: int) -> None:
     clip = a_clip(np.arange(count) * 512, Fraction(1, 12288), end_pts=512 * count)
     with VideoWriter(tmp_path / f"a{suffix}", clip, codec="libx265", preset=preset) as writer:
         writer.write(numbered_frames(clip))
@@ -132,7 +137,9 @@ def test_the_shortest_clips_in_h265(tmp_path, suffix, preset, count):
 
 @pytest.mark.parametrize(("codec", "suffix"), [("libx264", ".mp4"), ("libx265", ".mov")])
 @pytest.mark.parametrize(("width", "height"), [(63, 47), (63, 48), (64, 47)])
-def test_odd_sizes_are_padded_on_request(tmp_path, codec, suffix, width, height):
+def test_odd_sizes_are_padded_on_request(
+    tmp_path: Path, codec: str, suffix: str, width: int, height: int
+) -> None:
     clip = a_clip(range(4), width=width, height=height)
     frames, target = smooth_frames(clip), tmp_path / f"a{suffix}"
     (note,) = write(target, clip, frames, codec=codec, crf=4, odd="pad").notes
@@ -149,11 +156,11 @@ def test_odd_sizes_are_padded_on_request(tmp_path, codec, suffix, width, height)
     assert "4:4:4" in note and "QuickTime" in note and "encode.odd=pad" in note
 
 
-def test_an_even_size_is_left_alone(tmp_path):
+def test_an_even_size_is_left_alone(tmp_path: Path) -> None:
     assert write(tmp_path / "a.mp4", a_clip(range(3)), odd="pad").notes == ()
 
 
-def test_padding_is_opaque_where_the_edge_is(tmp_path):
+def test_padding_is_opaque_where_the_edge_is(tmp_path: Path) -> None:
     clip = dataclasses.replace(a_clip(range(2), width=31, height=33), alpha=True)
     with VideoWriter(tmp_path / "a.mov", clip, odd="pad") as writer:
         writer.write(smooth_frames(clip), np.zeros((2, 33, 31), np.uint8))
@@ -163,7 +170,7 @@ def test_padding_is_opaque_where_the_edge_is(tmp_path):
 
 
 @pytest.mark.parametrize("odd", ["keep", "pad"])
-def test_odd_sizes_are_compared(tmp_path, odd):
+def test_odd_sizes_are_compared(tmp_path: Path, odd: str) -> None:
     clip = a_clip(range(3), width=63, height=47)
     write(tmp_path / "a.mp4", clip, smooth_frames(clip))
     write(tmp_path / "b.mp4", clip, 255 - smooth_frames(clip), odd=odd)

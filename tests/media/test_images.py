@@ -1,7 +1,10 @@
 import errno
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image
 
 from vidhair.errors import DiskFull, NotAVideo, OutputNotWritable, SourceNotFound
@@ -9,25 +12,27 @@ from vidhair.media import read_image, write_png
 
 
 @pytest.fixture
-def picture():
+def picture() -> NDArray[Any]:
     return np.random.default_rng(0).integers(0, 256, (30, 40, 3), np.uint8)
 
 
-def test_png_round_trip(tmp_path, picture):
+def test_png_round_trip(tmp_path: Path, picture: NDArray[Any]) -> None:
     write_png(tmp_path / "a.png", picture)
     assert np.array_equal(read_image(tmp_path / "a.png"), picture)
     assert [file.name for file in tmp_path.iterdir()] == ["a.png"]
 
 
 @pytest.mark.parametrize(("orientation", "turns"), [(1, 0), (3, 2), (6, 3), (8, 1)])
-def test_exif_orientation_is_applied(tmp_path, picture, orientation, turns):
+def test_exif_orientation_is_applied(
+    tmp_path: Path, picture: NDArray[Any], orientation: int, turns: int
+) -> None:
     exif = Image.Exif()
     exif[0x0112] = orientation
     Image.fromarray(picture).save(tmp_path / "a.png", exif=exif)
     assert np.array_equal(read_image(tmp_path / "a.png"), np.rot90(picture, turns))
 
 
-def test_other_kinds_of_pixels(tmp_path, picture):
+def test_other_kinds_of_pixels(tmp_path: Path, picture: NDArray[Any]) -> None:
     Image.fromarray(picture[..., 0]).save(tmp_path / "grey.png")
     assert np.array_equal(read_image(tmp_path / "grey.png")[..., 2], picture[..., 0])
 
@@ -40,7 +45,7 @@ def test_other_kinds_of_pixels(tmp_path, picture):
     assert (read_image(tmp_path / "clear.png") == 255).all()
 
 
-def test_unreadable_pictures(tmp_path, picture):
+def test_unreadable_pictures(tmp_path: Path, picture: NDArray[Any]) -> None:
     with pytest.raises(SourceNotFound, match="no such file"):
         read_image(tmp_path / "missing.png")
     with pytest.raises(SourceNotFound, match="folder"):
@@ -54,20 +59,22 @@ def test_unreadable_pictures(tmp_path, picture):
         read_image(tmp_path / "cut.png")
 
 
-def test_a_failed_write_leaves_the_old_file(tmp_path, picture, monkeypatch):
+def test_a_failed_write_leaves_the_old_file(
+    tmp_path: Path, picture: NDArray[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     write_png(tmp_path / "a.png", picture)
     before = (tmp_path / "a.png").read_bytes()
 
-    def full(*args, **kwargs):
+    def full(*args: Any, **kwargs: Any) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(Image.Image, "save", full)
     with pytest.raises(DiskFull, match=r"a\.png"):
-        write_png(tmp_path / "a.png", 255 - picture)
+        write_png(tmp_path / "a.png", picture[::-1])
     assert (tmp_path / "a.png").read_bytes() == before
     assert [file.name for file in tmp_path.iterdir()] == ["a.png"]
 
 
-def test_a_missing_folder(tmp_path, picture):
+def test_a_missing_folder(tmp_path: Path, picture: NDArray[Any]) -> None:
     with pytest.raises(OutputNotWritable, match="missing"):
         write_png(tmp_path / "missing" / "a.png", picture)

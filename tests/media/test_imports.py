@@ -1,8 +1,10 @@
 import subprocess
 import sys
 
+import pytest
 
-def test_importing_media_loads_no_codec():
+
+def test_importing_media_loads_no_codec() -> None:
     code = (
         "import sys, vidhair.media; "
         "print({'av', 'decord', 'ffmpeg', 'imageio_ffmpeg', 'torch'} & set(sys.modules))"
@@ -11,14 +13,14 @@ def test_importing_media_loads_no_codec():
     assert shown.stdout.strip() == "set()"
 
 
-def test_no_ffmpeg_anywhere(monkeypatch):
+def test_no_ffmpeg_anywhere(monkeypatch: pytest.MonkeyPatch) -> None:
     import imageio_ffmpeg
     import pytest
 
     from vidhair.errors import VidhairError
     from vidhair.media import ffmpeg_path
 
-    def missing():
+    def missing() -> None:
         raise RuntimeError("no ffmpeg exe could be found")
 
     monkeypatch.setenv("PATH", "")

@@ -2,14 +2,17 @@ import os
 import socket
 import sys
 import tracemalloc
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from tests.media.clips import (
     REAL_CLIPS,
@@ -25,6 +28,7 @@ from vidhair.errors import NoFrames, NotAVideo, SourceNotFound
 from vidhair.media import open_clip, reader
 from vidhair.media.orientation import orientation_of
 from vidhair.media.scan import whole_pts
+from vidhair.media.source import decoded_frames
 
 CLIPS = sorted(REAL_CLIPS.glob("*.mp4"))
 real_clips = pytest.mark.parametrize(
@@ -40,11 +44,11 @@ def decoded(path: Path) -> int:
 
 
 @pytest.fixture
-def decode_count(monkeypatch):
+def decode_count(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Frames that the reader has decoded since it was opened."""
-    original, count = reader.decoded_frames, [0]
+    original, count = decoded_frames, [0]
 
-    def counting(*args):
+    def counting(*args: Any) -> Iterator[Any]:
         for frame in original(*args):
             count[0] += 1
             yield frame
@@ -54,7 +58,7 @@ def decode_count(monkeypatch):
 
 
 @real_clips
-def test_chunks_and_random_access_equal_one_whole_read(path):
+def test_chunks_and_random_access_equal_one_whole_read(path: Path) -> None:
     with open_clip(path) as clip_reader:
         clip = clip_reader.clip
         assert clip.frame_count == decoded(path)
@@ -69,7 +73,7 @@ def test_chunks_and_random_access_equal_one_whole_read(path):
 
 
 @real_clips
-def test_peek_shows_the_same_pictures(path):
+def test_peek_shows_the_same_pictures(path: Path) -> None:
     with open_clip(path) as clip_reader:
         wanted = np.linspace(0, clip_reader.clip.frame_count - 1, 9).astype(int)[::-1]
         seen = clip_reader.peek(wanted).astype(int)
@@ -80,7 +84,7 @@ def test_peek_shows_the_same_pictures(path):
     assert difference.diagonal().max() < 2
 
 
-def test_what_a_clip_tells(tmp_path):
+def test_what_a_clip_tells(tmp_path: Path) -> None:
     path = tmp_path / "a.mp4"
     clip = a_clip(range(5, 25), Fraction(1001, 30000), sample_aspect_ratio=Fraction(4, 3))
     write(tmp_path / "silent.mp4", clip)
@@ -97,7 +101,9 @@ def test_what_a_clip_tells(tmp_path):
     assert np.diff(seen.pts).min() > 0
 
 
-def test_reading_forward_with_overlap_decodes_each_frame_once(tmp_path, decode_count):
+def test_reading_forward_with_overlap_decodes_each_frame_once(
+    tmp_path: Path, decode_count: list[int]
+) -> None:
     clip = a_clip(range(100))
     write(tmp_path / "a.mp4", clip)
     with open_clip(tmp_path / "a.mp4") as clip_reader:
@@ -106,7 +112,9 @@ def test_reading_forward_with_overlap_decodes_each_frame_once(tmp_path, decode_c
     assert decode_count[0] == 100
 
 
-def test_a_distant_frame_is_reached_by_its_keyframe(tmp_path, decode_count):
+def test_a_distant_frame_is_reached_by_its_keyframe(
+    tmp_path: Path, decode_count: list[int]
+) -> None:
     clip = a_clip(range(400))
     write(tmp_path / "a.mp4", clip, smooth_frames(clip))  # x264: a keyframe every 250 frames
     with open_clip(tmp_path / "a.mp4") as clip_reader:
@@ -116,7 +124,7 @@ def test_a_distant_frame_is_reached_by_its_keyframe(tmp_path, decode_count):
         assert np.array_equal(late, clip_reader.read(0, 261)[-1:])
 
 
-def test_memory_is_bounded_by_the_chunk(tmp_path):
+def test_memory_is_bounded_by_the_chunk(tmp_path: Path) -> None:
     clip = a_clip(range(120), width=160, height=120)
     write(tmp_path / "a.mp4", clip)
     chunk = 10 * 160 * 120 * 3
@@ -131,7 +139,7 @@ def test_memory_is_bounded_by_the_chunk(tmp_path):
     assert peak < 2.5 * chunk
 
 
-def test_frame_numbers_in_any_order_and_repeated(tmp_path):
+def test_frame_numbers_in_any_order_and_repeated(tmp_path: Path) -> None:
     clip = a_clip()
     write(tmp_path / "a.mkv", clip)
     with open_clip(tmp_path / "a.mkv") as clip_reader:
@@ -159,7 +167,7 @@ TRAPS = {
 
 
 @pytest.mark.parametrize("name", TRAPS)
-def test_traps_of_seeking(tmp_path, name):
+def test_traps_of_seeking(tmp_path: Path, name: str) -> None:
     write(tmp_path / "a.mkv", a_clip(range(70)), crf=4)
     ffmpeg("-i", tmp_path / "a.mkv", "-c:v", "libx264", *TRAPS[name], tmp_path / name)
     with open_clip(tmp_path / name) as clip_reader:
@@ -170,7 +178,7 @@ def test_traps_of_seeking(tmp_path, name):
             assert np.array_equal(clip_reader.peek(wanted), whole[wanted])
 
 
-def test_a_cut_by_edit_list_is_respected(tmp_path):
+def test_a_cut_by_edit_list_is_respected(tmp_path: Path) -> None:
     clip = a_clip(range(48), Fraction(1, 24))
     write(tmp_path / "a.mp4", clip, crf=1)
     ffmpeg("-ss", 0.5, "-i", tmp_path / "a.mp4", "-c", "copy", tmp_path / "cut.mp4")
@@ -183,7 +191,7 @@ def test_a_cut_by_edit_list_is_respected(tmp_path):
 
 
 # Display matrices (a, b, c, d) as phones write them, and what they do to a picture.
-TURNS = {
+TURNS: dict[tuple[int, int, int, int], tuple[int, Callable[[NDArray[Any]], NDArray[Any]]]] = {
     (1, 0, 0, 1): (0, lambda image: image),
     (0, 1, -1, 0): (90, lambda image: np.rot90(image, -1, (1, 2))),
     (-1, 0, 0, -1): (180, lambda image: np.rot90(image, 2, (1, 2))),
@@ -194,25 +202,30 @@ TURNS = {
 
 
 @pytest.mark.parametrize("matrix", [m for m in TURNS if m[0] * m[3] - m[1] * m[2] > 0])
-def test_a_turn_is_seen_beside_side_data_that_is_not_known(tmp_path, matrix):
+def test_a_turn_is_seen_beside_side_data_that_is_not_known(
+    tmp_path: Path, matrix: tuple[int, int, int, int]
+) -> None:
     write(tmp_path / "a.mp4", a_clip())
     turn_on_display(tmp_path / "a.mp4", tmp_path / "turned.mp4", matrix)
     with av.open(str(tmp_path / "turned.mp4")) as container:
         frame = next(container.decode(video=0))
     known = orientation_of(frame)
+    assert known is not None
 
     class Veiled:
         rotation = frame.rotation
 
         @property
-        def side_data(self):
+        def side_data(self) -> None:
             raise ValueError("31 is not a valid Type")
 
-    assert np.array_equal(orientation_of(Veiled()), known)
+    veiled: Any = Veiled()
+    found = orientation_of(veiled)
+    assert found is not None and np.array_equal(found, known)
 
 
 @pytest.mark.parametrize("matrix", TURNS)
-def test_turned_sources_come_out_upright(tmp_path, matrix):
+def test_turned_sources_come_out_upright(tmp_path: Path, matrix: tuple[int, int, int, int]) -> None:
     clip = a_clip(range(3), sample_aspect_ratio=Fraction(4, 3))
     frames = np.full((3, 48, 64, 3), 90, np.uint8)
     frames[:, :24, :32] = 255, 0, 0
@@ -239,7 +252,7 @@ def test_turned_sources_come_out_upright(tmp_path, matrix):
         assert abs(copy.read(0, 3).astype(int) - expected).mean() < 5
 
 
-def test_upright_is_what_ffmpeg_shows(tmp_path):
+def test_upright_is_what_ffmpeg_shows(tmp_path: Path) -> None:
     write(tmp_path / "a.mp4", a_clip(range(3)), crf=1)
     turn_on_display(tmp_path / "a.mp4", tmp_path / "turned.mp4", (0, 1, -1, 0))
     ffmpeg("-i", tmp_path / "turned.mp4", "-pix_fmt", "rgb24", "-f", "rawvideo", tmp_path / "raw")
@@ -248,7 +261,7 @@ def test_upright_is_what_ffmpeg_shows(tmp_path):
         assert abs(shown - turned.read(0, 3)).mean() < 4
 
 
-def test_a_crooked_display_matrix_is_noted(tmp_path):
+def test_a_crooked_display_matrix_is_noted(tmp_path: Path) -> None:
     write(tmp_path / "a.mp4", a_clip(range(3)))
     turn_on_display(tmp_path / "a.mp4", tmp_path / "turned.mp4", (1, 1, -1, 1))
     with open_clip(tmp_path / "turned.mp4") as turned:
@@ -264,7 +277,7 @@ def cut(path: Path, share: float) -> Path:
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
-def test_a_truncated_source_gives_what_decodes(tmp_path, suffix):
+def test_a_truncated_source_gives_what_decodes(tmp_path: Path, suffix: str) -> None:
     clip = a_clip(range(60), width=160, height=120)
     write(tmp_path / f"a{suffix}", clip, crf=4)
     with open_clip(tmp_path / f"a{suffix}") as whole:
@@ -278,12 +291,13 @@ def test_a_truncated_source_gives_what_decodes(tmp_path, suffix):
         assert np.array_equal(frames[:10], expected[:10])
 
 
-def test_damage_in_the_middle_costs_only_what_it_hits(tmp_path):
+def test_damage_in_the_middle_costs_only_what_it_hits(tmp_path: Path) -> None:
     write(tmp_path / "a.mp4", a_clip(range(60)), codec="libx264")
     ffmpeg("-i", tmp_path / "a.mp4", "-c:v", "mpeg4", "-g", 1, "-q:v", 2, tmp_path / "b.mp4")
     with av.open(str(tmp_path / "b.mp4")) as container:
         hit = [packet for packet in container.demux(video=0) if packet.size][20]
         place, size = hit.pos, hit.size
+        assert place is not None
     data = bytearray((tmp_path / "b.mp4").read_bytes())
     data[place : place + size] = bytes(size)
     (tmp_path / "b.mp4").write_bytes(data)
@@ -295,7 +309,7 @@ def test_damage_in_the_middle_costs_only_what_it_hits(tmp_path):
         assert clip_reader.clip.seconds_T[-1] == pytest.approx(59 / 24)
 
 
-def test_missing_time_stamps_are_filled_in(tmp_path):
+def test_missing_time_stamps_are_filled_in(tmp_path: Path) -> None:
     write(tmp_path / "a.mp4", a_clip(range(30)))
     ffmpeg("-i", tmp_path / "a.mp4", "-c", "copy", tmp_path / "a.h264")
     with open_clip(tmp_path / "a.h264") as clip_reader:
@@ -305,7 +319,7 @@ def test_missing_time_stamps_are_filled_in(tmp_path):
 
 
 @given(st.lists(st.none() | st.integers(-(2**40), 2**40), min_size=1), st.integers(1, 10_000))
-def test_filled_in_time_stamps_increase(pts, step):
+def test_filled_in_time_stamps_increase(pts: list[int | None], step: int) -> None:
     filled, trusted = whole_pts(pts, step)
     assert filled.dtype == np.int64 and len(filled) == len(pts)
     assert (np.diff(filled) > 0).all()
@@ -314,7 +328,7 @@ def test_filled_in_time_stamps_increase(pts, step):
 
 
 @given(st.lists(st.integers(1, 1000), min_size=3, max_size=30), st.data())
-def test_known_time_stamps_are_kept(steps, data):
+def test_known_time_stamps_are_kept(steps: list[int], data: Any) -> None:
     pts = np.cumsum(steps).tolist()
     lost = data.draw(st.sets(st.integers(1, len(pts) - 2)))
     # Where frames follow each other tick by tick there is no room to err.
@@ -323,19 +337,19 @@ def test_known_time_stamps_are_kept(steps, data):
     assert filled[kept].tolist() == [pts[i] for i in kept]
 
 
-def test_missing_sources(tmp_path):
+def test_missing_sources(tmp_path: Path) -> None:
     with pytest.raises(SourceNotFound, match="no such file"):
         open_clip(tmp_path / "missing.mp4")
     with pytest.raises(SourceNotFound, match="folder"):
         open_clip(tmp_path)
 
 
-def test_sources_that_are_no_files(tmp_path, monkeypatch):
+def test_sources_that_are_no_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     os.mkfifo(tmp_path / "pipe")
     with socket.socket(socket.AF_UNIX) as bound:
         monkeypatch.chdir(tmp_path)  # names of sockets are short
         bound.bind("socket")
-    for source, reason in {
+    sources: dict[str | Path, str] = {
         tmp_path / "pipe": "it is a pipe.* write it to a file first",
         "socket": "it is a socket",
         "/dev/null": "it is a device; record it",
@@ -345,13 +359,14 @@ def test_sources_that_are_no_files(tmp_path, monkeypatch):
         "rtsp://camera/1": "it is an address",
         "12:30.mp4": "no such file",
         "nul\0.mp4": "check the name",
-    }.items():
+    }
+    for source, reason in sources.items():
         with pytest.raises(SourceNotFound, match=reason) as caught:
             open_clip(source)
         assert caught.value.exit_code == 10
 
 
-def test_nothing_is_missed_without_decord(tmp_path, monkeypatch):
+def test_nothing_is_missed_without_decord(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write(tmp_path / "a.mp4", a_clip())
     monkeypatch.setitem(sys.modules, "decord", None)  # importing it is an ImportError
     with open_clip(tmp_path / "a.mp4") as clip_reader:
@@ -359,7 +374,7 @@ def test_nothing_is_missed_without_decord(tmp_path, monkeypatch):
         assert clip_reader._decord is False
 
 
-def test_what_is_no_video(tmp_path):
+def test_what_is_no_video(tmp_path: Path) -> None:
     (tmp_path / "text.mp4").write_text("this is a shopping list\n" * 200)
     (tmp_path / "text.txt").write_text("this is a shopping list\n" * 200)
     (tmp_path / "empty.mp4").touch()
@@ -382,20 +397,21 @@ def test_what_is_no_video(tmp_path):
 
 
 @pytest.mark.parametrize(("name", "codec"), [("none.avi", "mpeg4"), ("none.mp4", "libx264")])
-def test_a_video_without_frames(tmp_path, name, codec):
+def test_a_video_without_frames(tmp_path: Path, name: str, codec: str) -> None:
     options = {"movflags": "empty_moov"} if name.endswith("mp4") else {}
     with av.open(str(tmp_path / name), "w", container_options=options) as container:
         stream = container.add_stream(codec, rate=24)
+        assert isinstance(stream, av.VideoStream)
         stream.width, stream.height = 64, 48
         container.start_encoding()
     with pytest.raises(NoFrames, match=name):
         open_clip(tmp_path / name)
 
 
-def test_a_video_of_which_nothing_decodes(tmp_path):
+def test_a_video_of_which_nothing_decodes(tmp_path: Path) -> None:
     write(tmp_path / "a.mp4", a_clip(range(5)))
     with av.open(str(tmp_path / "a.mp4")) as container:
-        places = [(p.pos, p.size) for p in container.demux(video=0) if p.size]
+        places = [(p.pos or 0, p.size) for p in container.demux(video=0) if p.size]
     data = bytearray((tmp_path / "a.mp4").read_bytes())
     for place, size in places:
         data[place : place + size] = bytes(size)
@@ -404,7 +420,7 @@ def test_a_video_of_which_nothing_decodes(tmp_path):
         open_clip(tmp_path / "a.mp4")
 
 
-def test_an_unknown_codec(tmp_path):
+def test_an_unknown_codec(tmp_path: Path) -> None:
     write(tmp_path / "a.mp4", a_clip(range(5)))
     data = (tmp_path / "a.mp4").read_bytes()
     (tmp_path / "a.mp4").write_bytes(data.replace(b"avc1", b"zzzz").replace(b"avcC", b"zzzC"))
@@ -412,7 +428,7 @@ def test_an_unknown_codec(tmp_path):
         open_clip(tmp_path / "a.mp4")
 
 
-def test_names_that_look_like_protocols(tmp_path, monkeypatch):
+def test_names_that_look_like_protocols(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write(tmp_path / "a.mp4", a_clip(range(3)))
     (tmp_path / "a.mp4").rename(tmp_path / "12:30 %d.mp4")
     monkeypatch.chdir(tmp_path)
@@ -420,7 +436,7 @@ def test_names_that_look_like_protocols(tmp_path, monkeypatch):
         assert clip_reader.peek([2]).shape == (1, 48, 64, 3)
 
 
-def test_a_source_that_changes_while_it_is_read(tmp_path):
+def test_a_source_that_changes_while_it_is_read(tmp_path: Path) -> None:
     write(tmp_path / "a.mp4", a_clip(range(60)))
     write(tmp_path / "b.mp4", a_clip(range(5)))
     with open_clip(tmp_path / "a.mp4") as clip_reader:
@@ -429,7 +445,7 @@ def test_a_source_that_changes_while_it_is_read(tmp_path):
             clip_reader.read(0, 60)
 
 
-def test_numbered_frames_keep_their_order(tmp_path):
+def test_numbered_frames_keep_their_order(tmp_path: Path) -> None:
     clip = a_clip(range(40))
     frames = numbered_frames(clip)
     write(tmp_path / "a.mp4", clip, frames, crf=8)

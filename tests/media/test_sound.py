@@ -1,24 +1,28 @@
+import secrets
+import subprocess
 from fractions import Fraction
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any, NoReturn
 
 import av
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from tests.media.clips import a_clip, ffmpeg, sine, sound_packets, write
 from vidhair.errors import DiskFull, EncodingFailed, NotAVideo, SourceNotFound
-from vidhair.media import VideoWriter, files, open_clip, sound
+from vidhair.media import VideoWriter, open_clip, sound
 
 
 @pytest.fixture
-def silent(tmp_path):
+def silent(tmp_path: Path) -> Path:
     """One second of pictures that begin at 0.5 s."""
     write(tmp_path / "silent.mp4", a_clip(range(12, 36)))
     return tmp_path / "silent.mp4"
 
 
-def with_sound(silent, name, *arguments):
+def with_sound(silent: Path, name: str, *arguments: Any) -> Path:
     path = silent.parent / name
     ffmpeg(
         "-copyts", "-i", silent, *arguments, "-map", "0:v", "-map", "1:a", "-c:v", "copy", path
@@ -26,7 +30,7 @@ def with_sound(silent, name, *arguments):
     return path
 
 
-def copied(source, suffix):
+def copied(source: Path, suffix: str) -> tuple[Path, VideoWriter]:
     target = source.with_name(f"out{suffix}")
     with open_clip(source) as clip_reader:
         clip = clip_reader.clip
@@ -38,7 +42,7 @@ def copied(source, suffix):
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mov", ".m4v"])
 @pytest.mark.parametrize("offset", [0, 0.3131, 1.7])
-def test_aac_is_copied_packet_for_packet(silent, suffix, offset):
+def test_aac_is_copied_packet_for_packet(silent: Path, suffix: str, offset: float) -> None:
     source = with_sound(silent, "in.mp4", "-itsoffset", offset, *sine(), "-c:a", "aac")
     target, writer = copied(source, suffix)
     packets = sound_packets(source)
@@ -67,13 +71,16 @@ def test_aac_is_copied_packet_for_packet(silent, suffix, offset):
         (".mp4", "aac", ".mkv"),
     ],
 )
-def test_sound_is_copied_wherever_it_fits(silent, container, codec, suffix):
+def test_sound_is_copied_wherever_it_fits(
+    silent: Path, container: str, codec: str, suffix: str
+) -> None:
     source = with_sound(silent, f"in{container}", *sine(rate=48000), "-c:a", codec)
     target, writer = copied(source, suffix)
     before, after = sound_packets(source), sound_packets(target)
     assert writer.notes == ()
     with av.open(str(source)) as a, av.open(str(target)) as b:
         scale_a, scale_b = (c.streams.audio[0].time_base for c in (a, b))
+    assert scale_a is not None and scale_b is not None
     if codec == "pcm_s16le":  # containers divide it into packets as they like
         assert b"".join(p[3] for p in before) == b"".join(p[3] for p in after)
         before, after = before[:1], after[:1]
@@ -85,7 +92,7 @@ def test_sound_is_copied_wherever_it_fits(silent, container, codec, suffix):
         assert [p[:3] for p in before] == [p[:3] for p in after]
 
 
-def test_every_stream_is_carried_over(silent):
+def test_every_stream_is_carried_over(silent: Path) -> None:
     source = with_sound(
         silent, "in.mp4", *sine(), *sine(0.7, 22050), "-map", "2:a", "-c:a", "aac",
         "-metadata:s:a:0", "language=deu",
@@ -98,7 +105,7 @@ def test_every_stream_is_carried_over(silent):
     assert languages == ["deu", "und"]
 
 
-def test_sound_longer_and_shorter_than_the_pictures(silent):
+def test_sound_longer_and_shorter_than_the_pictures(silent: Path) -> None:
     for seconds in (0.2, 3):
         source = with_sound(silent, "in.mp4", *sine(seconds), "-c:a", "aac")
         target, _ = copied(source, ".mp4")
@@ -107,7 +114,7 @@ def test_sound_longer_and_shorter_than_the_pictures(silent):
             assert after.clip.frame_count == 24
 
 
-def test_adts_from_a_transport_stream(silent):
+def test_adts_from_a_transport_stream(silent: Path) -> None:
     source = with_sound(silent, "in.ts", *sine(), "-c:a", "aac")
     target, writer = copied(source, ".mp4")
     assert writer.notes == ()
@@ -127,7 +134,9 @@ def test_adts_from_a_transport_stream(silent):
         (".mkv", "dca", ".mp4", "aac"),
     ],
 )
-def test_sound_that_does_not_fit_is_reencoded(silent, container, codec, suffix, becomes):
+def test_sound_that_does_not_fit_is_reencoded(
+    silent: Path, container: str, codec: str, suffix: str, becomes: str
+) -> None:
     offset = ["-itsoffset", 0.75]
     encoder = ["-strict", -2, "-c:a", codec]
     source = with_sound(silent, f"in{container}", *offset, *sine(rate=48000), *encoder)
@@ -142,7 +151,7 @@ def test_sound_that_does_not_fit_is_reencoded(silent, container, codec, suffix, 
 
 
 @pytest.mark.parametrize(("layout", "channels"), [("5.1(side)", 6), ("2.1", 2), ("4.0", 5)])
-def test_opus_takes_every_layout_of_speakers(silent, layout, channels):
+def test_opus_takes_every_layout_of_speakers(silent: Path, layout: str, channels: int) -> None:
     speakers = ["-af", f"aformat=channel_layouts={layout}", "-c:a", "ac3"]
     source = with_sound(silent, "in.mkv", *sine(rate=48000), *speakers)
     target, writer = copied(source, ".webm")
@@ -151,13 +160,13 @@ def test_opus_takes_every_layout_of_speakers(silent, layout, channels):
         assert [(s.codec, s.channels) for s in after.clip.sound] == [("opus", channels)]
 
 
-def test_opus_is_as_long_as_what_it_replaces(silent):
+def test_opus_is_as_long_as_what_it_replaces(silent: Path) -> None:
     source = with_sound(silent, "in.mov", *sine(rate=48000), "-c:a", "pcm_s16le")
     target, _ = copied(source, ".webm")
     assert len(heard(target)) == len(heard(source))
 
 
-def test_a_failed_reencoding_is_told(silent, monkeypatch):
+def test_a_failed_reencoding_is_told(silent: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = with_sound(silent, "in.mp4", *sine(), "-c:a", "aac")
     monkeypatch.setitem(sound._REPLACEMENTS, "webm", ("no_such_encoder", "1k"))
     with pytest.raises(EncodingFailed, match="no_such_encoder"):
@@ -165,7 +174,7 @@ def test_a_failed_reencoding_is_told(silent, monkeypatch):
     assert {f.name for f in source.parent.iterdir()} == {"silent.mp4", "in.mp4"}
 
 
-def test_a_clip_moved_to_zero_takes_its_sound_along(silent):
+def test_a_clip_moved_to_zero_takes_its_sound_along(silent: Path) -> None:
     source = with_sound(silent, "in.mp4", *sine(), "-c:a", "aac")
     clip = a_clip(range(-12, 12))
     target = silent.parent / "out.mp4"
@@ -177,7 +186,7 @@ def test_a_clip_moved_to_zero_takes_its_sound_along(silent):
     assert moved == [(p[0], p[3]) for p in sound_packets(source)]
 
 
-def test_silent_sources_and_no_sound(silent):
+def test_silent_sources_and_no_sound(silent: Path) -> None:
     target, writer = copied(silent, ".mp4")
     assert writer.notes == ()
     with open_clip(target) as after:
@@ -188,7 +197,7 @@ def test_silent_sources_and_no_sound(silent):
         assert before.clip.sound and not after.clip.sound
 
 
-def test_missing_sound(tmp_path):
+def test_missing_sound(tmp_path: Path) -> None:
     with (
         pytest.raises(SourceNotFound),
         VideoWriter(tmp_path / "out.mp4", a_clip(), sound_from=tmp_path / "missing.mp4"),
@@ -203,7 +212,7 @@ def test_missing_sound(tmp_path):
     assert [f.name for f in tmp_path.iterdir()] == ["text.mp4"]
 
 
-def test_truncated_sources_keep_the_sound_they_have(silent):
+def test_truncated_sources_keep_the_sound_they_have(silent: Path) -> None:
     source = with_sound(silent, "in.mkv", *sine(), "-c:a", "aac")
     source.write_bytes(source.read_bytes()[: source.stat().st_size // 2])
     target, _ = copied(source, ".mkv")
@@ -211,7 +220,7 @@ def test_truncated_sources_keep_the_sound_they_have(silent):
     assert packets and [p[3] for p in sound_packets(target)] == packets
 
 
-def heard(path, rate=48000):
+def heard(path: Path, rate: int = 48000) -> NDArray[Any]:
     """The sound as a player gives it, from time 0 on. float32 [samples]"""
     graph = ["-af", f"aresample={rate}:async=1:first_pts=0", "-ac", "1", "-f", "f32le"]
     ffmpeg("-i", path, "-map", "0:a", *graph, path.with_suffix(".raw"))
@@ -222,7 +231,7 @@ def heard(path, rate=48000):
 
 @pytest.mark.parametrize("offset", [0, 0.75])
 @pytest.mark.parametrize("suffix", [".mp4", ".m4v"])
-def test_pcm_becomes_aac_in_sync(silent, suffix, offset):
+def test_pcm_becomes_aac_in_sync(silent: Path, suffix: str, offset: float) -> None:
     noise = ["-f", "lavfi", "-i", "anoisesrc=r=48000:d=1:a=0.3:seed=1"]
     source = with_sound(silent, "in.mov", "-itsoffset", offset, *noise, "-c:a", "pcm_s24le")
     target, writer = copied(source, suffix)
@@ -235,7 +244,7 @@ def test_pcm_becomes_aac_in_sync(silent, suffix, offset):
     assert np.corrcoef(before[: len(after)], after[: len(before)])[0, 1] > 0.9
 
 
-def test_packets_without_a_time_follow_the_one_before():
+def test_packets_without_a_time_follow_the_one_before() -> None:
     """As the last one of Vorbis in Ogg often is."""
     stamps = [(0, 0, 128), (128, None, 1024), (None, None, 64), (None, None, 0)]
     packets = [
@@ -251,10 +260,10 @@ def test_packets_without_a_time_follow_the_one_before():
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
-def test_a_disk_that_is_full_for_the_sound(silent, monkeypatch):
+def test_a_disk_that_is_full_for_the_sound(silent: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = with_sound(silent, "in.mov", *sine(), "-c:a", "pcm_s16le")
     names = iter(["01234567", "0"])
-    monkeypatch.setattr(files.secrets, "token_hex", lambda n: next(names))
+    monkeypatch.setattr(secrets, "token_hex", lambda n: next(names))
     part = ".out.mp4.part-01234567.mp4"
     (silent.parent / f".{part}.part-0.mp4").symlink_to("/dev/full")
     with pytest.raises(DiskFull, match=r"out\.mp4"):
@@ -262,17 +271,17 @@ def test_a_disk_that_is_full_for_the_sound(silent, monkeypatch):
     assert {f.name for f in silent.parent.iterdir()} == {"silent.mp4", "in.mov"}
 
 
-def test_an_encoder_of_sound_ends_with_us(silent, monkeypatch):
+def test_an_encoder_of_sound_ends_with_us(silent: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever stops the wait for ffmpeg stops ffmpeg."""
     source = with_sound(silent, "in.mov", *sine(), "-c:a", "pcm_s16le")
     begun = []
 
-    class Interrupted(sound.subprocess.Popen):
-        def communicate(self, *_, **__):
+    class Interrupted(subprocess.Popen[bytes]):
+        def communicate(self, *_: Any, **__: Any) -> NoReturn:
             begun.append(self)
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(sound.subprocess, "Popen", Interrupted)
+    monkeypatch.setattr(subprocess, "Popen", Interrupted)
     with pytest.raises(KeyboardInterrupt):
         copied(source, ".mp4")
     assert begun[0].returncode is not None

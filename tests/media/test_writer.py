@@ -1,19 +1,22 @@
 import os
+import secrets
 import signal
 import subprocess
 import sys
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from tests.media.clips import REAL_CLIPS, a_clip, ffmpeg, numbered_frames, sine, write
 from vidhair.errors import DiskFull, EncodingFailed, OutputNotWritable
-from vidhair.media import VideoWriter, check_target, files, open_clip
+from vidhair.media import VideoWriter, check_target, open_clip
 
 TIME_BASES = [
     Fraction(1, 24), Fraction(1, 1000), Fraction(1, 12288), Fraction(1, 12800),
@@ -22,7 +25,7 @@ TIME_BASES = [
 ]  # fmt: skip
 
 
-def same_numbers(frames: np.ndarray, originals: np.ndarray) -> bool:
+def same_numbers(frames: NDArray[Any], originals: NDArray[Any]) -> bool:
     """Whether frames and originals show the same pictures in the same order."""
     small, large = frames[:, ::2, ::2, 0].astype(int), originals[:, ::2, ::2, 0].astype(int)
     nearest = abs(small[:, None] - large[None]).mean(axis=(2, 3)).argmin(1)
@@ -39,7 +42,9 @@ def same_numbers(frames: np.ndarray, originals: np.ndarray) -> bool:
 @settings(
     max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
-def test_time_stamps_are_exact_in_mp4(tmp_path, suffix, time_base, start, steps, last):
+def test_time_stamps_are_exact_in_mp4(
+    tmp_path: Path, suffix: str, time_base: Fraction, start: int, steps: list[int], last: int
+) -> None:
     pts = np.cumsum([start, *steps])
     clip = a_clip(pts, time_base, width=32, height=16, end_pts=int(pts[-1]) + last)
     write(tmp_path / f"a{suffix}", clip)
@@ -60,8 +65,8 @@ def test_time_stamps_are_exact_in_mp4(tmp_path, suffix, time_base, start, steps,
     max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 def test_time_stamps_are_exact_to_a_millisecond_in_matroska(
-    tmp_path, suffix, time_base, start, steps
-):
+    tmp_path: Path, suffix: str, time_base: Fraction, start: float, steps: list[float]
+) -> None:
     pts = [round(start / time_base)]
     for step in steps:
         pts.append(pts[-1] + max(1, round(step / time_base)))
@@ -74,7 +79,7 @@ def test_time_stamps_are_exact_to_a_millisecond_in_matroska(
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".webm"])
-def test_a_copy_of_a_copy_has_the_same_times(tmp_path, suffix):
+def test_a_copy_of_a_copy_has_the_same_times(tmp_path: Path, suffix: str) -> None:
     clip = a_clip([100, 140, 181, 200, 290], Fraction(1, 1000), end_pts=330)
     write(tmp_path / f"a{suffix}", clip)
     with open_clip(tmp_path / f"a{suffix}") as first:
@@ -86,7 +91,7 @@ def test_a_copy_of_a_copy_has_the_same_times(tmp_path, suffix):
 
 
 @pytest.mark.skipif(not REAL_CLIPS.is_dir(), reason=f"no real clips in {REAL_CLIPS}")
-def test_a_real_clip_goes_round(tmp_path):
+def test_a_real_clip_goes_round(tmp_path: Path) -> None:
     with open_clip(REAL_CLIPS / "speaker_684.mp4") as source:
         clip = source.clip
         with VideoWriter(tmp_path / "out.mp4", clip, crf=4, preset="veryfast") as writer:
@@ -104,7 +109,7 @@ def test_a_real_clip_goes_round(tmp_path):
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv", ".m4v", ".webm"])
 @pytest.mark.parametrize(("width", "height"), [(63, 47), (64, 47), (1, 1), (2, 2)])
-def test_every_size_comes_out(tmp_path, suffix, width, height):
+def test_every_size_comes_out(tmp_path: Path, suffix: str, width: int, height: int) -> None:
     clip = a_clip(range(3), width=width, height=height)
     target = tmp_path / f"a{suffix}"
     writer = write(target, clip, np.full((3, height, width, 3), 200, np.uint8))
@@ -115,7 +120,7 @@ def test_every_size_comes_out(tmp_path, suffix, width, height):
     assert [("4:4:4" in note) for note in writer.notes] == [True] * (odd and suffix != ".webm")
 
 
-def test_pixel_shapes_are_kept(tmp_path):
+def test_pixel_shapes_are_kept(tmp_path: Path) -> None:
     clip = a_clip(range(3), sample_aspect_ratio=Fraction(16, 11))
     for suffix in (".mp4", ".mkv", ".mov"):
         writer = write(tmp_path / f"a{suffix}", clip)
@@ -125,13 +130,13 @@ def test_pixel_shapes_are_kept(tmp_path):
     assert "16/11" in write(tmp_path / "a.webm", clip).notes[0]
 
 
-def test_mp4_can_be_played_while_it_loads(tmp_path):
+def test_mp4_can_be_played_while_it_loads(tmp_path: Path) -> None:
     write(tmp_path / "a.mp4", a_clip())
     data = (tmp_path / "a.mp4").read_bytes()
     assert data.index(b"moov") < data.index(b"mdat")
 
 
-def test_other_encoders(tmp_path):
+def test_other_encoders(tmp_path: Path) -> None:
     clip = a_clip(range(5))
     write(tmp_path / "a.mkv", clip, codec="ffv1")
     write(tmp_path / "a.mp4", clip, codec="mpeg4")
@@ -143,7 +148,7 @@ def test_other_encoders(tmp_path):
 @pytest.mark.parametrize(
     ("codec", "suffix"), [("no_such_codec", ".mp4"), ("libx264", ".webm"), ("dnxhd", ".mov")]
 )
-def test_encoders_that_are_missing_or_refuse(tmp_path, codec, suffix):
+def test_encoders_that_are_missing_or_refuse(tmp_path: Path, codec: str, suffix: str) -> None:
     target = tmp_path / f"a{suffix}"
     target.write_bytes(b"before")
     with pytest.raises(EncodingFailed, match=codec), VideoWriter(target, a_clip(), codec=codec):
@@ -152,7 +157,7 @@ def test_encoders_that_are_missing_or_refuse(tmp_path, codec, suffix):
     assert [file.name for file in tmp_path.iterdir()] == [target.name]
 
 
-def test_targets_that_cannot_be_written(tmp_path):
+def test_targets_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "folder.mp4").mkdir()
     for target, reason in {
         tmp_path / "missing" / "a.mp4": "no folder .*missing; create it first",
@@ -170,13 +175,13 @@ def test_targets_that_cannot_be_written(tmp_path):
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_a_folder_without_permission(tmp_path):
+def test_a_folder_without_permission(tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
     with pytest.raises(OutputNotWritable, match="Permission denied"):
         check_target(tmp_path / "a.mp4")
 
 
-def test_the_source_is_not_overwritten(tmp_path):
+def test_the_source_is_not_overwritten(tmp_path: Path) -> None:
     write(tmp_path / "a.mp4", a_clip(range(3)))
     (tmp_path / "link.mp4").symlink_to(tmp_path / "a.mp4")
     os.link(tmp_path / "a.mp4", tmp_path / "hard.mp4")
@@ -190,7 +195,7 @@ def test_the_source_is_not_overwritten(tmp_path):
     assert (tmp_path / "a.mp4").read_bytes() == before
 
 
-def test_an_exception_leaves_the_old_file(tmp_path):
+def test_an_exception_leaves_the_old_file(tmp_path: Path) -> None:
     target = tmp_path / "a.mp4"
     target.write_bytes(b"before")
     with pytest.raises(KeyboardInterrupt), VideoWriter(target, a_clip()) as writer:
@@ -200,12 +205,12 @@ def test_an_exception_leaves_the_old_file(tmp_path):
     assert [file.name for file in tmp_path.iterdir()] == ["a.mp4"]
 
 
-def test_foreign_errors_pass_unchanged(tmp_path):
+def test_foreign_errors_pass_unchanged(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="other"), VideoWriter(tmp_path / "a.mp4", a_clip()):
         raise FileNotFoundError("other")
 
 
-def test_too_few_frames_are_no_video(tmp_path):
+def test_too_few_frames_are_no_video(tmp_path: Path) -> None:
     with (
         pytest.raises(EncodingFailed, match="10 of 24 frames"),
         VideoWriter(tmp_path / "a.mp4", a_clip()) as writer,
@@ -214,7 +219,7 @@ def test_too_few_frames_are_no_video(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_frames_of_the_wrong_kind(tmp_path):
+def test_frames_of_the_wrong_kind(tmp_path: Path) -> None:
     frames = numbered_frames(a_clip())
     for wrong in (
         frames[..., :2],
@@ -228,7 +233,7 @@ def test_frames_of_the_wrong_kind(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_frames_that_are_not_contiguous(tmp_path):
+def test_frames_that_are_not_contiguous(tmp_path: Path) -> None:
     clip = a_clip(range(5))
     frames = numbered_frames(clip)
     write(tmp_path / "a.mp4", clip, frames)
@@ -236,7 +241,7 @@ def test_frames_that_are_not_contiguous(tmp_path):
     assert (tmp_path / "a.mp4").read_bytes() == (tmp_path / "b.mp4").read_bytes()
 
 
-def test_the_result_has_ordinary_permissions(tmp_path):
+def test_the_result_has_ordinary_permissions(tmp_path: Path) -> None:
     (tmp_path / "other").touch()
     write(tmp_path / "a.mp4", a_clip(range(2)))
     assert (tmp_path / "a.mp4").stat().st_mode == (tmp_path / "other").stat().st_mode
@@ -244,11 +249,11 @@ def test_the_result_has_ordinary_permissions(tmp_path):
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
-def test_a_full_disk(tmp_path, monkeypatch, suffix):
+def test_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str) -> None:
     """The hidden file is led to a device on which every write fails for want of room."""
     target = tmp_path / f"a{suffix}"
     target.write_bytes(b"before")
-    monkeypatch.setattr(files.secrets, "token_hex", lambda n: "0")
+    monkeypatch.setattr(secrets, "token_hex", lambda n: "0")
     (tmp_path / f".a{suffix}.part-0{suffix}").symlink_to("/dev/full")
     clip = a_clip(range(200), width=160, height=120)
     with pytest.raises(DiskFull, match=rf"a\{suffix}"):
@@ -257,7 +262,7 @@ def test_a_full_disk(tmp_path, monkeypatch, suffix):
     assert [file.name for file in tmp_path.iterdir()] == [target.name]
 
 
-def test_a_killed_writer_leaves_nothing_under_the_name(tmp_path):
+def test_a_killed_writer_leaves_nothing_under_the_name(tmp_path: Path) -> None:
     code = """
 import sys, time
 from tests.media.clips import a_clip, numbered_frames
@@ -273,6 +278,7 @@ with VideoWriter(sys.argv[1], clip, preset="ultrafast") as writer:
     with subprocess.Popen(
         [sys.executable, "-c", code, str(target)], cwd=root, stdout=subprocess.PIPE
     ) as process:
+        assert process.stdout is not None
         assert process.stdout.readline() == b"half way\n"
         assert len(list(tmp_path.iterdir())) == 1
         process.send_signal(signal.SIGKILL)
@@ -280,7 +286,7 @@ with VideoWriter(sys.argv[1], clip, preset="ultrafast") as writer:
     assert all(file.name.startswith(".a.mp4.part") for file in tmp_path.iterdir())
 
 
-def test_sound_and_pictures_lie_side_by_side(tmp_path):
+def test_sound_and_pictures_lie_side_by_side(tmp_path: Path) -> None:
     """Interleaved all along, so that neither writing nor playing needs to hold one of them."""
     clip = a_clip(range(240), width=160, height=120)
     write(tmp_path / "silent.mp4", clip)
@@ -289,7 +295,7 @@ def test_sound_and_pictures_lie_side_by_side(tmp_path):
     write(tmp_path / "out.mp4", clip, sound_from=tmp_path / "in.mp4")
     with av.open(str(tmp_path / "out.mp4")) as container:
         packets = [
-            (packet.pos, packet.stream.type, float(packet.dts * packet.time_base))
+            (packet.pos, packet.stream.type, float((packet.dts or 0) * packet.time_base))
             for packet in container.demux()
             if packet.size
         ]
@@ -299,7 +305,7 @@ def test_sound_and_pictures_lie_side_by_side(tmp_path):
         assert abs(latest["video"] - latest["audio"]) < 1.5
 
 
-def test_odd_names(tmp_path, monkeypatch):
+def test_odd_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     names = ["12:30 café %03d.mp4", "a" * 251 + ".mp4", "é" * 125 + ".mkv"]
     for name in names:
@@ -310,7 +316,9 @@ def test_odd_names(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("codec", ["libx264", "libx265"])
-def test_tints_are_kept_faithfully(tmp_path, codec, capfd):
+def test_tints_are_kept_faithfully(
+    tmp_path: Path, codec: str, capfd: pytest.CaptureFixture[str]
+) -> None:
     """Blotches of skin in 8×8 pixels, each of its own lightness and tint."""
     rng = np.random.default_rng(0)
     blotches = rng.normal((190, 140, 120), 9, (6, 8, 8, 3)).repeat(8, 1).repeat(8, 2)

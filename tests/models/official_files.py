@@ -28,7 +28,7 @@ Weights = dict[str, Tensor]
 TAPS = setup_filter([1, 3, 3, 1])
 
 
-def one_sentence(error: pytest.ExceptionInfo, *says: object) -> str:
+def one_sentence(error: pytest.ExceptionInfo[Any], *says: object) -> str:
     """The message, after checking that it is one sentence with a remedy that says all these."""
     message = str(error.value)
     assert "\n" not in message and "; " in message and len(message) < 600, message
@@ -68,7 +68,7 @@ def _inverse(theirs: str, ours: str) -> tuple[str, str]:
 # ---- generators
 
 
-def stylegan3(generator: Generator | None = None, **changes) -> Weights:
+def stylegan3(generator: Generator | None = None, **changes: Any) -> Weights:
     """NVIDIA's names, filters included."""
     generator = generator or tiny_generator(**changes)
     weights = {official_name(n, generator): t for n, t in generator.state_dict().items()}
@@ -80,7 +80,7 @@ def stylegan3(generator: Generator | None = None, **changes) -> Weights:
     return weights
 
 
-def tiny_stylegan2(resolution: int = 32, **changes) -> sg2.Generator:
+def tiny_stylegan2(resolution: int = 32, **changes: Any) -> sg2.Generator:
     """With an average code, and a noise that counts."""
     generator = seeded(lambda: sg2.Generator(tiny_stylegan2_config(resolution, **changes)))
     generator.mapping.w_avg.copy_(random(len(generator.mapping.w_avg), seed=5))
@@ -146,7 +146,7 @@ TYPES = {  # our kind → the option of one published encoder
 assert all(ENCODER_TYPES[name] == kind for (kind, _), name in TYPES.items())
 
 
-def encoder(kind: str, backbone: str = "irse50", **changes) -> StyleEncoder:
+def encoder(kind: str, backbone: str = "irse50", **changes: Any) -> StyleEncoder:
     channels = 6 if kind.startswith("restyle") else 3
     config = {**CONFIG, "in_channels": channels, "backbone": backbone, **changes}
     return seeded(lambda: ENCODERS[kind](StyleEncoderConfig(**config)))

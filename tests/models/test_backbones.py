@@ -1,25 +1,27 @@
 """IR-SE50 and the ResNets: sizes, taps, and what the blocks do."""
 
+from typing import Any
+
 import pytest
 import torch
 
 from tests.models.tiny import random, seeded
 from vidhair.models import irse, resnet
-from vidhair.models.backbone import STEM
+from vidhair.models.backbone import STEM, Backbone
 from vidhair.models.irse import Gate, IRSEBlock, irse50
 from vidhair.models.resnet import BasicBlock, resnet18, resnet34
 from vidhair.models.skip_init import SkipInit
 
-TINY = {"widths": (4, 6, 8), "units": (2, 1, 2)}
-KINDS = {"irse50": irse50, "resnet34": resnet34, "resnet18": resnet18}
+TINY: dict[str, Any] = {"widths": (4, 6, 8), "units": (2, 1, 2)}
+KINDS: dict[str, Any] = {"irse50": irse50, "resnet34": resnet34, "resnet18": resnet18}
 
 
 @pytest.fixture(params=KINDS)
-def backbone(request):
+def backbone(request: pytest.FixtureRequest) -> Backbone:
     return seeded(lambda: KINDS[request.param](**TINY))
 
 
-def test_the_published_shapes():
+def test_the_published_shapes() -> None:
     with SkipInit():
         for build, ends, reductions in (
             (irse50, (2, 6, 20, 23), (2, 4, 8, 16)),
@@ -34,7 +36,7 @@ def test_the_published_shapes():
     assert irse.WIDTHS == resnet.WIDTHS
 
 
-def test_taps_come_in_the_order_asked_for(backbone):
+def test_taps_come_in_the_order_asked_for(backbone: Backbone) -> None:
     image = random(2, 3, 32, 32)
     stem, *rows = backbone(image, range(STEM, 5))
     assert torch.equal(stem, backbone.stem(image))
@@ -45,8 +47,8 @@ def test_taps_come_in_the_order_asked_for(backbone):
     assert torch.equal(again, last) and torch.equal(begin, stem)
 
 
-def test_blocks_after_the_last_tap_do_not_run(backbone):
-    def forbidden(*_):
+def test_blocks_after_the_last_tap_do_not_run(backbone: Backbone) -> None:
+    def forbidden(*_: Any) -> None:
         raise AssertionError("must not run")
 
     backbone.blocks[2].register_forward_pre_hook(forbidden)
@@ -57,25 +59,25 @@ def test_blocks_after_the_last_tap_do_not_run(backbone):
 
 
 @pytest.mark.parametrize("taps", [(), (5,), (0, -2)])
-def test_taps_that_are_not_there_are_refused(backbone, taps):
+def test_taps_that_are_not_there_are_refused(backbone: Backbone, taps: tuple[int, ...]) -> None:
     with pytest.raises(AssertionError, match="of 5 blocks"):
         backbone(random(1, 3, 16, 16), taps)
 
 
-def test_pictures_of_a_batch_do_not_mix(backbone):
+def test_pictures_of_a_batch_do_not_mix(backbone: Backbone) -> None:
     images = random(3, 3, 32, 32)
     (together,) = backbone(images, (4,))
     alone = torch.cat([backbone(image[None], (4,))[0] for image in images])
     torch.testing.assert_close(together, alone)
 
 
-def test_any_number_of_channels(backbone):
+def test_any_number_of_channels(backbone: Backbone) -> None:
     for build in KINDS.values():
         (x,) = build(1, **TINY).eval()(random(1, 1, 32, 32), (0,))
         assert x.shape[:2] == (1, 4)
 
 
-def test_gate_scales_every_channel_between_none_and_all():
+def test_gate_scales_every_channel_between_none_and_all() -> None:
     gate, x = seeded(lambda: Gate(32)), random(2, 32, 5, 5)
     share = gate(x) / x
     torch.testing.assert_close(share, share[..., :1, :1].expand_as(share))
@@ -84,8 +86,8 @@ def test_gate_scales_every_channel_between_none_and_all():
 
 
 @pytest.mark.parametrize("outputs", [4, 6])
-def test_irse_block_without_its_main_path_is_its_shortcut(outputs):
-    block = seeded(lambda: IRSEBlock(4, outputs, 2))
+def test_irse_block_without_its_main_path_is_its_shortcut(outputs: int) -> None:
+    block: Any = seeded(lambda: IRSEBlock(4, outputs, 2))
     block.main[4].weight.zero_()
     x = random(1, 4, 8, 8)
     got = block(x)
@@ -93,8 +95,8 @@ def test_irse_block_without_its_main_path_is_its_shortcut(outputs):
     assert torch.equal(got, x[..., ::2, ::2] if outputs == 4 else block.shortcut(x))
 
 
-def test_basic_block_without_its_main_path_is_its_shortcut():
-    block = seeded(lambda: BasicBlock(4, 4, 1))
+def test_basic_block_without_its_main_path_is_its_shortcut() -> None:
+    block: Any = seeded(lambda: BasicBlock(4, 4, 1))
     block.main[4].weight.zero_()
     x = random(1, 4, 8, 8)
     assert torch.equal(block(x), x.relu())

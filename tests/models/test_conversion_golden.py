@@ -25,13 +25,13 @@ from vidhair.models.stylegan2 import StyleGAN2Config
 
 
 @pytest.fixture(scope="module")
-def case(shared) -> Callable[[str], Case]:
+def case(shared: Callable[..., Any]) -> Callable[[str], Case]:
     folder = shared("golden")
     return lambda name: Case(folder, name)
 
 
 @pytest.fixture(scope="module")
-def packed(tmp_path_factory) -> Iterator[Callable[..., Pack]]:
+def packed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Pack]]:
     """Make a pack of files, name → contents; only the newest is kept, because they are large."""
     made: list[Path] = []
 
@@ -65,11 +65,13 @@ def picture(case: Case, name: str = "image") -> Tensor:
 
 @pytest.mark.parametrize("name", ["sg3_t", "sg3_r"])
 @torch.no_grad()
-def test_stylegan3_as_nvidia_releases_it(case, packed, name):
+def test_stylegan3_as_nvidia_releases_it(
+    case: Callable[..., Any], packed: Callable[..., Any], name: str
+) -> None:
     """Its pickle carries source that raises if it is executed."""
     golden = case(name)
     kwargs = EasyDict(golden.spec["options"]["constructor"])
-    kwargs.mapping_kwargs = EasyDict(kwargs["mapping_kwargs"])
+    kwargs["mapping_kwargs"] = EasyDict(kwargs["mapping_kwargs"])
     generator = packed(file=pickled(golden.weights(), **kwargs)).generator
 
     def values() -> Iterator[tuple[str, Tensor]]:
@@ -85,7 +87,7 @@ def test_stylegan3_as_nvidia_releases_it(case, packed, name):
 
 
 @pytest.fixture(scope="module")
-def rosinality(case) -> dict[str, Tensor]:
+def rosinality(case: Callable[..., Any]) -> dict[str, Tensor]:
     return case("sg2_rosinality").weights()
 
 
@@ -110,7 +112,9 @@ def adas(golden: Case, rosinality: dict[str, Tensor]) -> dict[str, Tensor]:
 
 @pytest.mark.parametrize("form", ["rosinality", "ADA", "ADA, bounded"])
 @torch.no_grad()
-def test_stylegan2_of_both_kinds(case, packed, rosinality, form):
+def test_stylegan2_of_both_kinds(
+    case: Callable[..., Any], packed: Callable[..., Any], rosinality: dict[str, Tensor], form: str
+) -> None:
     golden = case("sg2_rosinality")
     if form == "rosinality":
         average = golden.tensor("truncation_latent")[0]
@@ -143,7 +147,9 @@ def test_stylegan2_of_both_kinds(case, packed, rosinality, form):
 
 @pytest.mark.slow
 @torch.no_grad()
-def test_restyle_with_its_generator_in_one_file(case, packed):
+def test_restyle_with_its_generator_in_one_file(
+    case: Callable[..., Any], packed: Callable[..., Any]
+) -> None:
     golden, kind = case("restyle_loop"), "e4e"
     opts = argparse.Namespace(
         encoder_type=golden.spec["options"][kind]["encoder"],
@@ -176,7 +182,9 @@ def test_restyle_with_its_generator_in_one_file(case, packed):
     ],
 )
 @torch.no_grad()
-def test_encoders_without_their_generator(case, packed, name, encoder_type):
+def test_encoders_without_their_generator(
+    case: Callable[..., Any], packed: Callable[..., Any], name: str, encoder_type: str
+) -> None:
     golden = case(name)
     average = torch.linspace(-1, 1, 512)
     opts = {"encoder_type": encoder_type, "start_from_latent_avg": True}
@@ -192,7 +200,7 @@ def test_encoders_without_their_generator(case, packed, name, encoder_type):
 
 @pytest.mark.slow
 @torch.no_grad()
-def test_styleganex(case, packed):
+def test_styleganex(case: Callable[..., Any], packed: Callable[..., Any]) -> None:
     golden = case("styleganex_psp")
     v = golden.tensor("editing_w")
     pack = packed(
@@ -221,7 +229,7 @@ def prefixed(prefix: str, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 @torch.no_grad()
-def test_parser_identity_and_mappers(case, packed):
+def test_parser_identity_and_mappers(case: Callable[..., Any], packed: Callable[..., Any]) -> None:
     parsing, faces = case("bisenet"), case("arcface")
     hair, clip = case("hairclipv2"), case("styleclip_mapper")
     kinds = ("levels", "levels_no_fine", "single")
@@ -247,7 +255,9 @@ def test_parser_identity_and_mappers(case, packed):
 
 
 @torch.no_grad()
-def test_parser_and_sketches_of_hairclip(case, packed):
+def test_parser_and_sketches_of_hairclip(
+    case: Callable[..., Any], packed: Callable[..., Any]
+) -> None:
     parsing, sketches = case("hairclipv2_parsing"), case("hairclipv2_sketch_encoder")
     weights = prefixed("encoder_firststage.", sketches.weights("E"))
     pack = packed(parser=parsing.weights("P"), sketch={"state_dict": weights})

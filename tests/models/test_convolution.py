@@ -1,5 +1,7 @@
 """However a convolution is computed, it is torch's."""
 
+from typing import Any
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -13,7 +15,7 @@ from vidhair.models.style_heads import StyleHead, codes_of
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 # (N, C_in, H, W), C_out, taps per side, stride, padding
-CASES = {
+CASES: dict[str, Any] = {
     "minimal filtering": ((2, 32, 32, 33), 8, 3, 1, 1),
     "few channels": ((1, 3, 32, 32), 8, 3, 1, 1),
     "few pixels": ((1, 32, 8, 8), 8, 3, 1, 1),
@@ -30,12 +32,12 @@ CASES = {
 
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("case", CASES)
-def test_it_is_torchs(case, bias):
+def test_it_is_torchs(case: str, bias: bool) -> None:
     size, outputs, taps, stride, padding = CASES[case]
     given = [random(*size), random(outputs, size[1], taps, taps, seed=1)]
     given += [random(outputs, seed=2)] if bias else []
-    how = {"stride": stride, "padding": padding}
-    wide = [t.double() for t in given]
+    how: dict[str, Any] = {"stride": stride, "padding": padding}
+    wide: Any = [t.double() for t in given]
     assert relative_error(convolved(*given, **how), F.conv2d(*wide, **how)) < 1e-5
 
     for tensor in (*given, *wide):
@@ -48,7 +50,7 @@ def test_it_is_torchs(case, bias):
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_autocast_decides_about_the_dtype(case):
+def test_autocast_decides_about_the_dtype(case: str) -> None:
     size, outputs, taps, stride, padding = CASES[case]
     x, weight, bias = random(*size), random(outputs, size[1], taps, taps), random(outputs)
     want = convolved(x, weight, bias, stride=stride, padding=padding)
@@ -59,7 +61,7 @@ def test_autocast_decides_about_the_dtype(case):
     assert relative_error(got, want) < 5e-2
 
 
-def test_the_module_is_torchs():
+def test_the_module_is_torchs() -> None:
     plain = torch.nn.Conv2d(6, 5, 3, stride=2, padding=1)
     ours = Conv2d(6, 5, 3, stride=2, padding=1)
     ours.load_state_dict(plain.state_dict())
@@ -67,7 +69,7 @@ def test_the_module_is_torchs():
     torch.testing.assert_close(ours(x), plain(x))
 
 
-def test_adding_reuses_memory_unless_gradients_are_wanted():
+def test_adding_reuses_memory_unless_gradients_are_wanted() -> None:
     x, y = random(3), random(3, seed=1)
     want = x + y
     assert add(x, y) is x and torch.equal(x, want)
@@ -77,10 +79,10 @@ def test_adding_reuses_memory_unless_gradients_are_wanted():
 
 class TestHeadsTogether:
     @pytest.fixture
-    def heads(self):
+    def heads(self) -> list[StyleHead]:
         return [seeded(lambda: StyleHead(6, 5, 64), seed=k) for k in range(4)]
 
-    def test_each_gives_its_own_code(self, heads):
+    def test_each_gives_its_own_code(self, heads: list[StyleHead]) -> None:
         """Whether they look at the same features or at others, large or small."""
         one, other = random(2, 6, 64, 64), random(2, 6, 64, 64, seed=1)
         features = [one, one, other, one]
@@ -88,10 +90,18 @@ class TestHeadsTogether:
         for code, head, x in zip(got, heads, features, strict=True):
             assert relative_error(code, head(x)) < 1e-5
 
-    def test_neighbours_begin_together(self, heads, monkeypatch):
+    def test_neighbours_begin_together(
+        self, heads: list[StyleHead], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         began = []
 
-        def spy(x, weights, biases, *, slope):
+        def spy(
+            x: torch.Tensor,
+            weights: list[torch.Tensor],
+            biases: list[torch.Tensor],
+            *,
+            slope: float,
+        ) -> list[torch.Tensor]:
             began.append(len(weights))
             pairs = zip(weights, biases, strict=True)
             return [F.leaky_relu(F.conv2d(x, w, b, 2, 1), slope) for w, b in pairs]

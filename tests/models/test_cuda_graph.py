@@ -1,6 +1,7 @@
 """Drawing on a GPU: as on the CPU, recorded once and cuda_graphed."""
 
 import gc
+from typing import Any
 from weakref import ref
 
 import numpy as np
@@ -12,7 +13,7 @@ from tests.tolerances import TOLERANCES, relative_error
 from vidhair.geometry import Similarity
 from vidhair.models.aligned import AlignedGenerator
 from vidhair.models.cuda_graph import CudaGraph, cuda_graphed, with_gradients
-from vidhair.models.stylegan3 import Extent
+from vidhair.models.stylegan3 import Extent, Generator
 from vidhair.stages.render import Canvas, RenderConfig, render
 
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
@@ -20,12 +21,14 @@ WIDE = Extent(8, 3, 0, 5)
 
 
 @pytest.fixture(params=[T, R], ids=["T", "R"])
-def generator(request, monkeypatch):
+def generator(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
     return tiny_generator(32, **request.param, channel_max=40)
 
 
-def scene(generator, count: int = 2, seed: int = 5) -> tuple[torch.Tensor, torch.Tensor]:
+def scene(
+    generator: Generator | AlignedGenerator, count: int = 2, seed: int = 5
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Codes and transforms."""
     ws = random(count, generator.config.num_ws, generator.config.w_dim, seed=seed)
     turned = Similarity(
@@ -35,11 +38,11 @@ def scene(generator, count: int = 2, seed: int = 5) -> tuple[torch.Tensor, torch
 
 
 class TestOnTheCpu:
-    def test_nothing_is_recorded(self):
+    def test_nothing_is_recorded(self) -> None:
         synthesis = tiny_generator(16).synthesis
         assert cuda_graphed(synthesis) is synthesis
 
-    def test_with_gradients_is_the_synthesis(self):
+    def test_with_gradients_is_the_synthesis(self) -> None:
         generator = tiny_generator(16)
         ws, transform = scene(generator)
         draw = with_gradients(generator.synthesis, ws, transform, WIDE, torch.float32)
@@ -49,7 +52,7 @@ class TestOnTheCpu:
 
 @needs_gpu
 class TestOnAGpu:
-    def test_draws_what_the_cpu_draws(self, generator):
+    def test_draws_what_the_cpu_draws(self, generator: AlignedGenerator) -> None:
         ws, transform = scene(generator)
         want = generator.synthesis(ws, transform=transform, canvas=WIDE)
         synthesis = generator.synthesis.cuda()
@@ -57,14 +60,14 @@ class TestOnAGpu:
         assert relative_error(got.cpu(), want) < 10 * TOLERANCES["synthesis", torch.float32]
 
     @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-    def test_in_16_bit(self, generator, dtype):
+    def test_in_16_bit(self, generator: AlignedGenerator, dtype: Any) -> None:
         ws, transform = scene(generator)
         want = generator.synthesis(ws, transform=transform)
         got = generator.synthesis.cuda()(ws.cuda(), transform=transform.cuda(), dtype=dtype)
         error = 8e-3 if dtype == torch.float16 else TOLERANCES["synthesis", dtype]
         assert 0 < relative_error(got.cpu(), want) < error
 
-    def test_gradients(self, generator):
+    def test_gradients(self, generator: AlignedGenerator) -> None:
         ws, transform = scene(generator)
         synthesis = generator.synthesis.requires_grad_(True)
         found = []
@@ -77,7 +80,7 @@ class TestOnAGpu:
         for want, got in zip(*found, strict=True):
             assert relative_error(got.cpu(), want) < 1e-3
 
-    def test_compiled(self, generator):
+    def test_compiled(self, generator: AlignedGenerator) -> None:
         ws, transform = (t.cuda() for t in scene(generator))
         synthesis = generator.synthesis.cuda()
         torch.compiler.reset()
@@ -89,7 +92,7 @@ class TestOnAGpu:
 
 @needs_gpu
 class TestCudaGraph:
-    def test_every_call_draws_its_own_codes(self, generator):
+    def test_every_call_draws_its_own_codes(self, generator: AlignedGenerator) -> None:
         synthesis = generator.synthesis.cuda()
         replay = cuda_graphed(synthesis)
         assert isinstance(replay, CudaGraph) and cuda_graphed(synthesis) is replay
@@ -98,42 +101,53 @@ class TestCudaGraph:
                 ws, transform = (t.cuda() for t in scene(generator, seed=seed))
                 for canvas in (Extent(), WIDE):
                     for dtype in (torch.float32, torch.float16):
-                        options = {"transform": transform, "canvas": canvas, "dtype": dtype}
+                        options: dict[str, Any] = {
+                            "transform": transform,
+                            "canvas": canvas,
+                            "dtype": dtype,
+                        }
                         got, want = replay(ws, **options), synthesis(ws, **options)
                         assert relative_error(got.cpu(), want.cpu()) < 1e-6
 
-    def test_changed_weights_count(self, generator):
+    def test_changed_weights_count(self, generator: AlignedGenerator) -> None:
         synthesis = generator.synthesis.cuda()
         replay, (ws, transform) = CudaGraph(synthesis), (t.cuda() for t in scene(generator))
-        options = {"transform": transform, "canvas": Extent(), "dtype": torch.float32}
+        options: dict[str, Any] = {
+            "transform": transform,
+            "canvas": Extent(),
+            "dtype": torch.float32,
+        }
         with torch.no_grad():
             for _ in range(2):
                 got, want = replay(ws, **options), synthesis(ws, **options)
                 assert relative_error(got.cpu(), want.cpu()) < 1e-6
-                synthesis.layers[3].weight.mul_(torch.rand_like(synthesis.layers[3].weight))
+                weight = synthesis.get_parameter("layers.3.weight")
+                weight.mul_(torch.rand_like(weight))
 
-    def test_a_synthesis_is_forgotten_with_its_graphs(self, generator):
+    def test_a_synthesis_is_forgotten_with_its_graphs(self, generator: AlignedGenerator) -> None:
         synthesis = generator.synthesis.cuda()
         ws, transform = (t.cuda() for t in scene(generator))
         with torch.no_grad():
             cuda_graphed(synthesis)(ws, transform=transform, canvas=Extent(), dtype=torch.float16)
         gone = ref(synthesis)
-        generator.synthesis = None
+        generator.synthesis = None  # type: ignore[assignment]
         del synthesis
         gc.collect()
         assert gone() is None
 
-    def test_stylegan2_too(self):
+    def test_stylegan2_too(self) -> None:
         generator = seeded(lambda: AlignedGenerator(tiny_stylegan2_config(32)))
         synthesis = generator.synthesis.cuda()
         ws, transform = (t.cuda() for t in scene(generator))
-        options = {"transform": transform, "canvas": WIDE, "dtype": torch.float32}
+        options: dict[str, Any] = {"transform": transform, "canvas": WIDE, "dtype": torch.float32}
         with torch.no_grad():
             got, want = cuda_graphed(synthesis)(ws, **options), synthesis(ws, **options)
         assert relative_error(got.cpu(), want.cpu()) < 1e-5
 
     @pytest.mark.parametrize("precision", ["float32", "bfloat16", "float16"])
-    def test_the_stage_renders_every_frame_in_batches_of_one_size(self, generator, precision):
+    def test_the_stage_renders_every_frame_in_batches_of_one_size(
+        self, generator: AlignedGenerator, precision: str
+    ) -> None:
         styles = random(5, generator.config.num_ws, generator.config.w_dim).numpy()
         similarity = Similarity(*np.array([[0, 5, -9, 20, 3.0], *[[0, 0.1, -0.2, 0.1, 0]] * 2,
                                            [1, 1.1, 0.9, 1, 1]]))  # fmt: skip
@@ -148,12 +162,14 @@ class TestCudaGraph:
 @needs_gpu
 class TestWithGradients:
     @pytest.mark.parametrize("codes_too", [True, False])
-    def test_gradients_are_those_of_the_synthesis(self, generator, codes_too):
+    def test_gradients_are_those_of_the_synthesis(
+        self, generator: AlignedGenerator, codes_too: bool
+    ) -> None:
         synthesis = generator.synthesis.cuda().requires_grad_(True)
         synthesis.input.requires_grad_(False)
-        examples = [t.cuda() for t in scene(generator)]
-        examples[0].requires_grad_(codes_too)
-        draw = with_gradients(synthesis, *examples, WIDE, torch.float32)
+        codes, place = (t.cuda() for t in scene(generator))
+        codes.requires_grad_(codes_too)
+        draw = with_gradients(synthesis, codes, place, WIDE, torch.float32)
         weights = [p for layer in synthesis.tunable() for p in layer.parameters()]
         for seed in (1, 2):
             ws, transform = (t.cuda() for t in scene(generator, seed=seed))

@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 import torch
 
@@ -5,15 +7,15 @@ from tests.models.tiny import random, seeded
 from vidhair.models.face_identity import FaceIdentity, face_of_aligned
 from vidhair.models.skip_init import SkipInit
 
-TINY = {"size": 32, "width": 7, "widths": (4, 5, 6, 8), "units": (1, 1, 1, 1)}
+TINY: dict[str, Any] = {"size": 32, "width": 7, "widths": (4, 5, 6, 8), "units": (1, 1, 1, 1)}
 
 
 @pytest.fixture(params=[True, False], ids=["affine", "not affine"])
-def model(request):
+def model(request: pytest.FixtureRequest) -> FaceIdentity:
     return seeded(lambda: FaceIdentity(**TINY, affine=request.param))
 
 
-def test_embeddings_have_length_one_and_rows_do_not_mix(model):
+def test_embeddings_have_length_one_and_rows_do_not_mix(model: FaceIdentity) -> None:
     faces = random(3, 3, 32, 32)
     embeddings = model(faces)
     assert embeddings.shape == (3, 7)
@@ -21,19 +23,19 @@ def test_embeddings_have_length_one_and_rows_do_not_mix(model):
     torch.testing.assert_close(embeddings, torch.cat([model(face[None]) for face in faces]))
 
 
-def test_the_published_shape():
+def test_the_published_shape() -> None:
     with SkipInit():
         model = FaceIdentity().eval()
         assert model.head[2].weight.shape == (512, 512 * 7 * 7)
         assert model(torch.zeros(2, 3, 112, 112)).shape == (2, 512)
 
 
-def test_another_size_is_refused(model):
+def test_another_size_is_refused(model: FaceIdentity) -> None:
     with pytest.raises(AssertionError, match="side of 32"):
         model(random(1, 3, 64, 64))
 
 
-def test_the_face_of_an_aligned_picture():
+def test_the_face_of_an_aligned_picture() -> None:
     image = torch.zeros(1, 3, 256, 256)
     image[..., 35:223, 32:220] = 1
     assert (face_of_aligned(image) == 1).all()

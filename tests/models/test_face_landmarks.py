@@ -18,19 +18,19 @@ CONTOURS = [EYE_LEFT, EYE_RIGHT, FACE_OVAL, MIDDLE_OF_FACE]
 
 
 @pytest.mark.parametrize("indices", CONTOURS, ids=["left eye", "right eye", "oval", "middle"])
-def test_a_contour_visits_points_of_the_mesh_once(indices):
+def test_a_contour_visits_points_of_the_mesh_once(indices: tuple[int, ...]) -> None:
     assert len(set(indices)) == len(indices)
     assert min(indices) >= 0 and max(indices) < POINTS
 
 
-def test_parts_of_the_face_share_no_points():
+def test_parts_of_the_face_share_no_points() -> None:
     mouth = {MOUTH_LEFT, MOUTH_RIGHT}
     parts = [set(EYE_LEFT), set(EYE_RIGHT), set(FACE_OVAL), mouth]
     assert len(set.union(*parts)) == sum(map(len, parts))
     assert len(EYE_LEFT) == len(EYE_RIGHT)
 
 
-def test_eyes_are_the_means_of_their_contours_and_the_mouth_its_corners():
+def test_eyes_are_the_means_of_their_contours_and_the_mouth_its_corners() -> None:
     mesh = np.random.default_rng(0).uniform(0, 100, (2, 3, POINTS, 2))
     mesh[..., list(EYE_LEFT), :] = [10, 20]
     mesh[..., list(EYE_LEFT)[:2], :] = [[6, 20], [14, 20]]
@@ -42,5 +42,5 @@ def test_eyes_are_the_means_of_their_contours_and_the_mouth_its_corners():
         np.testing.assert_allclose(point, np.broadcast_to(want, point.shape))
 
 
-def test_an_absent_face_has_no_eyes():
+def test_an_absent_face_has_no_eyes() -> None:
     assert all(np.isnan(p).all() for p in eyes_and_mouth(np.full((POINTS, 2), np.nan)))

@@ -1,5 +1,8 @@
 import re
+import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,11 +13,18 @@ from torch import Tensor
 from tests.checkpoints.test_tflite import small
 from vidhair.checkpoints.tflite import Graph, read_graph
 from vidhair.errors import CheckpointUnreadable
-from vidhair.models.hair_segmenter import SIDE, STRIDE, HairSegmenter, read_hair_segmenter
+from vidhair.models.hair_segmenter import (
+    SIDE,
+    STRIDE,
+    HairSegmenter,
+    find_segmenter,
+    read_hair_segmenter,
+    segmenter_file,
+)
 
 
 @pytest.fixture(scope="module")
-def published(shared) -> Path:
+def published(shared: Callable[..., Any]) -> Path:
     """MediaPipe's file."""
     return shared("models/hair_segmentation.tflite")
 
@@ -51,7 +61,7 @@ def computed(graph: Graph, picture: Tensor) -> Tensor:
             made, places = F.max_pool2d(x.permute(0, 3, 1, 2), 2, return_indices=True)
             result, values[step.outputs[1]] = made.permute(0, 2, 3, 1), places
         elif step.operator == "MaxUnpooling2D":
-            result = F.max_unpool2d(x.permute(0, 3, 1, 2), given[1], 2).permute(0, 2, 3, 1)
+            result = F.max_unpool2d(x.permute(0, 3, 1, 2), given[1], (2, 2)).permute(0, 2, 3, 1)
         else:
             assert step.operator == "Convolution2DTransposeBias"
             kernel = given[1].permute(3, 0, 1, 2)
@@ -62,7 +72,7 @@ def computed(graph: Graph, picture: Tensor) -> Tensor:
     return values[end].permute(0, 3, 1, 2)
 
 
-def test_the_network_computes_the_published_graph(published):
+def test_the_network_computes_the_published_graph(published: Path) -> None:
     graph, network = read_graph(published), read_hair_segmenter(published)
     given = torch.rand(1, 4, SIDE, SIDE, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
@@ -71,7 +81,7 @@ def test_the_network_computes_the_published_graph(published):
     torch.testing.assert_close(got, want, rtol=1e-4, atol=1e-4)
 
 
-def test_another_network_in_the_same_format_is_refused(published, tmp_path):
+def test_another_network_in_the_same_format_is_refused(published: Path, tmp_path: Path) -> None:
     data = bytearray(published.read_bytes())
     name = data.index(b"MaxUnpooling2D")
     data[name : name + 1] = b"m"
@@ -81,7 +91,7 @@ def test_another_network_in_the_same_format_is_refused(published, tmp_path):
         read_hair_segmenter(path)
 
 
-def test_weights_that_are_no_numbers_are_refused(published, tmp_path):
+def test_weights_that_are_no_numbers_are_refused(published: Path, tmp_path: Path) -> None:
     data = bytearray(published.read_bytes())
     weights = read_graph(published).constants[1].numpy().astype("<f4").tobytes()
     at = data.find(weights)
@@ -96,7 +106,7 @@ def test_weights_that_are_no_numbers_are_refused(published, tmp_path):
         read_hair_segmenter(path)
 
 
-def test_any_other_file_is_refused(tmp_path):
+def test_any_other_file_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "other.tflite"
     path.write_bytes(small())
     with pytest.raises(CheckpointUnreadable, match=re.escape("models pull mediapipe-hair")):
@@ -104,7 +114,7 @@ def test_any_other_file_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize("size", [(STRIDE, STRIDE), (3 * STRIDE, 2 * STRIDE)])
-def test_a_probability_for_every_pixel(size):
+def test_a_probability_for_every_pixel(size: tuple[int, int]) -> None:
     torch.manual_seed(0)
     picture, before = torch.rand(2, 3, *size), torch.rand(2, 1, *size)
     with torch.inference_mode():
@@ -113,9 +123,46 @@ def test_a_probability_for_every_pixel(size):
     assert 0 <= got.min() < got.max() <= 1
 
 
-def test_the_mask_before_counts():
+def test_the_mask_before_counts() -> None:
     torch.manual_seed(0)
     network, picture = HairSegmenter(), torch.rand(1, 3, 64, 64)
     with torch.inference_mode():
         without, with_it = (network(picture, torch.full((1, 1, 64, 64), p)) for p in (0.0, 1.0))
     assert (without - with_it).abs().max() > 1e-3
+
+
+# ---- whether there is one
+
+
+def test_auto_takes_the_pulled_file_if_it_is_there(published: Any, tmp_path: Path) -> None:
+    absent = find_segmenter("auto", folder=tmp_path)
+    assert absent.build() is None and not absent.weights
+    assert "vidhair models pull mediapipe-hair" in absent.about
+    shutil.copy(published, segmenter_file(tmp_path))
+    found = find_segmenter("auto", folder=tmp_path)
+    assert isinstance(found.build(), HairSegmenter) and str(tmp_path) in found.about
+    (digest,) = found.weights.values()
+    assert re.fullmatch("[0-9a-f]{64}", digest)
+
+
+def test_a_path_is_taken_as_the_pulled_file_would_be(published: Any, tmp_path: Path) -> None:
+    shutil.copy(published, segmenter_file(tmp_path))
+    pulled = find_segmenter("auto", folder=tmp_path)
+    assert find_segmenter(str(published), folder=tmp_path).weights == pulled.weights
+
+
+def test_none_takes_none(tmp_path: Path) -> None:
+    segmenter_file(tmp_path).write_bytes(small())
+    found = find_segmenter("none", folder=tmp_path)
+    assert found.build() is None and not found.weights and "matte.segmenter" in found.about
+
+
+def test_a_pulled_file_that_is_none_is_refused_and_not_passed_over(tmp_path: Path) -> None:
+    segmenter_file(tmp_path).write_bytes(small())
+    with pytest.raises(CheckpointUnreadable, match=r"hair_segmentation\.tflite holds another"):
+        find_segmenter("auto", folder=tmp_path)
+
+
+def test_a_path_that_leads_nowhere_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointUnreadable, match=r"nowhere\.tflite cannot be read"):
+        find_segmenter(str(tmp_path / "nowhere.tflite"))

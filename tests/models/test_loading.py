@@ -4,6 +4,8 @@ import importlib
 import pkgutil
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
+from typing import Any
 
 import pytest
 import torch
@@ -45,9 +47,9 @@ from vidhair.models.styleganex_network import LAYOUT_CODES, StyleGANEX
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
-BACKBONE = {"widths": (4, 5, 6, 8), "units": (1, 1, 1, 1)}
-SKETCH = {"num_ws": (3, 2, 1), "w_dim": 5, "widths": (4, 5, 6), "units": (1, 1, 1)}
-BISENET = {"widths": (4, 8, 8, 12)}
+BACKBONE: dict[str, Any] = {"widths": (4, 5, 6, 8), "units": (1, 1, 1, 1)}
+SKETCH: dict[str, Any] = {"num_ws": (3, 2, 1), "w_dim": 5, "widths": (4, 5, 6), "units": (1, 1, 1)}
+BISENET: dict[str, Any] = {"widths": (4, 8, 8, 12)}
 SMALL = SmallEncoderConfig(size=8, num_ws=3, w_dim=5, widths=(4,), hidden=6)
 STYLEGAN1 = stylegan1.StyleGAN1Config(
     resolution=16, z_dim=8, w_dim=8, channel_base=64, channel_max=6, mapping_layers=2
@@ -86,8 +88,12 @@ def sketched(network: StyleGANEX) -> Tensor:
     return network.render(layout, mix_codes(ws, network.encode_face(image), LAYOUT_CODES))
 
 
+def encoder_of(kind: Callable[..., nn.Module], changes: dict[str, Any]) -> nn.Module:
+    return kind(StyleEncoderConfig(**ENCODER | changes))
+
+
 # How to build one of each, and an output that depends on all of it.
-MODULES: dict[str, tuple[Callable[[], nn.Module], Callable[[nn.Module], Tensor]]] = {
+MODULES: dict[str, tuple[Callable[[], nn.Module], Callable[[Any], Tensor]]] = {
     "StyleGAN": (lambda: stylegan1.Generator(STYLEGAN1), generated),
     "StyleGAN2": (lambda: stylegan2.Generator(tiny_stylegan2_config(16)), generated),
     "StyleGAN3-T": (lambda: stylegan3.Generator(tiny_config(**T)), generated),
@@ -112,7 +118,7 @@ MODULES: dict[str, tuple[Callable[[], nn.Module], Callable[[nn.Module], Tensor]]
     "ResNet-18": (lambda: resnet18(**BACKBONE), lambda backbone: backbone(IMAGE, (3,))[0]),
     **{
         name: (
-            lambda kind=kind, changes=changes: kind(StyleEncoderConfig(**ENCODER | changes)),
+            partial(encoder_of, kind, changes),
             lambda encoder: encoder(random(2, encoder.config.in_channels, 32, 32)),
         )
         for name, (kind, changes) in ENCODERS.items()
@@ -148,7 +154,7 @@ def skip_init(build: Callable[[], nn.Module]) -> nn.Module:
 
 
 @pytest.mark.parametrize("name", MODULES)
-def test_a_module_built_without_values_is_the_same_once_loaded(name):
+def test_a_module_built_without_values_is_the_same_once_loaded(name: str) -> None:
     build, output = MODULES[name]
     usual = randomised(build())
     state = usual.state_dict()
@@ -163,7 +169,7 @@ def test_a_module_built_without_values_is_the_same_once_loaded(name):
     assert torch.equal(output(loaded), want)
 
 
-def test_every_class_is_among_them():
+def test_every_class_is_among_them() -> None:
     for module in pkgutil.iter_modules(vidhair.models.__path__, "vidhair.models."):
         importlib.import_module(module.name)
     built = [part for build, _ in MODULES.values() for part in skip_init(build).modules()]

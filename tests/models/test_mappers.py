@@ -1,5 +1,7 @@
 """Levels, and what of a code a mapper sees."""
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -20,14 +22,14 @@ def made(mapper: torch.nn.Module) -> torch.nn.Module:
 
 
 @pytest.mark.parametrize("kind", [CodeMapper, LevelsMapper, BaldMapper])
-def test_a_batch_equals_its_rows(kind):
+def test_a_batch_equals_its_rows(kind: Any) -> None:
     mapper = made(kind(8))
     together = mapper(WS)
     for k in range(3):
         assert relative_error(together[k : k + 1], mapper(WS[k : k + 1])) < 1e-5
 
 
-def test_a_level_sees_only_its_codes():
+def test_a_level_sees_only_its_codes() -> None:
     mapper = made(LevelsMapper(8))
     before = mapper(WS)
     changed = WS.clone()
@@ -36,18 +38,18 @@ def test_a_level_sees_only_its_codes():
     assert same == [0, 1, 2, 3, 4, 8, 9, 10, 11]
 
 
-def test_a_level_without_a_network_stays():
+def test_a_level_without_a_network_stays() -> None:
     change = made(LevelsMapper(8, medium=False))(WS)
     assert not change[:, 5:8].any() and change[:, :5].all() and change[:, 8:].all()
 
 
-def test_the_size_of_codes_does_not_count_where_they_are_normalised():
+def test_the_size_of_codes_does_not_count_where_they_are_normalised() -> None:
     normalising, plain = made(CodeMapper(8)), made(CodeMapper(8, normalize=False))
     assert relative_error(normalising(WS * 7), normalising(WS)) < 1e-5
     assert not torch.allclose(plain(WS * 7), plain(WS), atol=1e-2)
 
 
-def test_the_bald_mapper_reads_and_changes_the_first_codes():
+def test_the_bald_mapper_reads_and_changes_the_first_codes() -> None:
     mapper = made(BaldMapper(8))
     change = mapper(WS)
     assert change.shape == (3, BALD_CODES, 8)

@@ -28,7 +28,7 @@ ENCODER = SmallEncoderConfig(size=8, num_ws=16, w_dim=12, widths=(4,), hidden=6)
 PARSER = FaceParserConfig(widths=(4, 6))
 
 
-def networks() -> dict[str, tuple]:
+def networks() -> dict[str, tuple[Any, ...]]:
     with torch.random.fork_rng():
         torch.manual_seed(0)
         encoder, parser = SmallEncoder(ENCODER), FaceParser(PARSER)
@@ -41,17 +41,17 @@ def networks() -> dict[str, tuple]:
     }
 
 
-def write(folder: Path, **parts: tuple) -> Path:
+def write(folder: Path, **parts: tuple[Any, ...]) -> Path:
     write_pack(folder, "small", networks() | parts, {})
     return folder
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory) -> Path:
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write(tmp_path_factory.mktemp("packs") / "small")
 
 
-def test_networks_are_those_that_were_written(folder):
+def test_networks_are_those_that_were_written(folder: Path) -> None:
     pack = load_pack(folder)
     assert pack.name == "small"
     for part, (_, _, tensors) in networks().items():
@@ -64,7 +64,7 @@ def test_networks_are_those_that_were_written(folder):
             assert torch.equal(state[name], want), name
 
 
-def test_encoder_and_parser_have_their_normalisations_folded(folder):
+def test_encoder_and_parser_have_their_normalisations_folded(folder: Path) -> None:
     pack = load_pack(folder)
     for part in ("encoder", "parser"):
         built, ready = pack.build(part), getattr(pack, part)
@@ -74,7 +74,7 @@ def test_encoder_and_parser_have_their_normalisations_folded(folder):
         torch.testing.assert_close(ready(image), built(image))
 
 
-def test_networks_are_ready_to_be_used(folder):
+def test_networks_are_ready_to_be_used(folder: Path) -> None:
     pack = load_pack(folder)
     for module in (pack.generator, pack.encoder, pack.parser):
         assert not module.training
@@ -84,7 +84,7 @@ def test_networks_are_ready_to_be_used(folder):
     assert pack.parser(random(1, 3, 8, 8)).shape == (1, 4, 8, 8)
 
 
-def test_networks_that_are_first_used_in_inference_mode_are_none_of_it(folder):
+def test_networks_that_are_first_used_in_inference_mode_are_none_of_it(folder: Path) -> None:
     """Kernels keep what they prepare of weights only if they can see these change."""
     pack = load_pack(folder)
     with torch.inference_mode():
@@ -93,17 +93,17 @@ def test_networks_that_are_first_used_in_inference_mode_are_none_of_it(folder):
         assert not any(t.is_inference() for t in network.state_dict(keep_vars=True).values())
 
 
-def test_a_network_is_loaded_once(folder):
+def test_a_network_is_loaded_once(folder: Path) -> None:
     pack = load_pack(folder)
     assert pack.generator is pack.generator
 
 
-def test_tables_are_tensors(folder):
+def test_tables_are_tensors(folder: Path) -> None:
     table = load_pack(folder).table("attributes")
     assert torch.equal(table["directions"], random(1, 12).half().float())
 
 
-def test_fingerprints_tell_weights_and_configurations_apart(folder, tmp_path):
+def test_fingerprints_tell_weights_and_configurations_apart(folder: Path, tmp_path: Path) -> None:
     pack, again = load_pack(folder), load_pack(write(tmp_path / "again"))
     prints = {part: pack.fingerprint(part) for part in networks()}
     assert len(set(prints.values())) == len(prints)
@@ -116,7 +116,7 @@ def test_fingerprints_tell_weights_and_configurations_apart(folder, tmp_path):
     assert weights.fingerprint("generator") == prints["generator"]
 
 
-def test_a_part_that_is_not_there_has_no_fingerprint(folder):
+def test_a_part_that_is_not_there_has_no_fingerprint(folder: Path) -> None:
     with pytest.raises(PackDamaged, match="no part 'mapper'"):
         load_pack(folder).fingerprint("mapper")
 
@@ -125,7 +125,7 @@ def test_a_part_that_is_not_there_has_no_fingerprint(folder):
     ("part", "asked"),
     [("encoder", "encoder"), ("encoder", "inverter"), ("generator", "generator")],
 )
-def test_a_missing_part_is_said_in_one_sentence(part, asked, tmp_path):
+def test_a_missing_part_is_said_in_one_sentence(part: str, asked: str, tmp_path: Path) -> None:
     write_pack(tmp_path, "half", {n: p for n, p in networks().items() if n != part}, {})
     pack = load_pack(tmp_path)
     message = rf"pack 'half' has no part '{part}' \(it has .*parser.*\); use a pack that does"
@@ -134,7 +134,7 @@ def test_a_missing_part_is_said_in_one_sentence(part, asked, tmp_path):
     assert "\n" not in str(error.value)
 
 
-def test_the_bundled_parser_stands_in(folder, tmp_path):
+def test_the_bundled_parser_stands_in(folder: Path, tmp_path: Path) -> None:
     write_pack(tmp_path, "half", {n: p for n, p in networks().items() if n != "parser"}, {})
     pack, bundled = load_pack(tmp_path), load_pack()
     assert not pack.has("parser") and load_pack(folder).has("parser")
@@ -166,12 +166,12 @@ CONFIGS: dict[str, dict[str, Any]] = {
 }
 
 
-def test_all_kinds_are_tried():
+def test_all_kinds_are_tried() -> None:
     assert CONFIGS.keys() == BUILDERS.keys()
 
 
 @pytest.mark.parametrize("kind", CONFIGS)
-def test_every_kind_comes_back_as_it_was_written(kind, tmp_path):
+def test_every_kind_comes_back_as_it_was_written(kind: Any, tmp_path: Path) -> None:
     module = seeded(lambda: BUILDERS[kind](CONFIGS[kind]))
     want = module.state_dict()
     write_pack(tmp_path, "one", {"part": (kind, CONFIGS[kind], want)}, {}, dtype=None)
@@ -185,7 +185,7 @@ def test_every_kind_comes_back_as_it_was_written(kind, tmp_path):
     assert {n: vars(got)[n] for n in plain} == plain
 
 
-def test_float32_weights_lie_over_their_file(tmp_path):
+def test_float32_weights_lie_over_their_file(tmp_path: Path) -> None:
     """Nothing is copied until it is read: a pack of a gigabyte opens at once."""
     generator = tiny_generator()
     parts = {"generator": ("stylegan3", asdict(generator.config), generator.state_dict())}
@@ -199,12 +199,18 @@ def test_float32_weights_lie_over_their_file(tmp_path):
     assert (tmp_path / "generator.safetensors").stat().st_size == 8 + header + total
 
 
-def test_an_absent_pack(tmp_path):
+def test_an_absent_pack(tmp_path: Path) -> None:
     with pytest.raises(PackNotFound, match="nowhere"):
         load_pack(tmp_path / "nowhere")
 
 
-def altered(part: str, *, kind=None, config=None, tensors=None) -> dict[str, tuple]:
+def altered(
+    part: str,
+    *,
+    kind: Any = None,
+    config: dict[str, Any] | None = None,
+    tensors: dict[str, Any] | None = None,
+) -> dict[str, tuple[Any, ...]]:
     old_kind, old_config, old_tensors = networks()[part]
     return {
         part: (
@@ -230,7 +236,7 @@ MISFITS = {
 
 @pytest.mark.filterwarnings("ignore:divide by zero")
 @pytest.mark.parametrize("misfit", MISFITS)
-def test_a_part_that_does_not_fit_its_configuration(misfit, tmp_path):
+def test_a_part_that_does_not_fit_its_configuration(misfit: Any, tmp_path: Path) -> None:
     (part,) = MISFITS[misfit]
     pack = load_pack(write(tmp_path / "small", **MISFITS[misfit]))
     with pytest.raises(PackDamaged, match=f"the {part} of pack 'small' does not fit") as error:
@@ -238,18 +244,18 @@ def test_a_part_that_does_not_fit_its_configuration(misfit, tmp_path):
     assert "\n" not in str(error.value)
 
 
-def test_the_other_parts_of_a_damaged_pack_still_load(tmp_path):
+def test_the_other_parts_of_a_damaged_pack_still_load(tmp_path: Path) -> None:
     pack = load_pack(write(tmp_path / "small", **MISFITS["missing tensor"]))
     assert pack.encoder(random(1, 3, 8, 8)).shape == (1, 16, 12)
 
 
-def test_a_part_of_an_unknown_kind(tmp_path):
+def test_a_part_of_an_unknown_kind(tmp_path: Path) -> None:
     pack = load_pack(write(tmp_path / "small", **altered("encoder", kind="transformer")))
     with pytest.raises(PackDamaged, match=r"'transformer'.*update vidhair"):
         pack.encoder  # noqa: B018
 
 
-def test_an_altered_file_is_found_when_its_part_is_loaded(tmp_path):
+def test_an_altered_file_is_found_when_its_part_is_loaded(tmp_path: Path) -> None:
     folder = write(tmp_path / "small")
     path = folder / "generator.safetensors"
     data = bytearray(path.read_bytes())

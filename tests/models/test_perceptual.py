@@ -20,6 +20,7 @@ from vidhair.models.perceptual import (
     BACKBONES,
     LPIPS,
     FeatureDistance,
+    LPIPSWeights,
     find_lpips,
     find_perceptual,
     read_lpips,
@@ -33,10 +34,10 @@ PACK = {"parser": "0" * 64}
 
 
 @pytest.fixture(autouse=True)
-def offline(monkeypatch):
+def offline(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever opens a connection fails the test."""
 
-    def refuse(*args, **options):
+    def refuse(*args: Any, **options: Any) -> None:
         raise AssertionError("something wants to use the network")
 
     monkeypatch.setattr(socket, "socket", refuse)
@@ -56,7 +57,7 @@ def pixels(image: Tensor) -> list[Tensor]:
 
 
 @pytest.fixture(scope="module", params=["features", *NETS])
-def distance(request):
+def distance(request: pytest.FixtureRequest) -> Any:
     """Every implementation."""
     if request.param == "features":
         return FeatureDistance(pixels)
@@ -64,12 +65,12 @@ def distance(request):
 
 
 class TestEveryDistance:
-    def test_zero_for_equal_pictures_symmetric_and_positive_otherwise(self, distance):
+    def test_zero_for_equal_pictures_symmetric_and_positive_otherwise(self, distance: Any) -> None:
         a, b = pictures(0), pictures(1)
         assert distance(a, a) == 0 and distance(a, b) > 1e-3
         torch.testing.assert_close(distance(a, b), distance(b, a))
 
-    def test_following_the_gradient_brings_pictures_together(self, distance):
+    def test_following_the_gradient_brings_pictures_together(self, distance: Any) -> None:
         got, want = pictures(0).requires_grad_(), pictures(1)
         before = distance(got, want, torch.ones(2, 1, 64, 64))
         (gradient,) = torch.autograd.grad(before, got)
@@ -77,12 +78,12 @@ class TestEveryDistance:
         assert distance(step, want) < before
 
     @pytest.mark.parametrize("size", [(64, 64), (33, 80)])
-    def test_a_mask_of_ones_is_no_mask(self, distance, size):
+    def test_a_mask_of_ones_is_no_mask(self, distance: Any, size: tuple[int, int]) -> None:
         got, want = (pictures(seed, height=size[0], width=size[1]) for seed in (0, 1))
         full = distance(got, want, torch.ones(2, 1, *size))
         torch.testing.assert_close(full, distance(got, want), rtol=1e-5, atol=1e-6)
 
-    def test_where_the_mask_is_differences_count(self, distance):
+    def test_where_the_mask_is_differences_count(self, distance: Any) -> None:
         want = pictures(0, height=96, width=192)
         got, mask = want.clone(), torch.zeros(2, 1, 96, 192)
         got[..., :48] = -got[..., :48]
@@ -91,14 +92,14 @@ class TestEveryDistance:
         assert distance(got, want, mask.flip(3)) < 0.5 * distance(got, want)
         assert distance(got, want, mask * 0) == 0
 
-    def test_the_batch_is_the_mean_of_its_pictures(self, distance):
+    def test_the_batch_is_the_mean_of_its_pictures(self, distance: Any) -> None:
         a, b = pictures(0), pictures(1)
         alone = torch.stack([distance(a[i : i + 1], b[i : i + 1]) for i in range(2)])
         assert alone[0] != alone[1]
         torch.testing.assert_close(distance(a, b), alone.mean())
 
 
-def test_features_are_compared_by_their_directions():
+def test_features_are_compared_by_their_directions() -> None:
     image = pictures(0)
     single = FeatureDistance(lambda x: [x])
     assert single(image, image * 0.5) == pytest.approx(0, abs=1e-5)
@@ -107,7 +108,7 @@ def test_features_are_compared_by_their_directions():
     assert layers(image, -image) == pytest.approx(2, abs=1e-3)
 
 
-def test_the_mask_of_features_of_single_pixels_leaves_the_outside_out():
+def test_the_mask_of_features_of_single_pixels_leaves_the_outside_out() -> None:
     single = FeatureDistance(lambda x: [x])
     got, want, mask = pictures(0), pictures(0), torch.zeros(2, 1, 64, 64)
     mask[..., :32] = 1
@@ -120,7 +121,7 @@ def test_the_mask_of_features_of_single_pixels_leaves_the_outside_out():
 
 
 @pytest.fixture(scope="module", params=NETS)
-def pair(request) -> tuple[LPIPS, Any]:
+def pair(request: pytest.FixtureRequest) -> tuple[LPIPS, Any]:
     """Ours, and the package's own with the same convolutions, put in by their order."""
     import lpips
 
@@ -130,7 +131,7 @@ def pair(request) -> tuple[LPIPS, Any]:
     ordered = iter(small.convolutions(request.param).values())
     for module in theirs.net.modules():
         if isinstance(module, torch.nn.Conv2d):
-            for parameter in (module.weight, module.bias):
+            for parameter in module.parameters():
                 parameter.data.copy_(next(ordered))
     assert next(ordered, None) is None
     return LPIPS(read_lpips(small.classifier(request.param))), theirs
@@ -141,27 +142,28 @@ def same(ours: LPIPS, theirs: Any, got: Tensor, want: Tensor) -> bool:
     got = got.clone().requires_grad_()
     a, b = ours(got, want), theirs(got, want).mean()
     slopes = [torch.autograd.grad(value, got)[0] for value in (a, b)]
-    return relative_error(a, b) < 1e-5 and relative_error(*slopes) < 1e-4
+    return relative_error(a, b) < 1e-5 and relative_error(slopes[0], slopes[1]) < 1e-4
 
 
 @pytest.mark.parametrize("size", [(64, 64), (37, 90)])
-def test_lpips_is_the_packages(pair, size):
+def test_lpips_is_the_packages(pair: Any, size: tuple[int, int]) -> None:
     got, want = (pictures(seed, height=size[0], width=size[1]) for seed in (0, 1))
-    assert same(*pair, got, want)
+    ours, theirs = pair
+    assert same(ours, theirs, got, want)
 
 
-def test_positions_without_features_are_alike(pair):
+def test_positions_without_features_are_alike(pair: Any) -> None:
     """As the package has it: in the last layer no feature is left anywhere."""
     ours, theirs = deepcopy(pair)
     for model in (ours.model, theirs):
         (*_, last) = (m for m in model.net.modules() if isinstance(m, torch.nn.Conv2d))
-        last.bias.data.fill_(-1e4)
+        last.get_parameter("bias").data.fill_(-1e4)
     got, want = pictures(0), pictures(1)
     assert ours(got, want) < pair[0](got, want)
     assert same(ours, theirs, got, want)
 
 
-def test_lpips_of_one_picture_is_the_packages(pair):
+def test_lpips_of_one_picture_is_the_packages(pair: Any) -> None:
     ours, theirs = pair
     got, want = pictures(2, count=3), pictures(3, count=3)
     want_each = theirs(got, want).flatten()
@@ -170,7 +172,7 @@ def test_lpips_of_one_picture_is_the_packages(pair):
 
 
 @pytest.mark.parametrize("net", NETS)
-def test_the_table_of_convolutions_is_torchvisions(net):
+def test_the_table_of_convolutions_is_torchvisions(net: str) -> None:
     import torchvision
 
     with torch.device("meta"):
@@ -182,7 +184,7 @@ def test_the_table_of_convolutions_is_torchvisions(net):
     assert url.rpartition("/")[2] == BACKBONES[net].file
 
 
-def test_building_draws_nothing_at_random_and_learns_nothing():
+def test_building_draws_nothing_at_random_and_learns_nothing() -> None:
     state = torch.get_rng_state()
     distance = LPIPS(read_lpips(small.classifier()))
     assert torch.equal(torch.get_rng_state(), state)
@@ -193,7 +195,7 @@ def test_building_draws_nothing_at_random_and_learns_nothing():
 # ---- files
 
 
-def test_every_format_holds_the_same_weights(tmp_path):
+def test_every_format_holds_the_same_weights(tmp_path: Path) -> None:
     weights = small.convolutions("alex")
     torch.save(weights, tmp_path / "zip.pth")
     torch.save(weights, tmp_path / "legacy.pth", _use_new_zipfile_serialization=False)
@@ -206,14 +208,14 @@ def test_every_format_holds_the_same_weights(tmp_path):
         assert found.fingerprint == want.fingerprint
 
 
-def test_the_net_is_known_from_the_file():
+def test_the_net_is_known_from_the_file() -> None:
     found = {net: read_lpips(small.classifier(net)) for net in NETS}
     assert all(weights.net == net for net, weights in found.items())
     assert len({weights.fingerprint for weights in found.values()}) == len(NETS)
 
 
 def broken(change: str) -> Any:
-    weights = dict(small.convolutions("alex"))
+    weights: dict[str, Any] = dict(small.convolutions("alex"))
     if change == "lacks":
         del weights["features.6.bias"]
     elif change == "besides":
@@ -242,7 +244,7 @@ def broken(change: str) -> Any:
         ("number", "lacks the tensor"),
     ],
 )
-def test_a_file_that_does_not_fit_is_refused(tmp_path, change, says):
+def test_a_file_that_does_not_fit_is_refused(tmp_path: Path, change: str, says: str) -> None:
     path = tmp_path / "a.pth"
     torch.save(broken(change), path)
     with pytest.raises(CheckpointUnreadable, match=says) as error:
@@ -251,7 +253,7 @@ def test_a_file_that_does_not_fit_is_refused(tmp_path, change, says):
     assert change in ("nan", "text") or "alexnet-owt-7be5be79.pth" in str(error.value)
 
 
-def test_the_other_net_is_refused():
+def test_the_other_net_is_refused() -> None:
     with pytest.raises(CheckpointUnreadable, match=r"use vgg16-397923af.pth of torchvision"):
         read_lpips(small.classifier("alex"), ("vgg",))
 
@@ -260,7 +262,7 @@ def test_the_other_net_is_refused():
 
 
 @pytest.fixture
-def folders(tmp_path) -> tuple[Path, Path]:
+def folders(tmp_path: Path) -> tuple[Path, Path]:
     """Two folders without weights."""
     found = tmp_path / "own", tmp_path / "cache"
     for folder in found:
@@ -268,23 +270,35 @@ def folders(tmp_path) -> tuple[Path, Path]:
     return found
 
 
-def decide(choice: str = "auto", path: Path | str = "", folders: tuple[Path, ...] | None = ()):
+def decide(
+    choice: str = "auto", path: Path | str = "", folders: tuple[Path, ...] | None = ()
+) -> Any:
     return find_perceptual(choice, str(path), lambda: pixels, PACK, folders=folders)
+
+
+def path_of(found: LPIPSWeights | None) -> Path:
+    assert found is not None
+    return found.path
 
 
 def put(net: str, folder: Path) -> Path:
     return Path(shutil.copy(small.classifier(net), folder))
 
 
-def test_the_pack_where_there_are_no_weights(folders):
+def test_the_pack_where_there_are_no_weights(folders: Any) -> None:
     asked = []
-    found = find_perceptual("auto", "", lambda: asked.append(1) or pixels, PACK, folders=folders)
+
+    def net() -> Any:
+        asked.append(1)
+        return pixels
+
+    found = find_perceptual("auto", "", net, PACK, folders=folders)
     assert found.weights == PACK and not asked, "the net is loaded on first use"
     assert "the pack's parser" in found.about and "models pull lpips-alex" in found.about
     assert found.build() == FeatureDistance(pixels) and asked == [1]
 
 
-def test_lpips_where_there_are_weights(folders):
+def test_lpips_where_there_are_weights(folders: Any) -> None:
     path = put("alex", folders[1])
     found = decide(folders=folders)
     assert found.weights == {"lpips_alex": read_lpips(path).fingerprint}
@@ -295,17 +309,17 @@ def test_lpips_where_there_are_weights(folders):
     assert decide("lpips_alex", folders=folders).weights == found.weights
 
 
-def test_the_first_net_and_the_first_folder_are_preferred(folders):
+def test_the_first_net_and_the_first_folder_are_preferred(folders: Any) -> None:
     vgg = put("vgg", folders[0])
-    assert find_lpips(folders=folders).path == vgg
+    assert path_of(find_lpips(folders=folders)) == vgg
     alex = put("alex", folders[1])
-    assert find_lpips(folders=folders).path == alex
-    assert find_lpips(("vgg",), folders).path == vgg
+    assert path_of(find_lpips(folders=folders)) == alex
+    assert path_of(find_lpips(("vgg",), folders)) == vgg
     nearer = put("alex", folders[0])
-    assert find_lpips(folders=folders).path == nearer
+    assert path_of(find_lpips(folders=folders)) == nearer
 
 
-def test_the_pack_when_it_is_asked_for(folders):
+def test_the_pack_when_it_is_asked_for(folders: Any) -> None:
     put("alex", folders[0])
     found = decide("pack", folders=folders)
     assert found.weights == PACK and "as tune.perceptual asks" in found.about
@@ -314,7 +328,7 @@ def test_the_pack_when_it_is_asked_for(folders):
 
 
 @pytest.mark.parametrize("net", NETS)
-def test_lpips_that_is_asked_for_must_be_there(folders, net):
+def test_lpips_that_is_asked_for_must_be_there(folders: Any, net: str) -> None:
     put({"alex": "vgg", "vgg": "alex"}[net], folders[0])
     with pytest.raises(CheckpointUnreadable) as error:
         decide(f"lpips_{net}", folders=folders)
@@ -323,7 +337,7 @@ def test_lpips_that_is_asked_for_must_be_there(folders, net):
     assert f"models pull lpips-{net}" in said and "tune.perceptual_weights" in said
 
 
-def test_a_path_goes_before_the_folders(folders):
+def test_a_path_goes_before_the_folders(folders: Any) -> None:
     put("alex", folders[0])
     assert list(decide("auto", small.classifier("vgg"), folders).weights) == ["lpips_vgg"]
     with pytest.raises(CheckpointUnreadable, match=r"no\.pth cannot be read"):
@@ -332,14 +346,14 @@ def test_a_path_goes_before_the_folders(folders):
         decide("lpips_alex", small.classifier("vgg"), folders)
 
 
-def test_a_damaged_file_is_no_reason_to_take_another(folders):
+def test_a_damaged_file_is_no_reason_to_take_another(folders: Any) -> None:
     path = put("alex", folders[0])
     path.write_bytes(path.read_bytes()[:5000])
     with pytest.raises(CheckpointUnreadable, match="alexnet-owt"):
         decide(folders=folders)
 
 
-def test_where_weights_are_looked_for(tmp_path, monkeypatch):
+def test_where_weights_are_looked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
     monkeypatch.setenv("VIDHAIR_WEIGHTS", str(tmp_path / "own"))
     cache = tmp_path / "torch" / "hub" / "checkpoints"

@@ -1,13 +1,14 @@
 import subprocess
 import sys
 
+import pytest
 import torch
 from torch import nn
 
 from vidhair.models.skip_init import SkipInit
 
 
-def test_nothing_is_written_and_all_else_is_as_always(monkeypatch):
+def test_nothing_is_written_and_all_else_is_as_always(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch, "empty", lambda *size, **_: torch.zeros(*size).fill_(7))
     with SkipInit():
         assert (torch.randn(2, 3) == 7).all() and (torch.rand(4) == 7).all()
@@ -21,7 +22,7 @@ def test_nothing_is_written_and_all_else_is_as_always(monkeypatch):
     assert torch.randn(50).std() > 0.1, "outside of it nothing changes"
 
 
-def test_building_loads_no_compiler():
+def test_building_loads_no_compiler() -> None:
     """As a device without memory would: that takes seconds."""
     code = """
 import sys

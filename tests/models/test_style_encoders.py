@@ -1,5 +1,7 @@
 """The published encoders, tiny."""
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -16,8 +18,14 @@ from vidhair.models.style_encoders import (
 )
 from vidhair.models.style_heads import StyleHead
 
-CONFIG = {"size": 32, "w_dim": 8, "widths": (4, 5, 6, 8), "units": (1, 1, 1, 1), "num_ws": 9}
-KINDS = {
+CONFIG: dict[str, Any] = {
+    "size": 32,
+    "w_dim": 8,
+    "widths": (4, 5, 6, 8),
+    "units": (1, 1, 1, 1),
+    "num_ws": 9,
+}
+KINDS: dict[str, Any] = {
     "pSp": (GradualEncoder, {}),
     "e4e": (E4eEncoder, {}),
     "W": (WEncoder, {}),
@@ -29,18 +37,18 @@ KINDS = {
 PROGRESSIVE = ["e4e", "ReStyle e4e"]
 
 
-def tiny(name: str):
+def tiny(name: str) -> Any:
     kind, changes = KINDS[name]
     return seeded(lambda: kind(StyleEncoderConfig(**CONFIG | changes)))
 
 
-def pictures(encoder, count: int = 1):
+def pictures(encoder: Any, count: int = 1) -> Any:
     return random(count, encoder.config.in_channels, 32, 32)
 
 
 @pytest.mark.parametrize("name", KINDS)
 class TestEveryEncoder:
-    def test_a_code_per_layer_and_rows_do_not_mix(self, name):
+    def test_a_code_per_layer_and_rows_do_not_mix(self, name: str) -> None:
         encoder = tiny(name)
         images = pictures(encoder, 3)
         codes = encoder(images)
@@ -49,21 +57,21 @@ class TestEveryEncoder:
         torch.testing.assert_close(codes, alone)
         assert not torch.allclose(codes[0], codes[1])
 
-    def test_other_sizes_and_channels_are_refused(self, name):
+    def test_other_sizes_and_channels_are_refused(self, name: str) -> None:
         encoder = tiny(name)
         channels = encoder.config.in_channels
         for shape in ((1, channels, 64, 64), (1, channels, 32, 16), (1, channels + 1, 32, 32)):
             with pytest.raises(AssertionError, match="pictures"):
                 encoder(random(*shape))
 
-    def test_gradients_reach_the_picture(self, name):
+    def test_gradients_reach_the_picture(self, name: str) -> None:
         encoder = tiny(name)
         images = pictures(encoder).requires_grad_()
         encoder(images).square().sum().backward()
         assert images.grad.abs().sum() > 0
 
 
-def test_the_published_sizes():
+def test_the_published_sizes() -> None:
     """At 256², with 16 layers, from the backbones as published."""
     with SkipInit():
         for kind, changes in KINDS.values():
@@ -75,7 +83,7 @@ def test_the_published_sizes():
 
 @pytest.mark.parametrize("name", PROGRESSIVE)
 class TestProgressive:
-    def test_a_stage_gives_offsets_to_the_layers_up_to_it(self, name):
+    def test_a_stage_gives_offsets_to_the_layers_up_to_it(self, name: str) -> None:
         encoder = tiny(name)
         image = pictures(encoder)
         full = encoder(image)
@@ -85,13 +93,13 @@ class TestProgressive:
             torch.testing.assert_close(codes[:, stage + 1 :], full[:, :1].expand(-1, 8 - stage, -1))
         assert not torch.allclose(full[:, 1], full[:, 0])
 
-    def test_later_stages_than_layers_are_the_last(self, name):
+    def test_later_stages_than_layers_are_the_last(self, name: str) -> None:
         encoder = tiny(name)
         image = pictures(encoder)
         assert torch.equal(encoder(image, stage=18), encoder(image))
 
 
-def test_w_encoder_gives_all_layers_one_code():
+def test_w_encoder_gives_all_layers_one_code() -> None:
     encoder = tiny("W")
     codes = encoder(pictures(encoder))
     assert torch.equal(codes, codes[:, :1].expand_as(codes))
@@ -100,7 +108,7 @@ def test_w_encoder_gives_all_layers_one_code():
 @pytest.mark.parametrize(
     ("stage_of_features", "layers"), [(-1, range(9)), (-2, range(3, 9)), (-3, range(7, 9))]
 )
-def test_which_layers_look_at_which_features(stage_of_features, layers):
+def test_which_layers_look_at_which_features(stage_of_features: int, layers: Any) -> None:
     """Coarse features reach all layers of the pyramid; fine ones the last layers only."""
     encoder = tiny("pSp")
     image = pictures(encoder)
@@ -113,12 +121,12 @@ def test_which_layers_look_at_which_features(stage_of_features, layers):
 
 
 class TestStyleHead:
-    def test_halves_to_one_pixel(self):
+    def test_halves_to_one_pixel(self) -> None:
         head = seeded(lambda: StyleHead(3, 5, 8))
         assert sum(isinstance(m, torch.nn.Conv2d) for m in head.convolutions) == 3
         assert head(random(2, 3, 8, 8)).shape == (2, 5)
 
-    def test_another_size_is_refused_unless_pooled(self):
+    def test_another_size_is_refused_unless_pooled(self) -> None:
         head = seeded(lambda: StyleHead(3, 5, 8))
         with pytest.raises(AssertionError, match="wrong picture size"):
             head(random(1, 3, 16, 16))
@@ -128,27 +136,34 @@ class TestStyleHead:
         assert torch.equal(pooled(x), head(x))
 
     @pytest.mark.parametrize("size", [0, 1, 12])
-    def test_sizes_that_cannot_be_halved_to_one(self, size):
+    def test_sizes_that_cannot_be_halved_to_one(self, size: int) -> None:
         with pytest.raises(AssertionError, match="halved"):
             StyleHead(3, 5, size)
 
 
 class TestSketchEncoder:
     @pytest.fixture
-    def encoder(self):
-        settings = {"num_ws": (3, 2, 1), "w_dim": 5, "widths": (4, 5, 6), "units": (1, 1, 1)}
+    def encoder(self) -> Any:
+        settings: dict[str, Any] = {
+            "num_ws": (3, 2, 1),
+            "w_dim": 5,
+            "widths": (4, 5, 6),
+            "units": (1, 1, 1),
+        }
         return seeded(lambda: SketchEncoder(**settings))
 
-    def test_rows_do_not_mix(self, encoder):
+    def test_rows_do_not_mix(self, encoder: SketchEncoder) -> None:
         sketches = random(3, 1, 32, 32)
         codes = encoder(sketches)
         assert codes.shape == (3, 6, 5)
         alone = torch.cat([encoder(sketch[None]) for sketch in sketches])
         torch.testing.assert_close(codes, alone)
 
-    def test_the_first_codes_come_from_the_deepest_features(self, encoder):
+    def test_the_first_codes_come_from_the_deepest_features(self, encoder: SketchEncoder) -> None:
         sketch = random(1, 1, 32, 32)
         before = encoder(sketch)
-        encoder.backbone.blocks[2].main[4].bias.add_(1)  # the last block: features at 1/8
+        encoder.get_parameter("backbone.blocks.2.main.4.bias").add_(
+            1
+        )  # the last block: features at 1/8
         changed = (encoder(sketch) - before).abs().amax((0, 2)) > 0
         assert changed.tolist() == [True] * 3 + [False] * 3

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from tests.models.tiny import random, randomised
-from tests.tolerances import relative_error
+from tests.tolerances import gradient, relative_error
+from vidhair.models.aligned import AlignedGenerator
 from vidhair.models.stylegan1 import Generator, StyledLayer, StyleGAN1Config, adain
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -23,14 +24,14 @@ def codes(count: int = 2) -> torch.Tensor:
     return random(count, CONFIG.num_ws, CONFIG.w_dim, seed=5)
 
 
-def test_published_channels_and_codes():
+def test_published_channels_and_codes() -> None:
     config = StyleGAN1Config(resolution=1024)
     want = [512, 512, 512, 512, 256, 128, 64, 32, 16]
     assert [config.channels(size) for size in config.sizes] == want
     assert config.num_ws == 18
 
 
-def test_adain_sets_mean_and_spread():
+def test_adain_sets_mean_and_spread() -> None:
     style = random(2, 8)
     x = adain(random(2, 4, 9, 9, seed=1) * 5 + 3, style)
     torch.testing.assert_close(x.mean((2, 3)), style[:, 4:], atol=1e-5, rtol=1e-5)
@@ -38,13 +39,14 @@ def test_adain_sets_mean_and_spread():
     torch.testing.assert_close(x.std((2, 3), correction=0), want, atol=1e-5, rtol=1e-4)
 
 
-def test_adain_forgets_what_was_there():
+def test_adain_forgets_what_was_there() -> None:
     x, style = random(2, 4, 9, 9), random(2, 8, seed=1)
     assert relative_error(adain(x * 7 - 2, style), adain(x, style)) < 1e-5
 
 
-def test_upsampling_interpolates_between_pixels():
+def test_upsampling_interpolates_between_pixels() -> None:
     layer = StyledLayer(1, 1, 4, size=16, up=True)
+    assert layer.weight is not None
     with torch.no_grad():
         layer.weight.zero_()
         layer.weight[0, 0, 1, 1] = 1 / layer.gain
@@ -57,12 +59,12 @@ def test_upsampling_interpolates_between_pixels():
     torch.testing.assert_close(steps, steps[:1].expand_as(steps))
 
 
-def test_shape(generator):
+def test_shape(generator: AlignedGenerator) -> None:
     images = generator(random(2, 8))
     assert images.shape == (2, 3, 32, 32) and images.isfinite().all()
 
 
-def test_each_picture_of_a_batch_is_its_own(generator):
+def test_each_picture_of_a_batch_is_its_own(generator: AlignedGenerator) -> None:
     ws = codes(3)
     together = generator.synthesis(ws)
     for k in range(3):
@@ -70,13 +72,13 @@ def test_each_picture_of_a_batch_is_its_own(generator):
         assert relative_error(together[k : k + 1], alone) < 1e-4
 
 
-def test_every_code_has_a_say(generator):
+def test_every_code_has_a_say(generator: AlignedGenerator) -> None:
     ws = codes(1).requires_grad_()
     generator.synthesis(ws).square().sum().backward()
-    assert (ws.grad.norm(dim=2) > 0).all()
+    assert (gradient(ws).norm(dim=2) > 0).all()
 
 
-def test_noise(generator):
+def test_noise(generator: AlignedGenerator) -> None:
     ws, synthesis = codes(), generator.synthesis
     assert torch.equal(synthesis(ws), synthesis(ws, noise=synthesis.stored_noise()))
     still = synthesis(ws, noise=synthesis.no_noise())
@@ -85,11 +87,11 @@ def test_noise(generator):
     assert not torch.allclose(still, synthesis(ws), atol=1e-2)
 
 
-def test_styles_say_all_that_codes_say(generator):
+def test_styles_say_all_that_codes_say(generator: AlignedGenerator) -> None:
     ws, synthesis = codes(), generator.synthesis
     assert torch.equal(synthesis.render_styles(synthesis.styles(ws)), synthesis(ws))
 
 
-def test_a_wrong_number_of_codes_is_refused(generator):
+def test_a_wrong_number_of_codes_is_refused(generator: AlignedGenerator) -> None:
     with pytest.raises(AssertionError, match="generator of 8"):
         generator.synthesis(codes()[:, :7])

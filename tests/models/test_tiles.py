@@ -1,6 +1,7 @@
 """Pictures drawn in tiles are the same pictures, and take less memory."""
 
 from itertools import pairwise
+from typing import Any
 
 import pytest
 import torch
@@ -28,7 +29,7 @@ def passes_of(config: StyleGAN3Config, canvas: Extent = PLAIN) -> tuple[Pass, ..
     return tuple(g.over(*pair) for g, pair in zip(geometries, pairwise(extents), strict=True))
 
 
-def draw(generator: Generator, **options) -> torch.Tensor:
+def draw(generator: Generator, **options: Any) -> torch.Tensor:
     config = generator.config
     with torch.inference_mode():
         return generator.synthesis(random(2, config.num_ws, config.w_dim), **options)
@@ -37,7 +38,9 @@ def draw(generator: Generator, **options) -> torch.Tensor:
 @pytest.mark.parametrize(("split", "count"), [(0, 2), (6, 5), (12, 3), (14, 4)])
 @pytest.mark.parametrize("canvas", CANVASES)
 @pytest.mark.parametrize("configuration", [T, R], ids=["T", "R"])
-def test_bands_make_the_same_picture(monkeypatch, configuration, canvas, split, count):
+def test_bands_make_the_same_picture(
+    monkeypatch: pytest.MonkeyPatch, configuration: Any, canvas: Any, split: int, count: int
+) -> None:
     generator = tiny_generator(32, **configuration)
     whole = draw(generator, canvas=CANVASES[canvas])
     height = whole.shape[2]
@@ -47,7 +50,7 @@ def test_bands_make_the_same_picture(monkeypatch, configuration, canvas, split, 
     assert_close("synthesis", draw(generator, canvas=CANVASES[canvas], memory=2), whole)
 
 
-def test_without_need_nothing_is_cut():
+def test_without_need_nothing_is_cut() -> None:
     passes = passes_of(LARGE)
     whole = plan_tiles(passes, 4, None)
     assert whole.split == len(passes) and whole.tiles == (Rows(0, 1024),)
@@ -60,7 +63,7 @@ def test_without_need_nothing_is_cut():
     sides=st.tuples(*[st.integers(0, 700)] * 4),
     memory=st.integers(192 << 20, 2 << 30),
 )
-def test_plans_keep_the_bound_and_cover_the_picture(radial, sides, memory):
+def test_plans_keep_the_bound_and_cover_the_picture(radial: bool, sides: Any, memory: Any) -> None:
     config = StyleGAN3Config(
         resolution=1024, conv_kernel=1 if radial else 3, radial_filters=radial, channel_max=512
     )
@@ -77,7 +80,7 @@ def test_plans_keep_the_bound_and_cover_the_picture(radial, sides, memory):
             assert 0 <= made.start < made.stop <= layer.out_height
 
 
-def test_a_bound_that_cannot_be_kept_is_come_near_to():
+def test_a_bound_that_cannot_be_kept_is_come_near_to() -> None:
     passes = passes_of(LARGE)
     least = plan_tiles(passes, 4, 1)
     assert least.bytes < plan_tiles(passes, 4, None).bytes / 4
@@ -85,7 +88,7 @@ def test_a_bound_that_cannot_be_kept_is_come_near_to():
 
 
 @pytest.mark.parametrize("index", [2, 5, 9, 13])
-def test_rows_that_a_band_does_not_see_do_not_matter(index):
+def test_rows_that_a_band_does_not_see_do_not_matter(index: int) -> None:
     generator = tiny_generator(32, **T)
     layer, whole = generator.synthesis.layers[index], passes_of(generator.config)[index]
     x = random(1, whole.in_channels, whole.height, whole.width)
@@ -106,7 +109,7 @@ def test_rows_that_a_band_does_not_see_do_not_matter(index):
             assert moved.abs().max() > 1e-6 * want.abs().max()
 
 
-def test_fewer_pictures_at_once_before_bands():
+def test_fewer_pictures_at_once_before_bands() -> None:
     generator = tiny_generator(32)
     one = plan_tiles(passes_of(generator.config), 4, None).bytes
     whole = draw(generator)
@@ -114,7 +117,7 @@ def test_fewer_pictures_at_once_before_bands():
         assert_close("synthesis", draw(generator, memory=bound), whole)
 
 
-def test_memory_stays_below_the_bound(monkeypatch):
+def test_memory_stays_below_the_bound(monkeypatch: pytest.MonkeyPatch) -> None:
     # What others still hold would count as in use, of which a share may be kept on top.
     monkeypatch.setattr(buffer_pool, "_pieces", [])
     generator = tiny_generator(256, channel_base=8192, channel_max=32)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import nn
@@ -14,16 +14,16 @@ from vidhair.models.stylegan3 import Generator, StyleGAN3Config
 from vidhair.models.styleganex_network import StyleGANEX, StyleGANEXConfig
 
 Module = TypeVar("Module", bound=nn.Module)
-T = {"conv_kernel": 3, "radial_filters": False}
-R = {"conv_kernel": 1, "radial_filters": True}
+T: dict[str, Any] = {"conv_kernel": 3, "radial_filters": False}
+R: dict[str, Any] = {"conv_kernel": 1, "radial_filters": True}
 
 
-def tiny_config(resolution: int = 16, **changes) -> StyleGAN3Config:
-    small = {"z_dim": 8, "w_dim": 12, "channel_base": 256, "channel_max": 12}
+def tiny_config(resolution: int = 16, **changes: Any) -> StyleGAN3Config:
+    small: dict[str, Any] = {"z_dim": 8, "w_dim": 12, "channel_base": 256, "channel_max": 12}
     return StyleGAN3Config(resolution=resolution, **small | changes)
 
 
-def tiny_generator(resolution: int = 16, *, seed: int = 0, **changes) -> Generator:
+def tiny_generator(resolution: int = 16, *, seed: int = 0, **changes: Any) -> Generator:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         generator = Generator(tiny_config(resolution, **changes))
@@ -34,12 +34,12 @@ def random(*shape: int, seed: int = 0) -> torch.Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
 
-def tiny_stylegan2_config(resolution: int = 32, **changes) -> StyleGAN2Config:
+def tiny_stylegan2_config(resolution: int = 32, **changes: Any) -> StyleGAN2Config:
     small = {"z_dim": 8, "w_dim": 8, "channel_base": 128, "channel_max": 6, "mapping_layers": 2}
     return StyleGAN2Config(resolution=resolution, **small | changes)
 
 
-def randomised(module: nn.Module, seed: int = 0) -> nn.Module:
+def randomised(module: Module, seed: int = 0) -> Module:
     """Every parameter and buffer that a checkpoint stores drawn anew, none of them special."""
     draw = torch.Generator().manual_seed(seed)
     for tensor in module.state_dict().values():
@@ -83,13 +83,14 @@ TINY_STYLEGANEX = StyleGANEXConfig(
 )
 
 
-def tiny_styleganex(**changes) -> StyleGANEX:
+def tiny_styleganex(**changes: Any) -> StyleGANEX:
     """With an average code, heads and fusions that let through more than they do at first."""
     network = seeded(lambda: StyleGANEX(replace(TINY_STYLEGANEX, **changes)))
     draw = torch.Generator().manual_seed(3)
     network.w_avg.copy_(torch.randn(TINY_STYLEGANEX.w_dim, generator=draw))
     for head in network.encoder.heads:
-        for layer in head.convolutions[::2]:
+        convolutions: Any = head.convolutions
+        for layer in convolutions[::2]:
             layer.weight.mul_(3)
     for weight in network.fusions.parameters():
         weight.add_(torch.randn(weight.shape, generator=draw), alpha=0.1)

@@ -31,7 +31,7 @@ def random(*shape: int, seed: int = 0) -> torch.Tensor:
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("act", ACTIVATIONS)
-def test_activation_of_x_plus_bias_times_gain_clamped(act, dtype):
+def test_activation_of_x_plus_bias_times_gain_clamped(act: str, dtype: torch.dtype) -> None:
     function, default_gain = ACTIVATIONS[act]
     x, b = random(3, 4, 5).to(dtype), random(4, seed=1).to(dtype)
     plain = function(x.double().numpy() + b.double().numpy()[:, None])
@@ -44,7 +44,7 @@ def test_activation_of_x_plus_bias_times_gain_clamped(act, dtype):
 
 
 @pytest.mark.parametrize("act", ACTIVATIONS)
-def test_gradients(act):
+def test_gradients(act: str) -> None:
     x, b = random(2, 3, 4).requires_grad_(), random(3, seed=1).requires_grad_()
     assert torch.autograd.gradcheck(
         lambda x, b: bias_act(x, b, act=act, gain=1.5, clamp=1.2), (x, b)
@@ -52,7 +52,7 @@ def test_gradients(act):
 
 
 @pytest.mark.parametrize("dim", range(-4, 4))
-def test_bias_lies_along_the_named_dimension(dim):
+def test_bias_lies_along_the_named_dimension(dim: int) -> None:
     x = torch.zeros(2, 3, 4, 5)
     b = torch.arange(1.0, 1 + x.shape[dim])
     got = bias_act(x, b, dim=dim)
@@ -61,17 +61,17 @@ def test_bias_lies_along_the_named_dimension(dim):
         bias_act(x, torch.zeros(1), dim=dim)
 
 
-def test_memory_keeps_its_order():
+def test_memory_keeps_its_order() -> None:
     x = random(2, 3, 4, 5).to(memory_format=torch.channels_last)
     assert bias_act(x, random(3), act="lrelu").stride() == x.stride()
 
 
-def test_slope_of_lrelu_can_be_set():
+def test_slope_of_lrelu_can_be_set() -> None:
     x = torch.tensor([[-2.0, 3.0]])
     assert torch.equal(bias_act(x, act="lrelu", alpha=0.5, gain=1), torch.tensor([[-1.0, 3.0]]))
 
 
-def test_input_is_left_alone():
+def test_input_is_left_alone() -> None:
     x, b = random(2, 3, 4), random(3, seed=1)
     kept = x.clone()
     bias_act(x, b, act="lrelu", gain=2, clamp=0.1)

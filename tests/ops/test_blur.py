@@ -1,14 +1,17 @@
 """Gaussian blur by box filters."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 
+from tests.tolerances import gradient
 from vidhair.ops.blur import blur, blur_, box_mean, box_mean_, box_radius
 
 
 @pytest.mark.parametrize("sigma", [2.5, 6.0, 11.0])
-def test_a_point_becomes_a_bell_of_that_width(sigma):
+def test_a_point_becomes_a_bell_of_that_width(sigma: float) -> None:
     point = torch.zeros(1, 1, 121, 121, dtype=torch.float64)
     point[..., 60, 60] = 1
     bell = blur(point, sigma)[0, 0]
@@ -21,12 +24,12 @@ def test_a_point_becomes_a_bell_of_that_width(sigma):
     assert reach == 3 * box_radius(sigma)
 
 
-def test_constants_and_borders_stay():
+def test_constants_and_borders_stay() -> None:
     x = torch.full((1, 2, 10, 7), 3.5)
     torch.testing.assert_close(blur(x, 4.0), x)
 
 
-def test_next_to_no_blur_is_none():
+def test_next_to_no_blur_is_none() -> None:
     x = torch.rand(1, 1, 5, 5)
     assert blur(x, 0.0) is x
 
@@ -43,7 +46,9 @@ def mean_of_square(x: torch.Tensor, radius: int) -> torch.Tensor:
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("size", [(12, 15), (1, 40), (35, 1), (33, 50)])
 @pytest.mark.parametrize("radius", [1, 4, 14, 60])
-def test_box_mean_is_the_mean_of_a_square(radius, size, dtype):
+def test_box_mean_is_the_mean_of_a_square(
+    radius: int, size: tuple[int, int], dtype: torch.dtype
+) -> None:
     x = torch.rand(2, 3, *size, dtype=dtype) * 100
     before = x.clone()
     got = box_mean(x, radius)
@@ -52,7 +57,7 @@ def test_box_mean_is_the_mean_of_a_square(radius, size, dtype):
     assert torch.equal(box_mean_(x, radius), got)
 
 
-def test_a_blur_is_three_means_also_of_part_of_a_tensor():
+def test_a_blur_is_three_means_also_of_part_of_a_tensor() -> None:
     whole = torch.rand(2, 5, 40, 52)
     part = whole[:, 1:3, 4:30]
     radius = box_radius(2.0)
@@ -62,38 +67,40 @@ def test_a_blur_is_three_means_also_of_part_of_a_tensor():
     torch.testing.assert_close(blur(part, 2.0).double(), want, atol=1e-6, rtol=0)
 
 
-def test_in_place_no_memory_is_taken():
+def test_in_place_no_memory_is_taken() -> None:
     x = torch.rand(1, 2, 20, 20)
     want = blur(x, 3.0)
     got = blur_(x, 3.0)
     assert got.data_ptr() == x.data_ptr() and torch.equal(got, want)
 
 
-def test_large_values_leave_nothing_behind():
+def test_large_values_leave_nothing_behind() -> None:
     """Running sums take away exactly what they added."""
     x = torch.zeros(1, 1, 8, 400)
     x[..., :100] = 1e6 * torch.rand(100)
     assert box_mean(x, 20)[..., 130:].abs().max() < 1e-8
 
 
-def test_gradients_pass():
+def test_gradients_pass() -> None:
     x = torch.rand(1, 1, 6, 6, requires_grad=True)
     blur(x, 1.0).sum().backward()
-    torch.testing.assert_close(x.grad.sum(), torch.tensor(36.0))
+    torch.testing.assert_close(gradient(x).sum(), torch.tensor(36.0))
 
 
-class Counted(np.ndarray):
+class Counted(np.ndarray[Any, Any]):
     """An array that counts how often it is read."""
 
     reads = 0
 
-    def __getitem__(self, place):
+    def __getitem__(self, place: Any) -> Any:
         Counted.reads += 1
         return super().__getitem__(place)
 
 
 @pytest.mark.parametrize("radius", [1, 5, 40])
-def test_a_pixel_is_read_as_often_at_any_radius(radius, monkeypatch):
+def test_a_pixel_is_read_as_often_at_any_radius(
+    radius: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from vidhair.kernels import _boxes
 
     length, lines = 200, _boxes.LINES

@@ -8,7 +8,7 @@ from vidhair.ops.fill import fill
 VALUES = torch.rand(2, 3, 37, 50, generator=torch.Generator().manual_seed(0))
 
 
-def test_trusted_values_are_kept():
+def test_trusted_values_are_kept() -> None:
     weight = torch.zeros(2, 1, 37, 50)
     weight[..., 5:20, 9:30] = 1
     got = fill(VALUES, weight, 6)
@@ -16,7 +16,7 @@ def test_trusted_values_are_kept():
 
 
 @pytest.mark.parametrize("levels", [0, 3, 6])
-def test_a_constant_spreads_unchanged(levels):
+def test_a_constant_spreads_unchanged(levels: int) -> None:
     weight = torch.zeros(2, 1, 37, 50)
     weight[..., 5:9, 9:30] = 0.7
     values = torch.where(weight > 0, 2.5, -100.0).expand(-1, 3, -1, -1)
@@ -24,7 +24,7 @@ def test_a_constant_spreads_unchanged(levels):
     torch.testing.assert_close(got, torch.full_like(got, 2.5), atol=0.01, rtol=0)
 
 
-def test_untrusted_places_take_after_the_nearest_trusted_ones():
+def test_untrusted_places_take_after_the_nearest_trusted_ones() -> None:
     values = torch.zeros(1, 1, 32, 64)
     values[..., :8], values[..., -8:] = -1, 1
     weight = (values != 0).float()
@@ -33,6 +33,6 @@ def test_untrusted_places_take_after_the_nearest_trusted_ones():
     assert got[9] < -0.3 and got[-10] > 0.3
 
 
-def test_nothing_trusted_gives_nothing():
+def test_nothing_trusted_gives_nothing() -> None:
     got = fill(VALUES, torch.zeros(2, 1, 37, 50), 6)
     assert torch.equal(got, torch.zeros_like(got))

@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 import torch
 from hypothesis import assume, given, settings
@@ -15,7 +17,7 @@ def random(*shape: int, seed: int = 0) -> torch.Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
-def make_filter(shape, seed: int) -> torch.Tensor | None:
+def make_filter(shape: int | tuple[int, int] | None, seed: int) -> torch.Tensor | None:
     if shape is None:
         return None
     return random(*([shape] if isinstance(shape, int) else shape), seed=seed).float()
@@ -35,7 +37,13 @@ def make_filter(shape, seed: int) -> torch.Tensor | None:
     flip_filter=st.booleans(),
 )
 @settings(max_examples=120)
-def test_reference_equals_the_composition(size, up_filter, down_filter, bias, **options):
+def test_reference_equals_the_composition(
+    size: tuple[int, int],
+    up_filter: int | tuple[int, int] | None,
+    down_filter: int | tuple[int, int] | None,
+    bias: bool,
+    **options: Any,
+) -> None:
     x, b = random(2, 3, *size), random(3, seed=3) if bias else None
     fu, fd = make_filter(up_filter, 1), make_filter(down_filter, 2)
     for axis in (0, 1):
@@ -51,17 +59,17 @@ def test_reference_equals_the_composition(size, up_filter, down_filter, bias, **
     assert_close("filtered_lrelu", y, want, scale=max(abs(want).max(), 1.0))
 
 
-def test_gradients():
+def test_gradients() -> None:
     x, b = random(1, 2, 5, 4).requires_grad_(), random(2, seed=3).requires_grad_()
     fu, fd = make_filter(4, 1), make_filter((3, 2), 2)
 
-    def op(x, b):
+    def op(x: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
         return filtered_lrelu(x, fu=fu, fd=fd, b=b, up=2, down=2, padding=3, clamp=1.0)
 
     assert torch.autograd.gradcheck(op, (x, b))
 
 
-def test_a_wave_below_the_limit_gets_no_aliases():
+def test_a_wave_below_the_limit_gets_no_aliases() -> None:
     """What the op is for: a plain leaky ReLU folds the wave's harmonics back, this one does not."""
     from vidhair.ops.fir import lowpass
 
@@ -89,8 +97,12 @@ def test_a_wave_below_the_limit_gets_no_aliases():
 
 
 @pytest.mark.parametrize("impl", ["auto", "reference"])
-def test_input_and_filters_are_left_alone(impl):
-    tensors = {"x": random(1, 2, 8, 8), "fu": make_filter(12, 1), "fd": make_filter(12, 2)}
+def test_input_and_filters_are_left_alone(impl: str) -> None:
+    tensors: dict[str, Any] = {
+        "x": random(1, 2, 8, 8),
+        "fu": make_filter(12, 1),
+        "fd": make_filter(12, 2),
+    }
     tensors |= {"b": random(2, seed=3)}
     kept = {name: t.clone() for name, t in tensors.items()}
     filtered_lrelu(**tensors, up=2, down=2, padding=10, clamp=0.5, impl=impl)

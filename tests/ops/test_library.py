@@ -1,5 +1,8 @@
 """The ops as torch knows them: compiling and exporting go through them, and change nothing."""
 
+from collections.abc import Callable, Sequence
+from typing import Any
+
 import pytest
 import torch
 from torch.library import opcheck
@@ -15,7 +18,9 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 SMALL = {"num_layers": 4, "channel_base": 1024, "channel_max": 48}
 
 
-def lrelu_arguments(radial: bool = False, *, gradients: bool = True, **changes) -> tuple:
+def lrelu_arguments(
+    radial: bool = False, *, gradients: bool = True, **changes: Any
+) -> tuple[Any, ...]:
     """Of `torch.ops.vidhair.filtered_lrelu`."""
     given = {
         "x": random(2, 3, 9, 8).requires_grad_(gradients),
@@ -33,7 +38,7 @@ def lrelu_arguments(radial: bool = False, *, gradients: bool = True, **changes) 
     return tuple((given | changes).values())
 
 
-def conv_arguments(*, gradients: bool, demodulated: bool = True) -> tuple:
+def conv_arguments(*, gradients: bool, demodulated: bool = True) -> tuple[Any, ...]:
     """Of `torch.ops.vidhair.modulated_conv`."""
     weight, style = random(5, 48, 3, 3, seed=1), random(2, 48, seed=2)
     tensors = [random(2, 48, 7, 6), weight, style]
@@ -48,29 +53,31 @@ class TestContractWithTorch:
 
     @pytest.mark.parametrize("gradients", [True, False])
     @pytest.mark.parametrize("radial", [False, True], ids=["separable", "radial"])
-    def test_filtered_lrelu(self, radial, gradients):
+    def test_filtered_lrelu(self, radial: bool, gradients: bool) -> None:
         opcheck(
             torch.ops.vidhair.filtered_lrelu, lrelu_arguments(radial, gradients=gradients)
         )  # fmt: skip
 
-    def test_filtered_lrelu_with_fewer_arguments(self):
+    def test_filtered_lrelu_with_fewer_arguments(self) -> None:
         given = lrelu_arguments(b=None, clamp=None, flip_filter=True)
         opcheck(torch.ops.vidhair.filtered_lrelu, given)
         x = random(2, 3, 9, 8).bfloat16().contiguous(memory_format=torch.channels_last)
         opcheck(torch.ops.vidhair.filtered_lrelu, lrelu_arguments(x=x, gradients=False))
 
-    def test_backward_of_filtered_lrelu(self):
+    def test_backward_of_filtered_lrelu(self) -> None:
         given = lrelu_arguments(gradients=False)
         dy = torch.randn_like(torch.ops.vidhair.filtered_lrelu(*given))
         opcheck(torch.ops.vidhair.filtered_lrelu_backward, (dy, *given))
 
     @pytest.mark.parametrize("demodulated", [True, False])
-    def test_modulated_conv(self, demodulated):
+    def test_modulated_conv(self, demodulated: bool) -> None:
         given = conv_arguments(gradients=False, demodulated=demodulated)
         opcheck(torch.ops.vidhair.modulated_conv, given)
 
 
-def run(call, x: torch.Tensor, weights: list[torch.Tensor]) -> list[torch.Tensor]:
+def run(
+    call: Callable[..., Any], x: torch.Tensor, weights: Sequence[torch.Tensor]
+) -> list[torch.Tensor]:
     """A picture and the gradients of the codes and the weights."""
     x = x.clone().requires_grad_()
     y = call(x)
@@ -79,7 +86,7 @@ def run(call, x: torch.Tensor, weights: list[torch.Tensor]) -> list[torch.Tensor
 
 @pytest.mark.parametrize("configuration", [T, R], ids=["T", "R"])
 class TestGenerator:
-    def test_compiled_forward_and_backward_equal_eager(self, configuration):
+    def test_compiled_forward_and_backward_equal_eager(self, configuration: dict[str, int]) -> None:
         generator = tiny_generator(16, **configuration | SMALL)
         synthesis = generator.synthesis.requires_grad_(True)
         ws = random(2, generator.config.num_ws, generator.config.w_dim)
@@ -91,7 +98,7 @@ class TestGenerator:
         ):  # fmt: skip
             torch.testing.assert_close(got, want)
 
-    def test_exported_equals_eager(self, configuration):
+    def test_exported_equals_eager(self, configuration: dict[str, int]) -> None:
         generator = tiny_generator(16, **configuration | SMALL)
         synthesis, size = generator.synthesis, generator.config
         ws = random(2, size.num_ws, size.w_dim)
@@ -103,7 +110,7 @@ class TestGenerator:
         assert "vidhair.filtered_lrelu.default" in used
 
 
-def test_second_gradients_are_refused():
+def test_second_gradients_are_refused() -> None:
     """Never silently wrong."""
     x = random(1, 3, 9, 9).requires_grad_()
     y = filtered_lrelu(x, fu=mirrored(12), fd=mirrored(12), up=2, down=2, padding=9)
@@ -112,10 +119,10 @@ def test_second_gradients_are_refused():
         dx.sum().backward()
 
 
-def test_a_filter_that_tracing_could_not_see_is_checked_when_it_runs():
+def test_a_filter_that_tracing_could_not_see_is_checked_when_it_runs() -> None:
     """The graph was made for a filter that is the same from all sides."""
 
-    def call(x, fd):
+    def call(x: Any, fd: Any) -> Any:
         return filtered_lrelu(x, fu=torch.ones(12), fd=fd, up=2, down=2, padding=9)
 
     x, even, lopsided = random(1, 1, 9, 9), torch.ones(12, 12), random(12, 12)
@@ -130,9 +137,9 @@ def test_a_filter_that_tracing_could_not_see_is_checked_when_it_runs():
 
 
 class _Module(torch.nn.Module):
-    def __init__(self, call):
+    def __init__(self, call: Callable[..., Any]) -> None:
         super().__init__()
         self.call = call
 
-    def forward(self, *args):
+    def forward(self, *args: Any) -> Any:
         return self.call(*args)

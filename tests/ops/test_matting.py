@@ -12,12 +12,12 @@ from vidhair.ops.matting import guided_filter, solve_matte, split_colors
 
 
 class TestGuidedFilter:
-    def test_constants_stay(self):
+    def test_constants_stay(self) -> None:
         values = torch.full((2, 1, 20, 24), 0.37)
         got = guided_filter(random(2, 3, 20, 24), values, 4, 1e-3)
         torch.testing.assert_close(got, values, atol=1e-5, rtol=0)
 
-    def test_a_soft_border_becomes_that_of_the_picture(self):
+    def test_a_soft_border_becomes_that_of_the_picture(self) -> None:
         """The parser is a few pixels off; the picture knows where the hair ends."""
         guide = torch.zeros(1, 3, 40, 40)
         guide[..., 20:] = torch.tensor([0.6, 0.4, 0.2])[:, None, None]
@@ -28,14 +28,14 @@ class TestGuidedFilter:
         assert got[20] - got[19] > 4 * (rough[20] - rough[19])
         assert torch.equal(got > 0.5, true) and not torch.equal(rough > 0.5, true)
 
-    def test_values_that_are_a_mixture_of_the_colors_stay(self):
+    def test_values_that_are_a_mixture_of_the_colors_stay(self) -> None:
         guide = torch.rand(1, 3, 30, 30, generator=torch.Generator().manual_seed(0))
         values = (guide * torch.tensor([0.2, 0.5, 0.1])[:, None, None]).sum(1, keepdim=True) + 0.1
         got = guided_filter(guide, values, 5, 1e-6)
         torch.testing.assert_close(got, values, atol=2e-3, rtol=0)
 
     @pytest.mark.parametrize("tile", [1, 40])
-    def test_tiles_do_not_show(self, tile, monkeypatch):
+    def test_tiles_do_not_show(self, tile: int, monkeypatch: pytest.MonkeyPatch) -> None:
         guide = random(2, 3, 70, 90)
         values = torch.zeros(2, 1, 70, 90)
         values[:, :, 20:45, 30:60] = 1
@@ -47,23 +47,23 @@ class TestGuidedFilter:
         torch.testing.assert_close(tiles, whole, atol=1e-5, rtol=0)
         assert (whole != values).any((1, 2, 3)).all()
 
-    def test_the_guide_may_be_bytes(self):
+    def test_the_guide_may_be_bytes(self) -> None:
         guide = (torch.rand(1, 3, 20, 20) * 255).to(torch.uint8)
         values = torch.rand(1, 1, 20, 20)
         want = guided_filter(guide / 255, values, 3, 1e-3)
         got = guided_filter(guide, values, 3, 1e-3 * 255**2)
         torch.testing.assert_close(got, want, atol=1e-4, rtol=0)
 
-    def test_without_reach_nothing_happens(self):
+    def test_without_reach_nothing_happens(self) -> None:
         values = random(1, 1, 9, 9)
         assert guided_filter(random(1, 3, 9, 9), values, 0, 1e-3) is values
 
-    def test_results_are_probabilities(self):
+    def test_results_are_probabilities(self) -> None:
         values = random(2, 1, 16, 16).clamp(0, 1).round()
         got = guided_filter(random(2, 3, 16, 16, seed=1), values, 2, 1e-3)
         assert got.min() >= 0 and got.max() <= 1
 
-    def test_frames_do_not_mix(self):
+    def test_frames_do_not_mix(self) -> None:
         guide, values = random(3, 3, 16, 16), random(3, 1, 16, 16, seed=1).sigmoid()
         together = guided_filter(guide, values, 3, 1e-2)
         alone = [guided_filter(guide[k : k + 1], values[k : k + 1], 3, 1e-2) for k in range(3)]
@@ -99,7 +99,7 @@ class TestSolveMatte:
     X = torch.arange(40.0).expand(1, 1, 32, 40)
     KNOWN = (X < 8) | (X > 31)
 
-    def test_a_matte_is_found_again_between_what_is_known(self):
+    def test_a_matte_is_found_again_between_what_is_known(self) -> None:
         true = strands()
         wanted = torch.where(self.KNOWN, true, 0.5)
         got = solve_matte(
@@ -107,21 +107,21 @@ class TestSolveMatte:
         )
         assert (got - true).abs().mean() < 0.01 and (got - true).abs().max() < 0.08
 
-    def test_it_is_close_after_as_many_rounds_as_are_usual(self):
+    def test_it_is_close_after_as_many_rounds_as_are_usual(self) -> None:
         true = strands()
         rough = torch.where(self.KNOWN, true, ((self.X - 12) / 16).clamp(0, 1))
         weight = torch.full_like(true, 0.01)
         got = solve_matte(composite(true), rough, weight, self.KNOWN)
         assert (got - true).abs().mean() < 0.3 * (rough - true).abs().mean()
 
-    def test_what_is_known_is_kept_to_the_bit(self):
+    def test_what_is_known_is_kept_to_the_bit(self) -> None:
         wanted = random(1, 1, 32, 40).sigmoid()
         weight = random(1, 1, 32, 40, seed=2).exp()
         got = solve_matte(random(1, 3, 32, 40, seed=1).sigmoid(), wanted, weight, self.KNOWN)
         assert torch.equal(got[self.KNOWN], wanted[self.KNOWN])
         assert not torch.equal(got[~self.KNOWN], wanted[~self.KNOWN])
 
-    def test_where_colors_say_nothing_it_is_as_wanted_by_its_weight(self):
+    def test_where_colors_say_nothing_it_is_as_wanted_by_its_weight(self) -> None:
         """In an even picture windows only hold neighbours together."""
         picture = torch.full((1, 3, 32, 40), 0.4)
         wanted = (self.X >= 20).float()
@@ -137,7 +137,7 @@ class TestSolveMatte:
         assert got[..., :20].mean() > 0.5 and got[..., 20:].mean() > 0.9
 
     @pytest.mark.parametrize("radius", [1, 2])
-    def test_it_is_that_of_the_written_laplacian(self, radius):
+    def test_it_is_that_of_the_written_laplacian(self, radius: int) -> None:
         """Levin et al. 2008, eq. 12: sums over windows of δ − (1 + (I − μ)ᵀ(Σ + ε)⁻¹(I − μ))/n,
         with which a weight is n times a share of what windows count."""
         size, n = 9, (2 * radius + 1) ** 2
@@ -174,7 +174,7 @@ class TestSolveMatte:
         error = np.abs(got.flatten().numpy() - want.clip(0, 1))
         assert error[inner.ravel()].max() < 0.01, error.reshape(size, size)
 
-    def test_results_are_in_range_and_finite_for_any_picture(self):
+    def test_results_are_in_range_and_finite_for_any_picture(self) -> None:
         wanted, known = strands().round(), self.KNOWN
         for picture in (torch.zeros(1, 3, 32, 40), random(1, 3, 32, 40).sigmoid().round()):
             got = solve_matte(picture, wanted, torch.full_like(wanted, 0.01), known)
@@ -182,13 +182,13 @@ class TestSolveMatte:
 
 
 class TestSplitColors:
-    def test_both_sides_make_the_picture(self):
+    def test_both_sides_make_the_picture(self) -> None:
         alpha = strands()
         picture = composite(alpha)
         front, back, _ = split_colors(picture, alpha, REACH)
         torch.testing.assert_close(alpha * front + (1 - alpha) * back, picture, atol=0.02, rtol=0)
 
-    def test_sides_of_one_color_are_found(self):
+    def test_sides_of_one_color_are_found(self) -> None:
         alpha = strands()
         front = torch.tensor([0.7, 0.4, 0.1]).view(1, 3, 1, 1)
         back = torch.tensor([0.1, 0.3, 0.8]).view(1, 3, 1, 1)
@@ -198,7 +198,7 @@ class TestSplitColors:
             assert ((got - want).abs() * near).amax() < 0.08
             assert ((got - want).abs() * near).sum() / near.sum() / 3 < 0.02
 
-    def test_sides_that_change_slowly_are_followed(self):
+    def test_sides_that_change_slowly_are_followed(self) -> None:
         alpha = strands()
         true_front, true_back = sides()
         front, back, _ = split_colors(composite(alpha), alpha, REACH)
@@ -206,7 +206,7 @@ class TestSplitColors:
         for got, want in ((front, true_front), (back, true_back)):
             assert ((got - want).abs() * soft).sum() / soft.sum() / 3 < 0.04
 
-    def test_where_all_or_nothing_is_hair_its_side_is_the_picture(self):
+    def test_where_all_or_nothing_is_hair_its_side_is_the_picture(self) -> None:
         alpha = strands()
         picture = random(1, 3, 32, 40).sigmoid()
         front, back, _ = split_colors(picture, alpha, REACH)
@@ -214,14 +214,14 @@ class TestSplitColors:
         torch.testing.assert_close(front[hair], picture[hair], atol=1e-5, rtol=0)
         torch.testing.assert_close(back[none], picture[none], atol=1e-5, rtol=0)
 
-    def test_without_hair_nothing_is_made_up(self):
+    def test_without_hair_nothing_is_made_up(self) -> None:
         picture = random(1, 3, 32, 40).sigmoid()
         for alpha, side in ((torch.zeros(1, 1, 32, 40), 1), (torch.ones(1, 1, 32, 40), 0)):
             found = split_colors(picture, alpha, REACH)
             assert all(one.isfinite().all() for one in found)
             torch.testing.assert_close(found[side], picture, atol=1e-4, rtol=0)
 
-    def test_what_is_behind_nearby_is_even(self):
+    def test_what_is_behind_nearby_is_even(self) -> None:
         alpha = strands()
         picture = composite(alpha) + 0.1 * random(1, 3, 32, 40)
         _, back, behind = split_colors(picture.clamp(0, 1), alpha, REACH)

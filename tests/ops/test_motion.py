@@ -2,9 +2,11 @@
 
 import sys
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
 from vidhair.errors import VidhairError
@@ -14,19 +16,19 @@ from vidhair.ops.motion import fetch, flow, mean_along_motion
 INNER = np.s_[12:-12, 12:-12]
 
 
-def texture(seed: int = 0, size: int = 80) -> np.ndarray:
+def texture(seed: int = 0, size: int = 80) -> NDArray[Any]:
     """uint8 [S, S, 3]: soft spots in all colors."""
     noise = np.random.default_rng(seed).normal(size=(size, size, 3))
     spots = gaussian_filter(noise, (2, 2, 0))
     return np.clip(128 + 40 * spots / spots.std(), 0, 255).astype(np.uint8)
 
 
-def moved(picture: np.ndarray, right: int, down: int) -> np.ndarray:
+def moved(picture: NDArray[Any], right: int, down: int) -> NDArray[Any]:
     return np.roll(picture, (down, right), (0, 1))
 
 
 @pytest.mark.parametrize(("right", "down"), [(3, 0), (0, 2), (-4, 3)])
-def test_what_is_shifted_is_followed(right, down):
+def test_what_is_shifted_is_followed(right: int, down: int) -> None:
     start = texture()
     found = flow(start, moved(start, right, down))
     assert found.shape == (80, 80, 2) and found.dtype == np.float32
@@ -34,14 +36,14 @@ def test_what_is_shifted_is_followed(right, down):
     assert error.mean() < 0.15 and (error < 0.5).mean() > 0.97
 
 
-def test_pictures_too_small_for_it_stand_still():
+def test_pictures_too_small_for_it_stand_still() -> None:
     start = texture(size=15)
     assert not flow(start, moved(start, 2, 0)).any()
     assert flow(texture(size=16), texture(1, size=16)).shape == (16, 16, 2)
 
 
 @pytest.mark.parametrize("shape", [(40, 50), (40, 50, 3)])
-def test_fetching_reads_where_pixels_went(shape):
+def test_fetching_reads_where_pixels_went(shape: tuple[int, int, int] | tuple[int, int]) -> None:
     values = np.random.default_rng(0).random(shape).astype(np.float32)
     motion = np.zeros((40, 50, 2), np.float32)
     motion[..., 0], motion[..., 1] = 3, -2
@@ -55,12 +57,12 @@ def test_fetching_reads_where_pixels_went(shape):
     np.testing.assert_allclose(fetch(values, motion)[:, :-1], half, atol=1e-5)
 
 
-def mattes(count: int = 3) -> list[np.ndarray]:
+def mattes(count: int = 3) -> list[NDArray[Any]]:
     rng = np.random.default_rng(1)
     return [gaussian_filter(rng.random((80, 80)), 3).astype(np.float32) for _ in range(count)]
 
 
-def test_of_still_frames_it_is_the_weighted_mean():
+def test_of_still_frames_it_is_the_weighted_mean() -> None:
     values, still = mattes(), [texture()] * 3
     got = mean_along_motion(values, still, 0, 0.5)
     want = (values[0] + 0.5 * values[1] + 0.25 * values[2]) / 1.75
@@ -69,7 +71,7 @@ def test_of_still_frames_it_is_the_weighted_mean():
     np.testing.assert_allclose(same, values[0], atol=1e-5)
 
 
-def test_what_moves_keeps_its_value():
+def test_what_moves_keeps_its_value() -> None:
     (value,), picture = mattes(1), texture()
     frames = [moved(picture, 3 * k, -2 * k) for k in range(3)]
     values = [moved(value, 3 * k, -2 * k) for k in range(3)]
@@ -79,7 +81,7 @@ def test_what_moves_keeps_its_value():
     assert along < 0.1 * standing
 
 
-def test_a_frame_that_shows_something_else_does_not_count():
+def test_a_frame_that_shows_something_else_does_not_count() -> None:
     values, picture = mattes(2), texture()
     other = 255 - texture(5)
     got = mean_along_motion(values, [picture, other], 0, 1.0)
@@ -87,7 +89,7 @@ def test_a_frame_that_shows_something_else_does_not_count():
     assert np.abs(got - values[0]).mean() < 0.02 * np.abs(values[1] - values[0]).mean()
 
 
-def test_nor_does_the_part_that_does():
+def test_nor_does_the_part_that_does() -> None:
     """What comes in front hides only what is behind it."""
     values, picture = mattes(2), texture()
     covered = picture.copy()
@@ -98,14 +100,14 @@ def test_nor_does_the_part_that_does():
     np.testing.assert_allclose(got[:, 5:25], both[:, 5:25], atol=5e-3)
 
 
-def test_without_weight_nothing_else_is_looked_at(monkeypatch):
+def test_without_weight_nothing_else_is_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
     values = mattes()
     monkeypatch.setattr(motion, "flow", None)
     got = mean_along_motion(values, [texture()] * 3, 1, 0.0)
     assert np.array_equal(got, values[1]) and got is not values[1]
 
 
-def test_given_values_are_left_as_they_are():
+def test_given_values_are_left_as_they_are() -> None:
     values = mattes()
     before = [value.copy() for value in values]
     mean_along_motion(values, [texture()] * 3, 1, 0.5)
@@ -113,7 +115,7 @@ def test_given_values_are_left_as_they_are():
 
 
 @pytest.mark.parametrize("there", [None, ModuleType("cv2")])
-def test_without_opencv_it_says_what_to_do(monkeypatch, there):
+def test_without_opencv_it_says_what_to_do(monkeypatch: pytest.MonkeyPatch, there: Any) -> None:
     """None: it does not load; an empty module: MediaPipe was imported without it."""
     monkeypatch.setitem(sys.modules, "cv2", there)
     motion._opencv.cache_clear()

@@ -1,3 +1,5 @@
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -5,7 +7,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from tests.ops import definitions
-from tests.tolerances import assert_close
+from tests.tolerances import assert_close, gradient
 from vidhair.ops import upfirdn2d
 from vidhair.ops.upfirdn2d import downsample2d, filter2d, setup_filter, upsample2d
 
@@ -18,7 +20,7 @@ def random(*shape: int, seed: int = 0) -> torch.Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
-def make_filter(shape) -> torch.Tensor | None:
+def make_filter(shape: int | tuple[int, int] | None) -> torch.Tensor | None:
     """None, separable [taps] or [fh, fw]."""
     if shape is None:
         return None
@@ -36,7 +38,9 @@ def make_filter(shape) -> torch.Tensor | None:
     dtype=st.sampled_from([torch.float64, torch.float32]),
 )
 @settings(max_examples=250)
-def test_equals_its_definition_in_value_and_gradient(size, shape, dtype, **options):
+def test_equals_its_definition_in_value_and_gradient(
+    size: tuple[int, int], shape: int | tuple[int, int] | None, dtype: torch.dtype, **options: Any
+) -> None:
     x, f = random(2, 3, *size).to(dtype), make_filter(shape)
     fh, fw = (1, 1) if f is None else (f.shape[0], f.shape[-1])
     (ux, uy), (x0, x1, y0, y1) = options["up"], options["padding"]
@@ -52,12 +56,12 @@ def test_equals_its_definition_in_value_and_gradient(size, shape, dtype, **optio
     y.backward(dy)
     projected = definitions.upfirdn2d(v, f, **options)
     scale = float(np.linalg.norm(dy) * np.linalg.norm(projected)) or 1.0
-    got, want = (x.grad.double() * v).sum().to(dtype), (dy.double().numpy() * projected).sum()
+    got, want = (gradient(x).double() * v).sum().to(dtype), (dy.double().numpy() * projected).sum()
     assert_close("upfirdn2d", got, want, scale=scale)
 
 
 @pytest.mark.parametrize("shape", [None, 5, (3, 4)])
-def test_memory_layout_does_not_matter(shape):
+def test_memory_layout_does_not_matter(shape: int | tuple[int, int] | None) -> None:
     x, f = random(2, 6, 9, 8), make_filter(shape)
     want = upfirdn2d(x, f, up=2, padding=3)
     layouts = [
@@ -72,7 +76,7 @@ def test_memory_layout_does_not_matter(shape):
     assert torch.equal(upfirdn2d(row, f), upfirdn2d(row.contiguous(), f))
 
 
-def test_short_forms_of_the_arguments():
+def test_short_forms_of_the_arguments() -> None:
     x, f = random(1, 2, 9, 8), make_filter(4)
     full = upfirdn2d(x, f, up=(2, 2), down=(3, 3), padding=(5, 5, 5, 5))
     assert torch.equal(upfirdn2d(x, f, up=2, down=3, padding=5), full)
@@ -80,8 +84,9 @@ def test_short_forms_of_the_arguments():
     assert torch.equal(upfirdn2d(x, f, padding=(5, 2)), full)
 
 
-def test_bfloat16_stays_bfloat16():
+def test_bfloat16_stays_bfloat16() -> None:
     x, f = random(2, 3, 9, 8).bfloat16(), make_filter(6)
+    assert f is not None
     y = upfirdn2d(x, f, up=2, padding=3)
     scale = float(
         definitions.upfirdn2d(x.abs().double(), f.abs(), up=(2, 2), padding=[3] * 4).max()
@@ -95,14 +100,14 @@ def test_bfloat16_stays_bfloat16():
     )
 
 
-def test_picture_smaller_than_the_filter_is_refused():
+def test_picture_smaller_than_the_filter_is_refused() -> None:
     with pytest.raises(AssertionError, match="filter of 7 taps does not fit"):
         upfirdn2d(random(1, 1, 9, 3), make_filter(7), padding=1)
     with pytest.raises(AssertionError, match=r"takes \[N, C, H, W\]"):
         upfirdn2d(random(1, 9, 9), make_filter(3))
 
 
-def test_setup_filter_normalises_and_chooses_a_form():
+def test_setup_filter_normalises_and_chooses_a_form() -> None:
     assert torch.equal(setup_filter(None), torch.ones(1, 1))
     short, long = setup_filter([1, 3, 3, 1]), setup_filter([1.0] * 8)
     assert short.shape == (4, 4) and long.shape == (8,)
@@ -118,7 +123,9 @@ def test_setup_filter_normalises_and_chooses_a_form():
 
 @pytest.mark.parametrize("f", [None, [1, 3, 3, 1], [1, 2, 1], [1.0] * 12, [[1, 2, 1], [0, 3, 1]]])
 @pytest.mark.parametrize("factors", [2, 3, (2, 3)])
-def test_resampling_keeps_a_constant_and_the_size(f, factors):
+def test_resampling_keeps_a_constant_and_the_size(
+    f: list[float | list[int]] | None, factors: int | tuple[int, int]
+) -> None:
     taps = None if f is None else setup_filter(f)
     x = torch.full((1, 2, 24, 30), 3.0)
     wide, high = (factors, factors) if isinstance(factors, int) else factors
@@ -144,7 +151,7 @@ def test_resampling_keeps_a_constant_and_the_size(f, factors):
         )
 
 
-def test_upsampling_a_ramp_keeps_it_in_place():
+def test_upsampling_a_ramp_keeps_it_in_place() -> None:
     x = torch.arange(12.0).expand(1, 1, 12, 12)
     y = upsample2d(x, setup_filter([1, 3, 3, 1]))
     # Pixel centres: the new samples lie at ±¼ of an old one.

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -11,7 +13,7 @@ COUNT, WIDTH, HEIGHT = 20, 48, 36
 
 
 @pytest.fixture(scope="module")
-def clips(tmp_path_factory):
+def clips(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """(source with sound, the same in negative)."""
     folder = tmp_path_factory.mktemp("clips")
     clip = a_clip(np.cumsum([0, *([2, 3] * COUNT)][:COUNT]), width=WIDTH, height=HEIGHT)
@@ -23,7 +25,9 @@ def clips(tmp_path_factory):
     return source, result
 
 
-def test_the_source_is_on_the_left_and_the_result_on_the_right(tmp_path, clips):
+def test_the_source_is_on_the_left_and_the_result_on_the_right(
+    tmp_path: Path, clips: tuple[Path, Path]
+) -> None:
     source, result = clips
     write_comparison(source, result, tmp_path / "both.mp4")
     with open_clip(source) as a, open_clip(result) as b, open_clip(tmp_path / "both.mp4") as both:
@@ -38,13 +42,15 @@ def test_the_source_is_on_the_left_and_the_result_on_the_right(tmp_path, clips):
         assert np.abs(left - right).mean() > 20
 
 
-def test_the_sound_is_the_sources(tmp_path, clips):
+def test_the_sound_is_the_sources(tmp_path: Path, clips: tuple[Path, Path]) -> None:
     source, result = clips
     write_comparison(source, result, tmp_path / "both.mp4")
     assert sound_packets(tmp_path / "both.mp4") == sound_packets(source) != []
 
 
-def test_a_shorter_result_is_compared_as_far_as_it_goes(tmp_path, clips):
+def test_a_shorter_result_is_compared_as_far_as_it_goes(
+    tmp_path: Path, clips: tuple[Path, Path]
+) -> None:
     source, _ = clips
     clip = a_clip(range(7), width=WIDTH, height=HEIGHT)
     write(tmp_path / "short.mp4", clip)
@@ -53,7 +59,7 @@ def test_a_shorter_result_is_compared_as_far_as_it_goes(tmp_path, clips):
         assert both.clip.frame_count == 7
 
 
-def test_neither_side_is_overwritten(tmp_path, clips):
+def test_neither_side_is_overwritten(tmp_path: Path, clips: tuple[Path, Path]) -> None:
     source, result = clips
     before = source.read_bytes()
     with pytest.raises(OutputNotWritable, match="the source itself"):
@@ -61,14 +67,16 @@ def test_neither_side_is_overwritten(tmp_path, clips):
     assert source.read_bytes() == before
 
 
-def test_what_cannot_be_read_leaves_no_comparison(tmp_path, clips):
+def test_what_cannot_be_read_leaves_no_comparison(tmp_path: Path, clips: tuple[Path, Path]) -> None:
     (tmp_path / "text.mp4").write_text("no video")
     with pytest.raises(NotAVideo):
         write_comparison(clips[0], tmp_path / "text.mp4", tmp_path / "both.mp4")
     assert [p.name for p in tmp_path.iterdir()] == ["text.mp4"]
 
 
-def test_a_sheet_has_a_row_per_clip_and_a_column_per_time(tmp_path, clips):
+def test_a_sheet_has_a_row_per_clip_and_a_column_per_time(
+    tmp_path: Path, clips: tuple[Path, Path]
+) -> None:
     write_sheet(list(clips), tmp_path / "sheet.png", columns=3, width=64)
     sheet = np.asarray(Image.open(tmp_path / "sheet.png")).astype(int)
     height = 64 * HEIGHT // WIDTH
@@ -86,7 +94,7 @@ def test_a_sheet_has_a_row_per_clip_and_a_column_per_time(tmp_path, clips):
             assert np.abs(tile - small).mean() < 2
 
 
-def test_a_sheet_of_a_clip_with_few_frames(tmp_path, clips):
+def test_a_sheet_of_a_clip_with_few_frames(tmp_path: Path, clips: tuple[Path, Path]) -> None:
     """It has as many columns as there are frames; the rest of its row is white."""
     write(tmp_path / "two.mp4", a_clip(range(2), width=WIDTH, height=HEIGHT))
     write_sheet([tmp_path / "two.mp4", clips[0]], tmp_path / "sheet.png", columns=4, width=40)

@@ -11,7 +11,7 @@ FACTS = {
 }  # fmt: skip
 
 
-def test_what_is_special_about_the_pictures_is_told():
+def test_what_is_special_about_the_pictures_is_told() -> None:
     plain = describe(FACTS)
     assert "bt709, tv, 4:2:2\n" in plain and "tags" not in plain
     special = {"alpha": True, "fields": "top", "tags": {"title": "Take 3", "make": "Maker"}}
@@ -20,7 +20,7 @@ def test_what_is_special_about_the_pictures_is_told():
     assert "tags    title: Take 3; make: Maker" in told
 
 
-def test_people_are_listed_with_where_they_are_seen():
+def test_people_are_listed_with_where_they_are_seen() -> None:
     seen = {"frames": 40, "seconds": 1.6, "crop_side_px": 120.0, "shots": [1, 2, 3, 5]}
     facts = FACTS | {"people": [seen, seen | {"shots": [4]}], "most_faces_in_a_frame": 2}
     told = describe(facts | {"shots": [0.0, 1.0, 2.0, 3.0, 4.0]}).splitlines()
@@ -30,7 +30,7 @@ def test_people_are_listed_with_where_they_are_seen():
     assert "shots 1–3" not in describe(facts), "of one shot there is nothing to tell"
 
 
-def test_a_sheet_has_a_place_for_everybody():
+def test_a_sheet_has_a_place_for_everybody() -> None:
     portraits = [np.full((CROP, CROP, 3), level, np.uint8) for level in range(10, 90, 10)]
     sheet = _sheet(portraits)
     assert sheet.shape == (2 * CROP, 6 * CROP, 3)

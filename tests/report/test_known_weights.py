@@ -9,8 +9,10 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from tqdm import tqdm
 
 from tests.checkpoints import host as hosts
 from tests.checkpoints.host import Host
@@ -33,14 +35,14 @@ DRIVE = KnownWeights(
 
 
 @pytest.fixture
-def folder(tmp_path, monkeypatch) -> Path:
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv(download.WEIGHTS_VARIABLE, str(tmp_path / "weights"))
     (tmp_path / "weights").mkdir()
     return tmp_path / "weights"
 
 
 @pytest.fixture
-def host(monkeypatch, folder) -> Iterator[Host]:
+def host(monkeypatch: pytest.MonkeyPatch, folder: Path) -> Iterator[Host]:
     """The catalogue is these two, the first of them served from here."""
     monkeypatch.setattr(download, "PAUSES", (0.0,))
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
@@ -59,7 +61,7 @@ def models(*arguments: object) -> int:
 # ---- list
 
 
-def test_the_table_says_of_each_what_it_is_for_and_where_it_is(folder):
+def test_the_table_says_of_each_what_it_is_for_and_where_it_is(folder: Path) -> None:
     (folder / "direct.pth").write_bytes(BODY)
     entries = (DIRECT, DRIVE, dataclasses.replace(DIRECT, name="far", file="far", url="https://a"))
     lines = table(entries, folder).splitlines()
@@ -72,13 +74,15 @@ def test_the_table_says_of_each_what_it_is_for_and_where_it_is(folder):
     assert f"folder  {folder}" in lines
 
 
-def test_a_file_of_another_size_is_not_here(folder):
+def test_a_file_of_another_size_is_not_here(folder: Path) -> None:
     (folder / "direct.pth").write_bytes(BODY[1:])
     (told,) = as_data([DIRECT], folder)
     assert told["present"] is False and told["path"] == str(folder / "direct.pth")
 
 
-def test_the_list_holds_every_entry_and_every_licence(folder, capfd):
+def test_the_list_holds_every_entry_and_every_licence(
+    folder: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     assert models("list") == 0
     printed, told = capfd.readouterr()
     assert told == ""
@@ -88,7 +92,7 @@ def test_the_list_holds_every_entry_and_every_licence(folder, capfd):
     assert max(map(len, printed.splitlines())) < 125
 
 
-def test_the_list_as_json(folder, capfd):
+def test_the_list_as_json(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
     (folder / "drive.pt").touch()
     assert models("list", "--json") == 0
     printed, told = capfd.readouterr()
@@ -102,7 +106,9 @@ def test_the_list_as_json(folder, capfd):
 # ---- pull
 
 
-def test_the_licence_is_named_before_the_file_is_fetched(host, folder, capfd):
+def test_the_licence_is_named_before_the_file_is_fetched(
+    host: Host, folder: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     """A server that refuses: nothing came, but the terms were told."""
     host.replies = [hosts.status(404)]
     assert models("pull", "direct") == 25
@@ -114,7 +120,9 @@ def test_the_licence_is_named_before_the_file_is_fetched(host, folder, capfd):
 
 
 @pytest.mark.parametrize("quiet", [[], ["-q"]])
-def test_pull_prints_where_the_file_is(host, folder, capfd, quiet):
+def test_pull_prints_where_the_file_is(
+    host: Host, folder: Path, capfd: pytest.CaptureFixture[str], quiet: list[str]
+) -> None:
     assert models("pull", "direct", *quiet) == 0
     printed, told = capfd.readouterr()
     assert printed == f"{folder / 'direct.pth'}\n" and "The Terms" in told
@@ -124,7 +132,9 @@ def test_pull_prints_where_the_file_is(host, folder, capfd, quiet):
     assert len(host.asked) == 1
 
 
-def test_what_needs_a_person_is_explained_and_the_rest_is_fetched(host, folder, capfd):
+def test_what_needs_a_person_is_explained_and_the_rest_is_fetched(
+    host: Host, folder: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     assert models("pull", "drive", "direct") == cli.LEFT_TO_DO
     printed, told = capfd.readouterr()
     assert printed == f"{folder / 'direct.pth'}\n"
@@ -132,19 +142,25 @@ def test_what_needs_a_person_is_explained_and_the_rest_is_fetched(host, folder, 
         assert str(what) in told
 
 
-def test_what_a_person_has_fetched_is_taken(host, folder, capfd):
+def test_what_a_person_has_fetched_is_taken(
+    host: Host, folder: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     (folder / "drive.pt").write_bytes(b"weights")
     assert models("pull", "drive") == 0
     assert capfd.readouterr() == (f"{folder / 'drive.pt'}\n", "")
 
 
-def test_nothing_is_fetched_where_a_name_is_unknown(host, folder, capfd):
+def test_nothing_is_fetched_where_a_name_is_unknown(
+    host: Host, folder: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     assert models("pull", "direct", "dirve") == 15
     assert "did you mean drive?" in capfd.readouterr().err
     assert host.asked == []
 
 
-def test_an_interruption_says_that_it_goes_on(host, folder, capfd, monkeypatch):
+def test_an_interruption_says_that_it_goes_on(
+    host: Host, folder: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(download, "blocks", interrupted)
     assert models("pull", "direct", "-q") == cli.INTERRUPTED
     told = capfd.readouterr().err
@@ -152,17 +168,17 @@ def test_an_interruption_says_that_it_goes_on(host, folder, capfd, monkeypatch):
     assert (folder / "direct.pth.part").read_bytes() == BODY[:1000]
 
 
-def interrupted(response) -> Iterator[bytes]:
+def interrupted(response: Any) -> Iterator[bytes]:
     yield response.read(1000)
     raise KeyboardInterrupt
 
 
-def test_a_terminal_shows_how_far_a_file_is(monkeypatch):
+def test_a_terminal_shows_how_far_a_file_is(monkeypatch: pytest.MonkeyPatch) -> None:
     class Terminal(io.StringIO):
         def isatty(self) -> bool:
             return True
 
-    terminal, real = Terminal(), progress.tqdm
+    terminal, real = Terminal(), tqdm
     monkeypatch.setattr(
         progress, "tqdm", lambda **options: real(**options, file=terminal, mininterval=0)
     )
@@ -174,7 +190,7 @@ def test_a_terminal_shows_how_far_a_file_is(monkeypatch):
     assert "net.pth" in shown and "1.50M/3.00M" in shown and "100%" in shown
 
 
-def test_listing_loads_no_torch(folder):
+def test_listing_loads_no_torch(folder: Path) -> None:
     code = (
         "import sys; from vidhair.cli import main; main(['models', 'list']); "
         "raise SystemExit('torch' in sys.modules)"

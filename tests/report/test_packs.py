@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -38,7 +39,7 @@ TABLES = {
 
 
 @pytest.fixture
-def folder(tmp_path) -> Path:
+def folder(tmp_path: Path) -> Path:
     return write_small(tmp_path / "small", **TABLES)
 
 
@@ -46,7 +47,7 @@ def folder(tmp_path) -> Path:
 
 
 class TestFiles:
-    def test_networks_of_a_file(self, tmp_path):
+    def test_networks_of_a_file(self, tmp_path: Path) -> None:
         file = psp("e4e", changes={"num_ws": 16}, decoder=stylegan3(w_dim=8))
         facts = describe_file(write(tmp_path / "x.pt", file))
         encoder, generator = facts["networks"]
@@ -64,12 +65,14 @@ class TestFiles:
         assert lines[0].index("e4e") == lines[1].index("stylegan3"), "columns"
 
     @pytest.mark.parametrize(("changes", "letter"), [({}, "T"), (R, "R")])
-    def test_configurations_of_stylegan3(self, tmp_path, changes, letter):
+    def test_configurations_of_stylegan3(
+        self, tmp_path: Path, changes: dict[str, Any], letter: str
+    ) -> None:
         facts = describe_file(write(tmp_path / "x", pickled(stylegan3(**changes))))
         assert facts["format"] == "pickle"
         assert f"configuration {letter})" in file_text(facts)
 
-    def test_a_direction(self, tmp_path):
+    def test_a_direction(self, tmp_path: Path) -> None:
         np.save(tmp_path / "age.npy", np.ones((1, 512)))
         facts = describe_file(tmp_path / "age.npy")
         assert facts["format"] == "numpy array"
@@ -79,7 +82,9 @@ class TestFiles:
         ("value", "kind"),
         [({"x": torch.ones(1)}, WeightsDoNotFit), (b"<html>", CheckpointUnreadable)],
     )
-    def test_nothing_known(self, tmp_path, value, kind):
+    def test_nothing_known(
+        self, tmp_path: Path, value: bytes | dict[str, torch.Tensor], kind: type[VidhairError]
+    ) -> None:
         path = write(tmp_path / "x", value)
         with pytest.raises(kind) as error:
             describe_file(path)
@@ -90,7 +95,7 @@ class TestFiles:
 
 
 class TestPacks:
-    def test_of_a_converted_pack(self, tmp_path):
+    def test_of_a_converted_pack(self, tmp_path: Path) -> None:
         files = [write(tmp_path / "g.pkl", pickled(stylegan3())), tmp_path / "age.npy"]
         np.save(files[1], np.ones(12))
         convert(files, tmp_path / "mine")
@@ -104,23 +109,23 @@ class TestPacks:
         assert "authors" in text and "names age" in text and f"{size / 1e6:.1f} MB" in text
         assert f"made from g.pkl (sha256 {file_sha256(files[0])[:12]}…)" in text
 
-    def test_of_the_bundled_pack(self):
+    def test_of_the_bundled_pack(self) -> None:
         text = pack_text(describe_pack(open_pack(bundled_folder() / packs.BUNDLED)))
         assert "licence: Apache-2.0" in text and "made from" not in text
 
-    def test_a_missing_file_is_said(self, folder):
+    def test_a_missing_file_is_said(self, folder: Path) -> None:
         (folder / "parser.safetensors").unlink()
         facts = describe_pack(open_pack(folder))
         assert facts["parts"]["parser"]["bytes"] is None
         assert "face_parser (missing" in pack_text(facts)
 
     @pytest.mark.parametrize("value", [None, 3, "text", ["text", 5], {"file": "a"}])
-    def test_a_manifest_that_was_written_by_hand(self, folder, value):
+    def test_a_manifest_that_was_written_by_hand(self, folder: Path, value: Any) -> None:
         change_manifest(folder, lambda m: m.update(made_from=value, licence=value))
         facts = describe_pack(open_pack(folder))
         assert facts["made_from"] == [] and pack_text(facts)
 
-    def test_odd_sources(self, folder):
+    def test_odd_sources(self, folder: Path) -> None:
         change_manifest(
             folder, lambda m: m.update(made_from=[{"file": "a"}, {"file": "b\n\udcff"}])
         )
@@ -128,18 +133,18 @@ class TestPacks:
         assert "made from a " in text and "made from 'b\\n\\udcff' " in text
         text.encode()
 
-    def test_an_empty_pack(self, folder):
+    def test_an_empty_pack(self, folder: Path) -> None:
         change_manifest(folder, lambda m: m.update(parts={}))
         assert pack_text(describe_pack(open_pack(folder)))
         assert list(verify_pack(load_pack(folder))) == []
 
 
 class TestConversions:
-    def text(self, *parts: str, left_out: tuple = (), folder: str = "made") -> list[str]:
-        origins = {part: (Path(f"{part}.pt"),) for part in parts}
+    def text(self, *parts: str, left_out: tuple[Any, ...] = (), folder: str = "made") -> list[str]:
+        origins: dict[str, tuple[Path, ...]] = {part: (Path(f"{part}.pt"),) for part in parts}
         return conversion_text(Conversion(Path(folder), origins, [*left_out])).splitlines()
 
-    def test_what_came_from_where(self):
+    def test_what_came_from_where(self) -> None:
         left_out = (("generator", Path("e4e.pt")),)
         lines = self.text("generator", "encoder", "parser", left_out=left_out)
         assert lines == [
@@ -150,15 +155,16 @@ class TestConversions:
             "made",
         ]
 
-    def test_what_a_clip_needs(self):
+    def test_what_a_clip_needs(self) -> None:
         assert self.text("generator", "encoder")[-2] == (
             "parser     from the bundled pack, when it is used"
         )
         assert self.text("encoder")[-2] == "to edit clips it lacks: generator"
         assert self.text("parser")[-2] == "to edit clips it lacks: generator, encoder"
 
-    def test_several_files_of_a_part_and_odd_names(self):
-        origins = {"attributes": (Path("a.npy"), Path("b\nc.npy"), Path("d\udcff.npy"))}
+    def test_several_files_of_a_part_and_odd_names(self) -> None:
+        files = Path("a.npy"), Path("b\nc.npy"), Path("d\udcff.npy")
+        origins: dict[str, tuple[Path, ...]] = {"attributes": files}
         text = conversion_text(Conversion(Path("made"), origins, []))
         assert "from a.npy, 'b\\nc.npy', 'd\\udcff.npy'" in text
         text.encode()
@@ -192,7 +198,7 @@ def spoil(folder: Path, part: str, **tensors: torch.Tensor) -> None:
 
 
 class TestVerification:
-    def test_a_sound_pack(self, folder):
+    def test_a_sound_pack(self, folder: Path) -> None:
         lines = verified(folder)
         assert lines == [
             "generator       stylegan3: checksum, values and shapes are right",
@@ -202,11 +208,11 @@ class TestVerification:
             "editing_vector  editing_vector: checksum and values are right",
         ]
 
-    def test_the_bundled_pack(self):
+    def test_the_bundled_pack(self) -> None:
         folder = bundled_folder() / packs.BUNDLED
         assert len(verified(folder)) == len(open_pack(folder).parts)
 
-    def test_an_altered_byte(self, folder):
+    def test_an_altered_byte(self, folder: Path) -> None:
         path = folder / "encoder.safetensors"
         data = bytearray(path.read_bytes())
         data[-1] ^= 1
@@ -214,7 +220,9 @@ class TestVerification:
         lines = refused(folder, PackDamaged, path, "sha256")
         assert [line.split()[0] for line in lines] == ["generator"]
 
-    def test_an_altered_byte_of_a_file_that_was_noted_intact(self, folder, monkeypatch):
+    def test_an_altered_byte_of_a_file_that_was_noted_intact(
+        self, folder: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         path = folder / "encoder.safetensors"
         monkeypatch.setattr(packs, "known_intact", lambda *_: True)
         assert verified(folder)
@@ -222,13 +230,13 @@ class TestVerification:
         assert load_pack(folder).encoder is not None
         refused(folder, PackDamaged, path, "sha256")
 
-    def test_a_missing_file(self, folder):
+    def test_a_missing_file(self, folder: Path) -> None:
         (folder / "parser.safetensors").unlink()
         refused(folder, PackDamaged, folder / "parser.safetensors", "cannot be read")
 
     @pytest.mark.parametrize("part", ["generator", "attributes", "editing_vector"])
     @pytest.mark.parametrize("value", [torch.nan, torch.inf])
-    def test_values_that_are_not_finite(self, folder, part, value):
+    def test_values_that_are_not_finite(self, folder: Path, part: str, value: float) -> None:
         name = {
             "generator": "mapping.w_avg", "attributes": "offset", "editing_vector": "editing_w",
         }[part]  # fmt: skip
@@ -237,11 +245,11 @@ class TestVerification:
         spoil(folder, part, **{name: tensor})
         refused(folder, CheckpointUnreadable, folder / f"{part}.safetensors", name, "not finite")
 
-    def test_a_part_of_an_unknown_kind(self, folder):
+    def test_a_part_of_an_unknown_kind(self, folder: Path) -> None:
         change_manifest(folder, lambda m: m["parts"]["parser"].update(kind="oracle"))
         refused(folder, PackDamaged, "'oracle'", "update vidhair")
 
-    def test_a_network_of_other_shapes(self, folder):
+    def test_a_network_of_other_shapes(self, folder: Path) -> None:
         spoil(folder, "encoder", **{"w_mean": torch.ones(5)})
         refused(folder, PackDamaged, "the encoder of pack 'small'", "does not fit")
 
@@ -254,16 +262,18 @@ class TestVerification:
         ],
         ids=lambda t: str({name: tuple(v.shape) for name, v in t.items()}),
     )  # fmt: skip
-    def test_attributes_of_other_shapes(self, folder, tensors):
+    def test_attributes_of_other_shapes(
+        self, folder: Path, tensors: dict[str, torch.Tensor]
+    ) -> None:
         spoil(folder, "attributes", **tensors)
         refused(folder, PackDamaged, "attributes of pack 'small'")
 
     @pytest.mark.parametrize("config", [{}, {"names": ["yaw"]}, {"names": 3}, {"names": None}])
-    def test_attributes_of_other_names(self, folder, config):
+    def test_attributes_of_other_names(self, folder: Path, config: dict[str, Any]) -> None:
         change_manifest(folder, lambda m: m["parts"]["attributes"].update(config=config))
         refused(folder, PackDamaged, "attributes of pack 'small'")
 
-    def test_nothing_is_written(self, folder):
+    def test_nothing_is_written(self, folder: Path) -> None:
         before = {path.name: path.stat() for path in folder.iterdir()}
         verified(folder)
         for path in folder.iterdir():

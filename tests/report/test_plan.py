@@ -30,7 +30,9 @@ def rows(text: str) -> dict[str, tuple[bool, str]]:
 @pytest.mark.parametrize("mode", ["residual", "replace"])
 @pytest.mark.parametrize("steps", [0, 1])
 @pytest.mark.parametrize("name", recipe_names())
-def test_every_stage_is_told_in_the_order_in_which_it_is_planned(name, steps, mode):
+def test_every_stage_is_told_in_the_order_in_which_it_is_planned(
+    name: str, steps: int, mode: str
+) -> None:
     settings = {"tune.steps": steps, "tune.refine_steps": 0, "compose.mode": mode}
     recipe = load_recipe(name, settings)
     text = plan_text(recipe)
@@ -45,7 +47,7 @@ def test_every_stage_is_told_in_the_order_in_which_it_is_planned(name, steps, mo
     assert all(line.startswith("# ") for line in text.splitlines()), "it can stand in TOML"
 
 
-def test_how_much_is_seen_of_each():
+def test_how_much_is_seen_of_each() -> None:
     told = rows(plan_text(load_recipe("hair_color")))
     assert told["thumbnails"] == (True, "frames")
     assert told["faces"] == (True, "frames − 2")
@@ -57,16 +59,17 @@ def test_how_much_is_seen_of_each():
     assert told["hair_window"] == (False, "track …, region")
 
 
-def test_more_before_than_after(monkeypatch):
+def test_more_before_than_after(monkeypatch: pytest.MonkeyPatch) -> None:
     @stage()
-    def thumbnails(frames: Annotated[Frames, Near(3, 1)], span: Span) -> Thumbnails: ...
+    def thumbnails(frames: Annotated[Frames, Near(3, 1)], span: Span) -> Thumbnails:
+        raise AssertionError("is only planned")
 
     monkeypatch.setitem(graph.HEAD, "thumbnails", thumbnails)
     told = rows(plan_text(load_recipe("hair_color")))
     assert told["thumbnails"] == (True, "frames − 3 + 1")
 
 
-def test_passes_over_the_clip():
+def test_passes_over_the_clip() -> None:
     lines = plan_text(load_recipe("hair_color_latent")).splitlines()
     passes = [line for line in lines if line.startswith("# pass")]
     assert passes[0] == "# pass 1 over the clip: faces, thumbnails"
@@ -74,7 +77,7 @@ def test_passes_over_the_clip():
     assert "composed" in passes[-1] and len(passes) == 5
 
 
-def test_a_dye_takes_no_more_than_four():
+def test_a_dye_takes_no_more_than_four() -> None:
     """What needs none of the frames waits for none of them."""
     lines = plan_text(load_recipe("hair_color")).splitlines()
     passes = [line.partition(": ")[2] for line in lines if line.startswith("# pass")]
@@ -83,14 +86,14 @@ def test_a_dye_takes_no_more_than_four():
 
 
 @pytest.mark.parametrize("name", recipe_names())
-def test_what_is_told_is_what_runs(name):
+def test_what_is_told_is_what_runs(name: str) -> None:
     flow = Flow(load_recipe(name), a_pack())
     ran = [[node.name for node in group] for group in passes(nodes_of(flow))]
     over_frames = [group for group in ran if not flow.stages[group[0]].whole]
     assert over_frames == sweeps(flow.stages.values())
 
 
-def test_explain_prints_it(capfd):
+def test_explain_prints_it(capfd: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["explain", "bald", "--set", "tune.steps=7"]) == 0
     plain = load_recipe("bald", {"tune.steps": 7})
     assert capfd.readouterr().out.endswith(f"\n\n{plan_text(plain)}\n")

@@ -3,8 +3,10 @@
 from collections.abc import Collection, Sequence
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from vidhair.geometry import Box, crop_axes
 from vidhair.models.face_landmarks import (
@@ -21,13 +23,13 @@ from vidhair.stages.align import FaceTrack
 from vidhair.types import Clip
 
 
-def _ring(count: int, width: float, height: float) -> np.ndarray:
+def _ring(count: int, width: float, height: float) -> NDArray[Any]:
     """Points on an ellipse, clockwise as seen from its top on."""
     angle = np.arange(count) / count * 2 * np.pi
     return np.stack([width * np.sin(angle), -height * np.cos(angle)], 1)
 
 
-def face_mesh(x: float, y: float, size: float, turn_deg: float = 0) -> np.ndarray:
+def face_mesh(x: float, y: float, size: float, turn_deg: float = 0) -> NDArray[Any]:
     """float32 [478, 2]: an upright face around (x, y), `size` from its centre to its chin.
 
     Its FFHQ crop is centred 0.13 sizes above (x, y) and has a side of 2.8 sizes.

@@ -1,14 +1,15 @@
 """What a stage that runs once is given: a value of every frame, in memory."""
 
 from dataclasses import dataclass, field
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from vidhair.wiring import Value
 
 
-def means_of(styles: np.ndarray, present: np.ndarray, cuts: np.ndarray) -> np.ndarray:
+def means_of(styles: NDArray[Any], present: NDArray[Any], cuts: NDArray[Any]) -> NDArray[Any]:
     """Of the present frames of every frame's shot, as `smooth_styles` takes them: [T, L, D]."""
     shot, means = np.cumsum(cuts), np.zeros_like(styles)
     for index in np.unique(shot[present]):
@@ -43,5 +44,5 @@ class InMemory(Generic[V]):
     def whole(self) -> V:
         return self.rows(0, self.count)
 
-    def field(self, name: str) -> np.ndarray:
+    def field(self, name: str) -> NDArray[Any]:
         return getattr(self.value, name)

@@ -1,8 +1,12 @@
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 from torch.overrides import TorchFunctionMode
 
 from tests.models.tiny import random, seeded, tiny_generator, tiny_stylegan2_config
@@ -10,7 +14,7 @@ from tests.stages.faces import clip_of, face_track
 from tests.stages.series import InMemory
 from vidhair.geometry import Box, Grid
 from vidhair.models.aligned import AlignedGenerator
-from vidhair.models.stylegan3 import Extent
+from vidhair.models.stylegan3 import Extent, Generator
 from vidhair.ops.color import delta_e_2000, rgb_to_lab
 from vidhair.stages import compose as stages
 from vidhair.stages.compose import (
@@ -45,27 +49,34 @@ GRID = Grid.of_pixels(24, 28, LEFT, TOP)
 INSIDE, BORDER = np.s_[:, 14:26, 18:34], np.s_[:, 12:28, 16:36]
 
 
-def levels(*rgb: float, size=(HEIGHT, WIDTH), count: int = 2) -> np.ndarray:
+def levels(*rgb: float, size: tuple[int, int] = (HEIGHT, WIDTH), count: int = 2) -> NDArray[Any]:
     return np.full((count, *size, 3), rgb, np.uint8)
 
 
-def on_canvas(*rgb: float) -> np.ndarray:
+def on_canvas(*rgb: float) -> NDArray[Any]:
     return levels(*rgb, size=(CANVAS.height, CANVAS.width))
 
 
-def noise(seed: int = 0, low: int = 0, high: int = 256) -> np.ndarray:
+def noise(seed: int = 0, low: int = 0, high: int = 256) -> NDArray[Any]:
     rng = np.random.default_rng(seed)
     return rng.integers(low, high, (2, HEIGHT, WIDTH, 3), dtype=np.uint8)
 
 
-def matte(level: int = 255, border: int = 128) -> np.ndarray:
+def matte(level: int = 255, border: int = 128) -> NDArray[Any]:
     """uint8 [2, 24, 28] on the grid at (LEFT, TOP): sure hair with a soft border."""
     full = np.zeros((2, HEIGHT, WIDTH), np.uint8)
     full[BORDER], full[INSIDE] = border * level // 255, level
     return full[:, TOP : TOP + 24, LEFT : LEFT + 28]
 
 
-def residual(frames, recon, edited, alpha=None, grid=GRID, **config) -> np.ndarray:
+def residual(
+    frames: NDArray[Any],
+    recon: NDArray[Any],
+    edited: NDArray[Any],
+    alpha: NDArray[Any] | None = None,
+    grid: Grid = GRID,
+    **config: Any,
+) -> NDArray[Any]:
     alpha = matte() if alpha is None else alpha
     return over(
         frames,
@@ -75,18 +86,18 @@ def residual(frames, recon, edited, alpha=None, grid=GRID, **config) -> np.ndarr
     )
 
 
-def over(frames: np.ndarray, patches: list[Patch | None]) -> np.ndarray:
+def over(frames: NDArray[Any], patches: list[Patch | None]) -> NDArray[Any]:
     """Frames [T, H, W, 3] with a patch, or none, over each."""
     return np.stack([fold(f, [p] if p else []) for f, p in zip(frames, patches, strict=True)])
 
 
-def lab(picture: np.ndarray) -> torch.Tensor:
+def lab(picture: NDArray[Any]) -> torch.Tensor:
     """uint8 [..., 3] → Lab [..., 3]."""
     return rgb_to_lab(torch.from_numpy(picture).double() / 255, dim=-1)
 
 
 class TestResidual:
-    def test_outside_the_matte_every_bit_is_the_source(self):
+    def test_outside_the_matte_every_bit_is_the_source(self) -> None:
         frames = noise()
         got = residual(frames, on_canvas(60, 40, 30), on_canvas(150, 60, 40))
         outside = np.ones((HEIGHT, WIDTH), bool)
@@ -94,7 +105,7 @@ class TestResidual:
         assert np.array_equal(got[:, outside], frames[:, outside])
         assert (got[INSIDE] != frames[INSIDE]).any(-1).mean() > 0.95
 
-    def test_on_a_coarse_grid_only_its_surroundings_are_touched(self):
+    def test_on_a_coarse_grid_only_its_surroundings_are_touched(self) -> None:
         frames = noise()
         alpha = np.zeros((2, 24, 32), np.uint8)
         alpha[:, 8:14, 10:18] = 255  # rows 16 … 28 and columns 20 … 36 of the frame
@@ -110,12 +121,12 @@ class TestResidual:
         assert np.array_equal(got[:, ~near], frames[:, ~near])
         assert (got[:, 18:26, 22:34] != frames[:, 18:26, 22:34]).any(-1).mean() > 0.9
 
-    def test_an_edit_that_changes_nothing_gives_the_source_back(self):
+    def test_an_edit_that_changes_nothing_gives_the_source_back(self) -> None:
         frames, recon = noise(), on_canvas(60, 40, 30)
         recon[:, ::2] += 40
         assert np.array_equal(residual(frames, recon, recon.copy()), frames)
 
-    def test_every_color_survives_an_edit_that_changes_nothing(self):
+    def test_every_color_survives_an_edit_that_changes_nothing(self) -> None:
         grid = np.stack(np.meshgrid(*[np.arange(0, 256, 17)] * 3), -1).reshape(-1, 3)
         grid = np.resize(grid, (2, HEIGHT, WIDTH, 3)).astype(np.uint8)
         same = on_canvas(90, 90, 90)
@@ -124,18 +135,18 @@ class TestResidual:
             residual(grid, same, same, everywhere, Grid.of_pixels(HEIGHT, WIDTH)), grid
         )
 
-    def test_without_hair_the_frames_themselves_come_back(self):
+    def test_without_hair_the_frames_themselves_come_back(self) -> None:
         frames = noise()
         got = residual(frames, on_canvas(0, 0, 0), on_canvas(255, 0, 0), matte(0, 0))
         assert np.array_equal(got, frames)
 
-    def test_the_frames_given_are_left_alone(self):
+    def test_the_frames_given_are_left_alone(self) -> None:
         frames = noise()
         kept = frames.copy()
         residual(frames, on_canvas(60, 40, 30), on_canvas(150, 60, 40))
         assert np.array_equal(frames, kept)
 
-    def test_plain_hair_changes_as_much_as_the_rendering(self):
+    def test_plain_hair_changes_as_much_as_the_rendering(self) -> None:
         """The generator need not draw the person in the right color."""
         before, after = (50, 40, 35), (110, 60, 40)
         got = residual(levels(70, 60, 52), on_canvas(*before), on_canvas(*after))[INSIDE]
@@ -143,14 +154,14 @@ class TestResidual:
         want = lab(np.array([[70, 60, 52]], np.uint8)) + edited - recon
         assert delta_e_2000(lab(got).reshape(-1, 3), want, dim=-1).max() < 1
 
-    def test_half_a_matte_takes_half_of_the_change(self):
+    def test_half_a_matte_takes_half_of_the_change(self) -> None:
         frames, recon, edited = levels(70, 60, 52), on_canvas(70, 60, 52), on_canvas(140, 70, 50)
         full = lab(residual(frames, recon, edited, matte(255)))[INSIDE]
         half = lab(residual(frames, recon, edited, matte(128)))[INSIDE]
         source = lab(frames)[INSIDE]
         torch.testing.assert_close(half - source, (full - source) / 2, atol=0.6, rtol=0.02)
 
-    def test_hair_that_the_generator_does_not_draw_changes_with_the_rest(self):
+    def test_hair_that_the_generator_does_not_draw_changes_with_the_rest(self) -> None:
         frames, recon, edited = levels(70, 60, 52), on_canvas(70, 60, 52), on_canvas(70, 60, 52)
         edited[:, :, :12] = (150, 70, 50)  # as far as column 26 of the frame
         got = residual(frames, recon, edited, blur=0.0)
@@ -158,7 +169,7 @@ class TestResidual:
         assert delta_e_2000(lab(drawn), lab(levels(150, 70, 50)[:, :8, :4]), dim=-1).max() < 5
         assert delta_e_2000(lab(missed), lab(levels(150, 70, 50)[:, :8, :3]), dim=-1).max() < 5
 
-    def test_strands_stay_visible(self):
+    def test_strands_stay_visible(self) -> None:
         rng = np.random.default_rng(0)
         strands = rng.normal(size=(2, 1, WIDTH, 1)) * 12 + 70
         frames = np.broadcast_to(strands, (2, HEIGHT, WIDTH, 3)).astype(np.uint8)
@@ -169,12 +180,12 @@ class TestResidual:
             assert together > 0.98
         assert after.std() > 0.8 * before.std()
 
-    def test_fine_strands_keep_their_contrast_when_hair_turns_light(self):
+    def test_fine_strands_keep_their_contrast_when_hair_turns_light(self) -> None:
         frames = levels(90, 75, 60)
         frames[:, :, ::4] = (12, 10, 8)
         recon, edited = on_canvas(90, 75, 60), on_canvas(190, 160, 120)
 
-        def change(shadows: float, columns) -> float:
+        def change(shadows: float, columns: slice) -> float:
             got = lab(residual(frames, recon, edited, shadows=shadows))
             return float((got - lab(frames))[:, 16:24, columns, 0].mean())
 
@@ -186,7 +197,7 @@ class TestResidual:
         total = [change(s, slice(20, 32)) for s in (0.0, 0.5, 1.0)]
         assert max(total) - min(total) < 0.08 * max(total)
 
-    def test_hair_in_shadow_stays_darker_when_hair_turns_light(self):
+    def test_hair_in_shadow_stays_darker_when_hair_turns_light(self) -> None:
         """Where the shadow is wider than the blur that tells light from strands."""
         source = torch.full((1, 3, 16, 64), 0.3)
         source[..., 32:] = 0.1
@@ -202,7 +213,7 @@ class TestResidual:
         assert received(1.0, shaded) == pytest.approx(received(1.0, lit), rel=0.05)
         assert received(0.5, slice(0, 64)) == pytest.approx(30, rel=0.08)
 
-    def test_hair_that_turns_dark_keeps_some_of_its_sheen(self):
+    def test_hair_that_turns_dark_keeps_some_of_its_sheen(self) -> None:
         source = torch.full((1, 3, 16, 64), 0.5)
         source[..., ::3] = 0.6
         before = rgb_to_lab(source)[:, 0]
@@ -230,7 +241,9 @@ class TestResidual:
         return rgb_to_lab(got)[0, 0].mean(0)
 
     @pytest.mark.parametrize("share", [0.25, 0.5])
-    def test_a_border_pixel_becomes_the_mixture_of_the_wall_and_the_new_hair(self, share):
+    def test_a_border_pixel_becomes_the_mixture_of_the_wall_and_the_new_hair(
+        self, share: float
+    ) -> None:
         """It is brighter than any hair: what is behind it may shine through."""
         got = self.lightened(share, 4.0)
         assert float(got[16]) == pytest.approx(50, abs=0.5)
@@ -238,11 +251,11 @@ class TestResidual:
         assert float(got[32]) == pytest.approx(float(want), abs=0.5)
 
     @pytest.mark.parametrize("reach", [0.0, 4.0])
-    def test_a_wall_that_the_matte_takes_for_hair_does_not_glow(self, reach):
+    def test_a_wall_that_the_matte_takes_for_hair_does_not_glow(self, reach: float) -> None:
         got = self.lightened(0.5, reach)
         assert float(got[self.SEEN]) == pytest.approx(self.WALL, abs=0.3)
 
-    def test_each_frame_has_its_own_matte_and_change(self):
+    def test_each_frame_has_its_own_matte_and_change(self) -> None:
         frames, recon, edited = noise(), on_canvas(60, 40, 30), on_canvas(150, 60, 40)
         edited[1] = (40, 60, 150)
         alpha = matte()
@@ -254,7 +267,14 @@ class TestResidual:
             assert np.abs(together[row].astype(int) - alone).max() <= 1
 
 
-def replaced(frames, recon, edited, taken, same, hair=None) -> np.ndarray:
+def replaced(
+    frames: NDArray[Any],
+    recon: NDArray[Any],
+    edited: NDArray[Any],
+    taken: NDArray[Any],
+    same: NDArray[Any],
+    hair: NDArray[Any] | None = None,
+) -> NDArray[Any]:
     """hair: what is hair in source and rendering alike."""
     hair = np.zeros_like(taken) if hair is None else hair
     masks = ReplaceMasks(taken, same, hair, hair)
@@ -265,7 +285,7 @@ def replaced(frames, recon, edited, taken, same, hair=None) -> np.ndarray:
 SQUARE, MIDDLE = np.s_[:, 4:19, 4:22], np.s_[:, 17:25, 22:33]
 
 
-def square_mask() -> tuple[np.ndarray, np.ndarray]:
+def square_mask() -> tuple[NDArray[Any], NDArray[Any]]:
     """What is replaced, and all the rest to be matched."""
     mask = np.zeros((2, CANVAS.height, CANVAS.width), np.uint8)
     mask[SQUARE] = 255
@@ -273,7 +293,7 @@ def square_mask() -> tuple[np.ndarray, np.ndarray]:
 
 
 class TestReplace:
-    def test_away_from_the_mask_every_bit_is_the_source(self):
+    def test_away_from_the_mask_every_bit_is_the_source(self) -> None:
         frames, (mask, keep) = noise(), square_mask()
         got = replaced(frames, on_canvas(90, 90, 90), on_canvas(20, 200, 20), mask, keep)
         # The square spans columns 14 … 41 and rows 10 … 32.5; bicubic samples reach two further.
@@ -282,13 +302,13 @@ class TestReplace:
         assert np.array_equal(got[:, ~near], frames[:, ~near])
         assert (got[MIDDLE] != frames[MIDDLE]).any(-1).mean() > 0.9
 
-    def test_inside_the_mask_the_rendering_is_shown(self):
+    def test_inside_the_mask_the_rendering_is_shown(self) -> None:
         grey, (mask, keep) = (100, 100, 100), square_mask()
         got = replaced(levels(*grey), on_canvas(*grey), on_canvas(30, 160, 60), mask, keep)
         want = levels(30, 160, 60)[MIDDLE]
         assert np.abs(got[MIDDLE].astype(int) - want).max() <= 4
 
-    def test_a_rendering_that_agrees_changes_nothing(self):
+    def test_a_rendering_that_agrees_changes_nothing(self) -> None:
         y, x = np.mgrid[:HEIGHT, :WIDTH]
         plane = np.stack([60 + x, 200 - x - y, 40 + 2 * y], -1)
         frames = np.stack([plane, plane // 2]).astype(np.uint8)
@@ -300,7 +320,7 @@ class TestReplace:
         got = replaced(frames, small, small, *square_mask())
         assert np.abs(got.astype(int) - frames).max() <= 4
 
-    def test_the_color_error_of_the_rendering_is_corrected(self):
+    def test_the_color_error_of_the_rendering_is_corrected(self) -> None:
         """The generator draws everything darker than it is; what it adds is made lighter too."""
         frames, recon, edited = levels(130, 110, 100), on_canvas(100, 90, 90), on_canvas(50, 40, 40)
         got = replaced(frames, recon, edited, *square_mask())[MIDDLE]
@@ -309,7 +329,7 @@ class TestReplace:
         want = added + source - drawn
         assert delta_e_2000(lab(got).reshape(-1, 3), want, dim=-1).max() < 1.5
 
-    def test_drawn_hair_takes_the_mean_color_of_the_persons_own(self):
+    def test_drawn_hair_takes_the_mean_color_of_the_persons_own(self) -> None:
         """Hair is drawn redder than it is; skin is right, and stays so."""
         frames, recon, edited = levels(60, 50, 40), on_canvas(60, 50, 40), on_canvas(90, 50, 40)
         recon[:, :12] = (90, 50, 40)
@@ -321,19 +341,19 @@ class TestReplace:
         assert np.abs(got[:, 18, 22:33].astype(int) - (60, 50, 40)).max() <= 4
         assert np.abs(got[:, 28, 22:33].astype(int) - (90, 50, 40)).max() <= 6
 
-    def test_what_is_not_to_be_kept_does_not_count_as_color_error(self):
+    def test_what_is_not_to_be_kept_does_not_count_as_color_error(self) -> None:
         frames, recon, edited = levels(100, 100, 100), on_canvas(100, 100, 100), on_canvas(9, 9, 90)
         recon[SQUARE] = (250, 20, 20)
         got = replaced(frames, recon, edited, *square_mask())[MIDDLE]
         assert np.abs(got.astype(int) - [9, 9, 90]).max() <= 4
 
-    def test_half_of_the_rendering_is_half_of_what_is_pasted(self):
+    def test_half_of_the_rendering_is_half_of_what_is_pasted(self) -> None:
         frames, recon, edited = levels(40, 40, 40), on_canvas(40, 40, 40), on_canvas(220, 220, 220)
         mask, keep = square_mask()
         got = replaced(frames, recon, edited, mask // 2, keep)[MIDDLE]
         assert np.abs(got.astype(int) - 130).max() <= 3
 
-    def test_an_empty_mask_gives_the_frames_themselves(self):
+    def test_an_empty_mask_gives_the_frames_themselves(self) -> None:
         frames, (mask, keep) = noise(), square_mask()
         got = replaced(frames, on_canvas(0, 0, 0), on_canvas(9, 9, 9), mask * 0, keep)
         assert np.array_equal(got, frames)
@@ -350,7 +370,7 @@ class TestReplaceMasks:
 
     EVERYWHERE = torch.ones(1, 1, 60, 8)
 
-    def masks(self, region: str, feather: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
+    def masks(self, region: str, feather: float = 0.0) -> tuple[NDArray[Any], NDArray[Any]]:
         config = ComposeConfig(mode="replace", region=region, feather=feather)
         source = self.planes(slice(0, 10), slice(20, 30))
         edited = self.planes(slice(6, 16), slice(20, 30))
@@ -368,12 +388,12 @@ class TestReplaceMasks:
             ("head", set(range(16)) | set(range(20, 30))),
         ],
     )
-    def test_regions(self, region, rows):
+    def test_regions(self, region: str, rows: set[int]) -> None:
         mask, _ = self.masks(region)
         widened = {r + d for r in rows for d in (-1, 0, 1)} & set(range(60))
         assert set(np.flatnonzero(mask)) == widened
 
-    def test_what_is_drawn_away_from_the_person_is_not_taken(self):
+    def test_what_is_drawn_away_from_the_person_is_not_taken(self) -> None:
         source, edited = (self.planes(slice(0, 10), slice(20, 30)) for _ in range(2))
         edited["hair"][:, :, 45:50] = 0.95
         config = ComposeConfig(mode="replace", region="head", feather=0.0)
@@ -381,7 +401,7 @@ class TestReplaceMasks:
         assert masks.taken[0, 40:].max() == 0 and masks.taken[0, :10].min() == 255
 
     @pytest.mark.parametrize("region", ["hair", "face", "head"])
-    def test_what_the_generator_does_not_draw_is_not_taken(self, region):
+    def test_what_the_generator_does_not_draw_is_not_taken(self, region: str) -> None:
         """Softening a border does not carry it there either; nor do colors count there."""
         config = ComposeConfig(mode="replace", region=region, feather=0.3)
         source, edited = (self.planes(slice(0, 10), slice(20, 30)) for _ in range(2))
@@ -397,17 +417,17 @@ class TestReplaceMasks:
         assert not part.same_hair[..., 5:].any()
         assert np.abs(part.taken[..., 3:5] - whole.taken[..., 3:5] / 2).max() <= 1
 
-    def test_a_feathered_region_is_widened_by_the_feather(self):
+    def test_a_feathered_region_is_widened_by_the_feather(self) -> None:
         mask, _ = self.masks("face", feather=0.3)
         assert np.flatnonzero(mask > 127).tolist() == list(range(17, 33))
 
-    def test_the_border_is_as_soft_as_asked_and_ends_in_nothing(self):
+    def test_the_border_is_as_soft_as_asked_and_ends_in_nothing(self) -> None:
         for feather, steepest in ((0.0, 255), (0.1, 100), (0.3, 50)):
             mask = self.masks("face", feather)[0].astype(int)
             assert np.abs(np.diff(mask)).max() <= steepest
             assert mask.max() > 240 and not mask[45:].any()
 
-    def test_colors_are_matched_on_common_skin_and_half_as_much_around(self):
+    def test_colors_are_matched_on_common_skin_and_half_as_much_around(self) -> None:
         _, keep = self.masks("hair")
         assert keep[:16].max() < 20
         assert keep[20:30].min() > 235
@@ -417,7 +437,7 @@ class TestReplaceMasks:
 COUNT = 7
 
 
-def moving() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+def moving() -> tuple[NDArray[Any], NDArray[Any], NDArray[Any], NDArray[Any]]:
     """Frames, two renderings and mattes of which every one lies elsewhere; one is empty."""
     rng = np.random.default_rng(5)
     frames = rng.integers(0, 256, (COUNT, HEIGHT, WIDTH, 3), dtype=np.uint8)
@@ -431,21 +451,26 @@ def moving() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
 
 class TestBatches:
     @pytest.mark.parametrize("count", [1, 3])
-    def test_which_frames_are_composed_together_does_not_show_in_a_residual(self, count):
+    def test_which_frames_are_composed_together_does_not_show_in_a_residual(
+        self, count: int
+    ) -> None:
         inputs = moving()
-        parts = [residual(*(x[at : at + count] for x in inputs)) for at in range(0, COUNT, count)]
+        parts = []
+        for at in range(0, COUNT, count):
+            frames, recon, edited, alpha = (x[at : at + count] for x in inputs)
+            parts.append(residual(frames, recon, edited, alpha))
         whole = residual(*inputs)
         assert np.array_equal(np.concatenate(parts), whole)
         assert (whole != inputs[0]).any((1, 2, 3)).tolist() == [True] * (COUNT - 1) + [False]
 
     @pytest.mark.parametrize("count", [1, 3])
-    def test_nor_in_a_replacement(self, count):
+    def test_nor_in_a_replacement(self, count: int) -> None:
         frames, recon, edited, _ = moving()
         levels = np.zeros((4, COUNT, CANVAS.height, CANVAS.width), np.uint8)
         for t in range(COUNT - 1):
             levels[:, t, t : 8 + t, 2 * t : 9 + 2 * t] = np.array([230, 90, 200, 60])[:, None, None]
 
-        def part(rows: slice) -> np.ndarray:
+        def part(rows: slice) -> NDArray[Any]:
             masks = ReplaceMasks(*levels[:, rows])
             pictures = frames[rows], recon[rows], edited[rows]
             return over(frames[rows], compose_replace(*pictures, masks, CANVAS, CROP_SIDE))
@@ -454,12 +479,20 @@ class TestBatches:
         parts = [part(slice(at, at + count)) for at in range(0, COUNT, count)]
         assert np.array_equal(np.concatenate(parts), whole) and (whole != frames).any()
 
-    def test_memory_is_that_of_one_frame_and_of_strips(self, monkeypatch):
+    def test_memory_is_that_of_one_frame_and_of_strips(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         """Float planes of one window at a time; what comes between them is of a strip."""
         sizes = []
 
         class Watch(TorchFunctionMode):
-            def __torch_function__(self, function, kinds, args=(), kwargs=None):
+            def __torch_function__(
+                self,
+                function: Any,
+                kinds: tuple[type[torch.Tensor], ...],
+                args: tuple[Any, ...] = (),
+                kwargs: dict[str, Any] | None = None,
+            ) -> Any:
                 result = function(*args, **(kwargs or {}))
                 if isinstance(result, torch.Tensor) and result.is_floating_point():
                     sizes.append(result.untyped_storage().nbytes())
@@ -467,7 +500,7 @@ class TestBatches:
 
         def largest(count: int) -> int:
             sizes.clear()
-            inputs = [x[:count] for x in moving()]
+            inputs: Any = [x[:count] for x in moving()]
             with Watch():
                 residual(*inputs)
             return max(sizes)
@@ -483,7 +516,13 @@ class TestWindow:
         st.tuples(st.floats(-20, 60), st.floats(-20, 40)),
         st.floats(0.4, 4),
     )
-    def test_holds_all_of_the_matte_that_lies_in_the_frame(self, first, size, corner, step):
+    def test_holds_all_of_the_matte_that_lies_in_the_frame(
+        self,
+        first: tuple[int, int],
+        size: tuple[int, int],
+        corner: tuple[float, float],
+        step: float,
+    ) -> None:
         alpha = np.zeros((2, 10, 12), np.uint8)
         alpha[1, first[0] : first[0] + size[0], first[1] : first[1] + size[1]] = 1
         left, top = corner
@@ -503,14 +542,16 @@ class TestWindow:
         assert window.left >= min(x0 - 2 * step - 1, WIDTH)
         assert bottom <= max(y1 + 2 * step + 1, 0)
 
-    def test_no_hair_no_window(self):
+    def test_no_hair_no_window(self) -> None:
         assert (
             window_of(np.zeros((1, 4, 4), np.uint8), Grid.of_pixels(4, 4), (WIDTH, HEIGHT)) is None
         )
 
 
 @given(st.floats(0, 1), st.floats(1, 90), st.floats(0, 100))
-def test_a_pixel_gets_all_of_the_change_at_the_mean_and_less_in_shadow(shadows, mean, lightness):
+def test_a_pixel_gets_all_of_the_change_at_the_mean_and_less_in_shadow(
+    shadows: float, mean: float, lightness: float
+) -> None:
     at = [torch.tensor(v, dtype=torch.float64) for v in (0.0, lightness, 1e3)]
     middle = torch.tensor(mean, dtype=torch.float64)
     low, share, high = (float(shading_share(v, middle, shadows)) for v in at)
@@ -533,7 +574,7 @@ class Scene:
     CONFIG = ComposeConfig(evenness=0.0, blur=0.2)
     DEGREE = np.array([[1.0], [0.8], [0.5], [-0.3]])  # of the change wanted, by frame
 
-    def __init__(self, present: bool = True):
+    def __init__(self, present: bool = True) -> None:
         places = [None if k == 1 or not present else (28.0 + k, 22.0, 8.0) for k in range(4)]
         self.track = face_track(places, Box(14.0, 7.0, CROP_SIDE))
         self.fade = Fade(np.ones(4))
@@ -548,25 +589,26 @@ class Scene:
         self.alpha = np.concatenate([matte(), matte(200)])
         self.alpha[2] = np.roll(self.alpha[2], 2, 1)
 
-    def _steps(self) -> np.ndarray:
+    def _steps(self) -> NDArray[Any]:
         return np.arange(1, 1 + self.COUNT, dtype=np.uint8)[:, None, None, None]
 
     @property
     def frames(self) -> Frames:
         return Frames.of_pixels(self.pixels)
 
-    def residual(self, wanted: np.ndarray | None = None, **config) -> np.ndarray:
-        config = ComposeConfig(**config) if config else self.CONFIG
+    def residual(self, wanted: NDArray[Any] | None = None, **options: Any) -> NDArray[Any]:
+        config = ComposeConfig(**options) if options else self.CONFIG
+        numbers = np.zeros(4, np.float32), np.zeros((4, 3), np.float32)
         given = (
-            self.frames, Picture(self.recon), Picture(self.redrawn),
-            Matte(self.alpha, np.zeros(4), np.zeros((4, 3))), self.track, self.fade, CANVAS,
-            self.WINDOW,
+            self.frames, Picture(self.recon), Picture(self.redrawn), Matte(self.alpha, *numbers),
+            self.track, self.fade, CANVAS, self.WINDOW,
         )  # fmt: skip
         if wanted is None:
             layer = stages.residual(*given, config)
         else:
-            lab = np.tile(wanted, (self.COUNT, 1)) * self.DEGREE
-            layer = stages.dyed(*given, HairChange(lab, np.zeros((4, 1, 1))), config)
+            lab: NDArray[Any] = np.tile(wanted, (self.COUNT, 1)) * self.DEGREE
+            change = HairChange(lab, np.zeros((4, 1, 1), np.float32))
+            layer = stages.dyed(*given, change, config)
         return stages.composed(self.frames, [layer]).pixels
 
 
@@ -574,7 +616,9 @@ class TestResidualStages:
     WANTED = np.array([30.0, 5, -4])
 
     @pytest.mark.parametrize("wanted", [None, WANTED])
-    def test_frames_with_a_face_are_composed_each_from_its_own(self, wanted):
+    def test_frames_with_a_face_are_composed_each_from_its_own(
+        self, wanted: NDArray[Any] | None
+    ) -> None:
         scene = Scene()
         kept = scene.pixels.copy()
         got = scene.residual(wanted)
@@ -590,16 +634,16 @@ class TestResidualStages:
         assert np.array_equal(scene.pixels, kept)
 
     @pytest.mark.parametrize("wanted", [None, WANTED])
-    def test_a_frame_without_one_passes_bit_for_bit(self, wanted):
+    def test_a_frame_without_one_passes_bit_for_bit(self, wanted: NDArray[Any] | None) -> None:
         scene = Scene()
         assert np.array_equal(scene.residual(wanted)[1], scene.pixels[1])
 
     @pytest.mark.parametrize("wanted", [None, WANTED])
-    def test_so_do_all_of_a_chunk_without_one(self, wanted):
+    def test_so_do_all_of_a_chunk_without_one(self, wanted: NDArray[Any] | None) -> None:
         scene = Scene(present=False)
         assert np.array_equal(scene.residual(wanted), scene.pixels)
 
-    def test_dyed_hair_changes_as_it_was_wanted_to_unless_that_is_off(self):
+    def test_dyed_hair_changes_as_it_was_wanted_to_unless_that_is_off(self) -> None:
         scene = Scene()
         assert not np.array_equal(scene.residual(), scene.residual(self.WANTED))
         loose = scene.residual(exact=False), scene.residual(self.WANTED, exact=False)
@@ -612,7 +656,7 @@ class TestReplacedStage:
     TRANSFORM = np.array([[k, 0.01 * k, 0, 1] if k != 1 else [np.nan] * 4 for k in range(4)])
 
     @pytest.fixture
-    def compose(self, monkeypatch):
+    def compose(self, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
         """Calls the stage. `masks` keeps what its masks are made of, `parsed` what is parsed."""
         rng = np.random.default_rng(7)
         planes = rng.integers(0, 256, (Scene.COUNT, 5, 12, 14), dtype=np.uint8)
@@ -620,13 +664,17 @@ class TestReplacedStage:
         self.shown = {
             name: random(*size, seed=k).sigmoid() for k, name in enumerate(("skin", "hair"))
         }
-        self.planes, self.parsed, self.masks, self.made = planes, [], [], []
+        self.planes = planes
+        self.parsed: list[tuple[Any, ...]] = []
+        self.masks: list[tuple[Any, ...]] = []
+        self.made: list[ReplaceMasks] = []
+        parser: Any = "the parser"
 
-        def parse_canvas(*arguments):
+        def parse_canvas(*arguments: Any) -> dict[str, torch.Tensor]:
             self.parsed.append(arguments)
             return self.shown
 
-        def masks(*arguments):
+        def masks(*arguments: Any) -> ReplaceMasks:
             self.masks.append(arguments)
             self.made.append(replace_masks(*arguments))
             return self.made[-1]
@@ -634,20 +682,24 @@ class TestReplacedStage:
         monkeypatch.setattr(stages, "parse_canvas", parse_canvas)
         monkeypatch.setattr(stages, "replace_masks", masks)
 
-        def compose(scene: Scene, generator=None) -> np.ndarray:
+        def compose(
+            scene: Scene, generator: Generator | AlignedGenerator | None = None
+        ) -> NDArray[Any]:
             generator = generator or tiny_generator(16, num_layers=4)
             self.synthesis = generator.synthesis
             layer = stages.replaced(
                 scene.frames, Picture(scene.recon), Picture(scene.redrawn), Labels(planes),
                 Pivots(self.STYLES, self.TRANSFORM), scene.track, scene.fade, CANVAS, scene.REGION,
-                "the parser", Drawer(generator.synthesis), self.FACE_PIXELS,
+                parser, Drawer(generator.synthesis), self.FACE_PIXELS,
                 ComposeConfig(mode="replace", region="head"),
             )  # fmt: skip
             return stages.composed(scene.frames, [layer]).pixels
 
         return compose
 
-    def test_frames_with_a_face_are_composed_from_their_own(self, compose):
+    def test_frames_with_a_face_are_composed_from_their_own(
+        self, compose: Callable[..., Any]
+    ) -> None:
         scene = Scene()
         kept, rows = scene.pixels.copy(), scene.ROWS
         got = compose(scene)
@@ -660,7 +712,7 @@ class TestReplacedStage:
         assert np.array_equal(got[1], scene.pixels[1])
         assert np.array_equal(scene.pixels, kept)
 
-    def test_what_is_drawn_is_parsed_where_the_face_is(self, compose):
+    def test_what_is_drawn_is_parsed_where_the_face_is(self, compose: Callable[..., Any]) -> None:
         scene = Scene()
         compose(scene)
         ((pictures, meshes, *rest),) = self.parsed
@@ -668,7 +720,9 @@ class TestReplacedStage:
         assert np.array_equal(meshes, scene.track.mesh[scene.ROWS])
         assert rest == [CANVAS, "the parser", self.FACE_PIXELS]
 
-    def test_masks_are_made_of_skin_and_hair_in_source_and_rendering(self, compose):
+    def test_masks_are_made_of_skin_and_hair_in_source_and_rendering(
+        self, compose: Callable[..., Any]
+    ) -> None:
         compose(Scene())
         ((config, source, shown, _, crop_pixels),) = self.masks
         assert config.region == "head" and shown is self.shown
@@ -678,7 +732,9 @@ class TestReplacedStage:
             want = brought_to_canvas(values, Scene.REGION, CANVAS)
             assert torch.equal(source[name], want)
 
-    def test_nothing_is_taken_that_the_generator_cannot_draw(self, compose):
+    def test_nothing_is_taken_that_the_generator_cannot_draw(
+        self, compose: Callable[..., Any]
+    ) -> None:
         compose(Scene(), seeded(lambda: AlignedGenerator(tiny_stylegan2_config(16, w_dim=12))))
         ((*_, drawn, _),) = self.masks
         places = input_transforms(Pivots(self.STYLES, self.TRANSFORM).similarity)[Scene.ROWS]
@@ -686,7 +742,7 @@ class TestReplacedStage:
         assert drawn.min() == 0 and drawn.max() == 1
         assert not self.made[0].taken[drawn[:, 0].numpy() == 0].any()
 
-    def test_a_chunk_without_a_face_passes_bit_for_bit(self, compose):
+    def test_a_chunk_without_a_face_passes_bit_for_bit(self, compose: Callable[..., Any]) -> None:
         scene = Scene(present=False)
         assert np.array_equal(compose(scene), scene.pixels)
         assert not self.parsed
@@ -705,36 +761,36 @@ class TestFold:
         full = np.full(source.shape[:2], alpha, np.uint8)
         return Patch(self.WINDOW, np.rint(pixels).astype(np.uint8), full)
 
-    def seen(self, *patches: Patch) -> np.ndarray:
+    def seen(self, *patches: Patch) -> NDArray[Any]:
         return fold(self.FRAME, patches)[self.WINDOW.pixels].astype(float)
 
-    def test_one_is_taken_as_it_is_and_what_is_around_it_stays(self):
+    def test_one_is_taken_as_it_is_and_what_is_around_it_stays(self) -> None:
         patch, kept = self.patch(200, 77), self.FRAME.copy()
         got = fold(self.FRAME, [patch])
         assert np.array_equal(got[self.WINDOW.pixels], patch.pixels)
         got[1:6, 2:8] = self.FRAME[1:6, 2:8]
         assert np.array_equal(got, kept) and np.array_equal(self.FRAME, kept)
 
-    def test_where_it_hides_nothing_nothing_is_taken(self):
+    def test_where_it_hides_nothing_nothing_is_taken(self) -> None:
         patch = self.patch(200, 77)
         patch.alpha[0] = 0
         assert np.array_equal(fold(self.FRAME, [patch])[1], self.FRAME[1])
 
-    def test_a_full_one_hides_what_is_behind_it(self):
+    def test_a_full_one_hides_what_is_behind_it(self) -> None:
         assert (self.seen(self.patch(20, 255), self.patch(200, 255)) == 200).all()
         assert (self.seen(self.patch(200, 255), self.patch(20, 255)) == 20).all()
 
-    def test_through_a_soft_one_the_one_behind_is_seen(self):
+    def test_through_a_soft_one_the_one_behind_is_seen(self) -> None:
         got = self.seen(self.patch(20, 255), self.patch(200, 102))
         np.testing.assert_allclose(got, 0.6 * 20 + 0.4 * 200, atol=1)
 
-    def test_a_faded_one_shows_a_share_of_itself(self):
+    def test_a_faded_one_shows_a_share_of_itself(self) -> None:
         half = self.patch(200, 200).faded(self.FRAME, 0.5)
         np.testing.assert_allclose(half.pixels, self.patch(200, 100).pixels, atol=1)
         assert (half.alpha == 100).all()
 
     @pytest.mark.parametrize("nearest", [0, 1])
-    def test_the_larger_face_lies_in_front_in_every_frame(self, nearest):
+    def test_the_larger_face_lies_in_front_in_every_frame(self, nearest: int) -> None:
         layers = [
             Layer([self.patch(20, 255)] * 2, np.array([5.0, 1.0])),
             Layer([self.patch(200, 255), None], np.array([9.0, 9.0]) if nearest else np.zeros(2)),
@@ -748,41 +804,43 @@ class TestFold:
 class TestFading:
     TIMES = np.arange(10) / 10
 
-    def strengths(self, certainty, cuts=(), fade: float = 0.4) -> list[float]:
+    def strengths(
+        self, certainty: list[float], cuts: tuple[int, ...] = (), fade: float = 0.4
+    ) -> list[float]:
         begins = np.isin(np.arange(len(certainty)), [0, *cuts])
         times = self.TIMES[: len(certainty)]
         return strengths(np.array(certainty, float), times, begins, fade).round(3).tolist()
 
-    def test_a_face_that_is_always_there_shows_all_of_it(self):
+    def test_a_face_that_is_always_there_shows_all_of_it(self) -> None:
         assert self.strengths([1] * 6) == [1] * 6
 
-    def test_it_comes_and_goes_by_degrees(self):
+    def test_it_comes_and_goes_by_degrees(self) -> None:
         got = self.strengths([0, 1, 1, 1, 1, 1, 1, 0, 0])
         assert got == [0, 0.25, 0.5, 0.75, 0.75, 0.5, 0.25, 0, 0]
 
-    def test_at_a_cut_it_is_on_or_off(self):
+    def test_at_a_cut_it_is_on_or_off(self) -> None:
         assert self.strengths([0, 0, 1, 1, 1, 0], cuts=(2, 5)) == [0, 0, 1, 1, 1, 0]
 
-    def test_it_is_nowhere_above_the_certainty(self):
+    def test_it_is_nowhere_above_the_certainty(self) -> None:
         got = self.strengths([1, 1, 1, 0.5, 1, 1])
         assert got == [1, 1, 0.75, 0.5, 0.75, 1]
 
-    def test_no_time_to_fade_is_none(self):
+    def test_no_time_to_fade_is_none(self) -> None:
         assert self.strengths([0, 1, 0.5, 1], fade=0.0) == [0, 1, 0.5, 1]
 
-    def test_time_counts_and_not_frames(self):
+    def test_time_counts_and_not_frames(self) -> None:
         times, begins = np.array([0, 0.1, 0.3]), np.array([True, False, False])
         got = strengths(np.array([0.0, 1, 1]), times, begins, 0.4)
         np.testing.assert_allclose(got, [0, 0.25, 0.75])
 
-    def test_the_stage_takes_the_tracks_certainty_and_the_clips_times(self):
+    def test_the_stage_takes_the_tracks_certainty_and_the_clips_times(self) -> None:
         places = [None, *[(30.0, 30.0, 20.0)] * 5]
         track = face_track(places, Box(0.0, 0.0, 56.0), cuts=(4,))
         clip = clip_of(64, 64, [0, 100, 200, 300, 400, 500])
         got = stages.fade(InMemory(track), clip, 0.4).strength
         np.testing.assert_allclose(got, [0, 0.25, 0.5, 0.75, 1, 1])
 
-    def test_a_layer_has_as_much_of_its_effect(self):
+    def test_a_layer_has_as_much_of_its_effect(self) -> None:
         scene = Scene()
         whole = scene.residual().astype(int)
         scene.fade = Fade(np.array([0.5, 1.0, 0.0, 1.0]))
@@ -791,12 +849,12 @@ class TestFading:
         np.testing.assert_allclose(got[0], (source[0] + whole[0]) / 2, atol=1)
 
 
-def test_without_an_edit_the_rendering_is_the_edited_one():
+def test_without_an_edit_the_rendering_is_the_edited_one() -> None:
     picture = Picture(Scene().recon)
     assert stages.unedited(picture) is picture
 
 
-def test_what_composing_changes_gives_the_composed_frames_back():
+def test_what_composing_changes_gives_the_composed_frames_back() -> None:
     """Brighter and darker by any number of levels."""
     chance = np.random.default_rng(0)
     source, composed = chance.integers(0, 256, (2, 3, 5, 7, 3), dtype=np.uint8)

@@ -1,6 +1,10 @@
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
 from tests.stages.faces import face_track
 from vidhair.geometry import Box, CropAxes
@@ -33,26 +37,28 @@ def inverter() -> Inverter:
 
 
 @pytest.fixture(scope="module")
-def frames() -> np.ndarray:
+def frames() -> NDArray[Any]:
     coarse = np.random.default_rng(0).integers(0, 256, (COUNT, 8, 12, 3), dtype=np.uint8)
     return coarse.repeat(9, 1).repeat(9, 2)
 
 
-def test_one_code_per_frame_and_layer(frames, inverter):
+def test_one_code_per_frame_and_layer(frames: NDArray[Any], inverter: Inverter) -> None:
     codes = invert(frames, AXES, inverter, InvertConfig())
     assert codes.shape == (COUNT, 5, 7) and codes.dtype == np.float32
     assert np.ptp(codes[:, 0], axis=0).max() > 1e-3
 
 
 @pytest.mark.parametrize("batch", [1, 2, 4])
-def test_the_size_of_batches_does_not_show(frames, inverter, batch):
+def test_the_size_of_batches_does_not_show(
+    frames: NDArray[Any], inverter: Inverter, batch: int
+) -> None:
     upright = CropAxes(AXES.centre, np.tile([16.0, 0], (COUNT, 1)))
     codes = invert(frames, upright, inverter, InvertConfig())
     got = invert(frames, upright, inverter, InvertConfig(batch=batch))
     np.testing.assert_allclose(got, codes, atol=1e-5)
 
 
-def test_the_encoder_sees_the_crop_of_the_face(inverter):
+def test_the_encoder_sees_the_crop_of_the_face(inverter: Inverter) -> None:
     """A crop of the encoder's own size on whole pixels is a window of the frame."""
     frames = np.random.default_rng(1).integers(0, 256, (1, 40, 50, 3), dtype=np.uint8)
     axes = CropAxes(np.array([[20.0, 18]]), np.array([[16.0, 0]]))
@@ -63,7 +69,9 @@ def test_the_encoder_sees_the_crop_of_the_face(inverter):
     np.testing.assert_allclose(invert(frames, axes, inverter, InvertConfig()), want, atol=1e-4)
 
 
-def test_a_frame_that_moves_with_its_face_keeps_its_code(frames, inverter):
+def test_a_frame_that_moves_with_its_face_keeps_its_code(
+    frames: NDArray[Any], inverter: Inverter
+) -> None:
     moved = np.roll(frames, (3, -4), (1, 2))
     axes = CropAxes(np.full((COUNT, 2), [54.0, 36]), np.full((COUNT, 2), [16.0, 0]))
     shifted = CropAxes(axes.centre + np.array([-4, 3]), axes.x)
@@ -71,7 +79,9 @@ def test_a_frame_that_moves_with_its_face_keeps_its_code(frames, inverter):
     np.testing.assert_allclose(got, invert(frames, axes, inverter, InvertConfig()), atol=1e-4)
 
 
-def test_a_frame_turned_with_its_face_keeps_its_code(frames, inverter):
+def test_a_frame_turned_with_its_face_keeps_its_code(
+    frames: NDArray[Any], inverter: Inverter
+) -> None:
     square = frames[:, :, :72]
     axes = CropAxes(np.full((COUNT, 2), [40.0, 30]), np.full((COUNT, 2), [12.0, 9]))
     turned = np.rot90(square, axes=(1, 2))  # counter-clockwise: (x, y) → (y, 72 − x)
@@ -88,7 +98,9 @@ class TestLatentsStage:
     PLACES = (70.0, 40.0, 10.0), None, (50.0, 40.0, 10.0), (90.0, 40.0, 10.0), None
     BOX = Box(50.0, 20.0, 28.0)
 
-    def codes(self, places, batch: int = 16) -> np.ndarray:
+    def codes(
+        self, places: Sequence[tuple[float, float, float] | None], batch: int = 16
+    ) -> NDArray[Any]:
         def codes(pictures: torch.Tensor) -> torch.Tensor:
             means = (pictures.mean((2, 3)) + 1) * 127.5
             count = torch.full((len(means), 1), float(len(means)))
@@ -104,18 +116,18 @@ class TestLatentsStage:
         assert np.array_equal(got[:, 0], got[:, 1])
         return got[:, 0]
 
-    def test_each_frame_with_a_face_has_the_code_of_its_crop(self):
+    def test_each_frame_with_a_face_has_the_code_of_its_crop(self) -> None:
         got = self.codes(self.PLACES)[[0, 2, 3]]
         np.testing.assert_allclose(got[:, 0], [69.5, 49.5, 89.5], atol=0.1)
         np.testing.assert_allclose(got[:, 1], [0, 20, 30], atol=1e-3)
 
-    def test_frames_without_one_are_zeros_and_not_encoded(self):
+    def test_frames_without_one_are_zeros_and_not_encoded(self) -> None:
         got = self.codes(self.PLACES)
         assert not got[[1, 4]].any()
         assert got[[0, 2, 3], 3].tolist() == [3, 3, 3]
 
-    def test_so_many_at_once_as_the_setting_says(self):
+    def test_so_many_at_once_as_the_setting_says(self) -> None:
         assert self.codes(self.PLACES, batch=2)[[0, 2, 3], 3].tolist() == [2, 2, 1]
 
-    def test_a_chunk_without_a_face_is_all_zeros(self):
+    def test_a_chunk_without_a_face_is_all_zeros(self) -> None:
         assert not self.codes([None, None]).any()

@@ -1,11 +1,13 @@
 """What pixels are and what colors say of hair, on pictures drawn by hand; networks are not run."""
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from scipy.ndimage import binary_dilation, binary_erosion
 
 from tests.models.tiny import random
@@ -33,7 +35,7 @@ from vidhair.types import Frames
 LABELS = len(Label)
 
 
-def one_label(label: Label, sure: float, shape=(1, 1)) -> torch.Tensor:
+def one_label(label: Label, sure: float, shape: Any = (1, 1)) -> torch.Tensor:
     p = torch.full((1, LABELS, *shape), (1 - sure) / (LABELS - 1))
     p[:, label] = sure
     return p
@@ -45,32 +47,32 @@ NO_NECK = torch.zeros(1, 1, 1, 1)
 
 class TestClassify:
     @pytest.mark.parametrize("label", list(Label))
-    def test_without_colors_the_parser_decides(self, label):
+    def test_without_colors_the_parser_decides(self, label: Any) -> None:
         hair = classify(one_label(label, 0.94), NOTHING_KNOWN, NO_NECK, 0.8)
         assert hair > 0.75 if label is Label.HAIR else hair < 0.12
 
-    def test_clear_colors_overrule_the_parser_on_the_person(self):
+    def test_clear_colors_overrule_the_parser_on_the_person(self) -> None:
         colors = NOTHING_KNOWN.clone()
         colors[:, Label.HAIR] = 7
         parser = one_label(Label.SKIN, 0.9)
         assert classify(parser, colors, NO_NECK, 0.8) > 0.8
         assert classify(parser, colors, NO_NECK, 0.0) < 0.12  # not if they do not count
 
-    def test_they_hardly_overrule_where_the_person_ends(self):
+    def test_they_hardly_overrule_where_the_person_ends(self) -> None:
         colors = NOTHING_KNOWN.clone()
         colors[:, Label.HAIR] = 4
         wall, skin = one_label(Label.BACKGROUND, 0.98), one_label(Label.SKIN, 0.98)
         on_wall, on_skin = (classify(p, colors, NO_NECK, 0.8) for p in (wall, skin))
         assert on_wall < 0.5 * on_skin
 
-    def test_on_the_neck_skin_is_likelier(self):
+    def test_on_the_neck_skin_is_likelier(self) -> None:
         parser = one_label(Label.HAIR, 0.6)
         usual = classify(parser, NOTHING_KNOWN, NO_NECK, 0.8)
         neck = classify(parser, NOTHING_KNOWN, NO_NECK + 1, 0.8)
         half = classify(parser, NOTHING_KNOWN, NO_NECK + 0.5, 0.8)
         assert neck < half < usual and neck < 0.35
 
-    def test_probabilities(self):
+    def test_probabilities(self) -> None:
         g = torch.Generator().manual_seed(0)
         p = torch.randn(2, LABELS, 6, 7, generator=g).softmax(1)
         colors = torch.randn(2, LABELS, 6, 7, generator=g) * 30
@@ -103,7 +105,7 @@ def probabilities(labels: torch.Tensor, sure: float = 0.97) -> torch.Tensor:
 class TestColors:
     NONE = torch.zeros(1, 1, 16, 16)
 
-    def test_pixels_are_known_by_their_colors(self):
+    def test_pixels_are_known_by_their_colors(self) -> None:
         lab, labels = quarters()
         models = learn_colors([(lab, probabilities(labels), self.NONE, self.NONE)])
         likely = models.log_likelihood(lab, self.NONE)
@@ -112,13 +114,13 @@ class TestColors:
         best, second = likely.topk(2, dim=1).values.unbind(1)
         assert (best - second).min() > 2
 
-    def test_densities_sum_to_about_one(self):
+    def test_densities_sum_to_about_one(self) -> None:
         lab, labels = quarters()
         models = learn_colors([(lab, probabilities(labels), self.NONE, self.NONE)])
         assert models.log_density.shape == (LABELS + 1, *BINS)  # and skin in shadow
         np.testing.assert_allclose(np.exp(models.log_density).sum((1, 2, 3)), 1.02, rtol=1e-3)
 
-    def test_colors_never_seen_say_nothing(self):
+    def test_colors_never_seen_say_nothing(self) -> None:
         lab, labels = quarters()
         models = learn_colors([(lab, probabilities(labels), self.NONE, self.NONE)])
         strange = torch.tensor([95.0, -80.0, 200.0]).view(1, 3, 1, 1)  # beyond the table, too
@@ -126,7 +128,7 @@ class TestColors:
         assert likely.isfinite().all()
         assert likely.max() - likely.min() < 0.1
 
-    def test_pixels_the_parser_is_unsure_of_teach_nothing(self):
+    def test_pixels_the_parser_is_unsure_of_teach_nothing(self) -> None:
         lab, labels = quarters()
         p = probabilities(labels)
         p[..., 8:, :8] = 0.1
@@ -136,7 +138,7 @@ class TestColors:
         hair = likely[0, :, 8:, :8]
         assert hair.max() - hair.min() < 0.1
 
-    def test_the_neck_teaches_nothing_and_the_face_teaches_skin(self):
+    def test_the_neck_teaches_nothing_and_the_face_teaches_skin(self) -> None:
         lab, labels = quarters()
         neck, face = self.NONE.clone(), self.NONE.clone()
         neck[..., 8:, :8], face[..., 8:, 8:] = 1, 1  # of what the parser calls hair and clothes
@@ -145,7 +147,7 @@ class TestColors:
         assert (likely[:, 8:, :8].max(0).values - likely[:, 8:, :8].min(0).values).max() < 0.1
         assert (likely[:, 8:, 8:].argmax(0) == Label.SKIN).all()
 
-    def test_skin_in_shadow_is_skin_on_the_neck_alone(self):
+    def test_skin_in_shadow_is_skin_on_the_neck_alone(self) -> None:
         lab, labels = quarters()
         models = learn_colors([(lab, probabilities(labels), self.NONE, self.NONE)])
         shadow = torch.tensor([35.0, 12.0, 12.0]).view(1, 3, 1, 1)
@@ -164,7 +166,7 @@ class ColorParser(torch.nn.Module):
 
     stride = 8
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.nothing = torch.nn.Parameter(torch.zeros(1))
         self.shown: list[tuple[torch.Tensor, torch.Tensor]] = []
@@ -184,13 +186,13 @@ class TestParseCanvas:
     HAIR, SKIN = np.s_[:, 4:12, 12:36], np.s_[:, 14:34, 16:32]
 
     @classmethod
-    def pictures(cls, count: int = 2) -> np.ndarray:
+    def pictures(cls, count: int = 2) -> NDArray[Any]:
         pictures = np.zeros((count, 44, 48, 3), np.uint8)
         pictures[cls.HAIR], pictures[cls.SKIN] = (255, 0, 0), (0, 255, 0)
         return pictures
 
     @pytest.mark.parametrize("face_pixels", [16, 32, 80])
-    def test_what_is_drawn_is_found_where_it_is(self, face_pixels):
+    def test_what_is_drawn_is_found_where_it_is(self, face_pixels: int) -> None:
         """Whatever the parser's scale."""
         parser = ColorParser()
         meshes = np.stack([face_mesh(68.0, 58.0, 20.0)] * 2)
@@ -203,7 +205,7 @@ class TestParseCanvas:
             assert found[~binary_dilation(want, block)].max() < 0.1
 
     @pytest.mark.parametrize("face_pixels", [16, 32, 80])
-    def test_the_parser_sees_faces_at_its_own_scale_and_their_ovals(self, face_pixels):
+    def test_the_parser_sees_faces_at_its_own_scale_and_their_ovals(self, face_pixels: int) -> None:
         parser, mesh = ColorParser(), face_mesh(68.0, 58.0, 20.0)
         parse_canvas(self.pictures(1), mesh[None], self.CANVAS, parser, face_pixels)
         ((image, guides),) = parser.shown
@@ -219,14 +221,14 @@ class TestParseCanvas:
         assert (guides[0, 0] == 0.5).all(), "of the silhouette nothing is known"
 
 
-def test_frames_are_parsed_alike_however_many_there_are():
+def test_frames_are_parsed_alike_however_many_there_are() -> Any:
     """A few at a time, as networks for large pictures need much memory."""
     rng = np.random.default_rng(0)
     frames = rng.integers(0, 256, (19, 32, 40, 3), dtype=np.uint8)
     meshes = np.stack([face_mesh(20.0, 16.0, 8.0)] * 19)
     region, parser = HeadRegion(0.0, 0.0, 1.0, 32, 40), ColorParser()
 
-    def segmenter(image: np.ndarray) -> np.ndarray:
+    def segmenter(image: NDArray[Any]) -> NDArray[Any]:
         return image[..., 2].astype(np.float32) / 255
 
     together = parse(frames, meshes, region, parser, segmenter)
@@ -242,11 +244,11 @@ class Segmenter:
 
     made: list["Segmenter"]
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.open = True
         Segmenter.made.append(self)
 
-    def __call__(self, picture: np.ndarray) -> np.ndarray:
+    def __call__(self, picture: NDArray[Any]) -> NDArray[Any]:
         return picture[..., 2].astype(np.float32) / 255
 
     def close(self) -> None:
@@ -260,7 +262,7 @@ class TestLabelsStage:
     PLACES = (16.0, 18.0, 8.0), None, (30.0, 18.0, 8.0)
 
     @pytest.fixture
-    def labelled(self, monkeypatch):
+    def labelled(self, monkeypatch: pytest.MonkeyPatch) -> Any:
         Segmenter.made = []
         monkeypatch.setattr(stages, "PersonSegmenter", Segmenter)
         pixels = np.zeros((3, 40, 48, 3), np.uint8)
@@ -272,7 +274,7 @@ class TestLabelsStage:
         planes = stages.labels(Frames.of_pixels(pixels), track, self.REGION, parser).planes
         return planes, parser
 
-    def test_hair_and_person_are_those_of_the_frame(self, labelled):
+    def test_hair_and_person_are_those_of_the_frame(self, labelled: Any) -> None:
         planes, _ = labelled
         assert planes.dtype == np.uint8 and planes.shape == (3, 5, 32, 40)
         for plane, top in ((Label.HAIR, 8), (4, 22)):
@@ -282,7 +284,7 @@ class TestLabelsStage:
                 others = [seen[rows, 6 + 10 * n : 12 + 10 * n] for n in range(3) if n != k]
                 assert max(other.max() for other in others) < 10
 
-    def test_the_parser_is_shown_the_oval_of_that_frames_face(self, labelled):
+    def test_the_parser_is_shown_the_oval_of_that_frames_face(self, labelled: Any) -> None:
         _, parser = labelled
         ((_, guides),) = parser.shown
         columns, ovals = torch.arange(40) + 0.5, guides[[0, 2], 1]
@@ -290,7 +292,7 @@ class TestLabelsStage:
         np.testing.assert_allclose(middle, [12, 26], atol=0.7)
         assert guides[1, 1].max() == 0
 
-    def test_the_segmenter_is_closed(self, labelled):
+    def test_the_segmenter_is_closed(self, labelled: Any) -> None:
         (segmenter,) = Segmenter.made
         assert not segmenter.open
 
@@ -306,7 +308,7 @@ class TestHairColorsStage:
     """All is called hair. In frames with a face, brown is around it, its middle is red, and below
     it is a blue neck; frames without one are green."""
 
-    def learned(self, present: list[bool], painted: bool = False):
+    def learned(self, present: list[bool], painted: bool = False) -> Any:
         places = [(28.0 + k % 9, 30.0 + k % 7, 14.0) if p else None for k, p in enumerate(present)]
         track = face_track(places, Box(12.0, 16.0, 39.2))
         pixels = np.full((len(present), SIZE, SIZE, 3), BROWN, np.uint8)
@@ -322,7 +324,9 @@ class TestHairColorsStage:
         return models, given, told
 
     @pytest.mark.parametrize("present", [[True] * 40, [k % 3 > 0 for k in range(40)]])
-    def test_so_many_frames_with_a_face_are_looked_at_from_all_over_the_clip(self, present):
+    def test_so_many_frames_with_a_face_are_looked_at_from_all_over_the_clip(
+        self, present: Any
+    ) -> None:
         _, given, told = self.learned(present)
         with_face = np.flatnonzero(present)
         asked = given[0].frames_asked
@@ -332,12 +336,12 @@ class TestHairColorsStage:
         assert max(np.diff(np.searchsorted(with_face, asked))) <= 4
         assert told == pytest.approx([40 * (k + 1) / 12 for k in range(12)])
 
-    def test_all_where_there_are_fewer(self):
+    def test_all_where_there_are_fewer(self) -> None:
         present = [True, False, True, True, False]
         _, given, told = self.learned(present)
         assert given[0].frames_asked == [0, 2, 3] and told[-1] == 5
 
-    def test_the_hair_is_what_is_labelled_so_and_neither_face_nor_neck(self):
+    def test_the_hair_is_what_is_labelled_so_and_neither_face_nor_neck(self) -> Any:
         models, _, _ = self.learned([False, True, True, False], painted=True)
         never = math.log(0.02 / math.prod(BINS))
 
@@ -360,7 +364,7 @@ class TestClassifiedStage:
 
     def levels(
         self, colors: ColorModels | None = None, weight: float = 0.8, label: Label = Label.SKIN
-    ) -> np.ndarray:
+    ) -> NDArray[Any]:
         pixels = np.full((3, SIZE, SIZE, 3), BLUE, np.uint8)
         pixels[:, *self.BAR] = BROWN
         planes = np.zeros((3, 5, SIZE // 2, SIZE // 2), np.uint8)
@@ -371,17 +375,17 @@ class TestClassifiedStage:
         frames = Frames.of_pixels(pixels)
         return stages.classified(frames, Labels(planes), self.TRACK, colors, REGION, weight).levels
 
-    def test_what_the_parser_calls_hair_is_likely(self):
+    def test_what_the_parser_calls_hair_is_likely(self) -> None:
         got = self.levels(label=Label.HAIR)
         assert got.dtype == np.uint8 and got.shape == (3, SIZE, SIZE)
         for row in (0, 2):
             assert got[row, 10:16, 20:44].min() > 180
             assert got[row, 24:].max() < 30
 
-    def test_a_frame_without_a_face_has_no_hair(self):
+    def test_a_frame_without_a_face_has_no_hair(self) -> None:
         assert not self.levels(label=Label.HAIR)[1].any()
 
-    def test_it_is_what_the_pieces_say_of_each_frame(self):
+    def test_it_is_what_the_pieces_say_of_each_frame(self) -> None:
         """Colors of the frame's own pixels, and neck and face where they are in it."""
         colors = ColorModels(random(LABELS + 1, *BINS, seed=3).numpy() * 3)
         got = self.levels(colors, weight=0.6)
@@ -401,7 +405,7 @@ class TestClassifiedStage:
             want = classify(probability, likely, neck[one], 0.6) * (1 - face[one])
             np.testing.assert_allclose(got[row], want[0, 0] * 255, atol=1)
 
-    def test_clear_colors_overrule_the_parser_as_far_as_they_count(self):
+    def test_clear_colors_overrule_the_parser_as_far_as_they_count(self) -> None:
         hair = np.zeros((LABELS + 1, *BINS), np.float32)
         hair[Label.HAIR] = 7
         models = ColorModels(hair)
@@ -410,7 +414,7 @@ class TestClassifiedStage:
         )
         assert plain < 40 and plain + 20 < weak < strong - 20 and strong > 200
 
-    def test_the_middle_of_the_face_is_never_hair(self):
+    def test_the_middle_of_the_face_is_never_hair(self) -> None:
         hair = np.zeros((LABELS + 1, *BINS), np.float32)
         hair[Label.HAIR] = 20
         got = self.levels(ColorModels(hair))

@@ -1,5 +1,7 @@
 """Mattes of hair drawn by hand, in the place of what a network says of it."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -18,7 +20,7 @@ from vidhair.types import Frames
 from vidhair.wiring import Near, Span
 
 
-def test_a_face_too_small_to_see_hair_is_refused():
+def test_a_face_too_small_to_see_hair_is_refused() -> None:
     for size in (0, 48, 512):
         assert MatteConfig(size=size).size == size
     with pytest.raises(InvalidSetting, match=r"matte.size = 47 is too small.*0 or 48"):
@@ -29,18 +31,18 @@ class TestJoined:
     HEAD = np.zeros((40, 40), np.float32)
     HEAD[10:30, 10:30] = 1
 
-    def test_what_hangs_together_with_the_head_stays_however_far_it_reaches(self):
+    def test_what_hangs_together_with_the_head_stays_however_far_it_reaches(self) -> None:
         prior = np.zeros((40, 40), np.float32)
         prior[12:38, 12:20] = 0.9
         assert np.array_equal(joined(prior, self.HEAD), prior)
 
-    def test_what_lies_apart_goes(self):
+    def test_what_lies_apart_goes(self) -> None:
         prior = np.zeros((40, 40), np.float32)
         prior[12:18, 12:20], prior[33:38, 2:6] = 0.9, 0.8
         got = joined(prior, self.HEAD)
         assert np.array_equal(got[:30], prior[:30]) and not got[30:].any()
 
-    def test_what_is_unlikely_joins_nothing_and_stays_beside_hair(self):
+    def test_what_is_unlikely_joins_nothing_and_stays_beside_hair(self) -> None:
         """A bridge of faint hair does not lead to the collar, but is a soft border here."""
         prior = np.zeros((40, 40), np.float32)
         prior[12:18, 12:20], prior[18:33, 15], prior[33:38, 12:20] = 0.9, 0.15, 0.9
@@ -48,7 +50,7 @@ class TestJoined:
         assert not got[33:].any() and not got[24:, 15].any()
         assert (got[18:21, 15] == np.float32(0.15)).all()
 
-    def test_without_hair_on_the_head_there_is_none(self):
+    def test_without_hair_on_the_head_there_is_none(self) -> None:
         prior = np.zeros((40, 40), np.float32)
         prior[33:38, 2:6] = 0.9
         assert not joined(prior, self.HEAD).any()
@@ -60,7 +62,7 @@ HAIR, SKIN = (0.2, 0.12, 0.08), (0.8, 0.6, 0.5)
 SIDE, EDGE = 100.0, 0.05
 
 
-def mixed(alpha: torch.Tensor, front=HAIR, back=SKIN) -> torch.Tensor:
+def mixed(alpha: torch.Tensor, front: Any = HAIR, back: Any = SKIN) -> torch.Tensor:
     """A picture [1, 3, h, w] of two colors and a bit of noise."""
     f, b = (torch.tensor(c).view(1, 3, 1, 1) for c in (front, back))
     return alpha * f + (1 - alpha) * b + 0.005 * random(1, 3, *alpha.shape[2:])
@@ -73,40 +75,40 @@ def fringe(height: int = 48, width: int = 64) -> torch.Tensor:
     return ((x - border + 1.5) / 2).clamp(0, 1)[None, None]
 
 
-def straight(at: float = 31.5, soft: float = 1.0, height: int = 48, width: int = 64):
+def straight(at: float = 31.5, soft: float = 1.0, height: int = 48, width: int = 64) -> Any:
     """What a network that sees no strands says of it."""
     x = torch.arange(width) + 0.5
     return ((x - at) / soft + 0.5).clamp(0, 1).expand(1, 1, height, width)
 
 
 class TestAlphaOf:
-    def test_strands_are_found_that_the_prior_does_not_know(self):
+    def test_strands_are_found_that_the_prior_does_not_know(self) -> None:
         true, prior = fringe(), straight()
         got = alpha_of(mixed(true), prior, SIDE, EDGE)
         assert got.shape == true.shape and got.min() == 0 and got.max() == 1
         assert (got - true).abs().mean() < 0.4 * (prior - true).abs().mean()
 
-    def test_where_all_is_sure_it_is_the_prior(self):
+    def test_where_all_is_sure_it_is_the_prior(self) -> None:
         """As far from its border as strands are not looked for."""
         got = alpha_of(random(1, 3, 48, 64).sigmoid(), straight(), SIDE, EDGE)
         assert (got[..., : 31 - 5] == 0).all() and (got[..., 32 + 10 :] == 1).all()
         inner = got[..., 27:41]
         assert ((inner > 0) & (inner < 1)).any()
 
-    def test_hair_goes_on_beyond_the_picture(self):
+    def test_hair_goes_on_beyond_the_picture(self) -> None:
         """Its sides are no borders of the hair, and neither are they strands."""
         everywhere = torch.ones(1, 1, 24, 30)
         assert (alpha_of(random(1, 3, 24, 30).sigmoid(), everywhere, SIDE, EDGE) == 1).all()
         assert not alpha_of(random(1, 3, 24, 30).sigmoid(), 0 * everywhere, SIDE, EDGE).any()
 
-    def test_where_colors_tell_nothing_it_is_near_the_prior(self):
+    def test_where_colors_tell_nothing_it_is_near_the_prior(self) -> None:
         prior = straight(soft=6.0)
         got = alpha_of(mixed(fringe(), HAIR, HAIR), prior, SIDE, EDGE)
         assert (got - prior).abs().mean() < 0.12
         assert (got[..., 20:44].mean((0, 1, 2)).diff() > -0.05).all()
 
     @pytest.mark.parametrize("edge", [0.02, 0.08])
-    def test_it_reaches_as_far_as_it_is_told(self, edge):
+    def test_it_reaches_as_far_as_it_is_told(self, edge: float) -> None:
         reach = round(edge * SIDE)
         x = torch.arange(64)
         true = ((x > 31) | (x % 3 == 0)).float().expand(1, 1, 48, 64)
@@ -114,7 +116,7 @@ class TestAlphaOf:
         reached = torch.nonzero(got.amax((0, 1, 2)) > 0.2).min()
         assert 31 - reach <= reached <= 31 - reach + 3
 
-    def test_noise_of_the_picture_is_none_of_the_hair(self):
+    def test_noise_of_the_picture_is_none_of_the_hair(self) -> None:
         """Beside a sharp border nothing is left of it."""
         true = straight()
         got = alpha_of(mixed(true), true, SIDE, EDGE)
@@ -162,7 +164,9 @@ class TestMatteStage:
         noise = np.stack([np.roll(noise[0], 2 * k, 1) for k in range(self.COUNT)])
         return Frames.of_pixels((pixels + noise).astype(np.uint8)), HairPrior(levels), self.track()
 
-    def mattes(self, clip, start=0, stop=COUNT, first=0, **options) -> Matte:
+    def mattes(
+        self, clip: Any, start: Any = 0, stop: Any = COUNT, first: Any = 0, **options: Any
+    ) -> Matte:
         """Of a chunk, in a clip that is the given one from `first` on."""
         options = {"window": WINDOW, "config": self.CONFIG} | options
         low, high = Near(NEIGHBOURS).range(start - first, stop - first, self.COUNT - first)
@@ -170,7 +174,7 @@ class TestMatteStage:
         span = Span(start - first, stop - first)
         return stages.matte(*seen, REGION, options["window"], span, options["config"])
 
-    def test_the_hair_of_each_frame_is_found_where_it_is(self, clip):
+    def test_the_hair_of_each_frame_is_found_where_it_is(self, clip: Any) -> None:
         got = self.mattes(clip)
         assert got.alpha.shape == (self.COUNT, SIZE, SIZE) and got.alpha.dtype == np.uint8
         assert got.area.dtype == got.mean_lab.dtype == np.float32
@@ -184,7 +188,7 @@ class TestMatteStage:
             outside[rows.start - 2 : rows.stop + 2, columns.start - 2 : columns.stop + 2] = 0
             assert outside.max() < 40 and (outside > 0).mean() < 0.02
 
-    def test_area_and_mean_color_are_those_of_sure_hair(self, clip):
+    def test_area_and_mean_color_are_those_of_sure_hair(self, clip: Any) -> None:
         got = self.mattes(clip)
         for k in set(range(self.COUNT)) - {self.ABSENT}:
             sure = got.alpha[k] > 0.95 * 255
@@ -192,13 +196,13 @@ class TestMatteStage:
             lab = levels_to_lab(torch.from_numpy(clip[0].pixels[k][sure])[None, None])
             np.testing.assert_allclose(got.mean_lab[k], lab.mean((0, 2, 3)), atol=0.3)
 
-    def test_a_frame_without_a_face_has_none(self, clip):
+    def test_a_frame_without_a_face_has_none(self, clip: Any) -> None:
         got = self.mattes(clip)
         assert not got.alpha[self.ABSENT].any() and got.area[self.ABSENT] == 0
         assert not got.mean_lab[self.ABSENT].any()
 
     @pytest.mark.parametrize("chunk", [1, 2, 4])
-    def test_chunks_that_see_their_neighbours_do_not_show(self, clip, chunk):
+    def test_chunks_that_see_their_neighbours_do_not_show(self, clip: Any, chunk: int) -> None:
         whole = self.mattes(clip)
         for start in range(0, self.COUNT, chunk):
             stop = min(start + chunk, self.COUNT)
@@ -206,10 +210,10 @@ class TestMatteStage:
             for name in Matte.ROWS:
                 assert np.array_equal(getattr(got, name), getattr(whole, name)[start:stop])
 
-    def test_every_frame_is_looked_at_once(self, clip, monkeypatch):
+    def test_every_frame_is_looked_at_once(self, clip: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
         looked = []
 
-        def counted(*given):
+        def counted(*given: Any) -> Any:
             looked.append(given)
             return alpha_of(*given)
 
@@ -217,14 +221,14 @@ class TestMatteStage:
         self.mattes(clip)
         assert len(looked) == self.COUNT - 1
 
-    def missed(self, clip, frame: int) -> tuple[Frames, HairPrior, FaceTrack]:
+    def missed(self, clip: Any, frame: int) -> tuple[Frames, HairPrior, FaceTrack]:
         """The clip, with a frame in which the prior does not see the hair."""
         frames, prior, track = clip
         levels = prior.levels.copy()
         levels[frame] = 0
         return frames, HairPrior(levels), track
 
-    def test_hair_that_is_missed_in_a_frame_is_that_of_its_neighbours(self, clip):
+    def test_hair_that_is_missed_in_a_frame_is_that_of_its_neighbours(self, clip: Any) -> None:
         holed = self.missed(clip, 7)
         alone = self.mattes(holed, config=MatteConfig(smooth=0.0, edge=0.03)).alpha
         smoothed = self.mattes(holed).alpha
@@ -232,7 +236,7 @@ class TestMatteStage:
         assert not alone[7].any() and smoothed[place].mean() > 80
 
     @pytest.mark.parametrize(("frame", "beyond"), [(4, 5), (5, 4)])
-    def test_those_beyond_a_cut_do_not_count(self, clip, frame, beyond):
+    def test_those_beyond_a_cut_do_not_count(self, clip: Any, frame: int, beyond: int) -> None:
         """Even if they look the same."""
         frames, prior, track = self.missed(clip, frame)
         pixels = frames.pixels.copy()
@@ -247,12 +251,12 @@ class TestMatteStage:
         assert np.array_equal(got[frame], self.mattes(alone).alpha[frame])
         assert len(others) > 1 and got[frame].any()
 
-    def test_a_clip_that_begins_at_a_cut_is_the_same(self, clip):
+    def test_a_clip_that_begins_at_a_cut_is_the_same(self, clip: Any) -> None:
         whole = self.mattes(clip)
         after = self.mattes(clip, self.CUT, self.COUNT, first=self.CUT)
         assert np.array_equal(after.alpha, whole.alpha[self.CUT :])
 
-    def test_neither_do_frames_without_a_face(self, clip):
+    def test_neither_do_frames_without_a_face(self, clip: Any) -> None:
         frames, prior, track = clip
         other = prior.levels.copy()
         other[self.ABSENT] = 255
@@ -262,14 +266,16 @@ class TestMatteStage:
         got, want = self.mattes(changed).alpha, self.mattes(clip).alpha
         assert np.array_equal(got[3:], want[3:]) and not got[self.ABSENT].any()
 
-    def test_hair_beside_the_head_that_does_not_hang_together_with_it_is_none(self, clip):
+    def test_hair_beside_the_head_that_does_not_hang_together_with_it_is_none(
+        self, clip: Any
+    ) -> None:
         frames, prior, track = clip
         pixels, levels = frames.pixels.copy(), prior.levels.copy()
         pixels[:, 52:60, 2:8], levels[:, 52:60, 2:8] = BROWN, 250
         got = self.mattes((Frames.of_pixels(pixels), HairPrior(levels), track)).alpha
         assert not got[:, 48:, :14].any() and got[0].any()
 
-    def test_a_neighbours_hair_is_none_of_it(self, clip):
+    def test_a_neighbours_hair_is_none_of_it(self, clip: Any) -> None:
         """They share a bar of hair; what is nearer to the other face is theirs."""
         frames, prior, _ = clip
         pixels, levels = frames.pixels.copy(), prior.levels.copy()
@@ -280,14 +286,14 @@ class TestMatteStage:
         assert alone[12:20, 50:].min() > 200 and not shared[:, 50:].any()
         assert np.array_equal(shared[:, :24], alone[:, :24])
 
-    def test_a_coarser_window_sees_the_same(self, clip):
+    def test_a_coarser_window_sees_the_same(self, clip: Any) -> None:
         fine = self.mattes(clip)
         coarse = self.mattes(clip, window=HairWindow(0, 0, 2, SIZE // 2, SIZE // 2, 19.6))
         assert coarse.alpha.shape == (self.COUNT, SIZE // 2, SIZE // 2)
         shrunk = fine.alpha.reshape(self.COUNT, SIZE // 2, 2, SIZE // 2, 2).mean((2, 4))
         assert np.abs(coarse.alpha - shrunk).mean() < 8
 
-    def test_without_any_hair_there_is_none(self, clip):
+    def test_without_any_hair_there_is_none(self, clip: Any) -> None:
         frames, prior, track = clip
         got = self.mattes((frames, HairPrior(0 * prior.levels), track))
         assert not got.alpha.any() and not got.area.any() and not got.mean_lab.any()

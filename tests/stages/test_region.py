@@ -1,10 +1,13 @@
 """Where hair is searched, and whose each part of that is."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from tests.stages.faces import clip_of, face_track
 from tests.stages.series import InMemory
@@ -44,7 +47,9 @@ class TestRegion:
                        min_size=1, max_size=4),
         stride=st.sampled_from([1, 16]),
     )  # fmt: skip
-    def test_covers_every_head_inside_the_frame_with_sides_that_fit(self, size, faces, stride):
+    def test_covers_every_head_inside_the_frame_with_sides_that_fit(
+        self, size: Any, faces: Any, stride: Any
+    ) -> None:
         width, height = size
         x, y, half = np.array(faces).T * [[width], [height], [min(size)]]
         axes = CropAxes(np.stack([x, y], 1), np.stack([half, 0 * half], 1))
@@ -63,7 +68,7 @@ class TestRegion:
         assert bottom <= min((y + reach).max(), height) + stride * region.step + 1e-6
 
     @pytest.mark.parametrize("zoom", [1, 2])
-    def test_cutting_reads_the_frame_at_the_samples(self, zoom):
+    def test_cutting_reads_the_frame_at_the_samples(self, zoom: int) -> None:
         region = HeadRegion(left=10.5, top=4.0, step=1.5, height=8, width=12)
         got = region.cut(ramps(40, 60), zoom)
         step = 1.5 / zoom
@@ -72,12 +77,12 @@ class TestRegion:
         want = torch.tensor(np.stack(np.meshgrid(xs, ys))[None])
         torch.testing.assert_close(got, want, atol=1e-6, rtol=0)
 
-    def test_beyond_the_frame_the_picture_goes_on(self):
+    def test_beyond_the_frame_the_picture_goes_on(self) -> None:
         region = HeadRegion(left=0, top=0, step=1, height=30, width=30)
         assert region.cut(torch.ones(1, 3, 20, 20)).min() == 1
 
     @pytest.mark.parametrize("zoom", [1, 2])
-    def test_values_of_the_region_are_brought_to_the_canvas(self, zoom):
+    def test_values_of_the_region_are_brought_to_the_canvas(self, zoom: int) -> None:
         region = HeadRegion(left=5.0, top=2.0, step=2.0, height=20, width=24)
         place, grid = region.cut(ramps(80, 80), zoom), region.finer(zoom)
         canvas = Canvas(8, Extent(2, 1, 0, 3), left=13.0, top=8.0, step=2.5)
@@ -107,8 +112,8 @@ class TestHairWindow:
         side=st.floats(10, 3000),
     )
     def test_it_covers_the_region_inside_the_frame_in_whole_pixels(
-        self, size, start, step, count, side
-    ):
+        self, size: Any, start: Any, step: Any, count: Any, side: Any
+    ) -> None:
         left, top = ((length - 1) * at for length, at in zip(size, start, strict=True))
         region = Grid(left, top, step, *count)
         window = plan_window(region, side, size)
@@ -125,12 +130,12 @@ class TestHairWindow:
             assert end - 1e-6 <= low + number * window.step < end + 1 + window.step
             assert low + (number - 1) * window.step < length
 
-    def test_pixels_are_those_of_the_frame(self):
+    def test_pixels_are_those_of_the_frame(self) -> None:
         frame = np.random.default_rng(0).integers(0, 256, (30, 40, 3), dtype=np.uint8)
         got = HairWindow(5, 3, 1, 20, 30, 100.0).cut(frame)
         assert np.array_equal(got, frame[3:23, 5:35]) and got.flags.c_contiguous
 
-    def test_samples_are_means_and_the_frames_border_goes_on(self):
+    def test_samples_are_means_and_the_frames_border_goes_on(self) -> None:
         frame = np.random.default_rng(0).integers(0, 256, (11, 13, 3), dtype=np.uint8)
         got = HairWindow(2, 4, 2, 4, 6, 100.0).cut(frame)
         assert got.shape == (4, 6, 3) and got.dtype == np.uint8
@@ -140,7 +145,7 @@ class TestHairWindow:
             want = wide[y : y + 2, x : x + 2].mean((0, 1))
             np.testing.assert_allclose(got[row, column], want, atol=0.5)
 
-    def test_samples_lie_where_the_grid_says(self):
+    def test_samples_lie_where_the_grid_says(self) -> None:
         """As values on the window are read by its `left`, `top` and `step`."""
         y, x = np.mgrid[:60, :80] + 0.5
         frame = np.stack([2 * x, 3 * y, 0 * x], -1).astype(np.uint8)
@@ -149,7 +154,7 @@ class TestHairWindow:
         want = cut_grid(seen, window)[0].movedim(0, -1)
         np.testing.assert_allclose(window.cut(frame), want, atol=0.6)
 
-    def test_the_stage_takes_the_usual_side_of_the_crops(self):
+    def test_the_stage_takes_the_usual_side_of_the_crops(self) -> None:
         places = [(100.0, 100.0, size) for size in (18.0, 20.0, 30.0)]
         track = InMemory(face_track([None, *places], Box(72.0, 69.4, 56.0)))
         region = HeadRegion(27.2, 24.6, 2.0, 80, 96)
@@ -160,7 +165,7 @@ class TestHairWindow:
 
 class TestHeadMask:
     @pytest.mark.parametrize("step", [1.0, 0.5])
-    def test_it_is_an_ellipse_around_the_face(self, step):
+    def test_it_is_an_ellipse_around_the_face(self, step: float) -> None:
         grid = Grid(4.0, 6.0, step, round(120 / step), round(120 / step))
         track = face_track([None, (60.0, 70.0, 20.0)], Box(32.0, 39.4, 56.0))
         mask = head_mask(track, 1, grid)
@@ -175,7 +180,7 @@ class TestHeadMask:
         # Of an ellipse, not of the rectangle around it.
         assert mask.sum() * step**2 == pytest.approx(np.pi * HEAD[0] * HEAD[1] * 56**2, rel=0.05)
 
-    def test_it_turns_with_the_face(self):
+    def test_it_turns_with_the_face(self) -> None:
         grid, box = Grid.of_pixels(160, 160), Box(52.0, 50.0, 56.0)
         upright, turned = (
             head_mask(face_track([(80.0, 80.0, 20.0, angle)], box), 0, grid) for angle in (0, 90)
@@ -188,7 +193,7 @@ class TestHeadMask:
 
 class TestFaceParts:
     @pytest.mark.parametrize("grid", [GRID, Grid(4.0, 6.0, 0.5, 2 * SIZE, 2 * SIZE)])
-    def test_they_lie_where_the_mesh_says(self, grid):
+    def test_they_lie_where_the_mesh_says(self, grid: Any) -> Any:
         def at(mask: torch.Tensor, x: float, y: float) -> float:
             return float(
                 mask[0, 0, int((y - grid.top) / grid.step), int((x - grid.left) / grid.step)]
@@ -204,7 +209,7 @@ class TestFaceParts:
         assert at(neck, x - 1.5 * length, below) == 0
         assert middle.max() <= 1 and neck.min() >= 0
 
-    def test_a_frame_without_a_face_has_none(self):
+    def test_a_frame_without_a_face_has_none(self) -> None:
         masks = face_part(MIDDLE, track_of([False, True]), range(2), GRID)
         assert masks[0].max() == 0 and masks[1].max() == 1
 
@@ -212,16 +217,16 @@ class TestFaceParts:
 class TestRegionStage:
     """Of faces whose crops are 56 pixels wide, their centres 2.6 pixels above them."""
 
-    def region(self, places, size=(400, 300)) -> HeadRegion:
+    def region(self, places: Any, size: Any = (400, 300)) -> HeadRegion:
         track = InMemory(face_track(places, Box(72.0, 69.4, 56.0)))
         return stages.region(track, clip_of(*size, range(len(places))), 28, 16)
 
-    def test_it_reaches_around_every_face_that_there_is(self):
+    def test_it_reaches_around_every_face_that_there_is(self) -> None:
         got = self.region([None, (100.0, 100.0, 20.0), (140.0, 100.0, 20.0)])
         assert (got.step, got.height, got.width) == (pytest.approx(2.0), 80, 96)
         assert (got.left, got.top) == (pytest.approx(27.2), pytest.approx(24.6))
 
-    def test_it_ends_with_the_frame(self):
+    def test_it_ends_with_the_frame(self) -> None:
         got = self.region([(100.0, 100.0, 20.0)], size=(130, 100))
         assert (got.height, got.width) == (48, 64)
 
@@ -233,28 +238,28 @@ class TestOwnShare:
     MINE, OTHER = (30.0, 40.0, 20.0), (90.0, 40.0, 20.0)
     ROW = 38  # that of the middles of their crops
 
-    def share(self, other, mine=MINE, **options) -> np.ndarray:
+    def share(self, other: Any, mine: Any = MINE, **options: Any) -> NDArray[Any]:
         track = face_track([mine], self.BOX, (), other)
         step = options.get("step", 1.0)
         got = own_share(track, range(1), Grid(0.0, 0.0, step, round(80 / step), round(120 / step)))
         return got[0, 0].numpy()
 
-    def test_alone_everything_is_ones_own(self):
+    def test_alone_everything_is_ones_own(self) -> None:
         assert own_share(face_track([self.MINE], self.BOX), range(1), Grid.of_pixels(9, 9)) == 1
         assert (self.share(None) == 1).all()
 
-    def test_what_is_nearer_to_another_face_is_theirs(self):
+    def test_what_is_nearer_to_another_face_is_theirs(self) -> None:
         row = self.share(self.OTHER)[self.ROW]
         assert (row[:57] == 1).all() and (row[63:] == 0).all()
         assert row[59:61].mean() == pytest.approx(0.5, abs=0.05), "softly"
 
-    def test_nearness_is_counted_in_sizes_of_a_face(self):
+    def test_nearness_is_counted_in_sizes_of_a_face(self) -> None:
         """A face of half the size reaches half as far."""
         row = self.share((90.0, 38.7, 10.0))[self.ROW]
         border = int(np.flatnonzero(row < 0.5)[0])
         assert border == pytest.approx(30 + 60 * 2 / 3, abs=1)
 
-    def test_a_nearer_face_hides_and_a_farther_one_does_not(self):
+    def test_a_nearer_face_hides_and_a_farther_one_does_not(self) -> None:
         beside = 60.0
         nearer = self.share((beside, 40.0, 24.0))
         farther = self.share((beside, 40.0, 16.0))
@@ -262,13 +267,13 @@ class TestOwnShare:
         assert nearer[self.ROW, edges[0] - 2] == 1 and nearer[self.ROW, edges[0] + 3] == 0
         assert farther[self.ROW, edges[1] - 2] == 1 and farther[self.ROW, edges[1] + 3] == 0
 
-    def test_who_is_right_behind_takes_nothing(self):
+    def test_who_is_right_behind_takes_nothing(self) -> None:
         head = self.share((30.0, 41.0, 18.0))
         assert (head[self.ROW, 10:50] == 1).all()
 
-    def test_a_finer_grid_sees_the_same(self):
+    def test_a_finer_grid_sees_the_same(self) -> None:
         coarse, fine = self.share(self.OTHER), self.share(self.OTHER, step=0.5)
         np.testing.assert_allclose(fine.reshape(80, 2, 120, 2).mean((1, 3)), coarse, atol=0.1)
 
-    def test_an_absent_person_is_not_measured(self):
+    def test_an_absent_person_is_not_measured(self) -> None:
         assert (self.share(self.OTHER, None) == 1).all()

@@ -1,8 +1,11 @@
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from tests.models.tiny import random, seeded, tiny_generator, tiny_stylegan2_config
 from tests.stages.faces import clip_of, face_track
@@ -12,7 +15,9 @@ from vidhair.geometry import Box, CropAxes, Similarity
 from vidhair.models import stylegan3
 from vidhair.models.aligned import SOFT_EDGE, AlignedGenerator
 from vidhair.models.stylegan3 import Extent, Synthesis, make_transform
+from vidhair.models.tiles import Pass, Plan, plan_tiles
 from vidhair.stages import render as stages
+from vidhair.stages.align import FaceTrack
 from vidhair.stages.render import (
     Canvas,
     Codes,
@@ -29,7 +34,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @st.composite
-def clips(draw) -> tuple[CropAxes, Box, tuple[int, int]]:
+def clips(draw: st.DrawFn) -> tuple[CropAxes, Box, tuple[int, int]]:
     """Face crops around a box in a frame."""
     width, height = draw(st.integers(200, 1000)), draw(st.integers(200, 1000))
     count = draw(st.integers(1, 4))
@@ -43,7 +48,9 @@ def clips(draw) -> tuple[CropAxes, Box, tuple[int, int]]:
 
 class TestPlan:
     @given(clips(), st.sampled_from([16, 128]), st.floats(0, 1))
-    def test_the_canvas_covers_all_crops_inside_the_frame(self, clip, resolution, expand):
+    def test_the_canvas_covers_all_crops_inside_the_frame(
+        self, clip: tuple[CropAxes, Box, tuple[int, int]], resolution: int, expand: float
+    ) -> None:
         axes, box, (width, height) = clip
         canvas = plan_canvas(axes, box, (width, height), resolution, expand)
         right = canvas.left + canvas.width * canvas.step
@@ -56,7 +63,9 @@ class TestPlan:
         assert bottom >= min(high[:, 1].max(), height) - 1e-6
 
     @given(clips(), st.sampled_from([16, 128]), st.floats(0, 1))
-    def test_the_box_lies_in_it_at_the_resolution_of_the_generator(self, clip, resolution, expand):
+    def test_the_box_lies_in_it_at_the_resolution_of_the_generator(
+        self, clip: tuple[CropAxes, Box, tuple[int, int]], resolution: int, expand: float
+    ) -> None:
         axes, box, size = clip
         canvas = plan_canvas(axes, box, size, resolution, expand)
         assert canvas.step * resolution == pytest.approx(box.side)
@@ -64,7 +73,9 @@ class TestPlan:
         assert canvas.top + canvas.extent.top * canvas.step == pytest.approx(box.top)
 
     @given(clips(), st.floats(0, 1))
-    def test_no_pixel_is_drawn_in_vain(self, clip, expand):
+    def test_no_pixel_is_drawn_in_vain(
+        self, clip: tuple[CropAxes, Box, tuple[int, int]], expand: float
+    ) -> None:
         """Each extra row or column covers something wanted, inside the frame."""
         axes, box, (width, height) = clip
         canvas = plan_canvas(axes, box, (width, height), 64, expand)
@@ -82,7 +93,7 @@ class TestPlan:
         if extent.bottom:
             assert bottom - step < min(high[1], height) + 1e-6
 
-    def test_size_is_the_square_and_what_lies_beyond(self):
+    def test_size_is_the_square_and_what_lies_beyond(self) -> None:
         canvas = Canvas(64, Extent(1, 2, 30, 40), 0.0, 0.0, 1.0)
         assert (canvas.width, canvas.height) == (95, 106)
 
@@ -91,7 +102,7 @@ def still(count: int, *, angle: float = 0, tx: float = 0, ty: float = 0) -> Simi
     return Similarity(*(np.full(count, float(v)) for v in (angle, tx, ty, 1)))
 
 
-def test_input_transforms_undo_the_movement_of_the_face():
+def test_input_transforms_undo_the_movement_of_the_face() -> None:
     similarity = Similarity(*np.array([[10.0, -5], [0.1, 0], [0.2, -0.3], [0.9, 1.2]]))
     got = input_transforms(similarity)
     assert got.dtype == torch.float32
@@ -105,14 +116,14 @@ class TestCanvasCoverage:
     CANVAS = Canvas(32, Extent(6, 3, 5, 8), 10.0, 20.0, 1.5)
     TRANSFORMS = input_transforms(Similarity(*np.array([[10.0], [0.1], [0.2], [0.9]])))
 
-    def test_stylegan3_draws_all_of_the_canvas(self, synthesis):
+    def test_stylegan3_draws_all_of_the_canvas(self, synthesis: Synthesis) -> None:
         share = canvas_coverage(synthesis, self.TRANSFORMS, self.CANVAS)
         assert torch.equal(share, torch.ones(1, 1, 43, 43))
 
-    def test_stylegan2_draws_the_face_crop(self):
+    def test_stylegan2_draws_the_face_crop(self) -> None:
         generator = seeded(lambda: AlignedGenerator(tiny_stylegan2_config(32)))
         share = canvas_coverage(generator.synthesis, self.TRANSFORMS, self.CANVAS)[0, 0]
-        assert share.shape == (43, 43) and (share.min(), share.max()) == (0, 1)
+        assert share.shape == (43, 43) and share.min() == 0 and share.max() == 1
         y, x = torch.meshgrid(*(torch.arange(43) + 0.5,) * 2, indexing="ij")
         middle = [float((share * at).sum() / share.sum()) for at in (x, y)]
         np.testing.assert_allclose(middle, [6 + 32 * (0.5 + 0.1), 3 + 32 * (0.5 + 0.2)], atol=0.2)
@@ -129,13 +140,13 @@ class TestRender:
     STYLES = random(5, 16, 12).numpy()
     PLAIN = Canvas(16, Extent(), 0.0, 0.0, 1.0)
 
-    def test_levels_of_what_the_generator_draws(self, synthesis):
+    def test_levels_of_what_the_generator_draws(self, synthesis: Synthesis) -> None:
         got = render(synthesis, self.STYLES, still(5), self.PLAIN, RenderConfig())
         assert got.dtype == np.uint8 and got.shape == (5, 16, 16, 3)
         want = synthesis(torch.from_numpy(self.STYLES)).permute(0, 2, 3, 1) * 127.5 + 127.5
         assert np.abs(got - want.clamp(0, 255).numpy()).max() <= 0.51
 
-    def test_values_beyond_the_range_are_clipped(self):
+    def test_values_beyond_the_range_are_clipped(self) -> None:
         generator = tiny_generator(16)
         generator.synthesis.layers[-1].weight.mul_(1000)
         got = render(generator.synthesis, self.STYLES, still(5), self.PLAIN, RenderConfig())
@@ -144,7 +155,7 @@ class TestRender:
         assert (got == 255).any() and (got == 0).any()
 
     @pytest.mark.parametrize("batch", [1, 2, 64])
-    def test_the_size_of_batches_does_not_show(self, synthesis, batch):
+    def test_the_size_of_batches_does_not_show(self, synthesis: Synthesis, batch: int) -> None:
         similarity = Similarity(*np.array([[0, 5, -9, 20, 3.0], *[[0, 0.1, -0.2, 0.1, 0]] * 2,
                                            [1, 1.1, 0.9, 1, 1]]))  # fmt: skip
         canvas = Canvas(16, Extent(3, 0, 4, 2), 0.0, 0.0, 1.0)
@@ -153,7 +164,7 @@ class TestRender:
         assert got.shape == (5, 18, 23, 3)
         assert np.abs(got.astype(int) - usual).max() <= 1
 
-    def test_a_face_that_moves_right_is_drawn_further_right(self):
+    def test_a_face_that_moves_right_is_drawn_further_right(self) -> None:
         generator = tiny_generator(32, conv_kernel=1, radial_filters=True)
         generator.synthesis.layers[-1].weight.mul_(20)
         square = Canvas(32, Extent(), 0.0, 0.0, 1.0)
@@ -165,31 +176,31 @@ class TestRender:
         assert before[inside].std() > 5
         assert np.abs(after[inside] - np.roll(before, (-4, 8), (1, 2))[inside]).max() <= 2
 
-    def test_bfloat16_is_close(self, synthesis):
+    def test_bfloat16_is_close(self, synthesis: Synthesis) -> None:
         full = render(synthesis, self.STYLES, still(5), self.PLAIN, RenderConfig())
         short = RenderConfig(precision="bfloat16")
         got = render(synthesis, self.STYLES, still(5), self.PLAIN, short)
         assert np.abs(got.astype(int) - full).max() <= 6
 
-    def test_float16_is_for_gpus(self, synthesis):
+    def test_float16_is_for_gpus(self, synthesis: Synthesis) -> None:
         config = RenderConfig(precision="float16")
         with pytest.raises(InvalidSetting, match=r"'float16' is for GPUs.*choose auto"):
             render(synthesis, self.STYLES, still(5), self.PLAIN, config)
 
 
-def test_a_bound_of_memory_is_heeded(monkeypatch):
+def test_a_bound_of_memory_is_heeded(monkeypatch: pytest.MonkeyPatch) -> None:
     """Bands of the picture show that it got there; the picture stays the same."""
     drawn = []
-    plan = stylegan3.plan_tiles
+    plan = plan_tiles
 
-    def watched(passes, size, memory):
+    def watched(passes: tuple[Pass, ...], size: int, memory: int) -> Plan:
         drawn.append(memory)
         return plan(passes, size, memory)
 
     monkeypatch.setattr(stylegan3, "plan_tiles", watched)
     synthesis = tiny_generator(16).synthesis
     styles = random(3, 16, 12).numpy()
-    similarity = Similarity(*(np.zeros(3) for _ in range(3)), np.ones(3))
+    similarity = Similarity(np.zeros(3), np.zeros(3), np.zeros(3), np.ones(3))
     canvas = Canvas(16, Extent(2, 1, 0, 3), 0.0, 0.0, 1.0)
     render(synthesis, styles, similarity, canvas, RenderConfig(memory=96, batch=2))
     assert set(drawn) == {96 << 20}
@@ -200,24 +211,29 @@ class TestCanvasStage:
 
     BOX = Box(72.0, 69.4, 56.0)
 
-    def canvas(self, places, expand: float = 0.0, size=(300, 200)) -> Canvas:
+    def canvas(
+        self,
+        places: list[tuple[float, float, float] | None],
+        expand: float = 0.0,
+        size: tuple[int, int] = (300, 200),
+    ) -> Canvas:
         track = InMemory(face_track(places, self.BOX))
         return stages.canvas(track, clip_of(*size, range(len(places))), 28, expand)
 
-    def test_a_face_in_the_box_needs_the_box_alone(self):
+    def test_a_face_in_the_box_needs_the_box_alone(self) -> None:
         got = self.canvas([None, (100.0, 100.0, 20.0), None])
         assert (got.resolution, got.step, got.extent) == (28, 2.0, Extent())
         assert (got.left, got.top) == (72.0, 69.4)
 
-    def test_it_reaches_to_every_face_that_there_is(self):
+    def test_it_reaches_to_every_face_that_there_is(self) -> None:
         got = self.canvas([(100.0, 100.0, 20.0), None, (140.0, 90.0, 20.0)])
         assert got.extent == Extent(left=0, right=20, top=5, bottom=0)
 
-    def test_it_reaches_further_if_asked_to(self):
+    def test_it_reaches_further_if_asked_to(self) -> None:
         got = self.canvas([(100.0, 100.0, 20.0)], expand=0.5)
         assert got.extent == Extent(left=14, right=14, top=14, bottom=14)
 
-    def test_it_ends_with_the_frame(self):
+    def test_it_ends_with_the_frame(self) -> None:
         got = self.canvas([(100.0, 100.0, 20.0)], expand=1.5, size=(140, 132))
         assert got.extent == Extent(left=36, right=6, top=35, bottom=4)
 
@@ -239,13 +255,17 @@ class TestRenderedStage:
         synthesis.layers[-1].weight.mul_(50)  # more than a few shades of grey
         return Drawer(synthesis)
 
-    def picture(self, drawer, styles=STYLES, track=TRACK) -> np.ndarray:
+    def picture(
+        self, drawer: Drawer, styles: NDArray[Any] = STYLES, track: FaceTrack = TRACK
+    ) -> NDArray[Any]:
         pivots = Pivots(np.zeros_like(self.STYLES), self.TRANSFORM)
         return stages.rendered(
             Codes(styles), pivots, track, self.CANVAS, drawer, self.CONFIG
         ).levels
 
-    def test_frames_with_a_face_are_drawn_from_their_codes_where_it_is(self, drawer):
+    def test_frames_with_a_face_are_drawn_from_their_codes_where_it_is(
+        self, drawer: Drawer
+    ) -> None:
         got = self.picture(drawer)
         for k in (1, 2, 4):
             place = Similarity(*self.TRANSFORM[k, :, None])
@@ -253,18 +273,20 @@ class TestRenderedStage:
             assert np.abs(got[k].astype(int) - want[0]).max() <= 1
             assert np.ptp(got[k]) > 30
 
-    def test_frames_without_one_are_black(self, drawer):
+    def test_frames_without_one_are_black(self, drawer: Drawer) -> None:
         got = self.picture(drawer)
         assert got.dtype == np.uint8 and got.shape == (5, 17 + 3, 16 + 2, 3)
         assert not got[[0, 3]].any()
 
-    def test_where_there_is_none_at_all_nothing_is_drawn(self):
+    def test_where_there_is_none_at_all_nothing_is_drawn(self) -> None:
         nowhere = face_track([None] * 5, self.TRACK.box)
-        assert not self.picture(drawer=None, track=nowhere).any()
+        nothing: Any = None
+        assert not self.picture(nothing, track=nowhere).any()
 
-    def test_the_edited_picture_is_that_of_the_edited_codes(self, drawer):
+    def test_the_edited_picture_is_that_of_the_edited_codes(self, drawer: Drawer) -> None:
         pivots = Pivots(np.zeros_like(self.STYLES), self.TRANSFORM)
-        codes = Codes(self.STYLES + 1)
+        others: NDArray[Any] = self.STYLES + 1
+        codes = Codes(others)
         got = stages.edited(codes, pivots, self.TRACK, self.CANVAS, drawer, self.CONFIG).levels
         assert np.array_equal(got, self.picture(drawer, self.STYLES + 1))
         assert not np.array_equal(got, self.picture(drawer))

@@ -1,3 +1,6 @@
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -69,7 +72,7 @@ def pivots() -> Targets:
     return pivots_of(other.synthesis)
 
 
-SETTINGS = {
+SETTINGS: dict[str, Any] = {
     "precision": "float32",
     "learning_rate": 0.02,
     "locality_weight": 0.0,
@@ -78,7 +81,7 @@ SETTINGS = {
 }
 
 
-class Losses(list):
+class Losses(list[float]):
     """Keeps what is told about the progress."""
 
     def __call__(self, step: int, steps: int, loss: float) -> None:
@@ -86,7 +89,12 @@ class Losses(list):
         self.append(loss)
 
 
-def tuned(pivots: Targets, generator: MovableGenerator | None = None, losses=None, **options):
+def tuned(
+    pivots: Targets,
+    generator: MovableGenerator | None = None,
+    losses: Losses | None = None,
+    **options: Any,
+) -> dict[str, torch.Tensor]:
     config = TuneConfig(**SETTINGS | {"steps": 12} | options)
     losses = Losses() if losses is None else losses
     return tune(generator or person(), pivots, CANVAS, DISTANCE, config, losses)
@@ -94,7 +102,7 @@ def tuned(pivots: Targets, generator: MovableGenerator | None = None, losses=Non
 
 class TestTune:
     @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-    def test_the_pictures_are_approached(self, pivots, precision):
+    def test_the_pictures_are_approached(self, pivots: Targets, precision: str) -> None:
         generator, losses = person(), Losses()
         weights = tuned(pivots, generator, losses, steps=20, precision=precision)
         assert len(losses) == 20 and losses[-1] < losses[0]
@@ -103,7 +111,7 @@ class TestTune:
         assert after < 0.7 * before
 
     @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-    def test_stylegan2_approaches_them_too(self, precision):
+    def test_stylegan2_approaches_them_too(self, precision: str) -> None:
         generator, other = (
             seeded(lambda: AlignedGenerator(tiny_stylegan2_config(SIZE, w_dim=12)))
             for _ in range(2)
@@ -117,39 +125,40 @@ class TestTune:
         after = (draw(with_weights(generator, weights), pivots) - pivots.pictures).square().mean()
         assert after < 0.7 * before
 
-    def test_the_fourier_features_stay_as_they_are(self, pivots):
+    def test_the_fourier_features_stay_as_they_are(self, pivots: Targets) -> None:
         generator = person()
         weights = tuned(pivots, generator)
         assert weights and all(name.startswith("layers.") for name in weights)
-        again = with_weights(generator, weights).input.state_dict()
+        tuned_one = with_weights(generator, weights)
+        again = tuned_one.get_submodule("input").state_dict()
         for name, value in generator.synthesis.input.state_dict().items():
             assert torch.equal(again[name], value)
 
-    def test_every_layer_is_tuned(self, pivots):
+    def test_every_layer_is_tuned(self, pivots: Targets) -> None:
         generator = person()
         before, weights = generator.synthesis.state_dict(), tuned(pivots, generator)
         assert len(weights) == 4 * (LAYERS + 1)  # weight, bias, and both of the style's
         assert not any(torch.equal(value, before[name]) for name, value in weights.items())
 
-    def test_the_generator_itself_is_left_alone(self, pivots):
+    def test_the_generator_itself_is_left_alone(self, pivots: Targets) -> None:
         generator = person()
         kept = {n: t.clone() for n, t in generator.state_dict().items()}
         tuned(pivots, generator)
         assert all(torch.equal(t, kept[n]) for n, t in generator.state_dict().items())
         assert not any(p.requires_grad or p.grad is not None for p in generator.parameters())
 
-    def test_no_steps_change_nothing(self, pivots):
+    def test_no_steps_change_nothing(self, pivots: Targets) -> None:
         generator = person()
         before = generator.synthesis.state_dict()
         weights = tuned(pivots, generator, steps=0)
         assert all(torch.equal(value, before[name]) for name, value in weights.items())
 
-    def test_the_same_seed_gives_the_same_weights(self, pivots):
+    def test_the_same_seed_gives_the_same_weights(self, pivots: Targets) -> None:
         one, same, other = (tuned(pivots, steps=3, seed=seed) for seed in (1, 1, 2))
         assert all(torch.equal(one[name], same[name]) for name in one)
         assert not all(torch.equal(one[name], other[name]) for name in one)
 
-    def test_pixels_without_weight_do_not_count(self, pivots):
+    def test_pixels_without_weight_do_not_count(self, pivots: Targets) -> None:
         weight = torch.zeros_like(pivots.weight)
         weight[..., 4:12, 4:12] = 1
         spoilt = torch.where(weight > 0, pivots.pictures, random(*pivots.pictures.shape))
@@ -169,12 +178,12 @@ class TestTune:
         for name, value in results[0].items():
             torch.testing.assert_close(results[1][name], value, atol=1e-6, rtol=1e-4)
 
-    def test_tuning_stops_once_the_loss_is_low_enough(self, pivots):
+    def test_tuning_stops_once_the_loss_is_low_enough(self, pivots: Targets) -> None:
         losses = Losses()
         tuned(pivots, losses=losses, steps=60, stop_below=10.0)
         assert 20 <= len(losses) <= 25
 
-    def test_other_faces_change_less_when_asked_to_stay(self, pivots):
+    def test_other_faces_change_less_when_asked_to_stay(self, pivots: Targets) -> None:
         generator = person()
         others = generator.mapping(random(40, 8, seed=9))
         before = generator.synthesis(others)
@@ -185,7 +194,7 @@ class TestTune:
 
         assert change(10.0) < 0.9 * change(0.0)
 
-    def test_more_frames_than_there_are_in_a_batch(self, pivots):
+    def test_more_frames_than_there_are_in_a_batch(self, pivots: Targets) -> None:
         """Fewer pictures than a batch holds, or a batch of all of them."""
         for batch in (1, COUNT, 2 * COUNT):
             losses = Losses()
@@ -194,7 +203,7 @@ class TestTune:
 
 
 class TestRefine:
-    def test_an_offset_of_all_codes_is_found(self):
+    def test_an_offset_of_all_codes_is_found(self) -> None:
         generator = person()
         offset = 0.5 * random(LAYERS + 2, 12, seed=11)
         pivots = pivots_of(generator.synthesis, offset)
@@ -212,13 +221,13 @@ class TestRefine:
 
         assert error(got) < 0.6 * error(0.0)
 
-    def test_no_steps_are_no_offset(self, pivots):
+    def test_no_steps_are_no_offset(self, pivots: Targets) -> None:
         config = TuneConfig(refine_steps=0)
         got = refine(person().synthesis, pivots, CANVAS, DISTANCE, config, Losses())
         assert torch.equal(got, torch.zeros(LAYERS + 2, 12))
 
 
-def test_tuned_weights_are_ready_to_be_used(pivots):
+def test_tuned_weights_are_ready_to_be_used(pivots: Targets) -> None:
     generator = person()
     weights = tuned(pivots, generator, steps=1)
     synthesis = with_weights(generator, weights)
@@ -233,14 +242,16 @@ class TestChooseFrames:
         st.integers(1, 12),
         st.integers(0, 1000),
     )
-    def test_so_many_present_frames_in_order(self, present, count, seed):
+    def test_so_many_present_frames_in_order(
+        self, present: list[bool], count: int, seed: int
+    ) -> None:
         codes = np.random.default_rng(seed).normal(size=(len(present), 3))
         chosen = choose_frames(codes, np.array(present), count)
         assert len(chosen) == min(count, sum(present))
         assert np.all(np.diff(chosen) > 0)
         assert all(present[frame] for frame in chosen)
 
-    def test_they_differ_as_much_as_can_be(self):
+    def test_they_differ_as_much_as_can_be(self) -> None:
         """Four poses, held for a while each: one frame of each is enough."""
         poses = np.array([[0.0, 0], [5, 0], [0, 5], [5, 5]])
         rng = np.random.default_rng(0)
@@ -248,24 +259,24 @@ class TestChooseFrames:
         chosen = choose_frames(codes, np.ones(40, bool), 4)
         assert (chosen // 10).tolist() == [0, 1, 2, 3]
 
-    def test_a_glance_aside_is_not_missed(self):
+    def test_a_glance_aside_is_not_missed(self) -> None:
         codes = np.zeros((100, 2))
         codes[:, 0] = np.linspace(0, 0.1, 100)
         codes[63] = [2, 2]
         assert 63 in choose_frames(codes, np.ones(100, bool), 2)
 
-    def test_one_frame_is_a_usual_one(self):
+    def test_one_frame_is_a_usual_one(self) -> None:
         codes = np.array([[0.0], [1], [2], [3], [40]])
         assert choose_frames(codes, np.ones(5, bool), 1).tolist() != [4]
 
-    def test_every_number_counts_alike(self):
+    def test_every_number_counts_alike(self) -> None:
         """Without regard to its unit."""
         codes = np.random.default_rng(1).normal(size=(50, 3))
         present = np.ones(50, bool)
         chosen = choose_frames(codes, present, 8)
         assert np.array_equal(choose_frames(codes * [1000, 1, 1], present, 8), chosen)
 
-    def test_no_frame_is_chosen_twice_where_all_are_alike(self):
+    def test_no_frame_is_chosen_twice_where_all_are_alike(self) -> None:
         chosen = choose_frames(np.zeros((9, 2)), np.ones(9, bool), 4)
         assert len(chosen) and len(set(chosen.tolist())) == len(chosen)
 
@@ -283,7 +294,7 @@ class TestTunedStage:
     OFFSET = random(8, 12, seed=4)
 
     @pytest.fixture
-    def given(self) -> dict[str, InMemory]:
+    def given(self) -> dict[str, Any]:
         styles = np.zeros((self.COUNT, 8, 12), np.float32)
         # What tells the frames apart and their mean codes not.
         styles[:, 0] += np.arange(self.COUNT)[:, None]
@@ -310,19 +321,19 @@ class TestTunedStage:
         return {name: InMemory(value) for name, value in values.items()}
 
     @pytest.fixture
-    def learn(self, given, monkeypatch):
+    def learn(self, given: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
         """Calls the stage with others in the place of `refine` and `tune`: what it makes, what
         those were given, and what the meter was told."""
-        calls: list[tuple] = []
-        told: list[tuple] = []
+        calls: list[tuple[Any, ...]] = []
+        told: list[tuple[Any, ...]] = []
 
-        def of_refine(*arguments):
+        def of_refine(*arguments: Any) -> torch.Tensor:
             *first, progress = arguments
             calls.append(tuple(first))
             progress(2, 5, 0.25)
             return self.OFFSET
 
-        def of_tune(*arguments):
+        def of_tune(*arguments: Any) -> dict[str, torch.Tensor]:
             *first, progress = arguments
             calls.append(tuple(first))
             progress(3, 9, 0.125)
@@ -331,8 +342,10 @@ class TestTunedStage:
         monkeypatch.setattr(stages, "refine", of_refine)
         monkeypatch.setattr(stages, "tune", of_tune)
 
-        def learn(generator=None, **config):
-            config = TuneConfig(**{"frames": 4, "refine_steps": 5, "steps": 9} | config)
+        def learn(
+            generator: MovableGenerator | None = None, **options: Any
+        ) -> tuple[Tuned, Targets, Targets, list[tuple[int, str]]]:
+            config = TuneConfig(**{"frames": 4, "refine_steps": 5, "steps": 9} | options)
             likeness = Perceptual("", {}, lambda: DISTANCE)
             generator = generator or person()
             made = stages.tuned(
@@ -347,16 +360,22 @@ class TestTunedStage:
 
         return learn
 
-    def test_frames_that_differ_in_code_angle_or_size_are_chosen(self, learn, given):
+    def test_frames_that_differ_in_code_angle_or_size_are_chosen(
+        self, learn: Callable[..., Any], given: dict[str, Any]
+    ) -> None:
         learn()
         assert given["frames"].frames_asked == self.CHOSEN
         assert given["labels"].frames_asked == self.CHOSEN
 
-    def test_so_many_as_the_setting_says(self, learn, given):
+    def test_so_many_as_the_setting_says(
+        self, learn: Callable[..., Any], given: dict[str, Any]
+    ) -> None:
         learn(frames=2)
         assert len(given["frames"].frames_asked) == 2
 
-    def test_targets_are_those_frames_with_their_codes_where_the_face_is(self, learn, given):
+    def test_targets_are_those_frames_with_their_codes_where_the_face_is(
+        self, learn: Callable[..., Any], given: dict[str, Any]
+    ) -> None:
         _, targets, _, _ = learn()
         pivots = given["pivots"].value
         assert np.array_equal(targets.styles.numpy(), pivots.styles[self.CHOSEN])
@@ -369,7 +388,9 @@ class TestTunedStage:
         frames = 10.0 * torch.tensor(self.CHOSEN)[:, None, None].expand(4, 19, 18)
         torch.testing.assert_close(levels[:, 1], frames, atol=1e-3, rtol=0)
 
-    def test_skin_and_hair_count_more_than_what_is_around_them(self, learn):
+    def test_skin_and_hair_count_more_than_what_is_around_them(
+        self, learn: Callable[..., Any]
+    ) -> None:
         _, targets, _, _ = learn()
         for row, frame in enumerate(self.CHOSEN):
             head = np.zeros(64)
@@ -379,7 +400,7 @@ class TestTunedStage:
             got = targets.weight[row, 0]
             np.testing.assert_allclose(got, np.tile(want[:, None], 18), atol=1e-5)
 
-    def test_nothing_counts_that_the_generator_cannot_draw(self, learn):
+    def test_nothing_counts_that_the_generator_cannot_draw(self, learn: Callable[..., Any]) -> None:
         generator = seeded(lambda: AlignedGenerator(tiny_stylegan2_config(SIZE, w_dim=12)))
         _, targets, _, _ = learn(generator)
         share = canvas_coverage(generator.synthesis, targets.transforms, self.CANVAS)
@@ -387,20 +408,20 @@ class TestTunedStage:
         assert torch.equal(targets.weight > 0, share > 0)
         assert (targets.weight <= share + 1e-6).all()
 
-    def test_tuning_begins_at_the_codes_that_were_refined(self, learn):
+    def test_tuning_begins_at_the_codes_that_were_refined(self, learn: Callable[..., Any]) -> None:
         _, targets, moved, _ = learn()
         assert torch.equal(moved.styles, targets.styles + self.OFFSET)
         for name in ("transforms", "pictures", "weight"):
             assert torch.equal(getattr(moved, name), getattr(targets, name))
 
-    def test_what_was_learned_is_kept_and_read_back(self, learn):
+    def test_what_was_learned_is_kept_and_read_back(self, learn: Callable[..., Any]) -> None:
         made, *_ = learn()
         for value in (made, Tuned.of(made.arrays())):
             assert np.array_equal(value.offset, self.OFFSET.numpy())
             assert list(value.weights) == ["layers.0.bias"]
             assert np.array_equal(value.weights["layers.0.bias"], np.ones(12))
 
-    def test_the_meter_counts_both_parts(self, learn):
+    def test_the_meter_counts_both_parts(self, learn: Callable[..., Any]) -> None:
         *_, told = learn()
         assert told == [(0, ""), (2, "loss 0.250"), (5 + 3, "loss 0.125")]
         steps = stage_of("tuned", stages.tuned).steps
@@ -410,7 +431,7 @@ class TestTunedStage:
 class TestDrawerStages:
     TUNED = Tuned(random(8, 12, seed=5).numpy(), {"layers.0.bias": np.full(12, 7.0, np.float32)})
 
-    def test_the_tuned_generator_has_the_weights_that_were_learned(self):
+    def test_the_tuned_generator_has_the_weights_that_were_learned(self) -> None:
         generator = person()
         before = {name: value.clone() for name, value in generator.synthesis.state_dict().items()}
         drawn = stages.fine_tuned(self.TUNED, generator).synthesis.state_dict()
@@ -420,14 +441,14 @@ class TestDrawerStages:
             generator.synthesis.state_dict()["layers.0.bias"], before["layers.0.bias"]
         )
 
-    def test_without_tuning_it_is_the_packs(self):
+    def test_without_tuning_it_is_the_packs(self) -> None:
         generator = person()
         drawn = stages.untuned(generator).synthesis.state_dict()
         before = generator.synthesis.state_dict()
         assert drawn.keys() == before.keys()
         assert all(torch.equal(drawn[name], before[name]) for name in before)
 
-    def test_codes_are_moved_by_the_offset_if_there_is_one(self):
+    def test_codes_are_moved_by_the_offset_if_there_is_one(self) -> None:
         pivots = Pivots(random(3, 8, 12).numpy(), np.zeros((3, 4)))
         assert np.array_equal(stages.plain_pivots(pivots).styles, pivots.styles)
         got = stages.offset_pivots(pivots, self.TUNED).styles

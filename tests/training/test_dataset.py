@@ -1,5 +1,6 @@
 import itertools
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -7,7 +8,7 @@ import torch
 from safetensors.torch import load_file
 
 from tests.training.world import SHARD, SIZE, InProcess, made_up_faces
-from vidhair.synthetic.params import FaceParams
+from vidhair.synthetic.params import FaceParams, sample_faces
 from vidhair.training import dataset
 from vidhair.training.dataset import (
     ALIGNED,
@@ -23,7 +24,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture
-def in_process(monkeypatch):
+def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dataset, "SHARD_TRACES", SHARD)
     monkeypatch.setattr(dataset, "ProcessPoolExecutor", InProcess)
 
@@ -34,11 +35,13 @@ def render(folder: Path, *, traces: int = 2 * SHARD, seed: int = 1) -> dict[str,
 
 
 @pytest.mark.usefixtures("in_process")
-def test_a_group_is_rendered_once_the_same_from_a_seed_and_in_any_order(tmp_path, monkeypatch):
+def test_a_group_is_rendered_once_the_same_from_a_seed_and_in_any_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     first = render(tmp_path / "a")
     assert list(first) == ["moved_0000.safetensors", "moved_0001.safetensors"]
 
-    def no_more(*_):
+    def no_more(*_: Any) -> None:
         raise AssertionError("rendered again")
 
     with monkeypatch.context() as patch:
@@ -87,8 +90,8 @@ HALVES = (slice(0, SHARD), slice(SHARD, 2 * SHARD))
 
 
 @pytest.mark.usefixtures("in_process")
-def test_an_interrupted_shard_is_no_shard(tmp_path, monkeypatch):
-    def half(arrays, path):
+def test_an_interrupted_shard_is_no_shard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def half(arrays: dict[str, torch.Tensor], path: Path) -> None:
         path.write_bytes(b"half")
         raise KeyboardInterrupt
 
@@ -104,7 +107,7 @@ def test_an_interrupted_shard_is_no_shard(tmp_path, monkeypatch):
     assert list(tmp_path.glob("*.safetensors")) == []
 
 
-def test_framings_move_as_far_as_they_say():
+def test_framings_move_as_far_as_they_say() -> None:
     generator = torch.Generator().manual_seed(0)
     still = ALIGNED.sample(50, generator)
     assert not still.angle_deg.any() and not still.tx.any() and not still.ty.any()
@@ -119,15 +122,15 @@ def test_framings_move_as_far_as_they_say():
         assert low <= move.scale.min() < low + 0.05 and high - 0.05 < move.scale.max() <= high
 
 
-def test_repainting_changes_colors_only():
-    faces = dataset.sample_faces(30, torch.Generator().manual_seed(0))
+def test_repainting_changes_colors_only() -> None:
+    faces = sample_faces(30, torch.Generator().manual_seed(0))
     other = repaint(faces, torch.Generator().manual_seed(1))
     for name in FaceParams.__dataclass_fields__:
         same = torch.equal(getattr(faces, name), getattr(other, name))
         assert same == (name not in PAINTED), name
 
 
-def test_the_first_shard_of_every_group_is_held_out(tmp_path):
+def test_the_first_shard_of_every_group_is_held_out(tmp_path: Path) -> None:
     made_up_faces(tmp_path)
     training = RenderedFaces(tmp_path, ("moved",), held_out=False)
     held_out = RenderedFaces(tmp_path, ("moved",), held_out=True)
@@ -138,7 +141,7 @@ def test_the_first_shard_of_every_group_is_held_out(tmp_path):
     assert seen.isdisjoint(tuple(row.tolist()) for row in first["params"])
 
 
-def test_batches_go_through_all_faces_in_ever_new_orders(tmp_path):
+def test_batches_go_through_all_faces_in_ever_new_orders(tmp_path: Path) -> None:
     made_up_faces(tmp_path)
     faces = RenderedFaces(tmp_path, ("moved",), held_out=False)
     batches = faces.batches(SHARD, torch.Generator().manual_seed(0))

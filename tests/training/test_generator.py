@@ -1,6 +1,7 @@
 import dataclasses
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -29,7 +30,7 @@ COLUMNS = len(column_names())
 
 
 @pytest.fixture(scope="module")
-def shards(tmp_path_factory) -> Path:
+def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return made_up_faces(tmp_path_factory.mktemp("faces"))
 
 
@@ -50,7 +51,7 @@ def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
     return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
 
 
-def test_phases_follow_one_another():
+def test_phases_follow_one_another() -> None:
     assert CONFIG.steps == 4
     assert [CONFIG.phase(step) for step in range(5)] == [
         (16, 4),
@@ -61,12 +62,14 @@ def test_phases_follow_one_another():
     ]
 
 
-def test_training_goes_through_stops_and_goes_on(shards, tmp_path):
+def test_training_goes_through_stops_and_goes_on(shards: Path, tmp_path: Path) -> None:
     """Interrupted in the third step, a run goes on with it; a finished one stays as it is."""
     stopping = Stopping(shards, ("moved",), held_out=False, after=2)
     with pytest.raises(KeyboardInterrupt):
         run(shards, tmp_path, stopping)
-    saved, meta = load_state(tmp_path / "generator.safetensors")
+    state = load_state(tmp_path / "generator.safetensors")
+    assert state is not None
+    saved, meta = state
     assert meta["step"] == 2
 
     rest = Stopping(shards, ("moved",), held_out=False, after=CONFIG.steps)
@@ -100,7 +103,7 @@ def a_step(run: Distillation, rate: int) -> None:
     run.step += 1
 
 
-def test_a_loaded_run_takes_the_same_next_step(tmp_path):
+def test_a_loaded_run_takes_the_same_next_step(tmp_path: Path) -> None:
     """Weights, optimisers, averages and the heads of small pictures are all restored."""
     torch.manual_seed(0)
     first = Distillation(CONFIG, COLUMNS)
@@ -123,11 +126,11 @@ def test_a_loaded_run_takes_the_same_next_step(tmp_path):
     assert first.average.steps == second.average.steps == 5
 
 
-def test_there_is_nothing_to_load_at_first(tmp_path):
+def test_there_is_nothing_to_load_at_first(tmp_path: Path) -> None:
     assert not Distillation(CONFIG, COLUMNS).load(tmp_path / "state.safetensors")
 
 
-def test_measuring_leaves_the_training_as_it_was(shards):
+def test_measuring_leaves_the_training_as_it_was(shards: Path) -> None:
     torch.manual_seed(0)
     trained, held_out = Distillation(CONFIG, COLUMNS), faces(shards, held_out=True)
     held_out.arrays["matrix"] = transform_matrices(held_out.arrays["transform"])
@@ -139,25 +142,30 @@ def test_measuring_leaves_the_training_as_it_was(shards):
     assert {layer.magnitude_beta for layer in trained.generator.synthesis.layers} == {0.995}
 
 
-def test_it_is_the_average_that_is_measured(shards, monkeypatch):
+def test_it_is_the_average_that_is_measured(shards: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
     trained, held_out = Distillation(CONFIG, COLUMNS), faces(shards, held_out=True)
     held_out.arrays["matrix"] = transform_matrices(held_out.arrays["transform"])
     trained.average.values["synthesis.layers.14.bias"].fill_(1e6)
     seen = []
-    monkeypatch.setattr(module, "psnr", lambda got, want: seen.append(got) or 0.0)
+
+    def psnr(got: Any, want: Any) -> float:
+        seen.append(got)
+        return 0.0
+
+    monkeypatch.setattr(module, "psnr", psnr)
     evaluate(trained, held_out)
     assert all(float(got.min()) > 10 for got in seen)
 
 
-def test_small_pictures_have_their_rate(shards):
+def test_small_pictures_have_their_rate(shards: Path) -> None:
     run = Distillation(CONFIG, COLUMNS)
     for rate in (16, 32):
         got = run.predict(torch.zeros(1, COLUMNS), torch.eye(3)[None], rate, torch.float32)
         assert got.shape == (1, 3, rate, rate)
 
 
-def test_standardised_parameters_keep_their_length_readable():
+def test_standardised_parameters_keep_their_length_readable() -> None:
     standardiser = Standardiser(3, 5)
     params = torch.tensor([[0.0, 10, 5], [2, 30, 5]])
     standardiser.fit(params)
@@ -170,7 +178,7 @@ def test_standardised_parameters_keep_their_length_readable():
         Standardiser(5, 5)
 
 
-def test_where_the_features_are_errors_count_four_times(shards):
+def test_where_the_features_are_errors_count_four_times(shards: Path) -> None:
     """In an aligned face the eyes lie above the middle and the mouth below it."""
     data = faces(shards, held_out=True).arrays
     still = torch.tensor([[0.0, 0, 0, 1]]).expand(len(data["params"]), 4)
@@ -184,13 +192,13 @@ def test_where_the_features_are_errors_count_four_times(shards):
     assert all(float(w[0, y, x]) > 3 for w, (x, y) in zip(weight, eye, strict=True))
 
 
-def test_psnr_in_decibels():
+def test_psnr_in_decibels() -> None:
     want = torch.zeros(2, 3, 4, 4)
     assert psnr(want + 0.2, want) == pytest.approx(20)
     assert psnr(want + 2, want) == pytest.approx(0)
 
 
-def test_the_shipped_recipes_fit_the_faces():
+def test_the_shipped_recipes_fit_the_faces() -> None:
     assert GENERATOR.z_dim > COLUMNS
     from vidhair.training.pack import RECIPES
 

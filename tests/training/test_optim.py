@@ -1,4 +1,5 @@
 from itertools import pairwise
+from typing import Any
 
 import pytest
 import torch
@@ -14,7 +15,7 @@ def random(*shape: int, seed: int = 0) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("shape", [(24, 40), (40, 24), (64, 16), (16, 16), (3, 200)])
-def test_orthogonalising_evens_out_the_singular_values(shape):
+def test_orthogonalising_evens_out_the_singular_values(shape: tuple[int, int]) -> None:
     """All near one, in the directions that the matrix had."""
     g = random(*shape)
     got = orthogonalise(g, steps=7)
@@ -28,7 +29,7 @@ def test_orthogonalising_evens_out_the_singular_values(shape):
     assert float(rotated.diagonal().min()) > 0
 
 
-def test_an_orthogonal_matrix_stays_nearly_as_it_is():
+def test_an_orthogonal_matrix_stays_nearly_as_it_is() -> None:
     q, _ = torch.linalg.qr(random(20, 20))
     got = orthogonalise(q)
     share = (got * q).sum() / q.square().sum()
@@ -37,21 +38,21 @@ def test_an_orthogonal_matrix_stays_nearly_as_it_is():
 
 
 @pytest.mark.parametrize("factor", [1e-4, 1e4])
-def test_the_size_of_the_gradient_does_not_matter(factor):
+def test_the_size_of_the_gradient_does_not_matter(factor: float) -> None:
     g = random(12, 30)
     torch.testing.assert_close(orthogonalise(g * factor), orthogonalise(g), atol=1e-3, rtol=1e-3)
 
 
-def test_a_transposed_matrix_gives_the_transpose():
+def test_a_transposed_matrix_gives_the_transpose() -> None:
     g = random(12, 30)
     torch.testing.assert_close(orthogonalise(g.t()), orthogonalise(g).t())
 
 
-def test_no_gradient_gives_no_step():
+def test_no_gradient_gives_no_step() -> None:
     assert float(orthogonalise(torch.zeros(8, 9)).abs().max()) == 0
 
 
-def test_muons_steps_are_as_long_as_its_learning_rate():
+def test_muons_steps_are_as_long_as_its_learning_rate() -> None:
     p = nn.Parameter(random(16, 8, 3, 3))
     before, optimiser = p.detach().clone(), Muon([p], lr=0.01)
     p.grad = random(16, 8, 3, 3, seed=1) * 1e-3
@@ -61,7 +62,7 @@ def test_muons_steps_are_as_long_as_its_learning_rate():
     assert float((change * p.grad).sum()) < 0, "downhill"
 
 
-def test_muon_leaves_parameters_without_a_gradient_alone():
+def test_muon_leaves_parameters_without_a_gradient_alone() -> None:
     p = nn.Parameter(random(16, 16))
     before = p.detach().clone()
     Muon([p], lr=1.0).step()
@@ -69,7 +70,7 @@ def test_muon_leaves_parameters_without_a_gradient_alone():
 
 
 class Net(nn.Module):
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         torch.manual_seed(0)
         self.mapping = nn.Linear(20, 20)
@@ -77,7 +78,7 @@ class Net(nn.Module):
         self.head = nn.Linear(20, 3)
         self.frozen = nn.Parameter(torch.ones(20, 20), requires_grad=False)
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.head(torch.relu(self.body(torch.relu(self.mapping(x)))))
 
 
@@ -85,11 +86,11 @@ def optimisers(net: Net) -> Optimisers:
     return Optimisers(net.named_parameters(), lr=1e-3, adam_lr=2e-3)
 
 
-def groups_of(both: Optimisers) -> list[dict]:
+def groups_of(both: Optimisers) -> list[dict[str, Any]]:
     return [*both.muon.param_groups, *both.adam.param_groups]
 
 
-def test_matrices_go_to_muon_and_the_rest_to_adam():
+def test_matrices_go_to_muon_and_the_rest_to_adam() -> None:
     net = Net()
     both = optimisers(net)
     groups = [[id(p) for p in g["params"]] for g in groups_of(both)]
@@ -111,7 +112,7 @@ def train(net: Net, both: Optimisers, steps: int, seed: int = 5) -> list[float]:
     return losses
 
 
-def test_they_learn_together():
+def test_they_learn_together() -> None:
     net = Net()
     both = optimisers(net)
     both.set_factor(5)
@@ -123,7 +124,7 @@ def test_they_learn_together():
     assert torch.equal(net.frozen, torch.ones(20, 20))
 
 
-def test_a_restored_state_goes_on_exactly():
+def test_a_restored_state_goes_on_exactly() -> None:
     first, second = Net(), Net()
     a, b = optimisers(first), optimisers(second)
     train(first, a, 5)
@@ -139,7 +140,7 @@ def test_a_restored_state_goes_on_exactly():
     assert not torch.equal(fresh.body.weight, first.body.weight), "the state should matter"
 
 
-def test_a_restored_state_follows_the_learning_rate():
+def test_a_restored_state_follows_the_learning_rate() -> None:
     both = optimisers(Net())
     both.load_tensors(both.tensors())
     both.set_factor(0.5)
@@ -147,7 +148,7 @@ def test_a_restored_state_follows_the_learning_rate():
     assert [g["lr"] for g in groups] == [5e-4, 1e-3, pytest.approx(0.1)]
 
 
-def test_an_average_follows_and_lags():
+def test_an_average_follows_and_lags() -> None:
     net = Net()
     average = Average(net, half_life=2)
     with torch.no_grad():
@@ -160,7 +161,7 @@ def test_an_average_follows_and_lags():
         torch.testing.assert_close(average.values["head.bias"], torch.full((3,), want))
 
 
-def test_a_young_average_forgets_where_training_began():
+def test_a_young_average_forgets_where_training_began() -> None:
     net = Net()
     average = Average(net, half_life=500)
     with torch.no_grad():
@@ -170,7 +171,7 @@ def test_a_young_average_forgets_where_training_began():
     assert float(error.abs().max()) < 2e-3
 
 
-def test_an_average_copies_whole_numbers():
+def test_an_average_copies_whole_numbers() -> None:
     net = nn.BatchNorm1d(4)
     average = Average(net, half_life=5)
     net(random(8, 4))
@@ -179,7 +180,7 @@ def test_an_average_copies_whole_numbers():
     assert int(average.values["num_batches_tracked"]) == 2
 
 
-def test_the_learning_rate_warms_up_stays_and_falls():
+def test_the_learning_rate_warms_up_stays_and_falls() -> None:
     total = 10_000
     factors = [constant_then_linear(step, total) for step in range(total + 1)]
     assert factors[0] == pytest.approx(0.01) and factors[49] == pytest.approx(0.5)

@@ -1,6 +1,8 @@
 """A pack from nothing, with few steps of everything: that the parts fit, not that they learn."""
 
 import json
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -17,7 +19,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory):
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """(folder of the work, folder of the pack)."""
     folder = tmp_path_factory.mktemp("train")
     work, target = folder / "work", folder / "pack"
@@ -31,7 +33,7 @@ def trained(tmp_path_factory):
     return work, target
 
 
-def test_the_pack_is_complete(trained):
+def test_the_pack_is_complete(trained: Any) -> None:
     _, target = trained
     manifest = json.loads((target / "manifest.json").read_text())
     assert manifest["name"] == "trained"
@@ -49,7 +51,7 @@ def test_the_pack_is_complete(trained):
 
 
 @torch.no_grad()
-def test_its_networks_work_together(trained):
+def test_its_networks_work_together(trained: Any) -> None:
     pack = load_pack(trained[1])
     picture = torch.rand(2, 3, SIZE, SIZE) * 2 - 1
     codes = pack.encoder(picture)
@@ -60,7 +62,7 @@ def test_its_networks_work_together(trained):
     assert float(pack.generator.mapping.w_avg.abs().max()) > 0
 
 
-def test_every_picture_has_its_guides(trained):
+def test_every_picture_has_its_guides(trained: Any) -> None:
     """MediaPipe's silhouette and oval beside every shard; of its own it has no shards."""
     faces = trained[0] / "faces"
     shards, guides = (
@@ -75,10 +77,12 @@ def test_every_picture_has_its_guides(trained):
     assert float(inside) > float(outside) + 0.3
 
 
-def test_a_second_call_trains_nothing_and_gives_the_same_pack(trained, tmp_path, monkeypatch):
+def test_a_second_call_trains_nothing_and_gives_the_same_pack(
+    trained: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     work, target = trained
 
-    def no_more(*_):
+    def no_more(*_: Any) -> None:
         raise AssertionError("made again")
 
     for module, job in ((dataset, "_shard_job"), (parser, "_guide_job")):
@@ -91,7 +95,9 @@ def test_a_second_call_trains_nothing_and_gives_the_same_pack(trained, tmp_path,
         assert (tmp_path / "again" / path.name).read_bytes() == path.read_bytes(), path.name
 
 
-def test_a_pack_that_cannot_be_written(trained, tmp_path, monkeypatch):
+def test_a_pack_that_cannot_be_written(
+    trained: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     work, _ = trained
     (tmp_path / "file").touch()
     for module in (dataset, parser):
@@ -102,7 +108,7 @@ def test_a_pack_that_cannot_be_written(trained, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("name", RECIPES)
-def test_codes_of_the_shipped_recipes_fit(name):
+def test_codes_of_the_shipped_recipes_fit(name: str) -> None:
     recipe = RECIPES[name]
     config, encoder = recipe.generator.generator, recipe.encoder.encoder
     assert (encoder.num_ws, encoder.w_dim) == (config.num_ws, config.w_dim)
@@ -110,20 +116,20 @@ def test_codes_of_the_shipped_recipes_fit(name):
 
 @pytest.mark.parametrize("name", RECIPES)
 @torch.no_grad()
-def test_the_encoders_of_the_shipped_recipes_take_their_pictures(name):
+def test_the_encoders_of_the_shipped_recipes_take_their_pictures(name: str) -> None:
     recipe = RECIPES[name]
     picture = torch.zeros(1, 3, recipe.size, recipe.size)
     codes = SmallEncoder(recipe.encoder.encoder).eval()(picture)
     assert codes.shape[0] == 1
 
 
-def test_the_tiny_recipe_takes_seconds():
+def test_the_tiny_recipe_takes_seconds() -> None:
     recipe = RECIPES["tiny"]
     assert recipe.generator.steps <= 20
     assert recipe.parser.steps <= 20 and recipe.encoder.steps <= 20
 
 
-def test_traces_leave_something_to_train_on():
+def test_traces_leave_something_to_train_on() -> None:
     """The first shard of every group is held out."""
     for recipe in RECIPES.values():
         assert min(recipe.traces.values()) > dataset.SHARD_TRACES

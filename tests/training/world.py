@@ -41,7 +41,7 @@ RECIPE = PackRecipe(
 class InProcess:
     """Stands in for a pool of processes."""
 
-    def __init__(self, *_: Any, **__: Any):
+    def __init__(self, *_: Any, **__: Any) -> None:
         pass
 
     def __enter__(self) -> "InProcess":
@@ -51,7 +51,7 @@ class InProcess:
         pass
 
     @staticmethod
-    def map(function: Callable, jobs: Iterable) -> Iterator:
+    def map(function: Callable[..., Any], jobs: Iterable[Any]) -> Iterator[Any]:
         return map(function, jobs)
 
 
@@ -79,11 +79,11 @@ def made_up_faces(folder: Path, shards: int = 3) -> Path:
 class Stopping(RenderedFaces):
     """Faces that interrupt the training after some batches."""
 
-    def __init__(self, *arguments: Any, after: int, **options: Any):
+    def __init__(self, *arguments: Any, after: int, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self.after, self.given = after, 0
 
-    def batches(self, size: int, generator: torch.Generator) -> Iterator[dict]:
+    def batches(self, size: int, generator: torch.Generator) -> Iterator[dict[str, Any]]:
         for batch in super().batches(size, generator):
             if self.given == self.after:
                 raise KeyboardInterrupt

@@ -145,7 +145,8 @@ def without_networks(source: Path, pack: Pack, folder: Path, executor: str) -> L
     with open_clip(source) as reader, tempfile.TemporaryDirectory(dir=folder) as cache:
         began = time.perf_counter()
         runner = Runner(DiskStore(cache), reader, means=means)
-        with Encoding(target, reader.clip, source, recipe.encode, flow, means) as encoding:
+        writer = VideoWriter(target, reader.clip, **asdict(recipe.encode), sound_from=source)
+        with Encoding(writer, recipe.encode, flow, means) as encoding:
             runner.run(flow.nodes())
             runner.run([*flow.fanned_nodes(runner.work), encoding.node])
         seconds = time.perf_counter() - began

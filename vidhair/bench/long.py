@@ -134,7 +134,7 @@ def labels(frames: Frames, region: HeadRegion) -> Labels:
 
 def run(source: Path, pack: Path, work: Path, executor: str) -> tuple[int, float, Peak | None]:
     """(frames, seconds, peak) of a run in this process."""
-    recipe = load_recipe("hair_color", SETTINGS)
+    recipe = load_recipe("hair_color_latent", SETTINGS)
     means, memory = Means(executor=executor), PeakMemory()
     memory.start()
     began = time.perf_counter()
@@ -143,7 +143,8 @@ def run(source: Path, pack: Path, work: Path, executor: str) -> tuple[int, float
         flow = Flow(recipe, load_pack(pack), means=means, makers={**makers_of(recipe), **tiny})
         target = work.with_suffix(".mp4")
         runner = Runner(DiskStore(work), reader, means=means)
-        with Encoding(target, reader.clip, source, recipe.encode, flow, means) as encoding:
+        writer = VideoWriter(target, reader.clip, **asdict(recipe.encode), sound_from=source)
+        with Encoding(writer, recipe.encode, flow, means) as encoding:
             runner.run(flow.nodes())
             runner.run([*flow.fanned_nodes(runner.work), encoding.node])
         return reader.clip.frame_count, time.perf_counter() - began, memory.stop()

@@ -15,6 +15,7 @@ from vidhair.errors import InvalidSetting
 NGC = "https://api.ngc.nvidia.com/v2/models/nvidia/research/stylegan3/versions/1/files"
 NVIDIA_CDN = "https://nvlabs-fi-cdn.nvidia.com/stylegan2-ada-pytorch/pretrained"
 STYLEGANEX = "https://huggingface.co/PKUWilliamYang/StyleGANEX/resolve/main/pretrained_models"
+MEDIAPIPE = "https://storage.googleapis.com/mediapipe-assets"
 FACEXLIB = "https://github.com/xinntao/facexlib/releases/download"
 
 
@@ -111,6 +112,11 @@ HAIRMAPPER_TERMS = Licence(
     "HairMapper's terms",
     "non-commercial use only",
     "https://github.com/oneThousand1000/HairMapper#license",
+)
+MEDIAPIPE_TERMS = Licence(
+    "Apache-2.0",
+    "any use, with its notice",
+    "https://github.com/google-ai-edge/mediapipe/blob/master/LICENSE",
 )
 TORCHVISION_TERMS = Licence(
     "BSD-3-Clause, for the code",
@@ -341,6 +347,18 @@ KNOWN: tuple[KnownWeights, ...] = (
         url=f"{FACEXLIB}/v0.1.0/recognition_arcface_ir_se50.pth",
         size=175_367_323,
         sha256="a035c768259b98ab1ce0e646312f48b9e1e218197a0f80ac6765e88f8b6ddf28",
+    ),
+    # The version and the digest are those that MediaPipe's own build files name.
+    KnownWeights(
+        "mediapipe-hair",
+        "segmenter",
+        "hair of any person, short, grey or faded",
+        MEDIAPIPE_TERMS,
+        "https://github.com/google-ai-edge/mediapipe",
+        "hair_segmentation.tflite",
+        url=f"{MEDIAPIPE}/hair_segmentation.tflite?generation=1661875756623461",
+        size=780_588,
+        sha256="d2c940c4fd80edeaf38f5d7387d1b4235ee320ed120080df67c663e749e77633",
     ),
     _hairclip(
         "generator", "generator", "aligned faces at 1024 px, as HairCLIPv2 expects them",

@@ -10,6 +10,19 @@ from vidhair.edits.hair_length import HairLength
 from vidhair.edits.mix import Mix
 from vidhair.edits.reconstruct import Reconstruct
 
+__all__ = [
+    "EDITS",
+    "Attribute",
+    "Bald",
+    "Direction",
+    "Edit",
+    "HairColor",
+    "HairColorLatent",
+    "HairLength",
+    "Mix",
+    "Reconstruct",
+]
+
 EDITS: dict[str, type[Edit]] = {
     cls.kind: cls
     for cls in (

@@ -3,13 +3,13 @@
 Colors are CIE Lab with L in 0 … 100, [1, 3, h, w]; a mean color is [3].
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from vidhair.ops.blur import blur_, box_mean
+from vidhair.ops.blur import blur, blur_, box_mean
 from vidhair.ops.color import lab_to_rgb, rgb_to_lab
 from vidhair.ops.matting import split_colors
 
@@ -21,24 +21,40 @@ GAIN = ((-50.0, 0.8), (0.0, 1.0), (60.0, 1.3))
 # Lightness of strands that is approached and not passed, as multiples of the dye's, and how far
 # away from it at least.
 DARKEST, BRIGHTEST, LEAST_ROOM = 0.1, 1.4, 14.0
-SHADED = 0.6  # exponent of the lightness by which strands darker than the dye have less chroma
-SHINE = 0.5  # share of the chroma that strands twice as light as the dye lose to the light's color
-OWN = 0.25  # share of the hair's own variation of hue that stays
+SHADED = 0.3  # exponent of the lightness by which strands darker than the dye have less chroma
+SHINE = 0.3  # share of the chroma that strands twice as light as the dye lose to the light's color
+OWN = 0.15  # share of the hair's own variation of hue that stays
 BORDER = 0.015  # width of hair's border, in crop sides
 INNER = 0.75  # mean of the matte over that from which it lies behind the border
 BELIEVED = 0.85  # share of a lighter border that is taken for what lies beside
+# Hair of this lightness and no more than this chroma is grey: its strands differ in pigment, which
+# a dye covers. What share of their contrast that is, and over how much of either it sets in.
+GREY_LIGHTNESS, GREY_CHROMA, PIGMENT = 40.0, 7.0, 0.5
+GREY_RAMP = 10.0
+STRAND_WIDTH, LOCK_WIDTH = 0.004, 0.02  # deviations of blurs that show highlights, in crop sides
+STRAND_SHARE, STRAND_EDGE = 0.4, 4.0  # by how many deviations strands are lighter, and how sharply
 MARGIN = 1.0  # lightness by which a border may pass what lies on both sides
+
+
+@dataclass(frozen=True)
+class Coat:
+    """Another color over a dye. target: Lab [3]; share: [1, 1, h, w] in 0 … 1, where it lies."""
+
+    target: Tensor
+    share: Tensor
 
 
 @dataclass(frozen=True)
 class Dyeing:
     """source: Lab [3], what the hair is on average; target: Lab [3], what it is to be, in the same
-    light. amount: 0 … 1, how much of the change is seen. side: of the face's crop in pixels."""
+    light. amount: in 0 … 1, how much of the change is seen, everywhere or by place [1, 1, h, w].
+    side: of the face's crop in pixels. coats: over that, one after the other."""
 
     source: Tensor
     target: Tensor
-    amount: float
+    amount: float | Tensor
     side: float
+    coats: tuple[Coat, ...] = ()
 
     def of(self, lab: Tensor, alpha: Tensor) -> Tensor:
         """Hair [1, 3, h, w] once it is dyed. alpha: [1, 1, h, w], how far it is seen.
@@ -59,13 +75,21 @@ class Dyeing:
         shade = new * (around / max(old, 1)).clamp(0.05, 3) ** exponent
         changes, gains = np.transpose(GAIN)
         gain = float(np.interp(new - old, changes, gains))
-        shade = shade + gain * (light - around)
+        shade = shade + gain * (1 - PIGMENT * self._greyness) * (light - around)
         way = shade - new
         room = torch.where(way > 0, max(new * (BRIGHTEST - 1), LEAST_ROOM), new * (1 - DARKEST))
         shade = (new + room * torch.tanh(way / room)).clamp(0, 98)
         ratio = shade / max(new, 1)
         chroma = torch.where(ratio < 1, ratio**SHADED, 1 - SHINE * (ratio - 1).clamp(0, 1))
         return torch.cat([shade, target[:, 1:] * chroma + OWN * (tint - source[:, 1:])], 1)
+
+    @property
+    def _greyness(self) -> float:
+        """How far the hair's strands differ in pigment, 0 … 1."""
+        lightness, chroma = float(self.source[0]), float(self.source[1:].norm())
+        light = (lightness - GREY_LIGHTNESS) / GREY_RAMP
+        dull = 1 + (GREY_CHROMA - chroma) / GREY_RAMP * 2
+        return min(max(light, 0.0), 1.0) * min(max(dull, 0.0), 1.0)
 
     def apply(self, picture: Tensor, alpha: Tensor) -> Tensor:
         """A picture [1, 3, h, w], sRGB in 0 … 1, in which the hair under a matte is dyed.
@@ -74,8 +98,12 @@ class Dyeing:
         """
         hair, _, behind = split_colors(picture, alpha, max(2, round(FRONT_REACH * self.side)))
         lab = rgb_to_lab(hair)
-        dyed = self.of(self._inside(lab, alpha), alpha)
-        result = picture + self.amount * alpha * (lab_to_rgb(dyed) - hair)
+        inside = self._inside(lab, alpha)
+        dyed = lab + self.amount * (self.of(inside, alpha) - lab)
+        for coat in self.coats:
+            over = replace(self, target=coat.target).of(inside, alpha)
+            dyed = dyed + coat.share * (over - dyed)
+        result = picture + alpha * (lab_to_rgb(dyed) - hair)
         # Where hair is thin, nothing is lighter than it and what is behind.
         lab, before = rgb_to_lab(result.clamp(0, 1)), rgb_to_lab(picture)[:, :1]
         most = torch.maximum(box_mean(dyed[:, :1], 2), rgb_to_lab(behind)[:, :1])
@@ -87,9 +115,21 @@ class Dyeing:
     def _inside(self, lab: Tensor, alpha: Tensor) -> Tensor:
         """Hair [1, 3, h, w] that is no lighter at its border than within: there a lens and a codec
         have mixed into it what lies beside."""
-        inner = ((box_mean(alpha, max(1, round(BORDER * self.side))) - INNER) / (1 - INNER)).clamp(0)
+        inner = ((box_mean(alpha, max(1, round(BORDER * self.side))) - INNER) / (1 - INNER)).clamp(
+            0
+        )
         sums = blur_(torch.cat([lab * inner, inner], 1), 2 * LIGHT_REACH * self.side)
         within = sums[:, :3] / (sums[:, 3:] + 1e-3)
         known = sums[:, 3:] / (sums[:, 3:] + 0.02)
         lighter = (lab[:, :1] > within[:, :1]) * (1 - inner) * known
         return torch.lerp(lab, within, BELIEVED * lighter)
+
+
+def lighter_strands(lab: Tensor, side: float) -> Tensor:
+    """[1, 1, h, w] in 0 … 1: strands that are lighter than those around them, which move as the
+    hair does. lab: [1, 3, h, w]; side: of the face's crop in pixels."""
+    light = lab[:, :1]
+    fine, coarse = STRAND_WIDTH * side, LOCK_WIDTH * side
+    between = blur(light, fine) - blur(light, coarse)
+    spread = blur(between.square(), 2 * coarse).sqrt()
+    return torch.sigmoid(STRAND_EDGE * (between / (spread + 0.3) - STRAND_SHARE))

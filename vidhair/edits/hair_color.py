@@ -3,25 +3,39 @@
 Beside edits that draw the head anew, the generator draws the color, too.
 """
 
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d
 
-from vidhair.edits.dye import FRONT_REACH, Dyeing
+from vidhair.edits.colors import HAIR_COLORS, is_picture, parse_color
+from vidhair.edits.dye import FRONT_REACH, Coat, Dyeing, lighter_strands
 from vidhair.edits.edit import Strength
 from vidhair.edits.hair_color_latent import HairColorLatent, TargetColor
-from vidhair.ops.color import lab_to_rgb, linear_to_srgb, rgb_to_lab, srgb_to_linear
+from vidhair.errors import InvalidSetting
+from vidhair.geometry import CropAxes, Grid
+from vidhair.models.pack import Pack
+from vidhair.ops.color import lab_to_rgb, levels_to_lab, linear_to_srgb, rgb_to_lab, srgb_to_linear
+from vidhair.settings import setting
 from vidhair.stages.align import FaceTrack
 from vidhair.stages.compose import Fade, Layer, Patch, frame_matte, make_layer, patch_of, window_of
 from vidhair.stages.matte import Matte
-from vidhair.stages.region import HairWindow
+from vidhair.stages.region import MIDDLE, HairWindow, face_part
 from vidhair.types import Clip, Frames
 from vidhair.wiring import Makers, Series, Value, makers, stage
 
+FURTHER = ("roots", "ends", "highlights")
+# Where roots end and ends begin, in sides of the face's crop below its centre.
+ROOTS, ENDS = (-0.55, -0.1), (-0.05, 0.5)
+SKIN_FRAMES = 8  # in which skin tells the color of the light
+SKIN_HUE = 52.0  # of the skin of most people in daylight, in degrees of Lab
+SKIN_TOLD = 0.6  # exponent: how far what is unlike that is taken for the light's color
+MOST_TINTED = (0.75, 1.35)
 LIGHT_FRAMES = 1.5  # deviation, in frames, of the mean over which light is followed
 LEAST_LIGHT, MOST_LIGHT = 0.002, 4.0  # of the clip's light on the hair, that frames may have
 
@@ -33,6 +47,13 @@ class HairLight(Value):
 
     ROWS = ("lab", "factor")
     lab: NDArray[np.float32]
+    factor: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class ClipLight(Value):
+    """factor: [3], the color of the clip's light as a multiple of daylight, of linear RGB."""
+
     factor: NDArray[np.float32]
 
 
@@ -72,15 +93,64 @@ def hair_light(matte: Series[Matte], track: Series[FaceTrack]) -> HairLight:
     return HairLight(found.astype(np.float32), factor.astype(np.float32))
 
 
+@stage()
+def clip_light(
+    frames: Series[Frames], track: Series[FaceTrack], hair_window: HairWindow
+) -> ClipLight:
+    """The light that gives the person's skin its hue: in daylight all skin has nearly the same."""
+    present = np.flatnonzero(track.field("present"))
+    chosen = present[np.linspace(0, len(present) - 1, min(SKIN_FRAMES, len(present))).astype(int)]
+    colors = []
+    for frame in chosen.tolist():
+        one = frame, frame + 1
+        skin = face_part(MIDDLE, track.rows(*one), range(1), hair_window)[0, 0] > 0.5
+        seen = torch.from_numpy(hair_window.cut(frames.rows(*one).pixels[0]))[skin.numpy()]
+        if len(seen):
+            colors.append(levels_to_lab(seen[None, None])[0, :, 0].median(1).values)
+    if not colors:
+        return ClipLight(np.ones(3, np.float32))
+    skin = torch.stack(colors).median(0).values
+    chroma, hue = skin[1:].norm(), math.radians(SKIN_HUE)
+    usual = torch.stack([skin[0], chroma * math.cos(hue), chroma * math.sin(hue)])
+    lit, plain = (srgb_to_linear(lab_to_rgb(x, dim=0)) for x in (skin, usual))
+    factor = (lit / plain.clamp_min(1e-3)) ** SKIN_TOLD
+    return ClipLight(factor.clamp(*MOST_TINTED).numpy())
+
+
 @dataclass(frozen=True, kw_only=True)
 class HairColor(HairColorLatent):
     """Hair that a former edit colored is taken to the new color from there."""
 
     kind = "hair_color"
     in_frames: ClassVar[bool] = True
+    roots: float = setting(
+        0.0, "how far the roots keep their own color: 0 not at all, 1 wholly", low=0.0, high=1.0
+    )
+    ends: str = setting("", "another color towards the ends (balayage); empty for the same")
+    highlights: str = setting("", "a color of single strands; empty for none")
+
+    def identity(self) -> dict[str, Any]:
+        """The further colors themselves, and nothing of those that are not set."""
+        own = {k: v for k, v in super().identity().items() if k not in FURTHER}
+        if self.roots:
+            own["roots"] = self.roots
+        further = {name: getattr(self, name) for name in ("ends", "highlights")}
+        return own | {name: list(parse_color(c)) for name, c in further.items() if c}
+
+    def check(self, pack: Pack, place: str) -> None:
+        super().check(pack, place)
+        for name in ("ends", "highlights"):
+            color = getattr(self, name)
+            if is_picture(color):
+                raise InvalidSetting(
+                    f"{place}.{name} = {color!r} is a picture; give a name "
+                    f"({', '.join(HAIR_COLORS)}) or a hex code"
+                )
+            if color:
+                parse_color(color, f"{place}.{name}")
 
     def makers(self) -> Makers:
-        own = makers(former_dye, hair_light, self.dye, layer=self.dyed_hair)
+        own = makers(former_dye, clip_light, hair_light, self.dye, layer=self.dyed_hair)
         return {**super().makers(), **own}
 
     @stage(keep=False)
@@ -100,6 +170,7 @@ class HairColor(HairColorLatent):
         matte: Matte,
         track: FaceTrack,
         fade: Fade,
+        clip_light: ClipLight,
         hair_light: HairLight,
         dye: Dye,
         hair_window: HairWindow,
@@ -118,15 +189,60 @@ class HairColor(HairColorLatent):
             levels = torch.from_numpy(seen)
             spread = torch.from_numpy(alpha)[None, None] / 255
             full = frame_matte(spread, hair_window, levels, window)
-            target = _in_light(dye.target[row], hair_light.factor[row])
+            lit = clip_light.factor * hair_light.factor[row]
+            target = _in_light(dye.target[row], lit)
             source = torch.from_numpy(hair_light.lab[row])
             # Beyond the color, and away from it, along the line to it.
             reached = source + (strength if not 0 <= strength <= 1 else 1) * (target - source)
-            dyeing = Dyeing(source, reached, min(1, abs(strength)), side)
             picture = levels.movedim(-1, 1).float() / 255
+            amount = min(1, abs(strength))
+            axes = track.axes_of(np.array([row]))
+            dyeing = Dyeing(
+                source,
+                reached,
+                amount * (1 - self.roots * falling(ROOTS, axes, window)) if self.roots else amount,
+                side,
+                tuple(self._coats(picture, lit, amount, axes, window, side)),
+            )
             return patch_of(window, seen, dyeing.apply(picture, full), full)
 
         return make_layer(frames, track, fade, lambda rows: [patch(int(row)) for row in rows])
+
+    def _coats(
+        self,
+        picture: torch.Tensor,
+        lit: NDArray[np.float32],
+        amount: float,
+        axes: CropAxes,
+        window: Grid,
+        side: float,
+    ) -> Iterator[Coat]:
+        if self.ends:
+            share = amount * (1 - falling(ENDS, axes, window))
+            yield Coat(_in_light(_rgb(self.ends), lit), share)
+        if self.highlights:
+            share = amount * lighter_strands(rgb_to_lab(picture), side)
+            yield Coat(_in_light(_rgb(self.highlights), lit), share)
+
+
+def falling(ramp: tuple[float, float], axes: CropAxes, grid: Grid) -> torch.Tensor:
+    """From one to zero between two heights in the face's crop, [1, 1, h, w] on a grid.
+
+    ramp: distances below the crop's centre along the face, in sides; axes: of one face, [1, 2]."""
+    (down,), (centre,), high = axes.y, axes.centre, axes.side[0] ** 2 / 2
+    x, y = (
+        torch.arange(n) * grid.step + start + grid.step / 2
+        for n, start in ((grid.width, grid.left), (grid.height, grid.top))
+    )
+    place = ((x - centre[0]) * down[0])[None] + ((y - centre[1]) * down[1])[:, None]
+    top, bottom = ramp
+    share = ((place / high - top) / (bottom - top)).clamp(0, 1)
+    left: torch.Tensor = (1 - share * share * (3 - 2 * share)).float()[None, None]
+    return left
+
+
+def _rgb(color: str) -> NDArray[np.float32]:
+    return np.array(parse_color(color), np.float32)
 
 
 def _in_light(rgb: NDArray[np.float32], factor: NDArray[np.float32]) -> torch.Tensor:

@@ -14,11 +14,11 @@ from vidhair.cache import DiskStore, Store
 from vidhair.checkpoints.packs import BUNDLED
 from vidhair.errors import DeviceUnavailable
 from vidhair.flow.encode import Encoding
-from vidhair.flow.graph import Flow
+from vidhair.flow.graph import CUT_OUT, GOAL, Flow
 from vidhair.flow.node import NodeReport
 from vidhair.flow.runner import Means, Reporter, Runner, Silent
 from vidhair.forked import about_to_compute
-from vidhair.media import check_target, open_clip, try_out
+from vidhair.media import PictureWriter, VideoWriter, check_target, open_clip, try_out
 from vidhair.media.files import scratch_folder
 from vidhair.models.pack import Pack, load_pack
 from vidhair.recipe import Recipe, load_recipe
@@ -106,20 +106,64 @@ def edit_video(
     means: how much memory is used, and whether stages, decoding and encoding overlap.
     The target appears only when it is complete. Every error is a `VidhairError`.
     """
-    began = time.perf_counter()
-    source, target = Path(source), Path(target)
+    target = Path(target)
+    check_target(target, Path(source))
     chosen = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
     chosen = chosen.override(settings) if settings else chosen
-    check_target(target, source)
+    return _make(Path(source), chosen, target, GOAL, pack, device, cache, reporter, means)
+
+
+def write_matte(
+    source: str | os.PathLike[str],
+    target: str | os.PathLike[str],
+    *,
+    settings: Mapping[str, Any] | None = None,
+    pack: str | os.PathLike[str] | Pack = BUNDLED,
+    device: str = "auto",
+    cache: str | os.PathLike[str] | Store | bool | None = None,
+    reporter: Reporter | None = None,
+    means: Means | None = None,
+) -> Result:
+    """Cut the hair out of a clip: its frames, with the matte as their alpha.
+
+    target: a video (.mov: ProRes 4444, .mkv: FFV1, .webm: VP9; others hold no transparency and show
+    the matte itself, white on black), or a name without suffix for a folder of PNGs. The rest is as
+    for `edit_video`, of whose cache both make use.
+    """
+    source, target = Path(source), Path(target)
+    if target.suffix:
+        check_target(target, source)
+    chosen = load_recipe("hair_color", settings)
+    return _make(source, chosen, target, CUT_OUT, pack, device, cache, reporter, means)
+
+
+def _make(
+    source: Path,
+    recipe: Recipe,
+    target: Path,
+    goal: str,
+    pack: str | os.PathLike[str] | Pack,
+    device: str,
+    cache: str | os.PathLike[str] | Store | bool | None,
+    reporter: Reporter | None,
+    means: Means | None,
+) -> Result:
+    began = time.perf_counter()
     about_to_compute()
     models = pack if isinstance(pack, Pack) else load_pack(pack, device=choose_device(device))
     reporter = reporter or Silent()
     means = means or Means()
-    flow = Flow(chosen, models, means=means)  # refuses what cannot be done, before any work
+    flow = Flow(recipe, models, goal, means)  # refuses what cannot be done, before any work
     with _store(cache) as store, open_clip(source) as reader, torch.inference_mode(False):
-        try_out(target, reader.clip, **asdict(chosen.encode))
+        clip = replace(reader.clip, alpha=True) if goal == CUT_OUT else reader.clip
+        writer: VideoWriter | PictureWriter
+        if target.suffix:
+            try_out(target, clip, **asdict(recipe.encode))
+            writer = VideoWriter(target, clip, **asdict(recipe.encode), sound_from=source)
+        else:
+            writer = PictureWriter(target)
         runner = Runner(store, reader, reporter, means)
-        with Encoding(target, reader.clip, source, chosen.encode, flow, means) as encoding:
+        with Encoding(writer, recipe.encode, flow, means) as encoding:
             runner.run(flow.nodes())
             runner.run([*flow.fanned_nodes(runner.work), encoding.node])
         work, count = runner.work, reader.clip.frame_count
@@ -142,4 +186,4 @@ def edit_video(
         )
 
 
-__all__ = ["Result", "choose_device", "default_cache", "edit_video"]
+__all__ = ["Result", "choose_device", "default_cache", "edit_video", "write_matte"]

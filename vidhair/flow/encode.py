@@ -6,42 +6,37 @@ an encoder's choices in later frames rest on its earlier ones and its state cann
 
 import time
 from contextlib import ExitStack
-from dataclasses import asdict
-from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vidhair.flow.graph import GOAL, Flow
+from vidhair.flow.graph import Flow
 from vidhair.flow.node import Node
 from vidhair.flow.overlap import Behind
 from vidhair.flow.runner import Means, Work
-from vidhair.media import VideoWriter
+from vidhair.media import PictureWriter, VideoWriter
 from vidhair.settings import identity
 from vidhair.stages.encode import EncodeConfig
-from vidhair.types import Clip
 from vidhair.wiring import Arrays
 
 WAITING = 1  # chunks of frames that wait for the encoder
 
 
 class Encoding:
-    """Writes what a flow gives to a file, which appears when the `with` block ends well.
+    """Gives a writer what a flow makes; a file appears when the `with` block ends well.
 
     seconds: what the encoder has taken. notes: the writer's.
     """
 
     def __init__(
         self,
-        target: Path,
-        clip: Clip,
-        sound_from: Path,
+        writer: VideoWriter | PictureWriter,
         config: EncodeConfig,
         flow: Flow,
         means: Means,
     ):
-        self._writer = VideoWriter(target, clip, **asdict(config), sound_from=sound_from)
+        self._writer = writer
         self._flow, self._means = flow, means
         self._resources = ExitStack()
         self._behind: Behind | None = None
@@ -52,7 +47,7 @@ class Encoding:
             1,
             self._take,
             identity(config),
-            (GOAL,),
+            (flow.goal,),
             source=True,
             chunk=0,
             kept=False,
@@ -77,8 +72,11 @@ class Encoding:
             self._resources.enter_context(self._writer)
             if self._means.executor == "overlapped":
                 self._behind = self._resources.enter_context(Behind("encode", WAITING))
-        alpha = work.alpha(start, stop) if self._writer.alpha else None
-        pixels = self._flow.compose(work, start, stop)
+        pixels, alpha = self._flow.pictures(work, start, stop)
+        if alpha is not None and not self._writer.alpha:
+            # What holds no transparency shows a cut-out as its alpha.
+            pixels = pixels if work.reader.clip.alpha else np.repeat(alpha[..., None], 3, -1)
+            alpha = None
         if self._behind is None:
             self._write(pixels, alpha)
         else:

@@ -32,6 +32,7 @@ from vidhair.media import read_image
 from vidhair.models.aligned import MovableGenerator
 from vidhair.models.attributes import AttributeSpace
 from vidhair.models.face_identity import FaceIdentity
+from vidhair.models.hair_segmenter import ChosenSegmenter, HairSegmenter, find_segmenter
 from vidhair.models.head_parser import Parser
 from vidhair.models.inversion import Inverter
 from vidhair.models.mappers import BaldMapper
@@ -48,6 +49,7 @@ from vidhair.stages import (
     people,
     region,
     render,
+    segment,
     smooth,
     tune,
 )
@@ -66,6 +68,7 @@ from vidhair.wiring import (
 )
 
 GOAL = "changes"
+CUT_OUT = "cut_out"
 SOURCE: dict[str, type] = {"frames": Frames}
 
 HEAD = makers(
@@ -73,15 +76,15 @@ HEAD = makers(
     people.person, people.track, invert.latents, smooth.shot_codes, smooth.pivots,
     region.region, region.hair_window, labels.labels, labels.hair_colors, matte.matte,
     render.canvas, render.rendered,
-    compose.former_change, compose.fade, compose.composed, compose.changes,
-    prior=labels.classified,
+    compose.former_change, compose.fade, compose.composed, compose.changes, compose.frame_alpha,
+    compose.cut_out,
 )  # fmt: skip
 TUNED = makers(tune.tuned, drawer=tune.fine_tuned, codes=tune.offset_pivots)
 UNTUNED = makers(drawer=tune.untuned, codes=tune.plain_pivots)
 
 
-def makers_of(recipe: Recipe) -> Makers:
-    """Who makes the values of a recipe."""
+def makers_of(recipe: Recipe, segmenter: bool = False) -> Makers:
+    """Who makes the values of a recipe. segmenter: whether there is one that finds hair."""
     tuned = recipe.tune.steps + recipe.tune.refine_steps > 0
     edits = stacked(recipe.edits)
     drawn = recipe.compose.mode == "replace" or not all(edit.in_frames for edit in recipe.edits)
@@ -94,7 +97,8 @@ def makers_of(recipe: Recipe) -> Makers:
     }
     if people.is_reference(recipe.align.person):
         ends |= makers(people.reference, person=people.most_like)
-    return HEAD | (TUNED if tuned else UNTUNED) | ends | edits
+    found = makers(prior=segment.segmented if segmenter else labels.classified)
+    return HEAD | found | (TUNED if tuned else UNTUNED) | ends | edits
 
 
 @dataclass(frozen=True)
@@ -118,15 +122,13 @@ class Flow:
         makers: Makers | None = None,
     ):
         """makers: of the recipe's values, where they are not the usual ones."""
-        self.pack = pack
+        self.pack, self.goal = pack, goal
         self.precisions = precisions(recipe, pack.device)
         # So that keys hold what was computed in, not "auto".
         set_here = {p: d.name for p, d in self.precisions.items() if p != "probe"}
         layers = min(recipe.render.memory, (means or Means()).layers >> 20)
         self.recipe = recipe.override(set_here | {"render.memory": layers})
-        self.stages = {
-            s.name: s for s in plan(makers or makers_of(recipe), goal, SOURCE, self._known)
-        }
+        self.stages = {s.name: s for s in plan(makers or self._makers, goal, SOURCE, self._known)}
         # Whom the flow fans out to, once that is known; one, without a name, if it does not.
         self.units: Sequence[Value] | None = None
         self._made: dict[tuple[str, int], Any] = {}  # what holds for the clip, by name and unit
@@ -152,6 +154,15 @@ class Flow:
             device=self.pack.device,
         )
 
+    @cached_property
+    def segmenter(self) -> ChosenSegmenter:
+        """What finds hair beside the pack's parser; decided before keys are made, too."""
+        return find_segmenter(self.recipe.matte.segmenter, device=self.pack.device)
+
+    @property
+    def _makers(self) -> Makers:
+        return makers_of(self.recipe, bool(self.segmenter.weights))
+
     @property
     def tuned(self) -> bool:
         return "tuned" in self.stages
@@ -171,6 +182,9 @@ class Flow:
                 lambda: self._weights("identity") if pack.has("identity") else {},
             ),
             Parser: Provision(lambda: pack.parser, lambda: self._weights("parser")),
+            HairSegmenter: Provision(
+                lambda: self.segmenter.build(), lambda: self.segmenter.weights
+            ),
             Perceptual: Provision(lambda: self.perceptual, lambda: self.perceptual.weights),
             AttributeSpace | None: Provision(
                 lambda: pack.attributes,
@@ -361,10 +375,16 @@ class Flow:
             return found
         return work.per_frame(self.node_name(name, unit), 0, work.frame_count, (field,))[field]
 
-    def compose(self, work: Work, start: int, stop: int) -> NDArray[np.uint8]:
-        """The final frames, uint8 [T, H, W, 3]."""
-        changes: compose.Changes = self.value(work, GOAL, start, stop)
-        return changes.over(work.frames(start, stop))
+    def pictures(
+        self, work: Work, start: int, stop: int
+    ) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:
+        """What the flow makes: frames uint8 [T, H, W, 3], and their alpha [T, H, W] if they have
+        any."""
+        frames, made = work.frames(start, stop), self.value(work, self.goal, start, stop)
+        if isinstance(made, compose.CutOut):
+            return frames, made.alpha
+        alpha = work.alpha(start, stop) if work.reader.clip.alpha else None
+        return made.over(frames), alpha
 
     def shown(self, work: Work) -> NDArray[np.bool_]:
         """[T] bool: whether a frame shows somebody who is edited."""
@@ -372,6 +392,11 @@ class Flow:
         present = [self.field(work, "track", "present", unit) for unit in units]
         shown: NDArray[np.bool_] = np.any(present, axis=0)
         return shown
+
+    def _without_hair(self, work: Work, unit: int) -> int:
+        """Frames that show a person, and none of their hair."""
+        area = self.field(work, "matte", "area", unit)
+        return int((self.field(work, "track", "present", unit) & (area == 0)).sum())
 
     def notes(self, work: Work) -> list[str]:
         """What a person should know about how the clip was read and edited."""
@@ -391,6 +416,12 @@ class Flow:
             bridged += int((present & ~self.field(work, "track", "detected", unit)).sum())
         if bridged:
             notes.append(f"{bridged} frames without a detection are bridged by interpolation")
+        if "matte" in self.stages:
+            bare = sum(self._without_hair(work, unit) for unit in units)
+            if bare:
+                notes.append(f"no hair is seen on {bare} of the faces that are edited")
+        if "prior" in self.stages:
+            notes.append(self.segmenter.about)
         if self.tuned:
             notes.append(self.perceptual.about)
         notes += [decided.note for decided in self.precisions.values() if decided.note]

@@ -1,12 +1,13 @@
 """Reading and writing stills. RGB, uint8, [H, W, 3]."""
 
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from vidhair.errors import NotAVideo, os_errors
+from vidhair.errors import NotAVideo, OutputNotWritable, os_errors
 from vidhair.media.files import whole_file
 from vidhair.media.source import existing_file
 
@@ -30,10 +31,44 @@ def read_image(path: str | Path) -> NDArray[np.uint8]:
 
 
 def write_png(path: str | Path, array: NDArray[np.uint8]) -> None:
-    """Write [H, W, 3] uint8 whole or not at all."""
-    assert array.dtype == np.uint8 and array.ndim == 3 and array.shape[2] == 3, (
-        f"expected uint8 [H, W, 3], got {array.dtype} {list(array.shape)}"
+    """Write [H, W, 3] uint8, or [H, W, 4] with alpha, whole or not at all."""
+    assert array.dtype == np.uint8 and array.ndim == 3 and array.shape[2] in (3, 4), (
+        f"expected uint8 [H, W, 3 or 4], got {array.dtype} {list(array.shape)}"
     )
     path = Path(path)
     with whole_file(path) as part, os_errors(path):
         Image.fromarray(array).save(part, format="PNG")
+
+
+class PictureWriter:
+    """Takes frames in order, as `VideoWriter` does, and writes each as folder/000001.png and so on.
+
+    The folder is made when the first one is written.
+    """
+
+    alpha = True
+    notes: tuple[str, ...] = ()
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+        self._written = 0
+        if self.folder.exists() and not self.folder.is_dir():
+            raise OutputNotWritable(f"{self.folder} is a file; name a folder for the pictures")
+        if not self.folder.parent.is_dir():
+            raise OutputNotWritable(f"there is no folder {self.folder.parent}; create it first")
+
+    def __enter__(self) -> Self:
+        with os_errors(self.folder):
+            self.folder.mkdir(exist_ok=True)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Every picture is whole as soon as it is written."""
+
+    def write(self, frames: NDArray[np.uint8], alpha: NDArray[np.uint8] | None = None) -> None:
+        """frames: uint8 [T, H, W, 3]; alpha: uint8 [T, H, W], 0 where transparent."""
+        opaque = np.full(frames.shape[:3], 255, np.uint8)
+        plane = (opaque if alpha is None else alpha)[..., None]
+        for picture in np.concatenate([frames, plane], axis=-1):
+            self._written += 1
+            write_png(self.folder / f"{self._written:06d}.png", picture)

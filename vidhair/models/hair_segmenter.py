@@ -6,17 +6,23 @@ Downsampling remembers where each maximum came from, and upsampling puts the val
 """
 
 import hashlib
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vidhair.cache import fingerprint
+from vidhair.checkpoints.download import weights_folder
+from vidhair.checkpoints.known import find_weights
 from vidhair.checkpoints.tflite import Graph, read_graph
 from vidhair.checkpoints.third_party import check_tensors, shown_path
 from vidhair.errors import CheckpointUnreadable
 
+PUBLISHED = "mediapipe-hair"  # in the catalogue
 SIDE = 512  # that it was trained on
 STRIDE = 32  # sides of its pictures are multiples of it
 # Of the steps, sizes and connections that the published file has, and that `HairSegmenter` takes.
@@ -209,3 +215,49 @@ def _weights(graph: Graph) -> Iterator[Tensor]:
                 order = (3, 0, 1, 2) if step.operator != "CONV_2D" else (0, 3, 1, 2)
                 values = values.permute(order).contiguous()
             yield values
+
+
+# ---- whether there is one
+
+
+@dataclass(frozen=True)
+class ChosenSegmenter:
+    """What was decided on. about: a sentence for people, on which it is and why.
+
+    weights: name → SHA-256, for cache keys; none if there is no segmenter. build: makes it.
+    """
+
+    about: str
+    weights: Mapping[str, str] = field(default_factory=dict)
+    build: Callable[[], HairSegmenter | None] = lambda: None
+
+
+def segmenter_file(folder: Path | None = None) -> Path:
+    """Where `vidhair models pull` puts the published file; a folder in place of the usual one."""
+    (entry,) = find_weights([PUBLISHED])
+    return (folder or weights_folder()) / entry.file
+
+
+def find_segmenter(
+    choice: str, *, device: str = "cpu", folder: Path | None = None
+) -> ChosenSegmenter:
+    """The published network, if it is on this machine.
+
+    choice: "auto" takes the file that was pulled, if there is one; "none" takes none; anything
+    else is the path of the file. Raises CheckpointUnreadable if a file is not what it should be.
+    """
+    pulled = segmenter_file(folder)
+    if choice == "none":
+        return ChosenSegmenter("hair is found by the pack's parser alone, as matte.segmenter asks")
+    if choice == "auto" and not os.path.lexists(pulled):
+        return ChosenSegmenter(
+            "hair is found by the pack's parser alone; "
+            f"`vidhair models pull {PUBLISHED}` gets a network that was made for real hair"
+        )
+    path = pulled if choice == "auto" else Path(choice)
+    network = read_hair_segmenter(path)
+    return ChosenSegmenter(
+        f"hair is found by MediaPipe's network, which lies at {path}",
+        {"segmenter": fingerprint(dict(network.state_dict()))},
+        lambda: network.to(device),
+    )

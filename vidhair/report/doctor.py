@@ -12,6 +12,7 @@ from vidhair.checkpoints.packs import bundled_folder, open_pack, user_folder
 from vidhair.errors import VidhairError
 from vidhair.flow.edit_video import default_cache
 from vidhair.media import ffmpeg_path
+from vidhair.models.hair_segmenter import find_segmenter
 from vidhair.precision import USES, resolve
 
 PACKAGES = (
@@ -67,6 +68,13 @@ def report() -> tuple[str, bool]:
     if not folders:
         healthy = False
         lines.append("  none; install vidhair again")
+
+    lines += ["", "hair segmenter (what auto means)"]
+    try:
+        lines.append(f"  {find_segmenter('auto').about}")
+    except VidhairError as error:
+        healthy = False
+        lines.append(f"  {error}")
 
     lines += ["", "tools"]
     try:

@@ -675,6 +675,36 @@ def unedited(rendered: Picture) -> Picture:
 
 
 @dataclass(frozen=True)
+class CutOut(Derived):
+    """alpha: uint8 [T, H, W], how far each pixel shows hair of those who are chosen."""
+
+    ROWS = ("alpha",)
+    alpha: NDArray[np.uint8]
+
+
+@stage(keep=False)
+def frame_alpha(frames: Frames, matte: Matte, hair_window: HairWindow) -> CutOut:
+    """One person's matte on the frame's own pixels."""
+    found = []
+    for row, frame in enumerate(frames):
+        whole = np.zeros(frame.shape[:2], np.uint8)
+        window = window_of(matte.alpha[row][None], hair_window, (frame.shape[1], frame.shape[0]))
+        if window is not None:
+            levels = torch.from_numpy(frame[window.pixels][None].copy())
+            share = torch.from_numpy(matte.alpha[row])[None, None] / 255
+            full = frame_matte(share, hair_window, levels, window)
+            whole[window.pixels] = (full[0, 0] * 255).round().to(torch.uint8).numpy()
+        found.append(whole)
+    return CutOut(np.stack(found))
+
+
+@stage(keep=False)
+def cut_out(frame_alpha: Every[CutOut]) -> CutOut:
+    """Everybody's."""
+    return CutOut(np.maximum.reduce([one.alpha for one in frame_alpha]))
+
+
+@dataclass(frozen=True)
 class Changes(Value):
     """What composing has changed. levels: uint8 [T, H, W, 3], composed − source modulo 256, which
     is mostly zeros."""

@@ -67,6 +67,12 @@ class MatteConfig:
         0.02, "how far from a change of the prior strands are looked for, in crop sides",
         low=0.0, high=0.1,
     )  # fmt: skip
+    segmenter: str = setting(
+        "auto",
+        "auto: MediaPipe's hair segmentation if it was pulled; none: the pack's parser alone; or "
+        "the path of hair_segmentation.tflite",
+        affects=False,  # the weights that it finds do
+    )
 
     def __post_init__(self) -> None:
         if 0 < self.size < SMALLEST_FACE:
@@ -175,9 +181,10 @@ def matte(
         alpha = np.zeros(size, np.float32)
         if not track.present[frame]:
             return picture, alpha
-        head = head_mask(track, frame, region.prior_grid)
+        grid = prior.grid(region)
+        head = head_mask(track, frame, grid)
         likely = joined(prior.levels[frame].astype(np.float32) / 255, head)
-        spread = spread_grid(torch.from_numpy(likely)[None, None], region.prior_grid, hair_window)
+        spread = spread_grid(torch.from_numpy(likely)[None, None], grid, hair_window)
         rows, columns = _span_of(spread[0, 0].numpy() > UNLIKELY, radius + 2)
         part = torch.from_numpy(picture[rows, columns]).movedim(-1, 0)[None].float() / 255
         if part.numel():

@@ -158,15 +158,15 @@ def _normal(world: World, p: Points, e: float = 0.006) -> Points:
     b = world.distance((x - e, y - e, z + e))
     c = world.distance((x - e, y + e, z - e))
     d = world.distance((x + e, y + e, z + e))
-    return _unit((a - b - c + d, -a - b + c + d, -a + b - c + d))
+    return unit((a - b - c + d, -a - b + c + d, -a + b - c + d))
 
 
-def _unit(v: Points) -> Points:
+def unit(v: Points) -> Points:
     length = (v[0] * v[0] + v[1] * v[1] + v[2] * v[2]).sqrt() + 1e-9
     return v[0] / length, v[1] / length, v[2] / length
 
 
-def _dot(a: Points, b: Points) -> Tensor:
+def dot(a: Points, b: Points) -> Tensor:
     return a[0] * b[0] + a[1] * b[1] + a[2] * b[2]
 
 
@@ -219,9 +219,10 @@ class Visible:
     on_clothes: Tensor
 
 
-def trace(faces: FaceParams, view: View) -> Visible:
-    """What every pixel of the view sees. faces: [B], view: of B pictures."""
-    world = World(faces)
+def trace(faces: FaceParams, view: View, world: World | None = None) -> Visible:
+    """What every pixel of the view sees. faces: [B], view: of B pictures. world: other shapes than
+    those of `faces` alone."""
+    world = world or World(faces)
     direction: Points = view.rays()
     depth = _depths(world, view)
     hit = depth.isfinite()
@@ -252,7 +253,7 @@ def trace(faces: FaceParams, view: View) -> Visible:
     )
 
 
-class _Noise:
+class Noise:
     """Smooth tileable noise, mean ½, from a fixed texture."""
 
     def __init__(self, device: torch.device):
@@ -274,7 +275,7 @@ def _mix(a: Tensor, b: Tensor, t: Tensor) -> Tensor:
     return a + (b - a) * t
 
 
-def _paint(seen: Visible, h: Head, noise: _Noise) -> tuple[Tensor, Tensor, Tensor]:
+def _paint(seen: Visible, h: Head, noise: Noise) -> tuple[Tensor, Tensor, Tensor]:
     """Colors [B, 3, M], material [B, M] and hair coverage [B, M] of the seen points.
 
     h may differ from the traced head in its colors and in the strength and warmth of the light.
@@ -283,13 +284,13 @@ def _paint(seen: Visible, h: Head, noise: _Noise) -> tuple[Tensor, Tensor, Tenso
     on_hair, on_clothes, occlusion = seen.on_hair, seen.on_clothes, seen.occlusion
     q = seen.world.to_head(p)
     _, y, _ = q
-    facing = _dot(normal, light)
-    half = _unit(tuple(a - b for a, b in zip(light, seen.direction, strict=True)))
-    gloss = _dot(normal, half).clamp_min(0)
-    fresnel = (1 + _dot(normal, seen.direction)).clamp(0, 1) ** 4
+    facing = dot(normal, light)
+    half = unit(tuple(a - b for a, b in zip(light, seen.direction, strict=True)))
+    gloss = dot(normal, half).clamp_min(0)
+    fresnel = (1 + dot(normal, seen.direction)).clamp(0, 1) ** 4
 
-    skin_rgb, skin_spec, skin_power, is_eye = _skin_colour(h, q, light, noise)
-    strand, sheen, hair_tex = _hair_colour(seen.world, h, q, normal, half, noise)
+    skin_rgb, skin_spec, skin_power, is_eye = skin_color(h, q, light, noise)
+    strand, sheen, hair_tex = hair_color(seen.world, h, q, normal, half, noise)
 
     # Near the hairline single strands cover the skin before the mass of hair begins.
     scalp = shape.hairline(q, h)
@@ -329,8 +330,8 @@ def _paint(seen: Visible, h: Head, noise: _Noise) -> tuple[Tensor, Tensor, Tenso
     return rgb, material, covered
 
 
-def _hair_colour(
-    world: World, h: Head, q: Points, normal: Points, half: Points, noise: _Noise
+def hair_color(
+    world: World, h: Head, q: Points, normal: Points, half: Points, noise: Noise
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Strand color [B, 3, N], sheen [B, N] and sheen tint [B, 3, N]."""
     x, y, z = q
@@ -361,15 +362,15 @@ def _hair_colour(
     )
     top = n[1].clamp_min(0) * 1.5
     t = (x * (0.3 + top) + 0.5 * (locks - 0.5), torch.full_like(x, -1.0), z * 0.3 + (z + 0.3) * top)
-    strand_direction = _unit(_along(t, n, -_dot(t, n)))
-    across = (1 - _dot(strand_direction, g) ** 2).clamp(0, 1)
+    strand_direction = unit(_along(t, n, -dot(t, n)))
+    across = (1 - dot(strand_direction, g) ** 2).clamp(0, 1)
     sheen = 0.26 * across**16 * (0.45 + 0.9 * strands) * (1 - 0.75 * curl)
     grey = (color * color.new_tensor([0.3, 0.59, 0.11])[:, None]).sum(1, keepdim=True)
     return strand, sheen, 0.06 + 0.3 * grey + 0.6 * color
 
 
-def _skin_colour(
-    h: Head, q: Points, light: Points, noise: _Noise
+def skin_color(
+    h: Head, q: Points, light: Points, noise: Noise
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Skin with blush, brows, lips, teeth and eyes: color, gloss, gloss power, is eye."""
     x, y, z = q
@@ -478,8 +479,8 @@ LANDMARKS = ("eye_left", "eye_right", "mouth_left", "mouth_right", "nose_tip", "
 
 
 @cache
-def _noise(device: str) -> _Noise:
-    return _Noise(torch.device(device))
+def noise_on(device: str) -> Noise:
+    return Noise(torch.device(device))
 
 
 def shade(
@@ -490,7 +491,7 @@ def shade(
     reduce: how many pixels per side of the traced view make one of the result (anti-aliasing).
     wall: how the background lies in the picture, if it does not move with the person.
     """
-    rgb, material, covered = _paint(seen, shape.head_of(faces), _noise(str(faces.yaw.device)))
+    rgb, material, covered = _paint(seen, shape.head_of(faces), noise_on(str(faces.yaw.device)))
     view, batch = seen.view, len(faces)
     hit = seen.hit.to(rgb.dtype)
     is_clothes = (material == CLOTHES) * hit

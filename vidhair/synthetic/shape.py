@@ -239,23 +239,24 @@ def strand_angle(p: Points, h: Head) -> Tensor:
     return torch.atan2(x - 0.12 * h["hair_part"], z + 0.3)
 
 
-def hair(p: Points, h: Head) -> Tensor:
-    """Distance to the hair."""
+def cap(p: Points, h: Head, scalp: Tensor, volume: Tensor) -> Tensor:
+    """Hair on the skull. It grows from nothing at the hairline, to leave the forehead without a
+    step. scalp: from `hairline`; volume: [B, 1] or [B, N]."""
     x, y, z = p
-    volume, curl = h["hair_volume"], h["hair_curl"]
-    length, fringe, wave = h["hair_length"], h["hair_fringe"], h["hair_wave"]
-    angle = strand_angle(p, h)
-    scalp = hairline(p, h)
-
-    # Cap: grows from nothing at the hairline, so that it leaves the forehead without a step.
+    curl = h["hair_curl"]
     rise = ramp(0.0, 0.16, scalp)
     lift = h["hair_lift"] * 0.13 * ramp(0.0, 0.3, scalp) * ramp(0.4, 1.0, y) * ramp(-0.6, 0.5, z)
     grow = volume + 0.36 * curl * ramp(0.1, 0.5, scalp + 0.2)
-    cap = cranium(x, y, z, h, grow * 0.6)
-    cap = cap - (grow * 0.4) * rise - lift + 0.05 * (1 - rise)
-    cap = intersection(cap, -scalp * 0.9, 0.05)
+    d = cranium(x, y, z, h, grow * 0.6)
+    d = d - (grow * 0.4) * rise - lift + 0.05 * (1 - rise)
+    return intersection(d, -scalp * 0.9, 0.05)
 
-    # Curtain: an elliptic tube that falls from the crown, open in front of the face.
+
+def curtain(p: Points, h: Head) -> Tensor:
+    """Long hair: an elliptic tube that falls from the crown, open in front of the face."""
+    x, y, z = p
+    volume, length = h["hair_volume"], h["hair_length"]
+    angle = strand_angle(p, h)
     width = h.cranium_x + volume
     flare = ramp(0.3, -1.2, y)
     qx = x / (width * (0.97 + 0.10 * flare) + 0.02)
@@ -266,33 +267,52 @@ def hair(p: Points, h: Head) -> Tensor:
     tube = intersection(tube, y - 0.45, 0.30)
     opening = (0.595 - 0.05 * ramp(0.0, -0.8, y) * length) - x.abs()
     tube = intersection(tube, torch.minimum(opening, z - 0.05), 0.08)
-    tube = torch.where(length > 0.02, tube, NOWHERE)
-    d = union(cap, tube, 0.10)
+    return torch.where(length > 0.02, tube, NOWHERE)
 
-    # Fringe: a sheet that hangs over the forehead.
-    sheet = cranium(x, y, z, h, volume * 0.75).abs() - 0.02
-    low = 0.86 - 0.48 * fringe + 0.02 * torch.sin(angle * 31) + 0.012 * torch.sin(angle * 71 + 2)
+
+def fringe(p: Points, h: Head) -> Tensor:
+    """A sheet that hangs over the forehead."""
+    x, y, z = p
+    angle = strand_angle(p, h)
+    sheet = cranium(x, y, z, h, h["hair_volume"] * 0.75).abs() - 0.02
+    low = 0.86 - 0.48 * h["hair_fringe"]
+    low = low + 0.02 * torch.sin(angle * 31) + 0.012 * torch.sin(angle * 71 + 2)
     low = low + 0.10 * h["hair_part"] * x
     sheet = intersection(sheet, low - y, 0.03)
     sheet = intersection(sheet, x.abs() - 0.60, 0.06)
     sheet = intersection(sheet, torch.maximum(0.15 - z, y - 1.02), 0.05)
-    d = union(d, torch.where(fringe > 0.02, sheet, NOWHERE), 0.06)
+    return torch.where(h["hair_fringe"] > 0.02, sheet, NOWHERE)
 
-    # Bun.
+
+def bun(p: Points, h: Head) -> Tensor:
+    x, y, z = p
     b = h["hair_bun"]
     bun_y = CRANIUM_Y + h.cranium_y + 0.18 * b
-    bun = ellipsoid(x, y - bun_y, z + 0.35, 0.33 * b + 0.01, 0.28 * b + 0.01, 0.33 * b + 0.01)
-    d = union(d, torch.where(b > 0.05, bun, NOWHERE), 0.08)
+    d = ellipsoid(x, y - bun_y, z + 0.35, 0.33 * b + 0.01, 0.28 * b + 0.01, 0.33 * b + 0.01)
+    return torch.where(b > 0.05, d, NOWHERE)
 
-    # Waves, curls, locks.
+
+def ruffled(d: Tensor, p: Points, h: Head) -> Tensor:
+    """A distance to hair, with waves, curls and locks."""
+    x, y, z = p
+    volume, curl, wave = h["hair_volume"], h["hair_curl"], h["hair_wave"]
+    angle = strand_angle(p, h)
     rate = 5 + 3 * h["hair_wave_rate"]
     wave_d = torch.sin(y * rate + 2 * torch.sin(angle * 3)) * 0.045 * wave
     d = d + wave_d * (0.4 + 0.6 * ramp(0.8, -0.2, y)) * (1 - 0.8 * curl)
     curls = torch.sin(11 * x + 1) * torch.sin(11 * y) * torch.sin(11 * z + 2)
     d = d + (curl * 0.9 + 0.1 * wave) * 0.05 * curls
     locks = torch.sin(angle * 26 + 1.5 * torch.sin(y * 3))
-    d = d - torch.minimum(0.06 * volume, torch.full_like(volume, 0.008)) * locks * (1 - curl)
-    return torch.where(volume > 0.004, d, NOWHERE)
+    return d - torch.minimum(0.06 * volume, torch.full_like(volume, 0.008)) * locks * (1 - curl)
+
+
+def hair(p: Points, h: Head) -> Tensor:
+    """Distance to the hair."""
+    volume = h["hair_volume"]
+    d = union(cap(p, h, hairline(p, h), volume), curtain(p, h), 0.10)
+    d = union(d, fringe(p, h), 0.06)
+    d = union(d, bun(p, h), 0.08)
+    return torch.where(volume > 0.004, ruffled(d, p, h), NOWHERE)
 
 
 def neck(x: Tensor, y: Tensor, z: Tensor) -> Tensor:

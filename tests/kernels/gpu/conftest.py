@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -23,7 +24,7 @@ OPS = ("bias_act", "filtered_lrelu", "modulated_conv", "upfirdn2d")
 
 
 @pytest.fixture
-def device(monkeypatch) -> str:
+def device(monkeypatch: pytest.MonkeyPatch) -> str:
     """Where the kernels run; calls of the ops get there and nowhere else."""
     if not TRITON_IS_HERE:
         pytest.skip("Triton is not installed")
@@ -58,7 +59,7 @@ class OnDevice(Case):
 
 
 @pytest.fixture
-def golden(device, shared) -> Callable[[str], int]:
+def golden(device: Any, shared: Callable[..., Any]) -> Callable[[str], int]:
     """Checks all arrays of a golden case and returns how many there were."""
 
     def check(name: str) -> int:
@@ -66,8 +67,8 @@ def golden(device, shared) -> Callable[[str], int]:
         compute = find_adapter(name)
         assert compute is not None
         count = 0
-        for item in compute(case):
-            array, value = item  # type: ignore[misc]
+        items: Any = compute(case)
+        for array, value in items:
             error = relative_error(value.detach().cpu(), case.data[array])
             assert error <= case.bound(array), f"{name} {array}: off by {error:.1e}"
             count += 1

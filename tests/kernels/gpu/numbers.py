@@ -1,6 +1,7 @@
 """Random numbers for the kernels, and how near to their definition results have to be."""
 
 import os
+from typing import Any
 
 import torch
 
@@ -18,7 +19,7 @@ def on(device: str, tensor: torch.Tensor) -> torch.Tensor:
 
 
 def assert_near(
-    op: str, got: torch.Tensor, want, scale: float | None = None, *, gradient: bool = False
+    op: str, got: torch.Tensor, want: Any, scale: float | None = None, *, gradient: bool = False
 ) -> None:
     error, bound = relative_error(got.detach().cpu(), want, scale), TOLERANCES[op, got.dtype]
     if gradient and got.dtype == torch.bfloat16:
