@@ -60,6 +60,7 @@ RENDERED = (0, 1, 2, 3, 4, 5, 4, 3, 2, 1, 0, 1)
 WIDTH = 32  # of a code
 GENERATOR = StyleGAN3Config(resolution=32, z_dim=64, w_dim=WIDTH, channel_base=256, channel_max=16)
 
+RECIPE = "hair_color_latent"  # it has nearly all stages
 QUICK: dict[str, Any] = {
     "tune.steps": 2,
     "tune.refine_steps": 1,
@@ -71,8 +72,13 @@ QUICK: dict[str, Any] = {
 }
 STAGES = [
     "target_color", "faces", "thumbnails", "shots", "tracks", "looks", "people", "track", "latents",
-    "shot_codes", "pivots", "labels", "tuned", "rendered", "hair_colors", "matte", "code_change",
-    "edited", "changes",
+    "shot_codes", "pivots", "labels", "tuned", "rendered", "hair_colors", "prior", "matte",
+    "code_change", "edited", "changes",
+]  # fmt: skip
+# Those of `hair_color`, which draws nothing.
+DYEING = [
+    "target_color", "faces", "thumbnails", "shots", "tracks", "looks", "people", "track", "labels",
+    "hair_colors", "prior", "matte", "hair_light", "changes",
 ]  # fmt: skip
 
 
@@ -337,7 +343,7 @@ def decoded(path: Path) -> NDArray[Any]:
 # ---- runs
 
 
-def recipe(name: str = "hair_color", changes: Mapping[str, Any] | None = None) -> Recipe:
+def recipe(name: str = RECIPE, changes: Mapping[str, Any] | None = None) -> Recipe:
     return load_recipe(name, QUICK | dict(changes or {}))
 
 
@@ -347,7 +353,7 @@ def edit(
     *,
     source: Path | None = None,
     changes: Mapping[str, Any] | None = None,
-    name: str = "hair_color",
+    name: str = RECIPE,
     models: Pack | None = None,
     reporter: Reporter | None = None,
     means: Means | None = None,
@@ -402,7 +408,7 @@ def flow_on(
     reader: ClipReader,
     *,
     changes: Mapping[str, Any] | None = None,
-    name: str = "hair_color",
+    name: str = RECIPE,
     models: Pack | None = None,
     until: str | None = None,
 ) -> tuple[Flow, Runner]:

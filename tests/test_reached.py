@@ -21,9 +21,8 @@ AWAITED = {
         "vidhair.edits.latents.text_direction",
     ),
     "comparing clips with what they should be will": ("vidhair.metrics",),
-    "they stand beside what the product calls: not in place, all at once, of a file": (
+    "they stand beside what the product calls: both steps at once, of a file": (
         "vidhair.metrics.hair.measure_recoloring",
-        "vidhair.ops.blur.box_mean",
         "vidhair.synthetic.render.render",
         "vidhair.cache.key.file_fingerprint",
     ),

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from vidhair.edits import Attribute, Bald, HairColor, HairLength, Reconstruct
+from vidhair.edits import Attribute, Bald, HairColor, HairColorLatent, HairLength, Reconstruct
 from vidhair.errors import InvalidSetting, UnknownRecipe
 from vidhair.recipe import (
     TABLES,
@@ -22,6 +22,7 @@ KINDS = {
     "attribute": Attribute,
     "bald": Bald,
     "hair_color": HairColor,
+    "hair_color_latent": HairColorLatent,
     "hair_length": HairLength,
     "reconstruct": Reconstruct,
 }

@@ -450,7 +450,7 @@ def sweeps(stages: Iterable[Stage]) -> list[list[str]]:
             for name in one.values
             if name in made_in
         ]
-        made_in[one.name] = max(above, default=0)
+        made_in[one.name] = max([-1 if one.whole else 0, *above])
         if not one.whole:
             passes += [[] for _ in range(len(passes), made_in[one.name] + 1)]
             passes[made_in[one.name]].append(one.name)

@@ -57,7 +57,7 @@ RECIPE = """
 kind = "attribute"
 name = "smile"
 [[edit]]
-kind = "hair_color"
+kind = "hair_color_latent"
 color = "blonde"
 strength = STRENGTH
 """

@@ -24,7 +24,7 @@ from vidhair.flow import edit_video as module
 from vidhair.flow.edit_video import CACHE_VARIABLE, choose_device, default_cache
 from vidhair.flow.runner import EXECUTORS, Means
 from vidhair.media import ClipReader, VideoWriter, open_clip
-from vidhair.stages.matte import COLOR_FRAMES
+from vidhair.stages.labels import COLOR_FRAMES
 from vidhair.stages.people import LOOKS
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -214,7 +214,7 @@ def test_an_interrupted_run_leaves_no_output_and_goes_on(
     assert list(target.parent.iterdir()) == []
     result = small.edit(target, cache)
     # Its only chunk was stored before the interruption; mattes are made before the tuning.
-    stored = {"labels": {"labels"}, "tuned": {"hair_colors", "matte"}}.get(stage, set())
+    stored = {"labels": {"labels"}, "tuned": {"hair_colors", "prior", "matte"}}.get(stage, set())
     assert small.computed(result) == [name for name in later if name not in stored]
     assert [p.name for p in target.parent.iterdir()] == ["a.mp4"]
     assert same_pictures(target)

@@ -59,7 +59,7 @@ def composed() -> tuple[NDArray[Any], NDArray[Any], NDArray[Any], Grid]:
         work, count = runner.work, small.FRAMES
         alpha = work.per_frame("matte", 0, count, ("alpha",))["alpha"]
         frames = flow.compose(work, 0, count)
-        return work.frames(0, count), frames, alpha, flow.value(work, "region").matte_grid
+        return work.frames(0, count), frames, alpha, flow.value(work, "hair_window")
 
 
 def test_outside_the_matte_every_pixel_is_the_sources(
@@ -316,7 +316,7 @@ def test_what_is_made_for_the_clip_is_made_once(monkeypatch: pytest.MonkeyPatch)
         return made[-1]
 
     monkeypatch.setitem(graph.UNTUNED, "drawer", untuned)
-    recipe = load_recipe("hair_color", {"tune.steps": 0, "tune.refine_steps": 0})
+    recipe = load_recipe("hair_color_latent", {"tune.steps": 0, "tune.refine_steps": 0})
     flow, work = Flow(recipe, a_pack(), goal="drawer"), Work(nothing)
     assert flow.value(work, "drawer") is flow.value(work, "drawer") is made[0]
     assert len(made) == 1
@@ -359,7 +359,7 @@ def test_what_is_made_for_each_is_made_from_ones_own_and_gathered_in_order(
 
     for made in (person, thumbnails, latents, composed):
         monkeypatch.setitem(graph.HEAD, made.__name__, made)
-    flow = Flow(load_recipe("hair_color"), a_pack(), goal="composed")
+    flow = Flow(load_recipe("hair_color_latent"), a_pack(), goal="composed")
     pixels = np.arange(8, dtype=np.uint8)[:, None, None, None] * np.ones((2, 3, 1), np.uint8)
     clip: Any = SimpleNamespace(
         fingerprint=fingerprint("clip"), frame_count=8, width=3, height=2, alpha=False

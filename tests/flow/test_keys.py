@@ -15,7 +15,7 @@ from tests.flow.made_up import PARTS, a_pack, nodes_of
 from vidhair import precision
 from vidhair.cache import Key, MemoryStore, fingerprint
 from vidhair.checkpoints.packs import open_pack, write_pack
-from vidhair.edits import HairColor
+from vidhair.edits import HairColorLatent
 from vidhair.errors import CheckpointUnreadable, SourceNotFound
 from vidhair.flow.graph import Flow
 from vidhair.flow.node import Node
@@ -39,7 +39,7 @@ EDITED = {"code_change", "edited", "changes"}
 DRAWN = {"rendered"} | EDITED
 TUNED = {"tuned"} | DRAWN
 SMOOTH = {"pivots"} | TUNED
-PARSE = {"labels", "hair_colors", "matte"} | TUNED
+PARSE = {"labels", "hair_colors", "prior", "matte"} | TUNED
 TRACK = STAGES - {"target_color", "thumbnails", "faces", "shots", "tracks", "looks", "people"}
 LOOKS = {"looks", "people"}
 FOUND = TRACK | LOOKS | {"tracks"}
@@ -73,7 +73,7 @@ EXPECTED: dict[str, tuple[Any, set[str]]] = {
     "render.batch": (1, set()),
     "render.memory": (256, set()),
     "matte.size": (64, PARSE),
-    "matte.color_weight": (0.5, {"matte"} | EDITED),
+    "matte.color_weight": (0.5, {"prior", "matte"} | EDITED),
     "matte.smooth": (0.2, {"matte"} | EDITED),
     "matte.edge": (0.05, {"matte"} | EDITED),
     "matte.segmenter": ("none", set()),  # which "auto" is, where none was pulled
@@ -123,7 +123,7 @@ def changed(before: dict[str, str], after: dict[str, str]) -> set[str]:
 
 
 def test_every_setting_has_its_expectation() -> None:
-    tables = {**TABLES, "edit": HairColor}
+    tables = {**TABLES, "edit": HairColorLatent}
     assert set(EXPECTED) == {f"{t}.{key}" for t, cls in tables.items() for key in rules(cls)}
     assert set(WEIGHTS) == set(PARTS)
 
@@ -131,7 +131,7 @@ def test_every_setting_has_its_expectation() -> None:
 @pytest.mark.parametrize("path", EXPECTED)
 def test_a_setting_recomputes_what_depends_on_it_and_no_more(path: str) -> None:
     value, expected = EXPECTED[path]
-    recipe = load_recipe("hair_color")
+    recipe = load_recipe(small.RECIPE)
     other = recipe.override({path: value() if callable(value) else value})
     assert other != recipe
     before = keys(recipe)
@@ -141,18 +141,18 @@ def test_a_setting_recomputes_what_depends_on_it_and_no_more(path: str) -> None:
 
 @pytest.mark.parametrize("part", WEIGHTS)
 def test_other_weights_recompute_what_uses_them(part: str) -> None:
-    recipe = load_recipe("hair_color")
+    recipe = load_recipe(small.RECIPE)
     assert changed(keys(recipe), keys(recipe, a_pack(**{part: "new"}))) == WEIGHTS[part]
 
 
 def perceptual_keys(choice: str, path: Path | str = "") -> dict[str, str]:
     settings = {"tune.perceptual": choice, "tune.perceptual_weights": str(path)}
-    return keys(load_recipe("hair_color", settings))
+    return keys(load_recipe(small.RECIPE, settings))
 
 
 def test_keys_hold_the_precision_that_auto_means(monkeypatch: pytest.MonkeyPatch) -> None:
-    auto = load_recipe("hair_color")
-    plain = load_recipe("hair_color", {"tune.precision": "float32", "render.precision": "float32"})
+    auto = load_recipe(small.RECIPE)
+    plain = load_recipe(small.RECIPE, {"tune.precision": "float32", "render.precision": "float32"})
     with_bfloat16 = keys(auto)
     assert with_bfloat16 == keys(auto.override({"tune.precision": "bfloat16"}))
     monkeypatch.setattr(precision, "_processor_has_bfloat16", lambda: False)
@@ -167,12 +167,12 @@ def test_keys_hold_the_precision_that_auto_means(monkeypatch: pytest.MonkeyPatch
 
 def test_auto_is_what_it_finds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The same setting is another key once there are weights, wherever they lie."""
-    before = keys(load_recipe("hair_color"))
+    before = keys(load_recipe(small.RECIPE))
     cached = tmp_path / "hub" / "checkpoints" / small.classifier().name
     cached.parent.mkdir(parents=True)
     shutil.copy(small.classifier(), cached)
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    found = keys(load_recipe("hair_color"))
+    found = keys(load_recipe(small.RECIPE))
     assert changed(before, found) == TUNED
     assert found == perceptual_keys("lpips_alex") == perceptual_keys("auto", small.classifier())
     assert perceptual_keys("pack") == before
@@ -193,39 +193,39 @@ def test_lpips_without_weights_is_refused_before_anything_runs() -> None:
     with pytest.raises(CheckpointUnreadable, match="models pull lpips-alex"):
         perceptual_keys("lpips_alex")
     off = {"tune.steps": 0, "tune.refine_steps": 0, "tune.perceptual": "lpips_alex"}
-    assert "tune" not in keys(load_recipe("hair_color", off)), "nothing measures likeness then"
+    assert "tune" not in keys(load_recipe(small.RECIPE, off)), "nothing measures likeness then"
 
 
 def test_another_edit_shares_everything_before_it() -> None:
-    color, bald = keys(load_recipe("hair_color")), keys(load_recipe("bald"))
+    color, bald = keys(load_recipe(small.RECIPE)), keys(load_recipe("bald"))
     assert changed(color, bald) == {"edited_codes", "edited", "changes"}
 
 
 def test_a_recipe_without_an_edit_shares_everything() -> None:
-    color, plain = keys(load_recipe("hair_color")), keys(load_recipe("reconstruct"))
+    color, plain = keys(load_recipe(small.RECIPE)), keys(load_recipe("reconstruct"))
     assert changed(color, plain) == {"changes"}
     gone = set(color) - set(plain)
-    assert gone == {"target_color", "hair_colors", "matte", "code_change", "edited"}
+    assert gone == {"target_color", "hair_colors", "prior", "matte", "code_change", "edited"}
 
 
 def test_what_a_recipe_does_not_read_is_not_made() -> None:
     """Of a matte only colors read, and its settings are none of the others' business."""
     bald, other = (keys(load_recipe("bald", changes)) for changes in ({}, {"matte.edge": 0.05}))
-    assert not {"hair_colors", "matte"} & set(bald)
+    assert not {"hair_colors", "prior", "matte"} & set(bald)
     assert bald == other
 
 
 def test_without_tuning_there_is_no_such_stage() -> None:
-    off = keys(load_recipe("hair_color", {"tune.steps": 0, "tune.refine_steps": 0}))
+    off = keys(load_recipe(small.RECIPE, {"tune.steps": 0, "tune.refine_steps": 0}))
     assert set(off) == STAGES - {"tuned"}
-    on = keys(load_recipe("hair_color", {"tune.steps": 0, "tune.refine_steps": 1}))
+    on = keys(load_recipe(small.RECIPE, {"tune.steps": 0, "tune.refine_steps": 1}))
     assert set(on) == STAGES
     assert changed(on, off) == DRAWN
 
 
 def test_two_names_of_one_color_are_one_edit() -> None:
     def edits(color: str) -> str:
-        return keys(load_recipe("hair_color", {"edit.color": color}))["code_change"]
+        return keys(load_recipe(small.RECIPE, {"edit.color": color}))["code_change"]
 
     assert edits("grey") == edits("Gray") == edits("silver")
     assert edits("#fff") == edits("FFFFFF") != edits("white")
@@ -241,7 +241,7 @@ def test_the_clips_content_counts_and_its_name_does_not(tmp_path: Path) -> None:
     for path in (small.clip(), copy, longer):
         with open_clip(path) as reader:
             assert reader.clip.frame_count == small.FRAMES
-            found.append(keys(load_recipe("hair_color"), reader=reader))
+            found.append(keys(load_recipe(small.RECIPE), reader=reader))
     assert found[0] == found[1]
     assert changed(found[0], found[2]) == STAGES - {"target_color"}
 
@@ -252,7 +252,7 @@ def test_how_a_clip_is_read_counts_where_it_is_unusual() -> None:
         with open_clip(small.clip()) as reader:
             assert reader.reading == ""
             reader.reading = reading
-            found.append(keys(load_recipe("hair_color"), reader=reader))
+            found.append(keys(load_recipe(small.RECIPE), reader=reader))
     assert changed(*found) == STAGES - {"target_color"}
 
 
@@ -285,6 +285,7 @@ def test_the_same_weights_under_another_name_are_the_same(tmp_path: Path) -> Non
 # Edit → other values of its settings.
 EDITS: dict[str, dict[str, Any]] = {
     "hair_color": {"edit.color": "blue", "edit.strength": 0.5},
+    "hair_color_latent": {"edit.color": "blue", "edit.strength": 0.5},
     "hair_length": {"edit.amount": 0.25},
     "bald": {"edit.strength": 0.5},
     "attribute": {"edit.name": "yaw", "edit.strength": 0.25},
@@ -409,7 +410,7 @@ def test_a_key_rests_on_every_value_that_a_stage_takes(name: str, tuned: bool, m
 def keys_of(*people: Person, recipe: Recipe | None = None) -> dict[str, str]:
     clip: Any = SimpleNamespace(fingerprint=fingerprint("clip"))
     runner = Runner(MemoryStore(), SimpleNamespace(clip=clip, reading=""))  # type: ignore[arg-type]
-    nodes = nodes_of(Flow(recipe or load_recipe("hair_color"), a_pack()), *people)
+    nodes = nodes_of(Flow(recipe or load_recipe(small.RECIPE), a_pack()), *people)
     for node in nodes:
         runner.keys[node.name] = runner.key(node)
     return {node.name: runner.keys[node.name].digest for node in nodes}
@@ -443,7 +444,7 @@ def test_a_reference_counts_by_what_it_shows(tmp_path: Path) -> None:
     found = []
     for name, level in (("a.png", 80), ("b.png", 80), ("c.png", 90)):
         write_png(tmp_path / name, np.full((8, 8, 3), level, np.uint8))
-        recipe = load_recipe("hair_color", {"align.person": str(tmp_path / name)})
+        recipe = load_recipe(small.RECIPE, {"align.person": str(tmp_path / name)})
         flow = Flow(recipe, a_pack())
         (node,) = (node for node in flow.nodes() if node.name == "reference")
         found.append(node.settings["picture"])
@@ -452,6 +453,6 @@ def test_a_reference_counts_by_what_it_shows(tmp_path: Path) -> None:
 
 
 def test_a_reference_that_is_not_there_is_refused_before_anything_runs() -> None:
-    recipe = load_recipe("hair_color", {"align.person": "nowhere.png"})
+    recipe = load_recipe(small.RECIPE, {"align.person": "nowhere.png"})
     with pytest.raises(SourceNotFound, match=r"nowhere\.png"):
         Flow(recipe, a_pack()).nodes()

@@ -33,8 +33,8 @@ pytestmark = pytest.mark.usefixtures("one_thread", "few_steps")
 
 FRAMES = 4
 RUNS = {
-    "StyleGAN3, color": (small.stylegan3_pack, "hair_color", {}),
-    "StyleGAN2, color": (small.stylegan2_pack, "hair_color", {}),
+    "StyleGAN3, color": (small.stylegan3_pack, "hair_color_latent", {}),
+    "StyleGAN2, color": (small.stylegan2_pack, "hair_color_latent", {}),
     "StyleGAN2, bald": (small.stylegan2_pack, "bald", {}),
     "StyleGAN2, attribute": (
         small.stylegan2_pack, "attribute", {"edit.name": "age", "edit.strength": 2.0},
@@ -42,7 +42,7 @@ RUNS = {
 }  # fmt: skip
 # As recipes have it by default; everything else here is tuned in float32.
 COMMON = {"tune.steps": 1, "tune.frames": 2, "tune.precision": "auto"}
-REPLACED = [name for name, (_, recipe, _) in RUNS.items() if recipe != "hair_color"]
+REPLACED = [name for name, (_, recipe, _) in RUNS.items() if recipe != "hair_color_latent"]
 COLORED = [name for name in RUNS if name not in REPLACED]
 
 
@@ -195,7 +195,7 @@ def other(write: Callable[..., Any], folder: Path) -> Pack:
 
 
 def test_restyles_codes_depend_on_the_generator(tmp_path: Path) -> None:
-    recipe, pack = load_recipe("hair_color"), small.stylegan3_pack()
+    recipe, pack = load_recipe("hair_color_latent"), small.stylegan3_pack()
     anew = other(small.write_stylegan3_pack, tmp_path)
     for part in ("encoder", "parser"):
         assert anew.fingerprint(part) == pack.fingerprint(part)
@@ -207,13 +207,15 @@ def test_restyles_codes_depend_on_the_generator(tmp_path: Path) -> None:
 
 
 def test_other_codes_do_not(tmp_path: Path) -> None:
-    recipe, pack = load_recipe("hair_color"), small.stylegan2_pack()
+    recipe, pack = load_recipe("hair_color_latent"), small.stylegan2_pack()
     anew = other(small.write_stylegan2_pack, tmp_path)
     after = {"tuned", "rendered", "code_change", "edited", "changes"}
     assert changed(keys(recipe, pack), keys(recipe, anew)) == after
 
 
-@pytest.mark.parametrize(("recipe", "expected"), [("bald", True), ("hair_color", False)])
+@pytest.mark.parametrize(
+    ("recipe", "expected"), [("bald", True), ("hair_color_latent", False), ("hair_color", False)]
+)
 def test_a_mapper_counts_where_it_is_used(recipe: str, expected: bool, tmp_path: Path) -> None:
     """Both have other weights in the second pack."""
     pack, anew = small.stylegan2_pack(), other(small.write_stylegan2_pack, tmp_path)
@@ -224,7 +226,7 @@ def test_a_mapper_counts_where_it_is_used(recipe: str, expected: bool, tmp_path:
 
 def test_the_bundled_parser_stands_in_and_counts() -> None:
     weights = {
-        name: {n.name: n.weights for n in nodes_of(Flow(load_recipe("hair_color"), pack()))}
+        name: {n.name: n.weights for n in nodes_of(Flow(load_recipe("hair_color_latent"), pack()))}
         for name, pack in (("own", small.stylegan3_pack), ("none", small.stylegan2_pack))
     }
     bundled = load_pack().fingerprint("parser")

@@ -54,9 +54,9 @@ def test_how_much_is_seen_of_each() -> None:
     assert told["track"] == (True, "faces …, tracks …, shots …, person")
     assert told["person → each"] == (False, "people")
     assert told["composed"] == (False, "frames, every layer")
-    assert told["matte"] == (True, "frames ± 2, labels ± 2, track ± 2, hair_colors, region")
+    assert told["matte"] == (True, "frames ± 2, prior ± 2, track ± 2, region, hair_window")
     assert told["target_color"] == (True, "nothing")
-    assert told["canvas"] == (False, "track …")
+    assert told["hair_window"] == (False, "track …, region")
 
 
 def test_more_before_than_after(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -70,11 +70,19 @@ def test_more_before_than_after(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_passes_over_the_clip() -> None:
-    lines = plan_text(load_recipe("hair_color")).splitlines()
+    lines = plan_text(load_recipe("hair_color_latent")).splitlines()
     passes = [line for line in lines if line.startswith("# pass")]
     assert passes[0] == "# pass 1 over the clip: faces, thumbnails"
     assert passes[1] == "# pass 2 over the clip: latents, labels"
     assert "composed" in passes[-1] and len(passes) == 5
+
+
+def test_a_dye_takes_no_more_than_four() -> None:
+    """What needs none of the frames waits for none of them."""
+    lines = plan_text(load_recipe("hair_color")).splitlines()
+    passes = [line.partition(": ")[2] for line in lines if line.startswith("# pass")]
+    want = "faces, thumbnails, dye", "labels", "prior, matte", "layer, composed, changes"
+    assert passes == list(want)
 
 
 @pytest.mark.parametrize("name", recipe_names())
