@@ -58,7 +58,7 @@ def composed() -> tuple[NDArray[Any], NDArray[Any], NDArray[Any], Grid]:
         flow, runner = small.flow_on(DiskStore(small.finished().cache), reader)
         work, count = runner.work, small.FRAMES
         alpha = work.per_frame("matte", 0, count, ("alpha",))["alpha"]
-        frames = flow.compose(work, 0, count)
+        frames = flow.pictures(work, 0, count)[0]
         return work.frames(0, count), frames, alpha, flow.value(work, "hair_window")
 
 
@@ -102,7 +102,7 @@ def test_an_edit_of_no_strength_changes_next_to_nothing() -> None:
             work.per_frame("edited", 0, count)["levels"],
             work.per_frame("rendered", 0, count)["levels"],
         )
-        difference = flow.compose(work, 0, count).astype(int) - work.frames(0, count)
+        difference = flow.pictures(work, 0, count)[0].astype(int) - work.frames(0, count)
     assert np.abs(difference).max() <= 1
 
 
@@ -244,13 +244,13 @@ def test_a_stage_that_does_not_fit_is_refused_before_anything_runs(
         Flow(recipe, a_pack())
 
 
-def undeclared(faces: Series[Faces], config: Any = None) -> FaceTrack: ...  # type: ignore[no-untyped-def]
+def undeclared(faces: Series[Faces], config: Any = None) -> FaceTrack: ...
 
 
-def anything(faces: Series[Faces], **rest: Any) -> FaceTrack: ...  # type: ignore[no-untyped-def]
+def anything(faces: Series[Faces], **rest: Any) -> FaceTrack: ...
 
 
-def all_of_it(faces: Series[Faces], *rest: Any) -> FaceTrack: ...  # type: ignore[no-untyped-def]
+def all_of_it(faces: Series[Faces], *rest: Any) -> FaceTrack: ...
 
 
 @pytest.mark.parametrize("track", [undeclared, anything, all_of_it])
@@ -389,7 +389,7 @@ def changes(segmented: Every[HairPrior]) -> HairPrior:
 
 def segmenting(choice: str) -> Flow:
     recipe = load_recipe("hair_color", {"matte.segmenter": choice})
-    return Flow(recipe, a_pack(), makers=graph.makers_of(recipe) | {"changes": changes})
+    return Flow(recipe, a_pack(), makers={**graph.makers_of(recipe), "changes": changes})
 
 
 def test_the_segmenters_weights_are_in_the_keys_of_what_it_finds(shared: Any) -> None:

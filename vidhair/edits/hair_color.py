@@ -150,7 +150,7 @@ class HairColor(HairColorLatent):
                 parse_color(color, f"{place}.{name}")
 
     def makers(self) -> Makers:
-        own = makers(former_dye, clip_light, hair_light, self.dye, layer=self.dyed_hair)
+        own = makers(clip_light, hair_light, self.dye, layer=self.dyed_hair)
         return {**super().makers(), **own}
 
     @stage(keep=False)

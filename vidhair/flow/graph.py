@@ -25,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vidhair.cache import fingerprint
+from vidhair.edits.hair_color import former_dye
 from vidhair.edits.stack import stacked
 from vidhair.flow.node import Node
 from vidhair.flow.runner import Means, Work
@@ -76,8 +77,8 @@ HEAD = makers(
     people.person, people.track, invert.latents, smooth.shot_codes, smooth.pivots,
     region.region, region.hair_window, labels.labels, labels.hair_colors, matte.matte,
     render.canvas, render.rendered,
-    compose.former_change, compose.fade, compose.composed, compose.changes, compose.frame_alpha,
-    compose.cut_out,
+    compose.former_change, former_dye, compose.fade, compose.composed, compose.changes,
+    compose.frame_alpha, compose.cut_out,
 )  # fmt: skip
 TUNED = makers(tune.tuned, drawer=tune.fine_tuned, codes=tune.offset_pivots)
 UNTUNED = makers(drawer=tune.untuned, codes=tune.plain_pivots)

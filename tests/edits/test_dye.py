@@ -1,0 +1,227 @@
+"""What a dye makes of hair drawn by hand, beside a wall and with strands."""
+
+import math
+
+import pytest
+import torch
+from scipy.ndimage import maximum_filter
+from torch import Tensor
+
+from tests.models.tiny import random
+from vidhair.edits.dye import MARGIN, Coat, Dyeing, lighter_strands
+from vidhair.ops.blur import blur
+from vidhair.ops.color import lab_to_rgb, rgb_to_lab
+
+HEIGHT, WIDTH, SIDE = 64, 96, 120.0
+EDGE = 40  # where hair begins, from the left
+INSIDE = (..., slice(4, -4), slice(60, -4))
+DARK, FAIR, GREY = (22.0, 6.0, 9.0), (70.0, 5.0, 25.0), (60.0, 0.0, 2.0)
+AUBURN, BLONDE, BLUE, BLACK = (
+    (38.0, 26.0, 26.0), (66.0, 4.0, 26.0), (40.0, 5.0, -40.0), (10.0, 0.0, 0.0),
+)  # fmt: skip
+
+
+def lab_of(color: tuple[float, ...]) -> Tensor:
+    return torch.tensor(color)
+
+
+def matte(soft: float = 4.0) -> Tensor:
+    x = torch.arange(WIDTH) + 0.5
+    return ((x - EDGE) / soft + 0.5).clamp(0, 1).expand(1, 1, HEIGHT, WIDTH)
+
+
+def hair(color: tuple[float, ...], contrast: float = 4.0) -> Tensor:
+    """Lab [1, 3, h, w]: strands a few pixels wide, lighter in the middle than above and below."""
+    y, x = torch.meshgrid(torch.arange(HEIGHT), torch.arange(WIDTH), indexing="ij")
+    light = contrast * torch.sin(x / 0.9 + torch.sin(y / 5.0))
+    light = light + 0.15 * color[0] * torch.sin(math.pi * y / HEIGHT)
+    lab = lab_of(color).view(1, 3, 1, 1).repeat(1, 1, HEIGHT, WIDTH)
+    lab[:, 0] += light
+    return lab
+
+
+def picture(color: tuple[float, ...], wall: tuple[float, ...] = (80.0, 2.0, 4.0)) -> Tensor:
+    """sRGB [1, 3, h, w]: a wall on the left, that hair on the right."""
+    front, back = lab_to_rgb(hair(color)), lab_to_rgb(lab_of(wall).view(1, 3, 1, 1))
+    alpha = matte()
+    return alpha * front + (1 - alpha) * back
+
+
+def mean_of(rgb: Tensor) -> Tensor:
+    return rgb_to_lab(rgb)[INSIDE].mean((0, 2, 3))
+
+
+def dyeing(
+    source: Tensor, target: tuple[float, ...], amount: float | Tensor = 1.0, *coats: Coat
+) -> Dyeing:
+    return Dyeing(source, lab_of(target), amount, SIDE, coats)
+
+
+def dyed(
+    color: tuple[float, ...], target: tuple[float, ...], amount: float | Tensor = 1.0, *coats: Coat
+) -> tuple[Tensor, Tensor]:
+    """(before, after)"""
+    before = picture(color)
+    return before, dyeing(mean_of(before), target, amount, *coats).apply(before, matte())
+
+
+@pytest.mark.parametrize("target", [AUBURN, BLONDE, BLUE, BLACK])
+@pytest.mark.parametrize("color", [DARK, FAIR, GREY])
+class TestColors:
+    def test_the_mean_comes_near_to_the_target(
+        self, color: tuple[float, ...], target: tuple[float, ...]
+    ) -> None:
+        before, after = dyed(color, target)
+        left = (mean_of(after) - lab_of(target)).norm()
+        assert left < 7 and left < 0.3 * (mean_of(before) - lab_of(target)).norm() + 2
+
+    def test_what_is_not_hair_stays_to_the_bit(
+        self, color: tuple[float, ...], target: tuple[float, ...]
+    ) -> None:
+        before, after = dyed(color, target)
+        none = (matte() == 0).expand_as(before)
+        assert torch.equal(after[none], before[none]) and none.any()
+        assert ((after - before).abs() * ~none).max() > 0.02
+
+    def test_strands_keep_their_contrast(
+        self, color: tuple[float, ...], target: tuple[float, ...]
+    ) -> None:
+        def contrast(rgb: Tensor) -> float:
+            light = rgb_to_lab(rgb)[:, :1]
+            return float((light - blur(light, 4.0))[INSIDE].std())
+
+        before, after = dyed(color, target)
+        # Grey hair differs in pigment, too, which the dye covers.
+        least = 0.35 if color == GREY else 0.55
+        assert least < contrast(after) / contrast(before) < 1.6
+
+    def test_nothing_of_the_border_is_lighter_than_both_sides(
+        self, color: tuple[float, ...], target: tuple[float, ...]
+    ) -> None:
+        before, after = (rgb_to_lab(x)[0, 0] for x in dyed(color, target))
+        border = slice(EDGE - 6, EDGE + 7)
+        sides = torch.stack([after[:, EDGE + 10 : EDGE + 30].amax(1), after[:, :20].amax(1)])
+        most = maximum_filter(sides.amax(0).numpy(), 5)
+        was = before[:, border].amax(1)
+        allowed = torch.maximum(torch.from_numpy(most), was) + MARGIN + 0.5
+        assert (after[:, border].amax(1) <= allowed).all()
+
+    def test_what_is_lit_stays_lighter(
+        self, color: tuple[float, ...], target: tuple[float, ...]
+    ) -> None:
+        _, after = dyed(color, target)
+        light = rgb_to_lab(after)[0, 0, :, 60:-4].mean(1)
+        assert light[HEIGHT // 2 - 4 : HEIGHT // 2 + 4].mean() > light[:8].mean()
+
+
+class TestAmount:
+    def test_none_changes_nothing(self) -> None:
+        before, after = dyed(DARK, BLONDE, 0.0)
+        torch.testing.assert_close(after, before, atol=1e-3, rtol=0)
+
+    def test_half_is_half_of_the_way(self) -> None:
+        before, whole = dyed(DARK, AUBURN)
+        _, half = dyed(DARK, AUBURN, 0.5)
+        middle = (mean_of(before) + mean_of(whole)) / 2
+        torch.testing.assert_close(mean_of(half), middle, atol=1.0, rtol=0)
+
+    def test_it_may_differ_by_place(self) -> None:
+        where = torch.zeros(1, 1, HEIGHT, WIDTH)
+        where[..., 32:, :] = 1
+        (before, whole), (_, part) = dyed(DARK, BLUE), dyed(DARK, BLUE, where)
+        torch.testing.assert_close(part[..., :32, :], before[..., :32, :], atol=1e-3, rtol=0)
+        torch.testing.assert_close(part[..., 34:, :], whole[..., 34:, :], atol=1e-3, rtol=0)
+
+
+class TestCoats:
+    EVERYWHERE = torch.ones(1, 1, HEIGHT, WIDTH)
+
+    def test_one_that_lies_nowhere_is_none(self) -> None:
+        _, plain = dyed(DARK, AUBURN)
+        _, coated = dyed(DARK, AUBURN, 1.0, Coat(lab_of(BLUE), 0 * self.EVERYWHERE))
+        torch.testing.assert_close(coated, plain, atol=1e-5, rtol=0)
+
+    def test_one_that_lies_everywhere_is_all(self) -> None:
+        _, blue = dyed(DARK, BLUE)
+        _, coated = dyed(DARK, AUBURN, 1.0, Coat(lab_of(BLUE), self.EVERYWHERE))
+        torch.testing.assert_close(coated, blue, atol=1e-4, rtol=0)
+
+    def test_the_last_lies_on_top(self) -> None:
+        both = Coat(lab_of(BLUE), self.EVERYWHERE), Coat(lab_of(BLONDE), 0.5 * self.EVERYWHERE)
+        results = [mean_of(dyed(DARK, AUBURN, 1.0, *coats)[1]) for coats in (both, both[::-1])]
+        middle = (mean_of(dyed(DARK, BLUE)[1]) + mean_of(dyed(DARK, BLONDE)[1])) / 2
+        torch.testing.assert_close(results[0], middle, atol=2.0, rtol=0)
+        assert (results[1] - mean_of(dyed(DARK, BLUE)[1])).norm() < 1
+
+
+class TestOf:
+    """Hair by itself, under a matte of ones."""
+
+    SURE = torch.ones(1, 1, HEIGHT, WIDTH)
+
+    def test_what_is_in_the_light_has_less_chroma_than_its_lightness_says(self) -> None:
+        """It has the color of the light, and what is in the shadow less of the dye's."""
+        lab = hair(DARK, contrast=12.0)
+        got = dyeing(lab.mean((0, 2, 3)), AUBURN).of(lab, self.SURE)
+        tint = got[:, 1:] - 0.15 * (lab[:, 1:] - lab.mean((0, 2, 3)).view(1, 3, 1, 1)[:, 1:])
+        chroma, full = tint.norm(dim=1), lab_of(AUBURN)[1:].norm()
+        lit = got[:, 0] > AUBURN[0] + 6
+        dark = got[:, 0] < AUBURN[0] - 6
+        assert lit.any() and dark.any()
+        assert (chroma[lit] < 0.97 * full).all() and (chroma[dark] < 0.97 * full).all()
+        assert (chroma <= full + 1e-3).all()
+
+    def test_lightness_ends_before_white_and_black(self) -> None:
+        lab = hair(DARK, contrast=60.0)
+        lab[:, 0].clamp_(0, 100)
+        for target in (BLONDE, BLACK, (95.0, 0.0, 3.0)):
+            light = dyeing(lab.mean((0, 2, 3)), target).of(lab, self.SURE)[:, 0]
+            assert light.min() >= 0 and light.max() <= 98
+
+    def test_its_own_hues_show_a_little(self) -> None:
+        lab = hair(DARK)
+        lab[:, 1, :, 50:] += 10
+        got = dyeing(lab.mean((0, 2, 3)), BLUE).of(lab, self.SURE)
+        step = got[:, 1, :, 60:].mean() - got[:, 1, :, :40].mean()
+        assert 0.5 < step < 4
+
+    def test_grey_strands_keep_less_contrast_than_dull_ones(self) -> None:
+        kept = []
+        for source in (GREY, (60.0, 10.0, 20.0)):
+            lab = hair(source)
+            got = dyeing(lab_of(source), AUBURN).of(lab, self.SURE)
+            kept.append(float((got[:, :1] - blur(got[:, :1], 4.0)).std()))
+        assert kept[0] < 0.75 * kept[1]
+
+
+def test_a_border_into_which_the_wall_is_mixed_is_told_from_hair() -> None:
+    """The matte says hair where a lens has mixed in some of the bright wall."""
+    front, alpha = hair(DARK), matte(1.0)
+    mixed = front.clone()
+    mixed[:, 0, :, EDGE : EDGE + 2] += 25
+    after = dyeing(lab_of(DARK), AUBURN)._inside(mixed, alpha)
+    change = (after - front)[:, 0, :, EDGE : EDGE + 2]
+    assert change.mean() < 0.5 * 25
+    assert torch.equal(after[..., 60:], mixed[..., 60:])
+
+
+class TestLighterStrands:
+    def test_they_are_those_lighter_than_their_neighbours(self) -> None:
+        x = torch.arange(WIDTH)
+        lab = lab_of(DARK).view(1, 3, 1, 1).repeat(1, 1, HEIGHT, WIDTH)
+        lab[:, 0] += 8.0 * (x % 12 < 3)
+        got = lighter_strands(lab, SIDE)
+        assert got.shape == (1, 1, HEIGHT, WIDTH) and got.min() >= 0 and got.max() <= 1
+        inner = got[0, 0, 10:-10, 24:72].mean(0).view(-1, 12)
+        assert inner[:, 1].min() > 0.7 and inner[:, 7].max() < 0.2
+
+    def test_even_hair_has_hardly_any_and_light_does_not_count(self) -> None:
+        lab = hair(DARK, contrast=0.0)
+        assert lighter_strands(lab, SIDE).mean() < 0.25
+        noisy = lab.clone()
+        noisy[:, 0] += 3 * random(HEIGHT, WIDTH)
+        brighter = noisy.clone()
+        brighter[:, 0] += 20
+        torch.testing.assert_close(
+            lighter_strands(brighter, SIDE), lighter_strands(noisy, SIDE), atol=1e-2, rtol=0
+        )

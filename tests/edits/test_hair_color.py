@@ -1,0 +1,395 @@
+"""The stages of a color that is laid over the frames: its light, its target, and the layer."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from tests.edits.codes import pack_of
+from tests.flow.made_up import a_pack
+from tests.stages.faces import clip_of, face_track
+from tests.stages.series import InMemory
+from vidhair.edits import HairColor
+from vidhair.edits.colors import parse_color
+from vidhair.edits.edit import Strength
+from vidhair.edits.hair_color import (
+    ENDS,
+    MOST_TINTED,
+    ROOTS,
+    ClipLight,
+    Dye,
+    HairLight,
+    clip_light,
+    falling,
+    former_dye,
+    hair_light,
+)
+from vidhair.edits.hair_color_latent import TargetColor
+from vidhair.errors import InvalidSetting
+from vidhair.flow.graph import Flow
+from vidhair.geometry import Box, Grid
+from vidhair.ops.color import lab_to_rgb, levels_to_lab, rgb_to_lab, srgb_to_linear
+from vidhair.recipe import Recipe, build, load_recipe
+from vidhair.stages.align import FaceTrack
+from vidhair.stages.compose import Fade, Layer, fold
+from vidhair.stages.matte import Matte
+from vidhair.stages.region import MIDDLE, HairWindow, face_part
+from vidhair.types import Frames
+
+Floats = NDArray[np.float32]
+Levels = NDArray[np.uint8]
+
+
+def lab(rgb: Any) -> Floats:
+    """sRGB [..., 3] in 0 … 1 → Lab [..., 3]."""
+    found: Floats = rgb_to_lab(torch.tensor(np.array(rgb, np.float32)), dim=-1).numpy()
+    return found
+
+
+def linear(rgb: Any) -> Floats:
+    found: Floats = srgb_to_linear(torch.tensor(np.array(rgb, np.float32))).numpy()
+    return found
+
+
+BROWN = (0.3, 0.2, 0.15)
+
+
+class TestHairLight:
+    def light(self, rgb: Any, area: Any = None, cuts: tuple[int, ...] = ()) -> HairLight:
+        count = len(rgb)
+        areas = np.full(count, 0.2) if area is None else np.array(area)
+        matte = Matte(
+            np.zeros((count, 2, 2), np.uint8), areas.astype(np.float32), lab(np.array(rgb))
+        )
+        track = face_track([(30.0, 30.0, 10.0)] * count, Box(0.0, 0.0, 28.0), cuts)
+        return hair_light(InMemory(matte), InMemory(track))
+
+    def test_steady_light_is_the_clips(self) -> None:
+        got = self.light([BROWN] * 5)
+        np.testing.assert_allclose(got.factor, 1, atol=1e-3)
+        np.testing.assert_allclose(got.lab, np.tile(lab(BROWN), (5, 1)), atol=0.05)
+        assert got.lab.dtype == got.factor.dtype == np.float32
+
+    def test_it_follows_a_fade(self) -> None:
+        shares = np.linspace(1, 0.05, 30)
+        rgb = [np.array(BROWN) * s for s in shares]
+        got = self.light(rgb)
+        want = linear(rgb) / linear(rgb).mean(0)
+        np.testing.assert_allclose(got.factor[3:-3], want[3:-3], rtol=0.1)
+        assert (np.diff(got.factor, axis=0) < 1e-6).all()
+        np.testing.assert_allclose(got.lab[3:-3], lab(rgb)[3:-3], atol=1.5)
+
+    def test_a_lamp_turns_its_color(self) -> None:
+        got = self.light([BROWN] * 10 + [(0.3, 0.12, 0.05)] * 10)
+        assert got.factor[-1, 2] < 0.4 * got.factor[0, 2]
+        np.testing.assert_allclose(got.factor[-1, 0], got.factor[0, 0], rtol=0.02)
+
+    def test_a_flicker_is_smoothed_and_a_cut_is_not(self) -> None:
+        flicker = [BROWN, np.array(BROWN) * 1.1] * 6
+        assert np.ptp(self.light(flicker).factor[4:8, 0]) < 0.3 * np.ptp(
+            linear(flicker)[:, 0] / linear(flicker)[:, 0].mean()
+        )
+        dark = tuple(0.3 * np.array(BROWN))
+        got = self.light([BROWN] * 6 + [dark] * 6, cuts=(6,))
+        for rows in (slice(0, 6), slice(6, 12)):
+            np.testing.assert_allclose(np.ptp(got.factor[rows], axis=0), 0, atol=1e-6)
+        assert got.factor[6, 0] < 0.2 * got.factor[5, 0]
+
+    def test_frames_with_little_hair_tell_little(self) -> None:
+        green = (0.1, 0.6, 0.1)
+        got = self.light([BROWN, BROWN, green, BROWN, BROWN], [0.2, 0.2, 1e-4, 0.2, 0.2])
+        np.testing.assert_allclose(got.factor, 1, atol=0.05)
+
+    def test_no_hair_at_all_gives_numbers(self) -> None:
+        got = self.light([(0.0, 0.0, 0.0)] * 4, [0.0] * 4)
+        assert np.isfinite(got.lab).all() and np.isfinite(got.factor).all()
+
+
+class TestClipLight:
+    WINDOW = HairWindow(0, 0, 1, 64, 64, 39.2)
+    TRACK = face_track([None, (32.0, 38.0, 14.0), (30.0, 36.0, 14.0)], Box(12.4, 16.6, 39.2))
+
+    def light(self, skin: tuple[int, int, int], track: FaceTrack = TRACK) -> Floats:
+        pixels = np.full((3, 64, 64, 3), (10, 200, 10), np.uint8)
+        for k in np.flatnonzero(track.present):
+            face = face_part(MIDDLE, track, range(k, k + 1), self.WINDOW)[0, 0].numpy()
+            pixels[k][face > 0.05] = skin
+        return clip_light(InMemory(Frames.of_pixels(pixels)), InMemory(track), self.WINDOW).factor
+
+    def test_skin_of_the_usual_hue_is_in_daylight(self) -> None:
+        angle = np.deg2rad(52)
+        usual = torch.tensor([65.0, 24 * np.cos(angle), 24 * np.sin(angle)]).float()
+        rgb = (lab_to_rgb(usual, dim=0) * 255).round().int().tolist()
+        np.testing.assert_allclose(self.light((rgb[0], rgb[1], rgb[2])), 1, atol=0.02)
+
+    def test_warm_and_cold_light_are_told_apart(self) -> None:
+        yellow, pink = self.light((200, 160, 90)), self.light((200, 140, 160))
+        assert yellow[2] < 0.95 < 1.05 < pink[2]
+
+    def test_it_is_bounded_and_there_without_a_face(self) -> None:
+        strange = self.light((20, 60, 250))
+        assert (strange >= MOST_TINTED[0] - 1e-6).all() and (strange <= MOST_TINTED[1] + 1e-6).all()
+        nobody = face_track([None] * 3, Box(12.4, 16.6, 39.2))
+        assert self.light((200, 160, 90), nobody).tolist() == [1, 1, 1]
+
+
+class TestDye:
+    """What hair is to be, over time and after former edits."""
+
+    RED, BLUE = TargetColor(np.array([0.6, 0.1, 0.1])), TargetColor(np.array([0.1, 0.1, 0.7]))
+
+    def none(self, count: int = 4) -> Dye:
+        return former_dye(clip_of(8, 8, range(0, 40 * count, 40)))
+
+    def degree(self, *values: float) -> Strength:
+        return Strength(np.array(values, np.float32))
+
+    def test_the_first_is_itself_as_far_as_it_goes(self) -> None:
+        assert not self.none().strength.any() and len(self.none().target) == 4
+        degree = self.degree(0, 0.5, 1.0, -0.4)
+        got = HairColor().dye(self.none(), self.RED, degree)
+        assert np.array_equal(got.strength, degree.values)
+        np.testing.assert_allclose(got.target, np.tile(self.RED.rgb, (4, 1)), rtol=1e-6)
+
+    def test_another_takes_it_from_there(self) -> None:
+        """As one that gives way to the other: all of it, none of it, a half of each."""
+        first = HairColor().dye(self.none(), self.RED, self.degree(1, 1, 1, 0.5))
+        got = HairColor().dye(first, self.BLUE, self.degree(1, 0, 0.5, 0.5))
+        half = (self.RED.rgb + self.BLUE.rgb) / 2
+        np.testing.assert_allclose(got.target, [self.BLUE.rgb, self.RED.rgb, half, half], atol=1e-6)
+        np.testing.assert_allclose(got.strength, [1, 1, 1, 0.75], atol=1e-6)
+
+    def test_colors_stay_colors(self) -> None:
+        first = HairColor().dye(self.none(), self.RED, self.degree(1, 1, 1, 1))
+        got = HairColor().dye(first, self.BLUE, self.degree(2, -1, 1.5, -0.5))
+        assert got.target.min() >= 0 and got.target.max() <= 1
+
+
+SIZE = 96
+FACE = (48.0, 56.0, 18.0)  # whose crop has a side of 50
+HAIR = np.s_[14:34, 26:70]
+WALL = np.array((190, 180, 170))
+FINE = HairWindow(4, 2, 1, 60, 88, 50.4)
+
+
+class Scene:
+    """Three frames with hair over a face; in the last one there is no face."""
+
+    def __init__(self) -> None:
+        noise = np.random.default_rng(0).integers(-6, 7, (SIZE, SIZE, 1))
+        pixels = np.tile(WALL + noise, (3, 1, 1, 1))
+        pixels[:, *HAIR] = np.rint(np.array(BROWN) * 255) + noise[HAIR]
+        self.pixels = pixels.astype(np.uint8)
+        self.alpha = np.zeros((3, SIZE, SIZE), np.uint8)
+        self.alpha[:, *HAIR] = 255
+        self.track = face_track([FACE, FACE, None], Box(22.0, 28.0, 50.4))
+        self.fade = Fade(np.array([1.0, 1.0, 0.0]))
+        self.factor = np.ones((3, 3), np.float32)
+        self.tint = np.ones(3, np.float32)
+
+    def layer(self, edit: HairColor, strength: float = 1.0, window: HairWindow = FINE) -> Layer:
+        here = self.alpha[:, 2:62, 4:92]
+        if window.step > 1:
+            here = here[:, ::2, ::2]
+        matte = Matte(here, np.full(3, 0.2, np.float32), np.tile(lab(BROWN), (3, 1)))
+        target = np.tile(np.array(parse_color(edit.color), np.float32), (3, 1))
+        light = HairLight(matte.mean_lab, self.factor)
+        dye = Dye(target, np.full(3, strength, np.float32))
+        frames = Frames.of_pixels(self.pixels)
+        return edit.dyed_hair(
+            frames, matte, self.track, self.fade, ClipLight(self.tint), light, dye, window
+        )
+
+    def dyed(self, edit: HairColor, strength: float = 1.0, window: HairWindow = FINE) -> Levels:
+        patches = self.layer(edit, strength, window).patches
+        return np.stack(
+            [fold(f, [p] if p else []) for f, p in zip(self.pixels, patches, strict=True)]
+        )
+
+    def mean(self, pixels: Levels, rows: slice = slice(18, 30)) -> Floats:
+        found: Floats = (
+            levels_to_lab(torch.from_numpy(pixels[:1, rows, 32:64].copy()))[0].mean((1, 2)).numpy()
+        )
+        return found
+
+
+class TestDyedHair:
+    @pytest.mark.parametrize("color", ["#7a2a1a", "#c8a878", "#203090"])
+    @pytest.mark.parametrize("window", [FINE, HairWindow(4, 2, 2, 30, 44, 25.2)])
+    def test_hair_becomes_the_color_and_the_rest_stays_to_the_bit(
+        self, color: str, window: HairWindow
+    ) -> None:
+        scene = Scene()
+        before = scene.pixels.copy()
+        got = scene.dyed(HairColor(color=color), window=window)
+        assert np.linalg.norm(scene.mean(got) - lab(parse_color(color))) < 6
+        reach = 8 if window.step > 1 else 0  # twice the guided filter
+        outside = np.ones((SIZE, SIZE), bool)
+        outside[14 - reach : 34 + reach, 26 - reach : 70 + reach] = False
+        assert np.array_equal(got[:, outside], before[:, outside])
+        assert np.array_equal(scene.pixels, before)
+
+    def test_a_frame_without_a_face_and_one_without_hair_are_left_alone(self) -> None:
+        scene = Scene()
+        scene.alpha[1] = 0
+        layer = scene.layer(HairColor())
+        assert layer.patches[0] is not None and layer.patches[1:] == [None, None]
+        assert layer.nearness[0] > layer.nearness[2] == 0
+
+    def test_no_strength_is_no_layer(self) -> None:
+        assert Scene().layer(HairColor(), 0.0).patches == [None] * 3
+
+    def test_it_goes_as_far_as_it_is_told_and_the_other_way(self) -> None:
+        scene, edit = Scene(), HairColor(color="#7a2a1a")
+        start, whole = scene.mean(scene.pixels), scene.mean(scene.dyed(edit))
+        way = whole - start
+        for strength, least, most in ((0.5, 0.4, 0.6), (1.5, 1.3, 1.7), (-0.5, -0.6, -0.1)):
+            share = (scene.mean(scene.dyed(edit, strength)) - start) @ way / (way @ way)
+            assert least < share < most, (strength, share)
+
+    def test_it_dims_and_turns_with_the_light(self) -> None:
+        scene, edit = Scene(), HairColor(color="#c8a878")
+        plain = scene.mean(scene.dyed(edit))
+        scene.factor[:] = 0.3
+        dim = scene.mean(scene.dyed(edit))
+        want = lab_to_rgb(torch.tensor(lab(parse_color("#c8a878"))), dim=0)
+        scaled = rgb_to_lab(
+            torch.from_numpy((linear(want.tolist()) * 0.3) ** (1 / 2.2)).float(), dim=0
+        ).numpy()
+        assert abs(dim[0] - scaled[0]) < 6 and dim[0] < plain[0] - 20
+        scene.factor[:] = 1
+        scene.tint[2] = 0.75
+        assert scene.mean(scene.dyed(edit))[2] > plain[2] + 3
+
+    def test_a_fade_of_the_edit_is_a_share_of_it(self) -> None:
+        scene, edit = Scene(), HairColor(color="#203090")
+        whole = scene.dyed(edit).astype(int)
+        scene.fade = Fade(np.array([0.5, 1.0, 0.0]))
+        got = scene.dyed(edit).astype(int)
+        np.testing.assert_allclose(got[0], (whole[0] + scene.pixels[0]) / 2, atol=1)
+        assert np.array_equal(got[1], whole[1])
+
+    def test_roots_keep_their_color(self) -> None:
+        scene = Scene()
+        top = slice(16, 22)
+        own, whole, kept, half = (
+            scene.mean(pixels, top)
+            for pixels in (
+                scene.pixels,
+                *(scene.dyed(HairColor(color="#203090", roots=r)) for r in (0.0, 1.0, 0.5)),
+            )
+        )
+        way = np.linalg.norm(whole - own)
+        assert np.linalg.norm(kept - own) < 0.25 * way
+        assert 0.3 * way < np.linalg.norm(half - own) < 0.75 * way
+
+    def test_ends_have_another_color(self) -> None:
+        scene = Scene()
+        scene.alpha[:, 14:60, 26:70] = 255
+        scene.pixels[:, 34:60, 26:70] = scene.pixels[:, 24:25, 26:70]
+        plain = scene.dyed(HairColor(color="#7a2a1a"))
+        got = scene.dyed(HairColor(color="#7a2a1a", ends="#203090"))
+        assert np.array_equal(got[0, 16:40], plain[0, 16:40]) or (
+            np.abs(got[0, 16:40].astype(int) - plain[0, 16:40]).max() <= 2
+        )
+        low = slice(55, 60)
+        assert scene.mean(got, low)[2] < scene.mean(plain, low)[2] - 2
+
+    def test_highlights_are_of_single_strands(self) -> None:
+        scene = Scene()
+        x = np.arange(SIZE)
+        scene.pixels[:, *HAIR] += np.where(x % 8 < 2, 24, 0).astype(np.uint8)[26:70, None]
+        plain = scene.dyed(HairColor(color="#7a2a1a")).astype(float)
+        got = scene.dyed(HairColor(color="#7a2a1a", highlights="#e8d0a0")).astype(float)
+        gain = (got - plain)[0, 20:28, 34:62].mean((0, 2))
+        strands = x[34:62] % 8 < 2
+        assert gain[strands].mean() > 20 and gain[strands].mean() > 2 * gain[~strands].mean()
+
+
+class TestFalling:
+    def test_it_falls_from_one_to_zero_along_the_face(self) -> None:
+        axes = face_track([FACE], Box(22.0, 28.0, 50.4)).axes_of(np.array([0]))
+        middle, side = float(axes.centre[0, 1]), float(axes.side[0])
+        grid = Grid(8.0, 4.0, 0.5, 180, 150)
+        for ramp in (ROOTS, ENDS):
+            share = falling(ramp, axes, grid)[0, 0]
+            assert share.shape == (180, 150)
+            assert torch.equal(share, share[:, :1].expand_as(share))
+            y = 4 + (np.arange(180) + 0.5) * 0.5
+            place = (y - middle) / side
+            column = share[:, 0].numpy()
+            assert (column[place < ramp[0]] == 1).all() and (column[place > ramp[1]] == 0).all()
+            assert (np.diff(column) <= 0).all()
+            half = np.abs(place - sum(ramp) / 2).argmin()
+            assert column[half] == pytest.approx(0.5, abs=0.03)
+
+    def test_it_turns_with_the_face(self) -> None:
+        axes = face_track([(*FACE, 90.0)], Box(22.0, 28.0, 50.4)).axes_of(np.array([0]))
+        share = falling(ROOTS, axes, Grid.of_pixels(SIZE, SIZE))[0, 0]
+        assert float(share.std(0).max()) < 1e-3 < float(share.std(1).max())
+
+
+class TestSettings:
+    def test_what_is_not_set_is_no_part_of_what_results_rest_on(self) -> None:
+        plain = HairColor().identity()
+        assert not {"roots", "ends", "highlights"} & set(plain)
+        others = HairColor(roots=0.5), HairColor(ends="blonde"), HairColor(highlights="#fff")
+        assert all(other.identity() != plain for other in others)
+        assert HairColor(ends="gray").identity() == HairColor(ends="grey").identity()
+
+    @pytest.mark.parametrize("name", ["ends", "highlights"])
+    def test_further_colors_are_checked_with_their_place(self, name: str) -> None:
+        replace(HairColor(), **{name: "blonde"}).check(pack_of(None), "edit")
+        with pytest.raises(InvalidSetting, match=rf"edit\.2\.{name} = 'blurple' is no color"):
+            replace(HairColor(), **{name: "blurple"}).check(pack_of(None), "edit.2")
+        with pytest.raises(InvalidSetting, match=rf"edit\.{name} = 'a\.png' is a picture"):
+            replace(HairColor(), **{name: "a.png"}).check(pack_of(None), "edit")
+
+
+# ---- in recipes
+
+DRAWING = {"latents", "pivots", "tuned", "drawer", "rendered", "edited", "codes", "edited_codes"}
+BLONDE, RED = ({"kind": "hair_color", "color": color} for color in ("blonde", "red"))
+LONGER = {"kind": "hair_length", "amount": 0.5}
+
+
+def recipes() -> Iterator[Recipe]:
+    yield load_recipe("hair_color")
+    yield load_recipe("hair_color", {"tune.steps": 0, "tune.refine_steps": 0})
+    yield build("two", "", {"edit": [BLONDE, RED]})
+
+
+@pytest.mark.parametrize("recipe", recipes(), ids=lambda recipe: recipe.name)
+def test_alone_a_color_needs_no_generator_nor_codes(recipe: Recipe) -> None:
+    stages = Flow(recipe, a_pack()).stages
+    assert not DRAWING & set(stages)
+    assert {"matte", "hair_light", "dye"} <= set(stages)
+    taken = {needed.kind.__name__ for made in stages.values() for needed in made.inputs.values()
+             if isinstance(needed.kind, type)}  # fmt: skip
+    assert "Drawer" not in taken and "MovableGenerator" not in taken
+
+
+@pytest.mark.parametrize(
+    ("edits", "mode"),
+    [
+        ([LONGER, BLONDE], "replace"),
+        ([BLONDE, LONGER], "residual"),
+        ([BLONDE], "replace"),
+        ([{"kind": "hair_color_latent", "color": "red"}, BLONDE], "residual"),
+    ],
+)
+def test_beside_what_is_drawn_a_color_is_drawn(edits: list[dict[str, Any]], mode: str) -> None:
+    recipe = build("drawn", "", {"edit": edits, "compose": {"mode": mode}})
+    stages = Flow(recipe, a_pack()).stages
+    assert {"edited_codes", "code_change", "rendered", "edited", "tuned"} <= set(stages)
+    assert not {"dye", "hair_light", "clip_light"} & set(stages)
+
+
+def test_two_colors_are_handed_on() -> None:
+    stages = Flow(build("two", "", {"edit": [BLONDE, RED]}), a_pack()).stages
+    assert "dye_1" in stages["dye"].values and "former_dye" in stages["dye_1"].values
+    assert "dye" in stages["layer"].values and "dye_1" not in stages["layer"].values
