@@ -76,7 +76,7 @@ def test_a_color_grows_on_what_former_edits_left(tmp_path: Path) -> None:
             flow, runner = small.flow_on(store, reader, name=str(path))
             work, count = runner.work, small.FRAMES
             late = reader.clip.seconds_T >= 0.5
-            frames.append(flow.compose(work, 0, count))
+            frames.append(flow.pictures(work, 0, count)[0])
             pictures.append(work.per_frame("edited", 0, count)["levels"])
             source = work.frames(0, count)
     (plain, rising), (whole, growing) = frames, pictures

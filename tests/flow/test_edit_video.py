@@ -244,7 +244,7 @@ def results(cache: Path) -> dict[str, NDArray[Any]]:
         assert all(report.status == "reused" for report in runner.reports)
         work, count = runner.work, small.FRAMES
         found = {stage: work.per_frame(stage, 0, count)[name] for stage, name in names.items()}
-        return found | {"composed": flow.compose(work, 0, count)}
+        return found | {"composed": flow.pictures(work, 0, count)[0]}
 
 
 @pytest.mark.slow

@@ -122,7 +122,7 @@ class TestEveryRun:
 def test_color_stays_in_the_hair(name: str) -> None:
     with opened(name) as (flow, work):
         frames, alpha = work.frames(0, FRAMES), work.per_frame("matte", 0, FRAMES)["alpha"]
-        composed, grid = flow.compose(work, 0, FRAMES), flow.value(work, "region").matte_grid
+        composed, grid = flow.pictures(work, 0, FRAMES)[0], flow.value(work, "hair_window")
         assert np.abs(work.per_clip("code_change")["lab"]).max() > 5
     differs = (composed != frames).any(-1)
     assert not (differs & ~touchable(alpha, grid)).any()

@@ -119,7 +119,7 @@ def changes(name: str, wanted: str) -> NDArray[Any]:
         work, count = runner.work, runner.work.frame_count
         step = 12
         parts = [
-            np.abs(flow.compose(work, a, min(a + step, count)).astype(int)
+            np.abs(flow.pictures(work, a, min(a + step, count))[0].astype(int)
                    - work.frames(a, min(a + step, count))).mean(-1)
             for a in range(0, count, step)
         ]  # fmt: skip
