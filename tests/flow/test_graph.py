@@ -380,7 +380,6 @@ def test_what_is_made_for_each_is_made_from_ones_own_and_gathered_in_order(
 # ---- the segmenter
 
 
-@stage()
 def segmenting(choice: str) -> Flow:
     return Flow(load_recipe("hair_color", {"matte.segmenter": choice}), a_pack())
 
