@@ -256,6 +256,7 @@ def test_what_is_wrong_is_named_with_the_remedy(path: str, value: Any, message: 
     [
         ("[edit\nkind = 3", r"mine\.toml is not valid TOML .*line 1.*mend that place"),
         ('[edit]\nkind = "bald"\nkind = "bald"', "is not valid TOML"),
+        (f"[edit]\nstrength = {'1' * 5000}", "is not valid TOML"),
         ("edit = 3", "'edit' must be a table such as"),
         ('kind = "bald"', "'kind' must be a table such as"),
         ("edit = [3]", "'edit' must be a table such as"),

@@ -217,3 +217,21 @@ def test_results_depend_on_the_points_and_on_the_number_where_there_is_one() -> 
     assert type(identity(Graded(degree=graded([[0, 0], [1, 1]])))["degree"]) is tuple
     for steady in ([[0, 0.5]], [[0, 0.5], [3, 0.5]]):
         assert identity(Graded(degree=graded(steady))) == {"degree": 0.5}
+
+
+@pytest.mark.parametrize("name", ["strength", "steps", "limit"])
+@pytest.mark.parametrize("digits", [400, 5000])
+def test_a_number_of_hundreds_of_digits_is_refused_without_them(name: str, digits: int) -> None:
+    for value in (10**digits, -(10**digits)):
+        with pytest.raises(
+            InvalidSetting, match=f"render.{name} = .*hundreds of digits is"
+        ) as said:
+            configure(Config, {name: value}, "render")
+        assert len(str(said.value)) < 200
+
+
+@pytest.mark.parametrize("point", [[10**5000, 0], [0, 10**5000], [10**5000], [0, 10**400]])
+def test_nor_are_they_shown_of_a_curves_points(point: list[int]) -> None:
+    with pytest.raises(InvalidSetting, match="number of hundreds of digits") as said:
+        graded([point])
+    assert len(str(said.value)) < 200

@@ -1,5 +1,6 @@
 """Stages that are wired by their signatures: what is planned, what is refused, what is seen."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -151,6 +152,26 @@ class TestStage:
     def test_sweeps_share_a_decoding_until_a_barrier(self) -> None:
         stages = plan(CHAIN, "centred", SOURCE)
         assert sweeps(stages) == [["squares", "steady"], ["centred"]]
+
+
+class TestStreamed:
+    def test_a_value_may_be_made_bit_by_bit(self) -> None:
+        @stage()
+        def scaled(numbers: Series[Numbers]) -> Iterator[Numbers]:
+            for start in range(numbers.count):
+                yield numbers.rows(start, start + 1)
+
+        made = stage_of("scaled", scaled)
+        assert made.streamed and made.whole and made.makes is Numbers
+        assert not stage_of("mean", mean).streamed
+
+    def test_only_once_for_the_clip(self) -> None:
+        @stage()
+        def scaled(numbers: Numbers) -> Iterator[Numbers]:
+            yield numbers
+
+        with pytest.raises(AssertionError, match="scaled must run once, and be kept"):
+            stage_of("scaled", scaled)
 
 
 class Scale:

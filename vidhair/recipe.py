@@ -204,7 +204,7 @@ def load_recipe(name: str | os.PathLike[str], overrides: Mapping[str, Any] | Non
         ) from error
     try:
         tables = tomllib.loads(data.decode())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:  # of TOML, of UTF-8, or of a number with thousands of digits
         raise InvalidSetting(f"{path} is not valid TOML ({error}); mend that place") from error
     about = str(tables.pop("about", ""))
     title = str(tables.pop("name", path.stem))
@@ -223,7 +223,7 @@ def parse_override(text: str) -> tuple[str, Any]:
         raise InvalidSetting(f"{text!r} is no setting; write stage.key=value")
     try:
         parsed = tomllib.loads(f"value = {value}")["value"]
-    except tomllib.TOMLDecodeError:
+    except ValueError:
         parsed = value.strip()
     return path.strip(), parsed
 

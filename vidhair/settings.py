@@ -17,6 +17,8 @@ from vidhair.errors import InvalidSetting
 T = TypeVar("T")
 
 LAST_SECOND = 1e9  # of a curve
+LARGEST = 10**300  # of whole numbers; a float is hardly larger
+SHOWN = 10**60  # up to which a message writes digits
 
 
 @dataclass(frozen=True)
@@ -108,15 +110,25 @@ def _check(value: Any, kind: Any, rule: Rule, where: str) -> Any:
     if Curve in options and isinstance(value, list | tuple):
         return _checked_curve(value, rule, where)
     if float in options and isinstance(value, int) and not isinstance(value, bool):
-        value = float(value) if int not in options else value
+        _check_bounds(value, rule, where)
+        value = value if int in options else float(value)
     if not any(isinstance(value, o) and isinstance(value, bool) == (o is bool) for o in options):
         wanted = " or ".join(_TYPE_NAMES.get(o, o.__name__) for o in options)
-        raise InvalidSetting(f"{where} = {value!r} must be {wanted} ({rule.about})")
+        raise InvalidSetting(f"{where} = {_shown(value)} must be {wanted} ({rule.about})")
     if rule.choices is not None and value not in rule.choices:
-        raise InvalidSetting(f"{where} = {value!r} must be one of {', '.join(rule.choices)}")
+        raise InvalidSetting(f"{where} = {_shown(value)} must be one of {', '.join(rule.choices)}")
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         _check_bounds(value, rule, where)
     return value
+
+
+def _shown(value: Any) -> str:
+    """A value in a message; of a number of hundreds of digits so many as tell it."""
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(_shown, value))}]"
+    if not isinstance(value, int) or abs(value) < SHOWN:
+        return repr(value)
+    return f"{'−' if value < 0 else ''}a number of hundreds of digits"
 
 
 def _check_bounds(value: float, rule: Rule, where: str) -> None:
@@ -125,7 +137,9 @@ def _check_bounds(value: float, rule: Rule, where: str) -> None:
     if not low <= value <= high:  # NaN is in no range
         bounds = f"{'any' if rule.low is None else rule.low} … "
         bounds += f"{'any' if rule.high is None else rule.high}"
-        raise InvalidSetting(f"{where} = {value!r} is outside {bounds} ({rule.about})")
+        raise InvalidSetting(f"{where} = {_shown(value)} is outside {bounds} ({rule.about})")
+    if isinstance(value, int) and abs(value) > LARGEST:
+        raise InvalidSetting(f"{where} = {_shown(value)} is too large ({rule.about})")
 
 
 def _checked_curve(points: Any, rule: Rule, where: str) -> Curve:
@@ -133,12 +147,12 @@ def _checked_curve(points: Any, rule: Rule, where: str) -> Curve:
         numbers = isinstance(point, list | tuple) and len(point) == 2
         if not numbers or any(isinstance(n, bool) or not isinstance(n, int | float) for n in point):
             raise InvalidSetting(
-                f"{where}: point {index}, {point!r}, must be two numbers, [seconds, value]"
+                f"{where}: point {index}, {_shown(point)}, must be two numbers, [seconds, value]"
             )
         if not abs(point[0]) < LAST_SECOND:  # NaN is none
             raise InvalidSetting(
-                f"{where}: point {index}, {point!r}, is at no time; give seconds from the first "
-                "frame"
+                f"{where}: point {index}, {_shown(point)}, is at no time; give seconds from the "
+                "first frame"
             )
         _check_bounds(point[1], rule, f"{where} at {point[0]!r} s")
     if not points:

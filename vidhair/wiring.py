@@ -20,6 +20,9 @@ of it the stage sees. What a stage did not declare it cannot read, so keys are c
     parser: Parser                       a network of the pack, found by its type
     span: Span, meter: Meter             which frames are made; tells how far it is
 
+A stage that runs once may make a value `-> Iterator[FaceTrack]`, a few frames after the other, so
+that it is never held whole.
+
 A stage `-> Each[Person]` fans out: it makes a list of values, and whatever is made from `person`
 is made once for every one of them, until a stage gathers it again.
 
@@ -236,7 +239,8 @@ class Stage:
 
     keep: whether the cache holds what it makes, and compress: how. steps: what the meter of a stage
     that runs once counts up to, given its configuration; None where it counts frames. each: whether
-    it fans out; fanned: whether, in a plan, it is made once per value of the stage that does.
+    it fans out; streamed: whether it makes its value bit by bit; fanned: whether, in a plan, it is
+    made once per value of the stage that fans out.
     """
 
     name: str
@@ -249,6 +253,7 @@ class Stage:
     steps: Callable[[Any], int] | None = None
     compress: bool = False
     each: bool = False
+    streamed: bool = False
     fanned: bool = False
 
     @property
@@ -298,25 +303,19 @@ def stage_of(name: str, make: Callable[..., Any]) -> Stage:
     """The stage that makes the value `name`."""
     hints = get_type_hints(make, include_extras=True)
     makes = hints.pop("return")
-    each = get_origin(makes) is Each
-    makes = get_args(makes)[0] if each else makes
+    each, streamed = get_origin(makes) is Each, get_origin(makes) is Iterator
+    makes = get_args(makes)[0] if each or streamed else makes
     version, chunk, keep, steps, compress = make.__stage__  # type: ignore[attr-defined]
     assert isinstance(makes, type) and issubclass(makes, Value | Derived), (
         f"{make.__name__} makes {makes}, which is no value"
     )
     assert list(hints) == list(inspect.signature(make).parameters), f"{make.__name__}: annotations"
-    return Stage(
-        name,
-        make,
-        version,
-        chunk,
-        {parameter: Input.of(hint) for parameter, hint in hints.items()},
-        makes,
-        keep,
-        steps,
-        compress,
-        each,
-    )
+    inputs = {parameter: Input.of(hint) for parameter, hint in hints.items()}
+    found = Stage(
+        name, make, version, chunk, inputs, makes, keep, steps, compress, each, streamed
+    )  # fmt: skip
+    assert not streamed or (found.whole and found.kept), f"{name} must run once, and be kept"
+    return found
 
 
 Makers = Mapping[str, Callable[..., Any]]

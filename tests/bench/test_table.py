@@ -83,7 +83,7 @@ def test_everything_is_json() -> None:
 def test_the_table() -> None:
     lines = table.text(report()).splitlines()
     assert lines[0].split() == [
-        "time", "×", "first", "GFLOP/s", "GB/s", "of", "ceiling", "of", "conv", "peak", "MB", "+",
+        "time", "×", "first", "GFLOP/s", "GB/s", "of", "roofline", "of", "conv", "peak", "MB", "+",
         "MB", "in", "filters", "in", "conv", "differs", "by", "PSNR", "dB",
     ]  # fmt: skip
     assert lines[1] == "256-T render" and lines[4] == "block 4 bias_act"

@@ -4,6 +4,8 @@ import io
 import os
 import pickle
 import struct
+import tracemalloc
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,13 @@ import torch
 from numpy.typing import NDArray
 
 from tests.models.official_files import one_sentence
-from vidhair.checkpoints.directions import LONGEST, MAGIC, is_direction, read_direction
+from vidhair.checkpoints.directions import (
+    LONGEST,
+    MAGIC,
+    is_direction,
+    read_direction,
+    read_directions,
+)
 from vidhair.errors import CheckpointUnreadable
 
 ROW = np.linspace(-2, 3, 512, dtype=np.float32)
@@ -194,3 +202,15 @@ class TestRecognition:
     def test_a_pipe_is_not_waited_for(self, tmp_path: Path) -> None:
         os.mkfifo(tmp_path / "pipe")
         assert not is_direction(tmp_path / "pipe")
+
+
+@pytest.mark.parametrize("name", ["age.npy", "archive/data.pkl"])
+def test_an_archive_of_numpys_is_refused_and_never_unpacked(tmp_path: Path, name: str) -> None:
+    with zipfile.ZipFile(tmp_path / "age.npz", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(name, bytes(64 << 20))
+    tracemalloc.start()
+    with pytest.raises(CheckpointUnreadable, match=r"age\.npz holds"):
+        read_directions(tmp_path / "age.npz")
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 8 << 20

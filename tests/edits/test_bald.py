@@ -33,8 +33,9 @@ def bared(
     strength: Strength, space: AttributeSpace | None = SPACE, mapper: BaldMapper | None = None
 ) -> NDArray[Any]:
     given = styles()
-    series = InMemory(Codes(given)), InMemory(TRACK), InMemory(strength)
-    got = Bald().bared(*series, space, mapper).styles
+    edit, codes = Bald(), Codes(given)
+    changes = edit.shot_changes(InMemory(codes), InMemory(TRACK), space, mapper)
+    got = edit.bared(codes, TRACK, strength, changes).styles
     assert np.array_equal(given, styles()), "what is given is left alone"
     return got
 

@@ -79,18 +79,17 @@ def test_two_of_a_kind_act_each_by_its_own_settings() -> None:
 def test_the_order_counts() -> None:
     """What is bald first and then grows hair has some; the other way round it is bald."""
     bald, longer, space = Bald(), HairLength(), SPACE
-    given = InMemory(TRACK), InMemory(steady(1.0)), space, None
+
+    def bared(codes: Codes) -> Codes:
+        changes = bald.shot_changes(InMemory(codes), InMemory(TRACK), space, None)
+        return bald.bared(codes, TRACK, steady(1.0), changes)
 
     def length(codes: Codes) -> float:
         mean = codes.styles[:4][TRACK.present[:4]].mean(0)
         return float(space.read(torch.from_numpy(mean))[1])
 
-    grown = longer.lengthened(
-        bald.bared(InMemory(Codes(styles())), *given), TRACK, steady(0.5), space
-    )
-    shaved = bald.bared(
-        InMemory(longer.lengthened(Codes(styles()), TRACK, steady(0.5), space)), *given
-    )
+    grown = longer.lengthened(bared(Codes(styles())), TRACK, steady(0.5), space)
+    shaved = bared(longer.lengthened(Codes(styles()), TRACK, steady(0.5), space))
     assert length(grown) == pytest.approx(0.5, abs=1e-5)
     assert length(shaved) == pytest.approx(0.0, abs=1e-5)
 

@@ -28,7 +28,6 @@ from vidhair.stages.align import AlignConfig, Faces, FaceTrack, Shots, Thumbnail
 from vidhair.stages.invert import Latents
 from vidhair.stages.people import Person
 from vidhair.stages.render import Drawer
-from vidhair.stages.segment import HairPrior
 from vidhair.stages.smooth import smooth_similarity, smooth_styles
 from vidhair.types import Clip, Frames
 from vidhair.wiring import Each, Every, Fact, Meter, Near, Series, Setting, Span, WiringError, stage
@@ -244,13 +243,13 @@ def test_a_stage_that_does_not_fit_is_refused_before_anything_runs(
         Flow(recipe, a_pack())
 
 
-def undeclared(faces: Series[Faces], config: Any = None) -> FaceTrack: ...
+def undeclared(faces: Series[Faces], config=None) -> FaceTrack: ...  # type: ignore[no-untyped-def]
 
 
-def anything(faces: Series[Faces], **rest: Any) -> FaceTrack: ...
+def anything(faces: Series[Faces], **rest) -> FaceTrack: ...  # type: ignore[no-untyped-def]
 
 
-def all_of_it(faces: Series[Faces], *rest: Any) -> FaceTrack: ...
+def all_of_it(faces: Series[Faces], *rest) -> FaceTrack: ...  # type: ignore[no-untyped-def]
 
 
 @pytest.mark.parametrize("track", [undeclared, anything, all_of_it])
@@ -381,24 +380,19 @@ def test_what_is_made_for_each_is_made_from_ones_own_and_gathered_in_order(
 # ---- the segmenter
 
 
-@stage()
-def changes(segmented: Every[HairPrior]) -> HairPrior:
-    """Stands for what rests on it."""
-    return next(iter(segmented))
-
-
 def segmenting(choice: str) -> Flow:
-    recipe = load_recipe("hair_color", {"matte.segmenter": choice})
-    return Flow(recipe, a_pack(), makers={**graph.makers_of(recipe), "changes": changes})
+    return Flow(load_recipe("hair_color", {"matte.segmenter": choice}), a_pack())
 
 
 def test_the_segmenters_weights_are_in_the_keys_of_what_it_finds(shared: Any) -> None:
-    with_it, without = (
-        next(n for n in nodes_of(segmenting(choice)) if n.name == "segmented")
-        for choice in (str(shared("models/hair_segmentation.tflite")), "auto")
+    path = str(shared("models/hair_segmentation.tflite"))
+    found, plain = (
+        {node.name: node for node in nodes_of(segmenting(choice))} for choice in (path, "auto")
     )
-    assert len(with_it.weights) == 1 and not without.weights
-    assert with_it.settings == without.settings, "not where the file lies"
+    assert list(found["prior"].weights) == ["segmenter"] and not plain["prior"].weights
+    assert found["prior"].needs != plain["prior"].needs, "the parser is not asked"
+    assert "hair_colors" in plain and "hair_colors" not in found
+    assert path not in repr(found["prior"].settings), "not where the file lies"
 
 
 def test_a_segmenter_that_is_none_is_refused_before_any_work(tmp_path: Path) -> None:

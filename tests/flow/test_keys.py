@@ -198,7 +198,7 @@ def test_lpips_without_weights_is_refused_before_anything_runs() -> None:
 
 def test_another_edit_shares_everything_before_it() -> None:
     color, bald = keys(load_recipe(small.RECIPE)), keys(load_recipe("bald"))
-    assert changed(color, bald) == {"edited_codes", "edited", "changes"}
+    assert changed(color, bald) == {"shot_changes", "edited", "changes"}
 
 
 def test_a_recipe_without_an_edit_shares_everything() -> None:

@@ -274,6 +274,21 @@ def test_what_earlier_versions_stored_in_one_piece_is_used() -> None:
     assert work.per_frame("ramp", 700, 703)["value"].tolist() == [700, 701, 702]
 
 
+def test_what_is_made_bit_by_bit_is_read_as_if_it_had_been_made_at_once() -> None:
+    def compute(work: Work) -> Iterator[dict[str, NDArray[Any]]]:
+        for start in range(0, work.frame_count, 300):
+            stop = min(start + 300, work.frame_count)
+            yield {"value": np.arange(start, stop), "mean": np.array(9.5)}
+
+    store = MemoryStore()
+    runner = Runner(store, a_reader(frames=1300))
+    runner.run([replace(Ramp().node, compute=compute)])
+    work = runner.work
+    assert work.per_frame("ramp", 0, 1300)["value"].tolist() == list(range(1300))
+    assert {k: float(v) for k, v in work.per_clip("ramp").items()} == {"mean": 9.5}
+    assert Ramp().run(store).work.per_frame("ramp", 299, 301)["value"].tolist() == [299, 300]
+
+
 def test_half_of_it_is_none() -> None:
     store, again = MemoryStore(), Ramp()
     entry: Any = Ramp().run(store).work.entries["ramp"]

@@ -1,5 +1,6 @@
 """Thumbnails, shots, faces."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,9 @@ from vidhair.stages.align import (
     WARM_UP,
     AlignConfig,
     Thumbnails,
+    bridge,
+    bridge_pieces,
+    changes_between,
     find_cuts,
     shrink,
 )
@@ -54,7 +58,7 @@ def shots(*lengths: int, seed: int = 0, noise: float = 3) -> NDArray[Any]:
 
 
 def cut_frames(thumbs: NDArray[Any], threshold: float = THRESHOLD) -> list[int]:
-    return np.flatnonzero(find_cuts(thumbs, threshold)).tolist()
+    return np.flatnonzero(find_cuts(changes_between([thumbs]), threshold)).tolist()
 
 
 class TestCuts:
@@ -97,6 +101,49 @@ class TestCuts:
         frames[6:] += 26  # a tenth of the range
         assert cut_frames(frames, 0.09) == [0, 6]
         assert cut_frames(frames, 0.11) == [0]
+
+    @pytest.mark.parametrize("size", [1, 2, 5])
+    def test_pieces_do_not_show(self, size: int) -> None:
+        frames = shots(4, 3, 6)
+        pieces = (frames[at : at + size] for at in range(0, len(frames), size))
+        assert np.array_equal(changes_between(pieces), changes_between([frames]))
+
+
+class TestBridge:
+    @given(
+        st.lists(st.tuples(st.booleans(), st.integers(0, 9).map(lambda k: not k)), min_size=1),
+        st.sampled_from([0.0, 0.08, 0.2, 5.0]),
+        st.integers(1, 9),
+    )
+    def test_pieces_do_not_show(
+        self, frames: list[tuple[bool, bool]], longest: float, size: int
+    ) -> None:
+        known, begins = (np.array(column) for column in zip(*frames, strict=True))
+        rng = np.random.default_rng(0)
+        values = rng.normal(size=(len(frames), 3, 2)).astype(np.float32)
+        values[~known] = np.nan
+        seconds = np.arange(len(frames)) / 25
+        pieces = (values[at : at + size] for at in range(0, len(frames), size))
+        got = list(bridge_pieces(pieces, seconds, begins, longest))
+        want = bridge(values, seconds, begins, longest)
+        np.testing.assert_array_equal(np.concatenate(got), want)
+
+    def test_no_more_is_held_than_can_be_bridged(self) -> None:
+        """A face that is gone for long."""
+        values = np.full((1000, 3, 2), np.nan, np.float32)
+        values[[0, 999]] = 1
+        seconds, begins = np.arange(1000) / 25, np.zeros(1000, bool)
+        taken = []
+
+        def pieces() -> Iterator[NDArray[Any]]:
+            for at in range(0, 1000, 10):
+                taken.append(at)
+                yield values[at : at + 10]
+
+        done = 0
+        for piece in bridge_pieces(pieces(), seconds, begins, 1.0):
+            done += len(piece)
+            assert taken[-1] + 10 - done <= 30
 
 
 # ---- stages

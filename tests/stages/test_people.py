@@ -1,6 +1,7 @@
 """Tracks, people, who is chosen, and the face of one: everything between detection and edit."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -387,10 +388,17 @@ def follow(rows: Rows, number: int = 0, cuts: tuple[int, ...] = (), **options: A
     clip = clip_of(640, 360, options.get("times", [STEP * k for k in range(len(rows))]))
     tracks = tracks_of(rows, cuts, clip)
     mine = [k for k in options.get("tracks", [number]) if k < len(tracks.height)]
-    return stages.track(
+    pieces = stages.track(
         InMemory(Faces(meshes_of(rows))), InMemory(tracks), shots_of(len(rows), cuts),
         Person(1, np.array(mine)), clip, options.get("bridge", 0.5),
     )  # fmt: skip
+    return joined(list(pieces))
+
+
+def joined(pieces: list[FaceTrack]) -> FaceTrack:
+    rows = {k: np.concatenate([getattr(p, k) for p in pieces]) for k in FaceTrack.ROWS}
+    assert all(piece.box == pieces[0].box for piece in pieces)
+    return replace(pieces[0], **rows)
 
 
 class TestTrack:
@@ -450,6 +458,14 @@ class TestGaps:
         for cut in (1, 2):
             track = follow([[HERE], [], [HERE]], cuts=(cut,), tracks=[0, 1])
             assert track.present.tolist() == [True, False, True]
+
+    def test_a_long_clip_is_followed_bit_by_bit(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        rows: Rows = [[] if k % 7 in (3, 4) else [(200.0 + k, 150.0, 60.0)] for k in range(40)]
+        whole = follow(rows)
+        monkeypatch.setattr(stages, "AT_ONCE", 3)
+        parts = follow(rows)
+        for name in FaceTrack.ROWS:
+            np.testing.assert_array_equal(getattr(parts, name), getattr(whole, name))
 
     def test_nor_before_the_first_or_after_the_last_face(self) -> None:
         assert follow([[], [HERE], [HERE], []]).present.tolist() == [False, True, True, False]

@@ -84,7 +84,7 @@ COLUMNS: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "× first": lambda f: _text(f["ratio"], "{:.2f}"),
     "GFLOP/s": lambda f: _text(f["gflops"], "{:.1f}"),
     "GB/s": lambda f: _text(f["gbs"], "{:.1f}"),
-    "of ceiling": lambda f: _text(f["of_ceiling"], "{:.0%}"),
+    "of roofline": lambda f: _text(f["of_ceiling"], "{:.0%}"),
     "of conv": lambda f: _text(f["of_convolution"], "{:.0%}"),
     "peak MB": lambda f: _text(f["peak_bytes"], "{:.0f}", MB),
     "+ MB": lambda f: _text(f["peak_above_bytes"], "{:.0f}", MB),
@@ -153,8 +153,8 @@ def _footer(report: dict[str, Any]) -> list[str]:
         lines += [
             f"roofline  matrix product {products} GFLOP/s, copy {c['copy_gbs']:.1f} GB/s; best "
             f"convolution {convolutions} GFLOP/s",
-            "          of ceiling: least time by matrix product and copy over the time taken (work "
-            "that stays in a cache may exceed the copy)",
+            "          of roofline: least time by matrix product and copy over the time taken "
+            "(work that stays in a cache may exceed the copy)",
             "          of conv: the convolutions' least time by the best convolution over the time "
             "taken",
         ]

@@ -14,6 +14,7 @@ from vidhair.models.pack import Pack
 from vidhair.settings import Curve, setting
 from vidhair.stages.align import FaceTrack
 from vidhair.stages.render import Codes
+from vidhair.stages.smooth import ShotCodes, means_of_shots
 from vidhair.wiring import Makers, Series, makers, stage
 
 # What makes a head bald; the rest of the hair's attributes no longer matter then.
@@ -35,26 +36,31 @@ class Bald(GradedEdit):
             check_attributes(self, list(NO_HAIR), pack, place)
 
     def makers(self) -> Makers:
-        return makers(strength=self.over_time, edited_codes=self.bared)
+        return makers(
+            strength=self.over_time, shot_changes=self.shot_changes, edited_codes=self.bared
+        )
 
     @stage()
-    def bared(
+    def shot_changes(
         self,
         codes: Series[Codes],
         track: Series[FaceTrack],
-        strength: Series[Strength],
         space: AttributeSpace | None,
         bald: BaldMapper | None,
+    ) -> ShotCodes:
+        """One change per shot, from its mean code: hair does not come and go with the pose."""
+        means = means_of_shots(codes, track)
+        changes = np.zeros_like(means.styles)
+        for index in np.unique(means.shot[track.field("present")]):
+            mean = torch.from_numpy(means.styles[index])
+            changes[index] = towards_bald(mean, space, bald).numpy()
+        return ShotCodes(changes, means.shot)
+
+    @stage(version=2, keep=False)
+    def bared(
+        self, codes: Codes, track: FaceTrack, strength: Strength, shot_changes: ShotCodes
     ) -> Codes:
-        """By one change per shot, from its mean code: hair does not come and go with the pose."""
-        seen, styles = track.whole(), codes.whole().styles
-        changes = np.zeros_like(styles)
-        shot = np.cumsum(seen.cuts)
-        for index in np.unique(shot[seen.present]):
-            frames = seen.present & (shot == index)
-            mean = torch.from_numpy(styles[frames].mean(0))
-            changes[frames] = towards_bald(mean, space, bald).numpy()
-        return moved(Codes(styles), seen, strength.whole(), changes)
+        return moved(codes, track, strength, shot_changes.styles[shot_changes.shot])
 
 
 def towards_bald(code: Tensor, space: AttributeSpace | None, bald: BaldMapper | None) -> Tensor:

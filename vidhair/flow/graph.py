@@ -56,6 +56,7 @@ from vidhair.stages import (
 )
 from vidhair.types import Clip, Frames
 from vidhair.wiring import (
+    Arrays,
     Fact,
     Input,
     Makers,
@@ -296,7 +297,7 @@ class Flow:
         return Node(
             self.node_name(made.name, unit),
             made.version,
-            lambda work, start=0, stop=0: self._make(made, work, start, stop, unit).arrays(),
+            lambda work, start=0, stop=0: self._arrays(made, work, start, stop, unit),
             settings,
             tuple(needs),
             weights,
@@ -312,6 +313,12 @@ class Flow:
             before=max((n.near.before for n in made.values.values() if n.near), default=0),
             after=max((n.near.reach for n in made.values.values() if n.near), default=0),
         )
+
+    def _arrays(
+        self, made: Stage, work: Work, start: int, stop: int, unit: int
+    ) -> Arrays | Iterator[Arrays]:
+        value = self._make(made, work, start, stop, unit)
+        return (piece.arrays() for piece in value) if made.streamed else value.arrays()
 
     def _make(self, made: Stage, work: Work, start: int = 0, stop: int = 0, unit: int = 0) -> Any:
         """Call a stage for the frames start … stop − 1, or for the clip."""

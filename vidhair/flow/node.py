@@ -4,8 +4,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from vidhair.wiring import Arrays
-
 
 @dataclass(frozen=True)
 class Node:
@@ -13,8 +11,9 @@ class Node:
 
     name: of this node, which also says of whom its results are where there are several. stage: the
     name in its key; default: the same. version: raised by hand when the meaning of its results
-    changes. compute: for a whole-clip node `compute(work) → arrays`; else `compute(work, start,
-    stop) → arrays` whose first axis is the frames start … stop − 1.
+    changes. compute: for a whole-clip node `compute(work) → arrays`, or an iterator of them for
+    frames one after the other; else `compute(work, start, stop) → arrays` whose first axis is the
+    frames start … stop − 1.
     settings: every setting that changes the results, as plain values.
     needs: names of the nodes whose results it reads. inputs: digests of what else it depends on.
     weights: what of the pack it uses, part → sha.
@@ -26,7 +25,7 @@ class Node:
 
     name: str
     version: int
-    compute: Callable[..., Arrays]
+    compute: Callable[..., Any]
     settings: Mapping[str, Any] = field(default_factory=dict)
     needs: tuple[str, ...] = ()
     weights: Mapping[str, str] = field(default_factory=dict)

@@ -153,13 +153,19 @@ class Work:
             self.clip_results[node] = arrays
         return self.clip_results[node]
 
-    def write_clip(self, name: str, arrays: Arrays) -> None:
+    def write_clip(self, name: str, made: Arrays | Iterator[Arrays]) -> None:
         """Store what a whole-clip node has made: what has rows in pieces, and the rest."""
         node, entry = self.nodes[name], self.entries[name]
-        rows = {key: arrays[key] for key in node.rows}
-        for start in range(0, self.frame_count if rows else 0, ROWS_AT_ONCE):
-            entry.write(start, {k: a[start : start + ROWS_AT_ONCE] for k, a in rows.items()})
-        rest = {key: array for key, array in arrays.items() if key not in rows}
+        rest: Arrays = {}
+        written = 0
+        for arrays in [made] if isinstance(made, dict) else made:
+            rows = {key: arrays[key] for key in node.rows}
+            count = len(next(iter(rows.values()))) if rows else 0
+            for start in range(0, count, ROWS_AT_ONCE):
+                piece = {k: a[start : start + ROWS_AT_ONCE] for k, a in rows.items()}
+                entry.write(written + start, piece)
+            written += count
+            rest = {key: array for key, array in arrays.items() if key not in rows}
         entry.write_clip(rest)
         self.clip_results[name] = rest
 

@@ -1,6 +1,6 @@
 """Where faces are in every frame, shots, and one person's face: mesh, box, transforms."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Annotated, Any
@@ -12,7 +12,7 @@ from vidhair.geometry import Box, CropAxes, Similarity, crop_axes, similarity_in
 from vidhair.models.face_landmarks import POINTS, FaceMesh, eyes_and_mouth
 from vidhair.settings import setting
 from vidhair.types import Frames
-from vidhair.wiring import Near, Series, Setting, Span, Value, stage
+from vidhair.wiring import Near, Series, Setting, Span, Value, ranges, stage
 
 MAX_FACES = 4
 # Height in pixels. A face's crop is then some 72 pixels wide, half of what the smallest generator
@@ -76,12 +76,23 @@ def _thumbnail(frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return means
 
 
-def find_cuts(thumbs: NDArray[np.uint8], threshold: float) -> NDArray[np.bool_]:
+def changes_between(pieces: Iterable[NDArray[np.uint8]]) -> NDArray[np.float64]:
+    """Mean change from each frame to the next, [T − 1] in 0 … 1. pieces: thumbnails [n, 24, 32, 3]
+    of the frames one after the other."""
+    found, last = [np.zeros(0)], np.zeros((0, *THUMBNAIL, 3), np.int16)
+    for piece in pieces:
+        here = np.concatenate([last, piece], dtype=np.int16)
+        found.append(np.abs(np.diff(here, axis=0)).mean((1, 2, 3)) / 255)
+        last = here[-1:]
+    return np.concatenate(found)
+
+
+def find_cuts(change: NDArray[np.float64], threshold: float) -> NDArray[np.bool_]:
     """[T] bool: True where a frame begins a new shot (the first frame included).
 
     A cut changes the picture by more than the threshold, and by much more than its neighbours do.
+    change: [T − 1].
     """
-    change = np.abs(np.diff(thumbs.astype(float), axis=0)).mean((1, 2, 3)) / 255
     padded = np.pad(change, 3, mode="reflect") if len(change) > 3 else np.pad(change, 3)
     usual = np.array([np.median(padded[i : i + 7]) for i in range(len(change))])
     cuts = (change > threshold) & (change > 3 * usual)
@@ -196,6 +207,31 @@ def bridge(
     return bridged
 
 
+def bridge_pieces(
+    pieces: Iterable[NDArray[np.float32]],
+    seconds: NDArray[np.float64],
+    begins: NDArray[np.bool_],
+    longest: float,
+) -> Iterator[NDArray[np.float32]]:
+    """As `bridge`, of values that come and go in pieces [n, P, 2]. Frames of a gap are held until
+    it is known whether it is bridged."""
+    held, first = None, 0
+    for piece in pieces:
+        held = piece if held is None else np.concatenate([held, piece])
+        end = first + len(held)
+        known = np.flatnonzero(~np.isnan(held[:, 0, 0]))
+        last = int(known[-1]) if len(known) else len(held)
+        if len(known):
+            since = first + last
+            if begins[since + 1 : end].any() or seconds[end - 1] - seconds[since] > longest:
+                last = len(held)  # what follows is no longer bridged from there
+        here = slice(first, first + len(held[: last + 1]))
+        yield bridge(held[: last + 1], seconds[here], begins[here], longest)[:last]
+        held, first = held[last:], first + last
+    if held is not None and len(held):
+        yield held
+
+
 # ---- stages
 
 
@@ -244,4 +280,5 @@ def shots(
     thumbnails: Series[Thumbnails],
     cut_threshold: Annotated[float, Setting("align.cut_threshold")],
 ) -> Shots:
-    return Shots(find_cuts(thumbnails.whole().pictures, cut_threshold))
+    pieces = (thumbnails.rows(*part).pictures for part in ranges(thumbnails.count))
+    return Shots(find_cuts(changes_between(pieces), cut_threshold))

@@ -35,6 +35,7 @@ from vidhair.stages.align import (
     FaceTrack,
     Shots,
     bridge,
+    bridge_pieces,
     frontal,
 )
 from vidhair.stages.invert import InvertConfig, invert
@@ -518,31 +519,26 @@ def neighbours_of(
     return neighbours
 
 
-def follow_person(
-    person: Person,
-    tracks: Tracks,
-    pieces: Iterator[NDArray[np.float32]],
-    seconds: NDArray[np.float64],
-    begins: NDArray[np.bool_],
-    longest: float,
-) -> FaceTrack:
-    """A person's faces, short gaps bridged, in one box. pieces: as in `find_tracks`. longest: gap
-    that is bridged, in seconds."""
-    mine = np.isin(tracks.track, person.tracks)
-    found = np.full((len(seconds), POINTS, 2), np.nan, np.float32)
+def meshes_of(
+    mine: NDArray[np.bool_], pieces: Iterable[NDArray[np.float32]]
+) -> Iterator[NDArray[np.float32]]:
+    """One face of every frame, [n, 478, 2]; NaN for none. mine: [T, F] bool, at most one a frame;
+    pieces: as in `find_tracks`."""
     start = 0
     for meshes in pieces:
         rows, faces = np.nonzero(mine[start : start + len(meshes)])
-        found[start + rows] = meshes[rows, faces]
+        found = np.full((len(meshes), POINTS, 2), np.nan, np.float32)
+        found[rows] = meshes[rows, faces]
+        yield found
         start += len(meshes)
-    mesh = bridge(found, seconds, begins, longest)
-    present = ~np.isnan(mesh[:, 0, 0])
-    axes = crop_axes(*(points[present] for points in eyes_and_mouth(mesh)))
-    side = float(np.median(axes.side))
-    centre = np.median(axes.centre, axis=0)
-    box = Box(float(centre[0] - side / 2), float(centre[1] - side / 2), side)
-    beside = neighbours_of(person, tracks, seconds, begins)
-    return FaceTrack(mesh, mine.any(1), present, begins, box, beside)
+
+
+def box_of(pieces: Iterable[NDArray[np.float32]]) -> Box:
+    """The middle one of the crops of meshes [n, 478, 2], upright."""
+    found = [crop_axes(*eyes_and_mouth(mesh[~np.isnan(mesh[:, 0, 0])])) for mesh in pieces]
+    side = float(np.median(np.concatenate([axes.side for axes in found])))
+    x, y = np.median(np.concatenate([axes.centre for axes in found]), axis=0)
+    return Box(float(x - side / 2), float(y - side / 2), side)
 
 
 @stage(version=2)
@@ -553,7 +549,17 @@ def track(
     person: Person,
     clip: Clip,
     bridge_seconds: Annotated[float, Setting("align.bridge_seconds")],
-) -> FaceTrack:
-    return follow_person(
-        person, tracks.whole(), _pieces(faces), clip.seconds_T, shots.whole().begins, bridge_seconds
-    )
+) -> Iterator[FaceTrack]:
+    """A person's faces, short gaps bridged, in one box."""
+    found, begins, seconds = tracks.whole(), shots.whole().begins, clip.seconds_T
+    mine = np.isin(found.track, person.tracks)
+
+    def bridged() -> Iterator[NDArray[np.float32]]:
+        return bridge_pieces(meshes_of(mine, _pieces(faces)), seconds, begins, bridge_seconds)
+
+    box, beside, start = box_of(bridged()), neighbours_of(person, found, seconds, begins), 0
+    for mesh in bridged():
+        rows = slice(start, start + len(mesh))
+        present = ~np.isnan(mesh[:, 0, 0])
+        yield FaceTrack(mesh, mine[rows].any(1), present, begins[rows], box, beside[rows])
+        start = rows.stop

@@ -161,13 +161,18 @@ class ShotCodes(Value):
 
 @stage()
 def shot_codes(latents: Series[Latents], track: Series[FaceTrack]) -> ShotCodes:
+    return means_of_shots(latents, track)
+
+
+def means_of_shots(codes: Series[Any], track: Series[FaceTrack]) -> ShotCodes:
+    """Of any values with styles [T, L, D], which are read by range."""
     present = track.field("present")
     shot = np.cumsum(track.field("cuts"))
     shot -= shot[0]
-    shape = latents.rows(0, 1).styles.shape[1:]
+    shape = codes.rows(0, 1).styles.shape[1:]
     totals = np.zeros((shot[-1] + 1, *shape))
-    for start, stop in ranges(latents.count):
-        styles, here = latents.rows(start, stop).styles, shot[start:stop]
+    for start, stop in ranges(codes.count):
+        styles, here = codes.rows(start, stop).styles, shot[start:stop]
         for index in np.unique(here):
             totals[index] += styles[(here == index) & present[start:stop]].sum(0, dtype=float)
     counts = np.bincount(shot[present], minlength=len(totals))
