@@ -1,7 +1,6 @@
 """The stages of a color that is laid over the frames: its light, its target, and the layer."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -343,11 +342,15 @@ class TestSettings:
 
     @pytest.mark.parametrize("name", ["ends", "highlights"])
     def test_further_colors_are_checked_with_their_place(self, name: str) -> None:
-        replace(HairColor(), **{name: "blonde"}).check(pack_of(None), "edit")
+        def of(color: str) -> HairColor:
+            settings: dict[str, Any] = {name: color}
+            return HairColor(**settings)
+
+        of("blonde").check(pack_of(None), "edit")
         with pytest.raises(InvalidSetting, match=rf"edit\.2\.{name} = 'blurple' is no color"):
-            replace(HairColor(), **{name: "blurple"}).check(pack_of(None), "edit.2")
+            of("blurple").check(pack_of(None), "edit.2")
         with pytest.raises(InvalidSetting, match=rf"edit\.{name} = 'a\.png' is a picture"):
-            replace(HairColor(), **{name: "a.png"}).check(pack_of(None), "edit")
+            of("a.png").check(pack_of(None), "edit")
 
 
 # ---- in recipes
