@@ -332,6 +332,11 @@ class TestFalling:
         assert float(share.std(0).max()) < 1e-3 < float(share.std(1).max())
 
 
+def with_color(name: str, color: str) -> HairColor:
+    given: dict[str, Any] = {name: color}
+    return HairColor(**given)
+
+
 class TestSettings:
     def test_what_is_not_set_is_no_part_of_what_results_rest_on(self) -> None:
         plain = HairColor().identity()
@@ -342,15 +347,11 @@ class TestSettings:
 
     @pytest.mark.parametrize("name", ["ends", "highlights"])
     def test_further_colors_are_checked_with_their_place(self, name: str) -> None:
-        def of(color: str) -> HairColor:
-            settings: dict[str, Any] = {name: color}
-            return HairColor(**settings)
-
-        of("blonde").check(pack_of(None), "edit")
+        with_color(name, "blonde").check(pack_of(None), "edit")
         with pytest.raises(InvalidSetting, match=rf"edit\.2\.{name} = 'blurple' is no color"):
-            of("blurple").check(pack_of(None), "edit.2")
+            with_color(name, "blurple").check(pack_of(None), "edit.2")
         with pytest.raises(InvalidSetting, match=rf"edit\.{name} = 'a\.png' is a picture"):
-            of("a.png").check(pack_of(None), "edit")
+            with_color(name, "a.png").check(pack_of(None), "edit")
 
 
 # ---- in recipes
