@@ -54,7 +54,9 @@ def test_every_network_gives_the_same(name: str) -> None:
     build, output = MODULES[name]
     network = trained(seeded(build))
     want = output(network)
-    assert relative_error(output(without(network)), want) < 1e-5
+    # What folding makes anew is float32.
+    ready = without(network).to(next(network.parameters()).dtype)
+    assert relative_error(output(ready), want) < 1e-5
 
 
 @pytest.mark.parametrize(
