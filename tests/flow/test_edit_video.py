@@ -83,8 +83,9 @@ def test_a_run_says_what_it_did() -> None:
     assert [stage.name for stage in result.stages] == [*small.STAGES, "encode"]
     assert all(stage.status == "computed" for stage in result.stages)
     assert result.reused == () and result.untouched == 0
-    (note,) = result.notes
-    assert "features of the pack's parser" in note and "models pull lpips-alex" in note
+    found, measured = result.notes
+    assert "by the pack's parser" in found and "models pull mediapipe-hair" in found
+    assert "features of the pack's parser" in measured and "models pull lpips-alex" in measured
     assert result.seconds >= sum(stage.seconds for stage in result.stages) > 0
 
 
