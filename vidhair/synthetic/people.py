@@ -273,6 +273,10 @@ class People(World):
         super().__init__(faces)
         self.looks = {f.name: getattr(looks, f.name) for f in fields(looks)}
         self.looks = {n: v[:, None] if v.ndim == 1 else v for n, v in self.looks.items()}
+        # How far what is worn leaves the neck free.
+        kind, collar = self.looks["neckline"], self.looks["collar"]
+        open_ = (kind == BARE) | (kind == CREW) | (kind == V_NECK)
+        self.drop = torch.where(open_, 0.05 + 0.45 * collar, 0.15 * collar)
 
     def distances(self, p: Points) -> tuple[Tensor, Tensor, Tensor]:
         q = self.to_head(p)
@@ -289,6 +293,8 @@ class People(World):
         x, y, z = p
         width = self.looks["neck_width"]
         d = shape.neck(x / width, y, z) * 0.95
+        a = soft_abs(x)
+        d = union(d, capsule(a, y, z, (0.15, -1.30, -0.45), (1.0, -1.95, -0.45), 0.25, 0.22), 0.2)
         # The chest, seen where the neckline is low.
         return union(d, ellipsoid(x, y + 2.5, z + 0.36, 1.15, 1.05, 0.45), 0.2)
 
@@ -431,9 +437,11 @@ class People(World):
         k = self.looks
         a = soft_abs(x) / k["shoulders"]
         kind, high = k["neckline"], k["collar"]
-        y = y + 0.25 * high
+        y = y + self.drop
         d = capsule(a, y, z, (0.25, -1.60, -0.40), (1.20, -1.95, -0.45), 0.37, 0.38)
         d = union(d, capsule(a, y, z, (1.25, -1.95, -0.42), (1.45, -3.4, -0.3), 0.36, 0.34), 0.2)
+        neck = capsule(a, y, z, (0.35, -1.36, -0.45), (1.1, -1.95, -0.45), 0.27, 0.27)
+        d = union(d, torch.where(kind == BARE, NOWHERE, neck), 0.15)
         d = union(d, capsule(a, y, z, (0.1, -2.2, -0.4), (0.95, -2.5, -0.4), 0.5, 0.6), 0.2)
         d = union(d, ellipsoid(x, y + 3.1, z + 0.35, 1.5, 1.9, 0.62), 0.25)
         deep = torch.where(kind == BARE, 0.55 + 0.5 * high, 0.10 + 0.12 * high)
@@ -648,7 +656,7 @@ def _cloth(world: People, p: Points, q: Points, noise: Noise) -> tuple[Tensor, T
     x, y, z = p
     h, k = world.head, world.looks
     accessory = (world._hat(q) < world._clothes(p)).float()
-    y = y + 0.25 * k["collar"]
+    y = y + world.drop
     weave = 0.8 + 0.2 * noise(x * 30, y * 30) + 0.25 * (noise(x * 5 + 2, y * 3 + z * 4) - 0.5)
     main = h["clothes_colour"][:, :, None].expand(-1, -1, x.shape[1])
     inner = k["inner_color"][:, :, None]
