@@ -64,7 +64,7 @@ class Disguise(Chance):
         (silhouette and oval as MediaPipe would see them).
         """
         image, planes, oval = self.frame(image, planes, oval, size)
-        image = self.recolor(image, planes)
+        image = self.recolor(image, planes) * self.shade_of_chin(planes, oval)
         person = planes.sum(1, keepdim=True).clamp(0, 1)
         image = image * person + self.scene(image, planes) * (1 - person)
         image, planes, person = self.occlude(image, planes)
@@ -88,7 +88,9 @@ class Disguise(Chance):
         scale = size / full * torch.exp((self.uniform(batch) - 0.5) * 0.5)
         mirror = torch.where(self.uniform(batch) < 0.5, -1.0, 1.0)
         c, s = angle.cos() * scale, angle.sin() * scale
-        shift = (self.uniform(batch, 2) - 0.5) * (1.15 - scale)[:, None].clamp_min(0.2)
+        # Often lower: most of what the parser sees of a person is clothes.
+        shift = torch.stack([self.uniform(batch, low=-0.3, high=0.3),
+                             self.uniform(batch, low=-0.25, high=0.6)], 1)  # fmt: skip
         theta = torch.stack([c * mirror, -s, shift[:, 0], s * mirror, c, shift[:, 1]], 1)
         grid = F.affine_grid(theta.view(-1, 2, 3), [batch, 1, size, size], align_corners=False)
         # Bent a little, so that few heads become many.
@@ -118,9 +120,12 @@ class Disguise(Chance):
         alike(BEARD, HAIR, 0.5)
         alike(CLOTHES, HAIR, 0.2)
         alike(ACCESSORY, HAIR, 0.25)
-        alike(CLOTHES, SKIN, 0.06)
+        alike(CLOTHES, SKIN, 0.12)
         self.tones = tones
         contrast = self.uniform(batch, parts, 1, low=0.45, high=1.5)
+        contrast[:, HAIR] *= self.uniform(
+            batch, 1, low=0.2, high=1.0
+        )  # strands are not always seen
         gain = tones / means.clamp_min(0.01)
         # Around its mean each part is stretched; dark ones that become bright do not burn out.
         gain = gain.clamp(0.02, 6)
@@ -128,7 +133,10 @@ class Disguise(Chance):
         middle = torch.einsum("bphw,bpc->bchw", weight, tones)
         stretch = torch.einsum("bphw,bp->bhw", weight, contrast[..., 0])[:, None]
         image = middle + (image * per_pixel - middle) * stretch
-        cloth, streaks = self.pattern(batch, size), self.texture(batch, size)
+        # Knitted and pleated, cloth is streaky like hair.
+        pleats = F.interpolate(self.uniform(batch, 1, 3, 48), size=(size, size), mode="bilinear")
+        cloth = torch.lerp(self.pattern(batch, size), pleats, self.chance(batch, 0.4))
+        streaks = self.texture(batch, size)
         patterns = (
             (SKIN, 0.3, streaks[:, :1]),
             (HAIR, 0.8, streaks[:, 1:2]),
@@ -140,6 +148,13 @@ class Disguise(Chance):
             strength = self.uniform(batch, 1, 1, 1, high=most) * self.chance(batch, 0.6)
             image = image * (1 + strength * (pattern - 0.5) * weight[:, part : part + 1])
         return image.clamp(0, 1.2)
+
+    def shade_of_chin(self, planes: Tensor, oval: Tensor) -> Tensor:
+        """Light on neck and ears, which is often less than on the face: [B, 1, S, S], about 1."""
+        batch = len(planes)
+        beside = planes[:, SKIN : SKIN + 1] * (1 - blurred(oval, torch.full((batch,), 1.0)))
+        light = self.uniform(batch, 1, 1, 1, low=0.3, high=1.15)
+        return 1 - beside * (1 - light) * self.chance(batch, 0.6)
 
     def pattern(self, batch: int, size: int) -> Tensor:
         """Stripes, checks, planks and bricks, or noise: [B, 3, S, S] in 0 … 1."""
