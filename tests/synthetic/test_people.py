@@ -17,8 +17,8 @@ from vidhair.synthetic.people import (
     Looks,
     People,
     Portrait,
+    oversampled,
     paint,
-    portray,
     repainted,
     sample_people,
 )
@@ -47,11 +47,13 @@ def someone(**changes: float) -> tuple[FaceParams, Looks]:
     return faces, replace(looks, **{n: torch.tensor([float(v)]) for n, v in values.items()})
 
 
-def portrait(**changes: float) -> Portrait:
+def portrait(oversample: float = 1, **changes: float) -> Portrait:
     faces, looks = someone(**changes)
     view = aligned_view(faces, SIDE, margin=(MARGIN,) * 4)
+    world = People(faces, looks)
     with torch.inference_mode():
-        return portray(faces, looks, view, oversample=1)
+        seen = trace(faces, oversampled(view, oversample), world)
+        return paint(seen, world, (view.height, view.width))
 
 
 def area(made: Portrait, plane: int, rows: slice = slice(None)) -> float:
@@ -169,10 +171,7 @@ def test_a_repainted_person_keeps_the_shape():
 
 
 def test_finer_rays_show_the_same_view(plain):
-    faces, looks = someone()
-    view = aligned_view(faces, SIDE, margin=(MARGIN,) * 4)
-    with torch.inference_mode():
-        fine = portray(faces, looks, view, oversample=1.5)
+    fine = portrait(oversample=1.5)
     assert fine.planes.shape == plain.planes.shape
     for plane in (SKIN, HAIR, CLOTHES):
         assert area(fine, plane) == pytest.approx(area(plain, plane), rel=0.06)

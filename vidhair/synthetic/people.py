@@ -32,7 +32,6 @@ from vidhair.synthetic.render import (
     hair_color,
     noise_on,
     skin_color,
-    trace,
     unit,
 )
 from vidhair.synthetic.shape import (
@@ -497,13 +496,6 @@ class Portrait:
     image: Tensor
     planes: Tensor
     oval: Tensor
-
-
-def portray(faces: FaceParams, looks: Looks, view: View, *, oversample: float = 1.5) -> Portrait:
-    """People as they are seen in a view."""
-    size = view.height, view.width
-    world = People(faces, looks)
-    return paint(trace(faces, oversampled(view, oversample), world), world, size)
 
 
 def oversampled(view: View, factor: float) -> View:
