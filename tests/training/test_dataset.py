@@ -14,11 +14,11 @@ from vidhair.training.dataset import (
     ALIGNED,
     MOVED,
     PAINTED,
-    WIDE,
     RenderedFaces,
     render_group,
     repaint,
 )
+from vidhair.training.portraits import PORTRAIT
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -112,7 +112,7 @@ def test_framings_move_as_far_as_they_say() -> None:
     still = ALIGNED.sample(50, generator)
     assert not still.angle_deg.any() and not still.tx.any() and not still.ty.any()
     assert (still.scale == 1).all()
-    for framing in (MOVED, WIDE):
+    for framing in (MOVED, PORTRAIT):
         move = framing.sample(4000, generator)
         assert np.abs(move.angle_deg).max() <= 2.5 * framing.turn_deg
         assert move.angle_deg.std() == pytest.approx(framing.turn_deg, rel=0.1)

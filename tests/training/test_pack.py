@@ -8,14 +8,22 @@ import pytest
 import torch
 
 from tests.training.world import RECIPE, SHARD, SIZE, InProcess
+from vidhair.checkpoints.packs import BUNDLED, bundled_folder
 from vidhair.errors import OutputNotWritable
 from vidhair.models.encoders import SmallEncoder
 from vidhair.models.pack import load_pack
 from vidhair.synthetic.params import column_names
-from vidhair.training import dataset, parser
-from vidhair.training.pack import RECIPES, train_pack
+from vidhair.training import dataset, portraits
+from vidhair.training.pack import RECIPES, train_pack, train_parser_alone
 
 pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+def small_shards(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(dataset, "SHARD_TRACES", SHARD)
+    patch.setattr(portraits, "SHARD_PEOPLE", SHARD // 2)
+    for module in (dataset, portraits):
+        patch.setattr(module, "ProcessPoolExecutor", InProcess)
 
 
 @pytest.fixture(scope="module")
@@ -24,9 +32,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Any:
     folder = tmp_path_factory.mktemp("train")
     work, target = folder / "work", folder / "pack"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(dataset, "SHARD_TRACES", SHARD)
-        for module in (dataset, parser):
-            patch.setattr(module, "ProcessPoolExecutor", InProcess)
+        small_shards(patch)
         threads = torch.get_num_threads()
         train_pack(RECIPE, work, target, seed=1, device="cpu")
         torch.set_num_threads(threads)
@@ -62,19 +68,30 @@ def test_its_networks_work_together(trained: Any) -> None:
     assert float(pack.generator.mapping.w_avg.abs().max()) > 0
 
 
-def test_every_picture_has_its_guides(trained: Any) -> None:
-    """MediaPipe's silhouette and oval beside every shard; of its own it has no shards."""
-    faces = trained[0] / "faces"
-    shards, guides = (
-        sorted(p.stem for p in faces.glob(f"*.{s}")) for s in ("safetensors", "guides")
-    )
-    assert shards == guides and len(shards) == 3 + 2 + 2
-    data = dataset.RenderedFaces(faces, ("moved",), held_out=False, guides=True)
-    assert data.arrays["guides"].shape == (2 * SHARD, 2, SIZE, SIZE)
-    silhouette = data.arrays["guides"][:, 0].float() / 255
-    head = data.arrays["mask"].sum(1).float().clamp(max=255) / 255
-    inside, outside = silhouette[head > 0.9].mean(), silhouette[head < 0.1].mean()
-    assert float(inside) > float(outside) + 0.3
+def test_the_parser_learns_from_people_of_the_second_world(trained: Any) -> None:
+    work = trained[0]
+    assert len(list((work / "people").glob("*.safetensors"))) == 2
+    assert {p.name.split("_")[0] for p in (work / "faces").iterdir()} == {"aligned", "moved"}
+
+
+def test_the_parser_alone_leaves_the_rest_of_the_bundled_pack_as_it_is(
+    trained: Any, tmp_path: Path
+) -> None:
+    """The parser that the whole training made is taken up, and nothing else is trained."""
+    work, pack = trained
+    with pytest.MonkeyPatch.context() as patch:
+        small_shards(patch)
+        train_parser_alone(RECIPE, work, tmp_path / "new", seed=1, device="cpu")
+    new, bundled = tmp_path / "new", bundled_folder() / BUNDLED
+    manifests = [json.loads((f / "manifest.json").read_text()) for f in (new, bundled)]
+    parts, before = (m["parts"] for m in manifests)
+    assert list(parts) == list(before)
+    assert {n for n in parts if parts[n] != before[n]} == {"parser"}
+    assert (new / "parser.safetensors").read_bytes() == (pack / "parser.safetensors").read_bytes()
+    assert parts["parser"]["config"]["widths"] == [4, 8]
+    assert manifests[0]["training"]["parser"]["recipe"]["people"] == 4
+    assert manifests[0]["training"]["recipe"] == manifests[1]["training"]["recipe"]
+    assert manifests[0]["quality"].keys() == manifests[1]["quality"].keys()
 
 
 def test_a_second_call_trains_nothing_and_gives_the_same_pack(
@@ -85,10 +102,9 @@ def test_a_second_call_trains_nothing_and_gives_the_same_pack(
     def no_more(*_: Any) -> None:
         raise AssertionError("made again")
 
-    for module, job in ((dataset, "_shard_job"), (parser, "_guide_job")):
-        monkeypatch.setattr(module, "ProcessPoolExecutor", InProcess)
+    small_shards(monkeypatch)
+    for module, job in ((dataset, "_shard_job"), (portraits, "_portrait_job")):
         monkeypatch.setattr(module, job, no_more)
-    monkeypatch.setattr(dataset, "SHARD_TRACES", SHARD)
     monkeypatch.setattr(torch.optim.AdamW, "step", no_more)
     train_pack(RECIPE, work, tmp_path / "again", seed=1, device="cpu")
     for path in target.glob("*.safetensors"):
@@ -100,9 +116,7 @@ def test_a_pack_that_cannot_be_written(
 ) -> None:
     work, _ = trained
     (tmp_path / "file").touch()
-    for module in (dataset, parser):
-        monkeypatch.setattr(module, "ProcessPoolExecutor", InProcess)
-    monkeypatch.setattr(dataset, "SHARD_TRACES", SHARD)
+    small_shards(monkeypatch)
     with pytest.raises(OutputNotWritable, match="file/pack"):
         train_pack(RECIPE, work, tmp_path / "file" / "pack", seed=1, device="cpu")
 
@@ -133,3 +147,4 @@ def test_traces_leave_something_to_train_on() -> None:
     """The first shard of every group is held out."""
     for recipe in RECIPES.values():
         assert min(recipe.traces.values()) > dataset.SHARD_TRACES
+        assert recipe.parser.people > portraits.SHARD_PEOPLE

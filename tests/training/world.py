@@ -25,10 +25,12 @@ SHARD = 4
 RECIPE = PackRecipe(
     name="trained",
     size=SIZE,
-    traces={"aligned": 3 * SHARD, "moved": 2 * SHARD, "wide": 2 * SHARD},
-    paints={"aligned": 1, "moved": 2, "wide": 1},
+    traces={"aligned": 3 * SHARD, "moved": 2 * SHARD},
+    paints={"aligned": 1, "moved": 2},
     generator=DistillConfig(generator=GENERATOR, phases=((16, 2, 4), (32, 2, 4))),
-    parser=ParserTraining(parser=FaceParserConfig(widths=(4, 8)), steps=2, batch=4),
+    parser=ParserTraining(
+        parser=FaceParserConfig(widths=(4, 8)), people=4, side=16, size=SIZE, steps=2, batch=4
+    ),
     encoder=EncoderTraining(
         encoder=SmallEncoderConfig(size=SIZE, w_dim=32, widths=(8, 16), hidden=16),
         steps=2,

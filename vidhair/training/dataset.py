@@ -53,8 +53,6 @@ class Framing:
 
 ALIGNED = Framing(name="aligned")
 MOVED = Framing(name="moved", turn_deg=12, shift=0.08, scale=(0.62, 1.08))
-WIDE = Framing(name="wide", turn_deg=10, shift=0.10, scale=(0.42, 0.8), lift=0.06)
-FRAMINGS = {f.name: f for f in (ALIGNED, MOVED, WIDE)}
 
 # A traced face is painted several times: tracing costs more than painting.
 PAINTED = (
@@ -90,8 +88,8 @@ def render_shard(
             for paint in range(paints):
                 colors = faces if paint == 0 else repaint(faces, generator)
                 truth = shade(seen, colors.to(device), reduce=2)
-                parts["image"].append(_uint8(truth.image))
-                parts["mask"].append(_uint8(truth.masks[:, 1:]))
+                parts["image"].append(uint8(truth.image))
+                parts["mask"].append(uint8(truth.masks[:, 1:]))
                 parts["params"].append(colors.pack())
                 columns = (move.angle_deg, move.tx, move.ty, move.scale)
                 parts["transform"].append(torch.tensor(np.stack(columns, 1), dtype=torch.float32))
@@ -100,7 +98,7 @@ def render_shard(
     temporary.replace(path)
 
 
-def _uint8(x: Tensor) -> Tensor:
+def uint8(x: Tensor) -> Tensor:
     return (x.clamp(0, 1) * 255).round().to(torch.uint8).cpu()
 
 
@@ -126,7 +124,7 @@ def render_group(
     for index in range(-(-traces // SHARD_TRACES)):
         path = folder / f"{framing.name}_{index:04d}.safetensors"
         if not path.exists():
-            jobs.append((path, framing, size, paints, _seed(seed, path.stem), device))
+            jobs.append((path, framing, size, paints, shard_seed(seed, path.stem), device))
     progress = tqdm(total=len(jobs), desc=f"render {framing.name}", unit="shard")
     if device != "cpu":
         for job in jobs:
@@ -139,7 +137,7 @@ def render_group(
             progress.update()
 
 
-def _seed(seed: int, name: str) -> int:
+def shard_seed(seed: int, name: str) -> int:
     """A seed per shard that does not depend on the order in which shards are made."""
     state = np.random.SeedSequence([seed, *name.encode()]).generate_state(1, np.uint64)
     return int(state[0] >> np.uint64(1))
@@ -151,17 +149,12 @@ class RenderedFaces:
     The first shard of every group is held out from training.
     """
 
-    def __init__(
-        self, folder: Path, groups: tuple[str, ...], *, held_out: bool, guides: bool = False
-    ):
+    def __init__(self, folder: Path, groups: tuple[str, ...], *, held_out: bool):
         loaded: dict[str, list[Tensor]] = {}
         for group in groups:
             shards = sorted(folder.glob(f"{group}_*.safetensors"))
             for path in shards[:1] if held_out else shards[1:]:
-                arrays = load_file(path)
-                if guides:
-                    arrays |= load_file(path.with_suffix(".guides"))
-                for name, values in arrays.items():
+                for name, values in load_file(path).items():
                     loaded.setdefault(name, []).append(values)
         self.arrays = {name: torch.cat(values) for name, values in loaded.items()}
 

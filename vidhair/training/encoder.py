@@ -15,9 +15,9 @@ from vidhair.models.perceptual import PerceptualDistance
 from vidhair.models.stylegan3 import Generator
 from vidhair.precision import resolve
 from vidhair.training.dataset import RenderedFaces
+from vidhair.training.disguise import Chance
 from vidhair.training.generator import Standardiser, psnr, to_images
 from vidhair.training.optim import REPORT_EVERY, WEIGHT_DECAY, Average, constant_then_linear
-from vidhair.training.parser import Disguise
 from vidhair.training.state import Curves, load_state, prefixed, save_state, seed_everything, strip
 
 PYRAMID_WEIGHT = 0.5  # of the picture at coarser sizes, beside the plain difference
@@ -42,7 +42,7 @@ class EncoderTraining:
     save_every_s: float = 300
 
 
-def photograph(image: Tensor, masks: Tensor, disguise: Disguise) -> tuple[Tensor, Tensor]:
+def photograph(image: Tensor, masks: Tensor, disguise: Chance) -> tuple[Tensor, Tensor]:
     """(what the encoder sees, what it should explain), both [B, 3, S, S] in 0 … 1.
 
     Both share scenery, light and small errors of alignment; only the first is noisy and soft.
@@ -110,7 +110,7 @@ def train_encoder(
         step = meta["step"]
         average.steps = step
     rng.manual_seed(seed + step)
-    disguise = Disguise(rng)
+    disguise = Chance(rng)
     curves = Curves(folder / "encoder.jsonl", step)
     batches = data.batches(config.batch, rng)
     saved = time.monotonic()

@@ -8,14 +8,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vidhair.checkpoints.packs import BUNDLED, write_pack
+from vidhair.checkpoints.packs import BUNDLED, bundled_folder, open_pack, write_pack
 from vidhair.models.attributes import fit_attributes
 from vidhair.models.encoders import SmallEncoder, SmallEncoderConfig
 from vidhair.models.face_parser import FaceParser
 from vidhair.models.perceptual import FeatureDistance
 from vidhair.models.stylegan3 import Generator, StyleGAN3Config
 from vidhair.synthetic.params import column_names
-from vidhair.training.dataset import ALIGNED, MOVED, WIDE, RenderedFaces, render_group
+from vidhair.training.dataset import ALIGNED, MOVED, RenderedFaces, render_group
 from vidhair.training.encoder import (
     EncoderTraining,
     evaluate_encoder,
@@ -23,7 +23,8 @@ from vidhair.training.encoder import (
     train_encoder,
 )
 from vidhair.training.generator import DistillConfig, Standardiser, distill, evaluate
-from vidhair.training.parser import ParserTraining, add_guides, evaluate_parser, train_parser
+from vidhair.training.parser import ParserTraining, evaluate_parser, train_parser
+from vidhair.training.portraits import Portraits, render_people
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,26 +51,26 @@ RECIPES = {
     "cpu": PackRecipe(
         name=BUNDLED,
         size=128,
-        traces={"aligned": 3008, "moved": 3008, "wide": 2048},
-        paints={"aligned": 3, "moved": 3, "wide": 2},
+        traces={"aligned": 3008, "moved": 3008},
+        paints={"aligned": 3, "moved": 3},
         generator=DistillConfig(
             generator=_generator(128, 4096, 128),
             phases=((32, 2000, 8), (64, 1200, 6), (128, 5000, 4)),
         ),
-        parser=ParserTraining(steps=2000),
+        parser=ParserTraining(people=2048, steps=4000),
         encoder=EncoderTraining(steps=1500, drawn=2),
     ),
     # For one large GPU: twice the resolution, many more faces.
     "gpu": PackRecipe(
         name="rendered-faces-256",
         size=256,
-        traces={"aligned": 12032, "moved": 12032, "wide": 6016},
-        paints={"aligned": 3, "moved": 3, "wide": 2},
+        traces={"aligned": 12032, "moved": 12032},
+        paints={"aligned": 3, "moved": 3},
         generator=DistillConfig(
             generator=_generator(256, 8192, 256),
             phases=((32, 4000, 32), (64, 4000, 32), (128, 8000, 24), (256, 16000, 16)),
         ),
-        parser=ParserTraining(steps=8000),
+        parser=ParserTraining(people=16384, steps=20000),
         encoder=EncoderTraining(
             encoder=SmallEncoderConfig(size=256, widths=(32, 48, 96, 160, 256, 320)),
             steps=12000,
@@ -81,10 +82,10 @@ RECIPES = {
     "tiny": PackRecipe(
         name="tiny",
         size=32,
-        traces={"aligned": 128, "moved": 128, "wide": 128},
-        paints={"aligned": 1, "moved": 1, "wide": 1},
+        traces={"aligned": 128, "moved": 128},
+        paints={"aligned": 1, "moved": 1},
         generator=DistillConfig(generator=_generator(32, 256, 16), phases=((16, 2, 4), (32, 4, 4))),
-        parser=ParserTraining(steps=4, batch=4),
+        parser=ParserTraining(people=64, steps=4, batch=4, size=32),
         encoder=EncoderTraining(
             encoder=SmallEncoderConfig(size=32, widths=(16, 32, 48), hidden=64),
             steps=4,
@@ -95,10 +96,43 @@ RECIPES = {
 }
 
 
+def _parser(
+    recipe: PackRecipe, work: Path, seed: int, device: str
+) -> tuple[FaceParser, dict[str, float]]:
+    """The parser of a recipe and what was measured of it."""
+    people, config = work / "people", recipe.parser
+    render_people(people, people=config.people, side=config.side, seed=seed)
+    held_out = Portraits(people, held_out=True)
+    data = Portraits(people, held_out=False)
+    parser = train_parser(data, held_out, config, work, seed=seed, device=device)
+    return parser, evaluate_parser(parser, held_out, config, seed)
+
+
+def train_parser_alone(
+    recipe: PackRecipe, work: Path, target: Path, *, seed: int, device: str
+) -> None:
+    """The bundled pack with another parser; everything else in it stays as it is."""
+    parser, measured = _parser(recipe, work, seed, device)
+    files = open_pack(bundled_folder() / BUNDLED)
+    parts: dict[str, tuple[str, dict[str, Any], dict[str, Tensor]]] = {
+        name: (part.kind, part.config, files.tensors(name)) for name, part in files.parts.items()
+    }
+    parts["parser"] = ("face_parser", asdict(parser.config), parser.cpu().state_dict())
+    about = {n: v for n, v in files.manifest.items() if n not in ("format", "name", "parts")}
+    command = {"command": "vidhair train parser", "seed": seed, "recipe": asdict(recipe.parser)}
+    about["training"] = {**about["training"], "parser": command}
+    about["quality"] = about["quality"] | _rounded(measured)
+    write_pack(target, files.name, parts, about)
+
+
+def _rounded(quality: dict[str, float]) -> dict[str, float]:
+    return {name: round(float(value), 4) for name, value in quality.items()}
+
+
 def train_pack(recipe: PackRecipe, work: Path, target: Path, *, seed: int, device: str) -> None:
     """Make a pack; what is in `work` from an earlier run is taken up where it stopped."""
     faces = work / "faces"
-    for framing in (ALIGNED, MOVED, WIDE):
+    for framing in (ALIGNED, MOVED):
         render_group(
             faces,
             framing,
@@ -108,19 +142,11 @@ def train_pack(recipe: PackRecipe, work: Path, target: Path, *, seed: int, devic
             seed=seed,
             device=device,
         )
-    add_guides(faces)
 
-    def faces_of(*groups: str, held_out: bool = False, guides: bool = False) -> RenderedFaces:
-        return RenderedFaces(faces, groups, held_out=held_out, guides=guides)
+    def faces_of(*groups: str, held_out: bool = False) -> RenderedFaces:
+        return RenderedFaces(faces, groups, held_out=held_out)
 
-    parser = train_parser(
-        faces_of("moved", "wide", guides=True),
-        faces_of("moved", "wide", held_out=True, guides=True),
-        recipe.parser,
-        work,
-        seed=seed,
-        device=device,
-    )
+    parser, parser_quality = _parser(recipe, work, seed, device)
     parser.requires_grad_(False)
     distance = FeatureDistance(parser.features)
     run = distill(
@@ -153,7 +179,7 @@ def train_pack(recipe: PackRecipe, work: Path, target: Path, *, seed: int, devic
         **evaluate_encoder(
             encoder, generator, held_out, known_codes(generator, standardiser, held_out)
         ),
-        **evaluate_parser(parser, faces_of("moved", "wide", held_out=True, guides=True), seed),
+        **parser_quality,
     }
     for module in (generator, encoder, parser):
         module.cpu()
@@ -183,7 +209,7 @@ def assemble(
         "about": "A StyleGAN3 of rendered faces with its encoder, parser and attributes. "
         "No photograph of a person was used.",
         "training": {"command": "vidhair train pack", "seed": seed, "recipe": asdict(recipe)},
-        "quality": {name: round(float(value), 4) for name, value in quality.items()},
+        "quality": _rounded(quality),
     }
     parts: dict[str, tuple[str, dict[str, Any], dict[str, Tensor]]] = {
         "generator": ("stylegan3", asdict(generator.config), generator.state_dict()),

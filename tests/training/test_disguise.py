@@ -1,0 +1,98 @@
+"""The disguise: that labels stay true of the picture, whatever is done to it."""
+
+from typing import Any
+
+import pytest
+import torch
+
+from vidhair.models.face_parser import UNKNOWN, Label
+from vidhair.training.disguise import ACCESSORY, HAIR, SKIN, Disguise, blurred
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+SIZE, BATCH = 48, 8
+
+
+def portraits(batch: int = BATCH) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Red hair above a round face above blue clothes, on black."""
+    axis = torch.linspace(-1, 1, SIZE + 16)
+    y, x = torch.meshgrid(axis, axis, indexing="ij")
+    face = ((x / 0.3) ** 2 + (y / 0.4) ** 2 < 1).float()
+    hair = ((x / 0.35) ** 2 + ((y + 0.2) / 0.4) ** 2 < 1).float() * (1 - face)
+    clothes = ((y > 0.4) & (x.abs() < 0.6)).float() * (1 - face)
+    planes = torch.stack([face, hair, clothes, face * 0, face * 0])
+    colors = torch.tensor([[0.8, 0.6, 0.5], [0.6, 0.1, 0.1], [0.1, 0.1, 0.7], [0, 0, 0], [0, 0, 0]])
+    image = torch.einsum("phw,pc->chw", planes, colors)
+    return tuple(t.expand(batch, *t.shape).clone() for t in (image, planes, face[None]))  # type: ignore[return-value]
+
+
+def disguised(seed: int = 0, batch: int = BATCH) -> tuple[torch.Tensor, ...]:
+    return Disguise(torch.Generator().manual_seed(seed))(*portraits(batch), SIZE)
+
+
+def test_pictures_masks_and_guides_are_of_one_size_and_in_range() -> None:
+    image, masks, guides = disguised()
+    assert image.shape == (BATCH, 3, SIZE, SIZE)
+    assert masks.shape == (BATCH, 4, SIZE, SIZE) and guides.shape == (BATCH, 2, SIZE, SIZE)
+    for values in (image, masks, guides):
+        assert values.isfinite().all()
+        assert float(values.min()) >= -1e-5 and float(values.max()) <= 1 + 1e-5
+    assert torch.allclose(masks.sum(1), torch.ones(1), atol=1e-4)
+
+
+def test_a_seed_gives_one_disguise() -> None:
+    first, again, other = disguised(1), disguised(1), disguised(2)
+    assert all(map(torch.equal, first, again))
+    assert not torch.equal(first[0], other[0])
+
+
+def test_no_two_pictures_are_alike() -> None:
+    image, _, _ = disguised()
+    apart = (image[:, None] - image[None]).abs().mean((2, 3, 4))
+    assert float((apart + torch.eye(BATCH)).min()) > 0.02
+
+
+def test_color_alone_does_not_tell_hair() -> Any:
+    """Over many pictures, hair is lighter than skin nearly as often as not much darker."""
+    image, masks, _ = disguised(batch=64)
+    light = image.mean(1, keepdim=True)
+
+    def mean(label: Label) -> torch.Tensor:
+        mask = (masks[:, label : label + 1] > 0.9).float()
+        return (light * mask).sum((1, 2, 3)) / mask.sum((1, 2, 3)).clamp_min(1)
+
+    lighter = (mean(Label.HAIR) > mean(Label.SKIN)).float().mean()
+    assert 0.05 < float(lighter) < 0.6
+
+
+def test_hands_are_skin_and_things_are_clothes() -> None:
+    disguise = Disguise(torch.Generator().manual_seed(0))
+    disguise.chance = lambda batch, probability: torch.ones(batch, 1, 1, 1)  # type: ignore[method-assign]
+    image, planes, _ = portraits()
+    disguise.tones = torch.rand(BATCH, 5, 3)
+    _, covered, person = disguise.occlude(image, planes)
+    assert float(covered[:, HAIR].sum()) <= float(planes[:, HAIR].sum())
+    assert float(covered[:, ACCESSORY].sum()) > 0
+    assert float(covered[:, SKIN].sum()) > float(planes[:, SKIN].sum())
+    assert float(covered.sum(1).max()) <= 1 + 1e-5
+    assert not person[covered[:, ACCESSORY : ACCESSORY + 1] == 1].any()
+
+
+def test_guides_follow_the_person_and_are_hidden_at_times() -> None:
+    _, masks, guides = disguised(batch=64)
+    hidden = (guides == UNKNOWN).flatten(2).all(2).float().mean(0)
+    assert (hidden > 0.02).all() and (hidden < 0.3).all()
+    seen = ~(guides[:, 0] == UNKNOWN).flatten(1).all(1)
+    person = 1 - masks[seen, Label.BACKGROUND]
+    silhouette = guides[seen, 0]
+    assert float(silhouette[person > 0.9].mean()) > 0.8
+    assert float(silhouette[person < 0.1].mean()) < 0.2
+
+
+def test_a_blur_of_nothing_changes_nothing_and_each_picture_has_its_own() -> None:
+    image = torch.rand(2, 3, 20, 20, generator=torch.Generator().manual_seed(0))
+    out = blurred(image, torch.tensor([0.0, 2.0]))
+    assert torch.allclose(out[0], image[0], atol=1e-5)
+    assert float(out[1].var()) < 0.2 * float(image[1].var())
+    flat = torch.full((1, 1, 9, 9), 0.4)
+    assert torch.allclose(blurred(flat, torch.tensor([3.0])), flat, atol=1e-5)
