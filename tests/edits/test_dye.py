@@ -193,6 +193,28 @@ class TestOf:
             kept.append(float((got[:, :1] - blur(got[:, :1], 4.0)).std()))
         assert kept[0] < 0.75 * kept[1]
 
+    def test_light_and_shade_are_kept_in_proportion_and_less_so_on_dark_hair(self) -> None:
+        """As one half of it is in the shadow."""
+
+        def ratio(lab: Tensor) -> float:
+            return float(lab[:, 0, :, 70:].mean() / lab[:, 0, :, :26].mean())
+
+        for color, target, least, most in (
+            (FAIR, AUBURN, 0.85, 1.1), (FAIR, BLACK, 0.85, 1.1), (DARK, BLONDE, 0.7, 0.87),
+        ):  # fmt: skip
+            lab = hair(color, contrast=0.0)
+            lab[:, 0, :, 48:] *= 1.4
+            got = dyeing(lab.mean((0, 2, 3)), target).of(lab, self.SURE)
+            assert least < ratio(got) / ratio(lab) < most, (color, target)
+
+    def test_what_is_hardly_hair_tells_little_of_its_light(self) -> None:
+        lab, alpha = hair(DARK, contrast=0.0), self.SURE.clone()
+        alpha[..., :EDGE] = 0.3
+        lit = lab.clone()
+        lit[:, 0, :, :EDGE] += 60
+        plain, got = (dyeing(lab_of(DARK), AUBURN).of(x, alpha) for x in (lab, lit))
+        assert (got - plain)[:, 0, :, EDGE : EDGE + 4].mean().abs() < 0.2
+
 
 def test_a_border_into_which_the_wall_is_mixed_is_told_from_hair() -> None:
     """The matte says hair where a lens has mixed in some of the bright wall."""
@@ -225,3 +247,34 @@ class TestLighterStrands:
         torch.testing.assert_close(
             lighter_strands(brighter, SIDE), lighter_strands(noisy, SIDE), atol=1e-2, rtol=0
         )
+
+
+class TestBorder:
+    def test_it_is_a_mixture_of_what_is_dyed_and_what_is_behind(self) -> None:
+        alpha, wall = matte(10.0), lab_to_rgb(lab_of((50.0, 0.0, 0.0)).view(1, 3, 1, 1))
+        front = lab_to_rgb(lab_of(FAIR).view(1, 3, 1, 1))
+        before = (alpha * front + (1 - alpha) * wall).expand(1, 3, HEIGHT, WIDTH)
+        after = dyeing(lab_of(FAIR), BLACK).apply(before, alpha)
+        inside = after[..., 70:90].mean((2, 3), keepdim=True)
+        torch.testing.assert_close(after, alpha * inside + (1 - alpha) * wall, atol=0.05, rtol=0)
+
+    def test_no_speck_of_it_begins_to_glow(self) -> None:
+        """What is light there may be anything, and does not get lighter with the hair."""
+        before = picture(DARK, wall=(30.0, 0.0, 0.0))
+        alpha = matte()
+        speck = (..., slice(30, 33), slice(EDGE - 1, EDGE + 1))
+        before[speck] = lab_to_rgb(lab_of((75.0, 0.0, 0.0)), dim=0).view(3, 1, 1)
+        assert alpha[speck].min() > 0.1 and alpha[speck].max() < 0.95
+        after = dyeing(lab_of(DARK), BLONDE).apply(before, alpha)
+        assert rgb_to_lab(after)[speck][0, 0].max() < 75 + MARGIN + 0.5
+
+    def test_a_light_seam_in_it_is_dyed_as_the_hair_within(self) -> None:
+        alpha = matte(1.0)
+        lab = hair(DARK, contrast=0.0)
+        lab[:, 0, :, EDGE : EDGE + 2] += 20
+        before = torch.where(
+            alpha > 0.5, lab_to_rgb(lab), lab_to_rgb(lab_of((42.0, 0.0, 0.0)).view(1, 3, 1, 1))
+        )
+        after = rgb_to_lab(dyeing(lab_of(DARK), AUBURN).apply(before, alpha))[0, 0]
+        seam, within = after[:, EDGE : EDGE + 2].mean(), after[:, 60:80].mean()
+        assert seam < within + 7

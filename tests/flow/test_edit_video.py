@@ -154,7 +154,7 @@ def test_tuning_with_lpips_says_so_and_gives_other_pictures(tmp_path: Path, cach
     changes = {"tune.perceptual": "lpips_alex", "tune.perceptual_weights": path}
     result = small.edit(tmp_path / "a.mp4", cache, changes=changes)
     assert small.computed(result) == ["tuned", "rendered", "code_change", "edited", "changes"]
-    (note,) = result.notes
+    _, note = result.notes
     assert "LPIPS on AlexNet" in note and path in note
     assert not same_pictures(result.path)
     again = small.edit(tmp_path / "b.mp4", cache, changes=changes)
