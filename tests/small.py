@@ -78,7 +78,7 @@ STAGES = [
 # Those of `hair_color`, which draws nothing.
 DYEING = [
     "target_color", "faces", "thumbnails", "shots", "tracks", "looks", "people", "track", "labels",
-    "hair_colors", "prior", "matte", "hair_light", "changes",
+    "hair_colors", "prior", "matte", "clip_light", "hair_light", "changes",
 ]  # fmt: skip
 
 

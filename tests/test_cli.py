@@ -63,7 +63,7 @@ def vidhair(*arguments: object) -> int:
     return cli.main([str(argument) for argument in arguments])
 
 
-def run(*more: object, clip: Path | None = None, recipe: str = "hair_color") -> int:
+def run(*more: object, clip: Path | None = None, recipe: str = small.RECIPE) -> int:
     """`vidhair run` on the tiny clip with the tiny pack; later arguments win."""
     source = small.clip() if clip is None else clip
     return vidhair(

@@ -98,6 +98,21 @@ def test_the_hair_changes_and_the_rest_does_not() -> None:
     assert corner.mean() < 3, "codec error"
 
 
+def test_a_dye_draws_nothing_and_the_next_color_only_dyes(tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    first = small.edit(tmp_path / "red.mp4", cache, name="hair_color")
+    assert [stage.name for stage in first.stages] == [*small.DYEING, "encode"]
+    blue = {"edit.color": "blue"}
+    second = small.edit(tmp_path / "blue.mp4", cache, name="hair_color", changes=blue)
+    assert set(small.DYEING) - set(second.reused) == {"target_color", "changes"}
+    source, red, dyed = (
+        small.decoded(path).astype(int) for path in (small.clip(), first.path, second.path)
+    )
+    hair = np.abs(red - source).max(-1) > 40
+    assert hair.mean() > 0.01
+    assert (dyed - red)[hair].mean(0)[2] > 40 > 0 > (dyed - red)[hair].mean(0)[0]
+
+
 def test_settings_go_over_the_recipe(tmp_path: Path) -> None:
     with pytest.raises(InvalidSetting, match="zzz"):
         module.edit_video(
