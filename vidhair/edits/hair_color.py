@@ -34,8 +34,8 @@ FURTHER = ("roots", "ends", "highlights")
 ROOTS, ENDS = (-0.55, -0.1), (-0.05, 0.5)
 SKIN_FRAMES = 8  # in which skin tells the color of the light
 SKIN_HUE = 52.0  # of the skin of most people in daylight, in degrees of Lab
-SKIN_TOLD = 0.6  # exponent: how far what is unlike that is taken for the light's color
-MOST_TINTED = (0.75, 1.35)
+SKIN_TOLD = 0.3  # exponent: how far what is unlike that is taken for the light's color
+MOST_TINTED = (0.88, 1.14)
 LIGHT_FRAMES = 1.5  # deviation, in frames, of the mean over which light is followed
 LEAST_LIGHT, MOST_LIGHT = 0.002, 4.0  # of the clip's light on the hair, that frames may have
 
@@ -93,7 +93,7 @@ def hair_light(matte: Series[Matte], track: Series[FaceTrack]) -> HairLight:
     return HairLight(found.astype(np.float32), factor.astype(np.float32))
 
 
-@stage()
+@stage(version=2)
 def clip_light(
     frames: Series[Frames], track: Series[FaceTrack], hair_window: HairWindow
 ) -> ClipLight:
