@@ -367,7 +367,7 @@ def recipes() -> Iterator[Recipe]:
     yield build("two", "", {"edit": [BLONDE, RED]})
 
 
-@pytest.mark.parametrize("recipe", recipes(), ids=lambda recipe: recipe.name)
+@pytest.mark.parametrize("recipe", list(recipes()), ids=lambda recipe: recipe.name)
 def test_alone_a_color_needs_no_generator_nor_codes(recipe: Recipe) -> None:
     stages = Flow(recipe, a_pack()).stages
     assert not DRAWING & set(stages)

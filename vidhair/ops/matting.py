@@ -27,7 +27,8 @@ class ColorLines:
 
     def __init__(self, picture: Tensor, radius: int, eps: float):
         # Variances are differences of squares, which are exact enough about a mean of zero.
-        self.picture = picture = picture - picture.mean((2, 3), keepdim=True)
+        mean = picture.mean((2, 3), keepdim=True, dtype=torch.float64)
+        self.picture = picture = picture - mean.to(picture.dtype)
         self.radius = radius
         products = [picture[:, i : i + 1] * picture[:, j : j + 1] for i, j in _PAIRS]
         moments = box_mean_(torch.cat([picture, *products], 1), radius)
@@ -127,18 +128,23 @@ def solve_matte(
 
     alpha = wanted.clone()
     rest = free * weight * wanted - apply(alpha)
-    direction, size = rest.clone(), rest.square().sum()
+    direction, size = rest.clone(), _product(rest, rest)
     least = size * tolerance**2
     for _ in range(rounds):
         if not size > least:
             break
         image = apply(direction)
-        step = size / (direction * image).sum()
+        step = size / _product(direction, image)
         alpha += step * direction
         rest -= step * image
-        former, size = size, rest.square().sum()
+        former, size = size, _product(rest, rest)
         direction = rest + size / former * direction
     return alpha.clamp_(0, 1)
+
+
+def _product(x: Tensor, y: Tensor) -> Tensor:
+    """Of all values, in float64, so that it does not matter how many threads add them up."""
+    return (x * y).sum(dtype=torch.float64)
 
 
 def split_colors(picture: Tensor, alpha: Tensor, radius: int) -> tuple[Tensor, Tensor, Tensor]:

@@ -211,5 +211,7 @@ def matte(
         lab = levels_to_lab(torch.from_numpy(seen[frame][0][sure])[None, None])[0, :, 0]
         made["alpha"].append(np.rint(alpha * 255).astype(np.uint8))
         made["area"].append(np.float32(sure.mean()))
-        made["mean_lab"].append(lab.mean(1).numpy() if sure.any() else np.zeros(3, np.float32))
+        made["mean_lab"].append(
+            lab.double().mean(1).float().numpy() if sure.any() else np.zeros(3, np.float32)
+        )
     return Matte(**{name: np.stack(values) for name, values in made.items()})
