@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from vidhair.ops.fill import fill
+from vidhair.ops.fill import enlarge, fill
 
 VALUES = torch.rand(2, 3, 37, 50, generator=torch.Generator().manual_seed(0))
 
@@ -36,3 +36,21 @@ def test_untrusted_places_take_after_the_nearest_trusted_ones() -> None:
 def test_nothing_trusted_gives_nothing() -> None:
     got = fill(VALUES, torch.zeros(2, 1, 37, 50), 6)
     assert torch.equal(got, torch.zeros_like(got))
+
+
+@pytest.mark.parametrize("size", [(7, 9), (13, 18), (14, 17), (40, 11)])
+def test_enlarging_is_bilinear(size: tuple[int, int]) -> None:
+    values = torch.rand(2, 3, 7, 9, generator=torch.Generator().manual_seed(1))
+    want = torch.nn.functional.interpolate(values, size, mode="bilinear", align_corners=False)
+    torch.testing.assert_close(enlarge(values, *size), want)
+
+
+def test_the_number_of_threads_does_not_show() -> None:
+    values = torch.rand(1, 3, 60, 80, generator=torch.Generator().manual_seed(2))
+    weight = (values[:, :1] > 0.8).float()
+    threads, found = torch.get_num_threads(), []
+    for count in (1, 2):
+        torch.set_num_threads(count)
+        found.append(fill(values, weight, 6))
+    torch.set_num_threads(threads)
+    assert torch.equal(*found)

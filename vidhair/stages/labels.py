@@ -24,6 +24,7 @@ from vidhair.models.face_landmarks import FaceMesh, PersonSegmenter, eyes_and_mo
 from vidhair.models.face_parser import UNKNOWN, Label, face_oval_mask
 from vidhair.models.head_parser import Parser
 from vidhair.ops.color import lab_to_rgb, rgb_to_lab
+from vidhair.ops.fill import enlarge
 from vidhair.ops.warp import cut_grid, to_unit
 from vidhair.stages.align import FaceTrack
 from vidhair.stages.region import (
@@ -255,7 +256,8 @@ class Labels(Value):
     def on_grid(self, region: HeadRegion) -> Tensor:
         """Label probabilities [T, 4, h, w] on its finer grid."""
         labels = torch.from_numpy(self.planes[:, :4]).float() / 255
-        return F.interpolate(labels, scale_factor=PRIOR_ZOOM, mode="bilinear", align_corners=False)
+        height, width = labels.shape[2:]
+        return enlarge(labels, PRIOR_ZOOM * height, PRIOR_ZOOM * width)
 
 
 @stage()
