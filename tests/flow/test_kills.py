@@ -48,6 +48,7 @@ with in_fives():
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("one_thread")  # as in the processes that are killed
 def test_twenty_kills_at_random_leave_a_run_that_ends_the_same(tmp_path: Path) -> None:
     """In any stage, composing and encoding included."""
     chance = np.random.default_rng(3)
