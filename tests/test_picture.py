@@ -5,7 +5,17 @@ import dataclasses
 import numpy as np
 import pytest
 
-from tests.picture import BOUNDS, around, broken, line, numbers_of, spread, stacked, worst_region
+from tests.picture import (
+    BOUNDS,
+    around,
+    broken,
+    line,
+    numbers_of,
+    overlap_of,
+    spread,
+    stacked,
+    worst_region,
+)
 from vidhair.metrics.hair import Leak, Recoloring
 
 FINE = Recoloring(Leak(0.1, 0.001, 900), {}, 0.95, 1.0, 0.001, 1.1, 1.0, 0.01, 0.2)
@@ -37,6 +47,11 @@ def test_a_few_frames_are_pairs_from_the_first_to_the_last() -> None:
     runs = spread(100, 8)
     assert len(runs) == 4 and all(len(run) == 2 for run in runs)
     assert runs[0].start == 0 and runs[-1].stop == 100
+
+
+def test_maps_overlap_where_both_say_hair() -> None:
+    one, other = np.array([[0.9, 0.9, 0.1, 0.6]]), np.array([[0.8, 0.2, 0.3, 0.7]])
+    assert overlap_of(one.astype(np.float32), other.astype(np.float32)).tolist() == [2, 3]
 
 
 def test_a_square_at_the_border_goes_on() -> None:

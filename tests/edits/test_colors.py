@@ -1,9 +1,13 @@
+from itertools import pairwise
+
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vidhair.edits.colors import HAIR_COLORS, is_picture, parse_color
+from vidhair.edits.colors import HAIR_COLORS, LEVELS, TONES, is_picture, parse_color
 from vidhair.errors import InvalidSetting
+from vidhair.ops.color import rgb_to_lab
 
 
 @pytest.mark.parametrize("name", HAIR_COLORS)
@@ -98,3 +102,28 @@ def test_pictures_are_known_by_their_suffix(path: str) -> None:
 @pytest.mark.parametrize("color", [*HAIR_COLORS, "#8a4b2d", "png", "hair.mp4", "", "a.png/b"])
 def test_anything_else_is_no_picture(color: str) -> None:
     assert not is_picture(color)
+
+
+@pytest.mark.parametrize("text", ["8", "level 8", "8 natural", "Level_8-Natural"])
+def test_a_level_may_do_without_a_tone(text: str) -> None:
+    assert parse_color(text) == pytest.approx(LEVELS[7], abs=1e-4)
+
+
+@pytest.mark.parametrize("tone", TONES)
+def test_levels_of_every_tone_get_lighter(tone: str) -> None:
+    labs = [rgb_to_lab(torch.tensor(parse_color(f"{n} {tone}")), dim=0) for n in range(1, 11)]
+    assert all(light > dark + 2 for dark, light in pairwise(float(lab[0]) for lab in labs))
+
+
+def test_tones_go_their_way() -> None:
+    ash, plain, gold, copper = (
+        rgb_to_lab(torch.tensor(parse_color(f"7 {tone}")), dim=0)
+        for tone in ("ash", "natural", "gold", "copper")
+    )
+    assert ash[2] < plain[2] - 5 < gold[2] - 10 and copper[1] > plain[1] + 10
+
+
+@pytest.mark.parametrize("text", ["0", "11", "8 blurple", "8 gold red"])
+def test_levels_and_tones_that_are_none_are_refused(text: str) -> None:
+    with pytest.raises(InvalidSetting, match="a level from 1 to 10 with a tone"):
+        parse_color(text)

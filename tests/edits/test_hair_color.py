@@ -162,6 +162,13 @@ class TestDye:
         np.testing.assert_allclose(got.target, [self.BLUE.rgb, self.RED.rgb, half, half], atol=1e-6)
         np.testing.assert_allclose(got.strength, [1, 1, 1, 0.75], atol=1e-6)
 
+    def test_a_former_one_that_is_not_seen_leaves_nothing(self) -> None:
+        first = HairColor().dye(self.none(), self.RED, self.degree(0, 0, 1, 1))
+        got = HairColor().dye(first, self.BLUE, self.degree(0.5, 1, 0.5, 1))
+        half = (self.RED.rgb + self.BLUE.rgb) / 2
+        want = [self.BLUE.rgb, self.BLUE.rgb, half, self.BLUE.rgb]
+        np.testing.assert_allclose(got.target, want, atol=1e-6)
+
     def test_colors_stay_colors(self) -> None:
         first = HairColor().dye(self.none(), self.RED, self.degree(1, 1, 1, 1))
         got = HairColor().dye(first, self.BLUE, self.degree(2, -1, 1.5, -0.5))
@@ -359,6 +366,7 @@ class TestSettings:
 DRAWING = {"latents", "pivots", "tuned", "drawer", "rendered", "edited", "codes", "edited_codes"}
 BLONDE, RED = ({"kind": "hair_color", "color": color} for color in ("blonde", "red"))
 LONGER = {"kind": "hair_length", "amount": 0.5}
+REPLACE = {"mode": "replace"}
 
 
 def recipes() -> Iterator[Recipe]:
@@ -397,3 +405,17 @@ def test_two_colors_are_handed_on() -> None:
     stages = Flow(build("two", "", {"edit": [BLONDE, RED]}), a_pack()).stages
     assert "dye_1" in stages["dye"].values and "former_dye" in stages["dye_1"].values
     assert "dye" in stages["layer"].values and "dye_1" not in stages["layer"].values
+
+
+@pytest.mark.parametrize("further", [{"roots": 0.5}, {"ends": "blonde"}, {"highlights": "red"}])
+def test_what_a_drawn_color_cannot_have_is_refused(further: dict[str, Any]) -> None:
+    """It would have no effect, and nobody would be told."""
+    alone = build("one", "", {"edit": [BLONDE | further]})
+    Flow(alone, a_pack())
+    (name,) = further
+    for recipe, place in (
+        (build("two", "", {"edit": [LONGER, BLONDE | further], "compose": REPLACE}), "edit.2"),
+        (build("one", "", {"edit": [BLONDE | further], "compose": REPLACE}), "edit"),
+    ):
+        with pytest.raises(InvalidSetting, match=rf"{place}\.{name} = .*draws it anew"):
+            Flow(recipe, a_pack())

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import numpy as np
 import pytest
@@ -398,3 +398,18 @@ def test_the_segmenters_weights_are_in_the_keys_of_what_it_finds(shared: Any) ->
 def test_a_segmenter_that_is_none_is_refused_before_any_work(tmp_path: Path) -> None:
     with pytest.raises(CheckpointUnreadable, match=r"none\.tflite cannot be read"):
         segmenting(str(tmp_path / "none.tflite"))
+
+
+@pytest.mark.parametrize(("areas", "said"), [([0.0, 0.2, 0.0], "on 1 of"), ([0.1, 0.2, 0.0], "")])
+def test_faces_without_hair_are_told_of(
+    monkeypatch: pytest.MonkeyPatch, areas: list[float], said: str
+) -> None:
+    """Not of frames in which nobody is."""
+    seen = np.array([True, True, False])
+    fields = {"present": seen, "detected": seen, "area": np.array(areas)}
+    monkeypatch.setattr(Flow, "field", lambda self, work, name, field, unit=0: fields[field])
+    monkeypatch.setattr(Flow, "value", lambda self, *rest: SimpleNamespace(count=1))
+    flow, work = Flow(load_recipe("hair_color"), a_pack()), cast(Any, None)
+    flow.units = [cast(Any, None)]
+    found = [note for note in flow.notes(work) if "no hair" in note]
+    assert [said in note for note in found] == [True] * bool(said)

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from vidhair.errors import DiskFull, NotAVideo, OutputNotWritable, SourceNotFound
-from vidhair.media import read_image, write_png
+from vidhair.media import PictureWriter, read_image, write_png
 
 
 @pytest.fixture
@@ -78,3 +78,27 @@ def test_a_failed_write_leaves_the_old_file(
 def test_a_missing_folder(tmp_path: Path, picture: NDArray[Any]) -> None:
     with pytest.raises(OutputNotWritable, match="missing"):
         write_png(tmp_path / "missing" / "a.png", picture)
+
+
+class TestPictureWriter:
+    FRAMES = np.random.default_rng(1).integers(0, 256, (5, 8, 12, 3), np.uint8)
+    ALPHA = np.random.default_rng(2).integers(0, 256, (5, 8, 12), np.uint8)
+
+    def test_frames_are_counted_through_and_keep_every_value(self, tmp_path: Path) -> None:
+        with PictureWriter(tmp_path / "hair") as writer:
+            writer.write(self.FRAMES[:2], self.ALPHA[:2])
+            writer.write(self.FRAMES[2:], self.ALPHA[2:])
+        paths = sorted((tmp_path / "hair").iterdir())
+        assert [path.name for path in paths] == [f"00000{n}.png" for n in range(1, 6)]
+        for path, frame, alpha in zip(paths, self.FRAMES, self.ALPHA, strict=True):
+            with Image.open(path) as image:
+                assert image.mode == "RGBA"
+                assert np.array_equal(np.asarray(image), np.dstack([frame, alpha]))
+
+    def test_a_folder_that_cannot_be_is_refused_at_once(self, tmp_path: Path) -> None:
+        (tmp_path / "file").touch()
+        with pytest.raises(OutputNotWritable, match="file is a file; name a folder"):
+            PictureWriter(tmp_path / "file")
+        with pytest.raises(OutputNotWritable, match=r"no folder .*none; create it"):
+            PictureWriter(tmp_path / "none" / "hair")
+        assert [path.name for path in tmp_path.iterdir()] == ["file"]

@@ -28,6 +28,7 @@ from vidhair.stages.compose import (
     compose_replace,
     compose_residual,
     fold,
+    frame_matte,
     replace_masks,
     shading_share,
     strengths,
@@ -507,6 +508,19 @@ class TestBatches:
 
         # Colors and their weight, on either side of the border: four float32 planes.
         assert largest(6) <= 16 * HEIGHT * WIDTH
+
+
+class TestFrameMatte:
+    @pytest.mark.parametrize("step", [1, 2, 3])
+    def test_it_stays_where_hair_is(self, step: int) -> None:
+        """However coarse its grid is, and whatever edges the picture has beside it."""
+        grid, window = Grid(0, 0, step, 60 // step, 90 // step), Grid.of_pixels(60, 90)
+        alpha = torch.zeros(1, 1, grid.height, grid.width)
+        alpha[..., : grid.width // 3] = 1
+        shades = torch.randint(0, 255, (1, 60, 90, 3), generator=torch.Generator().manual_seed(3))
+        full = frame_matte(alpha, grid, shades.to(torch.uint8), window)[0, 0]
+        assert full[:, 30 + 3 * step + 1 :].max() == 0
+        assert full[:, : 30 - 6 * step].min() > 0.95
 
 
 class TestWindow:

@@ -21,6 +21,7 @@ from vidhair.stages import labels as stages
 from vidhair.stages.labels import (
     BINS,
     COLOR_FRAMES,
+    PRIOR_ZOOM,
     ColorModels,
     Labels,
     classify,
@@ -299,7 +300,7 @@ class TestLabelsStage:
 
 SIZE = 64
 REGION = HeadRegion(0.0, 0.0, 2.0, SIZE // 2, SIZE // 2)  # the prior's grid is the frame's
-GRID = REGION.prior_grid
+GRID = REGION.finer(PRIOR_ZOOM)
 assert Grid.of_pixels(SIZE, SIZE) == GRID
 BROWN, RED, BLUE, GREEN = (90, 60, 40), (230, 30, 30), (40, 60, 220), (30, 200, 60)
 

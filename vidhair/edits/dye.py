@@ -27,10 +27,9 @@ OWN = 0.15  # share of the hair's own variation of hue that stays
 BORDER = 0.015  # width of hair's border, in crop sides
 INNER = 0.75  # mean of the matte over that from which it lies behind the border
 BELIEVED = 0.85  # share of a lighter border that is taken for what lies beside
-# Hair of this lightness and no more than this chroma is grey: its strands differ in pigment, which
-# a dye covers. What share of their contrast that is, and over how much of either it sets in.
-GREY_LIGHTNESS, GREY_CHROMA, PIGMENT = 40.0, 7.0, 0.5
-GREY_RAMP = 10.0
+# Grey sets in from the one to the other lightness, and ends from the one to the other chroma. Its
+# strands differ in pigment, which a dye covers, and which is that share of their contrast.
+GREY_LIGHTNESS, GREY_CHROMA, PIGMENT = (40.0, 50.0), (7.0, 12.0), 0.5
 STRAND_WIDTH, LOCK_WIDTH = 0.004, 0.02  # deviations of blurs that show highlights, in crop sides
 STRAND_SHARE, STRAND_EDGE = 0.4, 4.0  # by how many deviations strands are lighter, and how sharply
 MARGIN = 1.0  # lightness by which a border may pass what lies on both sides
@@ -86,10 +85,9 @@ class Dyeing:
     @property
     def _greyness(self) -> float:
         """How far the hair's strands differ in pigment, 0 … 1."""
-        lightness, chroma = float(self.source[0]), float(self.source[1:].norm())
-        light = (lightness - GREY_LIGHTNESS) / GREY_RAMP
-        dull = 1 + (GREY_CHROMA - chroma) / GREY_RAMP * 2
-        return min(max(light, 0.0), 1.0) * min(max(dull, 0.0), 1.0)
+        light = np.interp(float(self.source[0]), GREY_LIGHTNESS, (0, 1))
+        dull = np.interp(float(self.source[1:].norm()), GREY_CHROMA, (1, 0))
+        return float(light * dull)
 
     def apply(self, picture: Tensor, alpha: Tensor) -> Tensor:
         """A picture [1, 3, h, w], sRGB in 0 … 1, in which the hair under a matte is dyed.
@@ -115,9 +113,8 @@ class Dyeing:
     def _inside(self, lab: Tensor, alpha: Tensor) -> Tensor:
         """Hair [1, 3, h, w] that is no lighter at its border than within: there a lens and a codec
         have mixed into it what lies beside."""
-        inner = ((box_mean(alpha, max(1, round(BORDER * self.side))) - INNER) / (1 - INNER)).clamp(
-            0
-        )
+        nearby = box_mean(alpha, max(1, round(BORDER * self.side)))
+        inner = ((nearby - INNER) / (1 - INNER)).clamp(0)
         sums = blur_(torch.cat([lab * inner, inner], 1), 2 * LIGHT_REACH * self.side)
         within = sums[:, :3] / (sums[:, 3:] + 1e-3)
         known = sums[:, 3:] / (sums[:, 3:] + 0.02)

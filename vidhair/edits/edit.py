@@ -39,6 +39,9 @@ class Edit:
         Raises InvalidSetting.
         """
 
+    def check_drawn(self, place: str) -> None:
+        """Refuse what has no effect in a recipe that draws its frames, likewise."""
+
     def makers(self) -> Makers:
         """Who makes the values that this edit adds or replaces.
 

@@ -149,6 +149,14 @@ class HairColor(HairColorLatent):
             if color:
                 parse_color(color, f"{place}.{name}")
 
+    def check_drawn(self, place: str) -> None:
+        for name in FURTHER:
+            if value := getattr(self, name):
+                raise InvalidSetting(
+                    f"{place}.{name} = {value!r} is for hair that is dyed in the frames, and this "
+                    "recipe draws it anew; leave it out, or dye in a run of its own"
+                )
+
     def makers(self) -> Makers:
         own = makers(clip_light, hair_light, self.dye, layer=self.dyed_hair)
         return {**super().makers(), **own}
@@ -156,10 +164,9 @@ class HairColor(HairColorLatent):
     @stage(keep=False)
     def dye(self, former_dye: Dye, target_color: TargetColor, strength: Strength) -> Dye:
         degree, former = strength.values, former_dye.strength
-        target = np.broadcast_to(target_color.rgb, former_dye.target.shape).astype(np.float32)
-        if not former.any():
-            return Dye(target, degree)
-        share = degree[:, None]
+        # Where there is no former one, none is left of it.
+        share = np.where(former == 0, 1, degree)[:, None]
+        target = target_color.rgb.astype(np.float32)
         mixed = former_dye.target + share * (target - former_dye.target)
         return Dye(np.clip(mixed, 0, 1), degree + former * (1 - degree))
 

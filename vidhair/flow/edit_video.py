@@ -22,6 +22,7 @@ from vidhair.media import PictureWriter, VideoWriter, check_target, open_clip, t
 from vidhair.media.files import scratch_folder
 from vidhair.models.pack import Pack, load_pack
 from vidhair.recipe import Recipe, load_recipe
+from vidhair.types import Clip
 
 CACHE_VARIABLE = "VIDHAIR_CACHE"
 CACHE_BYTES = 20 * 2**30
@@ -155,13 +156,7 @@ def _make(
     means = means or Means()
     flow = Flow(recipe, models, goal, means)  # refuses what cannot be done, before any work
     with _store(cache) as store, open_clip(source) as reader, torch.inference_mode(False):
-        clip = replace(reader.clip, alpha=True) if goal == CUT_OUT else reader.clip
-        writer: VideoWriter | PictureWriter
-        if target.suffix:
-            try_out(target, clip, **asdict(recipe.encode))
-            writer = VideoWriter(target, clip, **asdict(recipe.encode), sound_from=source)
-        else:
-            writer = PictureWriter(target)
+        writer = _writer_of(target, reader.clip, recipe, goal == CUT_OUT)
         runner = Runner(store, reader, reporter, means)
         with Encoding(writer, recipe.encode, flow, means) as encoding:
             runner.run(flow.nodes())
@@ -184,6 +179,22 @@ def _make(
             ),
             tuple(notes),
         )
+
+
+def _writer_of(
+    target: Path, clip: Clip, recipe: Recipe, cut_out: bool
+) -> VideoWriter | PictureWriter:
+    """What writes a target, once it has shown that it can. cut_out: whether the frames have an
+    alpha of their own, which takes the place of the clip's."""
+    if not target.suffix:
+        return PictureWriter(target)
+    encoding, sound = asdict(recipe.encode), clip.path
+    if cut_out:
+        # Where the target holds no transparency, it holds what needs none: the matte itself.
+        found = VideoWriter(target, replace(clip, alpha=True), **encoding, sound_from=sound)
+        clip = replace(clip, alpha=found.alpha)
+    try_out(target, clip, **encoding)
+    return VideoWriter(target, clip, **encoding, sound_from=sound)
 
 
 __all__ = ["Result", "choose_device", "default_cache", "edit_video", "write_matte"]

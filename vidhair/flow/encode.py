@@ -11,7 +11,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from vidhair.flow.graph import Flow
+from vidhair.flow.graph import CUT_OUT, Flow
 from vidhair.flow.node import Node
 from vidhair.flow.overlap import Behind
 from vidhair.flow.runner import Means, Work
@@ -74,8 +74,8 @@ class Encoding:
                 self._behind = self._resources.enter_context(Behind("encode", WAITING))
         pixels, alpha = self._flow.pictures(work, start, stop)
         if alpha is not None and not self._writer.alpha:
-            # What holds no transparency shows a cut-out as its alpha.
-            pixels = pixels if work.reader.clip.alpha else np.repeat(alpha[..., None], 3, -1)
+            if self._flow.goal == CUT_OUT:
+                pixels = np.repeat(alpha[..., None], 3, -1)
             alpha = None
         if self._behind is None:
             self._write(pixels, alpha)

@@ -85,12 +85,16 @@ TUNED = makers(tune.tuned, drawer=tune.fine_tuned, codes=tune.offset_pivots)
 UNTUNED = makers(drawer=tune.untuned, codes=tune.plain_pivots)
 
 
+def draws(recipe: Recipe) -> bool:
+    """Whether a generator takes part in what the frames become."""
+    return recipe.compose.mode == "replace" or not all(edit.in_frames for edit in recipe.edits)
+
+
 def makers_of(recipe: Recipe, segmenter: bool = False) -> Makers:
     """Who makes the values of a recipe. segmenter: whether there is one that finds hair."""
     tuned = recipe.tune.steps + recipe.tune.refine_steps > 0
     edits = stacked(recipe.edits)
-    drawn = recipe.compose.mode == "replace" or not all(edit.in_frames for edit in recipe.edits)
-    if drawn:
+    if draws(recipe):
         edits.pop("layer", None)
     layer = compose.dyed if "hair_change" in edits else compose.residual
     ends = {
@@ -137,6 +141,8 @@ class Flow:
         self._identities: dict[Any, dict[str, Any]] = {}  # of owners of stages; some read files
         for place, edit in recipe.places():
             edit.check(pack, place)
+            if draws(recipe):
+                edit.check_drawn(place)
 
     # ---- what stages are given
 

@@ -227,7 +227,9 @@ def frame_matte(alpha: Tensor, grid: Grid, levels: Tensor, window: Grid) -> Tens
     """
     full = spread_grid(alpha, grid, window).clamp_(0, 1)
     if grid.step > 1:
-        full = guided_filter(levels.movedim(-1, 1), full, round(2 * grid.step), 1e-3 * 255**2)
+        reach = round(2 * grid.step)
+        near = dilate((full > 0).float(), reach + 1)
+        full = guided_filter(levels.movedim(-1, 1), full, reach, 1e-3 * 255**2) * near
     # Nothing at all is changed where there is next to no hair.
     return by_rows(lambda a: a * (a >= 1 / 128), full)
 

@@ -30,7 +30,6 @@ from vidhair.stages.align import FaceTrack
 from vidhair.stages.region import (
     MIDDLE,
     NECK,
-    PRIOR_ZOOM,
     HeadRegion,
     face_part,
     own_share,
@@ -44,6 +43,7 @@ from vidhair.wiring import Meter, Series, Setting, Value, stage
 SOFTEN = 0.15  # share of the parser's opinion on the person that is spread evenly
 HAIR_ON_NECK = 0.3  # how likely hair is there beforehand
 GUIDE_ZOOM = 2  # MediaPipe's silhouette is asked for at a finer size
+PRIOR_ZOOM = 2  # how many times finer than the parser's grid it is said where hair is
 PARSED_AT_ONCE = 8
 COLOR_FRAMES = 12  # from which the colors of a clip are learned
 SURE_LABEL = 0.7  # probability from which on a pixel's color counts for its label
@@ -289,7 +289,7 @@ def hair_colors(
         for done, frame in enumerate(int(f) for f in chosen):
             one = frame, frame + 1
             lab = _grid_lab(frames.rows(*one).pixels, region)
-            place = track.rows(*one), range(1), region.prior_grid
+            place = track.rows(*one), range(1), region.finer(PRIOR_ZOOM)
             parts = face_part(NECK, *place), face_part(MIDDLE, *place)
             own = own_share(*place)
             yield lab, labels.rows(*one).on_grid(region) * own, *parts
@@ -308,7 +308,7 @@ def classified(
     color_weight: Annotated[float, Setting("matte.color_weight")],
 ) -> HairPrior:
     """What the parser and the clip's own colors say together."""
-    grid = region.prior_grid
+    grid = region.finer(PRIOR_ZOOM)
     levels = np.zeros((len(frames), grid.height, grid.width), np.uint8)
     for frame in np.flatnonzero(track.present).tolist():
         one = frame, frame + 1

@@ -21,18 +21,12 @@ from vidhair.types import Clip
 from vidhair.wiring import Derived, Fact, Series, stage
 
 REACH = 0.8  # crop sides beyond the crop that are searched for hair
-PRIOR_ZOOM = 2  # how many times finer than the parser's grid it is said where hair is
 FINEST_SIDE = 640  # samples of the matte along the side of a face's crop, at most
 
 
 @dataclass(frozen=True)
 class HeadRegion(Grid, Derived):
     """Where hair is searched, as finely as the parser sees it; fixed for the clip."""
-
-    @property
-    def prior_grid(self) -> Grid:
-        """On which it is said how likely hair is."""
-        return self.finer(PRIOR_ZOOM)
 
     def cut(self, frames: Tensor, zoom: int = 1) -> Tensor:
         """The region of [T, C, H, W] frames, `zoom` times finer than its grid."""
