@@ -349,7 +349,8 @@ def test_an_interruption_is_no_traceback(
     assert contents(out) == []
 
 
-# In a shell's background SIGINT is ignored, under nohup SIGHUP, which children inherit.
+# In a shell's background SIGINT is ignored, under nohup SIGHUP, which children inherit. The naps
+# are short because a signal in the moment before one is seen only at its end.
 STOPPED = """
 import signal, sys, time
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -362,7 +363,8 @@ def busy(options):
     with whole_file(Path("out.mp4")) as part, scratch_folder() as folder:
         part.write_bytes(b"half")
         print("half way", flush=True)
-        time.sleep(60)
+        for _ in range(6000):
+            time.sleep(0.01)
 
 cli._doctor = busy
 sys.exit(cli.main(["doctor"]))
@@ -386,6 +388,17 @@ def test_a_signal_leaves_nothing_behind(out: Path, tmp_path: Path, name: str) ->
     assert process.returncode == 128 + number
     assert complaint.strip().startswith("vidhair: stopped") and "Traceback" not in complaint
     assert contents(out) == [] and contents(tmp_path / "temporary") == []
+
+
+def test_the_code_outlives_its_listener(out: Path) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-m", "vidhair.cli", "run", "absent.mp4", "-r", "bald", "--pack", "tiny"],
+        cwd=out, stderr=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
+    ) as process:  # fmt: skip
+        assert process.stderr is not None
+        process.stderr.close()
+    assert process.returncode == 10
 
 
 def test_a_signal_that_is_ignored_stays_so(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,16 +38,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with _told_to_stop():
             return command(options)
     except VidhairError as error:
-        print(f"vidhair: {error}", file=sys.stderr)
+        _complain(f"vidhair: {error}")
         return error.exit_code
     except KeyboardInterrupt as stop:
-        print(
-            "\nvidhair: stopped; what is finished is kept, and the same command goes on from there",
-            file=sys.stderr,
+        _complain(
+            "\nvidhair: stopped; what is finished is kept, and the same command goes on from there"
         )
         return 128 + stop.signal if isinstance(stop, _Stopped) else INTERRUPTED
     except BrokenPipeError:
         return 0
+
+
+def _complain(text: str) -> None:
+    """To standard error; the exit code stays the error's where nobody listens there any more."""
+    with suppress(OSError):
+        print(text, file=sys.stderr, flush=True)
 
 
 class _Stopped(KeyboardInterrupt):
