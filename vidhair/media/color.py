@@ -14,6 +14,7 @@ from vidhair.types import MATRICES, READ_MATRICES, Color
 
 if TYPE_CHECKING:
     import av
+    from av.video.reformatter import VideoReformatter
 
 HDR_TRANSFERS = ("smpte2084", "arib_std_b67")
 # Pixels per chroma sample, across and down.
@@ -106,12 +107,22 @@ def tag_codes(color: Color, pixel_format: str = "yuv420p") -> dict[str, int]:
     }
 
 
-def to_rgb(frame: av.VideoFrame, color: Color, width: int, height: int) -> NDArray[np.uint8]:
-    """[H, W, 3]. Rounded exactly: swscale's faster default makes every picture a level darker."""
-    from av.video.reformatter import ColorRange, Interpolation
+def to_rgb(
+    frame: av.VideoFrame,
+    color: Color,
+    width: int,
+    height: int,
+    reformatter: VideoReformatter | None = None,
+) -> NDArray[np.uint8]:
+    """[H, W, 3]. Rounded exactly: swscale's faster default makes every picture a level darker.
+
+    reformatter: one that serves all frames of a clip is set up only once.
+    """
+    from av.video.reformatter import ColorRange, Interpolation, VideoReformatter
 
     full = color.range == "pc" or frame.format.is_rgb
-    rgb = frame.reformat(
+    rgb = (reformatter or VideoReformatter()).reformat(
+        frame,
         width,
         height,
         "rgb24",

@@ -55,6 +55,8 @@ class ClipReader:
     """
 
     def __init__(self, path: Path) -> None:
+        from av.video.reformatter import VideoReformatter
+
         self._scan = scan_source(path)
         self.clip = self._scan.clip
         self.notes = self._scan.notes
@@ -64,6 +66,7 @@ class ClipReader:
         self._next = self.clip.frame_count
         self._recent: deque[tuple[int, av.VideoFrame]] = deque(maxlen=_KEPT)
         self._by_field: Conversion | None = None
+        self._reformatter = VideoReformatter()
         self._decord: Any = None
 
     def __enter__(self) -> ClipReader:
@@ -132,7 +135,7 @@ class ClipReader:
             self._by_field = self._by_field or fields_to_rgb(frame, scan.color)
             rgb = np.asarray(self._by_field(frame).to_ndarray(), np.uint8)
         else:
-            rgb = to_rgb(frame, scan.color, *size)
+            rgb = to_rgb(frame, scan.color, *size, self._reformatter)
         return upright(rgb, scan.orientation)
 
     def _stored_size(self) -> tuple[int, int]:

@@ -69,9 +69,12 @@ def _thumbnail(frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
     h, w, _ = frame.shape
     rows = np.linspace(0, h, THUMBNAIL[0] + 1).astype(int)
     columns = np.linspace(0, w, THUMBNAIL[1] + 1).astype(int)
-    sums = np.add.reduceat(frame, rows[:-1], axis=0, dtype=np.uint32)
+    # Row by row is several times faster than `reduceat` along the first axis.
+    heights = np.maximum(np.diff(rows), 1)
+    bands = zip(rows[:-1], heights, strict=True)
+    sums = np.stack([frame[row : row + height].sum(0, dtype=np.uint32) for row, height in bands])
     sums = np.add.reduceat(sums, columns[:-1], axis=1)
-    area = np.maximum(np.diff(rows), 1)[:, None] * np.maximum(np.diff(columns), 1)[None]
+    area = heights[:, None] * np.maximum(np.diff(columns), 1)
     means: NDArray[np.uint8] = (sums / area[..., None]).astype(np.uint8)
     return means
 
