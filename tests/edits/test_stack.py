@@ -149,6 +149,15 @@ def test_how_it_enters_the_frame_is_as_the_recipe_says(mode: str) -> None:
     assert "hair_change" not in alone.stages
 
 
+def test_a_drawn_head_shows_only_where_an_edit_changes_it() -> None:
+    """But without an edit it is all that is asked for."""
+    fade = Flow(recipe_of(SMILE, BLONDE, mode="replace"), a_pack()).stages["fade"]
+    assert {"codes", "edited_codes"} <= set(fade.values)
+    for edits, mode in (([{"kind": "reconstruct"}], "replace"), ([SMILE], "residual")):
+        fade = Flow(recipe_of(*edits, mode=mode), a_pack()).stages["fade"]
+        assert set(fade.values) == {"track"}
+
+
 def test_every_edit_is_checked_before_any_work_and_named_by_its_place() -> None:
     with pytest.raises(InvalidSetting, match=r"edit\.2\.name = 'height' is no attribute"):
         Flow(recipe_of(SMILE, SMILE | {"name": "height"}), a_pack())

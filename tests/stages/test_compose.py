@@ -38,7 +38,14 @@ from vidhair.stages.labels import Labels
 from vidhair.stages.matte import Matte
 from vidhair.stages.region import HairWindow, HeadRegion
 from vidhair.stages.region import on_canvas as brought_to_canvas
-from vidhair.stages.render import Canvas, Drawer, Picture, canvas_coverage, input_transforms
+from vidhair.stages.render import (
+    Canvas,
+    Codes,
+    Drawer,
+    Picture,
+    canvas_coverage,
+    input_transforms,
+)
 from vidhair.stages.smooth import Pivots
 from vidhair.types import Frames
 
@@ -853,6 +860,16 @@ class TestFading:
         clip = clip_of(64, 64, [0, 100, 200, 300, 400, 500])
         got = stages.fade(InMemory(track), clip, 0.4).strength
         np.testing.assert_allclose(got, [0, 0.25, 0.5, 0.75, 1, 1])
+
+    def test_it_shows_nothing_where_no_edit_changes_the_codes(self) -> None:
+        track = face_track([(30.0, 30.0, 20.0)] * 5, Box(0.0, 0.0, 56.0))
+        clip = clip_of(64, 64, [0, 100, 200, 300, 400])
+        codes = np.ones((5, 2, 3), np.float32)
+        edited = codes.copy()
+        edited[2:, 1, 0] = 4  # one number of one code is enough
+        both = InMemory(Codes(codes)), InMemory(Codes(edited))
+        got = stages.fade_of_edits(InMemory(track), *both, clip, 0.2).strength
+        np.testing.assert_allclose(got, [0, 0, 0.5, 1, 1])
 
     def test_a_layer_has_as_much_of_its_effect(self) -> None:
         scene = Scene()

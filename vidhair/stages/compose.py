@@ -31,7 +31,14 @@ from vidhair.stages.align import FaceTrack
 from vidhair.stages.labels import Labels, parse_canvas
 from vidhair.stages.matte import Matte
 from vidhair.stages.region import HairWindow, HeadRegion, on_canvas, own_share
-from vidhair.stages.render import Canvas, Drawer, Picture, canvas_coverage, input_transforms
+from vidhair.stages.render import (
+    Canvas,
+    Codes,
+    Drawer,
+    Picture,
+    canvas_coverage,
+    input_transforms,
+)
 from vidhair.stages.smooth import Pivots
 from vidhair.types import Clip, Frames
 from vidhair.wiring import Derived, Every, Fact, Series, Setting, Value, ranges, stage
@@ -529,6 +536,23 @@ def fade(
 ) -> Fade:
     """To the source, where the face comes, goes, turns away or is hidden by a nearer one."""
     seen = [track.rows(*some).certainty for some in ranges(track.count)]
+    begins = track.field("cuts")
+    return Fade(strengths(np.concatenate(seen), clip.seconds_T, begins, fade_seconds))
+
+
+@stage(keep=False)
+def fade_of_edits(
+    track: Series[FaceTrack],
+    codes: Series[Codes],
+    edited_codes: Series[Codes],
+    clip: Clip,
+    fade_seconds: Annotated[float, Setting("compose.fade_seconds")],
+) -> Fade:
+    """The same, and where no edit changes anything: there a drawn head would replace its like."""
+    seen = []
+    for some in ranges(track.count):
+        changed = codes.rows(*some).styles != edited_codes.rows(*some).styles
+        seen.append(track.rows(*some).certainty * changed.any((1, 2)))
     begins = track.field("cuts")
     return Fade(strengths(np.concatenate(seen), clip.seconds_T, begins, fade_seconds))
 
