@@ -35,12 +35,13 @@ def convolved(
     if x.device.type == "cpu" and taps == (3, 3) and padding == 1:
         if stride == 2 and height * width <= FEW_PIXELS:
             return _as_product(x, weight, bias)
-        if stride == 2 and halves_well(x):
+        wide = weight.shape[1] >= FEWEST_CHANNELS
+        if stride == 2 and wide and halves_well(x):
             shift = weight.new_zeros(len(weight)) if bias is None else bias
             (y,) = downsampling_conv(x.to(working_dtype(x)), [weight], [shift])
             return y
         large = len(x) * height * width >= FEWEST_PIXELS
-        if stride == 1 and large and weight.shape[1] >= FEWEST_CHANNELS:
+        if stride == 1 and wide and large:
             x = x.to(working_dtype(x))
             y = modulated_conv(x, weight, weight.new_ones(x.shape[:2]), None, padding=1)
             return y if bias is None else add(y, bias[:, None, None])
