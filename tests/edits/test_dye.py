@@ -8,7 +8,7 @@ from scipy.ndimage import maximum_filter
 from torch import Tensor
 
 from tests.models.tiny import random
-from vidhair.edits.dye import MARGIN, Coat, Dyeing, lighter_strands
+from vidhair.edits.dye import MARGIN, Coat, Dyeing, Places, lighter_strands
 from vidhair.ops.blur import blur
 from vidhair.ops.color import lab_to_rgb, rgb_to_lab
 
@@ -221,7 +221,7 @@ def test_a_border_into_which_the_wall_is_mixed_is_told_from_hair() -> None:
     front, alpha = hair(DARK), matte(1.0)
     mixed = front.clone()
     mixed[:, 0, :, EDGE : EDGE + 2] += 25
-    after = dyeing(lab_of(DARK), AUBURN)._inside(mixed, alpha)
+    after = dyeing(lab_of(DARK), AUBURN)._inside(mixed, alpha, alpha > 0)
     change = (after - front)[:, 0, :, EDGE : EDGE + 2]
     assert change.mean() < 0.5 * 25
     assert torch.equal(after[..., 60:], mixed[..., 60:])
@@ -278,3 +278,12 @@ class TestBorder:
         after = rgb_to_lab(dyeing(lab_of(DARK), AUBURN).apply(before, alpha))[0, 0]
         seam, within = after[:, EDGE : EDGE + 2].mean(), after[:, 60:80].mean()
         assert seam < within + 7
+
+
+def test_places_are_taken_and_put_back() -> None:
+    x = torch.arange(2 * 3 * 4.0).view(1, 2, 3, 4)
+    places = Places(x[:, :1] % 2 == 0)
+    taken = places.take(x)
+    assert taken.tolist() == [[[[0, 2, 4, 6, 8, 10]], [[12, 14, 16, 18, 20, 22]]]]
+    got = places.put(-taken, x.clone())
+    torch.testing.assert_close(got, torch.where(x % 2 == 0, -x, x))

@@ -8,7 +8,7 @@ import torch
 
 from tests.models.tiny import random
 from vidhair.ops import matting
-from vidhair.ops.matting import guided_filter, solve_matte, split_colors
+from vidhair.ops.matting import ColorLines, guided_filter, solve_matte, split_colors, tiles_of
 
 
 class TestGuidedFilter:
@@ -68,6 +68,35 @@ class TestGuidedFilter:
         together = guided_filter(guide, values, 3, 1e-2)
         alone = [guided_filter(guide[k : k + 1], values[k : k + 1], 3, 1e-2) for k in range(3)]
         torch.testing.assert_close(together, torch.cat(alone), atol=1e-5, rtol=0)
+
+
+class TestColorLines:
+    @pytest.mark.parametrize("size", [(1, 1), (3, 5), (33, 300), (70, 40)])
+    @pytest.mark.parametrize("radius", [1, 2, 4])
+    def test_tiles_are_as_the_boxes(
+        self, size: tuple[int, int], radius: int, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        picture, values = random(2, 3, *size).sigmoid(), random(2, 1, *size, seed=1)
+        lines = ColorLines(picture, radius, 1e-3)
+        got = lines.smooth(values)
+        monkeypatch.setattr(matting, "SMALL_WINDOW", 0)
+        torch.testing.assert_close(got, lines.smooth(values), atol=1e-5, rtol=0)
+
+    def test_only_tiles_that_are_asked_for_are_made(self) -> None:
+        wanted = torch.zeros(1, 1, 80, 600, dtype=torch.bool)
+        wanted[0, 0, 40, 590] = True
+        tiles = tiles_of(wanted)
+        assert tiles.tolist() == [[32, 512]]
+        lines = ColorLines(random(1, 3, 80, 600).sigmoid(), 2, 1e-3)
+        values = random(1, 1, 80, 600, seed=1)
+        whole, part = lines.smooth(values), lines.smooth(values, tiles)
+        assert torch.equal(part[..., 32:64, 512:], whole[..., 32:64, 512:])
+        assert not part[..., :32, :].any() and not part[..., :512].any()
+
+    def test_gradients_go_through_the_boxes(self) -> None:
+        values = random(1, 1, 9, 9).requires_grad_()
+        lines = ColorLines(random(1, 3, 9, 9).sigmoid(), 2, 1e-3)
+        assert lines.smooth(values).sum().requires_grad
 
 
 def sides() -> tuple[torch.Tensor, torch.Tensor]:

@@ -12,6 +12,7 @@ from torch import Tensor
 from vidhair.ops.blur import blur, blur_, box_mean
 from vidhair.ops.color import lab_to_rgb, rgb_to_lab
 from vidhair.ops.matting import split_colors
+from vidhair.ops.morphology import dilate
 
 FRONT_REACH = 0.09  # how far the colors of hair and of what is behind are looked for, in crop sides
 LIGHT_REACH = 0.035  # blur that tells light from strands, in crop sides
@@ -32,7 +33,26 @@ BELIEVED = 0.85  # share of a lighter border that is taken for what lies beside
 GREY_LIGHTNESS, GREY_CHROMA, PIGMENT = (40.0, 50.0), (7.0, 12.0), 0.5
 STRAND_WIDTH, LOCK_WIDTH = 0.004, 0.02  # deviations of blurs that show highlights, in crop sides
 STRAND_SHARE, STRAND_EDGE = 0.4, 4.0  # by how many deviations strands are lighter, and how sharply
+THIN, AROUND = 0.95, 2  # the matte below which hair is thin, and pixels around that count, too
 MARGIN = 1.0  # lightness by which a border may pass what lies on both sides
+
+
+class Places:
+    """Some pixels of a picture, in a row: colors are converted where they are seen. mask: bool
+    [1, 1, h, w]."""
+
+    def __init__(self, mask: Tensor):
+        self.mask = mask
+        self._at = mask.flatten().nonzero()[:, 0]
+
+    def take(self, x: Tensor) -> Tensor:
+        """[1, C, h, w] → [1, C, 1, n]."""
+        return x.flatten(2).index_select(2, self._at)[:, :, None]
+
+    def put(self, values: Tensor, x: Tensor) -> Tensor:
+        """x, a whole [1, C, h, w], with values [1, C, 1, n] in their places; x is changed."""
+        x.view(*x.shape[:2], -1).index_copy_(2, self._at, values[:, :, 0])
+        return x
 
 
 @dataclass(frozen=True)
@@ -95,26 +115,31 @@ class Dyeing:
         What is seen is α·hair + (1 − α)·behind, of which only the hair changes.
         """
         hair, _, behind = split_colors(picture, alpha, max(2, round(FRONT_REACH * self.side)))
-        lab = rgb_to_lab(hair)
-        inside = self._inside(lab, alpha)
+        near = Places(dilate((alpha > 0).float(), 2 * AROUND + 1) > 0)
+        lab = near.put(rgb_to_lab(near.take(hair)), torch.zeros_like(hair))
+        inside = self._inside(lab, alpha, near.mask)
         dyed = lab + self.amount * (self.of(inside, alpha) - lab)
         for coat in self.coats:
             over = replace(self, target=coat.target).of(inside, alpha)
             dyed = dyed + coat.share * (over - dyed)
-        result = picture + alpha * (lab_to_rgb(dyed) - hair)
+        seen = Places(alpha > 0)
+        change = lab_to_rgb(seen.take(dyed)) - seen.take(hair)
+        result = (seen.take(picture) + seen.take(alpha) * change).clamp(0, 1)
+        result = seen.put(result, picture.clone())
         # Where hair is thin, nothing is lighter than it and what is behind.
-        lab, before = rgb_to_lab(result.clamp(0, 1)), rgb_to_lab(picture)[:, :1]
-        most = torch.maximum(box_mean(dyed[:, :1], 2), rgb_to_lab(behind)[:, :1])
-        most = torch.maximum(most, before) + MARGIN
-        glows = (alpha < 0.95) & (lab[:, :1] > most)
+        thin = Places((alpha > 0) & (alpha < THIN))
+        lab, before = rgb_to_lab(thin.take(result)), rgb_to_lab(thin.take(picture))[:, :1]
+        most = torch.maximum(before, rgb_to_lab(thin.take(behind))[:, :1])
+        most = torch.maximum(most, thin.take(box_mean(dyed[:, :1], AROUND))) + MARGIN
+        glows = lab[:, :1] > most
         lab[:, :1] = lab[:, :1].minimum(most)
-        return torch.where(glows, lab_to_rgb(lab), result).clamp(0, 1)
+        return thin.put(torch.where(glows, lab_to_rgb(lab), thin.take(result)), result)
 
-    def _inside(self, lab: Tensor, alpha: Tensor) -> Tensor:
+    def _inside(self, lab: Tensor, alpha: Tensor, near: Tensor) -> Tensor:
         """Hair [1, 3, h, w] that is no lighter at its border than within: there a lens and a codec
-        have mixed into it what lies beside."""
+        have mixed into it what lies beside. near: bool [1, 1, h, w], where its color is known."""
         nearby = box_mean(alpha, max(1, round(BORDER * self.side)))
-        inner = ((nearby - INNER) / (1 - INNER)).clamp(0)
+        inner = ((nearby - INNER) / (1 - INNER)).clamp(0) * near
         sums = blur_(torch.cat([lab * inner, inner], 1), 2 * LIGHT_REACH * self.side)
         within = sums[:, :3] / (sums[:, 3:] + 1e-3)
         known = sums[:, 3:] / (sums[:, 3:] + 0.02)

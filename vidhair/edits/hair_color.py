@@ -21,6 +21,7 @@ from vidhair.errors import InvalidSetting
 from vidhair.geometry import CropAxes, Grid
 from vidhair.models.pack import Pack
 from vidhair.ops.color import lab_to_rgb, levels_to_lab, linear_to_srgb, rgb_to_lab, srgb_to_linear
+from vidhair.ops.matting import split_reaches
 from vidhair.settings import setting
 from vidhair.stages.align import FaceTrack
 from vidhair.stages.compose import Fade, Layer, Patch, frame_matte, make_layer, patch_of, window_of
@@ -183,7 +184,7 @@ class HairColor(HairColorLatent):
         hair_window: HairWindow,
     ) -> Layer:
         side = hair_window.side * hair_window.step
-        margin = 2 * round(FRONT_REACH * side)
+        margin = sum(split_reaches(round(FRONT_REACH * side))) + 1
 
         def patch(row: int) -> Patch | None:
             (frame,) = frames.rows(row, row + 1)

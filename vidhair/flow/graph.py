@@ -102,7 +102,7 @@ def makers_of(recipe: Recipe, segmenter: bool = False) -> Makers:
         "layer": compose.replaced if recipe.compose.mode == "replace" else layer,
     }
     if recipe.compose.mode == "replace" and "edited_codes" in edits:
-        ends["fade"] = compose.fade_of_edits
+        ends |= makers(fade=compose.fade_of_edits)
     if people.is_reference(recipe.align.person):
         ends |= makers(people.reference, person=people.most_like)
     found = makers(prior=segment.segmented if segmenter else labels.classified)

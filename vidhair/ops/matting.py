@@ -1,16 +1,22 @@
 """Mattes: solved for from a picture and a guess, and what colors lie before and behind."""
 
 from collections.abc import Iterator
+from functools import cache
 from itertools import product
-from types import EllipsisType
+from types import EllipsisType, ModuleType
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from vidhair.ops.blur import box_mean, box_mean_
+from vidhair.kernels import start_threads
+from vidhair.ops.blur import box_mean_
+from vidhair.ops.rows import by_rows
 
-TILE = 192  # side of what the guided filter does at once, in pixels
+TILE = 96  # side of what the guided filter does at once, in pixels
 FLAT = 1e-6  # differences between values that are none
+SMALL_WINDOW = 4  # radius up to which sums over windows are taken directly
 BLUR_SHARE = 6  # how much narrower the second look at foreground and background is
 
 Index = tuple[EllipsisType, slice, slice]
@@ -32,7 +38,7 @@ class ColorLines:
         self.radius = radius
         products = [picture[:, i : i + 1] * picture[:, j : j + 1] for i, j in _PAIRS]
         moments = box_mean_(torch.cat([picture, *products], 1), radius)
-        self._mean = mean = moments[:, :3]
+        self._mean = mean = moments[:, :3].contiguous()
         xx, xy, xz, yy, yz, zz = (
             moments[:, 3 + k] - mean[:, i] * mean[:, j] for k, (i, j) in enumerate(_PAIRS)
         )
@@ -59,10 +65,45 @@ class ColorLines:
         )
         return torch.cat([factors, value - (factors * mean).sum(1, keepdim=True)], 1)
 
-    def smooth(self, values: Tensor) -> Tensor:
-        """What all lines through a pixel say of it on average, [T, 1, h, w]."""
-        lines = box_mean_(self.fit(values), self.radius)
-        return (lines[:, :3] * self.picture).sum(1, keepdim=True) + lines[:, 3:]
+    def smooth(self, values: Tensor, tiles: NDArray[np.int64] | None = None) -> Tensor:
+        """What all lines through a pixel say of it on average, [T, 1, h, w].
+
+        tiles: by `tiles_of`, outside which the result may be anything.
+        """
+        if not self._in_tiles(values):
+            lines = box_mean_(self.fit(values), self.radius)
+            return (lines[:, :3] * self.picture).sum(1, keepdim=True) + lines[:, 3:]
+        if tiles is None:
+            tiles = tiles_of(torch.ones_like(values[:1], dtype=torch.bool))
+        result = torch.zeros_like(values, memory_format=torch.contiguous_format)
+        given = self.picture, self._mean, self._inverse, values, result
+        for picture, mean, inverse, value, out in zip(*map(_planes, given), strict=True):
+            _kernels().smooth(picture, mean, inverse, value[0], self.radius, tiles, out[0])
+        return result
+
+    def _in_tiles(self, values: Tensor) -> bool:
+        plain = values.dtype == self.picture.dtype == torch.float32 and not values.requires_grad
+        return plain and values.device.type == "cpu" and self.radius <= SMALL_WINDOW
+
+
+def tiles_of(wanted: Tensor) -> NDArray[np.int64]:
+    """First rows and columns, [n, 2], of tiles that hold something wanted: bool [1, 1, h, w]."""
+    seen, sides = wanted[0, 0].cpu().numpy(), (_kernels().ROWS, _kernels().COLUMNS)
+    starts = product(*(range(0, n, side) for n, side in zip(seen.shape, sides, strict=True)))
+    found = [(y, x) for y, x in starts if seen[y : y + sides[0], x : x + sides[1]].any()]
+    return np.array(found, np.int64).reshape(-1, 2)
+
+
+def _planes(x: Tensor) -> NDArray[np.float32]:
+    return x.detach().contiguous().numpy()
+
+
+@cache
+def _kernels() -> ModuleType:
+    from vidhair.kernels import _lines
+
+    start_threads()
+    return _lines
 
 
 def guided_filter(guide: Tensor, values: Tensor, radius: int, eps: float) -> Tensor:
@@ -121,10 +162,10 @@ def solve_matte(
     the windows' size, and larger ones take fewer rounds.
     """
     lines = ColorLines(picture, radius, eps)
-    free = (~known).to(picture.dtype)
+    free, tiles = (~known).to(picture.dtype), tiles_of(~known)
 
     def apply(x: Tensor) -> Tensor:
-        return free * (x - lines.smooth(x) + weight * x)
+        return free * (x - lines.smooth(x, tiles) + weight * x)
 
     alpha = wanted.clone()
     rest = free * weight * wanted - apply(alpha)
@@ -154,17 +195,26 @@ def split_colors(picture: Tensor, alpha: Tensor, radius: int) -> tuple[Tensor, T
     for. Front and back are nearest to their means nearby among those that α·front + (1 − α)·back
     makes the picture of (Forte 2021, "Approximate fast foreground colour estimation").
     """
-    front = back = picture
-    for reach in (radius, max(1, radius // BLUR_SHARE)):
-        front, back = (
-            _mean_nearby(x, share, reach) for x, share in ((front, alpha), (back, 1 - alpha))
-        )
-        behind = back
-        rest = picture - alpha * front - (1 - alpha) * back
-        front, back = (front + alpha * rest).clamp_(0, 1), (back + (1 - alpha) * rest).clamp_(0, 1)
+    front = back = behind = picture
+    for reach in split_reaches(radius):
+        sums = box_mean_(by_rows(_shares, front, back, alpha), reach)
+        front, back, behind = by_rows(_unmix, sums, picture, alpha).split(3, 1)
     return front, back, behind
 
 
-def _mean_nearby(values: Tensor, weight: Tensor, radius: int) -> Tensor:
-    sums = box_mean(torch.cat([values * weight, weight], 1), radius)
-    return sums[:, :-1] / (sums[:, -1:] + 1e-5)
+def split_reaches(radius: int) -> tuple[int, int]:
+    """How far `split_colors` looks in its two rounds, in pixels; results depend on their sum."""
+    return radius, max(1, radius // BLUR_SHARE)
+
+
+def _shares(front: Tensor, back: Tensor, alpha: Tensor) -> Tensor:
+    rest = 1 - alpha
+    return torch.cat([front * alpha, alpha, back * rest, rest], 1)
+
+
+def _unmix(sums: Tensor, picture: Tensor, alpha: Tensor) -> Tensor:
+    """Front, back and what is behind on average, from means of `_shares` nearby."""
+    front, back = (s[:, :3] / (s[:, 3:] + 1e-5) for s in sums.split(4, 1))
+    rest = picture - alpha * front - (1 - alpha) * back
+    exact = (front + alpha * rest).clamp_(0, 1), (back + (1 - alpha) * rest).clamp_(0, 1)
+    return torch.cat([*exact, back], 1)

@@ -81,7 +81,8 @@ def mean_along_motion(
             continue
         motion = flow(pictures[index], pictures[other])
         unlike = fetch(pictures[other], motion).astype(np.float32) - pictures[index]
-        error = _opencv().blur(np.square(unlike).mean(-1), (NEARBY, NEARBY))
+        error = np.einsum("ijk,ijk->ij", unlike, unlike) / unlike.shape[-1]
+        error = _opencv().blur(error, (NEARBY, NEARBY))
         share = weight ** abs(other - index) * np.exp(-error / (2 * UNLIKE**2))
         total += share * fetch(values[other], motion)
         weights += share

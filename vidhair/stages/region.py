@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import product
 from typing import Annotated
 
 import numpy as np
@@ -65,7 +66,11 @@ class HairWindow(Grid, Derived):
         below, beside = step * self.height - len(seen), step * self.width - seen.shape[1]
         seen = np.pad(seen, [(0, below), (0, beside), (0, 0)], mode="edge")
         parts = seen.reshape(self.height, step, self.width, step, 3)
-        means: NDArray[np.uint8] = np.rint(parts.mean((1, 3))).astype(np.uint8)
+        # One place of all windows after the other is much faster than a mean over short axes.
+        total = np.zeros((self.height, self.width, 3), np.uint32)
+        for row, column in product(range(step), repeat=2):
+            total += parts[:, row, :, column]
+        means: NDArray[np.uint8] = np.rint(total / step**2).astype(np.uint8)
         return means
 
 
