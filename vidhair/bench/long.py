@@ -12,6 +12,7 @@ from typing import Annotated
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 
 from vidhair.bench.benchmark import Row
@@ -32,7 +33,8 @@ from vidhair.recipe import load_recipe
 from vidhair.samples import sample_clips
 from vidhair.stages.align import WARM_UP, Faces, find_faces
 from vidhair.stages.labels import Labels
-from vidhair.stages.region import HeadRegion
+from vidhair.stages.matte import Matte
+from vidhair.stages.region import HairWindow, HeadRegion
 from vidhair.types import Clip, Color, Frames
 from vidhair.wiring import Near, Span, makers, stage
 
@@ -45,6 +47,7 @@ SETTINGS = {
     "render.precision": "float32", "matte.size": 64, "encode.preset": "veryfast",
 }  # fmt: skip
 WIDTH_OF_CODES = 128
+MEAN_LAB = np.array([30, 8, 12], np.float32)  # of the hair
 
 
 def rows(options: Options, progress: Progress = silent) -> list[Row]:
@@ -120,16 +123,32 @@ def faces(frames: Annotated[Frames, Near(WARM_UP, 0)], span: Span) -> Faces:
     return Faces(np.repeat(found, len(span), axis=0))
 
 
-@stage()
-def labels(frames: Frames, region: HeadRegion) -> Labels:
-    """A face with hair around it, in the middle of every frame."""
-    height, width = region.height, region.width
+def face_and_hair(height: int, width: int) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """A face with hair around it, in the middle: [height, width] each."""
     y, x = np.mgrid[:height, :width]
     away = np.hypot((x - width / 2) / width, (y - height / 2) / height)
-    planes = np.zeros((5, height, width), np.uint8)
-    skin, head = away < 0.18, away < 0.3
-    planes[0], planes[1], planes[2], planes[4] = ~head, skin, head & ~skin, head
+    return away < 0.18, (away >= 0.18) & (away < 0.3)
+
+
+@stage()
+def labels(frames: Frames, region: HeadRegion) -> Labels:
+    """The same in every frame."""
+    skin, hair = face_and_hair(region.height, region.width)
+    planes = np.zeros((5, *skin.shape), np.uint8)
+    planes[0], planes[1], planes[2], planes[4] = ~(skin | hair), skin, hair, skin | hair
     return Labels(np.repeat(planes[None] * 255, len(frames), axis=0))
+
+
+@stage(compress=True)
+def matte(labels: Labels, hair_window: HairWindow) -> Matte:
+    """In place of one that is solved for, which takes as much for every frame, and long."""
+    count = len(labels.planes)
+    _, hair = face_and_hair(hair_window.height, hair_window.width)
+    return Matte(
+        np.repeat(hair[None].astype(np.uint8) * 255, count, axis=0),
+        np.full(count, hair.mean(), np.float32),
+        np.repeat(MEAN_LAB[None], count, axis=0),
+    )
 
 
 def run(source: Path, pack: Path, work: Path, executor: str) -> tuple[int, float, Peak | None]:
@@ -139,7 +158,7 @@ def run(source: Path, pack: Path, work: Path, executor: str) -> tuple[int, float
     memory.start()
     began = time.perf_counter()
     with open_clip(source) as reader:
-        tiny = makers(faces, labels)
+        tiny = makers(faces, labels, matte)
         flow = Flow(recipe, load_pack(pack), means=means, makers={**makers_of(recipe), **tiny})
         target = work.with_suffix(".mp4")
         runner = Runner(DiskStore(work), reader, means=means)
