@@ -20,16 +20,19 @@ from vidhair.geometry import CropAxes
 from vidhair.models.attributes import AttributeSpace
 from vidhair.models.face_identity import FaceIdentity
 from vidhair.models.face_landmarks import POINTS
+from vidhair.ops.color import rgb_to_lab
 from vidhair.stages import people as stages
 from vidhair.stages.align import LEAST_FACE, MAX_FACES, Faces, FaceTrack, Shots
 from vidhair.stages.invert import InvertConfig
 from vidhair.stages.people import (
+    COUNTS,
     LASTING,
     Look,
     Looks,
     People,
     Person,
     Tracks,
+    color_look,
     describe,
     good_frames,
     is_reference,
@@ -68,6 +71,11 @@ def tracks_of(rows: Rows, cuts: tuple[int, ...] = (), clip: Clip | None = None) 
 def numbers(rows: Rows, cuts: tuple[int, ...] = ()) -> list[list[int]]:
     """Tracks of the faces of every frame."""
     return [[int(k) for k in row if k >= 0] for row in tracks_of(rows, cuts).track]
+
+
+def looks_of(features: NDArray[Any], track: NDArray[Any]) -> Looks:
+    """Of people whose colors are alike."""
+    return Looks(features, np.zeros((len(track), 6)), track)
 
 
 class TestTracks:
@@ -222,7 +230,7 @@ class TestPeopleStage:
     def people(self, rows: Rows, **options: Any) -> People:
         tracks = tracks_of(rows)
         count = len(tracks.height)
-        looks = Looks(9.0 * np.eye(max(count, 1))[:count], np.arange(count))
+        looks = looks_of(9.0 * np.eye(max(count, 1))[:count], np.arange(count))
         given = {"min_confidence": 0.5} | options
         return stages.people(InMemory(tracks), looks, clip_with(len(rows)), **given)
 
@@ -279,7 +287,9 @@ class TestChoice:
     def test_what_is_none_of_these_is_a_picture(self) -> None:
         assert [is_reference(w) for w in ("largest", "all", "7", 7, "face.png")] == [0, 0, 0, 0, 1]
 
-    LOOKS = Looks(np.array([[0, 0], [0.2, 0], [5, 0], [9, 9], [4.8, 0]]), np.array([1, 1, 0, 2, 3]))
+    LOOKS = looks_of(
+        np.array([[0, 0], [0.2, 0], [5, 0], [9, 9], [4.8, 0]]), np.array([1, 1, 0, 2, 3])
+    )
 
     @pytest.mark.parametrize(("look", "number"), [((0.5, 0), 1), ((4.5, 0), 2)])
     def test_who_is_most_like_a_picture(self, look: tuple[float, int], number: int) -> None:
@@ -366,6 +376,28 @@ class TestLooks:
             frames, InMemory(tracks_of(rows)), self.inverter(), None, None, InvertConfig()
         )
         assert got.track.tolist() == [0, 0] and shown == [(0, 32.0), (1, 33.0)]
+
+    def test_colors_are_those_of_skin_and_hair(self) -> None:
+        """Wherever the face is, and however it is turned; an identity network needs none."""
+        upright = np.full((64, 64, 3), (200, 150, 130), np.uint8)
+        upright[:20] = 40, 30, 20
+        aslant = np.rot90(upright).copy()
+        middle = np.array([32.0, 32.0])
+        got = color_look(upright, middle, np.array([32.0, 0.0]))
+        turned = color_look(aslant, middle, np.array([0.0, -32.0]))
+        lab = rgb_to_lab(torch.tensor([[200, 150, 130], [40, 30, 20]]) / 255)
+        want = lab * torch.tensor([COUNTS["skin"], COUNTS["hair"]])
+        np.testing.assert_allclose(got, want.flatten(), atol=0.01)
+        np.testing.assert_allclose(turned, got, atol=0.01)
+
+    def test_who_looks_alike_but_for_the_colors_is_somebody_else(self) -> None:
+        rows: Rows = [[(100.0, 100.0, 50.0)]] * 20
+        tracks = tracks_of(rows, cuts=(10,))
+        for lightness, count in ((0.5, 1), (0.9, 2)):
+            colors = np.zeros((2, 6))
+            colors[1, 0] = lightness
+            looks = Looks(np.array([[0.0], [0.6]]), colors, np.arange(2))
+            assert stages.people(InMemory(tracks), looks, clip_with(20), 0.5).count == count
 
     def test_a_clip_without_a_face_has_none(self) -> None:
         frames = InMemory(Frames.of_pixels(np.zeros((2, 4, 4, 3), np.uint8)))

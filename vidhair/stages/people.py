@@ -1,8 +1,8 @@
 """Who is who: faces of neighbouring frames make a track, tracks that look alike make a person.
 
 A track is one face within one shot. Tracks are linked over cuts and gaps by what the encoder makes
-of a few good frames of each. Who is edited is chosen by number, by
-size, or by a picture.
+of a few good frames of each, and by the colors of skin and hair. Who is edited is chosen by number,
+by size, or by a picture.
 
 Shapes: T frames, F faces of a frame, K tracks, N looks.
 """
@@ -26,6 +26,7 @@ from vidhair.models.face_identity import ALIGNED_SIZE, FaceIdentity, face_of_ali
 from vidhair.models.face_landmarks import POINTS, FaceMesh, eyes_and_mouth
 from vidhair.models.face_regions import face_heights
 from vidhair.models.inversion import Inverter
+from vidhair.ops.color import rgb_to_lab
 from vidhair.ops.warp import cut_squares, to_unit
 from vidhair.stages.align import (
     DOUBTFUL,
@@ -206,13 +207,42 @@ LEAST_COSINE = 0.35  # of ArcFace's embeddings of one person
 LEAST_CODE_COSINE = 0.5  # of the codes of one person beyond the mean code: a rough guide
 
 
+# Where a face's crop shows skin and hair in most pictures, as shares of its side: left, top, right,
+# bottom. And by how much a difference in lightness (1) and in tint (2) of each counts: as much as
+# the light of another shot may make of it is less than another person.
+PLACES = {
+    "skin": ((0.31, 0.56, 0.41, 0.69), (0.59, 0.56, 0.69, 0.69)),
+    "hair": ((0.375, 0.03, 0.625, 0.16),),
+}
+COUNTS = {"skin": (1 / 60, 1 / 25, 1 / 25), "hair": (1 / 45, 1 / 30, 1 / 30)}
+CROP = 64  # side of the crop that colors are taken from, in pixels
+
+
 @dataclass(frozen=True)
 class Looks(Value):
     """What a few good frames of every track look like. features: [N, E] float32; those of one
-    person are less than one apart. track: [N], whose they are."""
+    person are less than one apart. colors: [N, 6] float32, of skin and hair, which tell people
+    apart in one clip, beside features that do so less well. track: [N], whose they are."""
 
     features: NDArray[np.float32]
+    colors: NDArray[np.float32]
     track: NDArray[np.int32]
+
+
+def color_look(
+    picture: NDArray[np.uint8], centre: NDArray[np.float64], x: NDArray[np.float64]
+) -> NDArray[np.float32]:
+    """Lab of skin and hair, [6], times COUNTS. picture: uint8 [H, W, 3]; centre, x: [2], of the
+    crop's axes."""
+    (square,) = cut_squares(to_unit(picture[None]), centre[None], x[None], CROP)
+    lab = rgb_to_lab((square[None] + 1) / 2)[0]
+    found = []
+    for part, boxes in PLACES.items():
+        corners = [[round(CROP * share) for share in box] for box in boxes]
+        seen = [lab[:, top:bottom, left:right].flatten(1) for left, top, right, bottom in corners]
+        found.append(torch.cat(seen, 1).median(1).values * torch.tensor(COUNTS[part]))
+    look: NDArray[np.float32] = torch.cat(found).numpy()
+    return look
 
 
 @torch.inference_mode()
@@ -363,7 +393,7 @@ def tracks(faces: Series[Faces], shots: Series[Shots], clip: Clip) -> Tracks:
     return find_tracks(_pieces(faces), clip.seconds_T, shots.whole().begins, ends)
 
 
-@stage()
+@stage(version=2)
 def looks(
     frames: Series[Frames],
     tracks: Series[Tracks],
@@ -377,12 +407,20 @@ def looks(
     large = np.flatnonzero(found.height >= LEAST_FACE)
     wanted = sorted((int(f), int(k)) for k in large for f in good_frames(found, int(k), LOOKS))
     if not wanted:
-        return Looks(np.zeros((0, 1), np.float32), np.zeros(0, np.int32))
+        return Looks(*np.zeros((2, 0, 1), np.float32), np.zeros(0, np.int32))
     rows = np.array([found.axes[f][found.track[f] == k][0] for f, k in wanted], np.float64)
-    pictures = (frames.rows(f, f + 1).pixels[0] for f, _ in wanted)
     axes = CropAxes(rows[:, :2], rows[:, 2:])
-    features = describe(pictures, axes, inverter, space, identity, config)
-    return Looks(features, np.array([k for _, k in wanted], np.int32))
+    colors = np.zeros((len(wanted), 6), np.float32)
+
+    def pictures() -> Iterator[NDArray[np.uint8]]:
+        for row, (frame, _) in enumerate(wanted):
+            (picture,) = frames.rows(frame, frame + 1).pixels
+            if identity is None:
+                colors[row] = color_look(picture, axes.centre[row], axes.x[row])
+            yield picture
+
+    features = describe(pictures(), axes, inverter, space, identity, config)
+    return Looks(features, colors, np.array([k for _, k in wanted], np.int32))
 
 
 @stage()
@@ -412,7 +450,8 @@ def people(
     here = owner >= 0
     seen = np.broadcast_to(lasts[:, None], owner.shape)[here]
     seconds: NDArray[Any] = np.bincount(owner[here], seen, count)  # float64, as its weights
-    distance = unlikeness(looks.features, looks.track, count)
+    by_look = (unlikeness(of, looks.track, count) for of in (looks.features, looks.colors))
+    distance = np.hypot(*by_look)
     return number_people(found, distance, seconds)
 
 
