@@ -17,6 +17,7 @@ look like.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -27,9 +28,10 @@ from numpy.typing import NDArray
 from vidhair.cache import fingerprint
 from vidhair.edits.hair_color import former_dye
 from vidhair.edits.stack import stacked
+from vidhair.errors import InvalidSetting
 from vidhair.flow.node import Node
 from vidhair.flow.runner import Means, Work
-from vidhair.media import read_image
+from vidhair.media import MatteReader, open_matte, read_image
 from vidhair.models.aligned import MovableGenerator
 from vidhair.models.attributes import AttributeSpace
 from vidhair.models.face_identity import FaceIdentity
@@ -104,6 +106,8 @@ def makers_of(recipe: Recipe, segmenter: bool = False) -> Makers:
     if people.is_reference(recipe.align.person):
         ends |= makers(people.reference, person=people.most_like)
     found = makers(prior=segment.segmented if segmenter else labels.classified)
+    if recipe.matte.from_:
+        found = makers(matte=matte.given, hair_window=region.whole_frame)
     return HEAD | found | (TUNED if tuned else UNTUNED) | ends | edits
 
 
@@ -139,6 +143,11 @@ class Flow:
         self.units: Sequence[Value] | None = None
         self._made: dict[tuple[str, int], Any] = {}  # what holds for the clip, by name and unit
         self._identities: dict[Any, dict[str, Any]] = {}  # of owners of stages; some read files
+        if recipe.matte.from_ and "matte" not in self.stages:
+            raise InvalidSetting(
+                f"matte.from = {recipe.matte.from_!r} is for recipes that read a matte, and this "
+                "one draws the head without; leave it out"
+            )
         for place, edit in recipe.places():
             edit.check(pack, place)
             if draws(recipe):
@@ -167,6 +176,26 @@ class Flow:
         """What finds hair beside the pack's parser; decided before keys are made, too."""
         return find_segmenter(self.recipe.matte.segmenter, device=self.pack.device)
 
+    @cached_property
+    def given_matte(self) -> MatteReader:
+        """What takes the place of a matte that is made."""
+        return open_matte(self.recipe.matte.from_)
+
+    @contextmanager
+    def on(self, clip: Clip) -> Iterator[None]:
+        """Refuses what does not fit a clip, before long work, and holds what is read beside it.
+
+        Raises MatteDoesNotFit, or the errors of what cannot be read.
+        """
+        if not self.recipe.matte.from_:
+            yield
+            return
+        try:
+            self.given_matte.check(clip)
+            yield
+        finally:
+            self.given_matte.close()
+
     @property
     def _makers(self) -> Makers:
         return makers_of(self.recipe, bool(self.segmenter.weights))
@@ -192,6 +221,9 @@ class Flow:
             Parser: Provision(lambda: pack.parser, lambda: self._weights("parser")),
             HairSegmenter: Provision(
                 lambda: self.segmenter.build(), lambda: self.segmenter.weights
+            ),
+            MatteReader: Provision(
+                lambda: self.given_matte, lambda: {"matte": self.given_matte.fingerprint}
             ),
             Perceptual: Provision(lambda: self.perceptual, lambda: self.perceptual.weights),
             AttributeSpace | None: Provision(
@@ -436,6 +468,8 @@ class Flow:
                 notes.append(f"no hair is seen on {bare} of the faces that are edited")
         if "prior" in self.stages:
             notes.append(self.segmenter.about)
+        if self.recipe.matte.from_:
+            notes.append(f"hair is where {self.recipe.matte.from_} says, as matte.from asks")
         if self.tuned:
             notes.append(self.perceptual.about)
         notes += [decided.note for decided in self.precisions.values() if decided.note]

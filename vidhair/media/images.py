@@ -1,5 +1,7 @@
 """Reading and writing stills. RGB, uint8, [H, W, 3]."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
 
@@ -14,16 +16,49 @@ from vidhair.media.source import existing_file
 
 def read_image(path: str | Path) -> NDArray[np.uint8]:
     """A picture as a viewer shows it: EXIF orientation applied, transparency on white."""
+    with _opened(path) as file:
+        image = _in_8_bits(ImageOps.exif_transpose(file))
+        if image.has_transparency_data:
+            image = image.convert("RGBA")
+            image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+        return np.array(image.convert("RGB"))
+
+
+def picture_size(path: str | Path) -> tuple[int, int]:
+    """Width and height as stored, without reading more than the beginning of the file."""
+    with _opened(path) as image:
+        return image.size
+
+
+def has_alpha(path: str | Path) -> bool:
+    """Whether some pixel of a picture is transparent."""
+    with _opened(path) as image:
+        return bool(image.has_transparency_data and _alpha(image).min() < 255)
+
+
+def read_plane(path: str | Path, transparency: bool) -> NDArray[np.uint8]:
+    """[H, W] as stored: how opaque a picture is, or else how bright."""
+    with _opened(path) as image:
+        return _alpha(image) if transparency else np.array(_in_8_bits(image).convert("L"))
+
+
+def _alpha(image: Image.Image) -> NDArray[np.uint8]:
+    return np.array(image.convert("RGBA").getchannel("A"))
+
+
+def _in_8_bits(image: Image.Image) -> Image.Image:
+    if not image.mode.startswith("I"):
+        return image
+    # 16 bits of grey, which Pillow would clip.
+    return Image.fromarray(np.uint8(np.rint(np.asarray(image) / 257).clip(0, 255)))
+
+
+@contextmanager
+def _opened(path: str | Path) -> Iterator[Image.Image]:
     path = existing_file(path)
     try:
         with Image.open(path) as file:
-            image: Image.Image = ImageOps.exif_transpose(file)
-            if image.mode.startswith("I"):  # 16 bits of grey, which Pillow would clip to 8
-                image = Image.fromarray(np.uint8(np.clip(np.asarray(image) >> 8, 0, 255)))
-            if image.has_transparency_data:
-                image = image.convert("RGBA")
-                image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-            return np.array(image.convert("RGB"))
+            yield file
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise NotAVideo(
             f"{path} is not a readable picture ({error}); convert it to PNG or JPEG"

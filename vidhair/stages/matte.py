@@ -16,6 +16,7 @@ from scipy.ndimage import label
 from torch import Tensor
 
 from vidhair.errors import InvalidSetting
+from vidhair.media import MatteReader
 from vidhair.ops.blur import blur_
 from vidhair.ops.color import levels_to_lab
 from vidhair.ops.fill import fill
@@ -72,6 +73,12 @@ class MatteConfig:
         "auto: MediaPipe's hair segmentation if it was pulled; none: the pack's parser alone; or "
         "the path of hair_segmentation.tflite",
         affects=False,  # the weights that it finds do
+    )
+    from_: str = setting(
+        "",
+        "a matte of yours in place of one that is made: a video (its transparency, else its grey) "
+        "or a folder of PNGs, with a picture for every frame; empty for none",
+        affects=False,  # what it shows does
     )
 
     def __post_init__(self) -> None:
@@ -207,11 +214,35 @@ def matte(
         if track.present[frame]:
             alpha = mean_along_motion(alphas, pictures, near.index(frame), config.smooth)
             alpha = alpha * own_share(track, range(frame, frame + 1), hair_window)[0, 0].numpy()
-        sure = alpha > SURE_ALPHA
-        lab = levels_to_lab(torch.from_numpy(seen[frame][0][sure])[None, None])[0, :, 0]
+        area, mean_lab = _sure_hair(alpha, seen[frame][0])
         made["alpha"].append(np.rint(alpha * 255).astype(np.uint8))
-        made["area"].append(np.float32(sure.mean()))
-        made["mean_lab"].append(
-            lab.double().mean(1).float().numpy() if sure.any() else np.zeros(3, np.float32)
-        )
+        made["area"].append(area)
+        made["mean_lab"].append(mean_lab)
     return Matte(**{name: np.stack(values) for name, values in made.items()})
+
+
+def _sure_hair(
+    alpha: NDArray[np.float32], picture: NDArray[np.uint8]
+) -> tuple[np.float32, NDArray[np.float32]]:
+    """Of what is surely hair, its share of a picture [h, w, 3], and its mean in Lab [3]."""
+    sure = alpha > SURE_ALPHA
+    lab = levels_to_lab(torch.from_numpy(picture[sure])[None, None])[0, :, 0]
+    mean = lab.double().mean(1).float().numpy() if sure.any() else np.zeros(3, np.float32)
+    return np.float32(sure.mean()), mean
+
+
+@stage(chunk=0, compress=True)
+def given(
+    frames: Frames, track: FaceTrack, hair_window: HairWindow, span: Span, reader: MatteReader
+) -> Matte:
+    """What the user's own matte says, where the person is seen."""
+    alpha = reader.read(span.start, span.stop)
+    alpha[~track.present] = 0
+    found: list[tuple[np.float32, NDArray[np.float32]]] = []
+    for row, frame in enumerate(frames):
+        share = own_share(track, range(row, row + 1), hair_window)
+        if share.min() < 1:
+            alpha[row] = np.rint(alpha[row] * share[0, 0].numpy())
+        found.append(_sure_hair(alpha[row] / np.float32(255), frame))
+    area, mean_lab = zip(*found, strict=True)
+    return Matte(alpha, np.stack(area), np.stack(mean_lab))
