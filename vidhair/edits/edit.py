@@ -39,8 +39,14 @@ class Edit:
         Raises InvalidSetting.
         """
 
+    def check_clip(self, clip: Clip, place: str) -> None:
+        """Refuse what does not fit a clip, likewise."""
+
     def check_drawn(self, place: str) -> None:
         """Refuse what has no effect in a recipe that draws its frames, likewise."""
+
+    def check_dyed_over(self, place: str) -> None:
+        """Refuse what has no effect where a later edit makes the `layer`, likewise."""
 
     def makers(self) -> Makers:
         """Who makes the values that this edit adds or replaces.

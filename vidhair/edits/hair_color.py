@@ -13,12 +13,15 @@ import torch
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d
 
+from vidhair.cache import fingerprint
+from vidhair.edits.area import PaintedArea, anywhere, check_area, check_area_fits
 from vidhair.edits.colors import HAIR_COLORS, is_picture, parse_color
 from vidhair.edits.dye import FRONT_REACH, Coat, Dyeing, lighter_strands
 from vidhair.edits.edit import Strength
 from vidhair.edits.hair_color_latent import HairColorLatent, TargetColor
 from vidhair.errors import InvalidSetting
 from vidhair.geometry import CropAxes, Grid
+from vidhair.media import read_matte
 from vidhair.models.pack import Pack
 from vidhair.ops.color import lab_to_rgb, levels_to_lab, linear_to_srgb, rgb_to_lab, srgb_to_linear
 from vidhair.settings import setting
@@ -29,7 +32,7 @@ from vidhair.stages.region import MIDDLE, HairWindow, face_part
 from vidhair.types import Clip, Frames
 from vidhair.wiring import Makers, Series, Value, makers, stage
 
-FURTHER = ("roots", "ends", "highlights")
+FURTHER = ("roots", "ends", "highlights", "area")
 # Where roots end and ends begin, in sides of the face's crop below its centre.
 ROOTS, ENDS = (-0.55, -0.1), (-0.05, 0.5)
 SKIN_FRAMES = 8  # in which skin tells the color of the light
@@ -128,12 +131,20 @@ class HairColor(HairColorLatent):
     )
     ends: str = setting("", "another color towards the ends (balayage); empty for the same")
     highlights: str = setting("", "a color of single strands; empty for none")
+    area: str = setting(
+        "",
+        "a picture as large as the frame, white (or opaque) where the dye may go, which moves "
+        "along with the head; empty for everywhere",
+    )
+    area_frame: int = setting(0, "the frame that edit.area was painted on, counted from 0", low=0)
 
     def identity(self) -> dict[str, Any]:
         """The further colors themselves, and nothing of those that are not set."""
-        own = {k: v for k, v in super().identity().items() if k not in FURTHER}
+        own = {k: v for k, v in super().identity().items() if k not in (*FURTHER, "area_frame")}
         if self.roots:
             own["roots"] = self.roots
+        if self.area:
+            own |= {"area": fingerprint(read_matte(self.area)), "area_frame": self.area_frame}
         further = {name: getattr(self, name) for name in ("ends", "highlights")}
         return own | {name: list(parse_color(c)) for name, c in further.items() if c}
 
@@ -148,17 +159,37 @@ class HairColor(HairColorLatent):
                 )
             if color:
                 parse_color(color, f"{place}.{name}")
+        if self.area:
+            check_area(self.area, f"{place}.area")
+
+    def check_clip(self, clip: Clip, place: str) -> None:
+        if self.area:
+            check_area_fits(self.area, self.area_frame, clip, f"{place}.area")
 
     def check_drawn(self, place: str) -> None:
+        self._refuse_further(
+            place,
+            "is for hair that is dyed in the frames, and this recipe draws it anew; leave it out, "
+            "or dye in a run of its own",
+        )
+
+    def check_dyed_over(self, place: str) -> None:
+        self._refuse_further(
+            place,
+            "is of a dye that a later edit dyes over as a whole; leave it out, or dye in a run of "
+            "its own",
+        )
+
+    def _refuse_further(self, place: str, why: str) -> None:
         for name in FURTHER:
             if value := getattr(self, name):
-                raise InvalidSetting(
-                    f"{place}.{name} = {value!r} is for hair that is dyed in the frames, and this "
-                    "recipe draws it anew; leave it out, or dye in a run of its own"
-                )
+                raise InvalidSetting(f"{place}.{name} = {value!r} {why}")
 
     def makers(self) -> Makers:
-        own = makers(clip_light, hair_light, self.dye, layer=self.dyed_hair)
+        own = makers(
+            clip_light, hair_light, self.dye, layer=self.dyed_hair,
+            area=self.painted if self.area else anywhere,
+        )  # fmt: skip
         return {**super().makers(), **own}
 
     @stage(keep=False)
@@ -170,10 +201,24 @@ class HairColor(HairColorLatent):
         mixed = former_dye.target + share * (target - former_dye.target)
         return Dye(np.clip(mixed, 0, 1), degree + former * (1 - degree))
 
+    @stage(compress=True)
+    def painted(self, track: Series[FaceTrack]) -> PaintedArea:
+        """Raises InvalidSetting if the frame that it was painted on does not show the person."""
+        one = track.rows(self.area_frame, self.area_frame + 1)
+        if not one.present[0]:
+            seen = np.flatnonzero(track.field("present"))
+            nearest = seen[np.abs(seen - self.area_frame).argmin()]
+            raise InvalidSetting(
+                f"edit.area_frame = {self.area_frame} does not show the face of whoever is edited, "
+                f"with which the area moves along; paint on another frame, such as {nearest}"
+            )
+        return PaintedArea(read_matte(self.area), one.axes.centre[0], one.axes.x[0])
+
     @stage(keep=False)
     def dyed_hair(
         self,
         frames: Frames,
+        area: PaintedArea,
         matte: Matte,
         track: FaceTrack,
         fade: Fade,
@@ -202,8 +247,9 @@ class HairColor(HairColorLatent):
             # Beyond the color, and away from it, along the line to it.
             reached = source + (strength if not 0 <= strength <= 1 else 1) * (target - source)
             picture = levels.movedim(-1, 1).float() / 255
-            amount = min(1, abs(strength))
             axes = track.axes_of(np.array([row]))
+            allowed = area.on(axes, window)
+            amount = min(1, abs(strength)) * allowed
             dyeing = Dyeing(
                 source,
                 reached,
@@ -211,7 +257,7 @@ class HairColor(HairColorLatent):
                 side,
                 tuple(self._coats(picture, lit, amount, axes, window, side)),
             )
-            return patch_of(window, seen, dyeing.apply(picture, full), full)
+            return patch_of(window, seen, dyeing.apply(picture, full), full * (allowed > 0))
 
         return make_layer(frames, track, fade, lambda rows: [patch(int(row)) for row in rows])
 
@@ -219,7 +265,7 @@ class HairColor(HairColorLatent):
         self,
         picture: torch.Tensor,
         lit: NDArray[np.float32],
-        amount: float,
+        amount: torch.Tensor,
         axes: CropAxes,
         window: Grid,
         side: float,

@@ -152,6 +152,8 @@ class Flow:
             edit.check(pack, place)
             if draws(recipe):
                 edit.check_drawn(place)
+            elif edit is not recipe.edits[-1]:
+                edit.check_dyed_over(place)
 
     # ---- what stages are given
 
@@ -185,8 +187,10 @@ class Flow:
     def on(self, clip: Clip) -> Iterator[None]:
         """Refuses what does not fit a clip, before long work, and holds what is read beside it.
 
-        Raises MatteDoesNotFit, or the errors of what cannot be read.
+        Raises MatteDoesNotFit or InvalidSetting, or the errors of what cannot be read.
         """
+        for place, edit in self.recipe.places():
+            edit.check_clip(clip, place)
         if not self.recipe.matte.from_:
             yield
             return

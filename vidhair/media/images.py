@@ -42,6 +42,11 @@ def read_plane(path: str | Path, transparency: bool) -> NDArray[np.uint8]:
         return _alpha(image) if transparency else np.array(_in_8_bits(image).convert("L"))
 
 
+def read_matte(path: str | Path) -> NDArray[np.uint8]:
+    """[H, W]: how opaque a picture is where some pixel is transparent, else how bright."""
+    return read_plane(path, has_alpha(path))
+
+
 def _alpha(image: Image.Image) -> NDArray[np.uint8]:
     return np.array(image.convert("RGBA").getchannel("A"))
 
