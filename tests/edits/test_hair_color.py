@@ -38,6 +38,7 @@ from vidhair.ops.color import lab_to_rgb, levels_to_lab, rgb_to_lab, srgb_to_lin
 from vidhair.recipe import Recipe, build, load_recipe
 from vidhair.stages.align import FaceTrack
 from vidhair.stages.compose import Fade, Layer, fold
+from vidhair.stages.facial_hair import FacialHair
 from vidhair.stages.matte import Matte
 from vidhair.stages.region import MIDDLE, HairWindow, face_part
 from vidhair.types import Frames
@@ -200,6 +201,7 @@ class Scene:
         self.factor = np.ones((3, 3), np.float32)
         self.tint = np.ones(3, np.float32)
         self.area = anywhere()
+        self.facial = FacialHair(np.zeros((3, 0, 1, 1), np.uint8), np.zeros((3, 0, 3), np.float32))
 
     def layer(self, edit: HairColor, strength: float = 1.0, window: HairWindow = FINE) -> Layer:
         here = self.alpha[:, 2:62, 4:92]
@@ -214,6 +216,7 @@ class Scene:
             frames,
             self.area,
             matte,
+            self.facial,
             self.track,
             self.fade,
             ClipLight(self.tint),
@@ -321,6 +324,36 @@ class TestDyedHair:
         share = (got - scene.pixels)[0, 16:32, 40:48, 0].mean(0) / way
         np.testing.assert_allclose(share, np.linspace(1, 0, 8), atol=0.2)
 
+    def test_beard_and_brows_take_a_part_of_it_if_they_are_asked_to(self) -> None:
+        scene, beard, brows = Scene(), np.s_[54:60, 40:60], np.s_[44:48, 40:60]
+        for place in (beard, brows):
+            scene.pixels[:, *place] = scene.pixels[:, 20:21, 30:31]
+        plain = scene.dyed(HairColor(color="#203090"))
+        planes = np.zeros((3, 2, SIZE, SIZE), np.uint8)
+        planes[:, 0, *beard] = planes[:, 1, *brows] = 255
+        colors = np.tile(lab(BROWN), (3, 2, 1))
+        scene.facial = FacialHair(planes[:, :, 2:62, 4:92], colors)
+        assert np.array_equal(scene.dyed(HairColor(color="#203090")), plain), "nobody asked"
+        got = scene.dyed(HairColor(color="#203090", beard=True, brows=True)).astype(int)
+        touched = np.zeros((SIZE, SIZE), bool)
+        touched[beard], touched[brows] = True, True
+        assert np.array_equal(got[:2, ~touched], plain[:2, ~touched])
+        whole = np.abs(plain[0][HAIR].astype(int) - scene.pixels[0][HAIR]).mean()
+        for place, low, high in ((beard, 0.65, 0.95), (brows, 0.35, 0.65)):
+            moved = np.abs(got[0][place] - scene.pixels[0][place]).mean()
+            assert low < moved / whole < high
+        assert np.array_equal(got[2], scene.pixels[2]), "no face"
+
+    def test_a_beard_is_dyed_where_there_is_no_hair(self) -> None:
+        scene = Scene()
+        scene.alpha[:] = 0
+        planes = np.zeros((3, 2, 60, 88), np.uint8)
+        planes[:, 0, 50:56, 30:50] = 255
+        scene.facial = FacialHair(planes, np.tile(lab(WALL / 255), (3, 2, 1)))
+        got = scene.dyed(HairColor(color="#203090", beard=True)).astype(int)
+        changed = np.abs(got - scene.pixels).max((0, 3)) > 0
+        assert changed[52:58, 34:54].all() and changed.sum() == 6 * 20
+
     def test_ends_have_another_color(self) -> None:
         scene = Scene()
         scene.alpha[:, 14:60, 26:70] = 255
@@ -378,6 +411,7 @@ class TestSettings:
         assert not {"roots", "ends", "highlights"} & set(plain)
         others = HairColor(roots=0.5), HairColor(ends="blonde"), HairColor(highlights="#fff")
         assert all(other.identity() != plain for other in others)
+        assert HairColor(beard=True).identity() != HairColor(brows=True).identity() != plain
         assert HairColor(ends="gray").identity() == HairColor(ends="grey").identity()
 
     @pytest.mark.parametrize("name", ["ends", "highlights"])
@@ -436,6 +470,14 @@ def test_where_the_dye_may_go_is_known_before_long_work(tmp_path: Path) -> None:
     assert order.index("track") + 1 == order.index("area") < order.index("labels")
 
 
+def test_facial_hair_is_looked_for_where_it_is_asked_for() -> None:
+    for part, other in (("beard", "brows"), ("brows", "beard")):
+        flow = Flow(load_recipe("hair_color", {f"edit.{part}": True}), a_pack())
+        assert "facial_colors" in flow.stages
+        assert flow.recipe.edits[-1].facial == (part,) != (other,)
+    assert "facial_colors" not in Flow(load_recipe("hair_color"), a_pack()).stages
+
+
 def test_two_colors_are_handed_on() -> None:
     stages = Flow(build("two", "", {"edit": [BLONDE, RED]}), a_pack()).stages
     assert "dye_1" in stages["dye"].values and "former_dye" in stages["dye_1"].values
@@ -452,7 +494,10 @@ def further(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, Any]:
     return {name: value}
 
 
-FURTHER = [("roots", 0.5), ("ends", "blonde"), ("highlights", "red"), ("area", "white.png")]
+FURTHER = [
+    ("roots", 0.5), ("ends", "blonde"), ("highlights", "red"), ("area", "white.png"),
+    ("beard", True), ("brows", True),
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("further", FURTHER, indirect=True)

@@ -29,6 +29,11 @@ class Edit:
     kind: ClassVar[str]
     in_frames: ClassVar[bool] = False
 
+    @property
+    def facial(self) -> tuple[str, ...]:
+        """Which parts of `facial_hair` it changes."""
+        return ()
+
     def identity(self) -> dict[str, Any]:
         """What results depend on, as plain values. Raises the errors of what cannot be read."""
         return {"kind": self.kind, **identity(self)}

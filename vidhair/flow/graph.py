@@ -448,6 +448,18 @@ class Flow:
         area = self.field(work, "matte", "area", unit)
         return int((self.field(work, "track", "present", unit) & (area == 0)).sum())
 
+    def _unseen(self, work: Work) -> list[str]:
+        """Notes on facial hair that is to be dyed, and that nobody has."""
+        if "facial_colors" not in self.stages:
+            return []
+        units = range(len(self.fan_out(work)))
+        colors = [self.value(work, "facial_colors", unit=unit) for unit in units]
+        return [
+            f"no {part} can be told from the skin, and nothing is dyed there"
+            for part in self.recipe.edits[-1].facial
+            if not any(one.seen(part) for one in colors)
+        ]
+
     def notes(self, work: Work) -> list[str]:
         """What a person should know about how the clip was read and edited."""
         units = range(len(self.fan_out(work)))
@@ -470,6 +482,7 @@ class Flow:
             bare = sum(self._without_hair(work, unit) for unit in units)
             if bare:
                 notes.append(f"no hair is seen on {bare} of the faces that are edited")
+        notes += self._unseen(work)
         if "prior" in self.stages:
             notes.append(self.segmenter.about)
         if self.recipe.matte.from_:
