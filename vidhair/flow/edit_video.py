@@ -128,8 +128,9 @@ def write_matte(
     """Cut the hair out of a clip: its frames, with the matte as their alpha.
 
     target: a video (.mov: ProRes 4444, .mkv: FFV1, .webm: VP9; others hold no transparency and show
-    the matte itself, white on black), or a name without suffix for a folder of PNGs. The rest is as
-    for `edit_video`, of whose cache both make use.
+    the matte itself, white on black), or a name without suffix for a folder of PNGs, from which
+    those of an earlier, longer clip are removed. The rest is as for `edit_video`, of whose cache
+    both make use.
     """
     source, target = Path(source), Path(target)
     if target.suffix:

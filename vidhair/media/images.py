@@ -1,5 +1,6 @@
 """Reading and writing stills. RGB, uint8, [H, W, 3]."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -83,14 +84,15 @@ def write_png(path: str | Path, array: NDArray[np.uint8]) -> None:
 class PictureWriter:
     """Takes frames in order, as `VideoWriter` does, and writes each as folder/000001.png and so on.
 
-    The folder is made when the first one is written.
+    The folder is made when the first one is written. Pictures of such names that an earlier, longer
+    clip has left there are removed at the end, if that comes without an error, and `notes` says so.
     """
 
     alpha = True
-    notes: tuple[str, ...] = ()
 
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
+        self.notes: tuple[str, ...] = ()
         self._written = 0
         if self.folder.exists() and not self.folder.is_dir():
             raise OutputNotWritable(f"{self.folder} is a file; name a folder for the pictures")
@@ -104,6 +106,20 @@ class PictureWriter:
 
     def __exit__(self, *error: object) -> None:
         """Every picture is whole as soon as it is written."""
+        if error[0] is not None:
+            return
+        with os_errors(self.folder):
+            stale = [p for p in self.folder.iterdir() if self._left_over(p.name)]
+            for path in stale:
+                path.unlink()
+        if stale:
+            self.notes = (
+                "pictures behind the last one, left by an earlier clip, are removed from "
+                f"{self.folder}: {len(stale)}",
+            )
+
+    def _left_over(self, name: str) -> bool:
+        return bool(re.fullmatch(r"\d{6}\.png", name)) and int(name[:6]) > self._written
 
     def write(self, frames: NDArray[np.uint8], alpha: NDArray[np.uint8] | None = None) -> None:
         """frames: uint8 [T, H, W, 3]; alpha: uint8 [T, H, W], 0 where transparent."""
