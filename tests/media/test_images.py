@@ -108,7 +108,7 @@ class TestPictureWriter:
             raise KeyError
         assert len(list(tmp_path.glob("00000?.png"))) == 5, "not after an error"
         with PictureWriter(tmp_path) as writer:
-            writer.write(frames[:3] + 9)
+            writer.write(frames[:3])
         kept = ["000001.png", "000002.png", "000003.png"]
         assert sorted(p.name for p in tmp_path.iterdir()) == sorted(kept + others)
         assert len(writer.notes) == 1 and writer.notes[0].endswith(

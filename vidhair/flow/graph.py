@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -56,6 +57,9 @@ from vidhair.stages import (
     smooth,
     tune,
 )
+from vidhair.stages.align import FaceTrack
+from vidhair.stages.doubts import Doubts, doubts
+from vidhair.stages.matte import Matte
 from vidhair.types import Clip, Frames
 from vidhair.wiring import (
     Arrays,
@@ -448,6 +452,13 @@ class Flow:
         area = self.field(work, "matte", "area", unit)
         return int((self.field(work, "track", "present", unit) & (area == 0)).sum())
 
+    def _doubts(self, work: Work, unit: int) -> Doubts:
+        frames, matte, track = (
+            _Clip(self, work, name, kind, unit)
+            for name, kind in (("frames", Frames), ("matte", Matte), ("track", FaceTrack))
+        )
+        return doubts(frames, matte, track, self.value(work, "hair_window", unit=unit))
+
     def _unseen(self, work: Work) -> list[str]:
         """Notes on facial hair that is to be dyed, and that nobody has."""
         if "facial_colors" not in self.stages:
@@ -482,6 +493,9 @@ class Flow:
             bare = sum(self._without_hair(work, unit) for unit in units)
             if bare:
                 notes.append(f"no hair is seen on {bare} of the faces that are edited")
+            if not self.recipe.matte.from_:
+                found = [self._doubts(work, unit).sentences for unit in units]
+                notes += dict.fromkeys(chain.from_iterable(found))
         notes += self._unseen(work)
         if "prior" in self.stages:
             notes.append(self.segmenter.about)
