@@ -34,7 +34,7 @@ from vidhair.checkpoints.packs import open_pack, write_pack
 from vidhair.flow.edit_video import Result, edit_video
 from vidhair.flow.graph import Flow
 from vidhair.flow.runner import Means, Reporter, Runner
-from vidhair.media import ClipReader, VideoWriter, open_clip
+from vidhair.media import ClipReader, VideoWriter, open_clip, write_png
 from vidhair.models.aligned import AlignedGenerator
 from vidhair.models.bisenet import MEAN, STD, CelebAMaskLabel, CelebAMaskParser
 from vidhair.models.conversion import convert
@@ -333,6 +333,15 @@ def clip() -> Path:
 @cache
 def faceless_clip() -> Path:
     return write_clip(folder() / "faceless.mp4", nobody(4))
+
+
+@cache
+def matte() -> Path:
+    """A folder of one picture: a matte, if not of any clip."""
+    path = folder() / "matte"
+    path.mkdir()
+    write_png(path / "1.png", np.full((4, 4, 3), 255, np.uint8))
+    return path
 
 
 def decoded(path: Path) -> NDArray[Any]:

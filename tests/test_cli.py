@@ -142,6 +142,10 @@ def no_color(folder: Path) -> int:
     return run("--set", "edit.color=blurple")
 
 
+def short_matte(folder: Path) -> int:
+    return run("--set", f"matte.from={small.matte()}")
+
+
 def no_pack(folder: Path) -> int:
     return run("--pack", "absent")
 
@@ -248,6 +252,7 @@ CAUSES: dict[Callable[[Path], int], tuple[int, str]] = {
     unknown_suffix: (18, ".mp4, .m4v"),
     unknown_device: (20, "use auto, cpu or cuda"),
     cache_below_a_file: (21, "name one that you can write to"),
+    short_matte: (27, "give a matte with one picture for every frame"),
     unknown_weights: (15, "is not among the known weights"),
     other_weights: (25, "has 6 bytes instead of 553433881"),
     damaged_weights: (23, "a web page, as a failed download leaves"),

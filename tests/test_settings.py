@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vidhair.errors import InvalidSetting
-from vidhair.settings import Curve, configure, identity, rules, setting
+from vidhair.settings import Curve, configure, identity, rules, setting, values
 from vidhair.stages.align import AlignConfig
 from vidhair.stages.smooth import SmoothConfig
 
@@ -143,8 +143,8 @@ def test_whatever_is_given_it_is_right_or_refused(values: Any) -> None:
 @pytest.mark.parametrize("stage", [AlignConfig, SmoothConfig])
 def test_defaults_of_stages_obey_their_own_rules(stage: Any) -> None:
     assert is_dataclass(stage) and isinstance(stage, type)
-    defaults = {name: getattr(stage(), name) for name in rules(stage)}
-    assert configure(stage, defaults, "stage") == stage()
+    assert list(values(stage())) == list(rules(stage))
+    assert configure(stage, values(stage()), "stage") == stage()
 
 
 # ---- curves

@@ -118,6 +118,12 @@ class ForkedTooLate(VidhairError):
     exit_code = 26
 
 
+class MatteDoesNotFit(VidhairError):
+    """A matte that is given has not as many pictures as the clip, or is not of its size."""
+
+    exit_code = 27
+
+
 @contextmanager
 def os_errors(target: Path) -> Iterator[None]:
     """Name the target and the remedy when the system refuses to write."""

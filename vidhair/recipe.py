@@ -4,7 +4,7 @@ import difflib
 import os
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from vidhair.edits import EDITS
 from vidhair.edits.edit import Edit
 from vidhair.errors import InvalidSetting, UnknownRecipe
 from vidhair.precision import Precision, resolve
-from vidhair.settings import Curve, configure, rules
+from vidhair.settings import Curve, configure, rules, values
 from vidhair.stages.align import AlignConfig
 from vidhair.stages.compose import ComposeConfig
 from vidhair.stages.encode import EncodeConfig
@@ -64,7 +64,7 @@ class Recipe:
         "edit.2.key" is of the second edit, "edit.key" of the only one that has such a setting.
         Raises InvalidSetting.
         """
-        tables: dict[str, Any] = {name: asdict(getattr(self, name)) for name in TABLES}
+        tables: dict[str, Any] = {name: values(getattr(self, name)) for name in TABLES}
         of_edits: dict[str, Any] = {}
         for path, value in settings.items():
             table, dot, key = path.partition(".")
@@ -83,7 +83,7 @@ class Recipe:
         """Every setting with its value, by table, in the order of the flow. Several edits are a
         list of tables."""
         edits = [_table_of(edit) for edit in self.edits]
-        found: dict[str, Any] = {name: asdict(getattr(self, name)) for name in TABLES}
+        found: dict[str, Any] = {name: values(getattr(self, name)) for name in TABLES}
         found["edit"] = edits if len(edits) > 1 else edits[0]
         order = ("align", "invert", "smooth", "tune", "edit", "render", "matte", "compose")
         return {name: found[name] for name in (*order, "encode")}
@@ -94,7 +94,7 @@ def _places(count: int) -> list[str]:
 
 
 def _table_of(edit: Edit) -> dict[str, Any]:
-    return {"kind": edit.kind, **asdict(edit)}
+    return {"kind": edit.kind, **values(edit)}
 
 
 def _override_edits(edits: Sequence[Edit], settings: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -242,9 +242,9 @@ def precisions(recipe: Recipe, device: str) -> dict[str, Precision]:
 def explain(recipe: Recipe, device: str) -> str:
     """All settings of a recipe with what they mean, and on this device, as TOML."""
     lines = [f"{recipe.name}: {recipe.about}" if recipe.about else recipe.name]
-    for table, values in recipe.describe().items():
+    for table, found in recipe.describe().items():
         if table != "edit":
-            lines += _settings_text(f"[{table}]", values, TABLES[table])
+            lines += _settings_text(f"[{table}]", found, TABLES[table])
             continue
         title = "[edit]" if len(recipe.edits) == 1 else "[[edit]]"
         for edit in recipe.edits:
@@ -255,9 +255,9 @@ def explain(recipe: Recipe, device: str) -> str:
     return "\n".join(lines)
 
 
-def _settings_text(title: str, values: Table, config: type) -> list[str]:
+def _settings_text(title: str, found: Table, config: type) -> list[str]:
     known = rules(config)
-    rows = [(k, _toml(v), known[k][1].about if k in known else "") for k, v in values.items()]
+    rows = [(k, _toml(v), known[k][1].about if k in known else "") for k, v in found.items()]
     width = max((len(f"{k} = {v}") for k, v, _ in rows), default=0)
     lines = [f"{f'{k} = {v}':<{width}}  # {about}".rstrip(" #") for k, v, about in rows]
     return ["", title, *lines]

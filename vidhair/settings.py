@@ -65,13 +65,24 @@ def setting(
 def rules(cls: type) -> dict[str, tuple[Any, Rule]]:
     """name → (type, rule) of every setting of a configuration class."""
     hints = typing.get_type_hints(cls)
-    return {f.name: (hints[f.name], f.metadata["rule"]) for f in dataclasses.fields(cls)}
+    return {_name(f.name): (hints[f.name], f.metadata["rule"]) for f in dataclasses.fields(cls)}
+
+
+def _name(field: str) -> str:
+    """A setting that is called as a word of Python has an underscore behind it where it is a
+    field."""
+    return field.removesuffix("_")
+
+
+def values(config: Any) -> dict[str, Any]:
+    """Every setting of a configuration with its value."""
+    return {_name(f.name): getattr(config, f.name) for f in dataclasses.fields(config)}
 
 
 def identity(config: Any) -> dict[str, Any]:
     """The settings of a configuration that results depend on, as plain values."""
-    counted = [name for name, (_, rule) in rules(type(config)).items() if rule.affects]
-    return {name: _plain(getattr(config, name)) for name in counted}
+    known = rules(type(config))
+    return {n: _plain(value) for n, value in values(config).items() if known[n][1].affects}
 
 
 def _plain(value: Any) -> Any:
@@ -81,19 +92,20 @@ def _plain(value: Any) -> Any:
     return value[0][1] if len(set(value.values)) == 1 else tuple(value)
 
 
-def configure(cls: type[T], values: Mapping[str, Any], table: str) -> T:
+def configure(cls: type[T], given: Mapping[str, Any], table: str) -> T:
     """Build a configuration from plain values. table: its name in messages.
 
     Raises InvalidSetting for unknown keys, wrong types and values out of bounds.
     """
     known = rules(cls)
     checked = {}
-    for name, value in values.items():
+    for name, value in given.items():
         if name not in known:
             raise InvalidSetting(f"{table}.{name} is no setting; {_suggest(name, known, table)}")
         kind, rule = known[name]
         checked[name] = _check(value, kind, rule, f"{table}.{name}")
-    return cls(**checked)
+    fields = {_name(f.name): f.name for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
+    return cls(**{fields[name]: value for name, value in checked.items()})
 
 
 def _suggest(name: str, known: Mapping[str, Any], table: str) -> str:

@@ -1,6 +1,7 @@
 """The stages of a color that is laid over the frames: its light, its target, and the layer."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,10 +10,11 @@ import torch
 from numpy.typing import NDArray
 
 from tests.edits.codes import pack_of
-from tests.flow.made_up import a_pack
+from tests.flow.made_up import a_pack, nodes_of
 from tests.stages.faces import clip_of, face_track
 from tests.stages.series import InMemory
 from vidhair.edits import HairColor
+from vidhair.edits.area import PaintedArea, anywhere
 from vidhair.edits.colors import parse_color
 from vidhair.edits.edit import Strength
 from vidhair.edits.hair_color import (
@@ -31,10 +33,12 @@ from vidhair.edits.hair_color_latent import TargetColor
 from vidhair.errors import InvalidSetting
 from vidhair.flow.graph import Flow
 from vidhair.geometry import Box, Grid
+from vidhair.media import write_png
 from vidhair.ops.color import lab_to_rgb, levels_to_lab, rgb_to_lab, srgb_to_linear
 from vidhair.recipe import Recipe, build, load_recipe
 from vidhair.stages.align import FaceTrack
 from vidhair.stages.compose import Fade, Layer, fold
+from vidhair.stages.facial_hair import FacialHair
 from vidhair.stages.matte import Matte
 from vidhair.stages.region import MIDDLE, HairWindow, face_part
 from vidhair.types import Frames
@@ -196,6 +200,8 @@ class Scene:
         self.fade = Fade(np.array([1.0, 1.0, 0.0]))
         self.factor = np.ones((3, 3), np.float32)
         self.tint = np.ones(3, np.float32)
+        self.area = anywhere()
+        self.facial = FacialHair(np.zeros((3, 0, 1, 1), np.uint8), np.zeros((3, 0, 3), np.float32))
 
     def layer(self, edit: HairColor, strength: float = 1.0, window: HairWindow = FINE) -> Layer:
         here = self.alpha[:, 2:62, 4:92]
@@ -207,7 +213,16 @@ class Scene:
         dye = Dye(target, np.full(3, strength, np.float32))
         frames = Frames.of_pixels(self.pixels)
         return edit.dyed_hair(
-            frames, matte, self.track, self.fade, ClipLight(self.tint), light, dye, window
+            frames,
+            self.area,
+            matte,
+            self.facial,
+            self.track,
+            self.fade,
+            ClipLight(self.tint),
+            light,
+            dye,
+            window,
         )
 
     def dyed(self, edit: HairColor, strength: float = 1.0, window: HairWindow = FINE) -> Levels:
@@ -293,6 +308,52 @@ class TestDyedHair:
         assert np.linalg.norm(kept - own) < 0.25 * way
         assert 0.3 * way < np.linalg.norm(half - own) < 0.75 * way
 
+    def test_an_area_limits_the_dye_and_all_over_it(self) -> None:
+        scene = Scene()
+        edit = HairColor(color="#7a2a1a", ends="#203090", highlights="#e8d0a0")
+        whole = scene.dyed(edit).astype(int)
+        levels = np.zeros((SIZE, SIZE), np.uint8)
+        levels[:, :48] = 255
+        levels[:, 40:48] = np.linspace(255, 0, 8)
+        axes = scene.track.axes_of(np.array([0]))
+        scene.area = PaintedArea(levels, axes.centre[0], axes.x[0])
+        got = scene.dyed(edit).astype(int)
+        assert np.array_equal(got[:, :, 48:], scene.pixels[:, :, 48:])
+        assert np.array_equal(got[0, :, :39], whole[0, :, :39])
+        way = (whole - scene.pixels)[0, 16:32, 40:48, 0].mean(0)
+        share = (got - scene.pixels)[0, 16:32, 40:48, 0].mean(0) / way
+        np.testing.assert_allclose(share, np.linspace(1, 0, 8), atol=0.2)
+
+    def test_beard_and_brows_take_a_part_of_it_if_they_are_asked_to(self) -> None:
+        scene, beard, brows = Scene(), np.s_[54:60, 40:60], np.s_[44:48, 40:60]
+        for place in (beard, brows):
+            scene.pixels[:, *place] = scene.pixels[:, 20:21, 30:31]
+        plain = scene.dyed(HairColor(color="#203090"))
+        planes = np.zeros((3, 2, SIZE, SIZE), np.uint8)
+        planes[:, 0, *beard] = planes[:, 1, *brows] = 255
+        colors = np.tile(lab(BROWN), (3, 2, 1))
+        scene.facial = FacialHair(planes[:, :, 2:62, 4:92], colors)
+        assert np.array_equal(scene.dyed(HairColor(color="#203090")), plain), "nobody asked"
+        got = scene.dyed(HairColor(color="#203090", beard=True, brows=True)).astype(int)
+        touched = np.zeros((SIZE, SIZE), bool)
+        touched[beard], touched[brows] = True, True
+        assert np.array_equal(got[:2, ~touched], plain[:2, ~touched])
+        whole = np.abs(plain[0][HAIR].astype(int) - scene.pixels[0][HAIR]).mean()
+        for place, low, high in ((beard, 0.65, 0.95), (brows, 0.35, 0.65)):
+            moved = np.abs(got[0][place] - scene.pixels[0][place]).mean()
+            assert low < moved / whole < high
+        assert np.array_equal(got[2], scene.pixels[2]), "no face"
+
+    def test_a_beard_is_dyed_where_there_is_no_hair(self) -> None:
+        scene = Scene()
+        scene.alpha[:] = 0
+        planes = np.zeros((3, 2, 60, 88), np.uint8)
+        planes[:, 0, 50:56, 30:50] = 255
+        scene.facial = FacialHair(planes, np.tile(lab(WALL / 255), (3, 2, 1)))
+        got = scene.dyed(HairColor(color="#203090", beard=True)).astype(int)
+        changed = np.abs(got - scene.pixels).max((0, 3)) > 0
+        assert changed[52:58, 34:54].all() and changed.sum() == 6 * 20
+
     def test_ends_have_another_color(self) -> None:
         scene = Scene()
         scene.alpha[:, 14:60, 26:70] = 255
@@ -350,6 +411,7 @@ class TestSettings:
         assert not {"roots", "ends", "highlights"} & set(plain)
         others = HairColor(roots=0.5), HairColor(ends="blonde"), HairColor(highlights="#fff")
         assert all(other.identity() != plain for other in others)
+        assert HairColor(beard=True).identity() != HairColor(brows=True).identity() != plain
         assert HairColor(ends="gray").identity() == HairColor(ends="grey").identity()
 
     @pytest.mark.parametrize("name", ["ends", "highlights"])
@@ -401,13 +463,52 @@ def test_beside_what_is_drawn_a_color_is_drawn(edits: list[dict[str, Any]], mode
     assert not {"dye", "hair_light", "clip_light"} & set(stages)
 
 
+def test_where_the_dye_may_go_is_known_before_long_work(tmp_path: Path) -> None:
+    write_png(tmp_path / "a.png", np.full((4, 4, 3), 255, np.uint8))
+    recipe = load_recipe("hair_color", {"edit.area": str(tmp_path / "a.png")})
+    order = [node.name for node in nodes_of(Flow(recipe, a_pack()))]
+    assert order.index("track") + 1 == order.index("area") < order.index("labels")
+
+
+def test_facial_hair_is_looked_for_where_it_is_asked_for() -> None:
+    for part, other in (("beard", "brows"), ("brows", "beard")):
+        flow = Flow(load_recipe("hair_color", {f"edit.{part}": True}), a_pack())
+        assert "facial_colors" in flow.stages
+        assert flow.recipe.edits[-1].facial == (part,) != (other,)
+    assert "facial_colors" not in Flow(load_recipe("hair_color"), a_pack()).stages
+
+
 def test_two_colors_are_handed_on() -> None:
     stages = Flow(build("two", "", {"edit": [BLONDE, RED]}), a_pack()).stages
     assert "dye_1" in stages["dye"].values and "former_dye" in stages["dye_1"].values
     assert "dye" in stages["layer"].values and "dye_1" not in stages["layer"].values
 
 
-@pytest.mark.parametrize("further", [{"roots": 0.5}, {"ends": "blonde"}, {"highlights": "red"}])
+@pytest.fixture
+def further(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, Any]:
+    """A setting beside the color."""
+    name, value = request.param
+    if name == "area":
+        write_png(tmp_path / value, np.full((4, 4, 3), 255, np.uint8))
+        value = str(tmp_path / value)
+    return {name: value}
+
+
+FURTHER = [
+    ("roots", 0.5), ("ends", "blonde"), ("highlights", "red"), ("area", "white.png"),
+    ("beard", True), ("brows", True),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("further", FURTHER, indirect=True)
+def test_what_another_color_goes_over_is_refused(further: dict[str, Any]) -> None:
+    Flow(build("two", "", {"edit": [BLONDE, RED | further]}), a_pack())
+    (name,) = further
+    with pytest.raises(InvalidSetting, match=rf"edit\.1\.{name} = .*dyes over as a whole"):
+        Flow(build("two", "", {"edit": [BLONDE | further, RED]}), a_pack())
+
+
+@pytest.mark.parametrize("further", FURTHER, indirect=True)
 def test_what_a_drawn_color_cannot_have_is_refused(further: dict[str, Any]) -> None:
     """It would have no effect, and nobody would be told."""
     alone = build("one", "", {"edit": [BLONDE | further]})

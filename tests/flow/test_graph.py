@@ -25,6 +25,7 @@ from vidhair.media import open_clip
 from vidhair.models.stylegan3 import Generator
 from vidhair.recipe import load_recipe
 from vidhair.stages.align import AlignConfig, Faces, FaceTrack, Shots, Thumbnails
+from vidhair.stages.doubts import Doubts
 from vidhair.stages.invert import Latents
 from vidhair.stages.people import Person
 from vidhair.stages.render import Drawer
@@ -409,7 +410,22 @@ def test_faces_without_hair_are_told_of(
     fields = {"present": seen, "detected": seen, "area": np.array(areas)}
     monkeypatch.setattr(Flow, "field", lambda self, work, name, field, unit=0: fields[field])
     monkeypatch.setattr(Flow, "value", lambda self, *rest: SimpleNamespace(count=1))
+    monkeypatch.setattr(Flow, "_doubts", lambda self, *rest: Doubts(0, 0, 0))
     flow, work = Flow(load_recipe("hair_color"), a_pack()), cast(Any, None)
     flow.units = [cast(Any, None)]
     found = [note for note in flow.notes(work) if "no hair" in note]
     assert [said in note for note in found] == [True] * bool(said)
+
+
+@pytest.mark.parametrize("given", [False, True])
+def test_doubtful_mattes_are_told_of_once(monkeypatch: pytest.MonkeyPatch, given: bool) -> None:
+    """Of several people; and not where the matte is the user's."""
+    fields = {"present": np.ones(2, bool), "detected": np.ones(2, bool), "area": np.ones(2)}
+    monkeypatch.setattr(Flow, "field", lambda self, work, name, field, unit=0: fields[field])
+    monkeypatch.setattr(Flow, "value", lambda self, *rest: SimpleNamespace(count=2))
+    monkeypatch.setattr(Flow, "_doubts", lambda self, work, unit: Doubts(0.9, 0.0, unit * 0.9))
+    changes = {"matte.from": "mine.mov"} if given else {}
+    flow, work = Flow(load_recipe("hair_color", changes), a_pack()), cast(Any, None)
+    flow.units = [cast(Any, None), cast(Any, None)]
+    found = [note for note in flow.notes(work) if "look at it with `vidhair matte`" in note]
+    assert len(found) == (0 if given else 2)

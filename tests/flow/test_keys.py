@@ -77,6 +77,7 @@ EXPECTED: dict[str, tuple[Any, set[str]]] = {
     "matte.smooth": (0.2, {"matte"} | EDITED),
     "matte.edge": (0.05, {"matte"} | EDITED),
     "matte.segmenter": ("none", set()),  # which "auto" is, where none was pulled
+    "matte.from": (lambda: str(small.matte()), {"matte"} | EDITED),
     "compose.mode": ("replace", {"changes"}),
     "compose.region": ("face", {"changes"}),
     "compose.blur": (0.1, {"changes"}),
@@ -223,6 +224,20 @@ def test_without_tuning_there_is_no_such_stage() -> None:
     assert changed(on, off) == DRAWN
 
 
+def test_a_matte_that_is_given_counts_by_what_it_shows(tmp_path: Path) -> None:
+    def given(path: Path) -> dict[str, str]:
+        return keys(load_recipe("hair_color", {"matte.from": str(path)}))
+
+    for name in ("a", "b", "c"):
+        (tmp_path / name).mkdir()
+        level = 90 if name == "c" else 80
+        write_png(tmp_path / name / "1.png", np.full((8, 8, 3), level, np.uint8))
+    found = [given(tmp_path / name) for name in ("a", "b", "c")]
+    assert found[0] == found[1]
+    assert changed(found[0], found[2]) == {"matte", "hair_light", "changes"}
+    assert not {"prior", "labels", "hair_colors"} & set(found[0]), "nothing looks for hair"
+
+
 def test_two_names_of_one_color_are_one_edit() -> None:
     def edits(color: str) -> str:
         return keys(load_recipe(small.RECIPE, {"edit.color": color}))["code_change"]
@@ -292,6 +307,7 @@ EDITS: dict[str, dict[str, Any]] = {
     "reconstruct": {},
     "longer_auburn": {"edit.amount": 0.25, "edit.color": "blue", "edit.strength": 0.5},
 }
+OTHERS = ("tune.perceptual", "matte.from")  # that change which stages there are, or whose they are
 OFF = {"tune.steps": 0, "tune.refine_steps": 0}
 COMBINATIONS = [
     pytest.param(name, tuned, mode, id=f"{name}-{'tuned' if tuned else 'untuned'}-{mode}")
@@ -364,7 +380,7 @@ def test_a_stage_depends_on_what_it_declares_and_on_nothing_else(
         values |= OFF
     for table in {path.partition(".")[0] for path in values}:
         paths = {p: v for p, v in values.items() if p.startswith(f"{table}.")}
-        paths = {p: v() if callable(v) else v for p, v in paths.items() if p != "tune.perceptual"}
+        paths = {p: v() if callable(v) else v for p, v in paths.items() if p not in OTHERS}
         check(set(paths) - {"compose.mode"}, Flow(recipe.override(paths), a_pack()))
     for part in PARTS:
         check({part}, Flow(recipe, a_pack(**{part: "new"})))

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from tests import small
-from vidhair.errors import OutputNotWritable
+from vidhair.errors import InvalidSetting, MatteDoesNotFit, OutputNotWritable
 from vidhair.flow.edit_video import Result, write_matte
 from vidhair.media import VideoWriter, open_clip
 
@@ -71,6 +71,50 @@ def test_a_clip_with_transparency_shows_its_hair_and_not_itself(
     shown = small.decoded(cut(tmp_path / "a.mp4", cache, source).path).astype(int)
     assert shown[:, -8:, :8].max() < 12, "black where there is no hair"
     assert np.ptp(shown, axis=-1).max() < 12, "and grey"
+
+
+@pytest.mark.slow
+def test_a_matte_that_is_given_back_dyes_as_before(tmp_path: Path, cache: Path) -> None:
+    """Whatever it was written into, and without anything that looks for hair."""
+    changes = {"edit.color": "blue", "encode.crf": 0}
+    want = dyed(tmp_path / "own.mkv", cache, changes)
+    source = small.decoded(small.clip())
+    assert psnr(want, source) < 35, "something is dyed"
+    for name, least in (("m.mov", 50), ("m.mkv", 60), ("m", 60), ("m.mp4", 38)):
+        cut(tmp_path / name, cache)
+        given = changes | {"matte.from": str(tmp_path / name)}
+        result = edit_given(tmp_path / f"{name}-back.mkv", cache, given)
+        assert psnr(small.decoded(result.path), want) >= least, name
+        made = {stage.name for stage in result.stages}
+        assert not {"prior", "labels", "hair_colors"} & made
+        assert any(f"hair is where {tmp_path / name} says" in note for note in result.notes)
+
+
+def edit_given(target: Path, cache: Path, changes: dict[str, Any]) -> Result:
+    return small.edit(target, cache, name="hair_color", changes=changes)
+
+
+def dyed(target: Path, cache: Path, changes: dict[str, Any]) -> NDArray[Any]:
+    return small.decoded(edit_given(target, cache, changes).path)
+
+
+def psnr(a: NDArray[Any], b: NDArray[Any]) -> float:
+    error = np.square(a.astype(float) - b).mean()
+    return float(10 * np.log10(255**2 / max(error, 1e-9)))
+
+
+def test_a_matte_that_does_not_fit_is_refused_before_any_work(tmp_path: Path) -> None:
+    path = str(small.matte())
+    with pytest.raises(MatteDoesNotFit, match=r"has 1 picture, and .*small.mp4 has"):
+        edit_given(tmp_path / "a.mp4", tmp_path / "cache", {"matte.from": path})
+    with pytest.raises(InvalidSetting, match=r"matte.from = .* leave it out"):
+        small.edit(tmp_path / "a.mp4", tmp_path / "c", name="bald", changes={"matte.from": path})
+    mine = tmp_path / "mine.mov"
+    mine.write_bytes(b"years of work")
+    with pytest.raises(OutputNotWritable, match=r"mine.mov is the matte that is read"):
+        edit_given(mine, tmp_path / "cache", {"matte.from": str(mine)})
+    assert mine.read_bytes() == b"years of work"
+    assert [p.name for p in tmp_path.iterdir()] == ["mine.mov"]
 
 
 def test_a_target_that_cannot_be_is_refused_before_any_work(tmp_path: Path) -> None:

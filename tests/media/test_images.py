@@ -95,6 +95,26 @@ class TestPictureWriter:
                 assert image.mode == "RGBA"
                 assert np.array_equal(np.asarray(image), np.dstack([frame, alpha]))
 
+    def test_what_a_longer_clip_has_left_goes_and_nothing_else(self, tmp_path: Path) -> None:
+        frames = np.zeros((5, 4, 6, 3), np.uint8)
+        with PictureWriter(tmp_path) as writer:
+            writer.write(frames)
+        assert writer.notes == ()
+        others = ["0000009.png", "00007.png", "000004.jpg", "hair000005.png", "notes.txt"]
+        for name in others:
+            (tmp_path / name).write_text("mine")
+        with pytest.raises(KeyError), PictureWriter(tmp_path) as writer:
+            writer.write(frames[:1])
+            raise KeyError
+        assert len(list(tmp_path.glob("00000?.png"))) == 5, "not after an error"
+        with PictureWriter(tmp_path) as writer:
+            writer.write(frames[:3])
+        kept = ["000001.png", "000002.png", "000003.png"]
+        assert sorted(p.name for p in tmp_path.iterdir()) == sorted(kept + others)
+        assert len(writer.notes) == 1 and writer.notes[0].endswith(
+            f"are removed from {tmp_path}: 2"
+        )
+
     def test_a_folder_that_cannot_be_is_refused_at_once(self, tmp_path: Path) -> None:
         (tmp_path / "file").touch()
         with pytest.raises(OutputNotWritable, match="file is a file; name a folder"):

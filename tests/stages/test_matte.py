@@ -1,5 +1,6 @@
 """Mattes of hair drawn by hand, in the place of what a network says of it."""
 
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -297,3 +298,51 @@ class TestMatteStage:
         frames, prior, track = clip
         got = self.mattes((frames, HairPrior(0 * prior.levels), track))
         assert not got.alpha.any() and not got.area.any() and not got.mean_lab.any()
+
+
+class TestGiven:
+    """A matte of somebody else's, over the clip of `TestMatteStage`."""
+
+    COUNT = TestMatteStage.COUNT
+
+    @pytest.fixture
+    def frames(self) -> Frames:
+        shape = self.COUNT, SIZE, SIZE, 3
+        return Frames.of_pixels(np.random.default_rng(1).integers(0, 256, shape).astype(np.uint8))
+
+    @pytest.fixture
+    def planes(self) -> Any:
+        shape = self.COUNT, SIZE, SIZE
+        return np.random.default_rng(2).integers(0, 256, shape).astype(np.uint8)
+
+    def mattes(
+        self, frames: Frames, planes: Any, start: int = 0, stop: int = COUNT, beside: Any = None
+    ) -> Matte:
+        reader: Any = SimpleNamespace(read=lambda start, stop: planes[start:stop].copy())
+        track = TestMatteStage().track(beside).rows(start, stop)
+        return stages.given(frames.rows(start, stop), track, WINDOW, Span(start, stop), reader)
+
+    def test_it_is_taken_as_it_is_where_the_person_is(self, frames: Frames, planes: Any) -> None:
+        got = self.mattes(frames, planes)
+        for k in range(self.COUNT):
+            want = 0 * planes[k] if k == TestMatteStage.ABSENT else planes[k]
+            assert np.array_equal(got.alpha[k], want)
+            sure = want > 0.95 * 255
+            assert got.area[k] == pytest.approx(sure.mean())
+            lab = levels_to_lab(torch.from_numpy(frames.pixels[k][sure])[None, None])
+            mean = lab.mean((0, 2, 3)) if sure.any() else np.zeros(3)
+            np.testing.assert_allclose(got.mean_lab[k], mean, atol=1e-3)
+
+    @pytest.mark.parametrize("chunk", [1, 4])
+    def test_chunks_do_not_show(self, frames: Frames, planes: Any, chunk: int) -> None:
+        whole = self.mattes(frames, planes)
+        for start in range(0, self.COUNT, chunk):
+            stop = min(start + chunk, self.COUNT)
+            got = self.mattes(frames, planes, start, stop)
+            for name in Matte.ROWS:
+                assert np.array_equal(getattr(got, name), getattr(whole, name)[start:stop])
+
+    def test_a_neighbours_hair_stays_the_neighbours(self, frames: Frames, planes: Any) -> None:
+        planes[:] = 200
+        got = self.mattes(frames, planes, beside=(62.0, 34.0, 14.0)).alpha[0]
+        assert (got[:, :30] == 200).all() and not got[20:40, 56:].any()

@@ -29,6 +29,11 @@ class Edit:
     kind: ClassVar[str]
     in_frames: ClassVar[bool] = False
 
+    @property
+    def facial(self) -> tuple[str, ...]:
+        """Which parts of `facial_hair` it changes."""
+        return ()
+
     def identity(self) -> dict[str, Any]:
         """What results depend on, as plain values. Raises the errors of what cannot be read."""
         return {"kind": self.kind, **identity(self)}
@@ -39,8 +44,14 @@ class Edit:
         Raises InvalidSetting.
         """
 
+    def check_clip(self, clip: Clip, place: str) -> None:
+        """Refuse what does not fit a clip, likewise."""
+
     def check_drawn(self, place: str) -> None:
         """Refuse what has no effect in a recipe that draws its frames, likewise."""
+
+    def check_dyed_over(self, place: str) -> None:
+        """Refuse what has no effect where a later edit makes the `layer`, likewise."""
 
     def makers(self) -> Makers:
         """Who makes the values that this edit adds or replaces.

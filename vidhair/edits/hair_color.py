@@ -13,24 +13,35 @@ import torch
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d
 
+from vidhair.cache import fingerprint
+from vidhair.edits.area import PaintedArea, anywhere, check_area, check_area_fits
 from vidhair.edits.colors import HAIR_COLORS, is_picture, parse_color
 from vidhair.edits.dye import FRONT_REACH, Coat, Dyeing, lighter_strands
 from vidhair.edits.edit import Strength
 from vidhair.edits.hair_color_latent import HairColorLatent, TargetColor
 from vidhair.errors import InvalidSetting
 from vidhair.geometry import CropAxes, Grid
+from vidhair.media import read_matte
 from vidhair.models.pack import Pack
 from vidhair.ops.color import lab_to_rgb, levels_to_lab, linear_to_srgb, rgb_to_lab, srgb_to_linear
 from vidhair.ops.matting import split_reaches
 from vidhair.settings import setting
 from vidhair.stages.align import FaceTrack
 from vidhair.stages.compose import Fade, Layer, Patch, frame_matte, make_layer, patch_of, window_of
+from vidhair.stages.facial_hair import (
+    PARTS,
+    FacialHair,
+    facial_colors,
+    facial_hair,
+    no_facial_hair,
+)
 from vidhair.stages.matte import Matte
 from vidhair.stages.region import MIDDLE, HairWindow, face_part
 from vidhair.types import Clip, Frames
 from vidhair.wiring import Makers, Series, Value, makers, stage
 
-FURTHER = ("roots", "ends", "highlights")
+FURTHER = ("roots", "ends", "highlights", "area", "beard", "brows")
+SOFTER = {"beard": 0.8, "brows": 0.5}  # share of the dye that beard and brows take
 # Where roots end and ends begin, in sides of the face's crop below its centre.
 ROOTS, ENDS = (-0.55, -0.1), (-0.05, 0.5)
 SKIN_FRAMES = 8  # in which skin tells the color of the light
@@ -90,6 +101,8 @@ def hair_light(matte: Series[Matte], track: Series[FaceTrack]) -> HairLight:
         smoothed[rows] = sums / (weight[:, None] + 1e-9)
     typical = (linear * area[:, None]).sum(0) / (area.sum() + 1e-9)
     factor = np.clip(smoothed / (typical + 1e-9), LEAST_LIGHT, MOST_LIGHT)
+    if not area.any():  # nothing tells of it
+        factor[:] = 1
     found = rgb_to_lab(linear_to_srgb(torch.from_numpy(smoothed).float()), dim=1).numpy()
     return HairLight(found.astype(np.float32), factor.astype(np.float32))
 
@@ -129,12 +142,27 @@ class HairColor(HairColorLatent):
     )
     ends: str = setting("", "another color towards the ends (balayage); empty for the same")
     highlights: str = setting("", "a color of single strands; empty for none")
+    beard: bool = setting(False, "whether beard and moustache take the dye, too, a bit softer")
+    brows: bool = setting(False, "whether the brows take it, about half of it")
+    area: str = setting(
+        "",
+        "a picture as large as the frame, white (or opaque) where the dye may go, which moves "
+        "along with the head; empty for everywhere",
+    )
+    area_frame: int = setting(0, "the frame that edit.area was painted on, counted from 0", low=0)
+
+    @property
+    def facial(self) -> tuple[str, ...]:
+        return tuple(part for part in PARTS if getattr(self, part))
 
     def identity(self) -> dict[str, Any]:
         """The further colors themselves, and nothing of those that are not set."""
-        own = {k: v for k, v in super().identity().items() if k not in FURTHER}
+        own = {k: v for k, v in super().identity().items() if k not in (*FURTHER, "area_frame")}
         if self.roots:
             own["roots"] = self.roots
+        own |= dict.fromkeys(self.facial, True)
+        if self.area:
+            own |= {"area": fingerprint(read_matte(self.area)), "area_frame": self.area_frame}
         further = {name: getattr(self, name) for name in ("ends", "highlights")}
         return own | {name: list(parse_color(c)) for name, c in further.items() if c}
 
@@ -149,17 +177,41 @@ class HairColor(HairColorLatent):
                 )
             if color:
                 parse_color(color, f"{place}.{name}")
+        if self.area:
+            check_area(self.area, f"{place}.area")
+
+    def check_clip(self, clip: Clip, place: str) -> None:
+        if self.area:
+            check_area_fits(self.area, self.area_frame, clip, f"{place}.area")
 
     def check_drawn(self, place: str) -> None:
+        self._refuse_further(
+            place,
+            "is for hair that is dyed in the frames, and this recipe draws it anew; leave it out, "
+            "or dye in a run of its own",
+        )
+
+    def check_dyed_over(self, place: str) -> None:
+        self._refuse_further(
+            place,
+            "is of a dye that a later edit dyes over as a whole; leave it out, or dye in a run of "
+            "its own",
+        )
+
+    def _refuse_further(self, place: str, why: str) -> None:
         for name in FURTHER:
             if value := getattr(self, name):
-                raise InvalidSetting(
-                    f"{place}.{name} = {value!r} is for hair that is dyed in the frames, and this "
-                    "recipe draws it anew; leave it out, or dye in a run of its own"
-                )
+                raise InvalidSetting(f"{place}.{name} = {value!r} {why}")
 
     def makers(self) -> Makers:
-        own = makers(clip_light, hair_light, self.dye, layer=self.dyed_hair)
+        own = makers(
+            clip_light, hair_light, self.dye, layer=self.dyed_hair,
+            area=self.painted if self.area else anywhere,
+        )  # fmt: skip
+        if self.facial:
+            own |= makers(facial_colors, facial_hair)
+        else:
+            own |= makers(facial_hair=no_facial_hair)
         return {**super().makers(), **own}
 
     @stage(keep=False)
@@ -171,11 +223,26 @@ class HairColor(HairColorLatent):
         mixed = former_dye.target + share * (target - former_dye.target)
         return Dye(np.clip(mixed, 0, 1), degree + former * (1 - degree))
 
+    @stage(compress=True)
+    def painted(self, track: Series[FaceTrack]) -> PaintedArea:
+        """Raises InvalidSetting if the frame that it was painted on does not show the person."""
+        one = track.rows(self.area_frame, self.area_frame + 1)
+        if not one.present[0]:
+            seen = np.flatnonzero(track.field("present"))
+            nearest = seen[np.abs(seen - self.area_frame).argmin()]
+            raise InvalidSetting(
+                f"edit.area_frame = {self.area_frame} does not show the face of whoever is edited, "
+                f"with which the area moves along; paint on another frame, such as {nearest}"
+            )
+        return PaintedArea(read_matte(self.area), one.axes.centre[0], one.axes.x[0])
+
     @stage(keep=False)
     def dyed_hair(
         self,
         frames: Frames,
+        area: PaintedArea,
         matte: Matte,
+        facial_hair: FacialHair,
         track: FaceTrack,
         fade: Fade,
         clip_light: ClipLight,
@@ -188,31 +255,49 @@ class HairColor(HairColorLatent):
 
         def patch(row: int) -> Patch | None:
             (frame,) = frames.rows(row, row + 1)
-            alpha = matte.alpha[row]
-            window = window_of(alpha[None], hair_window, (frame.shape[1], frame.shape[0]), margin)
+            alpha, light = matte.alpha[row], hair_light.factor[row]
+            facial = [
+                (plane, _lab_in_light(lab, light), SOFTER[part])
+                for part, plane, lab in zip(
+                    PARTS, facial_hair.planes[row], facial_hair.lab[row], strict=False
+                )
+                if part in self.facial
+            ]
+            covered = np.stack([alpha, *(plane for plane, *_ in facial)])
+            window = window_of(covered, hair_window, (frame.shape[1], frame.shape[0]), margin)
             strength = float(dye.strength[row])
             if window is None or strength == 0:
                 return None
             seen = frame[window.pixels][None].copy()
             levels = torch.from_numpy(seen)
-            spread = torch.from_numpy(alpha)[None, None] / 255
-            full = frame_matte(spread, hair_window, levels, window)
-            lit = clip_light.factor * hair_light.factor[row]
+
+            def spread(plane: NDArray[np.uint8]) -> torch.Tensor:
+                share = torch.from_numpy(plane)[None, None] / 255
+                return frame_matte(share, hair_window, levels, window)
+
+            full = spread(alpha)
+            lit = clip_light.factor * light
             target = _in_light(dye.target[row], lit)
             source = torch.from_numpy(hair_light.lab[row])
             # Beyond the color, and away from it, along the line to it.
-            reached = source + (strength if not 0 <= strength <= 1 else 1) * (target - source)
+            way = strength if not 0 <= strength <= 1 else 1
             picture = levels.movedim(-1, 1).float() / 255
-            amount = min(1, abs(strength))
             axes = track.axes_of(np.array([row]))
+            allowed = area.on(axes, window)
+            amount = min(1, abs(strength)) * allowed
             dyeing = Dyeing(
                 source,
-                reached,
+                source + way * (target - source),
                 amount * (1 - self.roots * falling(ROOTS, axes, window)) if self.roots else amount,
                 side,
                 tuple(self._coats(picture, lit, amount, axes, window, side)),
             )
-            return patch_of(window, seen, dyeing.apply(picture, full), full)
+            result = dyeing.apply(picture, full)
+            for plane, lab, softer in facial:
+                own = spread(plane)
+                dyeing = Dyeing(lab, lab + way * (target - lab), softer * amount, side)
+                result, full = dyeing.apply(result, own), torch.maximum(full, own)
+            return patch_of(window, seen, result, full * (allowed > 0))
 
         return make_layer(frames, track, fade, lambda rows: [patch(int(row)) for row in rows])
 
@@ -220,7 +305,7 @@ class HairColor(HairColorLatent):
         self,
         picture: torch.Tensor,
         lit: NDArray[np.float32],
-        amount: float,
+        amount: torch.Tensor,
         axes: CropAxes,
         window: Grid,
         side: float,
@@ -251,6 +336,11 @@ def falling(ramp: tuple[float, float], axes: CropAxes, grid: Grid) -> torch.Tens
 
 def _rgb(color: str) -> NDArray[np.float32]:
     return np.array(parse_color(color), np.float32)
+
+
+def _lab_in_light(lab: NDArray[np.float32], factor: NDArray[np.float32]) -> torch.Tensor:
+    """Lab [3] in the clip's light → in a light that is a multiple [3] of it."""
+    return _in_light(lab_to_rgb(torch.from_numpy(lab), dim=0).numpy(), factor)
 
 
 def _in_light(rgb: NDArray[np.float32], factor: NDArray[np.float32]) -> torch.Tensor:

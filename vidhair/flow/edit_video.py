@@ -12,14 +12,14 @@ import torch
 
 from vidhair.cache import DiskStore, Store
 from vidhair.checkpoints.packs import BUNDLED
-from vidhair.errors import DeviceUnavailable
+from vidhair.errors import DeviceUnavailable, OutputNotWritable
 from vidhair.flow.encode import Encoding
 from vidhair.flow.graph import CUT_OUT, GOAL, Flow
 from vidhair.flow.node import NodeReport
 from vidhair.flow.runner import Means, Reporter, Runner, Silent
 from vidhair.forked import about_to_compute
 from vidhair.media import PictureWriter, VideoWriter, check_target, open_clip, try_out
-from vidhair.media.files import scratch_folder
+from vidhair.media.files import same_place, scratch_folder
 from vidhair.models.pack import Pack, load_pack
 from vidhair.recipe import Recipe, load_recipe
 from vidhair.types import Clip
@@ -128,8 +128,9 @@ def write_matte(
     """Cut the hair out of a clip: its frames, with the matte as their alpha.
 
     target: a video (.mov: ProRes 4444, .mkv: FFV1, .webm: VP9; others hold no transparency and show
-    the matte itself, white on black), or a name without suffix for a folder of PNGs. The rest is as
-    for `edit_video`, of whose cache both make use.
+    the matte itself, white on black), or a name without suffix for a folder of PNGs, from which
+    those of an earlier, longer clip are removed. The rest is as for `edit_video`, of whose cache
+    both make use.
     """
     source, target = Path(source), Path(target)
     if target.suffix:
@@ -155,7 +156,17 @@ def _make(
     reporter = reporter or Silent()
     means = means or Means()
     flow = Flow(recipe, models, goal, means)  # refuses what cannot be done, before any work
-    with _store(cache) as store, open_clip(source) as reader, torch.inference_mode(False):
+    given = Path(recipe.matte.from_) if recipe.matte.from_ else None
+    if given is not None and given.exists() and same_place(target, given):
+        raise OutputNotWritable(
+            f"{target} is the matte that is read; choose another name for the output"
+        )
+    with (
+        open_clip(source) as reader,
+        flow.on(reader.clip),
+        _store(cache) as store,
+        torch.inference_mode(False),
+    ):
         writer = _writer_of(target, reader.clip, recipe, goal == CUT_OUT)
         runner = Runner(store, reader, reporter, means)
         with Encoding(writer, recipe.encode, flow, means) as encoding:

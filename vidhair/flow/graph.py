@@ -17,8 +17,10 @@ look like.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -27,9 +29,10 @@ from numpy.typing import NDArray
 from vidhair.cache import fingerprint
 from vidhair.edits.hair_color import former_dye
 from vidhair.edits.stack import stacked
+from vidhair.errors import InvalidSetting
 from vidhair.flow.node import Node
 from vidhair.flow.runner import Means, Work
-from vidhair.media import read_image
+from vidhair.media import MatteReader, open_matte, read_image
 from vidhair.models.aligned import MovableGenerator
 from vidhair.models.attributes import AttributeSpace
 from vidhair.models.face_identity import FaceIdentity
@@ -54,6 +57,9 @@ from vidhair.stages import (
     smooth,
     tune,
 )
+from vidhair.stages.align import FaceTrack
+from vidhair.stages.doubts import Doubts, doubts
+from vidhair.stages.matte import Matte
 from vidhair.types import Clip, Frames
 from vidhair.wiring import (
     Arrays,
@@ -106,6 +112,8 @@ def makers_of(recipe: Recipe, segmenter: bool = False) -> Makers:
     if people.is_reference(recipe.align.person):
         ends |= makers(people.reference, person=people.most_like)
     found = makers(prior=segment.segmented if segmenter else labels.classified)
+    if recipe.matte.from_:
+        found = makers(matte=matte.given, hair_window=region.whole_frame)
     return HEAD | found | (TUNED if tuned else UNTUNED) | ends | edits
 
 
@@ -141,10 +149,17 @@ class Flow:
         self.units: Sequence[Value] | None = None
         self._made: dict[tuple[str, int], Any] = {}  # what holds for the clip, by name and unit
         self._identities: dict[Any, dict[str, Any]] = {}  # of owners of stages; some read files
+        if recipe.matte.from_ and "matte" not in self.stages:
+            raise InvalidSetting(
+                f"matte.from = {recipe.matte.from_!r} is for recipes that read a matte, and this "
+                "one draws the head without; leave it out"
+            )
         for place, edit in recipe.places():
             edit.check(pack, place)
             if draws(recipe):
                 edit.check_drawn(place)
+            elif edit is not recipe.edits[-1]:
+                edit.check_dyed_over(place)
 
     # ---- what stages are given
 
@@ -168,6 +183,28 @@ class Flow:
     def segmenter(self) -> ChosenSegmenter:
         """What finds hair beside the pack's parser; decided before keys are made, too."""
         return find_segmenter(self.recipe.matte.segmenter, device=self.pack.device)
+
+    @cached_property
+    def given_matte(self) -> MatteReader:
+        """What takes the place of a matte that is made."""
+        return open_matte(self.recipe.matte.from_)
+
+    @contextmanager
+    def on(self, clip: Clip) -> Iterator[None]:
+        """Refuses what does not fit a clip, before long work, and holds what is read beside it.
+
+        Raises MatteDoesNotFit or InvalidSetting, or the errors of what cannot be read.
+        """
+        for place, edit in self.recipe.places():
+            edit.check_clip(clip, place)
+        if not self.recipe.matte.from_:
+            yield
+            return
+        try:
+            self.given_matte.check(clip)
+            yield
+        finally:
+            self.given_matte.close()
 
     @property
     def _makers(self) -> Makers:
@@ -194,6 +231,9 @@ class Flow:
             Parser: Provision(lambda: pack.parser, lambda: self._weights("parser")),
             HairSegmenter: Provision(
                 lambda: self.segmenter.build(), lambda: self.segmenter.weights
+            ),
+            MatteReader: Provision(
+                lambda: self.given_matte, lambda: {"matte": self.given_matte.fingerprint}
             ),
             Perceptual: Provision(lambda: self.perceptual, lambda: self.perceptual.weights),
             AttributeSpace | None: Provision(
@@ -414,6 +454,25 @@ class Flow:
         area = self.field(work, "matte", "area", unit)
         return int((self.field(work, "track", "present", unit) & (area == 0)).sum())
 
+    def _doubts(self, work: Work, unit: int) -> Doubts:
+        frames, matte, track = (
+            _Clip(self, work, name, kind, unit)
+            for name, kind in (("frames", Frames), ("matte", Matte), ("track", FaceTrack))
+        )
+        return doubts(frames, matte, track, self.value(work, "hair_window", unit=unit))
+
+    def _unseen(self, work: Work) -> list[str]:
+        """Notes on facial hair that is to be dyed, and that nobody has."""
+        if "facial_colors" not in self.stages:
+            return []
+        units = range(len(self.fan_out(work)))
+        colors = [self.value(work, "facial_colors", unit=unit) for unit in units]
+        return [
+            f"no {part} can be told from the skin, and nothing is dyed there"
+            for part in self.recipe.edits[-1].facial
+            if not any(one.seen(part) for one in colors)
+        ]
+
     def notes(self, work: Work) -> list[str]:
         """What a person should know about how the clip was read and edited."""
         units = range(len(self.fan_out(work)))
@@ -436,8 +495,14 @@ class Flow:
             bare = sum(self._without_hair(work, unit) for unit in units)
             if bare:
                 notes.append(f"no hair is seen on {bare} of the faces that are edited")
+            if not self.recipe.matte.from_:
+                found = [self._doubts(work, unit).sentences for unit in units]
+                notes += dict.fromkeys(chain.from_iterable(found))
+        notes += self._unseen(work)
         if "prior" in self.stages:
             notes.append(self.segmenter.about)
+        if self.recipe.matte.from_:
+            notes.append(f"hair is where {self.recipe.matte.from_} says, as matte.from asks")
         if self.tuned:
             notes.append(self.perceptual.about)
         notes += [decided.note for decided in self.precisions.values() if decided.note]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from enum import IntEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import av
     from av.video.reformatter import VideoReformatter
 
+LUMA = (0.2126, 0.7152, 0.0722)  # of BT.709
 HDR_TRANSFERS = ("smpte2084", "arib_std_b67")
 # Pixels per chroma sample, across and down.
 SAMPLINGS = {
@@ -80,6 +81,33 @@ def alpha_of(frame: av.VideoFrame, width: int, height: int) -> NDArray[np.uint8]
     """[H, W] uint8, 0 where the picture is transparent."""
     rgba = np.asarray(frame.reformat(width, height, "rgba").to_ndarray(), np.uint8)
     return rgba[..., 3]
+
+
+def grey_of(frame: av.VideoFrame, color: Color, width: int, height: int) -> NDArray[np.uint8]:
+    """[H, W] uint8, black to white as 0 … 255: the luma, whatever range and depth it has."""
+    from av.video.reformatter import ColorRange, Interpolation
+
+    if frame.format.is_rgb or frame.format.has_palette:
+        return _levels(to_rgb(frame, color, width, height) @ np.array(LUMA))
+    # In 16 bits, as swscale dithers what it brings to 8.
+    plain = frame.reformat(
+        width,
+        height,
+        "gray16le",
+        src_color_range=ColorRange.JPEG if color.range == "pc" else ColorRange.MPEG,
+        dst_color_range=ColorRange.JPEG,
+        interpolation=Interpolation.BICUBIC | Interpolation.ACCURATE_RND,
+    )
+    grey = plain.to_ndarray() / np.float32(257)
+    # It takes grey without chroma for full range, whatever it is told.
+    if sampling(frame.format) == "4:0:0" and frame.color_range == ColorRange.MPEG:
+        grey = (grey - 16) * (255 / 219)
+    return _levels(grey)
+
+
+def _levels(values: NDArray[np.floating[Any]]) -> NDArray[np.uint8]:
+    levels: NDArray[np.uint8] = np.rint(values).clip(0, 255).astype(np.uint8)
+    return levels
 
 
 def has_full_range(pixel_format: str) -> bool:

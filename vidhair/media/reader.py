@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vidhair.errors import NotAVideo
-from vidhair.media.color import Conversion, alpha_of, fields_to_rgb, to_rgb
+from vidhair.media.color import Conversion, alpha_of, fields_to_rgb, grey_of, to_rgb
 from vidhair.media.light import converts, to_sdr_rgb
 from vidhair.media.orientation import upright
 from vidhair.media.scan import scan_source
@@ -104,6 +104,15 @@ class ClipReader:
         out = np.empty((stop - start, self.clip.height, self.clip.width), np.uint8)
         for number in self._checked(range(start, stop)):
             stored = alpha_of(self._frame(int(number)), *self._stored_size())
+            out[number - start] = upright(stored, self._scan.orientation)
+        return out
+
+    def grey(self, start: int, stop: int) -> NDArray[np.uint8]:
+        """How bright the frames start to stop − 1 are, as they are stored: without tone mapping.
+        uint8 [T, H, W]."""
+        out = np.empty((stop - start, self.clip.height, self.clip.width), np.uint8)
+        for number in self._checked(range(start, stop)):
+            stored = grey_of(self._frame(int(number)), self._scan.color, *self._stored_size())
             out[number - start] = upright(stored, self._scan.orientation)
         return out
 

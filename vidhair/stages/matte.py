@@ -6,6 +6,7 @@ colors in every small window lie on a line from what is behind to the hair. The 
 over neighbouring frames along the motion.
 """
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -16,6 +17,7 @@ from scipy.ndimage import label
 from torch import Tensor
 
 from vidhair.errors import InvalidSetting
+from vidhair.media import MatteReader
 from vidhair.ops.blur import blur_
 from vidhair.ops.color import levels_to_lab
 from vidhair.ops.fill import fill
@@ -72,6 +74,12 @@ class MatteConfig:
         "auto: MediaPipe's hair segmentation if it was pulled; none: the pack's parser alone; or "
         "the path of hair_segmentation.tflite",
         affects=False,  # the weights that it finds do
+    )
+    from_: str = setting(
+        "",
+        "a matte of yours in place of one that is made: a video (its transparency, else its grey) "
+        "or a folder of PNGs, with a picture for every frame; empty for none",
+        affects=False,  # what it shows does
     )
 
     def __post_init__(self) -> None:
@@ -147,7 +155,7 @@ def _told_by_colors(
     return told, length / (length + ALIKE**2) * torch.exp(off / (-2 * OFF_LINE**2))
 
 
-def _span_of(seen: NDArray[np.bool_], margin: int) -> tuple[slice, slice]:
+def span_of(seen: NDArray[np.bool_], margin: int) -> tuple[slice, slice]:
     """Rows and columns that hold all that is seen [h, w], and a margin around it."""
     found = []
     for axis in (1, 0):
@@ -170,48 +178,91 @@ def matte(
     span: Span,
     config: MatteConfig,
 ) -> Matte:
-    core = span.core(NEIGHBOURS)
-    shot, radius = np.cumsum(track.cuts), round(COLOR_REACH * hair_window.side)
     size = hair_window.height, hair_window.width
-    seen: dict[int, tuple[NDArray[np.uint8], NDArray[np.float32]]] = {}
 
-    def look(frame: int) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-        """A frame's window, and its matte without its neighbours."""
-        picture = hair_window.cut(frames.rows(frame, frame + 1).pixels[0])
+    def look(picture: NDArray[np.uint8], frame: int) -> NDArray[np.float32]:
         alpha = np.zeros(size, np.float32)
-        if not track.present[frame]:
-            return picture, alpha
         grid = prior.grid(region)
         head = head_mask(track, frame, grid)
         likely = joined(prior.levels[frame].astype(np.float32) / 255, head)
         spread = spread_grid(torch.from_numpy(likely)[None, None], grid, hair_window)
-        rows, columns = _span_of(spread[0, 0].numpy() > UNLIKELY, radius + 2)
+        radius = round(COLOR_REACH * hair_window.side)
+        rows, columns = span_of(spread[0, 0].numpy() > UNLIKELY, radius + 2)
         part = torch.from_numpy(picture[rows, columns]).movedim(-1, 0)[None].float() / 255
         if part.numel():
             found = alpha_of(
                 part, spread[..., rows, columns].clamp(0, 1), hair_window.side, config.edge
             )
             alpha[rows, columns] = found[0, 0].numpy()
-        return picture, alpha
+        return alpha
 
     made: dict[str, list[Any]] = {"alpha": [], "area": [], "mean_lab": []}
+    for picture, alpha in settled(frames, track, hair_window, span, config.smooth, look):
+        area, mean_lab = _sure_hair(alpha, picture)
+        made["alpha"].append(np.rint(alpha * 255).astype(np.uint8))
+        made["area"].append(area)
+        made["mean_lab"].append(mean_lab)
+    return Matte(**{name: np.stack(values) for name, values in made.items()})
+
+
+def settled(
+    frames: Frames,
+    track: FaceTrack,
+    hair_window: HairWindow,
+    span: Span,
+    smooth: float,
+    look: Callable[[NDArray[np.uint8], int], NDArray[np.float32]],
+) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.float32]]]:
+    """Every frame's window, uint8 [h, w, 3], and its matte [h, w] in 0 … 1, averaged over
+    NEIGHBOURS along the motion, of which frames and track have as many beside the span.
+
+    look: gives the matte of a window and the number of its frame, where the person is.
+    """
+    core, shot = span.core(NEIGHBOURS), np.cumsum(track.cuts)
+    seen: dict[int, tuple[NDArray[np.uint8], NDArray[np.float32]]] = {}
+
+    def seen_in(frame: int) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+        picture = hair_window.cut(frames.rows(frame, frame + 1).pixels[0])
+        none = np.zeros(picture.shape[:2], np.float32)
+        return picture, look(picture, frame) if track.present[frame] else none
+
     for frame in range(core.start, core.stop):
         near = [
             f
             for f in range(max(0, frame - NEIGHBOURS), min(len(frames), frame + NEIGHBOURS + 1))
             if f == frame or (track.present[f] and shot[f] == shot[frame])
         ]
-        seen = {f: seen.get(f) or look(f) for f in near}
+        seen = {f: seen.get(f) or seen_in(f) for f in near}
         pictures, alphas = zip(*seen.values(), strict=True)
         alpha = alphas[near.index(frame)]
         if track.present[frame]:
-            alpha = mean_along_motion(alphas, pictures, near.index(frame), config.smooth)
+            alpha = mean_along_motion(alphas, pictures, near.index(frame), smooth)
             alpha = alpha * own_share(track, range(frame, frame + 1), hair_window)[0, 0].numpy()
-        sure = alpha > SURE_ALPHA
-        lab = levels_to_lab(torch.from_numpy(seen[frame][0][sure])[None, None])[0, :, 0]
-        made["alpha"].append(np.rint(alpha * 255).astype(np.uint8))
-        made["area"].append(np.float32(sure.mean()))
-        made["mean_lab"].append(
-            lab.double().mean(1).float().numpy() if sure.any() else np.zeros(3, np.float32)
-        )
-    return Matte(**{name: np.stack(values) for name, values in made.items()})
+        yield seen[frame][0], alpha
+
+
+def _sure_hair(
+    alpha: NDArray[np.float32], picture: NDArray[np.uint8]
+) -> tuple[np.float32, NDArray[np.float32]]:
+    """Of what is surely hair, its share of a picture [h, w, 3], and its mean in Lab [3]."""
+    sure = alpha > SURE_ALPHA
+    lab = levels_to_lab(torch.from_numpy(picture[sure])[None, None])[0, :, 0]
+    mean = lab.double().mean(1).float().numpy() if sure.any() else np.zeros(3, np.float32)
+    return np.float32(sure.mean()), mean
+
+
+@stage(chunk=0, compress=True)
+def given(
+    frames: Frames, track: FaceTrack, hair_window: HairWindow, span: Span, reader: MatteReader
+) -> Matte:
+    """What the user's own matte says, where the person is seen."""
+    alpha = reader.read(span.start, span.stop)
+    alpha[~track.present] = 0
+    found: list[tuple[np.float32, NDArray[np.float32]]] = []
+    for row, frame in enumerate(frames):
+        share = own_share(track, range(row, row + 1), hair_window)
+        if share.min() < 1:
+            alpha[row] = np.rint(alpha[row] * share[0, 0].numpy())
+        found.append(_sure_hair(alpha[row] / np.float32(255), frame))
+    area, mean_lab = zip(*found, strict=True)
+    return Matte(alpha, np.stack(area), np.stack(mean_lab))

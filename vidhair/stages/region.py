@@ -198,3 +198,10 @@ def region(
 def hair_window(track: Series[FaceTrack], region: HeadRegion, clip: Clip) -> HairWindow:
     side = float(np.median(crops_of(track).side))
     return plan_window(region, side, (clip.width, clip.height))
+
+
+@stage(keep=False)
+def whole_frame(track: Series[FaceTrack], clip: Clip) -> HairWindow:
+    """Where a matte lies that is given: hair reaches as far as it says."""
+    side = float(np.median(crops_of(track).side))
+    return HairWindow(0, 0, 1, clip.height, clip.width, side)
