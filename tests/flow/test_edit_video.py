@@ -24,6 +24,7 @@ from vidhair.flow import edit_video as module
 from vidhair.flow.edit_video import CACHE_VARIABLE, choose_device, default_cache
 from vidhair.flow.runner import EXECUTORS, Means
 from vidhair.media import ClipReader, VideoWriter, open_clip
+from vidhair.stages.doubts import SEEN_FRAMES
 from vidhair.stages.labels import COLOR_FRAMES
 from vidhair.stages.people import LOOKS
 
@@ -405,10 +406,10 @@ def test_stages_between_two_barriers_share_one_decoding(
     off = {"tune.steps": 0, "tune.refine_steps": 0}
     small.edit(tmp_path / "a.mp4", False, changes=off, means=Means(executor=executor))
     # Faces and thumbnails; latents and labels; mattes; composing and encoding. Colors of hair are
-    # learned from single frames, and some are looked at to tell people apart.
+    # learned from single frames, some are looked at to tell people apart, and some for notes.
     assert COLOR_FRAMES >= small.FRAMES
-    assert len(made) == small.FRAMES and set(made.values()) <= {4 + 1, 4 + 2}
-    assert sum(made.values()) <= 5 * small.FRAMES + LOOKS
+    assert len(made) == small.FRAMES and set(made.values()) <= {5, 6, 7}
+    assert sum(made.values()) <= 5 * small.FRAMES + LOOKS + SEEN_FRAMES
 
 
 def test_an_error_of_the_encoder_ends_the_run(

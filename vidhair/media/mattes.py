@@ -91,6 +91,7 @@ def open_matte(path: str | Path) -> MatteReader:
 
 def _video(path: Path) -> MatteReader:
     reader = open_clip(path)
+    reader.keep(1)  # they are asked for in order, and once
     look = reader.alpha if reader.clip.alpha else reader.grey
     size = reader.clip.width, reader.clip.height
 

@@ -17,7 +17,7 @@ from vidhair.stages.region import MIDDLE, HairWindow
 from vidhair.types import Frames
 from vidhair.wiring import Series
 
-SEEN_FRAMES = 6  # of a clip, that are looked at
+SEEN_FRAMES = 4  # of a clip, that are looked at
 CHIN, CHEEKS = 152, (234, 454)  # of MediaPipe's mesh; ears lie beside those
 EAR = (0.05, 0.1)  # half width and half height, in crop sides
 OF_EAR, LEAST_EAR = 0.5, 30  # share of it that is skin under the matte; pixels
