@@ -107,6 +107,26 @@ def test_without_weight_nothing_else_is_looked_at(monkeypatch: pytest.MonkeyPatc
     assert np.array_equal(got, values[1]) and got is not values[1]
 
 
+def test_only_what_lies_around_the_values_is_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    values = [np.zeros((120, 160), np.float32) for _ in range(2)]
+    values[0][60:70, 50:60], values[1][62:70, 50:64] = 0.5, 1
+    seen: list[tuple[int, ...]] = []
+    real = motion.flow
+
+    def flow(start: NDArray[Any], end: NDArray[Any]) -> NDArray[Any]:
+        seen.append(start.shape)
+        return real(start, end)
+
+    monkeypatch.setattr(motion, "flow", flow)
+    still = [np.resize(texture(), (120, 160, 3))] * 2
+    got = mean_along_motion(values, still, 0, 1.0)
+    margin = 2 * motion.SURROUNDINGS
+    assert seen == [(10 + margin, 14 + margin, 3)]
+    np.testing.assert_allclose(got, (values[0] + values[1]) / 2, atol=0.02)
+    nothing = [np.zeros((9, 9), np.float32)] * 2
+    assert not mean_along_motion(nothing, [np.zeros((9, 9, 3), np.uint8)] * 2, 0, 1.0).any()
+
+
 def test_given_values_are_left_as_they_are() -> None:
     values = mattes()
     before = [value.copy() for value in values]

@@ -62,9 +62,20 @@ def _evaluate(red, green, blue, line, share, result):
 
 
 @compiled
+def _add_five(a, b, c, d, e, total):
+    """What windows of radius two come to: as they are the usual ones, in one go."""
+    for i in range(len(total)):
+        total[i] = (c[i] + (a[i] + e[i])) + (b[i] + d[i])
+
+
+@compiled
 def _sums_along(padded, radius, sums):
     """sums[i] = padded[i] + … + padded[i + 2·radius]."""
     count = len(sums)
+    if radius == 2:
+        _add_five(padded[:count], padded[1 : count + 1], padded[2 : count + 2],
+                  padded[3 : count + 3], padded[4 : count + 4], sums)  # fmt: skip
+        return
     sums[:] = padded[radius : radius + count]
     for tap in range(radius):
         other = 2 * radius - tap
@@ -101,10 +112,15 @@ def _fit(picture, mean, inverse, values, radius, box, sums, lines):
             _sums_along(padded[k], radius, sums[i, k])
     total = np.empty((VALUES, columns), np.float32)
     for i in range(bottom - top):
-        total[:] = sums[i + radius]
-        for tap in range(radius):
+        if radius == 2:
             for k in range(VALUES):
-                _add_both(sums[i + tap, k], sums[i + 2 * radius - tap, k], total[k])
+                _add_five(sums[i, k], sums[i + 1, k], sums[i + 2, k], sums[i + 3, k],
+                          sums[i + 4, k], total[k])  # fmt: skip
+        else:
+            total[:] = sums[i + radius]
+            for tap in range(radius):
+                for k in range(VALUES):
+                    _add_both(sums[i + tap, k], sums[i + 2 * radius - tap, k], total[k])
         y = top + i
         value = total[0]
         for j in range(columns):
@@ -146,7 +162,7 @@ def smooth(picture, mean, inverse, values, radius, tiles, result):
         for y in range(y0, y1):
             inner = padded[:, low:high]
             inner[:] = lines[y - top]
-            for tap in range(1, radius + 1):
+            for tap in range(radius, 0, -1):
                 above, below = max(y - tap, 0) - top, min(y + tap, height - 1) - top
                 for k in range(VALUES):
                     _add_both(lines[above, k], lines[below, k], inner[k])

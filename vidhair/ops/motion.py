@@ -8,9 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vidhair.errors import VidhairError
+from vidhair.geometry import span_of
 
 UNLIKE = 12.0  # difference of two pixels, in levels of 255, from which they show different things
 NEARBY = 5  # side in pixels over which that is judged
+SURROUNDINGS = 24  # pixels around the values that motion is looked for in, too
 LEAST_SIDE = 16  # of pictures in which motion is looked for
 
 
@@ -54,13 +56,19 @@ def flow(start: NDArray[np.uint8], end: NDArray[np.uint8]) -> NDArray[np.float32
 
 def fetch(values: NDArray[Any], motion: NDArray[np.float32]) -> NDArray[Any]:
     """What a picture [H, W] or [H, W, C] holds where `flow` says that pixels went."""
-    cv2 = _opencv()
+    return _taken(values, *_places(motion))
+
+
+def _places(motion: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Columns and rows in the other picture, [H, W] each."""
     height, width = motion.shape[:2]
-    y, x = np.mgrid[:height, :width].astype(np.float32)
-    found: NDArray[Any] = cv2.remap(
-        values, x + motion[..., 0], y + motion[..., 1], cv2.INTER_LINEAR,
-        borderMode=cv2.BORDER_REPLICATE,
-    )  # fmt: skip
+    x, y = np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32)
+    return motion[..., 0] + x, motion[..., 1] + y[:, None]
+
+
+def _taken(values: NDArray[Any], x: NDArray[np.float32], y: NDArray[np.float32]) -> NDArray[Any]:
+    cv2 = _opencv()
+    found: NDArray[Any] = cv2.remap(values, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     return found
 
 
@@ -73,18 +81,25 @@ def mean_along_motion(
     """Of one of several neighbouring frames and of what it shows in the others, [H, W].
 
     values: [H, W] each; pictures: uint8 [H, W, 3]. weight: 0 … 1, of the frames next to it; those
-    further away count by its powers. What looks different in another frame does not count.
+    further away count by its powers. What looks different in another frame does not count. Motion
+    is looked for around what is not zero in all of them.
     """
-    total, weights = values[index].copy(), np.ones_like(values[index])
-    for other in range(len(values)) if weight > 0 else ():
+    rows, columns = span_of(np.any([v > 0 for v in values], axis=0), SURROUNDINGS)
+    mean = values[index].copy()
+    total = mean[rows, columns]  # a part of it
+    if not total.size or weight <= 0:
+        return mean
+    parts = [np.ascontiguousarray(picture[rows, columns]) for picture in pictures]
+    weights = np.ones_like(total)
+    for other in range(len(values)):
         if other == index:
             continue
-        motion = flow(pictures[index], pictures[other])
-        unlike = fetch(pictures[other], motion).astype(np.float32) - pictures[index]
+        places = _places(flow(parts[index], parts[other]))
+        unlike = _taken(parts[other], *places).astype(np.float32) - parts[index]
         error = np.einsum("ijk,ijk->ij", unlike, unlike) / unlike.shape[-1]
         error = _opencv().blur(error, (NEARBY, NEARBY))
         share = weight ** abs(other - index) * np.exp(-error / (2 * UNLIKE**2))
-        total += share * fetch(values[other], motion)
+        total += share * _taken(values[other][rows, columns], *places)
         weights += share
-    mean: NDArray[np.float32] = total / weights
+    total /= weights
     return mean

@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from vidhair.geometry import span_of
 from vidhair.models.face_landmarks import FACE_OVAL
 from vidhair.models.face_parser import polygon_mask
 from vidhair.ops.blur import blur, blur_
@@ -29,7 +30,6 @@ from vidhair.stages.matte import (
     Matte,
     alpha_of,
     settled,
-    span_of,
 )
 from vidhair.stages.region import HairWindow
 from vidhair.types import Clip, Frames

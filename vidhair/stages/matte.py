@@ -17,6 +17,7 @@ from scipy.ndimage import label
 from torch import Tensor
 
 from vidhair.errors import InvalidSetting
+from vidhair.geometry import span_of
 from vidhair.media import MatteReader
 from vidhair.ops.blur import blur_
 from vidhair.ops.color import levels_to_lab
@@ -153,16 +154,6 @@ def _told_by_colors(
     told = (((picture - behind) * way).sum(1, keepdim=True) / (length + 1e-4)).clamp(0, 1)
     off = (picture - behind - told * way).square().sum(1, keepdim=True)
     return told, length / (length + ALIKE**2) * torch.exp(off / (-2 * OFF_LINE**2))
-
-
-def span_of(seen: NDArray[np.bool_], margin: int) -> tuple[slice, slice]:
-    """Rows and columns that hold all that is seen [h, w], and a margin around it."""
-    found = []
-    for axis in (1, 0):
-        places = np.flatnonzero(seen.any(axis))
-        low, high = (places[0], places[-1] + 1) if len(places) else (0, 0)
-        found.append(slice(max(0, low - margin), high + margin))
-    return found[0], found[1]
 
 
 # ---- stages
