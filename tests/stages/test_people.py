@@ -75,7 +75,7 @@ def numbers(rows: Rows, cuts: tuple[int, ...] = ()) -> list[list[int]]:
 
 def looks_of(features: NDArray[Any], track: NDArray[Any]) -> Looks:
     """Of people whose colors are alike."""
-    return Looks(features, np.zeros((len(track), 6)), track)
+    return Looks(features, np.zeros((len(track), 6), np.float32), track)
 
 
 class TestTracks:
@@ -394,7 +394,7 @@ class TestLooks:
         rows: Rows = [[(100.0, 100.0, 50.0)]] * 20
         tracks = tracks_of(rows, cuts=(10,))
         for lightness, count in ((0.5, 1), (0.9, 2)):
-            colors = np.zeros((2, 6))
+            colors = np.zeros((2, 6), np.float32)
             colors[1, 0] = lightness
             looks = Looks(np.array([[0.0], [0.6]]), colors, np.arange(2))
             assert stages.people(InMemory(tracks), looks, clip_with(20), 0.5).count == count

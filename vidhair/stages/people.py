@@ -407,7 +407,8 @@ def looks(
     large = np.flatnonzero(found.height >= LEAST_FACE)
     wanted = sorted((int(f), int(k)) for k in large for f in good_frames(found, int(k), LOOKS))
     if not wanted:
-        return Looks(*np.zeros((2, 0, 1), np.float32), np.zeros(0, np.int32))
+        none = np.zeros((0, 1), np.float32)
+        return Looks(none, none, np.zeros(0, np.int32))
     rows = np.array([found.axes[f][found.track[f] == k][0] for f, k in wanted], np.float64)
     axes = CropAxes(rows[:, :2], rows[:, 2:])
     colors = np.zeros((len(wanted), 6), np.float32)
