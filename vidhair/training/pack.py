@@ -101,7 +101,7 @@ def _parser(
 ) -> tuple[FaceParser, dict[str, float]]:
     """The parser of a recipe and what was measured of it."""
     people, config = work / "people", recipe.parser
-    render_people(people, people=config.people, side=config.side, seed=seed)
+    render_people(people, people=config.people, side=config.side, seed=seed, strands=config.strands)
     held_out = Portraits(people, held_out=True)
     data = Portraits(people, held_out=False)
     parser = train_parser(data, held_out, config, work, seed=seed, device=device)
