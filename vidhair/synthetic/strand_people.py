@@ -26,6 +26,7 @@ FEWER = 0.3  # strands of long hair, as a share of what styles say: portraits ar
 SHORT = 10  # points of a strand, up to which hair is short
 THICKER = 1.2
 LONG = 2.5  # times as likely as short hair
+CURLED = 0.35  # of those with long hair, beside those whose style it is
 BEARDED = 0.25  # of those with short hair
 HAIR_PLANE, BEARD_PLANE = PLANES.index("hair"), PLANES.index("beard")
 
@@ -54,18 +55,21 @@ def sample_strands(faces: FaceParams, generator: torch.Generator) -> Grown:
     def varied(style: StrandStyle) -> StrandStyle:
         length, density = between(0.75, 1.35), between(0.7, 1.2)
         fewer = FEWER if style.points > SHORT else 1.0
+        curled = float(style.part is not None and between(0, 1) < CURLED)
         return replace(
             style,
             count=round(style.count * fewer * density),
             width=style.width * THICKER / fewer,
             top=style.top * length,
             sides=style.sides * length * between(0.85, 1.1),
-            part=None if style.part is None else between(-0.3, 0.3),
-            volume=style.volume * between(0.7, 1.4),
+            part=None if style.part is None else between(-0.45, 0.45),
+            volume=style.volume * between(0.7, 1.4) * (1 + 0.4 * curled),
             clumps=max(1, round(style.clumps * between(0.4, 1.2))),
             clumping=min(0.9, style.clumping * between(0.6, 1.4)),
-            wave=style.wave * between(0.3, 1.8),
-            curl=style.curl * between(0.6, 1.3),
+            wave=style.wave * between(0.3, 1.8) + curled * between(0.02, 0.1),
+            wave_length=style.wave_length * between(0.6, 1.3),
+            curl=style.curl * between(0.6, 1.3) + curled * between(0.0, 0.05),
+            curl_length=style.curl_length * (1 + curled * between(0.0, 1.5)),
             frizz=style.frizz * between(0.5, 2),
             flyaway=style.flyaway * between(0.2, 2),
             recede=style.recede * between(0.7, 1.2),
