@@ -130,8 +130,8 @@ class Disguise(Chance):
         return image, planes
 
     def drape(self, image: Tensor, planes: Tensor, oval: Tensor) -> tuple[Tensor, Tensor]:
-        """Long hair: a lock on either side of the face that falls on the shoulders and the chest,
-        its strands side by side, wavy, ragged at its borders and its end."""
+        """Long hair: locks beside the face that fall on the shoulders and the chest, their strands
+        side by side, straight, wavy or in curls, ragged at their borders and ends."""
         batch, _, size, _ = image.shape
         x, y, wide, high = extent(oval)
         v, u = _axes(size)
@@ -150,9 +150,13 @@ class Disguise(Chance):
             )
             middle = 1.15 + self.uniform(batch, 1, 1, 1, high=0.5) * (down - 0.3)
             middle = middle + wave * self.uniform(batch, 1, 1, 1, high=0.35)
-            half = self.uniform(batch, 1, 1, 1, low=0.2, high=0.75)
+            curl = self.uniform(batch, 1, 1, 1, high=0.6) * self.chance(batch, 0.4)
+            half = self.uniform(batch, 1, 1, 1, low=0.2, high=0.75) * (1 + 0.8 * curl)
             half = half * (1 - 0.5 * along.clamp(0, 1) ** 3)
             t = (side * (u - x) / wide - middle) / half  # −1 … 1 across the lock
+            turn = down * self.uniform(batch, 1, 1, 1, low=4, high=16)
+            turn = turn + 1.5 * t + 3 * self.field(batch, size, 5)
+            t = t + curl * turn.sin()
             place = torch.stack([(t / 1.5).expand(-1, -1, size, size)[:, 0],
                                  (along * 2 - 1).expand(-1, -1, size, size)[:, 0]], -1)  # fmt: skip
             strands = F.grid_sample(self.uniform(batch, 2, 4, 40), place, align_corners=False,
@@ -162,8 +166,9 @@ class Disguise(Chance):
             inside = 1 - t.abs() + (0.5 + ends) * (ragged - 0.5)
             thick = torch.minimum(inside * half * wide, (1 - along - 0.3 * ragged) * 0.3)
             thick = torch.minimum(thick, along * 0.5)
-            cover = (thick * size / 2 + 0.5).clamp(0, 1) * clear * worn
+            cover = (thick * size / 2 + 0.5).clamp(0, 1) * clear * worn * self.chance(batch, 0.85)
             light = (0.45 + 0.9 * streaks) * (1 - 0.3 * t.clamp(-1, 1).square())
+            light = light * (1 + curl * turn.cos())
             image, planes = torch.lerp(image, color * light, cover), planes * (1 - cover)
             planes[:, HAIR] += cover[:, 0]
         return image, planes
