@@ -6,7 +6,15 @@ import pytest
 import torch
 
 from vidhair.models.face_parser import UNKNOWN, Label
-from vidhair.training.disguise import ACCESSORY, HAIR, SKIN, Disguise, blurred
+from vidhair.training.disguise import (
+    ACCESSORY,
+    CLOTHES,
+    HAIR,
+    SKIN,
+    Disguise,
+    blurred,
+    extent,
+)
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -96,3 +104,72 @@ def test_a_blur_of_nothing_changes_nothing_and_each_picture_has_its_own() -> Non
     assert float(out[1].var()) < 0.2 * float(image[1].var())
     flat = torch.full((1, 1, 9, 9), 0.4)
     assert torch.allclose(blurred(flat, torch.tensor([3.0])), flat, atol=1e-5)
+
+
+def always(seed: int = 0) -> Disguise:
+    """One whose every chance comes true."""
+    disguise = Disguise(torch.Generator().manual_seed(seed))
+    disguise.chance = lambda batch, probability: torch.ones(batch, 1, 1, 1)  # type: ignore[method-assign]
+    return disguise
+
+
+def test_necklines_turn_cloth_below_the_chin_into_skin() -> None:
+    image, planes, oval = portraits(32)
+    bare_image, bared = always().bare(image, planes, oval)
+    more = bared[:, SKIN] - planes[:, SKIN]
+    assert float(more.min()) >= 0 and torch.allclose(bared.sum(1), planes.sum(1), atol=1e-5)
+    assert torch.allclose(more, planes[:, CLOTHES] - bared[:, CLOTHES], atol=1e-5)
+    share = more.sum((1, 2)) / planes[:, CLOTHES].sum((1, 2))
+    assert float(share.min()) < 0.3 and float(share.max()) > 0.5, "shallow and deep ones"
+    now_skin = more[:, None] > 0.99
+    skin = torch.tensor([0.8, 0.6, 0.5])[None, :, None, None]
+    assert torch.allclose(bare_image * now_skin, skin * now_skin, atol=0.05)
+    untouched = (more == 0)[:, None]
+    assert torch.equal(bare_image * untouched, image * untouched)
+
+
+def test_locks_fall_beside_the_face_in_the_color_of_the_hair() -> None:
+    image, planes, oval = portraits(32)
+    draped_image, draped = always().drape(image, planes, oval)
+    more = draped[:, HAIR] - planes[:, HAIR]
+    assert float(draped.sum(1).max()) <= 1 + 1e-5 and float(more.min()) >= -1e-5
+    assert float((more * oval[:, 0]).max()) < 1e-5, "never before the face"
+    axis = torch.linspace(-1, 1, SIZE + 16)
+    for side in (axis < 0, axis > 0):
+        assert (more[:, :, side].sum((1, 2)) > 3).float().mean() > 0.9
+    onto_chest = (more * planes[:, CLOTHES]).sum((1, 2)) > 1
+    assert onto_chest.float().mean() > 0.5
+    locks = (more > 0.99)[:, None].expand_as(image)
+    red = draped_image[locks].view(-1)
+    assert float(red.min()) >= 0
+    mean = (draped_image * (more > 0.99)[:, None]).sum((0, 2, 3)) / (more > 0.99).sum()
+    assert float(mean[0]) > 3 * float(mean[1]), "red as the hair is"
+
+
+def test_nobody_without_hair_gets_locks() -> None:
+    image, planes, oval = portraits()
+    planes[:, SKIN] += planes[:, HAIR]
+    planes[:, HAIR] = 0
+    _, draped = always().drape(image, planes, oval)
+    assert torch.equal(draped, planes)
+
+
+def test_hair_shades_skin_and_cloth_beside_it_and_nothing_else() -> None:
+    _, planes, oval = portraits(32)
+    shade = always().shade_of_hair(planes, oval)
+    onto = planes[:, SKIN] + planes[:, CLOTHES]
+    assert torch.equal(
+        shade * (onto == 0)[:, None], torch.ones(1) * (onto == 0)[:, None].expand_as(shade)
+    )
+    assert float(shade.min()) > 0.05 and float(shade.max()) < 1.05
+    near = blurred(planes[:, HAIR : HAIR + 1], torch.full((32,), 2.0)) > 0.2
+    far = blurred(planes[:, HAIR : HAIR + 1], torch.full((32,), 8.0)) < 0.01
+    body = (onto > 0.99)[:, None]
+    dark = 1 - shade.mean(1, keepdim=True)
+    assert float(dark[near & body].mean()) > 3 * float(dark[far & body].mean())
+
+
+def test_the_extent_of_an_oval_is_that_of_its_ellipse() -> None:
+    _, _, oval = portraits(1)
+    assert [round(float(v), 2) for v in extent(oval)] == [0.0, 0.0, 0.3, 0.4]
+    assert all(torch.isfinite(v).all() for v in extent(torch.zeros(1, 1, SIZE, SIZE)))

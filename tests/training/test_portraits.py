@@ -5,7 +5,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from tests.synthetic.few import thinned
 from tests.training.world import InProcess
+from vidhair.synthetic import strand_people
+from vidhair.synthetic.people import PLANES
+from vidhair.synthetic.strands import STRAND_STYLES
 from vidhair.training import portraits
 from vidhair.training.portraits import PAINTS, Portraits, render_people
 
@@ -78,3 +82,33 @@ def test_the_first_shard_is_held_out_and_batches_go_through_the_others(rendered:
     seen = torch.cat([next(batches)["image"] for _ in range(PEOPLE * PAINTS // 2)])
     sums = sorted(seen.int().sum((1, 2, 3)).tolist())
     assert sums == sorted(training.arrays["image"].int().sum((1, 2, 3)).tolist())
+
+
+def test_a_share_of_the_shards_is_of_strands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = {}
+
+    def noted(path: Path, side: int, seed: int, people: int, *, strands: bool) -> None:
+        made[path.stem[-1]] = strands
+
+    monkeypatch.setattr(portraits, "render_portraits", noted)
+    for share, want in ((0, []), (0.25, ["0", "4"]), (0.5, ["0", "2", "4"]), (1, list("012345"))):
+        render_people(tmp_path, people=6 * PEOPLE, side=SIDE, seed=1, strands=share)
+        assert [name for name, strands in made.items() if strands] == want
+
+
+def test_shards_of_strands_are_as_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    few = {name: thinned(style, 0.05) for name, style in STRAND_STYLES.items()}
+    monkeypatch.setattr(strand_people, "STRAND_STYLES", few)
+    render_people(tmp_path, people=1, side=SIDE, seed=1, strands=1.0)
+    arrays = Portraits(tmp_path, held_out=True).arrays
+    size = SIDE + 2 * round(portraits.MARGIN * SIDE)
+    assert {n: tuple(t.shape[1:]) for n, t in arrays.items()} == {
+        "image": (3, size, size), "planes": (5, size, size), "oval": (1, size, size)
+    }  # fmt: skip
+    assert len(arrays["image"]) == PEOPLE * PAINTS
+    planes = arrays["planes"].float() / 255
+    assert float(planes[:, PLANES.index("hair")].mean()) > 0.01
+    assert float(planes.sum(1).max()) <= 1 + 3 / 255
+    assert torch.equal(planes[0, 0] > 0, planes[1, 0] > 0), "the same shape"

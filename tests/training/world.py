@@ -29,7 +29,13 @@ RECIPE = PackRecipe(
     paints={"aligned": 1, "moved": 2},
     generator=DistillConfig(generator=GENERATOR, phases=((16, 2, 4), (32, 2, 4))),
     parser=ParserTraining(
-        parser=FaceParserConfig(widths=(4, 8)), people=4, side=16, size=SIZE, steps=2, batch=4
+        parser=FaceParserConfig(widths=(4, 8)),
+        people=4,
+        strands=0.0,
+        side=16,
+        size=SIZE,
+        steps=2,
+        batch=4,
     ),
     encoder=EncoderTraining(
         encoder=SmallEncoderConfig(size=SIZE, w_dim=32, widths=(8, 16), hidden=16),

@@ -155,15 +155,23 @@ def moved_points(strands: Strands, motion: Motion, index: int, fps: float) -> ND
     free = np.maximum(0, arc - 0.6)
     time = np.arange(len(motion.turn))
     at = index - LAG * fps * free
-    turns = []
-    for values in (motion.faces.yaw, motion.faces.pitch):
-        lagging = np.interp(at, time, values.double().numpy())
-        turns.append(lagging * (1 - 0.5 * ramp(-0.3, -1.6, points[..., 1])))
+    turns = [
+        np.interp(at, time, values.double().numpy())
+        for values in (motion.faces.yaw, motion.faces.pitch)
+    ]
     # A small sway, so that free ends never lie quite still.
     sway = 0.006 * np.minimum(free, 1) ** 2
     sway = sway * np.sin(2 * np.pi * 0.7 * index / fps + 3 * strands.lock[:, None])
     points[..., 0] += sway
-    moved = np.einsum("skij,skj->ski", _rotations(*turns), points - PIVOT) + PIVOT
+    return _turned(points, turns)
+
+
+def _turned(points: NDArray[np.float64], turns: list[NDArray[np.float64]]) -> NDArray[np.float32]:
+    """Points [S, K, 3] of head space in world space, by yaw and pitch [S, K] or []; what lies on
+    the shoulders turns only in part."""
+    share = 1 - 0.5 * ramp(-0.3, -1.6, points[..., 1])
+    yaw, pitch = (turn * share for turn in turns)
+    moved = np.einsum("skij,skj->ski", _rotations(yaw, pitch), points - PIVOT) + PIVOT
     placed: NDArray[np.float32] = moved.astype(np.float32)
     return placed
 
@@ -324,6 +332,37 @@ def _behind(drawn: _Drawn, bald: Plane, over: Plane | None) -> Plane:
     return _reduced(light) / _reduced(shown)
 
 
+def standing_points(strands: Strands, faces: FaceParams) -> NDArray[np.float32]:
+    """The strands' points [S, K, 3] in world space, of a face ([1]) that does not move."""
+    turns = [angle.double().numpy()[0] for angle in (faces.yaw, faces.pitch)]
+    return _turned(strands.points.astype(np.float64), turns)
+
+
+class Wig:
+    """Hair, and perhaps a beard, on one person that was traced without them.
+
+    grown: strands, where their points are in the world, and HAIR or BEARD. lights, powers: as
+    `_lights` has them. shadowed: what is seen of the person, in the hair's shadow.
+    """
+
+    def __init__(self, seen: Visible, grown: Sequence[tuple[Strands, NDArray[np.float32], int]]):
+        self.seen, self.grown = seen, grown
+        self.segments = _segments(grown)
+        self.lights, self.powers = _lights(seen.world.faces)
+        self.grid = _grid_of(self.segments)
+        self.shadowed = _shadowed(seen, self.grid, self.lights)
+
+    def drawn(self, versions: Sequence[tuple[Pigment, Pigment]]) -> _Drawn:
+        """In several colorings: pigments of the hair and of the beard."""
+        absorption = [
+            np.concatenate([worn[kind].absorption(s).reshape(-1, 3) for s, _, kind in self.grown])
+            for worn in versions
+        ]
+        return _draw(
+            self.seen, self.segments, np.stack(absorption, 1), self.grid, self.lights, self.powers
+        )
+
+
 @torch.inference_mode()
 def render_strands(
     motion: Motion,
@@ -348,25 +387,17 @@ def render_strands(
     faces = motion.faces[index].replace(hair_volume=0.0)
     hair = under_hat(hair) if occluder == "hat" else hair
     grown = [(hair, HAIR)] if beard is None else [(hair, HAIR), (beard, BEARD)]
-    segments = _segments([(s, moved_points(s, motion, index, fps), k) for s, k in grown])
-    versions = []
-    for own in pigments:
-        worn = (own, beard_pigment or pigments[0])
-        parts = [worn[kind].absorption(strands).reshape(-1, 3) for strands, kind in grown]
-        versions.append(np.concatenate(parts))
-
     seen = trace(faces, motion.view(index, *size).finer(OVERSAMPLE), _Bald(faces))
-    lights, powers = _lights(faces)
-    grid = _grid_of(segments)
+    wig = Wig(seen, [(s, moved_points(s, motion, index, fps), k) for s, k in grown])
     wall = _place(0, 0, 0, 1, *size).finer(OVERSAMPLE)
-    skin = shade(_shadowed(seen, grid, lights), faces, wall=wall)
+    skin = shade(wig.shadowed, faces, wall=wall)
     bald = pigment.linear(skin.image[0].permute(1, 2, 0).numpy())
     if backdrop is not None:
         bald = np.where(skin.background[0, 0].numpy()[..., None] > 0, backdrop, bald)
-    drawn = _draw(seen, segments, np.stack(versions, 1), grid, lights, powers)
+    drawn = wig.drawn([(own, beard_pigment or pigments[0]) for own in pigments])
     over = None
     if occluder is not None:
-        over = draw_occluder(occluder, seen, index / fps, lights, powers)
+        over = draw_occluder(occluder, seen, index / fps, wig.lights, wig.powers)
         drawn = drawn.behind_of(over)
 
     alpha, bearded = (_reduced(a[..., None])[..., 0] for a in drawn.amount)

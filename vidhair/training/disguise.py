@@ -64,7 +64,9 @@ class Disguise(Chance):
         (silhouette and oval as MediaPipe would see them).
         """
         image, planes, oval = self.frame(image, planes, oval, size)
-        image = self.recolor(image, planes) * self.shade_of_chin(planes, oval)
+        image, planes = self.drape(*self.bare(image, planes, oval), oval)
+        image = self.recolor(image, planes)
+        image = image * self.shade_of_chin(planes, oval) * self.shade_of_hair(planes, oval)
         person = planes.sum(1, keepdim=True).clamp(0, 1)
         image = image * person + self.scene(image, planes) * (1 - person)
         image, planes, person = self.occlude(image, planes)
@@ -101,6 +103,76 @@ class Disguise(Chance):
         image, planes, oval = stack.split([3, planes.shape[1], 1], 1)
         return image / planes.sum(1, keepdim=True).clamp_min(1 / 16), planes, oval
 
+    def bare(self, image: Tensor, planes: Tensor, oval: Tensor) -> tuple[Tensor, Tensor]:
+        """Necklines: cloth below the chin becomes skin in a V, a bow or down to a level."""
+        batch, _, size, _ = image.shape
+        x, y, wide, high = extent(oval)
+        v, u = _axes(size)
+        across, below = (u - x).abs() / wide, (v - y) / high - 1  # in halves of the face
+        deep = self.uniform(batch, 1, 1, 1, low=0.2, high=1.8)
+        broad = self.uniform(batch, 1, 1, 1, low=0.6, high=2.2)
+        pointed = across / broad + below / deep
+        bow = ((across / broad).square() + (below.clamp_min(0) / deep).square()).sqrt()
+        level = below / deep
+        kind = self.uniform(batch, 1, 1, 1)
+        inside = torch.where(kind < 0.4, pointed, torch.where(kind < 0.8, bow, level))
+        sharp = size / 4 * deep * high
+        share = ((1 - inside) * sharp + 0.5).clamp(0, 1) * self.chance(batch, 0.5)
+        share = share * (below > -0.6).float()
+        skin, cloth = (mean_of(image, planes[:, p : p + 1]) for p in (SKIN, CLOTHES))
+        folds = (image / cloth.clamp_min(0.02)).clamp(0.1, 2) ** 0.5
+        moved = planes[:, CLOTHES : CLOTHES + 1] * share
+        body = planes.sum(1, keepdim=True).clamp_min(1e-3)
+        image = torch.lerp(image, skin * folds, moved / body)
+        planes = planes.clone()
+        planes[:, SKIN] += moved[:, 0]
+        planes[:, CLOTHES] -= moved[:, 0]
+        return image, planes
+
+    def drape(self, image: Tensor, planes: Tensor, oval: Tensor) -> tuple[Tensor, Tensor]:
+        """Long hair: locks beside the face that fall on the shoulders and the chest, their strands
+        side by side, straight, wavy or in curls, ragged at their borders and ends."""
+        batch, _, size, _ = image.shape
+        x, y, wide, high = extent(oval)
+        v, u = _axes(size)
+        down = (v - y) / high  # −1 at the hairline, 1 at the chin
+        hair = planes[:, HAIR : HAIR + 1]
+        color = mean_of(image, hair)
+        worn = self.chance(batch, 0.4) * (hair.mean((1, 2, 3), keepdim=True) > 0.02)
+        clear = 1 - oval * self.chance(batch, 0.75)
+        length = self.uniform(batch, 1, 1, 1, low=1.0, high=4.5)
+        for side in (-1, 1):
+            end = length * self.uniform(batch, 1, 1, 1, low=0.7, high=1.1)
+            start = self.uniform(batch, 1, 1, 1, low=-0.7, high=0.3)
+            along = (down - start) / (end - start)
+            wave = F.interpolate(
+                self.uniform(batch, 1, 6, 1, low=-1), size=(size, 1), mode="bicubic"
+            )
+            middle = 1.15 + self.uniform(batch, 1, 1, 1, high=0.5) * (down - 0.3)
+            middle = middle + wave * self.uniform(batch, 1, 1, 1, high=0.35)
+            curl = self.uniform(batch, 1, 1, 1, high=0.6) * self.chance(batch, 0.4)
+            half = self.uniform(batch, 1, 1, 1, low=0.2, high=0.75) * (1 + 0.8 * curl)
+            half = half * (1 - 0.5 * along.clamp(0, 1) ** 3)
+            t = (side * (u - x) / wide - middle) / half  # −1 … 1 across the lock
+            turn = down * self.uniform(batch, 1, 1, 1, low=4, high=16)
+            turn = turn + 1.5 * t + 3 * self.field(batch, size, 5)
+            t = t + curl * turn.sin()
+            place = torch.stack([(t / 1.5).expand(-1, -1, size, size)[:, 0],
+                                 (along * 2 - 1).expand(-1, -1, size, size)[:, 0]], -1)  # fmt: skip
+            strands = F.grid_sample(self.uniform(batch, 2, 4, 40), place, align_corners=False,
+                                    padding_mode="border")  # fmt: skip
+            ragged, streaks = strands.split(1, 1)
+            ends = along.clamp(0, 1) ** 4
+            inside = 1 - t.abs() + (0.5 + ends) * (ragged - 0.5)
+            thick = torch.minimum(inside * half * wide, (1 - along - 0.3 * ragged) * 0.3)
+            thick = torch.minimum(thick, along * 0.5)
+            cover = (thick * size / 2 + 0.5).clamp(0, 1) * clear * worn * self.chance(batch, 0.85)
+            light = (0.45 + 0.9 * streaks) * (1 - 0.3 * t.clamp(-1, 1).square())
+            light = light * (1 + curl * turn.cos())
+            image, planes = torch.lerp(image, color * light, cover), planes * (1 - cover)
+            planes[:, HAIR] += cover[:, 0]
+        return image, planes
+
     def recolor(self, image: Tensor, planes: Tensor) -> Tensor:
         """Other tones, contrasts and textures for each part, at times those of another part."""
         batch, parts, size, _ = planes.shape
@@ -116,6 +188,12 @@ class Disguise(Chance):
             near = tones[:, other] * self.uniform(batch, 1, low=0.75, high=1.3)
             tones[:, part] = torch.where(self.uniform(batch, 1) < probability, near, tones[:, part])
 
+        # At times as they were rendered.
+        tones = torch.where(self.uniform(batch, 1, 1) < 0.2, means, tones)
+        pale = self.uniform(batch, 3, low=0.6, high=1) * self.uniform(batch, 1, low=0.6, high=1)
+        pale[:, 0] = pale.max(1).values  # pink and cream
+        pastel = self.uniform(batch, 1) < 0.15
+        tones[:, CLOTHES] = torch.where(pastel, pale, tones[:, CLOTHES])
         alike(HAIR, SKIN, 0.10)
         alike(BEARD, HAIR, 0.5)
         alike(CLOTHES, HAIR, 0.2)
@@ -123,6 +201,7 @@ class Disguise(Chance):
         alike(CLOTHES, SKIN, 0.12)
         self.tones = tones
         contrast = self.uniform(batch, parts, 1, low=0.45, high=1.5)
+        contrast[:, CLOTHES] *= torch.where(pastel, 0.4, 1.0)
         contrast[:, HAIR] *= self.uniform(
             batch, 1, low=0.2, high=1.0
         )  # strands are not always seen
@@ -137,9 +216,10 @@ class Disguise(Chance):
         pleats = F.interpolate(self.uniform(batch, 1, 3, 48), size=(size, size), mode="bilinear")
         cloth = torch.lerp(self.pattern(batch, size), pleats, self.chance(batch, 0.4))
         streaks = self.texture(batch, size)
+        strands = torch.lerp(streaks[:, 1:2], self.strands(batch, size), self.chance(batch, 0.6))
         patterns = (
             (SKIN, 0.3, streaks[:, :1]),
-            (HAIR, 0.8, streaks[:, 1:2]),
+            (HAIR, 0.8, strands),
             (BEARD, 0.6, streaks[:, 2:]),
             (CLOTHES, 1.4, cloth),
             (ACCESSORY, 1.2, cloth.roll(1, 0)),
@@ -147,14 +227,59 @@ class Disguise(Chance):
         for part, most, pattern in patterns:
             strength = self.uniform(batch, 1, 1, 1, high=most) * self.chance(batch, 0.6)
             image = image * (1 + strength * (pattern - 0.5) * weight[:, part : part + 1])
+        holes = self.holes(batch, size) * weight[:, CLOTHES : CLOTHES + 1] * self.chance(batch, 0.1)
+        image = torch.lerp(image, tones[:, SKIN, :, None, None], holes)
         return image.clamp(0, 1.2)
 
+    def strands(self, batch: int, size: int) -> Tensor:
+        """Noise in bent, mostly upright lines: [B, 1, S, S] in 0 … 1."""
+        v, u = _axes(size)
+        lean = self.uniform(batch, 1, 1, 1, low=-0.6, high=0.6)
+        across = u + lean * v + 0.3 * self.field(batch, size, 4)
+        place = torch.stack([across[:, 0], v.expand(batch, 1, size, size)[:, 0]], -1)
+        lines = self.uniform(batch, 1, 3, 80)
+        return F.grid_sample(lines, place, padding_mode="reflection", align_corners=False)
+
+    def holes(self, batch: int, size: int) -> Tensor:
+        """Coarse knitwear and lace: rows of holes, [B, 1, S, S] in 0 … 1."""
+        v, u = _axes(size)
+        rate = self.uniform(batch, 1, 1, 1, low=40, high=130)
+        u, v = (axis + 0.05 * self.field(batch, size, 5) for axis in (u, v))
+        bumps = (u * rate).sin() * (v * rate * self.uniform(batch, 1, 1, 1, low=0.5, high=1)).sin()
+        return ((bumps - self.uniform(batch, 1, 1, 1, low=0, high=0.5)) * 3).clamp(0, 1)
+
     def shade_of_chin(self, planes: Tensor, oval: Tensor) -> Tensor:
-        """Light on neck and ears, which is often less than on the face: [B, 1, S, S], about 1."""
+        """Light on neck and ears, which is often less than on the face: [B, 3, S, S], about 1.
+
+        At times it turns skin into the tone of the hair.
+        """
         batch = len(planes)
         beside = planes[:, SKIN : SKIN + 1] * (1 - blurred(oval, torch.full((batch,), 1.0)))
         light = self.uniform(batch, 1, 1, 1, low=0.3, high=1.15)
-        return 1 - beside * (1 - light) * self.chance(batch, 0.6)
+        light = light * torch.exp(self.uniform(batch, 3, 1, 1, low=-0.15, high=0.15))
+        as_hair = (self.tones[:, HAIR] / self.tones[:, SKIN].clamp_min(0.02)).clamp(0.05, 1.5)
+        as_hair = as_hair[..., None, None] * self.uniform(batch, 1, 1, 1, low=0.8, high=1.6)
+        light = torch.lerp(light, as_hair, self.chance(batch, 0.2))
+        return 1 - beside * (1 - light) * self.chance(batch, 0.65)
+
+    def shade_of_hair(self, planes: Tensor, oval: Tensor) -> Tensor:
+        """The shadow of hair on skin and cloth beside it and between locks, soft or hard:
+        [B, 3, S, S], about 1."""
+        batch, _, size, _ = planes.shape
+        hair = planes[:, HAIR : HAIR + 1]
+        theta = torch.eye(2, 3).expand(batch, -1, -1).clone()
+        theta[:, :, 2] = self.uniform(batch, 2, low=-0.08, high=0.08)  # away from the lamp
+        theta[:, 1, 2] -= 0.03
+        grid = F.affine_grid(theta, [batch, 1, size, size], align_corners=False)
+        cast = F.grid_sample(hair, grid, padding_mode="border", align_corners=False)
+        cast = blurred(cast, self.uniform(batch, low=0.3, high=size / 12))
+        cast = (cast * self.uniform(batch, 1, 1, 1, low=1, high=3)).clamp(0, 1)
+        # The face is turned to the light.
+        face = blurred(oval, torch.full((batch,), 1.5)) * self.uniform(batch, 1, 1, 1, low=0.4)
+        onto = (planes[:, SKIN : SKIN + 1] + planes[:, CLOTHES : CLOTHES + 1]).clamp(0, 1)
+        light = self.uniform(batch, 1, 1, 1, low=0.08, high=0.8)
+        light = light * torch.exp(self.uniform(batch, 3, 1, 1, low=-0.2, high=0.2))
+        return 1 - cast * onto * (1 - face) * (1 - light) * self.chance(batch, 0.6)
 
     def pattern(self, batch: int, size: int) -> Tensor:
         """Stripes, checks, planks and bricks, or noise: [B, 3, S, S] in 0 … 1."""
@@ -380,6 +505,35 @@ class Disguise(Chance):
         return torch.lerp(
             guide, torch.full_like(guide, UNKNOWN), self.chance(len(guide), probability)
         )
+
+
+def _axes(size: int) -> tuple[Tensor, Tensor]:
+    """v [S, 1] and u [1, S]: from −1 to 1."""
+    axis = torch.linspace(-1, 1, size)
+    return axis[:, None], axis[None]
+
+
+def mean_of(image: Tensor, mask: Tensor) -> Tensor:
+    """Mean color [B, 3, 1, 1] of where a mask [B, 1, S, S] is."""
+    total = mask.sum((2, 3), keepdim=True).clamp_min(1)
+    return (image * mask).sum((2, 3), keepdim=True) / total
+
+
+def extent(oval: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Middle (x, y) and half sides of the face's oval [B, 1, S, S], each [B, 1, 1, 1] in −1 … 1.
+
+    An ellipse's variance along an axis is a quarter of the square of that half axis. An oval out of
+    sight is small and in the middle.
+    """
+    v, u = _axes(oval.shape[-1])
+    total = oval.sum((2, 3), keepdim=True) + 1e-3
+    found = []
+    for axis in (u, v):
+        middle = (oval * axis).sum((2, 3), keepdim=True) / total
+        spread = (oval * (axis - middle).square()).sum((2, 3), keepdim=True) / total
+        found.append((middle, 2 * spread.sqrt().clamp_min(0.02)))
+    (x, wide), (y, high) = found
+    return x, y, wide, high
 
 
 def blurred(image: Tensor, sigma: Tensor) -> Tensor:

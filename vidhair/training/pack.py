@@ -57,7 +57,7 @@ RECIPES = {
             generator=_generator(128, 4096, 128),
             phases=((32, 2000, 8), (64, 1200, 6), (128, 5000, 4)),
         ),
-        parser=ParserTraining(people=2048, steps=4000),
+        parser=ParserTraining(people=1536, size=128, steps=6000, batch=8, lr=1e-3),
         encoder=EncoderTraining(steps=1500, drawn=2),
     ),
     # For one large GPU: twice the resolution, many more faces.
@@ -101,7 +101,7 @@ def _parser(
 ) -> tuple[FaceParser, dict[str, float]]:
     """The parser of a recipe and what was measured of it."""
     people, config = work / "people", recipe.parser
-    render_people(people, people=config.people, side=config.side, seed=seed)
+    render_people(people, people=config.people, side=config.side, seed=seed, strands=config.strands)
     held_out = Portraits(people, held_out=True)
     data = Portraits(people, held_out=False)
     parser = train_parser(data, held_out, config, work, seed=seed, device=device)

@@ -26,11 +26,13 @@ HELD_OUT = 256  # portraits, at most, that the parser is measured on
 
 @dataclass(frozen=True, kw_only=True)
 class ParserTraining:
-    """people: rendered. side: of the face crop, in pixels, as the parser will see it. size: of the
-    pictures that it learns from; a multiple of its stride."""
+    """people: rendered; strands: share of them whose hair is strands. side: of the face crop, in
+    pixels, as the parser will see it. size: of the pictures that it learns from; a multiple of its
+    stride."""
 
     parser: FaceParserConfig = field(default_factory=FaceParserConfig)
     people: int = 4096
+    strands: float = 0.5
     side: int = FaceParser.face_pixels
     size: int = 144
     steps: int = 4000
