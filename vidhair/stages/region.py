@@ -22,7 +22,7 @@ from vidhair.types import Clip
 from vidhair.wiring import Derived, Fact, Series, stage
 
 REACH = 0.8  # crop sides beyond the crop that are searched for hair
-FINEST_SIDE = 640  # samples of the matte along the side of a face's crop, at most
+FINEST_SIDE = 512  # samples of the matte along the side of a face's crop, at most
 
 
 @dataclass(frozen=True)
