@@ -20,13 +20,14 @@ from vidhair.geometry import CropAxes
 from vidhair.models.attributes import AttributeSpace
 from vidhair.models.face_identity import FaceIdentity
 from vidhair.models.face_landmarks import POINTS
-from vidhair.ops.color import rgb_to_lab
+from vidhair.ops.color import linear_to_srgb, rgb_to_lab, srgb_to_linear
 from vidhair.stages import people as stages
 from vidhair.stages.align import LEAST_FACE, MAX_FACES, Faces, FaceTrack, Shots
 from vidhair.stages.invert import InvertConfig
 from vidhair.stages.people import (
     COUNTS,
     LASTING,
+    LIT,
     Look,
     Looks,
     People,
@@ -75,7 +76,7 @@ def numbers(rows: Rows, cuts: tuple[int, ...] = ()) -> list[list[int]]:
 
 def looks_of(features: NDArray[Any], track: NDArray[Any]) -> Looks:
     """Of people whose colors are alike."""
-    return Looks(features, np.zeros((len(track), 6), np.float32), track)
+    return Looks(features, np.zeros((len(track), 5), np.float32), track)
 
 
 class TestTracks:
@@ -378,23 +379,28 @@ class TestLooks:
         assert got.track.tolist() == [0, 0] and shown == [(0, 32.0), (1, 33.0)]
 
     def test_colors_are_those_of_skin_and_hair(self) -> None:
-        """Wherever the face is, and however it is turned; an identity network needs none."""
+        """Wherever the face is, however it is turned and lit."""
         upright = np.full((64, 64, 3), (200, 150, 130), np.uint8)
-        upright[:20] = 40, 30, 20
+        upright[:20] = 120, 90, 60
         aslant = np.rot90(upright).copy()
         middle = np.array([32.0, 32.0])
         got = color_look(upright, middle, np.array([32.0, 0.0]))
         turned = color_look(aslant, middle, np.array([0.0, -32.0]))
-        lab = rgb_to_lab(torch.tensor([[200, 150, 130], [40, 30, 20]]) / 255)
-        want = lab * torch.tensor([COUNTS["skin"], COUNTS["hair"]])
-        np.testing.assert_allclose(got, want.flatten(), atol=0.01)
+        skin, hair = rgb_to_lab(torch.tensor([[200, 150, 130], [120, 90, 60]]) / 255)
+        lit = (LIT + 16) / (float(skin[0]) + 16)
+        want = [*skin[1:], hair[0] + 16, *hair[1:]] * np.array(COUNTS) * lit
+        np.testing.assert_allclose(got, want, atol=0.01)
         np.testing.assert_allclose(turned, got, atol=0.01)
+        darker = linear_to_srgb(srgb_to_linear(torch.from_numpy(upright) / 255) / 2)
+        dark = (darker * 255).round().to(torch.uint8).numpy()
+        dim = color_look(dark, middle, np.array([32.0, 0.0]))
+        np.testing.assert_allclose(dim, got, atol=0.03)
 
     def test_who_looks_alike_but_for_the_colors_is_somebody_else(self) -> None:
         rows: Rows = [[(100.0, 100.0, 50.0)]] * 20
         tracks = tracks_of(rows, cuts=(10,))
         for lightness, count in ((0.5, 1), (0.9, 2)):
-            colors = np.zeros((2, 6), np.float32)
+            colors = np.zeros((2, 5), np.float32)
             colors[1, 0] = lightness
             looks = Looks(np.array([[0.0], [0.6]]), colors, np.arange(2))
             assert stages.people(InMemory(tracks), looks, clip_with(20), 0.5).count == count

@@ -56,19 +56,13 @@ def flow(start: NDArray[np.uint8], end: NDArray[np.uint8]) -> NDArray[np.float32
 
 def fetch(values: NDArray[Any], motion: NDArray[np.float32]) -> NDArray[Any]:
     """What a picture [H, W] or [H, W, C] holds where `flow` says that pixels went."""
-    return _taken(values, *_places(motion))
-
-
-def _places(motion: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Columns and rows in the other picture, [H, W] each."""
+    cv2 = _opencv()
     height, width = motion.shape[:2]
     x, y = np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32)
-    return motion[..., 0] + x, motion[..., 1] + y[:, None]
-
-
-def _taken(values: NDArray[Any], x: NDArray[np.float32], y: NDArray[np.float32]) -> NDArray[Any]:
-    cv2 = _opencv()
-    found: NDArray[Any] = cv2.remap(values, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    found: NDArray[Any] = cv2.remap(
+        values, motion[..., 0] + x, motion[..., 1] + y[:, None], cv2.INTER_LINEAR,
+        borderMode=cv2.BORDER_REPLICATE,
+    )  # fmt: skip
     return found
 
 
@@ -94,12 +88,12 @@ def mean_along_motion(
     for other in range(len(values)):
         if other == index:
             continue
-        places = _places(flow(parts[index], parts[other]))
-        unlike = _taken(parts[other], *places).astype(np.float32) - parts[index]
+        motion = flow(parts[index], parts[other])
+        unlike = fetch(parts[other], motion).astype(np.float32) - parts[index]
         error = np.einsum("ijk,ijk->ij", unlike, unlike) / unlike.shape[-1]
         error = _opencv().blur(error, (NEARBY, NEARBY))
         share = weight ** abs(other - index) * np.exp(-error / (2 * UNLIKE**2))
-        total += share * _taken(values[other][rows, columns], *places)
+        total += share * fetch(values[other][rows, columns], motion)
         weights += share
     total /= weights
     return mean

@@ -208,20 +208,21 @@ LEAST_CODE_COSINE = 0.5  # of the codes of one person beyond the mean code: a ro
 
 
 # Where a face's crop shows skin and hair in most pictures, as shares of its side: left, top, right,
-# bottom. And by how much a difference in lightness (1) and in tint (2) of each counts: as much as
-# the light of another shot may make of it is less than another person.
-PLACES = {
-    "skin": ((0.31, 0.56, 0.41, 0.69), (0.59, 0.56, 0.69, 0.69)),
-    "hair": ((0.375, 0.03, 0.625, 0.16),),
-}
-COUNTS = {"skin": (1 / 60, 1 / 25, 1 / 25), "hair": (1 / 45, 1 / 30, 1 / 30)}
+# bottom.
+SKIN = ((0.31, 0.56, 0.41, 0.69), (0.59, 0.56, 0.69, 0.69))
+HAIR = ((0.375, 0.03, 0.625, 0.16),)
+LIT = 65.0  # lightness of skin, to which all colors are brought
+# By how much differences count, of the skin's tint and of the hair's lightness and tint: as much as
+# the color of the light of another shot may make of it is less than another person.
+COUNTS = (1 / 25, 1 / 25, 1 / 45, 1 / 30, 1 / 30)
+BLACK = 16.0  # what Lab's lightness lacks to be a cube root of light
 CROP = 64  # side of the crop that colors are taken from, in pixels
 
 
 @dataclass(frozen=True)
 class Looks(Value):
     """What a few good frames of every track look like. features: [N, E] float32; those of one
-    person are less than one apart. colors: [N, 6] float32, of skin and hair, which tell people
+    person are less than one apart. colors: [N, 5] float32, of skin and hair, which tell people
     apart in one clip, beside features that do so less well. track: [N], whose they are."""
 
     features: NDArray[np.float32]
@@ -232,16 +233,21 @@ class Looks(Value):
 def color_look(
     picture: NDArray[np.uint8], centre: NDArray[np.float64], x: NDArray[np.float64]
 ) -> NDArray[np.float32]:
-    """Lab of skin and hair, [6], times COUNTS. picture: uint8 [H, W, 3]; centre, x: [2], of the
-    crop's axes."""
+    """Colors of skin and hair, [5], times COUNTS, however bright the light is: Lab, scaled as more
+    light would do it until skin is as light as LIT. picture: uint8 [H, W, 3]; centre, x: [2], of
+    the crop's axes."""
     (square,) = cut_squares(to_unit(picture[None]), centre[None], x[None], CROP)
     lab = rgb_to_lab((square[None] + 1) / 2)[0]
-    found = []
-    for part, boxes in PLACES.items():
+
+    def typical(*boxes: tuple[float, ...]) -> Tensor:
         corners = [[round(CROP * share) for share in box] for box in boxes]
         seen = [lab[:, top:bottom, left:right].flatten(1) for left, top, right, bottom in corners]
-        found.append(torch.cat(seen, 1).median(1).values * torch.tensor(COUNTS[part]))
-    look: NDArray[np.float32] = torch.cat(found).numpy()
+        # What twice the light multiplies, as cube roots: L + 16, a and b.
+        return torch.cat(seen, 1).median(1).values + torch.tensor([BLACK, 0.0, 0.0])
+
+    skin, hair = typical(*SKIN), typical(*HAIR)
+    found = torch.cat([skin[1:], hair]) * (LIT + BLACK) / skin[0] * torch.tensor(COUNTS)
+    look: NDArray[np.float32] = found.numpy()
     return look
 
 
@@ -393,7 +399,7 @@ def tracks(faces: Series[Faces], shots: Series[Shots], clip: Clip) -> Tracks:
     return find_tracks(_pieces(faces), clip.seconds_T, shots.whole().begins, ends)
 
 
-@stage(version=2)
+@stage(version=3)
 def looks(
     frames: Series[Frames],
     tracks: Series[Tracks],
@@ -411,7 +417,7 @@ def looks(
         return Looks(none, none, np.zeros(0, np.int32))
     rows = np.array([found.axes[f][found.track[f] == k][0] for f, k in wanted], np.float64)
     axes = CropAxes(rows[:, :2], rows[:, 2:])
-    colors = np.zeros((len(wanted), 6), np.float32)
+    colors = np.zeros((len(wanted), len(COUNTS)), np.float32)
 
     def pictures() -> Iterator[NDArray[np.uint8]]:
         for row, (frame, _) in enumerate(wanted):
