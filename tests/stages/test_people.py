@@ -388,7 +388,8 @@ class TestLooks:
         turned = color_look(aslant, middle, np.array([0.0, -32.0]))
         skin, hair = rgb_to_lab(torch.tensor([[200, 150, 130], [120, 90, 60]]) / 255)
         lit = (LIT + 16) / (float(skin[0]) + 16)
-        want = [*skin[1:], hair[0] + 16, *hair[1:]] * np.array(COUNTS) * lit
+        seen = np.array([*skin[1:], hair[0] + 16, *hair[1:]])
+        want = seen * np.array(COUNTS) * lit
         np.testing.assert_allclose(got, want, atol=0.01)
         np.testing.assert_allclose(turned, got, atol=0.01)
         darker = linear_to_srgb(srgb_to_linear(torch.from_numpy(upright) / 255) / 2)
