@@ -4,6 +4,7 @@ import sys
 from types import ModuleType
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -60,6 +61,17 @@ def test_fetching_reads_where_pixels_went(shape: tuple[int, int, int] | tuple[in
 def mattes(count: int = 3) -> list[NDArray[Any]]:
     rng = np.random.default_rng(1)
     return [gaussian_filter(rng.random((80, 80)), 3).astype(np.float32) for _ in range(count)]
+
+
+def test_what_was_looked_at_before_does_not_matter() -> None:
+    """For small pictures OpenCV changes the settings of its solver, which keeps them."""
+    start, end = (
+        np.kron(t, np.ones((4, 4, 1), np.uint8)) for t in (texture(), moved(texture(), 3, -2))
+    )
+    flow(start[:24, :24], end[:24, :24])
+    grey = (cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY) for picture in (start, end))
+    new = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
+    assert np.array_equal(flow(start, end), new.calc(*grey, None))  # type: ignore[call-overload]
 
 
 def test_of_still_frames_it_is_the_weighted_mean() -> None:

@@ -34,8 +34,8 @@ def _opencv() -> Any:
     return cv2
 
 
-@cache
 def _solver() -> Any:
+    """A new one for every pair: for small pictures it takes finer settings, and keeps them."""
     cv2 = _opencv()
     # Dense inverse search (Kroeger et al. 2016).
     return cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)

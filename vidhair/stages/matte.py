@@ -159,7 +159,7 @@ def _told_by_colors(
 # ---- stages
 
 
-@stage(version=3, compress=True)
+@stage(version=4, compress=True)
 def matte(
     frames: Annotated[Frames, Near(NEIGHBOURS)],
     prior: Annotated[HairPrior, Near(NEIGHBOURS)],
