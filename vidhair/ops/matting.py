@@ -203,7 +203,8 @@ def split_colors(picture: Tensor, alpha: Tensor, radius: int) -> tuple[Tensor, T
 
 
 def split_reaches(radius: int) -> tuple[int, int]:
-    """How far `split_colors` looks in its two rounds, in pixels; results depend on their sum."""
+    """How far `split_colors` looks in its two rounds, in pixels; together, how far away anything
+    matters to a pixel."""
     return radius, max(1, radius // BLUR_SHARE)
 
 

@@ -536,8 +536,7 @@ def fade(
 ) -> Fade:
     """To the source, where the face comes, goes, turns away or is hidden by a nearer one."""
     seen = [track.rows(*some).certainty for some in ranges(track.count)]
-    begins = track.field("cuts")
-    return Fade(strengths(np.concatenate(seen), clip.seconds_T, begins, fade_seconds))
+    return _faded(seen, track, clip, fade_seconds)
 
 
 @stage(keep=False)
@@ -553,8 +552,14 @@ def fade_of_edits(
     for some in ranges(track.count):
         changed = codes.rows(*some).styles != edited_codes.rows(*some).styles
         seen.append(track.rows(*some).certainty * changed.any((1, 2)))
+    return _faded(seen, track, clip, fade_seconds)
+
+
+def _faded(
+    certainty: list[NDArray[np.float64]], track: Series[FaceTrack], clip: Clip, fade_seconds: float
+) -> Fade:
     begins = track.field("cuts")
-    return Fade(strengths(np.concatenate(seen), clip.seconds_T, begins, fade_seconds))
+    return Fade(strengths(np.concatenate(certainty), clip.seconds_T, begins, fade_seconds))
 
 
 # ---- stages that end a flow; what they make is as large as the video, so it is not kept
