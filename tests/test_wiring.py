@@ -88,6 +88,15 @@ class TestPlan:
     def test_only_what_the_goal_needs_is_planned(self) -> None:
         assert names(goal="steady") == ["squares", "steady"]
 
+    def test_what_is_wanted_beside_is_planned_where_the_goal_needs_what_it_takes(self) -> None:
+        @stage()
+        def note(steady: Series[Numbers], numbers: Series[Numbers]) -> Mean: ...
+
+        chain = CHAIN | makers(note)
+        assert names(chain, "steady", beside=["note"]) == ["squares", "steady", "note"]
+        assert names(chain, "squares", beside=["note"]) == ["squares"]
+        assert names(CHAIN, "steady", beside=["note"]) == ["squares", "steady"]
+
     def test_one_value_can_have_other_makers(self) -> None:
         assert names(makers(centred, mean, steady=squares)) == ["steady", "mean", "centred"]
 

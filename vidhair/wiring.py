@@ -359,9 +359,11 @@ def plan(
     goal: str,
     source: Mapping[str, type],
     known: Callable[[Input], bool] = lambda needed: True,
+    beside: Iterable[str] = (),
 ) -> list[Stage]:
     """The stages that a goal needs, makers before takers.
 
+    beside: values that are made, too, where the goal needs all that they are made from.
     source: values that nobody makes, by name. known: whether something that is no value (a network,
     a setting) can be had. Raises WiringError, which names the wire that does not fit.
     """
@@ -391,6 +393,9 @@ def plan(
             )
 
     visit(goal, "the recipe", None)
+    for name in beside:
+        if name in makers and stage_of(name, makers[name]).values.keys() <= stages.keys() | source:
+            visit(name, "the recipe", None)
     if goal in stages and (stages[goal].fanned or stages[goal].each):
         raise WiringError(f"{goal} is made once for each, and the recipe wants one; gather it")
     return list(stages.values())

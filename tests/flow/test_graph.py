@@ -409,8 +409,8 @@ def test_faces_without_hair_are_told_of(
     seen = np.array([True, True, False])
     fields = {"present": seen, "detected": seen, "area": np.array(areas)}
     monkeypatch.setattr(Flow, "field", lambda self, work, name, field, unit=0: fields[field])
-    monkeypatch.setattr(Flow, "value", lambda self, *rest: SimpleNamespace(count=1))
-    monkeypatch.setattr(Flow, "_doubts", lambda self, *rest: Doubts(0, 0, 0))
+    values = {"people": SimpleNamespace(count=1), "doubts": Doubts(0, 0, 0)}
+    monkeypatch.setattr(Flow, "value", lambda self, work, name, **rest: values[name])
     flow, work = Flow(load_recipe("hair_color"), a_pack()), cast(Any, None)
     flow.units = [cast(Any, None)]
     found = [note for note in flow.notes(work) if "no hair" in note]
@@ -422,8 +422,9 @@ def test_doubtful_mattes_are_told_of_once(monkeypatch: pytest.MonkeyPatch, given
     """Of several people; and not where the matte is the user's."""
     fields = {"present": np.ones(2, bool), "detected": np.ones(2, bool), "area": np.ones(2)}
     monkeypatch.setattr(Flow, "field", lambda self, work, name, field, unit=0: fields[field])
-    monkeypatch.setattr(Flow, "value", lambda self, *rest: SimpleNamespace(count=2))
-    monkeypatch.setattr(Flow, "_doubts", lambda self, work, unit: Doubts(0.9, 0.0, unit * 0.9))
+    people, doubts = SimpleNamespace(count=2), [Doubts(0.9, 0.0, 0.0), Doubts(0.9, 0.0, 0.9)]
+    values = {"people": lambda: people, "doubts": lambda unit: doubts[unit]}
+    monkeypatch.setattr(Flow, "value", lambda self, work, name, **unit: values[name](**unit))
     changes = {"matte.from": "mine.mov"} if given else {}
     flow, work = Flow(load_recipe("hair_color", changes), a_pack()), cast(Any, None)
     flow.units = [cast(Any, None), cast(Any, None)]

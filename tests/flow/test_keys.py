@@ -39,7 +39,8 @@ EDITED = {"code_change", "edited", "changes"}
 DRAWN = {"rendered"} | EDITED
 TUNED = {"tuned"} | DRAWN
 SMOOTH = {"pivots"} | TUNED
-PARSE = {"labels", "hair_colors", "prior", "matte"} | TUNED
+MATTED = {"matte", "doubts"}
+PARSE = {"labels", "hair_colors", "prior"} | MATTED | TUNED
 TRACK = STAGES - {"target_color", "thumbnails", "faces", "shots", "tracks", "looks", "people"}
 LOOKS = {"looks", "people"}
 FOUND = TRACK | LOOKS | {"tracks"}
@@ -73,9 +74,9 @@ EXPECTED: dict[str, tuple[Any, set[str]]] = {
     "render.batch": (1, set()),
     "render.memory": (256, set()),
     "matte.size": (64, PARSE),
-    "matte.color_weight": (0.5, {"prior", "matte"} | EDITED),
-    "matte.smooth": (0.2, {"matte"} | EDITED),
-    "matte.edge": (0.05, {"matte"} | EDITED),
+    "matte.color_weight": (0.5, {"prior"} | MATTED | EDITED),
+    "matte.smooth": (0.2, MATTED | EDITED),
+    "matte.edge": (0.05, MATTED | EDITED),
     "matte.segmenter": ("none", set()),  # which "auto" is, where none was pulled
     "matte.from": (lambda: str(small.matte()), {"matte"} | EDITED),
     "compose.mode": ("replace", {"changes"}),
@@ -206,13 +207,13 @@ def test_a_recipe_without_an_edit_shares_everything() -> None:
     color, plain = keys(load_recipe(small.RECIPE)), keys(load_recipe("reconstruct"))
     assert changed(color, plain) == {"changes"}
     gone = set(color) - set(plain)
-    assert gone == {"target_color", "hair_colors", "prior", "matte", "code_change", "edited"}
+    assert gone == {"target_color", "hair_colors", "prior", "code_change", "edited"} | MATTED
 
 
 def test_what_a_recipe_does_not_read_is_not_made() -> None:
     """Of a matte only colors read, and its settings are none of the others' business."""
     bald, other = (keys(load_recipe("bald", changes)) for changes in ({}, {"matte.edge": 0.05}))
-    assert not {"hair_colors", "prior", "matte"} & set(bald)
+    assert not ({"hair_colors", "prior"} | MATTED) & set(bald)
     assert bald == other
 
 
@@ -235,7 +236,7 @@ def test_a_matte_that_is_given_counts_by_what_it_shows(tmp_path: Path) -> None:
     found = [given(tmp_path / name) for name in ("a", "b", "c")]
     assert found[0] == found[1]
     assert changed(found[0], found[2]) == {"matte", "hair_light", "changes"}
-    assert not {"prior", "labels", "hair_colors"} & set(found[0]), "nothing looks for hair"
+    assert not {"prior", "labels", "hair_colors", "doubts"} & set(found[0]), "nothing looks for hair"
 
 
 def test_two_names_of_one_color_are_one_edit() -> None:

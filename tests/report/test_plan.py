@@ -8,13 +8,13 @@ import pytest
 from tests.flow.made_up import a_pack, nodes_of
 from vidhair import cli
 from vidhair.flow import graph
-from vidhair.flow.graph import GOAL, SOURCE, Flow, makers_of
+from vidhair.flow.graph import Flow, makers_of, planned
 from vidhair.flow.node import passes
 from vidhair.recipe import load_recipe, recipe_names
 from vidhair.report.plan import plan_text
 from vidhair.stages.align import Thumbnails
 from vidhair.types import Frames
-from vidhair.wiring import Near, Span, plan, stage, sweeps
+from vidhair.wiring import Near, Span, stage, sweeps
 
 
 def rows(text: str) -> dict[str, tuple[bool, str]]:
@@ -36,7 +36,7 @@ def test_every_stage_is_told_in_the_order_in_which_it_is_planned(
     settings = {"tune.steps": steps, "tune.refine_steps": 0, "compose.mode": mode}
     recipe = load_recipe(name, settings)
     text = plan_text(recipe)
-    stages = plan(makers_of(recipe), GOAL, SOURCE)
+    stages = planned(makers_of(recipe))
     told = [made.name + " → each" * made.each for made in stages]
     assert list(rows(text)) == told
     for name, made in zip(told, stages, strict=True):

@@ -57,9 +57,7 @@ from vidhair.stages import (
     smooth,
     tune,
 )
-from vidhair.stages.align import FaceTrack
-from vidhair.stages.doubts import Doubts, doubts
-from vidhair.stages.matte import Matte
+from vidhair.stages.doubts import doubts
 from vidhair.types import Clip, Frames
 from vidhair.wiring import (
     Arrays,
@@ -76,6 +74,7 @@ from vidhair.wiring import (
 )
 
 GOAL = "changes"
+BESIDE = ("doubts",)  # made for what is told of a run
 CUT_OUT = "cut_out"
 SOURCE: dict[str, type] = {"frames": Frames}
 
@@ -111,10 +110,17 @@ def makers_of(recipe: Recipe, segmenter: bool = False) -> Makers:
         ends |= makers(fade=compose.fade_of_edits)
     if people.is_reference(recipe.align.person):
         ends |= makers(people.reference, person=people.most_like)
-    found = makers(prior=segment.segmented if segmenter else labels.classified)
+    found = makers(doubts, prior=segment.segmented if segmenter else labels.classified)
     if recipe.matte.from_:
         found = makers(matte=matte.given, hair_window=region.whole_frame)
     return HEAD | found | (TUNED if tuned else UNTUNED) | ends | edits
+
+
+def planned(
+    makers: Makers, goal: str = GOAL, known: Callable[[Input], bool] = lambda needed: True
+) -> list[Stage]:
+    """The stages of a flow, as `vidhair.wiring.plan` puts them in order."""
+    return plan(makers, goal, SOURCE, known, BESIDE)
 
 
 @dataclass(frozen=True)
@@ -144,7 +150,8 @@ class Flow:
         set_here = {p: d.name for p, d in self.precisions.items() if p != "probe"}
         layers = min(recipe.render.memory, (means or Means()).layers >> 20)
         self.recipe = recipe.override(set_here | {"render.memory": layers})
-        self.stages = {s.name: s for s in plan(makers or self._makers, goal, SOURCE, self._known)}
+        stages = planned(makers or self._makers, goal, self._known)
+        self.stages = {made.name: made for made in stages}
         # Whom the flow fans out to, once that is known; one, without a name, if it does not.
         self.units: Sequence[Value] | None = None
         self._made: dict[tuple[str, int], Any] = {}  # what holds for the clip, by name and unit
@@ -454,13 +461,6 @@ class Flow:
         area = self.field(work, "matte", "area", unit)
         return int((self.field(work, "track", "present", unit) & (area == 0)).sum())
 
-    def _doubts(self, work: Work, unit: int) -> Doubts:
-        frames, matte, track = (
-            _Clip(self, work, name, kind, unit)
-            for name, kind in (("frames", Frames), ("matte", Matte), ("track", FaceTrack))
-        )
-        return doubts(frames, matte, track, self.value(work, "hair_window", unit=unit))
-
     def _unseen(self, work: Work) -> list[str]:
         """Notes on facial hair that is to be dyed, and that nobody has."""
         if "facial_colors" not in self.stages:
@@ -495,9 +495,9 @@ class Flow:
             bare = sum(self._without_hair(work, unit) for unit in units)
             if bare:
                 notes.append(f"no hair is seen on {bare} of the faces that are edited")
-            if not self.recipe.matte.from_:
-                found = [self._doubts(work, unit).sentences for unit in units]
-                notes += dict.fromkeys(chain.from_iterable(found))
+        if "doubts" in self.stages:
+            found = [self.value(work, "doubts", unit=unit).sentences for unit in units]
+            notes += dict.fromkeys(chain.from_iterable(found))
         notes += self._unseen(work)
         if "prior" in self.stages:
             notes.append(self.segmenter.about)

@@ -1,15 +1,15 @@
 """What a recipe will run, in order: every stage, what it takes, and the passes over the clip."""
 
-from vidhair.flow.graph import GOAL, SOURCE, makers_of
+from vidhair.flow.graph import makers_of, planned
 from vidhair.models.hair_segmenter import find_segmenter
 from vidhair.recipe import Recipe
-from vidhair.wiring import Input, Stage, plan, sweeps
+from vidhair.wiring import Input, Stage, sweeps
 
 
 def plan_text(recipe: Recipe) -> str:
     """As lines of comments, so that they can stand below the settings of a TOML file."""
     segmenter = find_segmenter(recipe.matte.segmenter)
-    stages = plan(makers_of(recipe, bool(segmenter.weights)), GOAL, SOURCE)
+    stages = planned(makers_of(recipe, bool(segmenter.weights)))
     names = [f"{made.name} → each" if made.each else made.name for made in stages]
     width = max(map(len, names))
     lines = ["# stages (… all frames, ± n neighbours, * made again in every run)"]

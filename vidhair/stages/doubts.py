@@ -15,7 +15,7 @@ from vidhair.stages.align import FaceTrack
 from vidhair.stages.matte import SURE_ALPHA, Matte
 from vidhair.stages.region import MIDDLE, HairWindow
 from vidhair.types import Frames
-from vidhair.wiring import Series
+from vidhair.wiring import Series, Value, stage
 
 SEEN_FRAMES = 4  # of a clip, that are looked at
 CHIN, CHEEKS = 152, (234, 454)  # of MediaPipe's mesh; ears lie beside those
@@ -33,7 +33,7 @@ OF_BORDER = 0.4  # share of the border where that is so
 
 
 @dataclass(frozen=True)
-class Doubts:
+class Doubts(Value):
     """ears: share of an ear that is skin, and under the matte; loose: share of the hair that hangs
     together with none on the head, below the jaw; alike: share of the hair's border at which its
     colors are those beside. Each is the median of some frames, in 0 … 1."""
@@ -59,8 +59,12 @@ class Doubts:
         return [f"{about}{look}" for applies, about in found if applies]
 
 
+@stage()
 def doubts(
-    frames: Series[Frames], matte: Series[Matte], track: Series[FaceTrack], window: HairWindow
+    frames: Series[Frames],
+    matte: Series[Matte],
+    track: Series[FaceTrack],
+    hair_window: HairWindow,
 ) -> Doubts:
     """Of SEEN_FRAMES frames that are spread over those with the person and hair."""
     shown = np.flatnonzero(track.field("present") & (matte.field("area") > 0))
@@ -69,10 +73,12 @@ def doubts(
     for frame in chosen.tolist():
         one = frame, frame + 1
         alpha = matte.rows(*one).alpha[0].astype(np.float32) / 255
-        picture, face = window.cut(frames.rows(*one).pixels[0]), track.rows(*one)
-        mesh = window.places(face.mesh[0])
+        picture, face = hair_window.cut(frames.rows(*one).pixels[0]), track.rows(*one)
+        mesh = hair_window.places(face.mesh[0])
         lab = levels_to_lab(torch.from_numpy(picture[None].copy()))[0].numpy()
-        axes = CropAxes(window.places(face.axes.centre[0]), face.axes.x[0] / window.step)
+        axes = CropAxes(
+            hair_window.places(face.axes.centre[0]), face.axes.x[0] / hair_window.step
+        )
         found.append(
             (
                 skin_of_ears(lab, alpha, mesh, axes),
