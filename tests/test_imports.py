@@ -14,9 +14,9 @@ ROOT = Path(__file__).parents[1]
 # Rooms from the lowest to the highest; a room may import those below it and itself.
 FLOORS = (
     {"errors", "types", "geometry", "settings", "process", "wiring", "forked"},
-    {"ops", "kernels", "checkpoints", "cache", "media", "packs"},
+    {"ops", "imaging", "kernels", "checkpoints", "cache", "media", "packs"},
     {"models", "precision"},
-    {"losses", "metrics"},
+    {"losses", "metrics", "conversion"},
     {"stages"},
     {"edits"},
     {"recipe"},
@@ -29,6 +29,7 @@ NEIGHBOURS = {
     *((a, b) for a in FLOORS[0] for b in FLOORS[0]),
     ("ops", "kernels"),
     ("kernels", "ops"),
+    ("imaging", "kernels"),
     ("training", "synthetic"),
     ("samples", "synthetic"),
     ("bench", "samples"),
@@ -42,9 +43,9 @@ NEIGHBOURS = {
 RESERVED = {
     "ray": ("vidhair.flow.ray",),
     "gradio": ("vidhair.ui",),
-    "mediapipe": ("vidhair.models.face_landmarks",),
+    "mediapipe": ("vidhair.models.faces.landmarks",),
     # The latter only looks whether it loads, before MediaPipe does.
-    "cv2": ("vidhair.ops.motion", "vidhair.models.face_landmarks"),
+    "cv2": ("vidhair.imaging.motion", "vidhair.models.faces.landmarks"),
     "av": ("vidhair.media",),
     "decord": ("vidhair.media",),
     "ffmpeg": ("vidhair.media",),
@@ -144,9 +145,9 @@ def test_foreign_packages_stay_in_their_room(foreign: Any) -> None:
 
 def test_the_graph_is_read_rightly() -> None:
     """The checks above would pass on an empty graph."""
-    assert ("vidhair.stages.align", "vidhair.models.face_landmarks") in EDGES
+    assert ("vidhair.stages.align", "vidhair.models.faces.landmarks") in EDGES
     assert ("vidhair.ops.filtered_lrelu", "vidhair.kernels.filtered_lrelu") in EDGES
-    assert ("vidhair.models.face_landmarks", "mediapipe") in EDGES
+    assert ("vidhair.models.faces.landmarks", "mediapipe") in EDGES
     assert ("vidhair.kernels.filtered_lrelu._numba", "numba") in EDGES
     assert any(a.startswith("vidhair.media") and b == "av" for a, b in EDGES)
 

@@ -22,7 +22,7 @@ from vidhair.flow.graph import Flow
 from vidhair.flow.runner import Means, Runner, Work
 from vidhair.geometry import Grid
 from vidhair.media import open_clip
-from vidhair.models.stylegan3 import Generator
+from vidhair.models.generators.stylegan3 import Generator
 from vidhair.recipe import load_recipe
 from vidhair.stages.align import AlignConfig, Faces, FaceTrack, Shots, Thumbnails
 from vidhair.stages.doubts import Doubts
@@ -422,9 +422,9 @@ def test_doubtful_mattes_are_told_of_once(monkeypatch: pytest.MonkeyPatch, given
     """Of several people; and not where the matte is the user's."""
     fields = {"present": np.ones(2, bool), "detected": np.ones(2, bool), "area": np.ones(2)}
     monkeypatch.setattr(Flow, "field", lambda self, work, name, field, unit=0: fields[field])
-    people, doubts = SimpleNamespace(count=2), [Doubts(0.9, 0.0, 0.0), Doubts(0.9, 0.0, 0.9)]
-    values = {"people": lambda: people, "doubts": lambda unit: doubts[unit]}
-    monkeypatch.setattr(Flow, "value", lambda self, work, name, **unit: values[name](**unit))
+    of_each = [Doubts(0.9, 0.0, unit * 0.9) for unit in range(2)]
+    values: dict[str, Any] = {"people": [SimpleNamespace(count=2)], "doubts": of_each}
+    monkeypatch.setattr(Flow, "value", lambda self, work, name, unit=0: values[name][unit])
     changes = {"matte.from": "mine.mov"} if given else {}
     flow, work = Flow(load_recipe("hair_color", changes), a_pack()), cast(Any, None)
     flow.units = [cast(Any, None), cast(Any, None)]

@@ -21,12 +21,12 @@ from vidhair.flow.graph import Flow
 from vidhair.flow.node import Node
 from vidhair.flow.runner import Runner
 from vidhair.media import open_clip, write_png
-from vidhair.models.aligned import MovableGenerator
-from vidhair.models.attributes import AttributeSpace
-from vidhair.models.face_identity import FaceIdentity
-from vidhair.models.head_parser import Parser
-from vidhair.models.inversion import Inverter
+from vidhair.models.encoders.attributes import AttributeSpace
+from vidhair.models.encoders.inversion import Inverter
+from vidhair.models.faces.identity import FaceIdentity
+from vidhair.models.generators.aligned import MovableGenerator
 from vidhair.models.pack import Pack, load_pack
+from vidhair.models.parsers.head_parser import Parser
 from vidhair.models.perceptual import Perceptual
 from vidhair.recipe import TABLES, Recipe, load_recipe, recipe_names
 from vidhair.settings import rules
@@ -236,7 +236,9 @@ def test_a_matte_that_is_given_counts_by_what_it_shows(tmp_path: Path) -> None:
     found = [given(tmp_path / name) for name in ("a", "b", "c")]
     assert found[0] == found[1]
     assert changed(found[0], found[2]) == {"matte", "hair_light", "changes"}
-    assert not {"prior", "labels", "hair_colors", "doubts"} & set(found[0]), "nothing looks for hair"
+    assert not {"prior", "labels", "hair_colors", "doubts"} & set(found[0]), (
+        "nothing looks for hair"
+    )
 
 
 def test_two_names_of_one_color_are_one_edit() -> None:

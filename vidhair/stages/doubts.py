@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from scipy.ndimage import binary_dilation, label
 
 from vidhair.geometry import CropAxes
-from vidhair.models.face_parser import polygon_mask
-from vidhair.ops.color import levels_to_lab
+from vidhair.imaging.color import levels_to_lab
+from vidhair.models.parsers.face_parser import polygon_mask
 from vidhair.stages.align import FaceTrack
 from vidhair.stages.matte import SURE_ALPHA, Matte
 from vidhair.stages.region import MIDDLE, HairWindow
@@ -76,9 +76,7 @@ def doubts(
         picture, face = hair_window.cut(frames.rows(*one).pixels[0]), track.rows(*one)
         mesh = hair_window.places(face.mesh[0])
         lab = levels_to_lab(torch.from_numpy(picture[None].copy()))[0].numpy()
-        axes = CropAxes(
-            hair_window.places(face.axes.centre[0]), face.axes.x[0] / hair_window.step
-        )
+        axes = CropAxes(hair_window.places(face.axes.centre[0]), face.axes.x[0] / hair_window.step)
         found.append(
             (
                 skin_of_ears(lab, alpha, mesh, axes),
