@@ -1,10 +1,12 @@
+import ctypes
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-from vidhair.process import WISHES, prepare_process
+from vidhair.process import WISHES, give_back_memory, prepare_process
 
 CLEAN = {name: value for name, value in os.environ.items() if name not in WISHES}
 
@@ -44,3 +46,18 @@ def test_too_late_is_said_in_the_log(
     with caplog.at_level("INFO", logger="vidhair.process"):
         prepare_process()
     assert "OMP_WAIT_POLICY may have no effect" in caplog.text
+
+
+@pytest.mark.skipif(
+    sys.platform != "linux" or not hasattr(ctypes.CDLL(None), "malloc_trim"), reason="needs glibc"
+)
+def test_freed_memory_goes_back_to_the_system() -> None:
+    def resident() -> int:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+    blocks = [bytearray(os.urandom(1) * 50_000) for _ in range(2_000)]
+    last = blocks[-1]  # lies above the others, so that they stay the allocator's
+    del blocks
+    before = resident()
+    give_back_memory()
+    assert resident() < before - 50_000_000 and len(last) == 50_000

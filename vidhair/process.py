@@ -1,6 +1,7 @@
 """What vidhair asks of a process. Importing changes nothing: the command line calls this, and a
 program that wants the same does so before it imports torch."""
 
+import ctypes
 import logging
 import os
 import sys
@@ -28,3 +29,14 @@ def prepare_process() -> None:
     if missing and "torch" in sys.modules:
         log.info("torch is loaded already: %s may have no effect", ", ".join(missing))
     os.environ.update(missing)
+
+
+def give_back_memory() -> None:
+    """Hand memory that was freed, and that the allocator keeps for later, back to the system.
+
+    Otherwise Linux fills the gaps between what is in use with large pages, little by little. Where
+    there is no glibc, nothing happens.
+    """
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if os.name == "posix" else None
+    if trim is not None:
+        trim(0)

@@ -11,6 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from vidhair.cache import FramesMissing, MemoryStore, fingerprint
+from vidhair.flow import runner as module
 from vidhair.flow.node import Node
 from vidhair.flow.runner import EXECUTORS, Means, Runner, Work
 
@@ -95,6 +96,18 @@ def statuses(runner: Runner) -> dict[str, str]:
 
 def values(runner: Runner) -> NDArray[Any]:
     return runner.work.per_frame("moved", 0, runner.work.frame_count)["value"]
+
+
+@pytest.mark.parametrize(("seconds", "times"), [(-1.0, 3 + 3), (100.0, 0)])
+def test_freed_memory_is_given_back_now_and_then(
+    monkeypatch: pytest.MonkeyPatch, seconds: float, times: int
+) -> None:
+    """After every piece of the two passes, where no time at all has to pass between."""
+    calls: list[None] = []
+    monkeypatch.setattr(module, "give_back_memory", lambda: calls.append(None))
+    monkeypatch.setattr(module, "GIVE_BACK", seconds)
+    Flow().run(MemoryStore())
+    assert len(calls) == times
 
 
 def test_results_reach_the_nodes_that_need_them() -> None:

@@ -1,10 +1,11 @@
 """How much memory a call needs at its worst."""
 
-import ctypes
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+
+from vidhair.process import give_back_memory
 
 PROCESS = Path("/proc/self")
 RESET_PEAK = "5"  # see proc(5), clear_refs
@@ -38,9 +39,7 @@ class PeakMemory:
             torch.cuda.reset_peak_memory_stats(self.device)
             self._before = torch.cuda.memory_allocated(self.device)
             return
-        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc only
-        if trim is not None:
-            trim(0)
+        give_back_memory()
         try:
             (self.process / "clear_refs").write_text(RESET_PEAK)
         except OSError:

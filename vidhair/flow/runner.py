@@ -21,6 +21,7 @@ from vidhair.errors import InvalidSetting
 from vidhair.flow.node import Node, NodeReport, passes
 from vidhair.flow.overlap import Behind, Now, Window
 from vidhair.media import ClipReader
+from vidhair.process import give_back_memory
 from vidhair.wiring import Arrays
 
 log = logging.getLogger(__name__)
@@ -32,6 +33,7 @@ HELD_FRAMES = 16
 ROWS_AT_ONCE = 512  # of a whole-clip result, in a piece of the cache
 AHEAD = 8  # frames that are decoded before they are asked for
 WAITING = 1  # writes that may wait for the thread that makes them
+GIVE_BACK = 10.0  # seconds after which memory that was freed is handed back
 
 
 @dataclass(frozen=True)
@@ -304,9 +306,13 @@ class Runner:
                 meters[name](done[name])
                 seconds[name] += time.perf_counter() - started
 
+            given_back = time.perf_counter()
             while left := [index for index, node in enumerate(active) if todo[node.name]]:
                 # Who reaches least far is next, so that no frame is asked for late.
                 step(min(left, key=lambda index: todo[active[index].name][0][1]))
+                if time.perf_counter() - given_back > GIVE_BACK:
+                    give_back_memory()
+                    given_back = time.perf_counter()
         for node in nodes:
             self._report(node, totals[node.name], seconds[node.name])
 
