@@ -59,7 +59,16 @@ HEAVY = (
 )  # fmt: skip
 
 # What is compiled at its first use, and imported no earlier than that.
-COMPILED = ("._boxes", "._lines", "._numba", "._gemm", "._tiles", "._triton", ".kernels.simd")
+COMPILED = (
+    "._boxes",
+    "._dye",
+    "._lines",
+    "._numba",
+    "._gemm",
+    "._tiles",
+    "._triton",
+    ".kernels.simd",
+)
 
 
 def sources() -> dict[str, Path]:

@@ -236,7 +236,7 @@ class HairColor(HairColorLatent):
             )
         return PaintedArea(read_matte(self.area), one.axes.centre[0], one.axes.x[0])
 
-    @stage(keep=False)
+    @stage(version=2, keep=False)
     def dyed_hair(
         self,
         frames: Frames,

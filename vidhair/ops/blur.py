@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vidhair.kernels import start_threads
+from vidhair.ops.fill import enlarge
 
 
 def box_radius(sigma: float) -> int:
@@ -35,6 +36,36 @@ def blur(x: Tensor, sigma: float) -> Tensor:
 def blur_(x: Tensor, sigma: float) -> Tensor:
     """As `blur`, in the memory of x where it is float32 on a CPU."""
     return x if sigma < 0.3 else _boxes(x, box_radius(sigma), 3, inplace=True)
+
+
+CELL_SIDES, CELLS = (4, 2, 1), 4  # pixels along a cell, and cells within a radius at least
+
+
+def cell_side(radius: int) -> int:
+    """Pixels along the sides of the cells by which means over wide squares are taken."""
+    return next(side for side in CELL_SIDES if radius >= CELLS * side or side == 1)
+
+
+def cell_radius(radius: int) -> int:
+    """The radius of the square of cells that is nearest to one of pixels."""
+    return max(1, round(((2 * radius + 1) / cell_side(radius) - 1) / 2))
+
+
+def wide_mean(x: Tensor, radius: int) -> Tensor:
+    """Nearly `box_mean`, of cells of a few pixels each: for what varies slowly."""
+    cells = box_mean_(_cells(x, cell_side(radius)), cell_radius(radius))
+    return enlarge(cells, *x.shape[2:])
+
+
+def wide_blur(x: Tensor, sigma: float) -> Tensor:
+    """Nearly `blur`, in the same way."""
+    side = cell_side(box_radius(sigma))
+    return enlarge(blur_(_cells(x, side), sigma / side), *x.shape[2:])
+
+
+def _cells(x: Tensor, side: int) -> Tensor:
+    """Means of squares of pixels, or of as many as there are at the border."""
+    return F.avg_pool2d(x, side, ceil_mode=True, count_include_pad=False) if side > 1 else x.clone()
 
 
 def _boxes(x: Tensor, radius: int, times: int, *, inplace: bool) -> Tensor:

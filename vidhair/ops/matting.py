@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vidhair.kernels import start_threads
-from vidhair.ops.blur import box_mean_
+from vidhair.ops.blur import box_mean_, wide_mean
 from vidhair.ops.rows import by_rows
 
 TILE = 96  # side of what the guided filter does at once, in pixels
@@ -197,7 +197,7 @@ def split_colors(picture: Tensor, alpha: Tensor, radius: int) -> tuple[Tensor, T
     """
     front = back = behind = picture
     for reach in split_reaches(radius):
-        sums = box_mean_(by_rows(_shares, front, back, alpha), reach)
+        sums = wide_mean(by_rows(_shares, front, back, alpha), reach)
         front, back, behind = by_rows(_unmix, sums, picture, alpha).split(3, 1)
     return front, back, behind
 
@@ -205,7 +205,7 @@ def split_colors(picture: Tensor, alpha: Tensor, radius: int) -> tuple[Tensor, T
 def split_reaches(radius: int) -> tuple[int, int]:
     """How far `split_colors` looks in its two rounds, in pixels; together, how far away anything
     matters to a pixel."""
-    return radius, max(1, radius // BLUR_SHARE)
+    return radius, max(1, round(radius / BLUR_SHARE))
 
 
 def _shares(front: Tensor, back: Tensor, alpha: Tensor) -> Tensor:
