@@ -6,6 +6,7 @@ Colors are CIE Lab with L in 0 … 100, [1, 3, h, w]; a mean color is [3].
 from dataclasses import dataclass, replace
 from functools import cache
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import torch
@@ -218,7 +219,7 @@ class Dyeing:
         kernels.keep_from_glowing(seen, matte, *hair, sides, limits, tables, lab, result)
         return torch.from_numpy(result)[None]
 
-    def _layers(self) -> tuple[NDArray[np.float32], ...]:
+    def _layers(self) -> tuple[Any, ...]:
         """The dye and its coats, one after the other, as the kernels take them."""
         layers = [self, *(replace(self, target=coat.target) for coat in self.coats)]
         light = torch.linspace(0, 100, TABLE)

@@ -69,12 +69,24 @@ def _add_five(a, b, c, d, e, total):
 
 
 @compiled
+def _add_nine(padded, total):
+    """Those of radius four, along a row."""
+    for i in range(len(total)):
+        left = (padded[i] + padded[i + 1]) + (padded[i + 2] + padded[i + 3])
+        right = (padded[i + 5] + padded[i + 6]) + (padded[i + 7] + padded[i + 8])
+        total[i] = padded[i + 4] + (left + right)
+
+
+@compiled
 def _sums_along(padded, radius, sums):
     """sums[i] = padded[i] + … + padded[i + 2·radius]."""
     count = len(sums)
     if radius == 2:
         _add_five(padded[:count], padded[1 : count + 1], padded[2 : count + 2],
                   padded[3 : count + 3], padded[4 : count + 4], sums)  # fmt: skip
+        return
+    if radius == 4:
+        _add_nine(padded, sums)
         return
     sums[:] = padded[radius : radius + count]
     for tap in range(radius):
@@ -145,7 +157,6 @@ def smooth(picture, mean, inverse, values, radius, tiles, result):
     their first rows and columns.
     """
     height, width = values.shape
-    share = np.float32(1 / (2 * radius + 1) ** 2)
     for task in prange(len(tiles)):
         y0, x0 = tiles[task, 0], tiles[task, 1]
         y1, x1 = min(y0 + ROWS, height), min(x0 + COLUMNS, width)
@@ -155,19 +166,161 @@ def smooth(picture, mean, inverse, values, radius, tiles, result):
         lines = np.empty((rows, VALUES, columns), np.float32)
         scratch = np.empty((rows + 2 * radius, VALUES, columns), np.float32)
         _fit(picture, mean, inverse, values, radius, (top, left, bottom, right), scratch, lines)
-        padded = np.empty((VALUES, x1 - x0 + 2 * radius), np.float32)
-        low = left - (x0 - radius)
-        high = low + columns
-        sums = np.empty((VALUES, x1 - x0), np.float32)
-        for y in range(y0, y1):
-            inner = padded[:, low:high]
-            inner[:] = lines[y - top]
-            for tap in range(radius, 0, -1):
-                above, below = max(y - tap, 0) - top, min(y + tap, height - 1) - top
-                for k in range(VALUES):
-                    _add_both(lines[above, k], lines[below, k], inner[k])
+        _say(picture, lines, radius, (top, left), (y0, x0, y1, x1), result)
+
+
+@compiled
+def _say(picture, lines, radius, corner, tile, result):
+    """What lines [rows, VALUES, columns] from a corner on say of the pixels of a tile."""
+    height = len(result)
+    top, left = corner
+    y0, x0, y1, x1 = tile
+    share = np.float32(1 / (2 * radius + 1) ** 2)
+    padded = np.empty((VALUES, x1 - x0 + 2 * radius), np.float32)
+    low = left - (x0 - radius)
+    high = low + lines.shape[2]
+    sums = np.empty((VALUES, x1 - x0), np.float32)
+    for y in range(y0, y1):
+        inner = padded[:, low:high]
+        inner[:] = lines[y - top]
+        for tap in range(radius, 0, -1):
+            above, below = max(y - tap, 0) - top, min(y + tap, height - 1) - top
             for k in range(VALUES):
+                _add_both(lines[above, k], lines[below, k], inner[k])
+        for k in range(VALUES):
+            _continue(padded[k], low, high)
+            _sums_along(padded[k], radius, sums[k])
+        _evaluate(picture[0, y, x0:x1], picture[1, y, x0:x1], picture[2, y, x0:x1], sums, share,
+                  result[y, x0:x1])  # fmt: skip
+
+
+# A tile of the guided filter, and what its sums over windows are of: the color, products of two
+# channels (which, and where among the planes), the value, and its products with the color.
+HIGH, WIDE = 64, 128
+PAIRS = ((0, 0, 3), (0, 1, 4), (0, 2, 5), (1, 1, 6), (1, 2, 7), (2, 2, 8))
+VALUE, MOMENTS = 9, 13
+# The inverse's planes, as differences of products of planes: (a·b − c·d).
+COFACTORS = (
+    (6, 8, 7, 7), (5, 7, 4, 8), (4, 7, 5, 6), (3, 8, 5, 5), (4, 5, 3, 7), (3, 6, 4, 4)
+)  # fmt: skip
+
+
+@compiled
+def _cofactor(a, b, c, d, result):
+    for i in range(len(result)):
+        result[i] = a[i] * b[i] - c[i] * d[i]
+
+
+@compiled(error_model="numpy")
+def _invert(xx, xy, xz, inverse, share):
+    """share: one over the determinant."""
+    x, y, z = inverse[0], inverse[1], inverse[2]
+    for i in range(len(share)):
+        share[i] = np.float32(1) / (x[i] * xx[i] + y[i] * xy[i] + z[i] * xz[i])
+
+
+@compiled
+def _move(added, removed, total):
+    for i in range(len(total)):
+        total[i] += added[i] - removed[i]
+
+
+@compiled
+def _scale(x, share):
+    for i in range(len(x)):
+        x[i] *= share
+
+
+@compiled
+def _scale_by(x, shares):
+    for i in range(len(x)):
+        x[i] *= shares[i]
+
+
+@compiled
+def _is_flat(values, flat):
+    low = high = values[0, 0]
+    for y in range(values.shape[0]):
+        for value in values[y]:
+            low, high = min(low, value), max(high, value)
+    return high - low <= flat
+
+
+@compiled
+def _line(total, share, eps, inverse, line):
+    """A row of lines [VALUES, n] of sums [MOMENTS, n] over windows, which become other numbers."""
+    for k in range(3):
+        _scale(total[k], share)
+    _scale(total[VALUE], share)
+    for i, j, k in PAIRS:
+        _covary(total[i], total[j], share, total[k])
+        if i == j:
+            for x in range(total.shape[1]):
+                total[k, x] += eps
+    for k in range(3):
+        _covary(total[k], total[VALUE], share, total[VALUE + 1 + k])
+    for k in range(6):
+        a, b, c, d = COFACTORS[k]
+        _cofactor(total[a], total[b], total[c], total[d], inverse[k])
+    _invert(total[3], total[4], total[5], inverse, inverse[6])
+    for k in range(3):
+        of = MATRIX[k]
+        _weigh(inverse[of[0]], inverse[of[1]], inverse[of[2]], total[VALUE:], line[k])
+        _scale_by(line[k], inverse[6])
+    _start(total[0], total[1], total[2], total[VALUE], line)
+
+
+@compiled(parallel=True)
+def filter_guided(guide, values, radius, eps, flat, result):
+    """result [h, w] = the guided filter of values by a picture [3, h, w], in 0 … 1.
+
+    Values stay where they differ by no more than `flat` as far as a tile reaches.
+    """
+    height, width = values.shape
+    across, down = (width + WIDE - 1) // WIDE, (height + HIGH - 1) // HIGH
+    size = 2 * radius + 1
+    share = np.float32(1 / size**2)
+    for task in prange(across * down):
+        # Neighbouring tasks lie far apart, as borders are in some places.
+        y0, x0 = task % down * HIGH, task // down * WIDE
+        y1, x1 = min(y0 + HIGH, height), min(x0 + WIDE, width)
+        reach = 2 * radius
+        if _is_flat(values[max(0, y0 - reach) : y1 + reach, max(0, x0 - reach) : x1 + reach], flat):
+            result[y0:y1, x0:x1] = values[y0:y1, x0:x1]
+            continue
+        top, left = max(0, y0 - radius), max(0, x0 - radius)
+        bottom, right = min(height, y1 + radius), min(width, x1 + radius)
+        columns = right - left
+        first, last = max(0, left - radius), min(width, right + radius)
+        low = first - (left - radius)
+        high = low + last - first
+        padded = np.empty((MOMENTS, columns + 2 * radius), np.float32)
+        # The sums of as many rows as a window has, one after the other.
+        rows = np.zeros((size, MOMENTS, columns), np.float32)
+        total, work = np.zeros((MOMENTS, columns), np.float32), np.empty_like(rows[0])
+        inverse = np.empty((7, columns), np.float32)
+        lines = np.empty((bottom - top, VALUES, columns), np.float32)
+        for i in range(bottom - top + 2 * radius):
+            y = min(max(top - radius + i, 0), height - 1)
+            for k in range(3):
+                padded[k, low:high] = guide[k, y, first:last]
+            padded[VALUE, low:high] = values[y, first:last]
+            for a, b, k in PAIRS:
+                _multiply(padded[a, low:high], padded[b, low:high], padded[k, low:high])
+            for k in range(3):
+                _multiply(
+                    padded[k, low:high], padded[VALUE, low:high], padded[VALUE + 1 + k, low:high]
+                )
+            row = rows[i % size]
+            for k in range(MOMENTS):
                 _continue(padded[k], low, high)
-                _sums_along(padded[k], radius, sums[k])
-            _evaluate(picture[0, y, x0:x1], picture[1, y, x0:x1], picture[2, y, x0:x1], sums, share,
-                      result[y, x0:x1])  # fmt: skip
+                _sums_along(padded[k], radius, work[k])
+                _move(work[k], row[k], total[k])
+            row[:] = work
+            if i >= 2 * radius:
+                work[:] = total
+                _line(work, share, eps, inverse, lines[i - 2 * radius])
+        _say(guide, lines, radius, (top, left), (y0, x0, y1, x1), result)
+        for y in range(y0, y1):
+            for x in range(x0, x1):
+                result[y, x] = min(max(result[y, x], np.float32(0)), np.float32(1))

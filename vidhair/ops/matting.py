@@ -114,6 +114,14 @@ def guided_filter(guide: Tensor, values: Tensor, radius: int, eps: float) -> Ten
     """
     if radius < 1:
         return values
+    if values.dtype == torch.float32 and values.device.type == "cpu" and not values.requires_grad:
+        result = torch.empty_like(values, memory_format=torch.contiguous_format)
+        given = guide.float(), values, result
+        for picture, value, out in zip(*map(_planes, given), strict=True):
+            _kernels().filter_guided(
+                picture, value[0], radius, np.float32(eps), np.float32(FLAT), out[0]
+            )
+        return result
     result = values.clone()
     # A tile at a time, as a picture has 13 planes of moments; around it lies what it looks at.
     height, width = values.shape[2:]

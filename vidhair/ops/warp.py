@@ -1,5 +1,8 @@
 """Between frames and what is cut out of them: turned squares, and grids."""
 
+from functools import cache
+from types import ModuleType
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -7,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vidhair.geometry import Grid
+from vidhair.kernels import start_threads
 from vidhair.ops.rows import strips
 
 
@@ -87,13 +91,18 @@ def spread_grid(values: Tensor, grid: Grid, onto: Grid) -> Tensor:
     """
     h, w = values.shape[2:]
     place = grid.seen_from(onto)
+    result = values.new_empty((*values.shape[:2], onto.height, onto.width))
+    if values.device.type == "cpu" and values.dtype == torch.float32 and not values.requires_grad:
+        planes, spread = values.contiguous().flatten(0, 1).numpy(), result.flatten(0, 1).numpy()
+        corner = np.float32(place.top), np.float32(place.left)
+        _kernels().spread(planes, *corner, np.float32(place.step), spread)
+        return result
 
     def positions(start: float, count: int, extent: int) -> Tensor:
         index = torch.arange(count, dtype=values.dtype, device=values.device)
         return (index + 0.5 - start) / place.step * 2 / extent - 1
 
     xs = positions(place.left, onto.width, w)
-    result = values.new_empty((*values.shape[:2], onto.height, onto.width))
     for rows in strips(onto.height, onto.width):
         ys = positions(place.top - rows.start, rows.stop - rows.start, h)
         at = torch.stack(torch.meshgrid(xs, ys, indexing="xy"), -1)
@@ -102,3 +111,22 @@ def spread_grid(values: Tensor, grid: Grid, onto: Grid) -> Tensor:
             align_corners=False,
         )  # fmt: skip
     return result
+
+
+def shrink(frame: NDArray[np.uint8], step: int) -> NDArray[np.uint8]:
+    """Means over squares of step × step pixels of a picture [H, W, 3]. The last ones may reach
+    beyond it, where its border goes on."""
+    if step == 1:
+        return np.ascontiguousarray(frame)
+    height, width = (-(-n // step) for n in frame.shape[:2])
+    means = np.empty((height, width, 3), np.uint8)
+    _kernels().shrink(np.ascontiguousarray(frame), step, means)
+    return means
+
+
+@cache
+def _kernels() -> ModuleType:
+    from vidhair.kernels import _grids
+
+    start_threads()
+    return _grids
