@@ -11,7 +11,7 @@ from PIL import Image
 
 from tests.models.tiny import random
 from vidhair.geometry import CropAxes, Grid, crop_quad
-from vidhair.ops.warp import cut_grid, cut_squares, shrink, spread_grid, to_unit
+from vidhair.ops.warp import cut_frame, cut_grid, cut_squares, shrink, spread_grid, to_unit
 
 HEIGHT, WIDTH = 90, 120
 
@@ -169,6 +169,21 @@ def test_shrinking_takes_means_of_squares(step: int, size: tuple[int, int]) -> N
     wide = np.pad(frame, [(0, -size[0] % step), (0, -size[1] % step), (0, 0)], mode="edge")
     parts = wide.reshape(wide.shape[0] // step, step, wide.shape[1] // step, step, 3)
     assert np.array_equal(shrink(frame, step), np.rint(parts.mean((1, 3))).astype(np.uint8))
+
+
+@given(
+    step=st.floats(0.5, 9),
+    corner=st.tuples(st.floats(-30, 100), st.floats(-20, 80)),
+    size=st.tuples(st.integers(1, 30), st.integers(1, 30)),
+)
+@settings(deadline=None)
+def test_a_part_of_a_frame_is_cut_as_of_the_whole(
+    step: float, corner: tuple[float, float], size: tuple[int, int]
+) -> None:
+    frame = np.random.default_rng(0).integers(0, 256, (HEIGHT, WIDTH, 3), dtype=np.uint8)
+    grid = Grid(*corner, step, *size)
+    want = cut_grid(to_unit(frame[None]), grid, padding="reflection")
+    torch.testing.assert_close(cut_frame(frame, grid), want, atol=1e-3, rtol=0)
 
 
 def test_a_grid_cut_from_another_grids_samples_is_that_of_the_frame() -> None:

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vidhair.kernels import start_threads
+from vidhair.kernels import plain, start_threads
 from vidhair.ops.blur import (
     blur,
     blur_,
@@ -160,7 +160,7 @@ class Dyeing:
 
         What is seen is α·hair + (1 − α)·behind, of which only the hair changes.
         """
-        if all(x.device.type == "cpu" and x.dtype == torch.float32 for x in (picture, alpha)):
+        if plain(picture, alpha):
             return self._apply_in_tiles(picture, alpha)
         return self._apply(picture, alpha)
 

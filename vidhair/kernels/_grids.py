@@ -89,3 +89,50 @@ def spread(values, top, left, step, result):
                     along[x, 0] * mixed[j] + along[x, 1] * mixed[j + 1]
                     + along[x, 2] * mixed[j + 2] + along[x, 3] * mixed[j + 3]
                 )  # fmt: skip
+
+
+@compiled
+def _between(i, count, size):
+    """(sample, share of the next one) at one of `size` pixels that `count` samples cover."""
+    at = min(max((i + 0.5) * (count / size) - 0.5, 0.0), count - 1.0)
+    return int(at), np.float32(at - np.floor(at))
+
+
+@compiled
+def _mix_both(a, b, share, mixed):
+    for j in range(len(a)):
+        mixed[j] = a[j] + share * (b[j] - a[j])
+
+
+@compiled(parallel=True)
+def enlarge(values, result):
+    """result [N, H, W]: values [N, h, w] between the centres of samples that cover as much."""
+    number, high, wide = values.shape
+    _, height, width = result.shape
+    firsts, shares = np.empty(width, np.int64), np.empty(width, np.float32)
+    for x in range(width):
+        firsts[x], shares[x] = _between(x, wide, width)
+    strips = (height + STRIP - 1) // STRIP
+    for task in prange(number * strips):
+        plane, strip = task // strips, task % strips
+        mixed = np.empty(wide + 1, np.float32)
+        for y in range(strip * STRIP, min((strip + 1) * STRIP, height)):
+            first, share = _between(y, high, height)
+            _mix_both(values[plane, first], values[plane, min(first + 1, high - 1)], share, mixed)
+            mixed[wide] = mixed[wide - 1]
+            for x in range(width):
+                low = mixed[firsts[x]]
+                result[plane, y, x] = low + shares[x] * (mixed[firsts[x] + 1] - low)
+
+
+@compiled(parallel=True)
+def put_levels(result, alpha, pixels, hides):
+    """pixels, uint8 [h, w, 3], become those of a result [3, h, w] in 0 … 1 where alpha [h, w] is
+    not zero; hides: uint8 [h, w], alpha × 255, rounded up."""
+    for y in prange(len(alpha)):
+        for x in range(alpha.shape[1]):
+            hides[y, x] = np.uint8(np.ceil(alpha[y, x] * np.float32(255)))
+            if alpha[y, x] > 0:
+                for c in range(3):
+                    level = np.rint(result[c, y, x] * np.float32(255))
+                    pixels[y, x, c] = np.uint8(min(max(level, np.float32(0)), np.float32(255)))

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vidhair.kernels import start_threads
+from vidhair.kernels import plain, start_threads
 from vidhair.ops.fill import enlarge
 
 
@@ -60,7 +60,12 @@ def wide_mean(x: Tensor, radius: int) -> Tensor:
 def wide_blur(x: Tensor, sigma: float) -> Tensor:
     """Nearly `blur`, in the same way."""
     side = cell_side(box_radius(sigma))
-    return enlarge(blur_(_cells(x, side), sigma / side), *x.shape[2:])
+    return enlarge(blurred_cells(x, sigma, side), *x.shape[2:])
+
+
+def blurred_cells(x: Tensor, sigma: float, side: int) -> Tensor:
+    """Blur of the means of cells of side × side pixels; sigma in pixels."""
+    return blur_(_cells(x, side), sigma / side)
 
 
 def _cells(x: Tensor, side: int) -> Tensor:
@@ -69,7 +74,7 @@ def _cells(x: Tensor, side: int) -> Tensor:
 
 
 def _boxes(x: Tensor, radius: int, times: int, *, inplace: bool) -> Tensor:
-    if x.device.type != "cpu" or x.dtype != torch.float32 or x.requires_grad:
+    if not plain(x):
         return _pooled(x, radius, times)
     if not (inplace and x.is_contiguous()):
         x = x.clone(memory_format=torch.contiguous_format)

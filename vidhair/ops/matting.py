@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vidhair.kernels import start_threads
+from vidhair.kernels import plain, start_threads
 from vidhair.ops.blur import box_mean_, wide_mean
 from vidhair.ops.rows import by_rows
 
@@ -82,8 +82,7 @@ class ColorLines:
         return result
 
     def _in_tiles(self, values: Tensor) -> bool:
-        plain = values.dtype == self.picture.dtype == torch.float32 and not values.requires_grad
-        return plain and values.device.type == "cpu" and self.radius <= SMALL_WINDOW
+        return self.radius <= SMALL_WINDOW and plain(self.picture) and _in_rows(values)
 
 
 def tiles_of(wanted: Tensor) -> NDArray[np.int64]:
@@ -92,6 +91,11 @@ def tiles_of(wanted: Tensor) -> NDArray[np.int64]:
     starts = product(*(range(0, n, side) for n, side in zip(seen.shape, sides, strict=True)))
     found = [(y, x) for y, x in starts if seen[y : y + sides[0], x : x + sides[1]].any()]
     return np.array(found, np.int64).reshape(-1, 2)
+
+
+def _in_rows(values: Tensor) -> bool:
+    """Whether the kernels take values [T, 1, h, w], of which a vector lies in a row."""
+    return plain(values) and values.shape[3] >= int(_kernels().LANES)
 
 
 def _planes(x: Tensor) -> NDArray[np.float32]:
@@ -114,7 +118,7 @@ def guided_filter(guide: Tensor, values: Tensor, radius: int, eps: float) -> Ten
     """
     if radius < 1:
         return values
-    if values.dtype == torch.float32 and values.device.type == "cpu" and not values.requires_grad:
+    if _in_rows(values):
         result = torch.empty_like(values, memory_format=torch.contiguous_format)
         given = guide.float(), values, result
         for picture, value, out in zip(*map(_planes, given), strict=True):

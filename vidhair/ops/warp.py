@@ -1,5 +1,6 @@
 """Between frames and what is cut out of them: turned squares, and grids."""
 
+import math
 from functools import cache
 from types import ModuleType
 
@@ -10,8 +11,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vidhair.geometry import Grid
-from vidhair.kernels import start_threads
+from vidhair.kernels import plain, start_threads
 from vidhair.ops.rows import strips
+
+GRAIN = 12  # pixels by which the part of a frame begins that is looked at
 
 
 def to_unit(frames: NDArray[np.uint8], device: str | torch.device = "cpu") -> Tensor:
@@ -83,6 +86,28 @@ def cut_grid(
     return F.avg_pool2d(sampled, fine) if fine > 1 else sampled
 
 
+def cut_frame(frame: NDArray[np.uint8], grid: Grid, device: str | torch.device = "cpu") -> Tensor:
+    """`cut_grid` of a frame [H, W, 3] in −1 … 1, which goes on mirrored, [1, 3, height, width].
+    Only what is seen of it is converted."""
+    spans = (grid.top, grid.height, frame.shape[0]), (grid.left, grid.width, frame.shape[1])
+    rows, columns = (
+        _seen(start, start + count * grid.step, length, 2 * grid.step + 1)
+        for start, count, length in spans
+    )
+    part = np.ascontiguousarray(frame[rows, columns])
+    on = Grid.of_pixels(*part.shape[:2], columns.start, rows.start)
+    levels = torch.from_numpy(part).to(device).movedim(-1, 0)[None].contiguous()
+    return cut_grid(levels / 127.5 - 1, grid, on=on, padding="reflection")
+
+
+def _seen(start: float, end: float, length: int, margin: float) -> slice:
+    """Of `length` pixels, those from a start to an end, those that are mirrored there, and some
+    around. Pixels are pooled as in the whole frame if as many as divide GRAIN are."""
+    low = max(0, min(start, 2 * length - end) - margin)
+    high = min(length, max(end, -start) + margin)
+    return slice(int(low) // GRAIN * GRAIN, math.ceil(high))
+
+
 def spread_grid(values: Tensor, grid: Grid, onto: Grid) -> Tensor:
     """The inverse of `cut_grid`: what the samples of a grid hold, enlarged onto a finer one.
 
@@ -92,7 +117,7 @@ def spread_grid(values: Tensor, grid: Grid, onto: Grid) -> Tensor:
     h, w = values.shape[2:]
     place = grid.seen_from(onto)
     result = values.new_empty((*values.shape[:2], onto.height, onto.width))
-    if values.device.type == "cpu" and values.dtype == torch.float32 and not values.requires_grad:
+    if plain(values):
         planes, spread = values.contiguous().flatten(0, 1).numpy(), result.flatten(0, 1).numpy()
         corner = np.float32(place.top), np.float32(place.left)
         _kernels().spread(planes, *corner, np.float32(place.step), spread)

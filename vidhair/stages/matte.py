@@ -19,9 +19,9 @@ from torch import Tensor
 from vidhair.errors import InvalidSetting
 from vidhair.geometry import span_of
 from vidhair.media import MatteReader
-from vidhair.ops.blur import blur_
+from vidhair.ops.blur import blurred_cells
 from vidhair.ops.color import levels_to_lab
-from vidhair.ops.fill import fill
+from vidhair.ops.fill import enlarge, fill
 from vidhair.ops.matting import solve_matte
 from vidhair.ops.morphology import dilate
 from vidhair.ops.motion import mean_along_motion
@@ -47,7 +47,8 @@ COLOR_WEIGHT = 0.1  # of what the colors of sure hair and of what is behind say
 COLOR_REACH = 0.05  # how far these are looked for, in crop sides
 ALIKE = 0.08  # difference of the two, of 1, at which half of that is believed
 OFF_LINE = 0.06  # distance from the line between the two at which it is no more believed
-SPREAD_LEVELS = 6  # halvings over which colors spread to where none are sure
+CELL = 2  # pixels along the squares of which these are taken
+SPREAD_LEVELS = 5  # halvings over which they spread to where none are sure
 LEAST_ALPHA = 0.04  # less, or as much short of one, is the picture's noise
 SURE_ALPHA = 0.95  # from which a pixel shows hair alone
 
@@ -144,9 +145,10 @@ def _told_by_colors(
     """
 
     def nearby(weight: Tensor) -> Tensor:
-        sums = blur_(torch.cat([picture * weight, weight], 1), reach)
+        sums = blurred_cells(torch.cat([picture * weight, weight], 1), reach, CELL)
         mean = sums[:, :3] / (sums[:, 3:] + 1e-5)
-        return fill(mean, (8 * sums[:, 3:]).clamp(0, 1), SPREAD_LEVELS)
+        spread = fill(mean, (8 * sums[:, 3:]).clamp(0, 1), SPREAD_LEVELS)
+        return enlarge(spread, *picture.shape[2:])
 
     hair, behind = nearby(sure), nearby(sure_not)
     way = hair - behind
@@ -159,7 +161,7 @@ def _told_by_colors(
 # ---- stages
 
 
-@stage(version=4, compress=True)
+@stage(version=5, compress=True)
 def matte(
     frames: Annotated[Frames, Near(NEIGHBOURS)],
     prior: Annotated[HairPrior, Near(NEIGHBOURS)],
