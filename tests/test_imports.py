@@ -60,15 +60,9 @@ HEAVY = (
 
 # What is compiled at its first use, and imported no earlier than that.
 COMPILED = (
-    "._boxes",
-    "._dye",
-    "._lines",
-    "._numba",
-    "._gemm",
-    "._tiles",
-    "._triton",
+    "._boxes", "._dye", "._grids", "._lines", "._numba", "._gemm", "._tiles", "._triton",
     ".kernels.simd",
-)
+)  # fmt: skip
 
 
 def sources() -> dict[str, Path]:

@@ -95,7 +95,8 @@ def cut_frame(frame: NDArray[np.uint8], grid: Grid, device: str | torch.device =
         for start, count, length in spans
     )
     part = np.ascontiguousarray(frame[rows, columns])
-    on = Grid.of_pixels(*part.shape[:2], columns.start, rows.start)
+    height, width = part.shape[:2]
+    on = Grid.of_pixels(height, width, columns.start, rows.start)
     levels = torch.from_numpy(part).to(device).movedim(-1, 0)[None].contiguous()
     return cut_grid(levels / 127.5 - 1, grid, on=on, padding="reflection")
 
