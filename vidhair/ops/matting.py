@@ -175,9 +175,10 @@ def solve_matte(
     """
     lines = ColorLines(picture, radius, eps)
     free, tiles = (~known).to(picture.dtype), tiles_of(~known)
+    own = free * (1 + weight)
 
     def apply(x: Tensor) -> Tensor:
-        return free * (x - lines.smooth(x, tiles) + weight * x)
+        return torch.addcmul(own * x, free, lines.smooth(x, tiles), value=-1)
 
     alpha = wanted.clone()
     rest = free * weight * wanted - apply(alpha)
@@ -188,16 +189,16 @@ def solve_matte(
             break
         image = apply(direction)
         step = size / _product(direction, image)
-        alpha += step * direction
-        rest -= step * image
+        alpha.add_(direction, alpha=step)
+        rest.sub_(image, alpha=step)
         former, size = size, _product(rest, rest)
-        direction = rest + size / former * direction
+        direction.mul_(size / former).add_(rest)
     return alpha.clamp_(0, 1)
 
 
-def _product(x: Tensor, y: Tensor) -> Tensor:
+def _product(x: Tensor, y: Tensor) -> float:
     """Of all values, in float64, so that it does not matter how many threads add them up."""
-    return (x * y).sum(dtype=torch.float64)
+    return float((x * y).sum(dtype=torch.float64))
 
 
 def split_colors(picture: Tensor, alpha: Tensor, radius: int) -> tuple[Tensor, Tensor, Tensor]:
