@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import torch
 
-from vidhair.models.face_parser import UNKNOWN, Label
+from vidhair.models.parsers.face_parser import UNKNOWN, Label
 from vidhair.training.disguise import (
     ACCESSORY,
     CLOTHES,

@@ -12,7 +12,7 @@ from vidhair.bench.counting import NOTHING
 from vidhair.bench.options import Options
 from vidhair.edits.dye import Dyeing
 from vidhair.geometry import Grid
-from vidhair.ops.warp import cut_grid
+from vidhair.imaging.warp import cut_grid
 from vidhair.stages.compose import frame_matte
 from vidhair.stages.matte import MatteConfig, alpha_of
 from vidhair.stages.region import FINEST_SIDE

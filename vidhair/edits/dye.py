@@ -13,8 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vidhair.kernels import plain, start_threads
-from vidhair.ops.blur import (
+from vidhair.imaging.blur import (
     blur,
     blur_,
     box_mean,
@@ -25,7 +24,7 @@ from vidhair.ops.blur import (
     wide_blur,
     wide_mean,
 )
-from vidhair.ops.color import (
+from vidhair.imaging.color import (
     lab_to_rgb,
     linear_to_srgb,
     rgb_to_lab,
@@ -33,8 +32,9 @@ from vidhair.ops.color import (
     xyz_matrix,
     xyz_to_lab,
 )
-from vidhair.ops.matting import split_colors, split_reaches
-from vidhair.ops.morphology import dilate
+from vidhair.imaging.matting import split_colors, split_reaches
+from vidhair.imaging.morphology import dilate
+from vidhair.kernels import plain, start_threads
 
 FRONT_REACH = 0.09  # how far the colors of hair and of what is behind are looked for, in crop sides
 LIGHT_REACH = 0.035  # blur that tells light from strands, in crop sides

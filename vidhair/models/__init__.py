@@ -1,1 +1,1 @@
-"""The networks: generators, encoders, parsers, landmarks."""
+"""The networks, and the packs that hold their weights."""
