@@ -60,7 +60,10 @@ HEAVY = (
 )  # fmt: skip
 
 # What is compiled at its first use, and imported no earlier than that.
-COMPILED = ("._boxes", "._lines", "._numba", "._gemm", "._tiles", "._triton", ".kernels.simd")
+COMPILED = (
+    "._boxes", "._dye", "._grids", "._lines", "._numba", "._gemm", "._tiles", "._triton",
+    ".kernels.simd",
+)  # fmt: skip
 
 
 def sources() -> dict[str, Path]:

@@ -225,7 +225,7 @@ def _parser() -> argparse.ArgumentParser:
     measure = add("bench", _bench, about)
     measure.formatter_class = argparse.RawDescriptionHelpFormatter
     measure.description = f"{about}\n\n{bench.__doc__}"
-    measure.add_argument("what", metavar="WHAT", help="kernels, render, encode, flow or long")
+    measure.add_argument("what", metavar="WHAT", help="kernels, render, encode, dye, flow or long")
     measure.add_argument("--device", default="auto", help="auto (default), cpu or cuda")
     measure.add_argument("--threads", type=int, help="of the processor (default: as torch does)")
     measure.add_argument("--repeats", type=int, help="turns of every candidate (default: 5)")

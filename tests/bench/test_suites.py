@@ -9,7 +9,7 @@ import torch
 
 from tests.bench import others
 from tests.models.tiny import TINY_STYLEGANEX, R, T, tiny_config, tiny_stylegan2_config
-from vidhair.bench import counting, encode, kernels, options, render
+from vidhair.bench import counting, dye, encode, kernels, options, render
 from vidhair.bench.baseline import Baseline, find_baseline
 from vidhair.bench.benchmark import Candidate, Case
 from vidhair.bench.options import Options
@@ -290,3 +290,18 @@ class TestChoice:
     def test_repeats(self) -> None:
         assert [Options().turns, Options(quick=True).turns] == [5, 2]
         assert Options(quick=True, repeats=9).turns == 9
+
+
+class TestDye:
+    def test_every_part_of_a_dye_is_timed_and_changes_hair(self, monkeypatch: Any) -> None:
+        monkeypatch.setattr(dye, "FRAMES", {"96p": (96, 96)})
+        monkeypatch.setattr(dye, "FINEST_SIDE", 40)
+        picture, alpha = dye.head(96)
+        found = {n: result(candidates(c)["vidhair"]) for n, c in made(dye, sizes=[96]).items()}
+        assert list(found) == ["96p, matte", "96p, matte on the frame", "96p, color"]
+        solved, full, dyed = found.values()
+        assert solved.shape == (1, 1, 48, 48) and full.shape == alpha.shape
+        assert solved.min() == 0 and solved.max() > 0.9
+        assert (full - alpha).abs().mean() < 0.1
+        change = (dyed - picture).abs().amax(1, keepdim=True)
+        assert change[alpha == 0].max() == 0 and change[alpha == 1].mean() > 0.1

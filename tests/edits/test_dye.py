@@ -11,6 +11,7 @@ from tests.models.tiny import random
 from vidhair.edits.dye import MARGIN, Coat, Dyeing, Places, lighter_strands
 from vidhair.imaging.blur import blur
 from vidhair.imaging.color import lab_to_rgb, rgb_to_lab
+from vidhair.kernels import use_threads
 
 HEIGHT, WIDTH, SIDE = 64, 96, 120.0
 EDGE = 40  # where hair begins, from the left
@@ -225,6 +226,48 @@ def test_a_border_into_which_the_wall_is_mixed_is_told_from_hair() -> None:
     change = (after - front)[:, 0, :, EDGE : EDGE + 2]
     assert change.mean() < 0.5 * 25
     assert torch.equal(after[..., 60:], mixed[..., 60:])
+
+
+class TestTiles:
+    """What CPUs do, against the definition."""
+
+    @pytest.mark.parametrize("size", [(64, 96), (50, 131), (17, 3), (1, 40), (37, 270)])
+    @pytest.mark.parametrize("side", [60.0, 120.0, 500.0])
+    def test_they_are_as_the_definition(self, size: tuple[int, int], side: float) -> None:
+        before = random(1, 3, *size).sigmoid()
+        alpha = (blur(random(1, 1, *size, seed=1), 3.0) * 8 + 0.3).clamp(0, 1)
+        coat = Coat(lab_of(BLUE), random(1, 1, *size, seed=2).sigmoid())
+        for target, amount, coats in (
+            (BLONDE, 1.0, ()), (BLACK, torch.full((1, 1, 1, 1), 0.7), ()), (AUBURN, 0.8, (coat,)),
+        ):  # fmt: skip
+            dye = Dyeing(lab_of(DARK), lab_of(target), amount, side, coats)
+            want, got = dye._apply(before, alpha), dye._apply_in_tiles(before, alpha)
+            torch.testing.assert_close(got, want, atol=5e-4, rtol=0)
+            assert torch.equal(got[(alpha == 0).expand_as(got)], want[(alpha == 0).expand_as(got)])
+            assert got.min() >= 0 and got.max() <= 1
+
+    def test_the_number_of_threads_does_not_matter(self) -> None:
+        before, alpha = picture(DARK), matte(10.0)
+        dye = dyeing(lab_of(DARK), BLONDE)
+        threads = torch.get_num_threads()
+        try:
+            use_threads(1)
+            alone = dye.apply(before, alpha)
+        finally:
+            use_threads(threads)
+        assert torch.equal(alone, dye.apply(before, alpha))
+
+    def test_without_hair_nothing_changes(self) -> None:
+        before = picture(DARK)
+        got = dyeing(lab_of(DARK), BLONDE).apply(before, torch.zeros_like(matte()))
+        assert torch.equal(got, before) and got.data_ptr() != before.data_ptr()
+
+    def test_other_numbers_take_the_definition(self) -> None:
+        before, alpha = picture(DARK).double(), matte().double()
+        got = dyeing(lab_of(DARK), BLONDE).apply(before, alpha)
+        want = dyeing(lab_of(DARK), BLONDE).apply(before.float(), alpha.float())
+        assert got.dtype == torch.float64
+        torch.testing.assert_close(got.float(), want, atol=5e-4, rtol=0)
 
 
 class TestLighterStrands:

@@ -7,7 +7,17 @@ import pytest
 import torch
 
 from tests.tolerances import gradient
-from vidhair.imaging.blur import blur, blur_, box_mean, box_mean_, box_radius
+from vidhair.imaging.blur import (
+    blur,
+    blur_,
+    box_mean,
+    box_mean_,
+    box_radius,
+    cell_radius,
+    cell_side,
+    wide_blur,
+    wide_mean,
+)
 
 
 @pytest.mark.parametrize("sigma", [2.5, 6.0, 11.0])
@@ -113,3 +123,29 @@ def test_a_pixel_is_read_as_often_at_any_radius(
     column = torch.from_numpy(np.asarray(x)).T[:, None, :, None]  # a picture per line
     want = mean_of_square(column.expand(-1, -1, -1, 1), radius)[:, 0, :, 0].T
     np.testing.assert_allclose(y, want, atol=1e-6)
+
+
+class TestWide:
+    @pytest.mark.parametrize("radius", [1, 5, 8, 13, 21, 60])
+    def test_cells_cover_about_the_same_square(self, radius: int) -> None:
+        side, wanted = cell_side(radius), 2 * radius + 1
+        assert abs((2 * cell_radius(radius) + 1) * side - wanted) <= side
+        assert cell_radius(radius) >= min(radius, 3)
+
+    @pytest.mark.parametrize("size", [(90, 121), (41, 57), (1, 1)])
+    @pytest.mark.parametrize("radius", [3, 9, 30])
+    def test_they_are_nearly_the_means_of_pixels(self, radius: int, size: tuple[int, int]) -> None:
+        x = torch.rand(1, 2, *size, generator=torch.Generator().manual_seed(0))
+        x = blur(x, 1.0)
+        before = x.clone()
+        for wide, exact in (
+            (wide_mean(x, radius), box_mean(x, radius)), (wide_blur(x, radius), blur(x, radius)),
+        ):  # fmt: skip
+            assert wide.shape == x.shape
+            torch.testing.assert_close(wide, exact, atol=0.05, rtol=0)
+        assert torch.equal(x, before)
+
+    def test_narrow_ones_are_those_of_pixels(self) -> None:
+        x = torch.rand(1, 1, 20, 30)
+        assert torch.equal(wide_mean(x, 7), box_mean(x, 7))
+        assert torch.equal(wide_blur(x, 5.0), blur(x, 5.0))

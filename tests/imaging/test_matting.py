@@ -36,8 +36,8 @@ class TestGuidedFilter:
 
     @pytest.mark.parametrize("tile", [1, 40])
     def test_tiles_do_not_show(self, tile: int, monkeypatch: pytest.MonkeyPatch) -> None:
-        guide = random(2, 3, 70, 90)
-        values = torch.zeros(2, 1, 70, 90)
+        guide = random(2, 3, 70, 90).double()
+        values = torch.zeros(2, 1, 70, 90, dtype=torch.float64)
         values[:, :, 20:45, 30:60] = 1
         values[0, 0, 60:64, 10:20] = 0.4
         monkeypatch.setattr(matting, "TILE", 1000)
@@ -46,6 +46,17 @@ class TestGuidedFilter:
         tiles = guided_filter(guide, values, 2, 1e-3)
         torch.testing.assert_close(tiles, whole, atol=1e-5, rtol=0)
         assert (whole != values).any((1, 2, 3)).all()
+
+    @pytest.mark.parametrize("size", [(70, 300), (65, 129), (3, 40), (40, 2), (1, 1)])
+    @pytest.mark.parametrize("radius", [1, 2, 4, 7])
+    def test_the_kernel_is_as_the_boxes(self, radius: int, size: tuple[int, int]) -> None:
+        guide = (random(2, 3, *size).sigmoid() * 255).to(torch.uint8)
+        values = (random(2, 1, *size, seed=1) * 2).clamp(0, 1)
+        values[..., 20:] = 0
+        got = guided_filter(guide, values, radius, 65.0)
+        want = guided_filter(guide, values.double(), radius, 65.0)
+        torch.testing.assert_close(got.double(), want, atol=2e-4, rtol=0)
+        assert got.min() >= 0 and got.max() <= 1
 
     def test_the_guide_may_be_bytes(self) -> None:
         guide = (torch.rand(1, 3, 20, 20) * 255).to(torch.uint8)

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
+from tests.models.tiny import random
 from vidhair.geometry import CropAxes, Grid, crop_quad
-from vidhair.imaging.warp import cut_grid, cut_squares, spread_grid, to_unit
+from vidhair.imaging.warp import cut_frame, cut_grid, cut_squares, shrink, spread_grid, to_unit
 
 HEIGHT, WIDTH = 90, 120
 
@@ -144,6 +145,45 @@ def test_spreading_continues_the_border() -> None:
     back = spread_grid(picture, Grid(40, 40, 4, 2, 2), Grid.of_pixels(80, 80))
     corners = back[0, 0, [0, 0, -1, -1], [0, -1, 0, -1]]
     assert torch.allclose(corners, torch.arange(4.0))
+
+
+@given(
+    step=st.floats(1, 6),
+    corner=st.tuples(st.floats(-30, 30), st.floats(-30, 30)),
+    size=st.tuples(st.integers(1, 40), st.integers(1, 40)),
+)
+def test_spreading_is_torchs_bicubic_sampling(
+    step: float, corner: tuple[float, float], size: tuple[int, int]
+) -> None:
+    values = random(2, 3, *size)
+    grid, onto = Grid(*corner, step, *size), Grid.of_pixels(50, 37, 3, 2)
+    got = spread_grid(values, grid, onto)
+    want = spread_grid(values.double(), grid, onto)
+    torch.testing.assert_close(got.double(), want, atol=1e-3, rtol=0)
+
+
+@pytest.mark.parametrize("step", [2, 3, 5])
+@pytest.mark.parametrize("size", [(30, 60), (31, 47), (1, 1)])
+def test_shrinking_takes_means_of_squares(step: int, size: tuple[int, int]) -> None:
+    frame = np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)
+    wide = np.pad(frame, [(0, -size[0] % step), (0, -size[1] % step), (0, 0)], mode="edge")
+    parts = wide.reshape(wide.shape[0] // step, step, wide.shape[1] // step, step, 3)
+    assert np.array_equal(shrink(frame, step), np.rint(parts.mean((1, 3))).astype(np.uint8))
+
+
+@given(
+    step=st.floats(0.5, 9),
+    corner=st.tuples(st.floats(-30, 100), st.floats(-20, 80)),
+    size=st.tuples(st.integers(1, 30), st.integers(1, 30)),
+)
+@settings(deadline=None)
+def test_a_part_of_a_frame_is_cut_as_of_the_whole(
+    step: float, corner: tuple[float, float], size: tuple[int, int]
+) -> None:
+    frame = np.random.default_rng(0).integers(0, 256, (HEIGHT, WIDTH, 3), dtype=np.uint8)
+    grid = Grid(*corner, step, *size)
+    want = cut_grid(to_unit(frame[None]), grid, padding="reflection")
+    torch.testing.assert_close(cut_frame(frame, grid), want, atol=1e-3, rtol=0)
 
 
 def test_a_grid_cut_from_another_grids_samples_is_that_of_the_frame() -> None:

@@ -524,8 +524,8 @@ class TestFrameMatte:
         grid, window = Grid(0, 0, step, 60 // step, 90 // step), Grid.of_pixels(60, 90)
         alpha = torch.zeros(1, 1, grid.height, grid.width)
         alpha[..., : grid.width // 3] = 1
-        shades = torch.randint(0, 255, (1, 60, 90, 3), generator=torch.Generator().manual_seed(3))
-        full = frame_matte(alpha, grid, shades.to(torch.uint8), window)[0, 0]
+        shades = torch.rand(1, 3, 60, 90, generator=torch.Generator().manual_seed(3))
+        full = frame_matte(alpha, grid, shades, window)[0, 0]
         assert full[:, 30 + 3 * step + 1 :].max() == 0
         assert full[:, : 30 - 6 * step].min() > 0.95
 

@@ -6,14 +6,14 @@ from typing import Any
 
 import torch
 
-from vidhair.bench import encode, flow, kernels, long, render, table
+from vidhair.bench import dye, encode, flow, kernels, long, render, table
 from vidhair.bench.benchmark import Row, hold
 from vidhair.bench.options import Options, Progress, silent
 from vidhair.bench.roofline import Roofline
 from vidhair.errors import InvalidSetting
 from vidhair.kernels import use_threads
 
-SUITES = {"kernels": kernels, "render": render, "encode": encode}
+SUITES = {"kernels": kernels, "render": render, "encode": encode, "dye": dye}
 WHOLE = {"flow": flow, "long": long}
 WHAT = (*SUITES, *WHOLE)
 # What not every run can be restricted by.
@@ -21,6 +21,7 @@ NOT_FOR: dict[str, tuple[str, ...]] = {
     "kernels": ("seconds",),
     "render": ("ops", "seconds"),
     "encode": ("ops", "seconds"),
+    "dye": ("ops", "seconds", "dtypes", "baseline"),
     "flow": ("ops", "sizes", "dtypes", "baseline", "seconds"),
     "long": ("ops", "sizes", "dtypes", "baseline", "configs", "repeats"),
 }

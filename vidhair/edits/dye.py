@@ -4,15 +4,37 @@ Colors are CIE Lab with L in 0 … 100, [1, 3, h, w]; a mean color is [3].
 """
 
 from dataclasses import dataclass, replace
+from functools import cache
+from types import ModuleType
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from vidhair.imaging.blur import blur, blur_, box_mean
-from vidhair.imaging.color import lab_to_rgb, rgb_to_lab
-from vidhair.imaging.matting import split_colors
+from vidhair.imaging.blur import (
+    blur,
+    blur_,
+    box_mean,
+    box_mean_,
+    box_radius,
+    cell_radius,
+    cell_side,
+    wide_blur,
+    wide_mean,
+)
+from vidhair.imaging.color import (
+    lab_to_rgb,
+    linear_to_srgb,
+    rgb_to_lab,
+    srgb_to_linear,
+    xyz_matrix,
+    xyz_to_lab,
+)
+from vidhair.imaging.matting import split_colors, split_reaches
 from vidhair.imaging.morphology import dilate
+from vidhair.kernels import plain, start_threads
 
 FRONT_REACH = 0.09  # how far the colors of hair and of what is behind are looked for, in crop sides
 LIGHT_REACH = 0.035  # blur that tells light from strands, in crop sides
@@ -25,7 +47,6 @@ DARKEST, BRIGHTEST, LEAST_ROOM = 0.1, 1.4, 14.0
 SHADED = 0.3  # exponent of the lightness by which strands darker than the dye have less chroma
 SHINE = 0.3  # share of the chroma that strands twice as light as the dye lose to the light's color
 OWN = 0.15  # share of the hair's own variation of hue that stays
-BORDER = 0.015  # width of hair's border, in crop sides
 INNER = 0.75  # mean of the matte over that from which it lies behind the border
 BELIEVED = 0.85  # share of a lighter border that is taken for what lies beside
 # Grey sets in from the one to the other lightness, and ends from the one to the other chroma. Its
@@ -34,7 +55,12 @@ GREY_LIGHTNESS, GREY_CHROMA, PIGMENT = (40.0, 50.0), (7.0, 12.0), 0.5
 STRAND_WIDTH, LOCK_WIDTH = 0.004, 0.02  # deviations of blurs that show highlights, in crop sides
 STRAND_SHARE, STRAND_EDGE = 0.4, 4.0  # by how many deviations strands are lighter, and how sharply
 THIN, AROUND = 0.95, 2  # the matte below which hair is thin, and pixels around that count, too
+KNOWN = 1e-3  # share of hair around below which it tells nothing
 MARGIN = 1.0  # lightness by which a border may pass what lies on both sides
+
+
+# Entries of the kernels' tables, and up to which change of lightness these reach.
+TABLE, FURTHEST = 8192, 500.0
 
 
 class Places:
@@ -86,21 +112,41 @@ class Dyeing:
         """
         light, tint = lab[:, :1], lab[:, 1:]
         source, target = (x.view(1, 3, 1, 1) for x in (self.source, self.target))
-        old, new = float(source[0, 0]), float(target[0, 0])
         sure = alpha.square()
-        sums = blur_(torch.cat([light * sure, sure], 1), LIGHT_REACH * self.side)
-        around = (sums[:, :1] + 1e-3 * light) / (sums[:, 1:] + 1e-3)
+        sums = wide_blur(torch.cat([light * sure, sure], 1), LIGHT_REACH * self.side)
+        around = (sums[:, :1] + KNOWN * light) / (sums[:, 1:] + KNOWN)
+        way = self._lit(around) + self._gain * (light - around) - target[:, :1]
+        chroma = target[:, 1:] * self._saturation(way)
+        return torch.cat([self._lightness(way), chroma + OWN * (tint - source[:, 1:])], 1)
+
+    def _lit(self, light: Tensor) -> Tensor:
+        """The dye's lightness by that of the hair around."""
+        old, new = float(self.source[0]), float(self.target[0])
         exponent = min(1.0, (old + BLACK) / (new + BLACK))
-        shade = new * (around / max(old, 1)).clamp(0.05, 3) ** exponent
+        return new * (light / max(old, 1)).clamp(0.05, 3) ** exponent
+
+    @property
+    def _gain(self) -> float:
+        """How much of strands' contrast is seen."""
         changes, gains = np.transpose(GAIN)
-        gain = float(np.interp(new - old, changes, gains))
-        shade = shade + gain * (1 - PIGMENT * self._greyness) * (light - around)
-        way = shade - new
+        gain = np.interp(float(self.target[0] - self.source[0]), changes, gains)
+        return float(gain) * (1 - PIGMENT * self._greyness)
+
+    def _lightness(self, way: Tensor) -> Tensor:
+        """Of strands that would differ from the dye's lightness by `way`."""
+        new = float(self.target[0])
         room = torch.where(way > 0, max(new * (BRIGHTEST - 1), LEAST_ROOM), new * (1 - DARKEST))
-        shade = (new + room * torch.tanh(way / room)).clamp(0, 98)
-        ratio = shade / max(new, 1)
-        chroma = torch.where(ratio < 1, ratio**SHADED, 1 - SHINE * (ratio - 1).clamp(0, 1))
-        return torch.cat([shade, target[:, 1:] * chroma + OWN * (tint - source[:, 1:])], 1)
+        return (new + room * torch.tanh(way / room)).clamp(0, 98)
+
+    def _saturation(self, way: Tensor) -> Tensor:
+        """The share of the dye's chroma that such strands have."""
+        ratio = self._lightness(way) / max(float(self.target[0]), 1)
+        return torch.where(ratio < 1, ratio**SHADED, 1 - SHINE * (ratio - 1).clamp(0, 1))
+
+    @property
+    def _reach(self) -> int:
+        """How far the colors of hair and of what is behind are looked for, in pixels."""
+        return max(2, round(FRONT_REACH * self.side))
 
     @property
     def _greyness(self) -> float:
@@ -114,7 +160,13 @@ class Dyeing:
 
         What is seen is α·hair + (1 − α)·behind, of which only the hair changes.
         """
-        hair, _, behind = split_colors(picture, alpha, max(2, round(FRONT_REACH * self.side)))
+        if plain(picture, alpha):
+            return self._apply_in_tiles(picture, alpha)
+        return self._apply(picture, alpha)
+
+    def _apply(self, picture: Tensor, alpha: Tensor) -> Tensor:
+        """The definition."""
+        hair, _, behind = split_colors(picture, alpha, self._reach)
         near = Places(dilate((alpha > 0).float(), 2 * AROUND + 1) > 0)
         lab = near.put(rgb_to_lab(near.take(hair)), torch.zeros_like(hair))
         inside = self._inside(lab, alpha, near.mask)
@@ -135,16 +187,84 @@ class Dyeing:
         lab[:, :1] = lab[:, :1].minimum(most)
         return thin.put(torch.where(glows, lab_to_rgb(lab), thin.take(result)), result)
 
+    def _apply_in_tiles(self, picture: Tensor, alpha: Tensor) -> Tensor:
+        """The same on CPUs, up to rounding."""
+        kernels, tables = _kernels(), _tables()
+        seen, matte = (x.contiguous().numpy() for x in (picture[0], alpha[0, 0]))
+
+        def cells(count: int, side: int) -> NDArray[np.float32]:
+            return np.zeros((count, *(-(-n // side) for n in matte.shape)), np.float32)
+
+        sides = np.zeros((kernels.SIDES, 0, 0), np.float32)
+        for reach in split_reaches(self._reach):
+            means, side = sides, cell_side(reach)
+            sides = cells(kernels.SIDES, side)
+            kernels.share_out(seen, matte, means, side, sides)
+            box_mean_(torch.from_numpy(sides)[None], cell_radius(reach))
+        hair = kernels.near_tiles(matte, AROUND)
+        result, lab = seen.copy(), np.empty_like(seen)
+        sigma = LIGHT_REACH * self.side
+        side = cell_side(box_radius(2 * sigma))
+        within = cells(4, side)
+        inner = np.float32(INNER)
+        kernels.find_hair(seen, matte, *hair, sides, inner, tables, side, result, lab, within)
+        blur_(torch.from_numpy(within)[None], 2 * sigma / side)
+        border = sides, within, inner, np.float32(BELIEVED)
+        side = cell_side(box_radius(sigma))
+        light = cells(2, side)
+        kernels.find_light(matte, *hair, lab, border, side, light)
+        blur_(torch.from_numpy(light)[None], sigma / side)
+        kernels.lay_on(seen, matte, *hair, border, light, self._layers(), tables, lab, result)
+        limits = np.float32(THIN), AROUND, np.float32(MARGIN)
+        kernels.keep_from_glowing(seen, matte, *hair, sides, limits, tables, lab, result)
+        return torch.from_numpy(result)[None]
+
+    def _layers(self) -> tuple[Any, ...]:
+        """The dye and its coats, one after the other, as the kernels take them."""
+        layers = [self, *(replace(self, target=coat.target) for coat in self.coats)]
+        light = torch.linspace(0, 100, TABLE)
+        way = torch.linspace(-FURTHEST, FURTHEST, TABLE)
+        curves = [
+            torch.stack([x._lit(light), x._lightness(way), x._saturation(way)]) for x in layers
+        ]
+        numbers = [torch.cat([x.target, torch.tensor([x._gain])]) for x in layers]
+        shares = [torch.ones(1, 1, 1, 1) * self.amount, *(coat.share for coat in self.coats)]
+        found = (
+            self.source, np.float32(OWN), torch.stack(numbers), torch.stack(curves),
+            np.float32(FURTHEST),
+            torch.cat(torch.broadcast_tensors(*shares))[:, 0],
+        )  # fmt: skip
+        return tuple(x.contiguous().numpy() if isinstance(x, Tensor) else x for x in found)
+
     def _inside(self, lab: Tensor, alpha: Tensor, near: Tensor) -> Tensor:
         """Hair [1, 3, h, w] that is no lighter at its border than within: there a lens and a codec
         have mixed into it what lies beside. near: bool [1, 1, h, w], where its color is known."""
-        nearby = box_mean(alpha, max(1, round(BORDER * self.side)))
+        nearby = wide_mean(alpha, split_reaches(self._reach)[1])
         inner = ((nearby - INNER) / (1 - INNER)).clamp(0) * near
-        sums = blur_(torch.cat([lab * inner, inner], 1), 2 * LIGHT_REACH * self.side)
-        within = sums[:, :3] / (sums[:, 3:] + 1e-3)
+        sums = wide_blur(torch.cat([lab * inner, inner], 1), 2 * LIGHT_REACH * self.side)
+        within = sums[:, :3] / (sums[:, 3:] + KNOWN)
         known = sums[:, 3:] / (sums[:, 3:] + 0.02)
         lighter = (lab[:, :1] > within[:, :1]) * (1 - inner) * known
         return torch.lerp(lab, within, BELIEVED * lighter)
+
+
+@cache
+def _kernels() -> ModuleType:
+    from vidhair.kernels import _dye
+
+    start_threads()
+    return _dye
+
+
+@cache
+def _tables() -> tuple[NDArray[np.float32], ...]:
+    """From sRGB to light, from XYZ to its root, from light to sRGB, of 0 … 1 each, and the matrices
+    from light to XYZ and back."""
+    x = torch.linspace(0, 1, TABLE)
+    to_xyz = xyz_matrix(x)
+    root = (xyz_to_lab(x.expand(3, -1), dim=0)[0] + 16) / 116
+    tables = srgb_to_linear(x), root, linear_to_srgb(x), to_xyz, torch.linalg.inv(to_xyz)
+    return tuple(table.contiguous().numpy() for table in tables)
 
 
 def lighter_strands(lab: Tensor, side: float) -> Tensor:

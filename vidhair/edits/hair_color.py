@@ -33,7 +33,16 @@ from vidhair.media import read_matte
 from vidhair.models.pack import Pack
 from vidhair.settings import setting
 from vidhair.stages.align import FaceTrack
-from vidhair.stages.compose import Fade, Layer, Patch, frame_matte, make_layer, patch_of, window_of
+from vidhair.stages.compose import (
+    Fade,
+    Layer,
+    Patch,
+    frame_matte,
+    make_layer,
+    patch_of,
+    unit,
+    window_of,
+)
 from vidhair.stages.facial_hair import (
     PARTS,
     FacialHair,
@@ -242,7 +251,7 @@ class HairColor(HairColorLatent):
             )
         return PaintedArea(read_matte(self.area), one.axes.centre[0], one.axes.x[0])
 
-    @stage(keep=False)
+    @stage(version=2, keep=False)
     def dyed_hair(
         self,
         frames: Frames,
@@ -275,11 +284,11 @@ class HairColor(HairColorLatent):
             if window is None or strength == 0:
                 return None
             seen = frame[window.pixels][None].copy()
-            levels = torch.from_numpy(seen)
+            picture = unit(torch.from_numpy(seen))
 
             def spread(plane: NDArray[np.uint8]) -> torch.Tensor:
                 share = torch.from_numpy(plane)[None, None] / 255
-                return frame_matte(share, hair_window, levels, window)
+                return frame_matte(share, hair_window, picture, window)
 
             full = spread(alpha)
             lit = clip_light.factor * light
@@ -287,7 +296,6 @@ class HairColor(HairColorLatent):
             source = torch.from_numpy(hair_light.lab[row])
             # Beyond the color, and away from it, along the line to it.
             way = strength if not 0 <= strength <= 1 else 1
-            picture = levels.movedim(-1, 1).float() / 255
             axes = track.axes_of(np.array([row]))
             allowed = area.on(axes, window)
             amount = min(1, abs(strength)) * allowed

@@ -8,7 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vidhair.kernels import start_threads
+from vidhair.imaging.fill import enlarge
+from vidhair.kernels import plain, start_threads
 
 
 def box_radius(sigma: float) -> int:
@@ -37,8 +38,43 @@ def blur_(x: Tensor, sigma: float) -> Tensor:
     return x if sigma < 0.3 else _boxes(x, box_radius(sigma), 3, inplace=True)
 
 
+CELL_SIDES, CELLS = (4, 2, 1), 4  # pixels along a cell, and cells within a radius at least
+
+
+def cell_side(radius: int) -> int:
+    """Pixels along the sides of the cells by which means over wide squares are taken."""
+    return next(side for side in CELL_SIDES if radius >= CELLS * side or side == 1)
+
+
+def cell_radius(radius: int) -> int:
+    """The radius of the square of cells that is nearest to one of pixels."""
+    return max(1, round(((2 * radius + 1) / cell_side(radius) - 1) / 2))
+
+
+def wide_mean(x: Tensor, radius: int) -> Tensor:
+    """Nearly `box_mean`, of cells of a few pixels each: for what varies slowly."""
+    cells = box_mean_(_cells(x, cell_side(radius)), cell_radius(radius))
+    return enlarge(cells, *x.shape[2:])
+
+
+def wide_blur(x: Tensor, sigma: float) -> Tensor:
+    """Nearly `blur`, in the same way."""
+    side = cell_side(box_radius(sigma))
+    return enlarge(blurred_cells(x, sigma, side), *x.shape[2:])
+
+
+def blurred_cells(x: Tensor, sigma: float, side: int) -> Tensor:
+    """Blur of the means of cells of side × side pixels; sigma in pixels."""
+    return blur_(_cells(x, side), sigma / side)
+
+
+def _cells(x: Tensor, side: int) -> Tensor:
+    """Means of squares of pixels, or of as many as there are at the border."""
+    return F.avg_pool2d(x, side, ceil_mode=True, count_include_pad=False) if side > 1 else x.clone()
+
+
 def _boxes(x: Tensor, radius: int, times: int, *, inplace: bool) -> Tensor:
-    if x.device.type != "cpu" or x.dtype != torch.float32 or x.requires_grad:
+    if not plain(x):
         return _pooled(x, radius, times)
     if not (inplace and x.is_contiguous()):
         x = x.clone(memory_format=torch.contiguous_format)

@@ -20,20 +20,20 @@ def _transform(x: Tensor, matrix: Tensor, dim: int) -> Tensor:
     return (matrix @ x[:, None].flatten(1)).view(x.shape).movedim(0, dim)
 
 
-def _xyz_matrix(like: Tensor) -> Tensor:
+def xyz_matrix(like: Tensor) -> Tensor:
     """sRGB (linear) → XYZ relative to the white point."""
     return like.new_tensor(_TO_XYZ) / like.new_tensor(_WHITE)[:, None]
 
 
 def rgb_to_lab(rgb: Tensor, dim: int = 1) -> Tensor:
     """sRGB in 0 … 1 → L in 0 … 100, a and b in about −110 … 110."""
-    return xyz_to_lab(_transform(srgb_to_linear(rgb), _xyz_matrix(rgb), dim), dim)
+    return xyz_to_lab(_transform(srgb_to_linear(rgb), xyz_matrix(rgb), dim), dim)
 
 
 def levels_to_lab(levels: Tensor) -> Tensor:
     """uint8 [T, H, W, 3] → float32 Lab [T, 3, H, W]; sooner than by `rgb_to_lab`."""
     linear = srgb_to_linear(torch.arange(256) / 255)[levels.movedim(-1, 1).int()]
-    return xyz_to_lab(_transform(linear, _xyz_matrix(linear), 1), 1)
+    return xyz_to_lab(_transform(linear, xyz_matrix(linear), 1), 1)
 
 
 def srgb_to_linear(rgb: Tensor) -> Tensor:
@@ -56,7 +56,7 @@ def lab_to_rgb(lab: Tensor, dim: int = 1) -> Tensor:
     y = (lightness + 16) / 116
     f = torch.stack([y + a / 500, y, y - b / 200], dim)
     xyz = torch.where(f > _DELTA, f**3, 3 * _DELTA**2 * (f - 4 / 29))
-    linear = _transform(xyz, torch.linalg.inv(_xyz_matrix(lab)), dim).clamp(0, 1)
+    linear = _transform(xyz, torch.linalg.inv(xyz_matrix(lab)), dim).clamp(0, 1)
     return linear_to_srgb(linear)
 
 

@@ -1,8 +1,13 @@
 """Spreading what is known over what is not."""
 
+from functools import cache
+from types import ModuleType
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from vidhair.kernels import plain, start_threads
 
 
 def fill(values: Tensor, weight: Tensor, levels: int) -> Tensor:
@@ -30,6 +35,11 @@ def enlarge(values: Tensor, height: int, width: int) -> Tensor:
 
     As `F.interpolate` does it, whose rounding depends on the number of threads.
     """
+    if plain(values):
+        result = values.new_empty((*values.shape[:2], height, width))
+        planes = values.contiguous().flatten(0, 1).numpy()
+        _kernels().enlarge(planes, result.flatten(0, 1).numpy())
+        return result
     for dim, size in ((2, height), (3, width)):
         count = values.shape[dim]
         place = (torch.arange(size, dtype=torch.float64) + 0.5) * (count / size) - 0.5
@@ -40,3 +50,11 @@ def enlarge(values: Tensor, height: int, width: int) -> Tensor:
         high = values.index_select(dim, (first + 1).clamp(max=count - 1).to(values.device))
         values = low + share * (high - low)
     return values
+
+
+@cache
+def _kernels() -> ModuleType:
+    from vidhair.kernels import _grids
+
+    start_threads()
+    return _grids

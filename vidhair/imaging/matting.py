@@ -10,9 +10,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vidhair.imaging.blur import box_mean_
+from vidhair.imaging.blur import box_mean_, wide_mean
 from vidhair.imaging.rows import by_rows
-from vidhair.kernels import start_threads
+from vidhair.kernels import plain, start_threads
 
 TILE = 96  # side of what the guided filter does at once, in pixels
 FLAT = 1e-6  # differences between values that are none
@@ -82,8 +82,7 @@ class ColorLines:
         return result
 
     def _in_tiles(self, values: Tensor) -> bool:
-        plain = values.dtype == self.picture.dtype == torch.float32 and not values.requires_grad
-        return plain and values.device.type == "cpu" and self.radius <= SMALL_WINDOW
+        return self.radius <= SMALL_WINDOW and plain(self.picture) and _in_rows(values)
 
 
 def tiles_of(wanted: Tensor) -> NDArray[np.int64]:
@@ -92,6 +91,11 @@ def tiles_of(wanted: Tensor) -> NDArray[np.int64]:
     starts = product(*(range(0, n, side) for n, side in zip(seen.shape, sides, strict=True)))
     found = [(y, x) for y, x in starts if seen[y : y + sides[0], x : x + sides[1]].any()]
     return np.array(found, np.int64).reshape(-1, 2)
+
+
+def _in_rows(values: Tensor) -> bool:
+    """Whether the kernels take values [T, 1, h, w], of which a vector lies in a row."""
+    return plain(values) and values.shape[3] >= int(_kernels().LANES)
 
 
 def _planes(x: Tensor) -> NDArray[np.float32]:
@@ -114,6 +118,14 @@ def guided_filter(guide: Tensor, values: Tensor, radius: int, eps: float) -> Ten
     """
     if radius < 1:
         return values
+    if _in_rows(values):
+        result = torch.empty_like(values, memory_format=torch.contiguous_format)
+        given = guide.float(), values, result
+        for picture, value, out in zip(*map(_planes, given), strict=True):
+            _kernels().filter_guided(
+                picture, value[0], radius, np.float32(eps), np.float32(FLAT), out[0]
+            )
+        return result
     result = values.clone()
     # A tile at a time, as a picture has 13 planes of moments; around it lies what it looks at.
     height, width = values.shape[2:]
@@ -163,9 +175,10 @@ def solve_matte(
     """
     lines = ColorLines(picture, radius, eps)
     free, tiles = (~known).to(picture.dtype), tiles_of(~known)
+    own = free * (1 + weight)
 
     def apply(x: Tensor) -> Tensor:
-        return free * (x - lines.smooth(x, tiles) + weight * x)
+        return torch.addcmul(own * x, free, lines.smooth(x, tiles), value=-1)
 
     alpha = wanted.clone()
     rest = free * weight * wanted - apply(alpha)
@@ -176,16 +189,16 @@ def solve_matte(
             break
         image = apply(direction)
         step = size / _product(direction, image)
-        alpha += step * direction
-        rest -= step * image
+        alpha.add_(direction, alpha=step)
+        rest.sub_(image, alpha=step)
         former, size = size, _product(rest, rest)
-        direction = rest + size / former * direction
+        direction.mul_(size / former).add_(rest)
     return alpha.clamp_(0, 1)
 
 
-def _product(x: Tensor, y: Tensor) -> Tensor:
+def _product(x: Tensor, y: Tensor) -> float:
     """Of all values, in float64, so that it does not matter how many threads add them up."""
-    return (x * y).sum(dtype=torch.float64)
+    return float((x * y).sum(dtype=torch.float64))
 
 
 def split_colors(picture: Tensor, alpha: Tensor, radius: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -197,7 +210,7 @@ def split_colors(picture: Tensor, alpha: Tensor, radius: int) -> tuple[Tensor, T
     """
     front = back = behind = picture
     for reach in split_reaches(radius):
-        sums = box_mean_(by_rows(_shares, front, back, alpha), reach)
+        sums = wide_mean(by_rows(_shares, front, back, alpha), reach)
         front, back, behind = by_rows(_unmix, sums, picture, alpha).split(3, 1)
     return front, back, behind
 
@@ -205,7 +218,7 @@ def split_colors(picture: Tensor, alpha: Tensor, radius: int) -> tuple[Tensor, T
 def split_reaches(radius: int) -> tuple[int, int]:
     """How far `split_colors` looks in its two rounds, in pixels; together, how far away anything
     matters to a pixel."""
-    return radius, max(1, radius // BLUR_SHARE)
+    return radius, max(1, round(radius / BLUR_SHARE))
 
 
 def _shares(front: Tensor, back: Tensor, alpha: Tensor) -> Tensor:

@@ -6,9 +6,16 @@ for the rounding of sums.
 """
 
 from collections.abc import Callable, Iterator
+from functools import cache
+from types import ModuleType
+from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
+
+from vidhair.kernels import start_threads
 
 STRIP = 1 << 16  # pixels, or one row
 
@@ -39,3 +46,22 @@ def mean_over(weight: Tensor, function: Callable[..., Tensor], *planes: Tensor) 
         values = function(*(p[:, :, rows] for p in planes)) * weight[:, :, rows]
         total = total + values.sum((2, 3), keepdim=True)
     return total / (weight.sum((2, 3), keepdim=True) + 1e-6)
+
+
+def put_levels(result: Tensor, alpha: Tensor, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Put a result [3, H, W] in 0 … 1 into pixels [H, W, 3], where alpha [H, W] is not zero.
+
+    Both float32 in main memory. Returns alpha × 255, rounded up, uint8 [H, W].
+    """
+    planes: list[Any] = [x.detach().contiguous().numpy() for x in (result, alpha)]
+    hides = np.empty(alpha.shape, np.uint8)
+    _kernels().put_levels(*planes, pixels, hides)
+    return hides
+
+
+@cache
+def _kernels() -> ModuleType:
+    from vidhair.kernels import _grids
+
+    start_threads()
+    return _grids

@@ -1,5 +1,9 @@
 """Between frames and what is cut out of them: turned squares, and grids."""
 
+import math
+from functools import cache
+from types import ModuleType
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -8,6 +12,9 @@ from torch import Tensor
 
 from vidhair.geometry import Grid
 from vidhair.imaging.rows import strips
+from vidhair.kernels import plain, start_threads
+
+GRAIN = 12  # pixels by which the part of a frame begins that is looked at
 
 
 def to_unit(frames: NDArray[np.uint8], device: str | torch.device = "cpu") -> Tensor:
@@ -79,6 +86,29 @@ def cut_grid(
     return F.avg_pool2d(sampled, fine) if fine > 1 else sampled
 
 
+def cut_frame(frame: NDArray[np.uint8], grid: Grid, device: str | torch.device = "cpu") -> Tensor:
+    """`cut_grid` of a frame [H, W, 3] in −1 … 1, which goes on mirrored, [1, 3, height, width].
+    Only what is seen of it is converted."""
+    spans = (grid.top, grid.height, frame.shape[0]), (grid.left, grid.width, frame.shape[1])
+    rows, columns = (
+        _seen(start, start + count * grid.step, length, 2 * grid.step + 1)
+        for start, count, length in spans
+    )
+    part = np.ascontiguousarray(frame[rows, columns])
+    height, width = part.shape[:2]
+    on = Grid.of_pixels(height, width, columns.start, rows.start)
+    levels = torch.from_numpy(part).to(device).movedim(-1, 0)[None].contiguous()
+    return cut_grid(levels / 127.5 - 1, grid, on=on, padding="reflection")
+
+
+def _seen(start: float, end: float, length: int, margin: float) -> slice:
+    """Of `length` pixels, those from a start to an end, those that are mirrored there, and some
+    around. Pixels are pooled as in the whole frame if as many as divide GRAIN are."""
+    low = max(0, min(start, 2 * length - end) - margin)
+    high = min(length, max(end, -start) + margin)
+    return slice(int(low) // GRAIN * GRAIN, math.ceil(high))
+
+
 def spread_grid(values: Tensor, grid: Grid, onto: Grid) -> Tensor:
     """The inverse of `cut_grid`: what the samples of a grid hold, enlarged onto a finer one.
 
@@ -87,13 +117,18 @@ def spread_grid(values: Tensor, grid: Grid, onto: Grid) -> Tensor:
     """
     h, w = values.shape[2:]
     place = grid.seen_from(onto)
+    result = values.new_empty((*values.shape[:2], onto.height, onto.width))
+    if plain(values):
+        planes, spread = values.contiguous().flatten(0, 1).numpy(), result.flatten(0, 1).numpy()
+        corner = np.float32(place.top), np.float32(place.left)
+        _kernels().spread(planes, *corner, np.float32(place.step), spread)
+        return result
 
     def positions(start: float, count: int, extent: int) -> Tensor:
         index = torch.arange(count, dtype=values.dtype, device=values.device)
         return (index + 0.5 - start) / place.step * 2 / extent - 1
 
     xs = positions(place.left, onto.width, w)
-    result = values.new_empty((*values.shape[:2], onto.height, onto.width))
     for rows in strips(onto.height, onto.width):
         ys = positions(place.top - rows.start, rows.stop - rows.start, h)
         at = torch.stack(torch.meshgrid(xs, ys, indexing="xy"), -1)
@@ -102,3 +137,22 @@ def spread_grid(values: Tensor, grid: Grid, onto: Grid) -> Tensor:
             align_corners=False,
         )  # fmt: skip
     return result
+
+
+def shrink(frame: NDArray[np.uint8], step: int) -> NDArray[np.uint8]:
+    """Means over squares of step × step pixels of a picture [H, W, 3]. The last ones may reach
+    beyond it, where its border goes on."""
+    if step == 1:
+        return np.ascontiguousarray(frame)
+    height, width = (-(-n // step) for n in frame.shape[:2])
+    means = np.empty((height, width, 3), np.uint8)
+    _kernels().shrink(np.ascontiguousarray(frame), step, means)
+    return means
+
+
+@cache
+def _kernels() -> ModuleType:
+    from vidhair.kernels import _grids
+
+    start_threads()
+    return _grids

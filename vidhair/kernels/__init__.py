@@ -2,6 +2,10 @@
 
 from functools import cache
 from importlib.util import find_spec
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 TRITON_IS_HERE = find_spec("triton") is not None  # which does not import it
 
@@ -29,3 +33,11 @@ def use_threads(count: int) -> None:
     start_threads()
     torch.set_num_threads(count)
     set_num_threads(min(count, config.NUMBA_NUM_THREADS))  # type: ignore[attr-defined]
+
+
+def plain(*tensors: "Tensor") -> bool:
+    """Whether the kernels for pictures on CPUs take tensors: float32, and no gradients."""
+    return all(
+        x.device.type == "cpu" and x.element_size() == 4 and x.is_floating_point()
+        and not x.requires_grad for x in tensors
+    )  # fmt: skip

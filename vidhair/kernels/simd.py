@@ -207,6 +207,9 @@ class Vectors:
     def multiply(self, a: ir.Value, b: ir.Value) -> ir.Value:
         return self.builder.fmul(a, b)
 
+    def divide(self, a: ir.Value, b: ir.Value) -> ir.Value:
+        return self.builder.fdiv(a, b)
+
     def negative(self, a: ir.Value) -> ir.Value:
         return self.builder.fneg(a)
 

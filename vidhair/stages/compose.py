@@ -23,7 +23,7 @@ from vidhair.imaging.color import lab_to_rgb, levels_to_lab, rgb_to_lab
 from vidhair.imaging.fill import fill
 from vidhair.imaging.matting import guided_filter
 from vidhair.imaging.morphology import dilate
-from vidhair.imaging.rows import by_rows, mean_over, strips
+from vidhair.imaging.rows import by_rows, mean_over, put_levels
 from vidhair.imaging.warp import cut_grid, spread_grid
 from vidhair.models.parsers.head_parser import Parser
 from vidhair.settings import setting
@@ -226,17 +226,17 @@ def window_of(
     return Grid.of_pixels(high_y - low_y, high_x - low_x, low_x, low_y)
 
 
-def frame_matte(alpha: Tensor, grid: Grid, levels: Tensor, window: Grid) -> Tensor:
+def frame_matte(alpha: Tensor, grid: Grid, picture: Tensor, window: Grid) -> Tensor:
     """A matte [T, 1, h, w] on a grid brought to the window's pixels.
 
-    levels: uint8 [T, H, W, 3], the source there. A grid coarser than the frame is laid onto the
+    picture: [T, 3, H, W] in 0 … 1, the source there. A grid coarser than the frame is laid onto the
     strands of the full-size picture.
     """
     full = spread_grid(alpha, grid, window).clamp_(0, 1)
     if grid.step > 1:
         reach = round(2 * grid.step)
         near = dilate((full > 0).float(), reach + 1)
-        full = guided_filter(levels.movedim(-1, 1), full, reach, 1e-3 * 255**2) * near
+        full = guided_filter(picture, full, reach, 1e-3) * near
     # Nothing at all is changed where there is next to no hair.
     return by_rows(lambda a: a * (a >= 1 / 128), full)
 
@@ -271,7 +271,8 @@ def compose_residual(
         seen = frame[window.pixels][None].copy()
         levels = torch.from_numpy(seen)
         lab = _lab(levels)
-        full = frame_matte(torch.from_numpy(matte)[None, None] / 255, grid, levels, window)
+        share = torch.from_numpy(matte)[None, None] / 255
+        full = frame_matte(share, grid, unit(levels), window)
         # The matte as the canvas sees it.
         drawn, redrawn = (levels_to_lab(torch.from_numpy(p)[None]) for p in pictures)
         change = color_change(
@@ -292,7 +293,7 @@ def _lab(levels: Tensor) -> Tensor:
     return by_rows(lambda x: levels_to_lab(x.movedim(1, -1)), levels.movedim(-1, 1))
 
 
-def _unit(levels: Tensor) -> Tensor:
+def unit(levels: Tensor) -> Tensor:
     """uint8 [T, H, W, 3] → float32 [T, 3, H, W] in 0 … 1."""
     return levels.movedim(-1, 1).contiguous() / 255
 
@@ -309,12 +310,8 @@ def _see(frame: NDArray[np.uint8], grid: Grid) -> Tensor:
 def patch_of(window: Grid, seen: NDArray[np.uint8], result: Tensor, alpha: Tensor) -> "Patch":
     """Of a result in 0 … 1, put into what is seen in the window, [1, H, W, 3], where alpha
     [1, 1, H, W] is not zero."""
-    for rows in strips(*alpha.shape[2:]):
-        levels = (result[:, :, rows] * 255).round().clamp(0, 255).to(torch.uint8).movedim(1, -1)
-        touched = (alpha[:, 0, rows, :, None] > 0).numpy()
-        np.copyto(seen[:, rows], levels.numpy(), where=touched)
-    hides = by_rows(lambda a: (a * 255).ceil(), alpha).to(torch.uint8)
-    return Patch(window, seen[0], hides[0, 0].numpy())
+    hides = put_levels(result[0], alpha[0, 0], seen[0])
+    return Patch(window, seen[0], hides)
 
 
 @dataclass(frozen=True)
@@ -412,7 +409,7 @@ def compose_replace(
         alpha = spread_grid(_share(taken), canvas.grid, window).clamp_(0, 1)
         alpha = by_rows(lambda a: a * (a >= 1 / 128), alpha)
         seen = frame[window.pixels][None].copy()
-        source = _unit(torch.from_numpy(seen))
+        source = unit(torch.from_numpy(seen))
         pasted = by_rows(
             lambda a, b, share: torch.lerp(a, lab_to_rgb(b), share),
             source, spread_grid(drawn, canvas.grid, window), alpha,
@@ -721,9 +718,9 @@ def frame_alpha(frames: Frames, matte: Matte, hair_window: HairWindow) -> CutOut
         whole = np.zeros(frame.shape[:2], np.uint8)
         window = window_of(matte.alpha[row][None], hair_window, (frame.shape[1], frame.shape[0]))
         if window is not None:
-            levels = torch.from_numpy(frame[window.pixels][None].copy())
+            picture = unit(torch.from_numpy(frame[window.pixels][None].copy()))
             share = torch.from_numpy(matte.alpha[row])[None, None] / 255
-            full = frame_matte(share, hair_window, levels, window)
+            full = frame_matte(share, hair_window, picture, window)
             whole[window.pixels] = (full[0, 0] * 255).round().to(torch.uint8).numpy()
         found.append(whole)
     return CutOut(np.stack(found))

@@ -18,9 +18,9 @@ from torch import Tensor
 
 from vidhair.errors import InvalidSetting
 from vidhair.geometry import span_of
-from vidhair.imaging.blur import blur_
+from vidhair.imaging.blur import blurred_cells
 from vidhair.imaging.color import levels_to_lab
-from vidhair.imaging.fill import fill
+from vidhair.imaging.fill import enlarge, fill
 from vidhair.imaging.matting import solve_matte
 from vidhair.imaging.morphology import dilate
 from vidhair.imaging.motion import mean_along_motion
@@ -47,6 +47,7 @@ COLOR_WEIGHT = 0.1  # of what the colors of sure hair and of what is behind say
 COLOR_REACH = 0.05  # how far these are looked for, in crop sides
 ALIKE = 0.08  # difference of the two, of 1, at which half of that is believed
 OFF_LINE = 0.06  # distance from the line between the two at which it is no more believed
+WIDE_REACH = 16  # pixels from which that is done on every other one
 SPREAD_LEVELS = 6  # halvings over which colors spread to where none are sure
 LEAST_ALPHA = 0.04  # less, or as much short of one, is the picture's noise
 SURE_ALPHA = 0.95  # from which a pixel shows hair alone
@@ -144,9 +145,15 @@ def _told_by_colors(
     """
 
     def nearby(weight: Tensor) -> Tensor:
-        sums = blur_(torch.cat([picture * weight, weight], 1), reach)
+        side = 2 if reach >= WIDE_REACH else 1
+        sums = blurred_cells(torch.cat([picture * weight, weight], 1), reach, side)
         mean = sums[:, :3] / (sums[:, 3:] + 1e-5)
-        return fill(mean, (8 * sums[:, 3:]).clamp(0, 1), SPREAD_LEVELS)
+        trust = (8 * sums[:, 3:]).clamp(0, 1)
+        if side == 1:
+            return fill(mean, trust, SPREAD_LEVELS)
+        # As the second of the halvings does it, and the first one.
+        spread = fill(mean, (2 * trust).clamp(max=1), SPREAD_LEVELS - 1)
+        return enlarge(torch.lerp(spread, mean, trust), *picture.shape[2:])
 
     hair, behind = nearby(sure), nearby(sure_not)
     way = hair - behind
@@ -159,7 +166,7 @@ def _told_by_colors(
 # ---- stages
 
 
-@stage(version=4, compress=True)
+@stage(version=5, compress=True)
 def matte(
     frames: Annotated[Frames, Near(NEIGHBOURS)],
     prior: Annotated[HairPrior, Near(NEIGHBOURS)],

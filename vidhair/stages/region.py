@@ -3,7 +3,6 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import product
 from typing import Annotated
 
 import numpy as np
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vidhair.geometry import CropAxes, Grid
-from vidhair.imaging.warp import cut_grid
+from vidhair.imaging.warp import cut_grid, shrink
 from vidhair.models.faces.landmarks import MIDDLE_OF_FACE
 from vidhair.models.parsers.face_parser import polygon_mask
 from vidhair.stages.align import FACE, FaceTrack
@@ -60,18 +59,7 @@ class HairWindow(Grid, Derived):
         """That part of a frame [H, W, 3]."""
         left, top, step = int(self.left), int(self.top), int(self.step)
         seen = frame[top : top + step * self.height, left : left + step * self.width]
-        if step == 1:
-            return np.ascontiguousarray(seen)
-        # The last samples may reach beyond the frame, where its border goes on.
-        below, beside = step * self.height - len(seen), step * self.width - seen.shape[1]
-        seen = np.pad(seen, [(0, below), (0, beside), (0, 0)], mode="edge")
-        parts = seen.reshape(self.height, step, self.width, step, 3)
-        # One place of all windows after the other is much faster than a mean over short axes.
-        total = np.zeros((self.height, self.width, 3), np.uint32)
-        for row, column in product(range(step), repeat=2):
-            total += parts[:, row, :, column]
-        means: NDArray[np.uint8] = np.rint(total / step**2).astype(np.uint8)
-        return means
+        return shrink(seen, step)
 
 
 def plan_window(region: Grid, side: float, frame_size: tuple[int, int]) -> HairWindow:

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from vidhair.geometry import Grid
-from vidhair.imaging.warp import cut_grid, to_unit
+from vidhair.imaging.warp import cut_frame
 from vidhair.models.parsers.hair_segmenter import SIDE, HairSegmenter
 from vidhair.stages.align import FaceTrack
 from vidhair.stages.region import REACH, HeadRegion
@@ -74,10 +74,7 @@ def segment(
             continue
         index = [frame for frame, _ in run]
         # Beyond the frame's border the picture goes on mirrored, as the parser sees it.
-        cuts = [
-            cut_grid(to_unit(frames.rows(t, t + 1).pixels, device), seen, padding="reflection")
-            for t in index
-        ]
+        cuts = [cut_frame(frames.rows(t, t + 1).pixels[0], seen, device) for t in index]
         picture = torch.cat(cuts) / 2 + 0.5
         hair = segmenter(picture, torch.zeros_like(picture[:, :1]))[:, 0]
         left, top = np.rint(grid.places(np.array([seen.left, seen.top]))).astype(int)
