@@ -305,13 +305,3 @@ def frame_crop(
         right=right,
         scale=float(scale),
     )
-
-
-def span_of(seen: NDArray[np.bool_], margin: int) -> tuple[slice, slice]:
-    """Rows and columns that hold all that is seen [h, w], and a margin around it."""
-    found = []
-    for axis in (1, 0):
-        places = np.flatnonzero(seen.any(axis))
-        low, high = (places[0], places[-1] + 1) if len(places) else (0, 0)
-        found.append(slice(max(0, low - margin), high + margin))
-    return found[0], found[1]

@@ -3,10 +3,11 @@
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
-from vidhair.imaging.morphology import dilate, enlarge_mask, erode
+from vidhair.imaging.morphology import dilate, enlarge_mask, erode, span_of
 
 
 def mask(seed: int = 0, share: float = 0.1) -> torch.Tensor:
@@ -61,3 +62,12 @@ def test_gaps_close() -> None:
 def test_a_square_has_pixels() -> None:
     with pytest.raises(AssertionError, match="square of 0"):
         dilate(mask(), 0)
+
+
+def test_a_span_holds_what_is_seen_and_begins_with_a_cell() -> None:
+    seen = np.zeros((40, 50), bool)
+    seen[21, 13], seen[30, 17] = True, True
+    assert span_of(seen, 0) == (slice(20, 31), slice(12, 18))
+    assert span_of(seen, 2) == (slice(16, 33), slice(8, 20))
+    assert span_of(seen, 60)[0].start == 0
+    assert [x.stop - x.start for x in span_of(seen & False, 0)] == [0, 0]

@@ -121,7 +121,7 @@ def test_without_weight_nothing_else_is_looked_at(monkeypatch: pytest.MonkeyPatc
 
 def test_only_what_lies_around_the_values_is_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
     values = [np.zeros((120, 160), np.float32) for _ in range(2)]
-    values[0][60:70, 50:60], values[1][62:70, 50:64] = 0.5, 1
+    values[0][60:70, 52:60], values[1][62:70, 52:66] = 0.5, 1
     seen: list[tuple[int, ...]] = []
     real = motion.flow
 

@@ -13,6 +13,7 @@ from tests.models.tiny import random, seeded, tiny_generator, tiny_stylegan2_con
 from tests.stages.faces import clip_of, face_track
 from tests.stages.series import InMemory
 from vidhair.geometry import Box, Grid
+from vidhair.imaging.blur import CELL_SIDES
 from vidhair.imaging.color import delta_e_2000, rgb_to_lab
 from vidhair.models.generators.aligned import AlignedGenerator
 from vidhair.models.generators.stylegan3 import Extent, Generator
@@ -560,7 +561,8 @@ class TestWindow:
         assert window.left <= max(x0, 0) and right >= min(x1, WIDTH)
         assert window.top <= max(y0, 0) and bottom >= min(y1, HEIGHT)
         # … and not much more.
-        assert window.left >= min(x0 - 2 * step - 1, WIDTH)
+        assert window.left % CELL_SIDES[0] == window.top % CELL_SIDES[0] == 0
+        assert window.left >= min(x0 - 2 * step - CELL_SIDES[0], WIDTH)
         assert bottom <= max(y1 + 2 * step + 1, 0)
 
     def test_no_hair_no_window(self) -> None:

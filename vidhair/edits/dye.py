@@ -51,7 +51,7 @@ INNER = 0.75  # mean of the matte over that from which it lies behind the border
 BELIEVED = 0.85  # share of a lighter border that is taken for what lies beside
 # Grey sets in from the one to the other lightness, and ends from the one to the other chroma. Its
 # strands differ in pigment, which a dye covers, and which is that share of their contrast.
-GREY_LIGHTNESS, GREY_CHROMA, PIGMENT = (40.0, 50.0), (7.0, 12.0), 0.5
+GREY_LIGHTNESS, GREY_CHROMA, PIGMENT = (30.0, 45.0), (7.0, 12.0), 0.5
 STRAND_WIDTH, LOCK_WIDTH = 0.004, 0.02  # deviations of blurs that show highlights, in crop sides
 STRAND_SHARE, STRAND_EDGE = 0.4, 4.0  # by how many deviations strands are lighter, and how sharply
 THIN, AROUND = 0.95, 2  # the matte below which hair is thin, and pixels around that count, too

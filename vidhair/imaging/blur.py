@@ -46,6 +46,12 @@ def cell_side(radius: int) -> int:
     return next(side for side in CELL_SIDES if radius >= CELLS * side or side == 1)
 
 
+def whole_cells(pixels: int) -> int:
+    """The nearest number of pixels below that is a corner of all cells: windows that move begin
+    there, so that a place is in the same cell in every frame."""
+    return pixels // CELL_SIDES[0] * CELL_SIDES[0]
+
+
 def cell_radius(radius: int) -> int:
     """The radius of the square of cells that is nearest to one of pixels."""
     return max(1, round(((2 * radius + 1) / cell_side(radius) - 1) / 2))

@@ -1,8 +1,12 @@
-"""Growing and shrinking masks."""
+"""Growing and shrinking masks, and where they lie."""
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
+
+from vidhair.imaging.blur import whole_cells
 
 
 def dilate(mask: Tensor, size: int) -> Tensor:
@@ -39,3 +43,14 @@ def erode(mask: Tensor, size: int) -> Tensor:
 def enlarge_mask(mask: Tensor, size: int) -> Tensor:
     """Dilate by a square, then erode by one of half its side: grows and closes gaps."""
     return erode(dilate(mask, size), max(size // 2, 1))
+
+
+def span_of(seen: NDArray[np.bool_], margin: int) -> tuple[slice, slice]:
+    """Rows and columns that hold all that is seen [h, w], and a margin around it, from the corner
+    of a cell on."""
+    found = []
+    for axis in (1, 0):
+        places = np.flatnonzero(seen.any(axis))
+        low, high = (places[0], places[-1] + 1) if len(places) else (0, 0)
+        found.append(slice(whole_cells(max(0, low - margin)), high + margin))
+    return found[0], found[1]

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vidhair.errors import VidhairError
-from vidhair.geometry import span_of
+from vidhair.imaging.morphology import span_of
 
 UNLIKE = 12.0  # difference of two pixels, in levels of 255, from which they show different things
 NEARBY = 5  # side in pixels over which that is judged

@@ -18,7 +18,7 @@ from scipy.ndimage import label
 from torch import Tensor
 
 from vidhair.geometry import Grid
-from vidhair.imaging.blur import blur, blur_, box_radius
+from vidhair.imaging.blur import blur, blur_, box_radius, whole_cells
 from vidhair.imaging.color import lab_to_rgb, levels_to_lab, rgb_to_lab
 from vidhair.imaging.fill import fill
 from vidhair.imaging.matting import guided_filter
@@ -208,7 +208,8 @@ class Proportion:
 def window_of(
     alpha: NDArray[np.uint8], grid: Grid, frame_size: tuple[int, int], margin: int = 0
 ) -> Grid | None:
-    """The part of the frame, in whole pixels, that holds all of a matte [T, h, w]; None if empty.
+    """The part of the frame, from the corner of a cell on, that holds all of a matte [T, h, w];
+    None if empty.
 
     margin: pixels around it that are held, too.
     """
@@ -217,8 +218,8 @@ def window_of(
     rows, columns = alpha.any((0, 2)).nonzero()[0], alpha.any((0, 1)).nonzero()[0]
     if not len(rows):
         return None
-    low_x = max(0, int(np.floor(left + (columns[0] - 1) * step)) - margin)
-    low_y = max(0, int(np.floor(top + (rows[0] - 1) * step)) - margin)
+    low_x = whole_cells(max(0, int(np.floor(left + (columns[0] - 1) * step)) - margin))
+    low_y = whole_cells(max(0, int(np.floor(top + (rows[0] - 1) * step)) - margin))
     high_x = min(width, int(np.ceil(left + (columns[-1] + 2) * step)) + margin)
     high_y = min(height, int(np.ceil(top + (rows[-1] + 2) * step)) + margin)
     if high_x <= low_x or high_y <= low_y:

@@ -15,11 +15,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vidhair.geometry import span_of
 from vidhair.imaging.blur import blur, blur_
 from vidhair.imaging.color import levels_to_lab
 from vidhair.imaging.fill import fill
-from vidhair.imaging.morphology import dilate
+from vidhair.imaging.morphology import dilate, span_of
 from vidhair.models.faces.landmarks import FACE_OVAL
 from vidhair.models.parsers.face_parser import polygon_mask
 from vidhair.stages.align import FaceTrack

@@ -17,12 +17,11 @@ from scipy.ndimage import label
 from torch import Tensor
 
 from vidhair.errors import InvalidSetting
-from vidhair.geometry import span_of
 from vidhair.imaging.blur import blurred_cells
 from vidhair.imaging.color import levels_to_lab
 from vidhair.imaging.fill import enlarge, fill
 from vidhair.imaging.matting import solve_matte
-from vidhair.imaging.morphology import dilate
+from vidhair.imaging.morphology import dilate, span_of
 from vidhair.imaging.motion import mean_along_motion
 from vidhair.imaging.warp import spread_grid
 from vidhair.media import MatteReader
