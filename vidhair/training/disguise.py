@@ -64,8 +64,9 @@ class Disguise(Chance):
         (silhouette and oval as MediaPipe would see them).
         """
         image, planes, oval = self.frame(image, planes, oval, size)
-        image, planes = self.drape(*self.bare(image, planes, oval), oval)
-        image = self.recolor(image, planes)
+        image, planes = self.fringe(*self.bare(image, planes, oval), oval)
+        image, planes = self.drape(image, planes, oval)
+        image = self.recolor(image, planes) * self.ombre(planes) * self.shade_of_cloth(planes)
         image = image * self.shade_of_chin(planes, oval) * self.shade_of_hair(planes, oval)
         person = planes.sum(1, keepdim=True).clamp(0, 1)
         image = image * person + self.scene(image, planes) * (1 - person)
@@ -85,7 +86,8 @@ class Disguise(Chance):
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Turn, mirror, scale, bend and cut; the person's colors go on beyond its outline."""
         batch, _, full, _ = image.shape
-        angle = (self.uniform(batch) - 0.5) * 0.4
+        tilt = self.uniform(batch, low=-1)
+        angle = 0.5 * tilt * tilt.abs()  # heads are mostly upright
         # A size that is cut from a larger picture keeps its scale on average.
         scale = size / full * torch.exp((self.uniform(batch) - 0.5) * 0.5)
         mirror = torch.where(self.uniform(batch) < 0.5, -1.0, 1.0)
@@ -129,6 +131,41 @@ class Disguise(Chance):
         planes[:, CLOTHES] -= moved[:, 0]
         return image, planes
 
+    def fringe(self, image: Tensor, planes: Tensor, oval: Tensor) -> tuple[Tensor, Tensor]:
+        """Hair over the forehead: straight, parted or swept to one side, at times over an eye."""
+        batch, _, size, _ = image.shape
+        x, y, wide, high = extent(oval)
+        v, u = _axes(size)
+        hair = planes[:, HAIR : HAIR + 1]
+        worn = self.chance(batch, 0.25) * (hair.mean((1, 2, 3), keepdim=True) > 0.02)
+        side = self.uniform(batch, 1, 1, 1, low=-1).sign()
+        across, down = side * (u - x) / wide, (v - y) / high  # −1 … 1 over the face
+        start = self.uniform(batch, 1, 1, 1, low=-0.9, high=0.9)
+        steep = self.uniform(batch, 1, 1, 1, low=-0.1, high=0.9)
+        away = across - start
+        away = torch.where(self.chance(batch, 0.4) > 0, away.abs(), away.clamp_min(-0.3))
+        lower = self.uniform(batch, 1, 1, 1, low=-1, high=-0.3) + steep * away
+        # Strands run along the border, or down to it.
+        along = across * self.uniform(batch, 1, 1, 1) + down - steep * away
+        run = _places(along / 2, across / 2)
+        fall = _places((across + 0.3 * steep * down) / 1.5, down / 2)
+        place = torch.where(self.chance(batch, 0.5) > 0, run, fall)
+        place = place + 0.05 * self.field(batch, size, 5, 2).movedim(1, -1)
+        strands = F.grid_sample(self.uniform(batch, 2, 3, 40), place, align_corners=False,
+                                padding_mode="reflection")  # fmt: skip
+        ragged, streaks = strands.split(1, 1)
+        inside = lower + self.uniform(batch, 1, 1, 1, high=0.4) * (ragged - 0.5) - down
+        inside = torch.minimum(inside * high, (1.08 - across.abs()) * wide)
+        share = (inside * size / 2 + 0.5).clamp(0, 1) * worn
+        light = 0.6 + 0.8 * streaks
+        moved = planes[:, SKIN : SKIN + 1] * share
+        body = planes.sum(1, keepdim=True).clamp_min(1e-3)
+        image = torch.lerp(image, mean_of(image, hair) * light, moved / body)
+        planes = planes.clone()
+        planes[:, HAIR] += moved[:, 0]
+        planes[:, SKIN] -= moved[:, 0]
+        return image, planes
+
     def drape(self, image: Tensor, planes: Tensor, oval: Tensor) -> tuple[Tensor, Tensor]:
         """Long hair: locks beside the face that fall on the shoulders and the chest, their strands
         side by side, straight, wavy or in curls, ragged at their borders and ends."""
@@ -157,8 +194,7 @@ class Disguise(Chance):
             turn = down * self.uniform(batch, 1, 1, 1, low=4, high=16)
             turn = turn + 1.5 * t + 3 * self.field(batch, size, 5)
             t = t + curl * turn.sin()
-            place = torch.stack([(t / 1.5).expand(-1, -1, size, size)[:, 0],
-                                 (along * 2 - 1).expand(-1, -1, size, size)[:, 0]], -1)  # fmt: skip
+            place = _places(t / 1.5, along * 2 - 1)
             strands = F.grid_sample(self.uniform(batch, 2, 4, 40), place, align_corners=False,
                                     padding_mode="border")  # fmt: skip
             ragged, streaks = strands.split(1, 1)
@@ -236,7 +272,7 @@ class Disguise(Chance):
         v, u = _axes(size)
         lean = self.uniform(batch, 1, 1, 1, low=-0.6, high=0.6)
         across = u + lean * v + 0.3 * self.field(batch, size, 4)
-        place = torch.stack([across[:, 0], v.expand(batch, 1, size, size)[:, 0]], -1)
+        place = _places(across, v)
         lines = self.uniform(batch, 1, 3, 80)
         return F.grid_sample(lines, place, padding_mode="reflection", align_corners=False)
 
@@ -248,19 +284,64 @@ class Disguise(Chance):
         bumps = (u * rate).sin() * (v * rate * self.uniform(batch, 1, 1, 1, low=0.5, high=1)).sin()
         return ((bumps - self.uniform(batch, 1, 1, 1, low=0, high=0.5)) * 3).clamp(0, 1)
 
-    def shade_of_chin(self, planes: Tensor, oval: Tensor) -> Tensor:
-        """Light on neck and ears, which is often less than on the face: [B, 3, S, S], about 1.
+    def ombre(self, planes: Tensor) -> Tensor:
+        """Hair in two tones, from roots to ends or in parts: [B, 3, S, S], about 1."""
+        batch, _, size, _ = planes.shape
+        v, _ = _axes(size)
+        border = 2 * self.field(batch, size, 6) + self.uniform(batch, 1, 1, 1, low=-4, high=4) * (
+            v - self.uniform(batch, 1, 1, 1, low=-0.5, high=0.7)
+        )
+        share = (border * self.uniform(batch, 1, 1, 1, low=0.7, high=3)).sigmoid()
+        other = torch.exp(self.uniform(batch, 1, 1, 1, low=-1, high=1))
+        other = other * torch.exp(self.uniform(batch, 3, 1, 1, low=-0.2, high=0.2))
+        share = share * planes[:, HAIR : HAIR + 1] * self.chance(batch, 0.35)
+        return 1 - share * (1 - other)
 
-        At times it turns skin into the tone of the hair.
+    def shade_of_cloth(self, planes: Tensor) -> Tensor:
+        """Sleeves and shoulders that lie in shadow, at times in the tone of the hair:
+        [B, 3, S, S], about 1."""
+        batch, _, size, _ = planes.shape
+        border = self.field(batch, size, 4) * self.uniform(batch, 1, 1, 1, low=3, high=30)
+        light = self.uniform(batch, 1, 1, 1, low=0.1, high=0.9)
+        as_hair = self.tones[:, HAIR] / self.tones[:, CLOTHES].clamp_min(0.02)
+        as_hair = as_hair.clamp(0.05, 1.5)[..., None, None]
+        as_hair = as_hair * self.uniform(batch, 1, 1, 1, low=0.8, high=1.4)
+        light = torch.lerp(light, as_hair, self.chance(batch, 0.4))
+        share = planes[:, CLOTHES : CLOTHES + 1] * border.sigmoid() * self.chance(batch, 0.35)
+        return 1 - share * (1 - light)
+
+    def shade_of_chin(self, planes: Tensor, oval: Tensor) -> Tensor:
+        """Light on neck and ears, which is often less than on the face, and the jaw's shadow on the
+        neck, soft or hard: [B, 3, S, S], about 1.
+
+        At times either turns skin into the tone of the hair; at times ears are lit through.
         """
-        batch = len(planes)
+        batch, _, size, _ = planes.shape
+        _, y, wide, high = extent(oval)
+        v, _ = _axes(size)
         beside = planes[:, SKIN : SKIN + 1] * (1 - blurred(oval, torch.full((batch,), 1.0)))
-        light = self.uniform(batch, 1, 1, 1, low=0.3, high=1.15)
-        light = light * torch.exp(self.uniform(batch, 3, 1, 1, low=-0.15, high=0.15))
         as_hair = (self.tones[:, HAIR] / self.tones[:, SKIN].clamp_min(0.02)).clamp(0.05, 1.5)
-        as_hair = as_hair[..., None, None] * self.uniform(batch, 1, 1, 1, low=0.8, high=1.6)
-        light = torch.lerp(light, as_hair, self.chance(batch, 0.2))
-        return 1 - beside * (1 - light) * self.chance(batch, 0.65)
+        as_hair = as_hair[..., None, None]
+
+        def light(least: float) -> Tensor:
+            tint = torch.exp(self.uniform(batch, 3, 1, 1, low=-0.15, high=0.15))
+            plain = self.uniform(batch, 1, 1, 1, low=least, high=1.15) * tint
+            near = as_hair * self.uniform(batch, 1, 1, 1, low=0.8, high=1.6)
+            return torch.lerp(plain, near, self.chance(batch, 0.2))
+
+        red = torch.tensor([1.3, 0.75, 0.65])[:, None, None]
+        ears = light(0.3) * torch.lerp(torch.ones(1), red, self.chance(batch, 0.15))
+        neck = torch.where(self.chance(batch, 0.5) > 0, light(0.3), ears)
+        below = (12 * ((v - y) / high - 0.7)).sigmoid()
+        shade = 1 - beside * (1 - torch.lerp(ears, neck, below)) * self.chance(batch, 0.65)
+        theta = torch.eye(2, 3).expand(batch, -1, -1).clone()
+        theta[:, 0, 2] = self.uniform(batch, low=-0.5, high=0.5) * wide.view(-1)
+        theta[:, 1, 2] = -self.uniform(batch, low=0.05, high=0.7) * high.view(-1)
+        grid = F.affine_grid(theta, [batch, 1, size, size], align_corners=False)
+        cast = F.grid_sample(oval, grid, align_corners=False)
+        cast = blurred(cast, self.uniform(batch, low=0.3, high=size / 20)) * below
+        dark = 1 - light(0.1).clamp_max(1)
+        return shade * (1 - cast * beside * dark * self.chance(batch, 0.4))
 
     def shade_of_hair(self, planes: Tensor, oval: Tensor) -> Tensor:
         """The shadow of hair on skin and cloth beside it and between locks, soft or hard:
@@ -323,6 +404,9 @@ class Disguise(Chance):
             fill = torch.lerp(self.uniform(batch, 3, 1, 1), torch.ones(1), self.chance(batch, 0.3))
             fill = fill * (0.85 + 0.3 * self.field(batch, size, 4))
             scene = torch.lerp(scene, fill, box * self.chance(batch, 0.35))
+        # Most walls and rooms are paler than noise is.
+        pale = self.uniform(batch, 1, 1, 1, high=0.8) * self.chance(batch, 0.7)
+        scene = torch.lerp(scene, scene.mean(1, keepdim=True), pale)
         # At times in the color of the hair or the skin, nearly.
         for part, probability in ((HAIR, 0.22), (SKIN, 0.08)):
             tone = self.tones[:, part, :, None, None]
@@ -456,7 +540,7 @@ class Disguise(Chance):
         grain = torch.randn(image.shape, generator=self.generator)
         soft = F.avg_pool2d(grain, 3, 1, 1) * 2
         grain = torch.lerp(grain, soft, self.chance(batch, 0.4))
-        amount = self.uniform(batch, 1, 1, 1) ** 2 * 0.05
+        amount = self.uniform(batch, 1, 1, 1) ** 4 * 0.09
         return self.compress((image + grain * amount).clamp(0, 1))
 
     def compress(self, image: Tensor) -> Tensor:
@@ -511,6 +595,11 @@ def _axes(size: int) -> tuple[Tensor, Tensor]:
     """v [S, 1] and u [1, S]: from −1 to 1."""
     axis = torch.linspace(-1, 1, size)
     return axis[:, None], axis[None]
+
+
+def _places(u: Tensor, v: Tensor) -> Tensor:
+    """Two planes [B, 1, S, S], or what is broadcast to that, as a grid [B, S, S, 2]."""
+    return torch.cat(torch.broadcast_tensors(u, v), 1).movedim(1, -1)
 
 
 def mean_of(image: Tensor, mask: Tensor) -> Tensor:
