@@ -189,8 +189,8 @@ def sample_people(count: int, generator: torch.Generator) -> tuple[FaceParams, L
         ear_size=normal(1.3),
         melanin=uniform() ** 1.2,
         redness=normal(1.5),
-        yaw=normal(0.33),
-        pitch=normal(0.16),
+        yaw=normal(0.42),  # to 60°
+        pitch=normal(0.2),
         light_azimuth=uniform(-2.4, 2.4),
         light_elevation=uniform(-0.4, 1.3),
         light_strength=uniform(0.2, 1.5),
