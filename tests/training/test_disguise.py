@@ -146,6 +146,22 @@ def test_locks_fall_beside_the_face_in_the_color_of_the_hair() -> None:
     assert float(mean[0]) > 3 * float(mean[1]), "red as the hair is"
 
 
+def test_ears_are_skin_beside_the_face() -> None:
+    image, planes, oval = portraits(32)
+    eared_image, eared = always().ears(image, planes, oval)
+    more = eared[:, SKIN] - planes[:, SKIN]
+    assert float(more.min()) >= -1e-5 and float(eared.sum(1).max()) <= 1 + 1e-5
+    axis = torch.linspace(-1, 1, SIZE + 16)
+    for side in (axis < 0, axis > 0):
+        assert (more[:, :, side].sum((1, 2)) > 3).float().mean() > 0.9
+    assert float((more * (axis.abs() > 0.6)).max()) == float((more * oval[:, 0]).max()) == 0
+    assert float(more[:, axis.abs() > 0.5].max()) == 0
+    ear = (more > 0.99)[:, None]
+    mean = (eared_image * ear).sum((0, 2, 3)) / ear.sum()
+    assert torch.allclose(mean / mean[0], torch.tensor([1, 0.75, 0.625]), atol=0.01)
+    assert 0.4 < float(mean[0]) < 0.8, "as bright as skin, and darker in its folds"
+
+
 def test_a_fringe_turns_the_upper_face_into_hair() -> None:
     image, planes, oval = portraits(32)
     fringed_image, fringed = always().fringe(image, planes, oval)

@@ -64,7 +64,8 @@ class Disguise(Chance):
         (silhouette and oval as MediaPipe would see them).
         """
         image, planes, oval = self.frame(image, planes, oval, size)
-        image, planes = self.fringe(*self.bare(image, planes, oval), oval)
+        image, planes = self.ears(*self.bare(image, planes, oval), oval)
+        image, planes = self.fringe(image, planes, oval)
         image, planes = self.drape(image, planes, oval)
         image = self.recolor(image, planes) * self.ombre(planes) * self.shade_of_cloth(planes)
         image = image * self.shade_of_chin(planes, oval) * self.shade_of_hair(planes, oval)
@@ -129,6 +130,33 @@ class Disguise(Chance):
         planes = planes.clone()
         planes[:, SKIN] += moved[:, 0]
         planes[:, CLOTHES] -= moved[:, 0]
+        return image, planes
+
+    def ears(self, image: Tensor, planes: Tensor, oval: Tensor) -> tuple[Tensor, Tensor]:
+        """Ears that hair leaves free, however long it is."""
+        batch, _, size, _ = image.shape
+        x, y, wide, high = extent(oval)
+        v, u = _axes(size)
+        seen = self.chance(batch, 0.35)
+        skin = mean_of(image, planes[:, SKIN : SKIN + 1])
+        for side in (-1, 1):
+            half = self.uniform(batch, 1, 1, 1, low=0.1, high=0.28)
+            across = side * (u - x) / wide - self.uniform(batch, 1, 1, 1, low=0.95, high=1.2)
+            down = (v - y) / high - self.uniform(batch, 1, 1, 1, low=-0.15, high=0.3)
+            down = down / self.uniform(batch, 1, 1, 1, low=0.2, high=0.45)
+            lean = self.uniform(batch, 1, 1, 1, low=-0.1, high=0.5)
+            # Narrower at the lobe.
+            a = (across + lean * half * down) / (half * (1 - 0.25 * down.clamp(-1, 1)))
+            round_ = (a.square() + down.square()).sqrt()
+            inside = (1 - round_) * half * wide
+            cover = (inside * size / 2 + 0.5).clamp(0, 1) * (1 - oval) * seen
+            cover = cover * self.chance(batch, 0.75)
+            rim = self.uniform(batch, 1, 1, 1, low=0.45, high=0.75)
+            fold = torch.exp(-(((round_ - rim) / 0.15) ** 2)) + 0.6 * (rim - round_ > 0.15)
+            light = 1.1 - self.uniform(batch, 1, 1, 1, high=0.6) * fold
+            light = light * (1 + 0.3 * self.field(batch, size, 12))
+            image, planes = torch.lerp(image, skin * light, cover), planes * (1 - cover)
+            planes[:, SKIN] += cover[:, 0]
         return image, planes
 
     def fringe(self, image: Tensor, planes: Tensor, oval: Tensor) -> tuple[Tensor, Tensor]:
