@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from vidhair.models.face_parser import UNKNOWN, Label
 from vidhair.training.disguise import (
@@ -95,6 +96,20 @@ def test_guides_follow_the_person_and_are_hidden_at_times() -> None:
     silhouette = guides[seen, 0]
     assert float(silhouette[person > 0.9].mean()) > 0.8
     assert float(silhouette[person < 0.1].mean()) < 0.2
+
+
+def test_most_silhouettes_follow_the_outline_within_a_pixel_or_two() -> None:
+    _, planes, _ = portraits(64)
+    person = planes.sum(1, keepdim=True)
+    found = Disguise(torch.Generator().manual_seed(0)).silhouette(person, planes)
+    inner = -F.max_pool2d(-person, 5, 1, 2) > 0.99
+    outer = F.max_pool2d(person, 5, 1, 2) < 0.01
+    right = [
+        ((found > 0.5) == wanted)[row][area[row]].float().mean()
+        for row in range(64)
+        for area, wanted in ((inner, True), (outer, False))
+    ]
+    assert (torch.tensor(right) > 0.97).float().mean() > 0.7
 
 
 def test_a_blur_of_nothing_changes_nothing_and_each_picture_has_its_own() -> None:

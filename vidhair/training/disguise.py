@@ -585,16 +585,22 @@ class Disguise(Chance):
         return image
 
     def silhouette(self, person: Tensor, planes: Tensor) -> Tensor:
-        """The person as MediaPipe finds it: soft, a little off, at times with parts of the hair
-        missing or of the background beside it."""
+        """The person as MediaPipe finds it: mostly within a pixel, rather too wide than too narrow;
+        else soft, a little off, at times with parts of the hair missing or of the background
+        beside it."""
         batch, _, size, _ = person.shape
-        soft = blurred(person, self.uniform(batch, low=0.5, high=4))
-        off = self.field(batch, size, 6) * self.uniform(batch, 1, 1, 1, high=0.3)
-        bias = self.uniform(batch, 1, 1, 1, low=-0.2, high=0.2)
+        poor = self.chance(batch, 0.35)
+
+        def most(usual: float, at_worst: float) -> Tensor:
+            return usual + (at_worst - usual) * poor
+
+        soft = blurred(person, (0.5 + self.uniform(batch, 1, 1, 1) * most(1.5, 3.5)).view(-1))
+        off = self.field(batch, size, 6) * self.uniform(batch, 1, 1, 1) * most(0.15, 0.3)
+        bias = self.uniform(batch, 1, 1, 1, low=-1) * most(0.1, 0.2) + 0.14 * (1 - poor)
         rough = self.field(batch, size, 3) * self.uniform(batch, 1, 1, 1, high=0.7)
         hair = blurred(planes[:, HAIR : HAIR + 1], torch.full((batch,), 3.0))
-        rough = rough * hair * self.chance(batch, 0.3)
-        steep = self.uniform(batch, 1, 1, 1, low=6, high=25)
+        rough = rough * hair * self.chance(batch, 0.3) * poor
+        steep = 6 + self.uniform(batch, 1, 1, 1) * most(6, 19)
         found = ((soft - 0.5 + off + bias + rough) * steep).sigmoid()
         return self.hidden(found, 0.12)
 
