@@ -93,11 +93,14 @@ class Disguise(Chance):
         scale = size / full * torch.exp((self.uniform(batch) - 0.5) * 0.5)
         mirror = torch.where(self.uniform(batch) < 0.5, -1.0, 1.0)
         c, s = angle.cos() * scale, angle.sin() * scale
+        # Rendered faces are narrower than real ones.
+        slim = torch.exp(-self.uniform(batch, low=-0.05, high=0.25))
         # Often lower: most of what the parser sees of a person is clothes.
         shift = torch.stack([self.uniform(batch, low=-0.3, high=0.3),
                              self.uniform(batch, low=-0.25, high=0.6)], 1)  # fmt: skip
-        theta = torch.stack([c * mirror, -s, shift[:, 0], s * mirror, c, shift[:, 1]], 1)
-        grid = F.affine_grid(theta.view(-1, 2, 3), [batch, 1, size, size], align_corners=False)
+        across = torch.stack([slim * c * mirror, -slim * s, shift[:, 0]], 1)
+        theta = torch.stack([across, torch.stack([s * mirror, c, shift[:, 1]], 1)], 1)
+        grid = F.affine_grid(theta, [batch, 1, size, size], align_corners=False)
         # Bent a little, so that few heads become many.
         bend = self.field(batch, size, 5, 2) * self.uniform(batch, 1, 1, 1, high=0.06)
         grid = grid + bend.movedim(1, -1)
