@@ -140,7 +140,7 @@ class Disguise(Chance):
         batch, _, size, _ = image.shape
         x, y, wide, high = extent(oval)
         v, u = _axes(size)
-        seen = self.chance(batch, 0.35)
+        seen = self.chance(batch, 0.5)
         skin = mean_of(image, planes[:, SKIN : SKIN + 1])
         for side in (-1, 1):
             half = self.uniform(batch, 1, 1, 1, low=0.1, high=0.28)
@@ -261,7 +261,7 @@ class Disguise(Chance):
         pale[:, 0] = pale.max(1).values  # pink and cream
         pastel = self.uniform(batch, 1) < 0.15
         tones[:, CLOTHES] = torch.where(pastel, pale, tones[:, CLOTHES])
-        alike(HAIR, SKIN, 0.10)
+        alike(HAIR, SKIN, 0.05)
         alike(BEARD, HAIR, 0.5)
         alike(CLOTHES, HAIR, 0.2)
         alike(ACCESSORY, HAIR, 0.25)
@@ -354,15 +354,15 @@ class Disguise(Chance):
         as_hair = (self.tones[:, HAIR] / self.tones[:, SKIN].clamp_min(0.02)).clamp(0.05, 1.5)
         as_hair = as_hair[..., None, None]
 
-        def light(least: float) -> Tensor:
+        def light(least: float, hairlike: float) -> Tensor:
             tint = torch.exp(self.uniform(batch, 3, 1, 1, low=-0.15, high=0.15))
             plain = self.uniform(batch, 1, 1, 1, low=least, high=1.15) * tint
             near = as_hair * self.uniform(batch, 1, 1, 1, low=0.8, high=1.6)
-            return torch.lerp(plain, near, self.chance(batch, 0.2))
+            return torch.lerp(plain, near, self.chance(batch, hairlike))
 
         red = torch.tensor([1.3, 0.75, 0.65])[:, None, None]
-        ears = light(0.3) * torch.lerp(torch.ones(1), red, self.chance(batch, 0.15))
-        neck = torch.where(self.chance(batch, 0.5) > 0, light(0.3), ears)
+        ears = light(0.5, 0.07) * torch.lerp(torch.ones(1), red, self.chance(batch, 0.15))
+        neck = torch.where(self.chance(batch, 0.5) > 0, light(0.3, 0.2), ears)
         below = (12 * ((v - y) / high - 0.7)).sigmoid()
         shade = 1 - beside * (1 - torch.lerp(ears, neck, below)) * self.chance(batch, 0.65)
         theta = torch.eye(2, 3).expand(batch, -1, -1).clone()
@@ -371,7 +371,7 @@ class Disguise(Chance):
         grid = F.affine_grid(theta, [batch, 1, size, size], align_corners=False)
         cast = F.grid_sample(oval, grid, align_corners=False)
         cast = blurred(cast, self.uniform(batch, low=0.3, high=size / 20)) * below
-        dark = 1 - light(0.1).clamp_max(1)
+        dark = 1 - light(0.1, 0.2).clamp_max(1)
         return shade * (1 - cast * beside * dark * self.chance(batch, 0.4))
 
     def shade_of_hair(self, planes: Tensor, oval: Tensor) -> Tensor:
