@@ -542,7 +542,7 @@ class Disguise(Chance):
         image = image * smooth * hard
         lamp = self.field(batch, size, 3).clamp_min(0) * self.uniform(batch, 3, 1, 1)
         image = image * (1 + lamp * self.chance(batch, 0.25) * 1.2)
-        haze = self.uniform(batch, 1, 1, 1, high=0.25) * self.chance(batch, 0.2)
+        haze = self.uniform(batch, 1, 1, 1, high=0.25) * self.chance(batch, 0.12)
         return torch.lerp(image, self.uniform(batch, 3, 1, 1), haze)
 
     def photograph(self, image: Tensor) -> Tensor:
@@ -550,10 +550,8 @@ class Disguise(Chance):
         batch = len(image)
         # Exposed for the picture's mean, and not quite.
         mean = image.mean((1, 2, 3), keepdim=True)
-        wanted = self.uniform(batch, 1, 1, 1, low=0.22, high=0.6)
-        image = image * torch.lerp(torch.ones(1), wanted / mean.clamp_min(0.02), 0.6).clamp(
-            0.4, 2.5
-        )
+        wanted = self.uniform(batch, 1, 1, 1, low=0.25, high=0.7)
+        image = image * torch.lerp(torch.ones(1), wanted / mean.clamp_min(0.02), 0.8).clamp(0.4, 4)
         image = image.clamp(1e-3, 1) ** torch.exp((self.uniform(batch, 1, 1, 1) - 0.5) * 0.9)
         balance = torch.exp((self.uniform(batch, 3, 1, 1) - 0.5) * 0.45)
         image = image * torch.lerp(torch.ones(1), balance, self.chance(batch, 0.7))
@@ -561,7 +559,7 @@ class Disguise(Chance):
         vivid = self.uniform(batch, 1, 1, 1, low=0.3, high=1.4) * (1 - self.chance(batch, 0.06))
         image = torch.lerp(grey, image, vivid).clamp(0, 1)
         image = torch.lerp(
-            image, blurred(image, self.uniform(batch, high=1.6)), self.chance(batch, 0.6)
+            image, blurred(image, self.uniform(batch, high=1.4)), self.chance(batch, 0.45)
         )
         for count in (int(f) for f in torch.randint(2, 6, (1,), generator=self.generator)):
             moved = torch.stack([image.roll(i, 3) for i in range(count)]).mean(0)

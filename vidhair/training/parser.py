@@ -42,10 +42,10 @@ class ParserTraining:
 
 
 def soft_cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
-    """target [B, L, H, W] sums to one; hair and skin, which are told apart least easily, count more
-    than the rest, and pixels that are partly hair most."""
+    """target [B, L, H, W] sums to one; skin counts more than the rest, hair more than skin, and
+    pixels that are partly hair most."""
     hair, skin = target[:, Label.HAIR], target[:, Label.SKIN]
-    weight = 1 + hair + skin + STRAND_WEIGHT * hair * (1 - hair)
+    weight = 1 + hair + skin / 2 + STRAND_WEIGHT * hair * (1 - hair)
     loss = -(target * logits.log_softmax(1)).sum(1)
     return (loss * weight).sum() / weight.sum()
 
