@@ -6,7 +6,6 @@ import torch
 from vidhair.models.face_parser import Label
 from vidhair.training.parser import STRAND_WEIGHT, soft_cross_entropy
 
-
 WEIGHT = 1 + 0.3 + 0.35 + STRAND_WEIGHT * 0.21  # of a pixel that is 0.3 hair and 0.7 skin
 
 
