@@ -6,7 +6,7 @@ import torch
 from vidhair.models.face_parser import Label
 from vidhair.training.parser import STRAND_WEIGHT, soft_cross_entropy
 
-WEIGHT = 1 + 0.3 + 0.35 + STRAND_WEIGHT * 0.21  # of a pixel that is 0.3 hair and 0.7 skin
+WEIGHT = 1 + 0.3 + STRAND_WEIGHT * 0.21  # of a pixel that is 0.3 hair and 0.7 skin
 
 
 def planes(*shares: dict[Label, float]) -> torch.Tensor:
@@ -28,7 +28,7 @@ def test_the_loss_is_least_at_the_shares_themselves() -> None:
         assert float(soft_cross_entropy(right + 0.3 * noise, target)) > least
 
 
-def test_pixels_that_are_partly_hair_count_most_and_background_least() -> None:
+def test_pixels_that_are_partly_hair_count_most_and_hair_more_than_the_rest() -> None:
     half = {Label.HAIR: 0.5, Label.BACKGROUND: 0.5}
     pixels = [half, {Label.HAIR: 1.0}, {Label.SKIN: 1.0}, {Label.BACKGROUND: 1.0}]
     target = planes(*pixels)
@@ -38,4 +38,4 @@ def test_pixels_that_are_partly_hair_count_most_and_background_least() -> None:
         logits[0, :, 0, column] = 0
         logits[0, Label.CLOTHES, 0, column] = 5  # wrong in every case
         costs.append(float(soft_cross_entropy(logits, target)))
-    assert costs == sorted(costs, reverse=True) and costs[2] > costs[3]
+    assert costs[0] > costs[1] > costs[2] == pytest.approx(costs[3])

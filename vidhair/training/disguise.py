@@ -168,7 +168,7 @@ class Disguise(Chance):
         x, y, wide, high = extent(oval)
         v, u = _axes(size)
         hair = planes[:, HAIR : HAIR + 1]
-        worn = self.chance(batch, 0.25) * (hair.mean((1, 2, 3), keepdim=True) > 0.02)
+        worn = self.chance(batch, 0.35) * (hair.mean((1, 2, 3), keepdim=True) > 0.02)
         side = self.uniform(batch, 1, 1, 1, low=-1).sign()
         across, down = side * (u - x) / wide, (v - y) / high  # −1 … 1 over the face
         start = self.uniform(batch, 1, 1, 1, low=-0.9, high=0.9)
@@ -261,7 +261,7 @@ class Disguise(Chance):
         pale[:, 0] = pale.max(1).values  # pink and cream
         pastel = self.uniform(batch, 1) < 0.15
         tones[:, CLOTHES] = torch.where(pastel, pale, tones[:, CLOTHES])
-        alike(HAIR, SKIN, 0.05)
+        alike(HAIR, SKIN, 0.08)
         alike(BEARD, HAIR, 0.5)
         alike(CLOTHES, HAIR, 0.2)
         alike(ACCESSORY, HAIR, 0.25)

@@ -42,10 +42,9 @@ class ParserTraining:
 
 
 def soft_cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
-    """target [B, L, H, W] sums to one; skin counts more than the rest, hair more than skin, and
-    pixels that are partly hair most."""
-    hair, skin = target[:, Label.HAIR], target[:, Label.SKIN]
-    weight = 1 + hair + skin / 2 + STRAND_WEIGHT * hair * (1 - hair)
+    """target [B, L, H, W] sums to one; pixels that are partly hair count most."""
+    hair = target[:, Label.HAIR]
+    weight = 1 + hair + STRAND_WEIGHT * hair * (1 - hair)
     loss = -(target * logits.log_softmax(1)).sum(1)
     return (loss * weight).sum() / weight.sum()
 
