@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from vidhair.models.face_parser import Label
-from vidhair.training.parser import STRAND_WEIGHT, soft_cross_entropy
+from vidhair.training.parser import HAIR_WEIGHT, STRAND_WEIGHT, soft_cross_entropy
 
-WEIGHT = 1 + 0.3 + STRAND_WEIGHT * 0.21  # of a pixel that is 0.3 hair and 0.7 skin
+WEIGHT = 1 + HAIR_WEIGHT * 0.3 + STRAND_WEIGHT * 0.21  # of a pixel that is 0.3 hair and 0.7 skin
 
 
 def planes(*shares: dict[Label, float]) -> torch.Tensor:
