@@ -30,9 +30,9 @@ from vidhair.flow.graph import GOAL, Flow
 from vidhair.flow.runner import Runner
 from vidhair.media import ClipReader, open_clip, write_png
 from vidhair.metrics.hair import Recoloring, RecoloringMeter, regions_of
-from vidhair.models.face_landmarks import PersonSegmenter
-from vidhair.models.hair_segmenter import HairSegmenter, find_segmenter
+from vidhair.models.faces.landmarks import PersonSegmenter
 from vidhair.models.pack import Pack, load_pack
+from vidhair.models.parsers.hair_segmenter import HairSegmenter, find_segmenter
 from vidhair.recipe import load_recipe, parse_override
 from vidhair.report.evaluation import ab_of, prior_finder
 from vidhair.stages.align import FaceTrack

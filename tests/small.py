@@ -31,19 +31,19 @@ from tests.models.tiny import (
 )
 from vidhair.cache import Store
 from vidhair.checkpoints.packs import open_pack, write_pack
+from vidhair.conversion.convert import convert
 from vidhair.flow.edit_video import Result, edit_video
 from vidhair.flow.graph import Flow
 from vidhair.flow.runner import Means, Reporter, Runner
 from vidhair.media import ClipReader, VideoWriter, open_clip, write_png
-from vidhair.models.aligned import AlignedGenerator
-from vidhair.models.bisenet import MEAN, STD, CelebAMaskLabel, CelebAMaskParser
-from vidhair.models.conversion import convert
-from vidhair.models.encoders import SmallEncoder, SmallEncoderConfig
-from vidhair.models.face_parser import FaceParser, FaceParserConfig, Label
+from vidhair.models.encoders.small import SmallEncoder, SmallEncoderConfig
+from vidhair.models.generators.aligned import AlignedGenerator
+from vidhair.models.generators.stylegan3 import Generator, StyleGAN3Config
 from vidhair.models.mappers import BaldMapper
 from vidhair.models.pack import Pack, load_pack
+from vidhair.models.parsers.bisenet import MEAN, STD, CelebAMaskLabel, CelebAMaskParser
+from vidhair.models.parsers.face_parser import FaceParser, FaceParserConfig, Label
 from vidhair.models.perceptual import BACKBONES
-from vidhair.models.stylegan3 import Generator, StyleGAN3Config
 from vidhair.recipe import Recipe, load_recipe
 from vidhair.synthetic.clips import SOUND_RATE, ClipSpec, perform, render_frame, voice
 from vidhair.synthetic.params import column_names, sample_faces

@@ -24,8 +24,8 @@ from tests.golden.adapters import (
 from tests.golden.runner import ADAPTERS, CannotServe, Case, Options, run
 from tests.models.official_files import official
 from vidhair.checkpoints import encoder_names
-from vidhair.models.bisenet import HairClipParser
-from vidhair.models.style_encoders import RestyleE4eEncoder
+from vidhair.models.encoders.style import RestyleE4eEncoder
+from vidhair.models.parsers.bisenet import HairClipParser
 from vidhair.ops.upfirdn2d import downsample2d
 
 FILL = """

@@ -42,9 +42,9 @@ NEIGHBOURS = {
 RESERVED = {
     "ray": ("vidhair.flow.ray",),
     "gradio": ("vidhair.ui",),
-    "mediapipe": ("vidhair.models.face_landmarks",),
+    "mediapipe": ("vidhair.models.faces.landmarks",),
     # The latter only looks whether it loads, before MediaPipe does.
-    "cv2": ("vidhair.ops.motion", "vidhair.models.face_landmarks"),
+    "cv2": ("vidhair.imaging.motion", "vidhair.models.faces.landmarks"),
     "av": ("vidhair.media",),
     "decord": ("vidhair.media",),
     "ffmpeg": ("vidhair.media",),
@@ -144,9 +144,9 @@ def test_foreign_packages_stay_in_their_room(foreign: Any) -> None:
 
 def test_the_graph_is_read_rightly() -> None:
     """The checks above would pass on an empty graph."""
-    assert ("vidhair.stages.align", "vidhair.models.face_landmarks") in EDGES
+    assert ("vidhair.stages.align", "vidhair.models.faces.landmarks") in EDGES
     assert ("vidhair.ops.filtered_lrelu", "vidhair.kernels.filtered_lrelu") in EDGES
-    assert ("vidhair.models.face_landmarks", "mediapipe") in EDGES
+    assert ("vidhair.models.faces.landmarks", "mediapipe") in EDGES
     assert ("vidhair.kernels.filtered_lrelu._numba", "numba") in EDGES
     assert any(a.startswith("vidhair.media") and b == "av" for a, b in EDGES)
 

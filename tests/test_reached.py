@@ -12,7 +12,7 @@ AWAITED = {
     "edits of hairstyles by a reference will call them": (
         "vidhair.edits.blending",
         "vidhair.edits.hair_losses",
-        "vidhair.ops.morphology.enlarge_mask",
+        "vidhair.imaging.morphology.enlarge_mask",
     ),
     "edits along directions that are found here, or by text, will call them": (
         "vidhair.edits.latents.factorize",
@@ -27,9 +27,9 @@ AWAITED = {
         "vidhair.cache.key.file_fingerprint",
     ),
     "packs of these networks are to come, and golden numbers check them already": (
-        "vidhair.models.stylegan1",
-        "vidhair.models.stylegan2.mix_codes",
-        "vidhair.models.styleganex_network.load_styleganex",
+        "vidhair.models.generators.stylegan1",
+        "vidhair.models.generators.stylegan2.mix_codes",
+        "vidhair.models.styleganex.network.load_styleganex",
         "vidhair.checkpoints.official.load_official",
     ),
     "golden numbers check the published form, of which the flow needs another": (
@@ -38,8 +38,8 @@ AWAITED = {
         "vidhair.geometry.crop_quad",
         "vidhair.geometry.eye_rotation_deg",
         "vidhair.geometry.frame_crop",
-        "vidhair.models.bisenet.magnified",
-        "vidhair.ops.morphology.erode",
+        "vidhair.models.parsers.bisenet.magnified",
+        "vidhair.imaging.morphology.erode",
         "vidhair.ops.upfirdn2d.downsample2d",
         "vidhair.ops.upfirdn2d.filter2d",
         "vidhair.report.pictures",

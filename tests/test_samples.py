@@ -14,10 +14,10 @@ from vidhair.edits.colors import parse_color
 from vidhair.flow.graph import Flow
 from vidhair.flow.runner import Runner
 from vidhair.geometry import Similarity, similarity_in_box
+from vidhair.imaging.color import delta_e_2000, rgb_to_lab
 from vidhair.media import open_clip
 from vidhair.metrics import mean_lab
 from vidhair.models.pack import load_pack
-from vidhair.ops.color import delta_e_2000, rgb_to_lab
 from vidhair.recipe import load_recipe
 from vidhair.samples import MANIFEST, sample_clips, sample_folder
 from vidhair.synthetic.render import LANDMARKS, true_crop

@@ -464,7 +464,7 @@ def _models_pull(options: argparse.Namespace) -> int:
 
 
 def _models_convert(options: argparse.Namespace) -> int:
-    from vidhair.models.conversion import convert
+    from vidhair.conversion.convert import convert
     from vidhair.report.packs import conversion_text
 
     conversion = convert(options.files, options.output)

@@ -4,8 +4,8 @@ from typing import Any
 
 import torch
 
-from vidhair.models.inversion import PublishedEncoder, RestyleLoop
-from vidhair.models.stylegan3 import Generator
+from vidhair.models.encoders.inversion import PublishedEncoder, RestyleLoop
+from vidhair.models.generators.stylegan3 import Generator
 from vidhair.ops.bias_act import bias_act as right_bias_act
 from vidhair.ops.filtered_lrelu import reference as filtered_lrelu  # noqa: F401  named as the op
 

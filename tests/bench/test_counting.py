@@ -8,7 +8,7 @@ import torch
 from vidhair.bench import counting
 from vidhair.bench.counting import Work, with_backward
 from vidhair.bench.generators import STYLEGAN3
-from vidhair.models.stylegan3 import Extent, designed_filters, layer_geometries
+from vidhair.models.generators.stylegan3 import Extent, designed_filters, layer_geometries
 from vidhair.ops.filtered_lrelu import reference as filtered_lrelu
 from vidhair.ops.upfirdn2d import upfirdn2d
 

@@ -14,11 +14,11 @@ from vidhair.bench import counting
 from vidhair.bench.counting import Work
 from vidhair.bench.profiler import Profiler, counted
 from vidhair.bench.render import make_scene, render
-from vidhair.models import stylegan3
-from vidhair.models.style_encoders import GradualEncoder, StyleEncoderConfig
-from vidhair.models.stylegan2 import StyleGAN2Config
-from vidhair.models.stylegan3 import Extent
-from vidhair.models.styleganex_network import StyleGANEXConfig
+from vidhair.models.encoders.style import GradualEncoder, StyleEncoderConfig
+from vidhair.models.generators import stylegan3
+from vidhair.models.generators.stylegan2 import StyleGAN2Config
+from vidhair.models.generators.stylegan3 import Extent
+from vidhair.models.styleganex.network import StyleGANEXConfig
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

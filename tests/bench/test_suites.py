@@ -15,8 +15,8 @@ from vidhair.bench.benchmark import Candidate, Case
 from vidhair.bench.options import Options
 from vidhair.bench.profiler import counted
 from vidhair.errors import InvalidSetting
-from vidhair.models import stylegan2, stylegan3
-from vidhair.models.style_encoders import StyleEncoderConfig
+from vidhair.models.encoders.style import StyleEncoderConfig
+from vidhair.models.generators import stylegan2, stylegan3
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

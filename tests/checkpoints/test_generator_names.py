@@ -9,8 +9,8 @@ from vidhair.checkpoints import generator_names
 from vidhair.checkpoints.names import rename
 from vidhair.checkpoints.official import NameMap, load_official
 from vidhair.errors import WeightsDoNotFit
+from vidhair.models.generators.stylegan2 import Generator
 from vidhair.models.mappers import BaldMapper, CodeMapper, LevelsMapper
-from vidhair.models.stylegan2 import Generator
 
 
 class TestShapes:

@@ -3,7 +3,7 @@ import pytest
 from tests.models.tiny import R, T, tiny_generator
 from vidhair.checkpoints.generator_names import STYLEGAN3
 from vidhair.checkpoints.names import rename
-from vidhair.models.stylegan3 import Generator
+from vidhair.models.generators.stylegan3 import Generator
 
 
 def official_name(ours: str, generator: Generator) -> str:

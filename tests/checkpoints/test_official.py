@@ -12,16 +12,16 @@ from vidhair.checkpoints import encoder_names
 from vidhair.checkpoints.names import rename
 from vidhair.checkpoints.official import NameMap, load_official, under
 from vidhair.errors import WeightsDoNotFit
-from vidhair.models.bisenet import CelebAMaskParser, HairClipParser
-from vidhair.models.face_identity import FaceIdentity
-from vidhair.models.skip_init import SkipInit
-from vidhair.models.style_encoders import (
+from vidhair.models.encoders.style import (
     E4eEncoder,
     RestylePspEncoder,
     SketchEncoder,
     StyleEncoderConfig,
     WEncoder,
 )
+from vidhair.models.faces.identity import FaceIdentity
+from vidhair.models.parsers.bisenet import CelebAMaskParser, HairClipParser
+from vidhair.models.skip_init import SkipInit
 
 NAMES = NameMap(
     ((r"fc\.(weight|bias)", r"linear.\1"), (r"bn\.(\w+)", r"norm.\1")), unused=(r"old\..+",)

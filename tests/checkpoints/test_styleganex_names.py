@@ -13,7 +13,7 @@ from vidhair.checkpoints.generator_names import stylegan2
 from vidhair.checkpoints.names import rename
 from vidhair.checkpoints.styleganex_names import styleganex
 from vidhair.errors import WeightsDoNotFit
-from vidhair.models.styleganex_network import (
+from vidhair.models.styleganex.network import (
     StyleGANEX,
     StyleGANEXConfig,
     load_styleganex,

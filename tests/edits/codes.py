@@ -12,8 +12,8 @@ from vidhair.edits.bald import NO_HAIR
 from vidhair.edits.edit import Strength
 from vidhair.edits.recolor import HAIR_COLOR
 from vidhair.geometry import Box
-from vidhair.models.attributes import AttributeSpace
-from vidhair.models.face_landmarks import POINTS
+from vidhair.models.encoders.attributes import AttributeSpace
+from vidhair.models.faces.landmarks import POINTS
 from vidhair.stages.align import FaceTrack
 
 D, LAYERS, COUNT = 20, 4, 7

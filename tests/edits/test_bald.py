@@ -22,7 +22,7 @@ from vidhair.edits import Bald
 from vidhair.edits.bald import NO_HAIR
 from vidhair.edits.edit import Strength
 from vidhair.errors import InvalidSetting
-from vidhair.models.attributes import AttributeSpace
+from vidhair.models.encoders.attributes import AttributeSpace
 from vidhair.models.mappers import BaldMapper
 from vidhair.stages.render import Codes
 

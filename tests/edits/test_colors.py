@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from vidhair.edits.colors import HAIR_COLORS, LEVELS, TONES, is_picture, parse_color
 from vidhair.errors import InvalidSetting
-from vidhair.ops.color import rgb_to_lab
+from vidhair.imaging.color import rgb_to_lab
 
 
 @pytest.mark.parametrize("name", HAIR_COLORS)

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from tests.models.tiny import random
 from vidhair.edits.dye import MARGIN, Coat, Dyeing, Places, lighter_strands
-from vidhair.ops.blur import blur
-from vidhair.ops.color import lab_to_rgb, rgb_to_lab
+from vidhair.imaging.blur import blur
+from vidhair.imaging.color import lab_to_rgb, rgb_to_lab
 
 HEIGHT, WIDTH, SIDE = 64, 96, 120.0
 EDGE = 40  # where hair begins, from the left

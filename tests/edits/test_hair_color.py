@@ -33,8 +33,8 @@ from vidhair.edits.hair_color_latent import TargetColor
 from vidhair.errors import InvalidSetting
 from vidhair.flow.graph import Flow
 from vidhair.geometry import Box, Grid
+from vidhair.imaging.color import lab_to_rgb, levels_to_lab, rgb_to_lab, srgb_to_linear
 from vidhair.media import write_png
-from vidhair.ops.color import lab_to_rgb, levels_to_lab, rgb_to_lab, srgb_to_linear
 from vidhair.recipe import Recipe, build, load_recipe
 from vidhair.stages.align import FaceTrack
 from vidhair.stages.compose import Fade, Layer, fold

@@ -32,10 +32,10 @@ from vidhair.edits.hair_color_latent import CodeChange, TargetColor
 from vidhair.errors import InvalidSetting
 from vidhair.flow.graph import Flow
 from vidhair.geometry import Box
-from vidhair.models.aligned import AlignedGenerator
-from vidhair.models.face_landmarks import POINTS
-from vidhair.models.stylegan3 import Extent
-from vidhair.ops.color import rgb_to_lab
+from vidhair.imaging.color import rgb_to_lab
+from vidhair.models.faces.landmarks import POINTS
+from vidhair.models.generators.aligned import AlignedGenerator
+from vidhair.models.generators.stylegan3 import Extent
 from vidhair.recipe import load_recipe
 from vidhair.stages.align import FaceTrack
 from vidhair.stages.compose import HairChange

@@ -5,7 +5,7 @@ import torch
 
 from tests.models.tiny import random
 from vidhair.edits import hair_losses
-from vidhair.ops.color import rgb_to_lab
+from vidhair.imaging.color import rgb_to_lab
 
 
 def picture(seed: int = 0) -> torch.Tensor:

@@ -8,9 +8,9 @@ import torch
 from tests.edits.codes import LAYERS, D, space_of
 from tests.models.tiny import random, tiny_generator
 from vidhair.edits.recolor import HAIR_COLOR, LARGEST, Probe, solve_hair_color
-from vidhair.models.attributes import AttributeSpace
-from vidhair.models.stylegan3 import Extent
-from vidhair.ops.color import rgb_to_lab
+from vidhair.imaging.color import rgb_to_lab
+from vidhair.models.encoders.attributes import AttributeSpace
+from vidhair.models.generators.stylegan3 import Extent
 from vidhair.stages.render import Canvas
 
 

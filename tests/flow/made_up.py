@@ -11,7 +11,7 @@ from vidhair.edits.bald import NO_HAIR
 from vidhair.edits.recolor import HAIR_COLOR
 from vidhair.flow.graph import Flow
 from vidhair.flow.node import Node
-from vidhair.models.attributes import pack_attributes
+from vidhair.models.encoders.attributes import pack_attributes
 from vidhair.stages.people import Person
 
 PARTS = ("encoder", "parser", "generator", "attributes", "world")

@@ -22,7 +22,7 @@ from vidhair.flow.graph import Flow
 from vidhair.flow.runner import Means, Runner, Work
 from vidhair.geometry import Grid
 from vidhair.media import open_clip
-from vidhair.models.stylegan3 import Generator
+from vidhair.models.generators.stylegan3 import Generator
 from vidhair.recipe import load_recipe
 from vidhair.stages.align import AlignConfig, Faces, FaceTrack, Shots, Thumbnails
 from vidhair.stages.doubts import Doubts

@@ -21,12 +21,12 @@ from vidhair.flow.graph import Flow
 from vidhair.flow.node import Node
 from vidhair.flow.runner import Runner
 from vidhair.media import open_clip, write_png
-from vidhair.models.aligned import MovableGenerator
-from vidhair.models.attributes import AttributeSpace
-from vidhair.models.face_identity import FaceIdentity
-from vidhair.models.head_parser import Parser
-from vidhair.models.inversion import Inverter
+from vidhair.models.encoders.attributes import AttributeSpace
+from vidhair.models.encoders.inversion import Inverter
+from vidhair.models.faces.identity import FaceIdentity
+from vidhair.models.generators.aligned import MovableGenerator
 from vidhair.models.pack import Pack, load_pack
+from vidhair.models.parsers.head_parser import Parser
 from vidhair.models.perceptual import Perceptual
 from vidhair.recipe import TABLES, Recipe, load_recipe, recipe_names
 from vidhair.settings import rules

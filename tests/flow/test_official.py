@@ -24,7 +24,7 @@ from vidhair.flow.edit_video import Result
 from vidhair.flow.graph import Flow
 from vidhair.flow.runner import Work
 from vidhair.media import open_clip
-from vidhair.models.aligned import AlignedSynthesis
+from vidhair.models.generators.aligned import AlignedSynthesis
 from vidhair.models.pack import Pack, load_pack
 from vidhair.recipe import load_recipe
 from vidhair.stages.smooth import share_identity, smooth_styles

@@ -19,8 +19,8 @@ from vidhair.cache import DiskStore, MemoryStore
 from vidhair.flow.graph import Flow
 from vidhair.flow.runner import Runner
 from vidhair.media import open_clip, write_png
+from vidhair.models.generators.stylegan3 import Generator, StyleGAN3Config
 from vidhair.models.pack import Pack, load_pack
-from vidhair.models.stylegan3 import Generator, StyleGAN3Config
 from vidhair.recipe import load_recipe
 from vidhair.samples import render_scene
 from vidhair.stages.people import Tracks

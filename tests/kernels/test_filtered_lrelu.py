@@ -11,7 +11,7 @@ import torch
 
 from tests.tolerances import assert_close
 from vidhair.errors import DeviceUnavailable
-from vidhair.models.stylegan3 import Extent, StyleGAN3Config, layer_geometries
+from vidhair.models.generators.stylegan3 import Extent, StyleGAN3Config, layer_geometries
 from vidhair.ops import filtered_lrelu
 from vidhair.ops.dispatch import Implementation
 from vidhair.ops.filtered_lrelu import op, reference

@@ -7,7 +7,7 @@ from pathlib import Path
 CODE = """
 import os
 import torch
-from vidhair.ops.blur import blur
+from vidhair.imaging.blur import blur
 
 count = os.cpu_count() + 1  # another than Numba's own
 torch.set_num_threads(count)

@@ -8,6 +8,7 @@ import torch
 from numpy.typing import NDArray
 
 from tests.stages.faces import face_mesh
+from vidhair.imaging.color import delta_e_2000, levels_to_lab
 from vidhair.metrics.hair import (
     AWAY,
     BAND,
@@ -19,8 +20,7 @@ from vidhair.metrics.hair import (
     measure_recoloring,
     regions_of,
 )
-from vidhair.models.face_landmarks import POINTS
-from vidhair.ops.color import delta_e_2000, levels_to_lab
+from vidhair.models.faces.landmarks import POINTS
 
 SIDE = 96
 LEFT = 48  # columns of hair; the right half is none

@@ -13,15 +13,15 @@ from torch import Tensor
 
 from tests.checkpoints.test_names import official_name
 from tests.checkpoints.third_party_files import EasyDict, network, nvidia_modules
-from tests.models.test_style_encoders import CONFIG
+from tests.models.encoders.test_style import CONFIG
 from tests.models.tiny import random, seeded, tiny_generator, tiny_stylegan2_config
 from vidhair.checkpoints.generator_names import stylegan2, stylegan2_ada
 from vidhair.checkpoints.official import NameMap
-from vidhair.models import stylegan2 as sg2
-from vidhair.models.inversion import ENCODERS
-from vidhair.models.recognise import ENCODER_NAMES, ENCODER_TYPES
-from vidhair.models.style_encoders import StyleEncoder, StyleEncoderConfig
-from vidhair.models.stylegan3 import Generator
+from vidhair.conversion.recognise import ENCODER_NAMES, ENCODER_TYPES
+from vidhair.models.encoders.inversion import ENCODERS
+from vidhair.models.encoders.style import StyleEncoder, StyleEncoderConfig
+from vidhair.models.generators import stylegan2 as sg2
+from vidhair.models.generators.stylegan3 import Generator
 from vidhair.ops.upfirdn2d import setup_filter
 
 Weights = dict[str, Tensor]

@@ -10,7 +10,7 @@ from tests.models.tiny import random, seeded
 from tests.tolerances import relative_error
 from vidhair.models import convolution
 from vidhair.models.convolution import Conv2d, add, convolved, working_dtype
-from vidhair.models.style_heads import StyleHead, codes_of
+from vidhair.models.encoders.heads import StyleHead, codes_of
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -107,7 +107,7 @@ class TestHeadsTogether:
             pairs = zip(weights, biases, strict=True)
             return [F.leaky_relu(F.conv2d(x, w, b, 2, 1), slope) for w, b in pairs]
 
-        monkeypatch.setattr("vidhair.models.style_heads.downsampling_conv", spy)
+        monkeypatch.setattr("vidhair.models.encoders.heads.downsampling_conv", spy)
         one, other = random(1, 6, 64, 64), random(1, 6, 64, 64, seed=1)
         codes_of(heads, [one, one, one, other])
         assert began == [3, 1]

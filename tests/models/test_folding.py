@@ -12,10 +12,10 @@ from torch import nn
 from tests.models.test_loading import MODULES, generated
 from tests.models.tiny import random, seeded, tiny_styleganex
 from tests.tolerances import gradient, relative_error
+from vidhair.models.backbones.irse import FoldedIRSEBlock, IRSEBlock, irse50
+from vidhair.models.backbones.resnet import resnet18, resnet34
 from vidhair.models.convolution import Conv2d
 from vidhair.models.folding import affine, folded
-from vidhair.models.irse import FoldedIRSEBlock, IRSEBlock, irse50
-from vidhair.models.resnet import resnet18, resnet34
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

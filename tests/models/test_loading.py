@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 
 import vidhair.models
-from tests.models.test_style_encoders import CONFIG as ENCODER
-from tests.models.test_style_encoders import KINDS as ENCODERS
+from tests.models.encoders.test_style import CONFIG as ENCODER
+from tests.models.encoders.test_style import KINDS as ENCODERS
 from tests.models.tiny import (
     TINY_STYLEGANEX,
     R,
@@ -23,27 +23,27 @@ from tests.models.tiny import (
     tiny_config,
     tiny_stylegan2_config,
 )
-from vidhair.models import stylegan1, stylegan2, stylegan3
-from vidhair.models.aligned import AlignedGenerator
-from vidhair.models.bisenet import CelebAMaskParser, HairClipParser
+from vidhair.models.backbones.irse import FoldedIRSEBlock, irse50
+from vidhair.models.backbones.resnet import resnet18, resnet34
 from vidhair.models.convolution import Conv2d
-from vidhair.models.encoders import SmallEncoder, SmallEncoderConfig
-from vidhair.models.face_identity import FaceIdentity
-from vidhair.models.face_parser import FaceParser, FaceParserConfig
-from vidhair.models.hair_segmenter import HairSegmenter
-from vidhair.models.head_parser import HeadParser
-from vidhair.models.inversion import PublishedEncoder
-from vidhair.models.irse import FoldedIRSEBlock, irse50
+from vidhair.models.encoders.heads import StyleHead
+from vidhair.models.encoders.inversion import PublishedEncoder
+from vidhair.models.encoders.small import SmallEncoder, SmallEncoderConfig
+from vidhair.models.encoders.style import SketchEncoder, StyleEncoderConfig
+from vidhair.models.faces.identity import FaceIdentity
+from vidhair.models.generators import stylegan1, stylegan2, stylegan3
+from vidhair.models.generators.aligned import AlignedGenerator
+from vidhair.models.generators.mapping import MappingNetwork
+from vidhair.models.generators.stylegan2 import Canvas, mix_codes
+from vidhair.models.generators.stylegan3 import Extent
 from vidhair.models.mappers import BaldMapper, LevelsMapper
-from vidhair.models.mapping import MappingNetwork
-from vidhair.models.resnet import resnet18, resnet34
+from vidhair.models.parsers.bisenet import CelebAMaskParser, HairClipParser
+from vidhair.models.parsers.face_parser import FaceParser, FaceParserConfig
+from vidhair.models.parsers.hair_segmenter import HairSegmenter
+from vidhair.models.parsers.head_parser import HeadParser
 from vidhair.models.skip_init import SkipInit
-from vidhair.models.style_encoders import SketchEncoder, StyleEncoderConfig
-from vidhair.models.style_heads import StyleHead
-from vidhair.models.stylegan2 import Canvas, mix_codes
-from vidhair.models.stylegan3 import Extent
-from vidhair.models.styleganex import EditAttention, SkipFusion, WideGenerator
-from vidhair.models.styleganex_network import LAYOUT_CODES, StyleGANEX
+from vidhair.models.styleganex.generator import EditAttention, SkipFusion, WideGenerator
+from vidhair.models.styleganex.network import LAYOUT_CODES, StyleGANEX
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -185,4 +185,4 @@ def subclasses(kind: type) -> set[type]:
 def is_ours(kind: type) -> bool:
     """Of the models; not what wraps one that is built already."""
     home = kind.__module__
-    return home.startswith("vidhair.models.") and home != "vidhair.models.cuda_graph"
+    return home.startswith("vidhair.models.") and home != "vidhair.models.generators.cuda_graph"

@@ -19,10 +19,10 @@ from tests.models.tiny import (
 )
 from vidhair.checkpoints.packs import write_pack
 from vidhair.errors import PackDamaged, PackNotFound
-from vidhair.models.encoders import SmallEncoder, SmallEncoderConfig
-from vidhair.models.face_parser import FaceParser, FaceParserConfig
-from vidhair.models.inversion import ENCODERS
+from vidhair.models.encoders.inversion import ENCODERS
+from vidhair.models.encoders.small import SmallEncoder, SmallEncoderConfig
 from vidhair.models.pack import BUILDERS, load_pack
+from vidhair.models.parsers.face_parser import FaceParser, FaceParserConfig
 
 ENCODER = SmallEncoderConfig(size=8, num_ws=16, w_dim=12, widths=(4,), hidden=6)
 PARSER = FaceParserConfig(widths=(4, 6))

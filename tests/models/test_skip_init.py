@@ -27,7 +27,7 @@ def test_building_loads_no_compiler() -> None:
     code = """
 import sys
 import torch
-from vidhair.models.stylegan3 import Generator, StyleGAN3Config
+from vidhair.models.generators.stylegan3 import Generator, StyleGAN3Config
 from vidhair.models.skip_init import SkipInit
 before = set(sys.modules)
 with SkipInit():

@@ -7,11 +7,11 @@ from typing import Any, TypeVar
 import torch
 from torch import nn
 
-from vidhair.models.inversion import PublishedEncoder
-from vidhair.models.style_encoders import StyleEncoderConfig
-from vidhair.models.stylegan2 import StyleGAN2Config
-from vidhair.models.stylegan3 import Generator, StyleGAN3Config
-from vidhair.models.styleganex_network import StyleGANEX, StyleGANEXConfig
+from vidhair.models.encoders.inversion import PublishedEncoder
+from vidhair.models.encoders.style import StyleEncoderConfig
+from vidhair.models.generators.stylegan2 import StyleGAN2Config
+from vidhair.models.generators.stylegan3 import Generator, StyleGAN3Config
+from vidhair.models.styleganex.network import StyleGANEX, StyleGANEXConfig
 
 Module = TypeVar("Module", bound=nn.Module)
 T: dict[str, Any] = {"conv_kernel": 3, "radial_filters": False}

@@ -14,8 +14,8 @@ from tests.models.test_pack import write as write_small
 from tests.models.tiny import R, random, tiny_generator
 from vidhair.checkpoints import packs
 from vidhair.checkpoints.packs import bundled_folder, file_sha256, open_pack
+from vidhair.conversion.convert import Conversion, convert
 from vidhair.errors import CheckpointUnreadable, PackDamaged, VidhairError, WeightsDoNotFit
-from vidhair.models.conversion import Conversion, convert
 from vidhair.models.pack import load_pack
 from vidhair.report.packs import (
     conversion_text,

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vidhair.geometry import Box, crop_axes
-from vidhair.models.face_landmarks import (
+from vidhair.models.faces.landmarks import (
     EYE_LEFT,
     EYE_RIGHT,
     FACE_OVAL,

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from tests.stages.series import InMemory
-from vidhair.models.face_landmarks import POINTS
+from vidhair.models.faces.landmarks import POINTS
 from vidhair.stages import align
 from vidhair.stages.align import (
     MAX_FACES,

@@ -13,9 +13,9 @@ from tests.models.tiny import random, seeded, tiny_generator, tiny_stylegan2_con
 from tests.stages.faces import clip_of, face_track
 from tests.stages.series import InMemory
 from vidhair.geometry import Box, Grid
-from vidhair.models.aligned import AlignedGenerator
-from vidhair.models.stylegan3 import Extent, Generator
-from vidhair.ops.color import delta_e_2000, rgb_to_lab
+from vidhair.imaging.color import delta_e_2000, rgb_to_lab
+from vidhair.models.generators.aligned import AlignedGenerator
+from vidhair.models.generators.stylegan3 import Extent, Generator
 from vidhair.stages import compose as stages
 from vidhair.stages.compose import (
     ComposeConfig,

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from tests.stages.faces import face_track
 from tests.stages.series import InMemory
 from vidhair.geometry import Box, CropAxes
-from vidhair.models.face_parser import polygon_mask
-from vidhair.ops.color import levels_to_lab
+from vidhair.imaging.color import levels_to_lab
+from vidhair.models.parsers.face_parser import polygon_mask
 from vidhair.stages.doubts import (
     ALIKE,
     CHEEKS,

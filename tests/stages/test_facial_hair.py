@@ -13,9 +13,9 @@ from tests.stages.faces import clip_of, face_mesh
 from tests.stages.series import InMemory
 from vidhair.flow.graph import Flow
 from vidhair.geometry import Box
-from vidhair.models.face_landmarks import FACE_OVAL
-from vidhair.models.face_parser import polygon_mask
-from vidhair.ops.color import levels_to_lab
+from vidhair.imaging.color import levels_to_lab
+from vidhair.models.faces.landmarks import FACE_OVAL
+from vidhair.models.parsers.face_parser import polygon_mask
 from vidhair.recipe import load_recipe
 from vidhair.stages import facial_hair as stages
 from vidhair.stages.align import FaceTrack

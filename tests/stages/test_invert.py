@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 
 from tests.stages.faces import face_track
 from vidhair.geometry import Box, CropAxes
-from vidhair.models.encoders import SmallEncoder, SmallEncoderConfig
-from vidhair.models.inversion import Inverter
+from vidhair.models.encoders.inversion import Inverter
+from vidhair.models.encoders.small import SmallEncoder, SmallEncoderConfig
 from vidhair.stages.invert import InvertConfig, invert, latents
 from vidhair.types import Frames
 

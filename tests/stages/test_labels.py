@@ -14,9 +14,9 @@ from tests.models.tiny import random
 from tests.stages.faces import face_mesh, face_track
 from tests.stages.series import InMemory
 from vidhair.geometry import Box, Grid
-from vidhair.models.face_parser import Label
-from vidhair.models.stylegan3 import Extent
-from vidhair.ops.color import rgb_to_lab
+from vidhair.imaging.color import rgb_to_lab
+from vidhair.models.generators.stylegan3 import Extent
+from vidhair.models.parsers.face_parser import Label
 from vidhair.stages import labels as stages
 from vidhair.stages.labels import (
     BINS,

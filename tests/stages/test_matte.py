@@ -11,7 +11,7 @@ from tests.models.tiny import random
 from tests.stages.faces import face_track
 from vidhair.errors import InvalidSetting
 from vidhair.geometry import Box
-from vidhair.ops.color import levels_to_lab
+from vidhair.imaging.color import levels_to_lab
 from vidhair.stages import matte as stages
 from vidhair.stages.align import FaceTrack
 from vidhair.stages.matte import NEIGHBOURS, Matte, MatteConfig, alpha_of, joined

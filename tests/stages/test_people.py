@@ -17,10 +17,10 @@ from tests.stages.faces import clip_of, face_mesh
 from tests.stages.series import InMemory
 from vidhair.errors import InvalidSetting, NoFaceFound
 from vidhair.geometry import CropAxes
-from vidhair.models.attributes import AttributeSpace
-from vidhair.models.face_identity import FaceIdentity
-from vidhair.models.face_landmarks import POINTS
-from vidhair.ops.color import linear_to_srgb, rgb_to_lab, srgb_to_linear
+from vidhair.imaging.color import linear_to_srgb, rgb_to_lab, srgb_to_linear
+from vidhair.models.encoders.attributes import AttributeSpace
+from vidhair.models.faces.identity import FaceIdentity
+from vidhair.models.faces.landmarks import POINTS
 from vidhair.stages import people as stages
 from vidhair.stages.align import LEAST_FACE, MAX_FACES, Faces, FaceTrack, Shots
 from vidhair.stages.invert import InvertConfig

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from tests.stages.faces import clip_of, face_track
 from tests.stages.series import InMemory
 from vidhair.geometry import Box, CropAxes, Grid
-from vidhair.models.stylegan3 import Extent
-from vidhair.ops.warp import cut_grid
+from vidhair.imaging.warp import cut_grid
+from vidhair.models.generators.stylegan3 import Extent
 from vidhair.stages import region as stages
 from vidhair.stages.align import FaceTrack
 from vidhair.stages.region import (

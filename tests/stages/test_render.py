@@ -12,10 +12,10 @@ from tests.stages.faces import clip_of, face_track
 from tests.stages.series import InMemory
 from vidhair.errors import InvalidSetting
 from vidhair.geometry import Box, CropAxes, Similarity
-from vidhair.models import stylegan3
-from vidhair.models.aligned import SOFT_EDGE, AlignedGenerator
-from vidhair.models.stylegan3 import Extent, Synthesis, make_transform
-from vidhair.models.tiles import Pass, Plan, plan_tiles
+from vidhair.models.generators import stylegan3
+from vidhair.models.generators.aligned import SOFT_EDGE, AlignedGenerator
+from vidhair.models.generators.stylegan3 import Extent, Synthesis, make_transform
+from vidhair.models.generators.tiles import Pass, Plan, plan_tiles
 from vidhair.stages import render as stages
 from vidhair.stages.align import FaceTrack
 from vidhair.stages.render import (

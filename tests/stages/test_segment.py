@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from tests.stages.faces import face_track
 from vidhair.geometry import Box, Grid
-from vidhair.models.hair_segmenter import SIDE, STRIDE, HairSegmenter
-from vidhair.ops.warp import to_unit
+from vidhair.imaging.warp import to_unit
+from vidhair.models.parsers.hair_segmenter import SIDE, STRIDE, HairSegmenter
 from vidhair.stages.region import REACH, HeadRegion, plan_region
 from vidhair.stages.segment import (
     AT_ONCE,

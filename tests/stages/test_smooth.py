@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from tests.stages.faces import face_track
 from tests.stages.series import InMemory, means_of
 from vidhair.geometry import Box, Similarity
-from vidhair.models.attributes import MOVING, AttributeSpace
+from vidhair.models.encoders.attributes import MOVING, AttributeSpace
 from vidhair.stages.invert import Latents
 from vidhair.stages.smooth import (
     REACH,

@@ -12,9 +12,9 @@ from tests.models.tiny import random, seeded, tiny_generator, tiny_stylegan2_con
 from tests.stages.faces import face_track
 from tests.stages.series import InMemory
 from vidhair.geometry import Box
-from vidhair.models.aligned import AlignedGenerator, MovableGenerator, MovableSynthesis
+from vidhair.models.generators.aligned import AlignedGenerator, MovableGenerator, MovableSynthesis
+from vidhair.models.generators.stylegan3 import Extent, Generator
 from vidhair.models.perceptual import FeatureDistance, Perceptual
-from vidhair.models.stylegan3 import Extent, Generator
 from vidhair.stages import tune as stages
 from vidhair.stages.labels import Labels
 from vidhair.stages.region import HeadRegion

@@ -9,8 +9,8 @@ import torch
 from numpy.typing import NDArray
 from scipy.ndimage import maximum_filter, uniform_filter
 
+from vidhair.imaging.color import delta_e_2000, levels_to_lab
 from vidhair.metrics import psnr
-from vidhair.ops.color import delta_e_2000, levels_to_lab
 
 UNKNOWN = (0.02, 0.98)  # alphas between which hair and what is behind it mix
 AROUND = 2  # pixels that are added around those

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from vidhair.edits.colors import HAIR_COLORS
-from vidhair.models.attributes import MOVING
+from vidhair.models.encoders.attributes import MOVING
 from vidhair.synthetic.params import (
     HAIR_STYLES,
     NATURAL_HAIR,

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from vidhair.ops.color import rgb_to_lab
+from vidhair.imaging.color import rgb_to_lab
 from vidhair.synthetic import pigment
 
 

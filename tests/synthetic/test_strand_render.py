@@ -9,7 +9,7 @@ import torch
 
 from tests.synthetic.few import thinned
 from vidhair.edits.colors import HAIR_COLORS
-from vidhair.ops.color import delta_e_2000, rgb_to_lab
+from vidhair.imaging.color import delta_e_2000, rgb_to_lab
 from vidhair.synthetic import strand_render
 from vidhair.synthetic.clips import ClipSpec, perform
 from vidhair.synthetic.occluders import OCCLUDERS, under_hat

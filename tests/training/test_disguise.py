@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from vidhair.models.face_parser import UNKNOWN, Label
+from vidhair.models.parsers.face_parser import UNKNOWN, Label
 from vidhair.training.disguise import (
     ACCESSORY,
     CLOTHES,

@@ -10,7 +10,7 @@ import torch
 from tests.training.world import RECIPE, SHARD, SIZE, InProcess
 from vidhair.checkpoints.packs import BUNDLED, bundled_folder
 from vidhair.errors import OutputNotWritable
-from vidhair.models.encoders import SmallEncoder
+from vidhair.models.encoders.small import SmallEncoder
 from vidhair.models.pack import load_pack
 from vidhair.synthetic.params import column_names
 from vidhair.training import dataset, portraits

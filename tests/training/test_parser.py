@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from vidhair.models.face_parser import Label
+from vidhair.models.parsers.face_parser import Label
 from vidhair.training.parser import HAIR_WEIGHT, STRAND_WEIGHT, soft_cross_entropy
 
 WEIGHT = 1 + HAIR_WEIGHT * 0.3 + STRAND_WEIGHT * 0.21  # of a pixel that is 0.3 hair and 0.7 skin

@@ -9,8 +9,8 @@ import torch
 from safetensors.torch import save_file
 
 from tests.small import GENERATOR
-from vidhair.models.encoders import SmallEncoderConfig
-from vidhair.models.face_parser import FaceParserConfig
+from vidhair.models.encoders.small import SmallEncoderConfig
+from vidhair.models.parsers.face_parser import FaceParserConfig
 from vidhair.synthetic.params import sample_faces
 from vidhair.training.dataset import MOVED, RenderedFaces
 from vidhair.training.encoder import EncoderTraining

@@ -10,11 +10,11 @@ from torch import Tensor
 from vidhair.bench.benchmark import Candidate, Case
 from vidhair.bench.generators import STYLEGAN3, as_loaded
 from vidhair.bench.options import Options, name_of
-from vidhair.models import stylegan3
-from vidhair.models.inversion import PublishedEncoder, RestyleLoop
-from vidhair.models.restyle import STEPS
-from vidhair.models.style_encoders import StyleEncoderConfig
-from vidhair.models.stylegan3 import StyleGAN3Config
+from vidhair.models.encoders.inversion import PublishedEncoder, RestyleLoop
+from vidhair.models.encoders.restyle import STEPS
+from vidhair.models.encoders.style import StyleEncoderConfig
+from vidhair.models.generators import stylegan3
+from vidhair.models.generators.stylegan3 import StyleGAN3Config
 
 SIZE = 256
 DTYPES = ("float32", "bfloat16")

@@ -7,10 +7,10 @@ from torch import nn
 
 from vidhair.bench.options import Options
 from vidhair.models.folding import folded
-from vidhair.models.mapping import GeneratorConfig
-from vidhair.models.stylegan2 import StyleGAN2Config
-from vidhair.models.stylegan3 import StyleGAN3Config
-from vidhair.models.styleganex_network import StyleGANEXConfig
+from vidhair.models.generators.mapping import GeneratorConfig
+from vidhair.models.generators.stylegan2 import StyleGAN2Config
+from vidhair.models.generators.stylegan3 import StyleGAN3Config
+from vidhair.models.styleganex.network import StyleGANEXConfig
 
 
 def _t(resolution: int, base: int) -> StyleGAN3Config:

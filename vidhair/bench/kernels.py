@@ -14,8 +14,8 @@ from vidhair.bench.benchmark import Candidate, Case
 from vidhair.bench.generators import STYLEGAN2, STYLEGAN3
 from vidhair.bench.options import Options, check_known, name_of
 from vidhair.errors import InvalidSetting
-from vidhair.models.stylegan2 import FIRST_SIZE, RESAMPLING_TAPS, StyleGAN2Config
-from vidhair.models.stylegan3 import (
+from vidhair.models.generators.stylegan2 import FIRST_SIZE, RESAMPLING_TAPS, StyleGAN2Config
+from vidhair.models.generators.stylegan3 import (
     CONV_CLAMP,
     Extent,
     LayerGeometry,

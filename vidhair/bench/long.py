@@ -25,10 +25,10 @@ from vidhair.flow.encode import Encoding
 from vidhair.flow.graph import Flow, makers_of
 from vidhair.flow.runner import EXECUTORS, Means, Runner
 from vidhair.media import VideoWriter, open_clip
-from vidhair.models.encoders import SmallEncoder, SmallEncoderConfig
-from vidhair.models.face_parser import FaceParser, FaceParserConfig
+from vidhair.models.encoders.small import SmallEncoder, SmallEncoderConfig
+from vidhair.models.generators.stylegan3 import Generator, StyleGAN3Config
 from vidhair.models.pack import load_pack
-from vidhair.models.stylegan3 import Generator, StyleGAN3Config
+from vidhair.models.parsers.face_parser import FaceParser, FaceParserConfig
 from vidhair.recipe import load_recipe
 from vidhair.samples import sample_clips
 from vidhair.stages.align import WARM_UP, Faces, find_faces

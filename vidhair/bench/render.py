@@ -13,11 +13,11 @@ from vidhair.bench.generators import STYLEGAN2, STYLEGAN3, STYLEGANEX, TRAINED, 
 from vidhair.bench.options import Options, name_of
 from vidhair.bench.profiler import counted
 from vidhair.errors import InvalidSetting
-from vidhair.models import stylegan2, stylegan3
-from vidhair.models.cuda_graph import CudaGraph
-from vidhair.models.stylegan2 import StyleGAN2Config
-from vidhair.models.stylegan3 import Extent, StyleGAN3Config, make_transform
-from vidhair.models.styleganex_network import ENCODER_SIZE, StyleGANEX, StyleGANEXConfig
+from vidhair.models.generators import stylegan2, stylegan3
+from vidhair.models.generators.cuda_graph import CudaGraph
+from vidhair.models.generators.stylegan2 import StyleGAN2Config
+from vidhair.models.generators.stylegan3 import Extent, StyleGAN3Config, make_transform
+from vidhair.models.styleganex.network import ENCODER_SIZE, StyleGANEX, StyleGANEXConfig
 
 EXPANSION = 0.25  # of the canvas on every side
 DTYPES = ("float32", "bfloat16")

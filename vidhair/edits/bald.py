@@ -8,7 +8,7 @@ from torch import Tensor
 
 from vidhair.edits.edit import GradedEdit, Strength, check_attributes, moved
 from vidhair.edits.latents import add_change
-from vidhair.models.attributes import AttributeSpace
+from vidhair.models.encoders.attributes import AttributeSpace
 from vidhair.models.mappers import BaldMapper
 from vidhair.models.pack import Pack
 from vidhair.settings import Curve, setting

@@ -7,7 +7,7 @@ place of the source's feature behind the block of its size.
 import torch.nn.functional as F
 from torch import Tensor
 
-from vidhair.ops.morphology import enlarge_mask
+from vidhair.imaging.morphology import enlarge_mask
 
 ENLARGEMENT = 30  # side of the square, in pixels of a mask of 512
 

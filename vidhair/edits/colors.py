@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from vidhair.errors import InvalidSetting
-from vidhair.ops.color import lab_to_rgb, rgb_to_lab
+from vidhair.imaging.color import lab_to_rgb, rgb_to_lab
 
 # How hair of these names looks on average in average light; sRGB, 0 … 1.
 HAIR_COLORS: dict[str, tuple[float, float, float]] = {

@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vidhair.ops.blur import blur, blur_, box_mean
-from vidhair.ops.color import lab_to_rgb, rgb_to_lab
-from vidhair.ops.matting import split_colors
-from vidhair.ops.morphology import dilate
+from vidhair.imaging.blur import blur, blur_, box_mean
+from vidhair.imaging.color import lab_to_rgb, rgb_to_lab
+from vidhair.imaging.matting import split_colors
+from vidhair.imaging.morphology import dilate
 
 FRONT_REACH = 0.09  # how far the colors of hair and of what is behind are looked for, in crop sides
 LIGHT_REACH = 0.035  # blur that tells light from strands, in crop sides

@@ -21,10 +21,16 @@ from vidhair.edits.edit import Strength
 from vidhair.edits.hair_color_latent import HairColorLatent, TargetColor
 from vidhair.errors import InvalidSetting
 from vidhair.geometry import CropAxes, Grid
+from vidhair.imaging.color import (
+    lab_to_rgb,
+    levels_to_lab,
+    linear_to_srgb,
+    rgb_to_lab,
+    srgb_to_linear,
+)
+from vidhair.imaging.matting import split_reaches
 from vidhair.media import read_matte
 from vidhair.models.pack import Pack
-from vidhair.ops.color import lab_to_rgb, levels_to_lab, linear_to_srgb, rgb_to_lab, srgb_to_linear
-from vidhair.ops.matting import split_reaches
 from vidhair.settings import setting
 from vidhair.stages.align import FaceTrack
 from vidhair.stages.compose import Fade, Layer, Patch, frame_matte, make_layer, patch_of, window_of

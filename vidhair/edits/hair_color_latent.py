@@ -12,11 +12,11 @@ from vidhair.cache import fingerprint
 from vidhair.edits.colors import HAIR_COLORS, is_picture, parse_color
 from vidhair.edits.edit import GradedEdit, Strength
 from vidhair.edits.recolor import Probe, solve_hair_color
+from vidhair.imaging.color import rgb_to_lab
 from vidhair.media import read_image
-from vidhair.models.attributes import AttributeSpace
-from vidhair.models.head_parser import Parser
+from vidhair.models.encoders.attributes import AttributeSpace
 from vidhair.models.pack import Pack
-from vidhair.ops.color import rgb_to_lab
+from vidhair.models.parsers.head_parser import Parser
 from vidhair.settings import Curve, setting
 from vidhair.stages.align import FaceTrack
 from vidhair.stages.compose import HairChange

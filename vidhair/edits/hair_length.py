@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from vidhair.edits.edit import GradedEdit, Strength, check_attributes, moved
-from vidhair.models.attributes import AttributeSpace
+from vidhair.models.encoders.attributes import AttributeSpace
 from vidhair.models.pack import Pack
 from vidhair.settings import Curve, setting
 from vidhair.stages.align import FaceTrack

@@ -6,7 +6,7 @@ Pictures are [B, 3, H, W] in −1 … 1, masks [B, 1, H, W] of 0 and 1.
 import torch.nn.functional as F
 from torch import Tensor
 
-from vidhair.ops.color import xyz_to_lab
+from vidhair.imaging.color import xyz_to_lab
 
 # The published loss takes pictures for linear RGB; its white is the sum of each row.
 _TO_XYZ = (

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from vidhair.models.aligned import MovableSynthesis
-from vidhair.models.attributes import AttributeSpace
-from vidhair.ops.color import rgb_to_lab
+from vidhair.imaging.color import rgb_to_lab
+from vidhair.models.encoders.attributes import AttributeSpace
+from vidhair.models.generators.aligned import MovableSynthesis
 from vidhair.stages.render import Canvas
 
 HAIR_COLOR = ("hair_colour.r", "hair_colour.g", "hair_colour.b")

@@ -33,14 +33,14 @@ from vidhair.errors import InvalidSetting
 from vidhair.flow.node import Node
 from vidhair.flow.runner import Means, Work
 from vidhair.media import MatteReader, open_matte, read_image
-from vidhair.models.aligned import MovableGenerator
-from vidhair.models.attributes import AttributeSpace
-from vidhair.models.face_identity import FaceIdentity
-from vidhair.models.hair_segmenter import ChosenSegmenter, HairSegmenter, find_segmenter
-from vidhair.models.head_parser import Parser
-from vidhair.models.inversion import Inverter
+from vidhair.models.encoders.attributes import AttributeSpace
+from vidhair.models.encoders.inversion import Inverter
+from vidhair.models.faces.identity import FaceIdentity
+from vidhair.models.generators.aligned import MovableGenerator
 from vidhair.models.mappers import BaldMapper
 from vidhair.models.pack import Pack
+from vidhair.models.parsers.hair_segmenter import ChosenSegmenter, HairSegmenter, find_segmenter
+from vidhair.models.parsers.head_parser import Parser
 from vidhair.models.perceptual import Perceptual, find_perceptual
 from vidhair.recipe import TABLES, Recipe, precisions
 from vidhair.settings import identity

@@ -1,4 +1,4 @@
-"""The lines from color to value of `vidhair.ops.matting.ColorLines`, tile by tile.
+"""The lines from color to value of `vidhair.imaging.matting.ColorLines`, tile by tile.
 
 What a tile takes lies in the cache. Sums over windows are direct, as windows are small: every
 pixel's result is the same whatever the tiles and the threads. At the border windows go on with the

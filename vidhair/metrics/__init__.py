@@ -12,8 +12,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from vidhair.imaging.color import delta_e_2000, rgb_to_lab
 from vidhair.models.perceptual import PerceptualDistance
-from vidhair.ops.color import delta_e_2000, rgb_to_lab
 
 __all__ = ["color_difference", "color_progress", "flicker", "lpips", "mean_lab", "psnr"]
 

@@ -13,9 +13,9 @@ import torch
 from numpy.typing import NDArray
 from scipy.ndimage import maximum_filter, minimum_filter, uniform_filter
 
-from vidhair.models.face_landmarks import FACE_OVAL, POINTS
-from vidhair.models.face_parser import polygon_mask
-from vidhair.ops.color import delta_e_2000, levels_to_lab
+from vidhair.imaging.color import delta_e_2000, levels_to_lab
+from vidhair.models.faces.landmarks import FACE_OVAL, POINTS
+from vidhair.models.parsers.face_parser import polygon_mask
 
 NO_HAIR, HAIR = 0.02, 0.95  # probabilities below and above which a pixel is surely none, or hair
 AWAY = 6  # from hair, where nothing may change

@@ -8,7 +8,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from vidhair.models.mapping import (
+from vidhair.models.generators.mapping import (
     MAPPING_LR_MULTIPLIER,
     EqualizedLinear,
     normalize_second_moment,

@@ -12,21 +12,21 @@ from torch import Tensor, nn
 
 from vidhair.checkpoints.packs import BUNDLED, PackFiles, bundled_folder, open_pack
 from vidhair.errors import PackDamaged
-from vidhair.models.aligned import AlignedGenerator, MovableGenerator
-from vidhair.models.attributes import AttributeSpace, pack_attributes
-from vidhair.models.bisenet import BiSeNet, CelebAMaskParser, HairClipParser
-from vidhair.models.encoders import SmallEncoder, SmallEncoderConfig
-from vidhair.models.face_identity import FaceIdentity
-from vidhair.models.face_parser import FaceParser, FaceParserConfig
+from vidhair.models.encoders.attributes import AttributeSpace, pack_attributes
+from vidhair.models.encoders.inversion import ENCODERS, Inverter, PublishedEncoder, RestyleLoop
+from vidhair.models.encoders.small import SmallEncoder, SmallEncoderConfig
+from vidhair.models.encoders.style import SketchEncoder
+from vidhair.models.faces.identity import FaceIdentity
 from vidhair.models.folding import folded
-from vidhair.models.head_parser import HeadParser, Parser
-from vidhair.models.inversion import ENCODERS, Inverter, PublishedEncoder, RestyleLoop
+from vidhair.models.generators.aligned import AlignedGenerator, MovableGenerator
+from vidhair.models.generators.stylegan2 import StyleGAN2Config
+from vidhair.models.generators.stylegan3 import Generator, StyleGAN3Config
 from vidhair.models.mappers import BaldMapper, CodeMapper, LevelsMapper
+from vidhair.models.parsers.bisenet import BiSeNet, CelebAMaskParser, HairClipParser
+from vidhair.models.parsers.face_parser import FaceParser, FaceParserConfig
+from vidhair.models.parsers.head_parser import HeadParser, Parser
 from vidhair.models.skip_init import SkipInit
-from vidhair.models.style_encoders import SketchEncoder
-from vidhair.models.stylegan2 import StyleGAN2Config
-from vidhair.models.stylegan3 import Generator, StyleGAN3Config
-from vidhair.models.styleganex_network import StyleGANEX, StyleGANEXConfig
+from vidhair.models.styleganex.network import StyleGANEX, StyleGANEXConfig
 
 # kind of a part → how to build the empty module from its configuration
 BUILDERS: dict[str, Callable[[dict[str, Any]], nn.Module]] = {

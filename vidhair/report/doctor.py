@@ -12,7 +12,7 @@ from vidhair.checkpoints.packs import bundled_folder, open_pack, user_folder
 from vidhair.errors import VidhairError
 from vidhair.flow.edit_video import default_cache
 from vidhair.media import ffmpeg_path
-from vidhair.models.hair_segmenter import find_segmenter
+from vidhair.models.parsers.hair_segmenter import find_segmenter
 from vidhair.precision import USES, resolve
 
 PACKAGES = (

@@ -17,14 +17,14 @@ from vidhair.errors import InvalidSetting
 from vidhair.flow.graph import Flow
 from vidhair.flow.runner import Runner
 from vidhair.geometry import Grid
+from vidhair.imaging.color import rgb_to_lab
+from vidhair.imaging.warp import cut_grid
 from vidhair.media import ClipReader, open_clip
 from vidhair.metrics.hair import Recoloring, RecoloringMeter, regions_of
-from vidhair.models.face_landmarks import PersonSegmenter
-from vidhair.models.face_parser import Label
-from vidhair.models.head_parser import Parser
+from vidhair.models.faces.landmarks import PersonSegmenter
 from vidhair.models.pack import load_pack
-from vidhair.ops.color import rgb_to_lab
-from vidhair.ops.warp import cut_grid
+from vidhair.models.parsers.face_parser import Label
+from vidhair.models.parsers.head_parser import Parser
 from vidhair.recipe import load_recipe
 from vidhair.stages.align import FaceTrack
 from vidhair.stages.labels import labels, mean_hair_color

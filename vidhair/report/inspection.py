@@ -13,9 +13,9 @@ from vidhair.checkpoints.packs import BUNDLED
 from vidhair.errors import NoFaceFound
 from vidhair.flow.graph import Flow
 from vidhair.flow.runner import Runner
+from vidhair.imaging.warp import cut_squares, to_unit
 from vidhair.media import ClipReader, check_distinct, open_clip, write_png
 from vidhair.models.pack import load_pack
-from vidhair.ops.warp import cut_squares, to_unit
 from vidhair.recipe import load_recipe
 from vidhair.stages.people import Tracks, good_frames
 from vidhair.types import Clip

@@ -7,10 +7,10 @@ from typing import Any
 from vidhair.checkpoints.directions import is_direction, read_direction
 from vidhair.checkpoints.packs import PackFiles, Part
 from vidhair.checkpoints.third_party import check_tensors, read_checkpoint, shown_path
-from vidhair.models.attributes import pack_attributes
-from vidhair.models.conversion import Conversion
+from vidhair.conversion.convert import Conversion
+from vidhair.conversion.recognise import recognise
+from vidhair.models.encoders.attributes import pack_attributes
 from vidhair.models.pack import TABLES, Pack
-from vidhair.models.recognise import recognise
 
 MB = 1e6
 SHOWN = ("resolution", "size", "num_ws", "steps", "label_channels", "skips", "names")

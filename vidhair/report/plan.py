@@ -1,7 +1,7 @@
 """What a recipe will run, in order: every stage, what it takes, and the passes over the clip."""
 
 from vidhair.flow.graph import GOAL, SOURCE, makers_of
-from vidhair.models.hair_segmenter import find_segmenter
+from vidhair.models.parsers.hair_segmenter import find_segmenter
 from vidhair.recipe import Recipe
 from vidhair.wiring import Input, Stage, plan, sweeps
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vidhair.geometry import Box, CropAxes, Similarity, crop_axes, similarity_in_box
-from vidhair.models.face_landmarks import POINTS, FaceMesh, eyes_and_mouth
+from vidhair.models.faces.landmarks import POINTS, FaceMesh, eyes_and_mouth
 from vidhair.settings import setting
 from vidhair.types import Frames
 from vidhair.wiring import Near, Series, Setting, Span, Value, ranges, stage

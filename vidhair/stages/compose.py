@@ -18,14 +18,14 @@ from scipy.ndimage import label
 from torch import Tensor
 
 from vidhair.geometry import Grid
-from vidhair.models.head_parser import Parser
-from vidhair.ops.blur import blur, blur_, box_radius
-from vidhair.ops.color import lab_to_rgb, levels_to_lab, rgb_to_lab
-from vidhair.ops.fill import fill
-from vidhair.ops.matting import guided_filter
-from vidhair.ops.morphology import dilate
-from vidhair.ops.rows import by_rows, mean_over, strips
-from vidhair.ops.warp import cut_grid, spread_grid
+from vidhair.imaging.blur import blur, blur_, box_radius
+from vidhair.imaging.color import lab_to_rgb, levels_to_lab, rgb_to_lab
+from vidhair.imaging.fill import fill
+from vidhair.imaging.matting import guided_filter
+from vidhair.imaging.morphology import dilate
+from vidhair.imaging.rows import by_rows, mean_over, strips
+from vidhair.imaging.warp import cut_grid, spread_grid
+from vidhair.models.parsers.head_parser import Parser
 from vidhair.settings import setting
 from vidhair.stages.align import FaceTrack
 from vidhair.stages.labels import Labels, parse_canvas

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from scipy.ndimage import binary_dilation, label
 
 from vidhair.geometry import CropAxes
-from vidhair.models.face_parser import polygon_mask
-from vidhair.ops.color import levels_to_lab
+from vidhair.imaging.color import levels_to_lab
+from vidhair.models.parsers.face_parser import polygon_mask
 from vidhair.stages.align import FaceTrack
 from vidhair.stages.matte import SURE_ALPHA, Matte
 from vidhair.stages.region import MIDDLE, HairWindow

@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vidhair.geometry import span_of
-from vidhair.models.face_landmarks import FACE_OVAL
-from vidhair.models.face_parser import polygon_mask
-from vidhair.ops.blur import blur, blur_
-from vidhair.ops.color import levels_to_lab
-from vidhair.ops.fill import fill
-from vidhair.ops.morphology import dilate
+from vidhair.imaging.blur import blur, blur_
+from vidhair.imaging.color import levels_to_lab
+from vidhair.imaging.fill import fill
+from vidhair.imaging.morphology import dilate
+from vidhair.models.faces.landmarks import FACE_OVAL
+from vidhair.models.parsers.face_parser import polygon_mask
 from vidhair.stages.align import FaceTrack
 from vidhair.stages.matte import (
     COLOR_REACH,

@@ -8,8 +8,8 @@ import torch
 from numpy.typing import NDArray
 
 from vidhair.geometry import CropAxes
-from vidhair.models.inversion import Inverter
-from vidhair.ops.warp import cut_squares, to_unit
+from vidhair.imaging.warp import cut_squares, to_unit
+from vidhair.models.encoders.inversion import Inverter
 from vidhair.settings import setting
 from vidhair.stages.align import FaceTrack
 from vidhair.types import Frames

@@ -19,13 +19,13 @@ from torch import Tensor
 
 from vidhair.errors import NoFaceFound
 from vidhair.geometry import Grid, crop_axes
+from vidhair.imaging.color import lab_to_rgb, rgb_to_lab
+from vidhair.imaging.fill import enlarge
+from vidhair.imaging.warp import cut_grid, to_unit
 from vidhair.media import read_image
-from vidhair.models.face_landmarks import FaceMesh, PersonSegmenter, eyes_and_mouth
-from vidhair.models.face_parser import UNKNOWN, Label, face_oval_mask
-from vidhair.models.head_parser import Parser
-from vidhair.ops.color import lab_to_rgb, rgb_to_lab
-from vidhair.ops.fill import enlarge
-from vidhair.ops.warp import cut_grid, to_unit
+from vidhair.models.faces.landmarks import FaceMesh, PersonSegmenter, eyes_and_mouth
+from vidhair.models.parsers.face_parser import UNKNOWN, Label, face_oval_mask
+from vidhair.models.parsers.head_parser import Parser
 from vidhair.stages.align import FaceTrack
 from vidhair.stages.region import (
     MIDDLE,

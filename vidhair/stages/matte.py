@@ -18,14 +18,14 @@ from torch import Tensor
 
 from vidhair.errors import InvalidSetting
 from vidhair.geometry import span_of
+from vidhair.imaging.blur import blur_
+from vidhair.imaging.color import levels_to_lab
+from vidhair.imaging.fill import fill
+from vidhair.imaging.matting import solve_matte
+from vidhair.imaging.morphology import dilate
+from vidhair.imaging.motion import mean_along_motion
+from vidhair.imaging.warp import spread_grid
 from vidhair.media import MatteReader
-from vidhair.ops.blur import blur_
-from vidhair.ops.color import levels_to_lab
-from vidhair.ops.fill import fill
-from vidhair.ops.matting import solve_matte
-from vidhair.ops.morphology import dilate
-from vidhair.ops.motion import mean_along_motion
-from vidhair.ops.warp import spread_grid
 from vidhair.settings import setting
 from vidhair.stages.align import FaceTrack
 from vidhair.stages.region import HairWindow, HeadRegion, head_mask, own_share

@@ -20,14 +20,14 @@ from torch import Tensor
 
 from vidhair.errors import InvalidSetting, NoFaceFound
 from vidhair.geometry import Box, CropAxes, crop_axes
+from vidhair.imaging.color import rgb_to_lab
+from vidhair.imaging.warp import cut_squares, to_unit
 from vidhair.media import read_image
-from vidhair.models.attributes import AttributeSpace
-from vidhair.models.face_identity import ALIGNED_SIZE, FaceIdentity, face_of_aligned
-from vidhair.models.face_landmarks import POINTS, FaceMesh, eyes_and_mouth
-from vidhair.models.face_regions import face_heights
-from vidhair.models.inversion import Inverter
-from vidhair.ops.color import rgb_to_lab
-from vidhair.ops.warp import cut_squares, to_unit
+from vidhair.models.encoders.attributes import AttributeSpace
+from vidhair.models.encoders.inversion import Inverter
+from vidhair.models.faces.identity import ALIGNED_SIZE, FaceIdentity, face_of_aligned
+from vidhair.models.faces.landmarks import POINTS, FaceMesh, eyes_and_mouth
+from vidhair.models.faces.regions import face_heights
 from vidhair.stages.align import (
     DOUBTFUL,
     LEAST_FACE,

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vidhair.geometry import CropAxes, Grid
-from vidhair.models.face_landmarks import MIDDLE_OF_FACE
-from vidhair.models.face_parser import polygon_mask
-from vidhair.ops.warp import cut_grid
+from vidhair.imaging.warp import cut_grid
+from vidhair.models.faces.landmarks import MIDDLE_OF_FACE
+from vidhair.models.parsers.face_parser import polygon_mask
 from vidhair.stages.align import FACE, FaceTrack
 from vidhair.stages.render import Canvas, crops_of
 from vidhair.types import Clip

@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vidhair.geometry import Box, CropAxes, Grid, Similarity
-from vidhair.models.aligned import MovableSynthesis, coverage
-from vidhair.models.cuda_graph import cuda_graphed
-from vidhair.models.stylegan3 import Extent
+from vidhair.models.generators.aligned import MovableSynthesis, coverage
+from vidhair.models.generators.cuda_graph import cuda_graphed
+from vidhair.models.generators.stylegan3 import Extent
 from vidhair.precision import CHOICES, resolve
 from vidhair.settings import setting
 from vidhair.stages.align import FaceTrack

@@ -14,8 +14,8 @@ import torch
 from numpy.typing import NDArray
 
 from vidhair.geometry import Grid
-from vidhair.models.hair_segmenter import SIDE, HairSegmenter
-from vidhair.ops.warp import cut_grid, to_unit
+from vidhair.imaging.warp import cut_grid, to_unit
+from vidhair.models.parsers.hair_segmenter import SIDE, HairSegmenter
 from vidhair.stages.align import FaceTrack
 from vidhair.stages.region import REACH, HeadRegion
 from vidhair.types import Frames

@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 
 from vidhair.geometry import Similarity
-from vidhair.models.attributes import AttributeSpace
+from vidhair.models.encoders.attributes import AttributeSpace
 from vidhair.settings import setting
 from vidhair.stages.align import FaceTrack
 from vidhair.stages.invert import Latents

@@ -10,10 +10,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vidhair.models.aligned import MovableGenerator, MovableSynthesis
-from vidhair.models.cuda_graph import with_gradients
+from vidhair.imaging.warp import cut_grid, to_unit
+from vidhair.models.generators.aligned import MovableGenerator, MovableSynthesis
+from vidhair.models.generators.cuda_graph import with_gradients
 from vidhair.models.perceptual import CHOICES, Perceptual, PerceptualDistance
-from vidhair.ops.warp import cut_grid, to_unit
 from vidhair.precision import WITHOUT_FLOAT16, resolve
 from vidhair.settings import setting
 from vidhair.stages.align import FaceTrack

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d
 
-from vidhair.ops.color import lab_to_rgb, rgb_to_lab
+from vidhair.imaging.color import lab_to_rgb, rgb_to_lab
 from vidhair.synthetic.params import FaceParams, sample_faces
 from vidhair.synthetic.render import View, Visible, shade, trace
 

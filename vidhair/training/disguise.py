@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
-from vidhair.models.face_parser import UNKNOWN, Label
+from vidhair.models.parsers.face_parser import UNKNOWN, Label
 from vidhair.synthetic.people import PLANES
 
 SKIN, HAIR, CLOTHES, BEARD, ACCESSORY = range(len(PLANES))

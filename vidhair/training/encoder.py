@@ -10,9 +10,9 @@ from torch import Tensor
 from tqdm import tqdm
 
 from vidhair.losses import pyramid_l1
-from vidhair.models.encoders import SmallEncoder, SmallEncoderConfig
+from vidhair.models.encoders.small import SmallEncoder, SmallEncoderConfig
+from vidhair.models.generators.stylegan3 import Generator
 from vidhair.models.perceptual import PerceptualDistance
-from vidhair.models.stylegan3 import Generator
 from vidhair.precision import resolve
 from vidhair.training.dataset import RenderedFaces
 from vidhair.training.disguise import Chance

@@ -11,8 +11,7 @@ from tqdm import tqdm
 
 from vidhair.geometry import Similarity
 from vidhair.losses import gradient_l1, pyramid_l1, weighted_l1
-from vidhair.models.perceptual import PerceptualDistance
-from vidhair.models.stylegan3 import (
+from vidhair.models.generators.stylegan3 import (
     MARGIN,
     OUTPUT_SCALE,
     Extent,
@@ -22,6 +21,7 @@ from vidhair.models.stylegan3 import (
     Synthesis,
     SynthesisLayer,
 )
+from vidhair.models.perceptual import PerceptualDistance
 from vidhair.precision import resolve
 from vidhair.synthetic.params import FaceParams
 from vidhair.synthetic.render import landmarks, true_crop

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vidhair.models.mapping import MAPPING_LR_MULTIPLIER
+from vidhair.models.generators.mapping import MAPPING_LR_MULTIPLIER
 
 LEAST_MATRIX = 16  # rows and columns from which on orthogonalising a matrix is worth it
 

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 from vidhair.checkpoints.packs import BUNDLED, bundled_folder, open_pack, write_pack
-from vidhair.models.attributes import fit_attributes
-from vidhair.models.encoders import SmallEncoder, SmallEncoderConfig
-from vidhair.models.face_parser import FaceParser
+from vidhair.models.encoders.attributes import fit_attributes
+from vidhair.models.encoders.small import SmallEncoder, SmallEncoderConfig
+from vidhair.models.generators.stylegan3 import Generator, StyleGAN3Config
+from vidhair.models.parsers.face_parser import FaceParser
 from vidhair.models.perceptual import FeatureDistance
-from vidhair.models.stylegan3 import Generator, StyleGAN3Config
 from vidhair.synthetic.params import column_names
 from vidhair.training.dataset import ALIGNED, MOVED, RenderedFaces, render_group
 from vidhair.training.encoder import (

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from tqdm import tqdm
 
-from vidhair.models.face_parser import FaceParser, FaceParserConfig, Label
+from vidhair.models.parsers.face_parser import FaceParser, FaceParserConfig, Label
 from vidhair.precision import resolve
 from vidhair.training.disguise import Disguise
 from vidhair.training.optim import REPORT_EVERY, WEIGHT_DECAY, Average, constant_then_linear

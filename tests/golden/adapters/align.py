@@ -18,7 +18,7 @@ from vidhair.geometry import (
     frame_crop,
     similarity_in_box,
 )
-from vidhair.models.stylegan3 import make_transform
+from vidhair.models.generators.stylegan3 import make_transform
 
 
 def _eyes(landmarks: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:

@@ -9,11 +9,9 @@ from tests.golden.adapters.stylegan3 import load_generator
 from tests.golden.runner import CannotServe, Case, Results, adapter, check_as
 from vidhair.checkpoints import encoder_names
 from vidhair.checkpoints.official import NameMap, load_official, under
-from vidhair.models.backbone import STEM, Backbone
-from vidhair.models.face_identity import FaceIdentity
-from vidhair.models.folding import folded
-from vidhair.models.restyle import average_image, restyle
-from vidhair.models.style_encoders import (
+from vidhair.models.backbones.backbone import STEM, Backbone
+from vidhair.models.encoders.restyle import average_image, restyle
+from vidhair.models.encoders.style import (
     BackboneName,
     E4eEncoder,
     GradualEncoder,
@@ -24,7 +22,9 @@ from vidhair.models.style_encoders import (
     StyleEncoderConfig,
     WEncoder,
 )
-from vidhair.models.stylegan3 import StyleGAN3Config
+from vidhair.models.faces.identity import FaceIdentity
+from vidhair.models.folding import folded
+from vidhair.models.generators.stylegan3 import StyleGAN3Config
 
 RESTYLE = {"psp": RestylePspEncoder, "e4e": RestyleE4eEncoder}
 BACKBONES: dict[str, BackboneName] = {

@@ -8,10 +8,10 @@ from vidhair.checkpoints.generator_names import BALD_MAPPER
 from vidhair.checkpoints.official import load_official
 from vidhair.edits import blending, hair_losses
 from vidhair.edits.latents import add_change
+from vidhair.imaging.morphology import enlarge_mask
+from vidhair.imaging.resize import bicubic_shrink
+from vidhair.models.generators.stylegan2 import FIRST_SIZE, Canvas, Generator
 from vidhair.models.mappers import BALD_CODES, BALD_GAIN, BaldMapper
-from vidhair.models.stylegan2 import FIRST_SIZE, Canvas, Generator
-from vidhair.ops.morphology import enlarge_mask
-from vidhair.ops.resize import bicubic_shrink
 from vidhair.report.pictures import paint_labels, to_picture
 
 EAR, HAIR = 6, 10

@@ -5,8 +5,8 @@ import torch
 from tests.golden.runner import Case, Check, Results, adapter, check_as
 from vidhair.checkpoints import encoder_names
 from vidhair.checkpoints.official import load_official
-from vidhair.models.bisenet import CelebAMaskParser, HairClipParser, magnified
 from vidhair.models.folding import folded
+from vidhair.models.parsers.bisenet import CelebAMaskParser, HairClipParser, magnified
 
 
 @adapter("bisenet")

@@ -8,8 +8,8 @@ from torch import nn
 from tests.golden.runner import Case, Options, Results, adapter
 from vidhair.checkpoints import generator_names
 from vidhair.checkpoints.official import load_official
-from vidhair.models.mapping import MAPPING_LR_MULTIPLIER
-from vidhair.models.stylegan2 import (
+from vidhair.models.generators.mapping import MAPPING_LR_MULTIPLIER
+from vidhair.models.generators.stylegan2 import (
     RESAMPLING_TAPS,
     Generator,
     StyleGAN2Config,

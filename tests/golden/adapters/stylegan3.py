@@ -7,7 +7,7 @@ import torch
 from tests.golden.runner import CannotServe, Case, Check, Results, adapter, relative_error
 from vidhair.checkpoints.generator_names import STYLEGAN3
 from vidhair.checkpoints.official import load_official
-from vidhair.models.stylegan3 import (
+from vidhair.models.generators.stylegan3 import (
     NUM_CRITICAL,
     Extent,
     Generator,

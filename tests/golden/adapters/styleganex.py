@@ -12,9 +12,9 @@ from tests.golden.runner import CannotServe, Case, Results, adapter, check_as
 from vidhair.checkpoints.official import load_official
 from vidhair.checkpoints.styleganex_names import FUSIONS
 from vidhair.models.folding import folded
-from vidhair.models.stylegan2 import Canvas, Generator, Noise
-from vidhair.models.styleganex import EditAttention, SkipFusion, WideGenerator
-from vidhair.models.styleganex_network import RGB, Layout, StyleGANEX, load_styleganex
+from vidhair.models.generators.stylegan2 import Canvas, Generator, Noise
+from vidhair.models.styleganex.generator import EditAttention, SkipFusion, WideGenerator
+from vidhair.models.styleganex.network import RGB, Layout, StyleGANEX, load_styleganex
 
 Arrays = Iterator[tuple[str, torch.Tensor]]
 

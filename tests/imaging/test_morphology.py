@@ -1,0 +1,63 @@
+"""Against the definition, at odd and even sizes and at the border."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+
+from vidhair.imaging.morphology import dilate, enlarge_mask, erode
+
+
+def mask(seed: int = 0, share: float = 0.1) -> torch.Tensor:
+    return (torch.rand(2, 17, 13, generator=torch.Generator().manual_seed(seed)) < share).to(
+        torch.uint8
+    )
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 6, 30])
+@pytest.mark.parametrize(("function", "pick"), [(dilate, max), (erode, min)])
+def test_is_the_extreme_of_the_square(
+    function: Callable[..., Any], pick: Callable[..., Any], size: int
+) -> None:
+    x = mask(share=0.1 if function is dilate else 0.9)
+    got = function(x, size)
+    assert got.dtype == x.dtype and got.shape == x.shape
+    for i in range(17):
+        for j in range(13):
+            top, left = i - size // 2, j - size // 2
+            seen = x[:, max(top, 0) : top + size, max(left, 0) : left + size].flatten(1)
+            assert got[:, i, j].tolist() == [pick(row.tolist()) for row in seen]
+
+
+def test_one_pixel_does_nothing() -> None:
+    assert torch.equal(dilate(mask(), 1), mask()) and torch.equal(erode(mask(), 1), mask())
+
+
+@pytest.mark.parametrize("size", [1, 2, 5, 8])
+def test_an_enlarged_mask_keeps_what_it_had(size: int) -> None:
+    assert (enlarge_mask(mask(), size) >= mask()).all()
+
+
+def test_work_grows_with_the_logarithm_of_the_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    steps, maximum = [], torch.maximum
+
+    def counted(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+        steps.append(1)
+        return maximum(a, b)
+
+    monkeypatch.setattr(torch, "maximum", counted)
+    got = dilate(mask(share=0.01), 500)
+    assert len(steps) == 2 * 9 and (got == mask(share=0.01).amax((1, 2), keepdim=True)).all()
+
+
+def test_gaps_close() -> None:
+    x = torch.zeros(1, 1, 20, 20)
+    x[..., 5:15, 5:15] = 1
+    x[..., 10, 10] = 0
+    assert enlarge_mask(x, 6)[..., 5:15, 5:15].all()
+
+
+def test_a_square_has_pixels() -> None:
+    with pytest.raises(AssertionError, match="square of 0"):
+        dilate(mask(), 0)

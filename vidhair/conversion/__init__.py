@@ -1,0 +1,1 @@
+"""Weight files of others: what they hold, and how they become a pack."""

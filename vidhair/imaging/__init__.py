@@ -1,0 +1,1 @@
+"""Pictures: colors, matting, motion, resampling, blur, morphology."""

@@ -1,0 +1,91 @@
+"""StyleGAN2 in a flow that moves faces: it draws them aligned, and the picture is moved after."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from vidhair.models.generators import stylegan2, stylegan3
+from vidhair.models.generators.stylegan2 import Canvas
+from vidhair.models.generators.stylegan3 import Extent
+
+WHOLE = Extent()
+SOFT_EDGE = 4  # pixels over which the drawn square ends
+
+
+def places(transform: Tensor, canvas: Extent, side: int) -> Tensor:
+    """[B, h, w, 2]: the place in a picture that each pixel of a canvas around it shows.
+
+    transform: [B, 3, 3], from positions in the canvas to positions in the picture, in units of its
+    side from its centre.
+    """
+
+    def centres(before: int, after: int) -> Tensor:
+        index = torch.arange(-before, side + after, device=transform.device, dtype=transform.dtype)
+        return (index + 0.5) / side - 0.5
+
+    x, y = centres(canvas.left, canvas.right), centres(canvas.top, canvas.bottom)
+    grid = torch.stack(torch.meshgrid(x, y, indexing="xy"), -1)
+    return (
+        torch.einsum("hwk,bck->bhwc", grid, transform[:, :2, :2]) + transform[:, None, None, :2, 2]
+    )
+
+
+def moved(image: Tensor, transform: Tensor | None, canvas: Extent) -> Tensor:
+    """Resample square pictures as `stylegan3.Synthesis` would have rendered them.
+
+    image: [B, 3, R, R]. transform: [3, 3] or [B, 3, 3] as of `places`; None: the identity.
+    Beyond the image its border goes on.
+    """
+    matrix = torch.eye(3) if transform is None else transform
+    matrix = matrix.to(image).expand(len(image), 3, 3)
+    grid = 2 * places(matrix, canvas, image.shape[-1])
+    return F.grid_sample(image, grid, padding_mode="border", align_corners=False)
+
+
+def coverage(transform: Tensor, canvas: Extent, side: int) -> Tensor:
+    """Where `moved` shows the picture and not its border going on: [B, 1, h, w] in 0 … 1.
+
+    It falls to zero at the picture's edge, within SOFT_EDGE pixels.
+    """
+    depth = 0.5 - places(transform, canvas, side).abs().amax(-1)
+    return (depth * (side / SOFT_EDGE)).clamp(0, 1)[:, None]
+
+
+class AlignedSynthesis(stylegan2.Synthesis):
+    """Codes → image where the face is in the clip, without noise, which would stick to the screen.
+
+    Only what lies within the aligned crop is drawn.
+    """
+
+    expands = False
+
+    def forward(  # type: ignore[override]
+        self,
+        ws: Tensor,
+        *,
+        transform: Tensor | None = None,
+        canvas: Extent = WHOLE,
+        dtype: torch.dtype = torch.float32,
+        memory: int | None = None,
+    ) -> Tensor:
+        """W+ [B, L, W] → image [B, 3, top + R + bottom, left + R + right], as StyleGAN3's.
+
+        memory: is not heeded; what it draws does not grow with the canvas.
+        """
+        start = Canvas(self.start(len(ws)).feature.to(dtype))
+        image = self.run(start, self.styles(ws), self.no_noise()).picture.float()
+        if transform is None and canvas == WHOLE:
+            return image
+        return moved(image, transform, canvas)
+
+
+class AlignedGenerator(stylegan2.Generator):
+    """StyleGAN2 as the flow takes a generator; weights of a StyleGAN2 fit."""
+
+    synthesis_class = AlignedSynthesis
+    synthesis: AlignedSynthesis
+
+
+# What the flow renders with.
+MovableSynthesis = stylegan3.Synthesis | AlignedSynthesis
+MovableGenerator = stylegan3.Generator | AlignedGenerator

@@ -1,0 +1,1 @@
+"""Pictures → what each pixel shows."""
