@@ -128,3 +128,26 @@ def test_thinned_hair_covers_as_much() -> None:
 
 def test_ramp_goes_from_0_to_1() -> None:
     assert ramp(1, 3, np.array([0, 1, 2, 3, 4.0])).tolist() == [0, 0, 0.5, 1, 1]
+
+
+def test_a_fringe_hangs_before_the_forehead(face: Any) -> None:
+    style = replace(thinned(STRAND_STYLES["bob"], 0.05), flyaway=0.0, comb=(0.0, 1.0))
+    plain, fringed = (grow_strands(face, replace(style, fringe=length), 1) for length in (0.0, 0.5))
+
+    def before_forehead(strands: Any) -> Any:
+        x, y, z = np.moveaxis(strands.points, -1, 0)
+        return ((np.abs(x) < 0.3) & (y < 0.6) & (y > 0.2) & (z > 0.5)).any(1)
+
+    assert not before_forehead(plain).any()
+    hanging = before_forehead(fringed)
+    assert hanging.mean() > 0.02
+    assert np.median(lengths(fringed)[hanging]) == pytest.approx(0.65, rel=0.3)
+    assert (fringed.points[hanging, 0, 2] > -0.3).all(), "it grows at the front"
+    assert skin(face, fringed.points[:, 1:]).min() > -0.02
+
+
+def test_hair_combed_forward_falls_before_the_shoulders(face: Any) -> None:
+    style = thinned(STRAND_STYLES["long"], 0.02)
+    back, front = (grow_strands(face, replace(style, forward=forward), 1) for forward in (0.0, 0.5))
+    depths = [s.points[s.points[..., 1] < -0.8][:, 2].mean() for s in (back, front)]
+    assert depths[1] > depths[0] + 0.15

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from vidhair.models.parsers.face_parser import UNKNOWN, Label
 from vidhair.training.disguise import (
@@ -97,6 +98,20 @@ def test_guides_follow_the_person_and_are_hidden_at_times() -> None:
     assert float(silhouette[person < 0.1].mean()) < 0.2
 
 
+def test_most_silhouettes_follow_the_outline_within_a_pixel_or_two() -> None:
+    _, planes, _ = portraits(64)
+    person = planes.sum(1, keepdim=True)
+    found = Disguise(torch.Generator().manual_seed(0)).silhouette(person, planes)
+    inner = -F.max_pool2d(-person, 5, 1, 2) > 0.99
+    outer = F.max_pool2d(person, 5, 1, 2) < 0.01
+    right = [
+        ((found > 0.5) == wanted)[row][area[row]].float().mean()
+        for row in range(64)
+        for area, wanted in ((inner, True), (outer, False))
+    ]
+    assert (torch.tensor(right) > 0.97).float().mean() > 0.7
+
+
 def test_a_blur_of_nothing_changes_nothing_and_each_picture_has_its_own() -> None:
     image = torch.rand(2, 3, 20, 20, generator=torch.Generator().manual_seed(0))
     out = blurred(image, torch.tensor([0.0, 2.0]))
@@ -146,12 +161,81 @@ def test_locks_fall_beside_the_face_in_the_color_of_the_hair() -> None:
     assert float(mean[0]) > 3 * float(mean[1]), "red as the hair is"
 
 
-def test_nobody_without_hair_gets_locks() -> None:
+def test_ears_are_skin_beside_the_face() -> None:
+    image, planes, oval = portraits(32)
+    eared_image, eared = always().ears(image, planes, oval)
+    more = eared[:, SKIN] - planes[:, SKIN]
+    assert float(more.min()) >= -1e-5 and float(eared.sum(1).max()) <= 1 + 1e-5
+    axis = torch.linspace(-1, 1, SIZE + 16)
+    for side in (axis < 0, axis > 0):
+        assert (more[:, :, side].sum((1, 2)) > 3).float().mean() > 0.9
+    assert float((more * (axis.abs() > 0.6)).max()) == float((more * oval[:, 0]).max()) == 0
+    assert float(more[:, axis.abs() > 0.5].max()) == 0
+    ear = (more > 0.99)[:, None]
+    mean = (eared_image * ear).sum((0, 2, 3)) / ear.sum()
+    assert torch.allclose(mean / mean[0], torch.tensor([1, 0.75, 0.625]), atol=0.01)
+    assert 0.4 < float(mean[0]) < 0.8, "as bright as skin, and darker in its folds"
+
+
+def test_a_fringe_turns_the_upper_face_into_hair() -> None:
+    image, planes, oval = portraits(32)
+    fringed_image, fringed = always().fringe(image, planes, oval)
+    more = fringed[:, HAIR] - planes[:, HAIR]
+    assert float(more.min()) >= 0 and torch.allclose(fringed.sum(1), planes.sum(1), atol=1e-5)
+    assert torch.allclose(more, planes[:, SKIN] - fringed[:, SKIN], atol=1e-5)
+    rows = torch.linspace(-1, 1, SIZE + 16)
+    upper, lower = (more[:, part].sum((1, 2)) for part in (rows < 0, rows > 0.2))
+    assert (upper > 5).float().mean() > 0.8 and float(lower.mean()) < 0.2 * float(upper.mean())
+    share = more.sum((1, 2)) / planes[:, SKIN].sum((1, 2))
+    assert float(share.max()) > 0.3 > 0.1 > float(share.min()), "over an eye, and short ones"
+    now_hair = (more > 0.99)[:, None]
+    mean = (fringed_image * now_hair).sum((0, 2, 3)) / now_hair.sum()
+    assert float(mean[0]) > 3 * float(mean[1]), "red as the hair is"
+    untouched = (more == 0)[:, None]
+    assert torch.equal(fringed_image * untouched, image * untouched)
+
+
+def test_nobody_without_hair_gets_locks_or_a_fringe() -> None:
     image, planes, oval = portraits()
     planes[:, SKIN] += planes[:, HAIR]
     planes[:, HAIR] = 0
-    _, draped = always().drape(image, planes, oval)
-    assert torch.equal(draped, planes)
+    for grow in (always().drape, always().fringe):
+        assert torch.equal(grow(image, planes, oval)[1], planes)
+
+
+def toned() -> Disguise:
+    disguise = always()
+    disguise.tones = torch.rand(32, 5, 3, generator=torch.Generator().manual_seed(1))
+    return disguise
+
+
+def test_the_light_on_a_part_leaves_the_others_alone() -> None:
+    _, planes, oval = portraits(32)
+    for light, part in (
+        (toned().ombre(planes), HAIR),
+        (toned().shade_of_cloth(planes), CLOTHES),
+        (toned().shade_of_chin(planes, oval), SKIN),
+    ):
+        assert light.shape == (32, 3, SIZE + 16, SIZE + 16)
+        changed = (light != 1).any(1)
+        assert not changed[planes[:, part] == 0].any()
+        assert changed[planes[:, part] > 0].float().mean() > 0.1
+        assert float(light.min()) > 0.005 and float(light.max()) < 4
+
+
+def test_the_jaw_shades_the_neck_and_not_the_face() -> None:
+    _, planes, oval = portraits(64)
+    rows = torch.linspace(-1, 1, SIZE + 16)[:, None]
+    neck = ((rows > 0.3) & (rows.T.abs() < 0.15)).float() * (1 - oval)
+    planes[:, SKIN] += neck[:, 0] * (1 - planes[:, SKIN])
+    planes[:, CLOTHES] *= 1 - neck[:, 0]
+    disguise = Disguise(torch.Generator().manual_seed(0))
+    disguise.tones = torch.tensor([[[0.8], [0.1], [0.5], [0.1], [0.5]]]).expand(64, 5, 3)
+    dark = 1 - disguise.shade_of_chin(planes, oval).mean(1, keepdim=True)
+    inside = blurred(oval, torch.full((64,), 1.0)) > 0.95
+    assert float(dark[inside].abs().max()) < 0.1
+    near, far = (dark[(neck > 0) & band].mean() for band in ((rows < 0.55), (rows > 0.9)))
+    assert float(near) > 1.3 * float(far)
 
 
 def test_hair_shades_skin_and_cloth_beside_it_and_nothing_else() -> None:

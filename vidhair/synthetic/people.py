@@ -189,8 +189,8 @@ def sample_people(count: int, generator: torch.Generator) -> tuple[FaceParams, L
         ear_size=normal(1.3),
         melanin=uniform() ** 1.2,
         redness=normal(1.5),
-        yaw=normal(0.33),
-        pitch=normal(0.16),
+        yaw=normal(0.42),  # to 60°
+        pitch=normal(0.2),
         light_azimuth=uniform(-2.4, 2.4),
         light_elevation=uniform(-0.4, 1.3),
         light_strength=uniform(0.2, 1.5),
@@ -684,7 +684,7 @@ def face_oval(world: People, view: View, size: tuple[int, int], corners: int = 3
     x = (0.66 + 0.03 * h["jaw_width"]) * angle.cos() * (1 - 0.28 * ramp(0.0, -1.0, up))
     y = torch.where(
         up > 0,
-        0.05 + 0.72 * up,
+        0.05 + 0.59 * up,  # well below the hairline
         0.05 + (1.05 + 0.035 * h["chin_length"] + 0.12 * h["mouth_open"]) * up,
     )
     z = torch.full_like(x, 1.1)

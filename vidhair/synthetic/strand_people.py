@@ -25,9 +25,10 @@ from vidhair.synthetic.strands import (
 FEWER = 0.3  # strands of long hair, as a share of what styles say: portraits are small
 SHORT = 10  # points of a strand, up to which hair is short
 THICKER = 1.2
-LONG = 2.5  # times as likely as short hair
+LONG = 1.75  # times as likely as short hair
+FRINGED = 0.35  # of those with a parting
 CURLED = 0.35  # of those with long hair, beside those whose style it is
-BEARDED = 0.25  # of those with short hair
+BEARDED = 0.4  # of those with short hair
 HAIR_PLANE, BEARD_PLANE = PLANES.index("hair"), PLANES.index("beard")
 
 
@@ -56,13 +57,18 @@ def sample_strands(faces: FaceParams, generator: torch.Generator) -> Grown:
         length, density = between(0.75, 1.35), between(0.7, 1.2)
         fewer = FEWER if style.points > SHORT else 1.0
         curled = float(style.part is not None and between(0, 1) < CURLED)
+        fringed = style.part is not None and between(0, 1) < FRINGED
+        aside, ahead = style.comb
         return replace(
             style,
             count=round(style.count * fewer * density),
             width=style.width * THICKER / fewer,
             top=style.top * length,
             sides=style.sides * length * between(0.85, 1.1),
+            comb=(aside + between(-0.9, 0.9), ahead + between(-0.3, 0.4)),
             part=None if style.part is None else between(-0.45, 0.45),
+            fringe=between(0.2, 0.7) if fringed else 0.0,
+            forward=between(0.0, 0.5),
             volume=style.volume * between(0.7, 1.4) * (1 + 0.4 * curled),
             clumps=max(1, round(style.clumps * between(0.4, 1.2))),
             clumping=min(0.9, style.clumping * between(0.6, 1.4)),

@@ -6,7 +6,7 @@ S strands, K points along each.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -22,6 +22,7 @@ Floats = NDArray[np.float64]
 Part = Callable[[Vectors], Floats]
 
 CROWN = np.array([0.03, 1.1, -0.45])  # where the whorl is
+HAIRLINE_Z = 0.55  # above the brow
 SCALP_CENTRE = np.array([0.0, shape.CRANIUM_Y, shape.CRANIUM_Z])
 JAW_CENTRE = np.array([0.0, -0.42, 0.12])
 
@@ -34,7 +35,9 @@ class StrandStyle:
     the `fade`, two heights between which the one becomes the other. spread: of lengths, as a share.
     lift: how far roots stand off the skin, 0 … 1. comb: how far hair on top lies to the side and
     how far forward; the rest falls from the crown. part: x of a parting from which hair falls to
-    both sides instead, None for none; longer hair leaves the face free. weight: how soon strands
+    both sides instead, None for none; longer hair leaves the face free. fringe: length of hair at
+    the front that is combed (by `comb`) over the forehead, 0 for none. forward: slope by which what
+    grows beside the face falls to the front, before the shoulders. weight: how soon strands
     bend down. volume: thickness of the hair's layer. clumps: how many locks; clumping: how much
     strands gather in them, 0 … 1. wave, wave_length; curl (radius), curl_length: their shape.
     frizz: roughness of single strands. flyaway: share of strands that leave the others.
@@ -51,6 +54,8 @@ class StrandStyle:
     lift: float = 0.35
     comb: tuple[float, float] = (0.0, 0.6)
     part: float | None = None
+    fringe: float = 0.0
+    forward: float = 0.0
     weight: float = 0.3
     volume: float = 0.12
     clumps: int = 700
@@ -279,7 +284,8 @@ def _grown(
     direction = _unit(normal * lift + way * (1 - lift) + 0.06 * rng.standard_normal((count, 3)))
     gap = style.volume * rng.uniform(0.05, 1, count)  # to the skin, where the strand lies on it
     step = lengths / steps
-    down = np.array([0.0, -1.0, 0.0])
+    still = np.zeros(count)
+    down = np.stack([still, still - 1, style.forward * ramp(-0.7, -0.2, root[:, 2])], 1)
     curves = np.empty((count, steps + 1, 3))
     curves[:, 0] = p = root
     for k in range(steps):
@@ -370,6 +376,14 @@ def grow_strands(
     lengths = _lengths(root, style, rng)
     long = style.top > 0.7 and not beard
     curves = _grown(_Body(faces, keep_out=long), root, way, lengths, style, rng)
+    in_fringe = np.zeros(style.count, bool)
+    if style.fringe > 0:
+        x, _, z = root.T
+        in_fringe = (np.abs(x) < 0.5) & (z > rng.uniform(-0.3, 0.2, style.count))
+        lengths = np.where(in_fringe, lengths * style.fringe / style.top + HAIRLINE_Z - z, lengths)
+        front, combed = root[in_fringe], replace(style, part=None, lift=0.3)
+        way = _combed(front, normal[in_fringe], combed, rng)
+        curves[in_fringe] = _grown(bare, front, way, lengths[in_fringe], combed, rng)
 
     along = np.linspace(0, 1, style.points)
     leaders = rng.choice(style.count, min(style.clumps, style.count), replace=False)
@@ -397,7 +411,7 @@ def grow_strands(
     locks = rng.standard_normal(len(leaders))[lock]
     kept = np.ones(style.count, bool)
     if long:
-        kept = ~_in_face(curves) | (stray & (rng.random(style.count) < 0.1))
+        kept = in_fringe | ~_in_face(curves) | (stray & (rng.random(style.count) < 0.1))
     values = (c[kept].astype(np.float32) for c in (curves, widths, tone, locks, rank))
     return Strands(*values)
 

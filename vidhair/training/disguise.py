@@ -64,8 +64,10 @@ class Disguise(Chance):
         (silhouette and oval as MediaPipe would see them).
         """
         image, planes, oval = self.frame(image, planes, oval, size)
-        image, planes = self.drape(*self.bare(image, planes, oval), oval)
-        image = self.recolor(image, planes)
+        image, planes = self.ears(*self.bare(image, planes, oval), oval)
+        image, planes = self.fringe(image, planes, oval)
+        image, planes = self.drape(image, planes, oval)
+        image = self.recolor(image, planes) * self.ombre(planes) * self.shade_of_cloth(planes)
         image = image * self.shade_of_chin(planes, oval) * self.shade_of_hair(planes, oval)
         person = planes.sum(1, keepdim=True).clamp(0, 1)
         image = image * person + self.scene(image, planes) * (1 - person)
@@ -85,16 +87,20 @@ class Disguise(Chance):
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Turn, mirror, scale, bend and cut; the person's colors go on beyond its outline."""
         batch, _, full, _ = image.shape
-        angle = (self.uniform(batch) - 0.5) * 0.4
+        tilt = self.uniform(batch, low=-1)
+        angle = 0.5 * tilt * tilt.abs()  # heads are mostly upright
         # A size that is cut from a larger picture keeps its scale on average.
         scale = size / full * torch.exp((self.uniform(batch) - 0.5) * 0.5)
         mirror = torch.where(self.uniform(batch) < 0.5, -1.0, 1.0)
         c, s = angle.cos() * scale, angle.sin() * scale
+        # Rendered faces are narrower than real ones.
+        slim = torch.exp(-self.uniform(batch, low=-0.05, high=0.25))
         # Often lower: most of what the parser sees of a person is clothes.
         shift = torch.stack([self.uniform(batch, low=-0.3, high=0.3),
                              self.uniform(batch, low=-0.25, high=0.6)], 1)  # fmt: skip
-        theta = torch.stack([c * mirror, -s, shift[:, 0], s * mirror, c, shift[:, 1]], 1)
-        grid = F.affine_grid(theta.view(-1, 2, 3), [batch, 1, size, size], align_corners=False)
+        across = torch.stack([slim * c * mirror, -slim * s, shift[:, 0]], 1)
+        theta = torch.stack([across, torch.stack([s * mirror, c, shift[:, 1]], 1)], 1)
+        grid = F.affine_grid(theta, [batch, 1, size, size], align_corners=False)
         # Bent a little, so that few heads become many.
         bend = self.field(batch, size, 5, 2) * self.uniform(batch, 1, 1, 1, high=0.06)
         grid = grid + bend.movedim(1, -1)
@@ -129,6 +135,68 @@ class Disguise(Chance):
         planes[:, CLOTHES] -= moved[:, 0]
         return image, planes
 
+    def ears(self, image: Tensor, planes: Tensor, oval: Tensor) -> tuple[Tensor, Tensor]:
+        """Ears that hair leaves free, however long it is."""
+        batch, _, size, _ = image.shape
+        x, y, wide, high = extent(oval)
+        v, u = _axes(size)
+        seen = self.chance(batch, 0.5)
+        skin = mean_of(image, planes[:, SKIN : SKIN + 1])
+        for side in (-1, 1):
+            half = self.uniform(batch, 1, 1, 1, low=0.1, high=0.28)
+            across = side * (u - x) / wide - self.uniform(batch, 1, 1, 1, low=0.95, high=1.2)
+            down = (v - y) / high - self.uniform(batch, 1, 1, 1, low=-0.15, high=0.3)
+            down = down / self.uniform(batch, 1, 1, 1, low=0.2, high=0.45)
+            lean = self.uniform(batch, 1, 1, 1, low=-0.1, high=0.5)
+            # Narrower at the lobe.
+            a = (across + lean * half * down) / (half * (1 - 0.25 * down.clamp(-1, 1)))
+            round_ = (a.square() + down.square()).sqrt()
+            inside = (1 - round_) * half * wide
+            cover = (inside * size / 2 + 0.5).clamp(0, 1) * (1 - oval) * seen
+            cover = cover * self.chance(batch, 0.75)
+            rim = self.uniform(batch, 1, 1, 1, low=0.45, high=0.75)
+            fold = torch.exp(-(((round_ - rim) / 0.15) ** 2)) + 0.6 * (rim - round_ > 0.15)
+            light = 1.1 - self.uniform(batch, 1, 1, 1, high=0.6) * fold
+            light = light * (1 + 0.3 * self.field(batch, size, 12))
+            image, planes = torch.lerp(image, skin * light, cover), planes * (1 - cover)
+            planes[:, SKIN] += cover[:, 0]
+        return image, planes
+
+    def fringe(self, image: Tensor, planes: Tensor, oval: Tensor) -> tuple[Tensor, Tensor]:
+        """Hair over the forehead: straight, parted or swept to one side, at times over an eye."""
+        batch, _, size, _ = image.shape
+        x, y, wide, high = extent(oval)
+        v, u = _axes(size)
+        hair = planes[:, HAIR : HAIR + 1]
+        worn = self.chance(batch, 0.35) * (hair.mean((1, 2, 3), keepdim=True) > 0.02)
+        side = self.uniform(batch, 1, 1, 1, low=-1).sign()
+        across, down = side * (u - x) / wide, (v - y) / high  # −1 … 1 over the face
+        start = self.uniform(batch, 1, 1, 1, low=-0.9, high=0.9)
+        steep = self.uniform(batch, 1, 1, 1, low=-0.1, high=0.9)
+        away = across - start
+        away = torch.where(self.chance(batch, 0.4) > 0, away.abs(), away.clamp_min(-0.3))
+        lower = self.uniform(batch, 1, 1, 1, low=-1, high=-0.3) + steep * away
+        # Strands run along the border, or down to it.
+        along = across * self.uniform(batch, 1, 1, 1) + down - steep * away
+        run = _places(along / 2, across / 2)
+        fall = _places((across + 0.3 * steep * down) / 1.5, down / 2)
+        place = torch.where(self.chance(batch, 0.5) > 0, run, fall)
+        place = place + 0.05 * self.field(batch, size, 5, 2).movedim(1, -1)
+        strands = F.grid_sample(self.uniform(batch, 2, 3, 40), place, align_corners=False,
+                                padding_mode="reflection")  # fmt: skip
+        ragged, streaks = strands.split(1, 1)
+        inside = lower + self.uniform(batch, 1, 1, 1, high=0.4) * (ragged - 0.5) - down
+        inside = torch.minimum(inside * high, (1.08 - across.abs()) * wide)
+        share = (inside * size / 2 + 0.5).clamp(0, 1) * worn
+        light = 0.6 + 0.8 * streaks
+        moved = planes[:, SKIN : SKIN + 1] * share
+        body = planes.sum(1, keepdim=True).clamp_min(1e-3)
+        image = torch.lerp(image, mean_of(image, hair) * light, moved / body)
+        planes = planes.clone()
+        planes[:, HAIR] += moved[:, 0]
+        planes[:, SKIN] -= moved[:, 0]
+        return image, planes
+
     def drape(self, image: Tensor, planes: Tensor, oval: Tensor) -> tuple[Tensor, Tensor]:
         """Long hair: locks beside the face that fall on the shoulders and the chest, their strands
         side by side, straight, wavy or in curls, ragged at their borders and ends."""
@@ -157,8 +225,7 @@ class Disguise(Chance):
             turn = down * self.uniform(batch, 1, 1, 1, low=4, high=16)
             turn = turn + 1.5 * t + 3 * self.field(batch, size, 5)
             t = t + curl * turn.sin()
-            place = torch.stack([(t / 1.5).expand(-1, -1, size, size)[:, 0],
-                                 (along * 2 - 1).expand(-1, -1, size, size)[:, 0]], -1)  # fmt: skip
+            place = _places(t / 1.5, along * 2 - 1)
             strands = F.grid_sample(self.uniform(batch, 2, 4, 40), place, align_corners=False,
                                     padding_mode="border")  # fmt: skip
             ragged, streaks = strands.split(1, 1)
@@ -194,7 +261,7 @@ class Disguise(Chance):
         pale[:, 0] = pale.max(1).values  # pink and cream
         pastel = self.uniform(batch, 1) < 0.15
         tones[:, CLOTHES] = torch.where(pastel, pale, tones[:, CLOTHES])
-        alike(HAIR, SKIN, 0.10)
+        alike(HAIR, SKIN, 0.08)
         alike(BEARD, HAIR, 0.5)
         alike(CLOTHES, HAIR, 0.2)
         alike(ACCESSORY, HAIR, 0.25)
@@ -236,7 +303,7 @@ class Disguise(Chance):
         v, u = _axes(size)
         lean = self.uniform(batch, 1, 1, 1, low=-0.6, high=0.6)
         across = u + lean * v + 0.3 * self.field(batch, size, 4)
-        place = torch.stack([across[:, 0], v.expand(batch, 1, size, size)[:, 0]], -1)
+        place = _places(across, v)
         lines = self.uniform(batch, 1, 3, 80)
         return F.grid_sample(lines, place, padding_mode="reflection", align_corners=False)
 
@@ -248,19 +315,64 @@ class Disguise(Chance):
         bumps = (u * rate).sin() * (v * rate * self.uniform(batch, 1, 1, 1, low=0.5, high=1)).sin()
         return ((bumps - self.uniform(batch, 1, 1, 1, low=0, high=0.5)) * 3).clamp(0, 1)
 
-    def shade_of_chin(self, planes: Tensor, oval: Tensor) -> Tensor:
-        """Light on neck and ears, which is often less than on the face: [B, 3, S, S], about 1.
+    def ombre(self, planes: Tensor) -> Tensor:
+        """Hair in two tones, from roots to ends or in parts: [B, 3, S, S], about 1."""
+        batch, _, size, _ = planes.shape
+        v, _ = _axes(size)
+        border = 2 * self.field(batch, size, 6) + self.uniform(batch, 1, 1, 1, low=-4, high=4) * (
+            v - self.uniform(batch, 1, 1, 1, low=-0.5, high=0.7)
+        )
+        share = (border * self.uniform(batch, 1, 1, 1, low=0.7, high=3)).sigmoid()
+        other = torch.exp(self.uniform(batch, 1, 1, 1, low=-1, high=1))
+        other = other * torch.exp(self.uniform(batch, 3, 1, 1, low=-0.2, high=0.2))
+        share = share * planes[:, HAIR : HAIR + 1] * self.chance(batch, 0.35)
+        return 1 - share * (1 - other)
 
-        At times it turns skin into the tone of the hair.
+    def shade_of_cloth(self, planes: Tensor) -> Tensor:
+        """Sleeves and shoulders that lie in shadow, at times in the tone of the hair:
+        [B, 3, S, S], about 1."""
+        batch, _, size, _ = planes.shape
+        border = self.field(batch, size, 4) * self.uniform(batch, 1, 1, 1, low=3, high=30)
+        light = self.uniform(batch, 1, 1, 1, low=0.1, high=0.9)
+        as_hair = self.tones[:, HAIR] / self.tones[:, CLOTHES].clamp_min(0.02)
+        as_hair = as_hair.clamp(0.05, 1.5)[..., None, None]
+        as_hair = as_hair * self.uniform(batch, 1, 1, 1, low=0.8, high=1.4)
+        light = torch.lerp(light, as_hair, self.chance(batch, 0.4))
+        share = planes[:, CLOTHES : CLOTHES + 1] * border.sigmoid() * self.chance(batch, 0.35)
+        return 1 - share * (1 - light)
+
+    def shade_of_chin(self, planes: Tensor, oval: Tensor) -> Tensor:
+        """Light on neck and ears, which is often less than on the face, and the jaw's shadow on the
+        neck, soft or hard: [B, 3, S, S], about 1.
+
+        At times either turns skin into the tone of the hair; at times ears are lit through.
         """
-        batch = len(planes)
+        batch, _, size, _ = planes.shape
+        _, y, wide, high = extent(oval)
+        v, _ = _axes(size)
         beside = planes[:, SKIN : SKIN + 1] * (1 - blurred(oval, torch.full((batch,), 1.0)))
-        light = self.uniform(batch, 1, 1, 1, low=0.3, high=1.15)
-        light = light * torch.exp(self.uniform(batch, 3, 1, 1, low=-0.15, high=0.15))
         as_hair = (self.tones[:, HAIR] / self.tones[:, SKIN].clamp_min(0.02)).clamp(0.05, 1.5)
-        as_hair = as_hair[..., None, None] * self.uniform(batch, 1, 1, 1, low=0.8, high=1.6)
-        light = torch.lerp(light, as_hair, self.chance(batch, 0.2))
-        return 1 - beside * (1 - light) * self.chance(batch, 0.65)
+        as_hair = as_hair[..., None, None]
+
+        def light(least: float, hairlike: float) -> Tensor:
+            tint = torch.exp(self.uniform(batch, 3, 1, 1, low=-0.15, high=0.15))
+            plain = self.uniform(batch, 1, 1, 1, low=least, high=1.15) * tint
+            near = as_hair * self.uniform(batch, 1, 1, 1, low=0.8, high=1.6)
+            return torch.lerp(plain, near, self.chance(batch, hairlike))
+
+        red = torch.tensor([1.3, 0.75, 0.65])[:, None, None]
+        ears = light(0.5, 0.07) * torch.lerp(torch.ones(1), red, self.chance(batch, 0.15))
+        neck = torch.where(self.chance(batch, 0.5) > 0, light(0.3, 0.2), ears)
+        below = (12 * ((v - y) / high - 0.7)).sigmoid()
+        shade = 1 - beside * (1 - torch.lerp(ears, neck, below)) * self.chance(batch, 0.65)
+        theta = torch.eye(2, 3).expand(batch, -1, -1).clone()
+        theta[:, 0, 2] = self.uniform(batch, low=-0.5, high=0.5) * wide.view(-1)
+        theta[:, 1, 2] = -self.uniform(batch, low=0.05, high=0.7) * high.view(-1)
+        grid = F.affine_grid(theta, [batch, 1, size, size], align_corners=False)
+        cast = F.grid_sample(oval, grid, align_corners=False)
+        cast = blurred(cast, self.uniform(batch, low=0.3, high=size / 20)) * below
+        dark = 1 - light(0.1, 0.2).clamp_max(1)
+        return shade * (1 - cast * beside * dark * self.chance(batch, 0.4))
 
     def shade_of_hair(self, planes: Tensor, oval: Tensor) -> Tensor:
         """The shadow of hair on skin and cloth beside it and between locks, soft or hard:
@@ -323,6 +435,9 @@ class Disguise(Chance):
             fill = torch.lerp(self.uniform(batch, 3, 1, 1), torch.ones(1), self.chance(batch, 0.3))
             fill = fill * (0.85 + 0.3 * self.field(batch, size, 4))
             scene = torch.lerp(scene, fill, box * self.chance(batch, 0.35))
+        # Most walls and rooms are paler than noise is.
+        pale = self.uniform(batch, 1, 1, 1, high=0.8) * self.chance(batch, 0.7)
+        scene = torch.lerp(scene, scene.mean(1, keepdim=True), pale)
         # At times in the color of the hair or the skin, nearly.
         for part, probability in ((HAIR, 0.22), (SKIN, 0.08)):
             tone = self.tones[:, part, :, None, None]
@@ -427,7 +542,7 @@ class Disguise(Chance):
         image = image * smooth * hard
         lamp = self.field(batch, size, 3).clamp_min(0) * self.uniform(batch, 3, 1, 1)
         image = image * (1 + lamp * self.chance(batch, 0.25) * 1.2)
-        haze = self.uniform(batch, 1, 1, 1, high=0.25) * self.chance(batch, 0.2)
+        haze = self.uniform(batch, 1, 1, 1, high=0.25) * self.chance(batch, 0.12)
         return torch.lerp(image, self.uniform(batch, 3, 1, 1), haze)
 
     def photograph(self, image: Tensor) -> Tensor:
@@ -435,10 +550,8 @@ class Disguise(Chance):
         batch = len(image)
         # Exposed for the picture's mean, and not quite.
         mean = image.mean((1, 2, 3), keepdim=True)
-        wanted = self.uniform(batch, 1, 1, 1, low=0.22, high=0.6)
-        image = image * torch.lerp(torch.ones(1), wanted / mean.clamp_min(0.02), 0.6).clamp(
-            0.4, 2.5
-        )
+        wanted = self.uniform(batch, 1, 1, 1, low=0.25, high=0.7)
+        image = image * torch.lerp(torch.ones(1), wanted / mean.clamp_min(0.02), 0.8).clamp(0.4, 4)
         image = image.clamp(1e-3, 1) ** torch.exp((self.uniform(batch, 1, 1, 1) - 0.5) * 0.9)
         balance = torch.exp((self.uniform(batch, 3, 1, 1) - 0.5) * 0.45)
         image = image * torch.lerp(torch.ones(1), balance, self.chance(batch, 0.7))
@@ -446,7 +559,7 @@ class Disguise(Chance):
         vivid = self.uniform(batch, 1, 1, 1, low=0.3, high=1.4) * (1 - self.chance(batch, 0.06))
         image = torch.lerp(grey, image, vivid).clamp(0, 1)
         image = torch.lerp(
-            image, blurred(image, self.uniform(batch, high=1.6)), self.chance(batch, 0.6)
+            image, blurred(image, self.uniform(batch, high=1.4)), self.chance(batch, 0.45)
         )
         for count in (int(f) for f in torch.randint(2, 6, (1,), generator=self.generator)):
             moved = torch.stack([image.roll(i, 3) for i in range(count)]).mean(0)
@@ -456,7 +569,7 @@ class Disguise(Chance):
         grain = torch.randn(image.shape, generator=self.generator)
         soft = F.avg_pool2d(grain, 3, 1, 1) * 2
         grain = torch.lerp(grain, soft, self.chance(batch, 0.4))
-        amount = self.uniform(batch, 1, 1, 1) ** 2 * 0.05
+        amount = self.uniform(batch, 1, 1, 1) ** 4 * 0.09
         return self.compress((image + grain * amount).clamp(0, 1))
 
     def compress(self, image: Tensor) -> Tensor:
@@ -473,16 +586,22 @@ class Disguise(Chance):
         return image
 
     def silhouette(self, person: Tensor, planes: Tensor) -> Tensor:
-        """The person as MediaPipe finds it: soft, a little off, at times with parts of the hair
-        missing or of the background beside it."""
+        """The person as MediaPipe finds it: mostly within a pixel, rather too wide than too narrow;
+        else soft, a little off, at times with parts of the hair missing or of the background
+        beside it."""
         batch, _, size, _ = person.shape
-        soft = blurred(person, self.uniform(batch, low=0.5, high=4))
-        off = self.field(batch, size, 6) * self.uniform(batch, 1, 1, 1, high=0.3)
-        bias = self.uniform(batch, 1, 1, 1, low=-0.2, high=0.2)
+        poor = self.chance(batch, 0.35)
+
+        def most(usual: float, at_worst: float) -> Tensor:
+            return usual + (at_worst - usual) * poor
+
+        soft = blurred(person, (0.5 + self.uniform(batch, 1, 1, 1) * most(1.5, 3.5)).view(-1))
+        off = self.field(batch, size, 6) * self.uniform(batch, 1, 1, 1) * most(0.15, 0.3)
+        bias = self.uniform(batch, 1, 1, 1, low=-1) * most(0.1, 0.2) + 0.14 * (1 - poor)
         rough = self.field(batch, size, 3) * self.uniform(batch, 1, 1, 1, high=0.7)
         hair = blurred(planes[:, HAIR : HAIR + 1], torch.full((batch,), 3.0))
-        rough = rough * hair * self.chance(batch, 0.3)
-        steep = self.uniform(batch, 1, 1, 1, low=6, high=25)
+        rough = rough * hair * self.chance(batch, 0.3) * poor
+        steep = 6 + self.uniform(batch, 1, 1, 1) * most(6, 19)
         found = ((soft - 0.5 + off + bias + rough) * steep).sigmoid()
         return self.hidden(found, 0.12)
 
@@ -511,6 +630,11 @@ def _axes(size: int) -> tuple[Tensor, Tensor]:
     """v [S, 1] and u [1, S]: from −1 to 1."""
     axis = torch.linspace(-1, 1, size)
     return axis[:, None], axis[None]
+
+
+def _places(u: Tensor, v: Tensor) -> Tensor:
+    """Two planes [B, 1, S, S], or what is broadcast to that, as a grid [B, S, S, 2]."""
+    return torch.cat(torch.broadcast_tensors(u, v), 1).movedim(1, -1)
 
 
 def mean_of(image: Tensor, mask: Tensor) -> Tensor:

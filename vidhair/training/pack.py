@@ -57,7 +57,7 @@ RECIPES = {
             generator=_generator(128, 4096, 128),
             phases=((32, 2000, 8), (64, 1200, 6), (128, 5000, 4)),
         ),
-        parser=ParserTraining(people=1536, size=128, steps=6000, batch=8, lr=1e-3),
+        parser=ParserTraining(people=2048, size=128, steps=6000, batch=8, lr=1e-3),
         encoder=EncoderTraining(steps=1500, drawn=2),
     ),
     # For one large GPU: twice the resolution, many more faces.

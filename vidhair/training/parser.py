@@ -20,6 +20,7 @@ from vidhair.training.state import Curves, load_state, prefixed, save_state, see
 
 AVERAGE_HALF_LIFE = 200  # steps
 CONSTANT = 0.4  # share of the steps at the full rate
+HAIR_WEIGHT = 1.5  # beyond that of other pixels: to an IoU, missing hair costs more than excess
 STRAND_WEIGHT = 6  # makes pixels that are half hair count more than those that are all hair
 HELD_OUT = 256  # portraits, at most, that the parser is measured on
 
@@ -44,7 +45,7 @@ class ParserTraining:
 def soft_cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
     """target [B, L, H, W] sums to one; pixels that are partly hair count most."""
     hair = target[:, Label.HAIR]
-    weight = 1 + hair + STRAND_WEIGHT * hair * (1 - hair)
+    weight = 1 + HAIR_WEIGHT * hair + STRAND_WEIGHT * hair * (1 - hair)
     loss = -(target * logits.log_softmax(1)).sum(1)
     return (loss * weight).sum() / weight.sum()
 
