@@ -51,6 +51,14 @@ class TestJoined:
         assert not got[33:].any() and not got[24:, 15].any()
         assert (got[18:21, 15] == np.float32(0.15)).all()
 
+    def test_what_is_rather_not_hair_stays_only_beside_what_rather_is(self) -> None:
+        """A shadow below the chin hangs together with the hair, and is none."""
+        prior = np.zeros((40, 40), np.float32)
+        prior[12:38, 12:20], prior[28:34, 20:38] = 0.9, 0.45
+        got = joined(prior, self.HEAD)
+        assert np.array_equal(got[:, :20], prior[:, :20])
+        assert (got[28:34, 20:22] > 0.4).all() and not got[:, 25:].any()
+
     def test_without_hair_on_the_head_there_is_none(self) -> None:
         prior = np.zeros((40, 40), np.float32)
         prior[33:38, 2:6] = 0.9
