@@ -186,9 +186,11 @@ class TestOf:
         step = got[:, 1, :, 60:].mean() - got[:, 1, :, :40].mean()
         assert 0.5 < step < 4
 
-    def test_grey_strands_keep_less_contrast_than_dull_ones(self) -> None:
+    @pytest.mark.parametrize("light", [60.0, 43.0])
+    def test_grey_strands_keep_less_contrast_than_dull_ones(self, light: float) -> None:
+        """Salt and pepper hair is grey in the mean, too."""
         kept = []
-        for source in (GREY, (60.0, 10.0, 20.0)):
+        for source in ((light, 0.0, 2.0), (light, 10.0, 20.0)):
             lab = hair(source)
             got = dyeing(lab_of(source), AUBURN).of(lab, self.SURE)
             kept.append(float((got[:, :1] - blur(got[:, :1], 4.0)).std()))

@@ -87,12 +87,17 @@ def _add_cells(values, side, sums):
 
 
 @fast
-def _finish_cells(sums, top, left, rows, columns, side, cells):
-    """The means of one row of cells, of so many rows and columns of pixels from (top, left) on."""
+def _finish_cells(sums, y, bottom, left, columns, side, cells):
+    """After the last row of pixels y of a row of cells, the means of those, of so many columns of
+    pixels from `left` on; bottom: where rows end. The sums begin anew."""
+    if (y + 1) % side != 0 and y + 1 != bottom:
+        return
+    rows = y % side + 1
     for j in range((columns + side - 1) // side):
         share = ONE / np.float32(rows * min(side, columns - j * side))
         for c in range(len(cells)):
-            cells[c, top // side, left // side + j] = share * sums[c, j]
+            cells[c, y // side, left // side + j] = share * sums[c, j]
+    sums[:] = ZERO
 
 
 @fast
@@ -144,10 +149,7 @@ def share_out(picture, alpha, means, side, cells):
                             )  # fmt: skip
                             values[c, x], values[c + 4, x] = a[x] * front, (ONE - a[x]) * back
             _add_cells(values, side, sums)
-            if (y + 1) % side == 0 or y + 1 == bottom:
-                first = y // side * side
-                _finish_cells(sums, first, left, y + 1 - first, n, side, cells)
-                sums[:] = ZERO
+            _finish_cells(sums, y, bottom, left, n, side, cells)
 
 
 @fast_parallel
@@ -274,10 +276,7 @@ def find_hair(picture, alpha, near, tiles, sides, inner, tables, side, front, la
                         lab[c, y, left + x] = color[c]
                         values[c, x] = color[c] * share
                 _add_cells(values, side, sums)
-            if (y + 1) % side == 0 or y + 1 == bottom:
-                first = y // side * side
-                _finish_cells(sums, first, left, y + 1 - first, n, side, within)
-                sums[:] = ZERO
+            _finish_cells(sums, y, bottom, left, n, side, within)
 
 
 @fast
@@ -319,10 +318,7 @@ def find_light(alpha, near, tiles, lab, border, side, light):
                         values[1, x] = a[x] * a[x]
                         values[0, x] = values[1, x] * (old + share * (mean - old))
                 _add_cells(values, side, sums)
-            if (y + 1) % side == 0 or y + 1 == bottom:
-                first = y // side * side
-                _finish_cells(sums, first, left, y + 1 - first, n, side, light)
-                sums[:] = ZERO
+            _finish_cells(sums, y, bottom, left, n, side, light)
 
 
 @fast_parallel

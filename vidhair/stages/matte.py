@@ -108,9 +108,7 @@ def joined(prior: NDArray[np.float32], head: NDArray[np.float32]) -> NDArray[np.
     head, > 0 in [h, w]."""
     parts, _ = label(prior > JOINED)
     own = np.isin(parts, np.setdiff1d(parts[head > 0], 0)) & (prior > MORE_THAN_NOT)
-    near = dilate(torch.from_numpy(own.astype(np.float32))[None, None], 2 * AROUND + 1)[
-        0, 0
-    ].numpy()
+    near = dilate(torch.from_numpy(own)[None, None], 2 * AROUND + 1)[0, 0].numpy()
     kept: NDArray[np.float32] = prior * near
     return kept
 
