@@ -714,10 +714,11 @@ class CutOut(Derived):
 
 
 @stage(keep=False)
-def frame_alpha(frames: Frames, matte: Matte, hair_window: HairWindow) -> CutOut:
+def frame_alpha(frames: Frames, matte: Matte, hair_window: HairWindow, at_once: AtOnce) -> CutOut:
     """One person's matte on the frame's own pixels."""
-    found = []
-    for row, frame in enumerate(frames):
+
+    def alpha(item: tuple[int, NDArray[np.uint8]]) -> NDArray[np.uint8]:
+        row, frame = item
         whole = np.zeros(frame.shape[:2], np.uint8)
         window = window_of(matte.alpha[row][None], hair_window, (frame.shape[1], frame.shape[0]))
         if window is not None:
@@ -725,8 +726,9 @@ def frame_alpha(frames: Frames, matte: Matte, hair_window: HairWindow) -> CutOut
             share = torch.from_numpy(matte.alpha[row])[None, None] / 255
             full = frame_matte(share, hair_window, picture, window)
             whole[window.pixels] = (full[0, 0] * 255).round().to(torch.uint8).numpy()
-        found.append(whole)
-    return CutOut(np.stack(found))
+        return whole
+
+    return CutOut(np.stack(list(at_once(alpha, enumerate(frames)))))
 
 
 @stage(keep=False)
