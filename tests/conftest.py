@@ -2,11 +2,15 @@
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
 
 from vidhair.process import prepare_process
+
+if TYPE_CHECKING:
+    from vidhair.flow.overlap import Workers
 
 prepare_process()  # as the command line does, before anything imports torch
 
@@ -38,6 +42,20 @@ def nothing_of_the_user(tmp_path_factory: pytest.TempPathFactory) -> Iterator[No
         for name in ("TORCH_HOME", "VIDHAIR_WEIGHTS", "VIDHAIR_PACKS", "XDG_STATE_HOME"):
             patch.setenv(name, str(tmp_path_factory.mktemp(name.lower())))
         yield
+
+
+@pytest.fixture(params=[1, 2, 4])
+def workers(request: pytest.FixtureRequest) -> "Iterator[Workers]":
+    """Of a machine with as many cores."""
+    import torch
+
+    from vidhair.flow.overlap import Workers
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(request.param)
+    with Workers(most=8) as found:
+        yield found
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")

@@ -19,6 +19,7 @@ of it the stage sees. What a stage did not declare it cannot read, so keys are c
     stride: Annotated[int, Fact("parser.stride")]    a fact about the clip or the pack
     parser: Parser                       a network of the pack, found by its type
     span: Span, meter: Meter             which frames are made; tells how far it is
+    at_once: AtOnce                      makes results of several frames at once
 
 A stage that runs once may make a value `-> Iterator[FaceTrack]`, a few frames after the other, so
 that it is never held whole.
@@ -50,6 +51,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 Arrays = dict[str, NDArray[Any]]
+A = TypeVar("A")
+B = TypeVar("B")
 T_co = TypeVar("T_co", covariant=True)
 
 
@@ -189,6 +192,13 @@ class Meter(Protocol):
     """Told how much of a stage is done, in its own units."""
 
     def __call__(self, done: float, note: str = "") -> None: ...
+
+
+class AtOnce(Protocol):
+    """As the built-in `map`, which will do in its place: a function's results of items, in their
+    order. Threads may make several at once; the items are taken one by one by the caller."""
+
+    def __call__(self, function: Callable[[A], B], items: Iterable[A], /) -> Iterator[B]: ...
 
 
 # ---- what a stage is

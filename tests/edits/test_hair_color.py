@@ -28,6 +28,7 @@ from vidhair.edits.hair_color import (
 from vidhair.edits.hair_color_latent import TargetColor
 from vidhair.errors import InvalidSetting
 from vidhair.flow.graph import Flow
+from vidhair.flow.overlap import Workers
 from vidhair.geometry import Box, Grid
 from vidhair.imaging.color import lab_to_rgb, levels_to_lab, rgb_to_lab, srgb_to_linear
 from vidhair.media import write_png
@@ -37,6 +38,7 @@ from vidhair.stages.facial_hair import FacialHair
 from vidhair.stages.matte import Matte
 from vidhair.stages.region import HairWindow
 from vidhair.types import Frames
+from vidhair.wiring import AtOnce
 
 Floats = NDArray[np.float32]
 Levels = NDArray[np.uint8]
@@ -119,7 +121,13 @@ class Scene:
         self.area = anywhere()
         self.facial = FacialHair(np.zeros((3, 0, 1, 1), np.uint8), np.zeros((3, 0, 3), np.float32))
 
-    def layer(self, edit: HairColor, strength: float = 1.0, window: HairWindow = FINE) -> Layer:
+    def layer(
+        self,
+        edit: HairColor,
+        strength: float = 1.0,
+        window: HairWindow = FINE,
+        at_once: AtOnce = map,
+    ) -> Layer:
         here = self.alpha[:, 2:62, 4:92]
         if window.step > 1:
             here = here[:, ::2, ::2]
@@ -139,6 +147,7 @@ class Scene:
             light,
             dye,
             window,
+            at_once,
         )
 
     def dyed(self, edit: HairColor, strength: float = 1.0, window: HairWindow = FINE) -> Levels:
@@ -169,6 +178,16 @@ class TestDyedHair:
         outside[14 - reach : 34 + reach, 26 - reach : 70 + reach] = False
         assert np.array_equal(got[:, outside], before[:, outside])
         assert np.array_equal(scene.pixels, before)
+
+    def test_threads_change_nothing(self, workers: Workers) -> None:
+        edit = HairColor(color="blonde", highlights="#ffffff")
+        got, want = (Scene().layer(edit, at_once=how).patches for how in (workers, map))
+        for one, other in zip(got, want, strict=True):
+            assert (one is None) == (other is None)
+            if one is not None and other is not None:
+                assert one.window == other.window
+                assert np.array_equal(one.pixels, other.pixels)
+                assert np.array_equal(one.alpha, other.alpha)
 
     def test_a_frame_without_a_face_and_one_without_hair_are_left_alone(self) -> None:
         scene = Scene()

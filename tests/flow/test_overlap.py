@@ -2,14 +2,17 @@
 
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 
-from vidhair.flow.overlap import Behind, Now, Window
+from vidhair.flow.overlap import Behind, Now, Window, Workers
 
 FRAMES = 100
 
@@ -34,6 +37,15 @@ class Reader:
 
     def keep(self, count: int = 16) -> None:
         self.held.append(count)
+
+
+@contextmanager
+def cores(count: int) -> Iterator[None]:
+    """As on a machine with so many."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(count)
+    yield
+    torch.set_num_threads(threads)
 
 
 def numbers(frames: NDArray[Any]) -> list[int]:
@@ -167,3 +179,76 @@ def test_what_waits_when_its_owner_fails(finish: bool) -> None:
         behind(made.append, 1)
         raise KeyboardInterrupt
     assert made == ([1] if finish else [])
+
+
+class TestWorkers:
+    def test_results_come_in_order_whoever_is_done_first(self, workers: Workers) -> None:
+        def late(number: int) -> int:
+            time.sleep(0.002 * (7 - number % 8))
+            return number
+
+        assert list(workers(late, range(24))) == list(range(24))
+
+    def test_one_map_may_take_what_another_makes(self, workers: Workers) -> None:
+        squares = workers(lambda x: x * x, range(20))
+        assert list(workers(str, squares)) == [str(x * x) for x in range(20)]
+
+    def test_no_more_is_taken_than_is_worked_on_and_one(self) -> None:
+        with cores(3), Workers(2) as workers:
+            taken: list[int] = []
+            found = workers(int, (taken.append(n) or n for n in range(20)))  # type: ignore[func-returns-value]
+            for number in range(20):
+                assert next(found) == number
+                assert len(taken) <= number + 3
+
+    def test_items_are_taken_by_who_asks_and_worked_on_by_others(self) -> None:
+        """So what hands them out need not expect threads."""
+        here = threading.current_thread()
+        with cores(2), Workers(8) as workers:
+            items = (threading.current_thread() for _ in range(6))
+            pairs = list(workers(lambda taker: (taker, threading.current_thread()), items))
+        assert {taker for taker, _ in pairs} == {here} and here not in {who for _, who in pairs}
+
+    @pytest.mark.parametrize(
+        ("count", "most", "each"), [(1, 8, 1), (2, 8, 1), (6, 2, 3), (6, 1, 6)]
+    )
+    def test_all_together_use_the_cores_once(self, count: int, most: int, each: int) -> None:
+        with cores(count), Workers(most) as workers:
+            assert set(workers(lambda _: torch.get_num_threads(), range(12))) == {each}
+            assert torch.get_num_threads() == count
+
+    def test_one_is_no_thread(self) -> None:
+        with cores(4), Workers(1) as workers:
+            found = set(workers(lambda _: threading.current_thread(), range(4)))
+        assert found == {threading.current_thread()}
+
+    @pytest.mark.parametrize("error", [OSError("no room"), KeyboardInterrupt()])
+    def test_an_error_comes_where_its_result_would(
+        self, workers: Workers, error: BaseException
+    ) -> None:
+        begun: list[int] = []
+
+        def work(number: int) -> int:
+            begun.append(number)
+            if number == 5:
+                raise error
+            return number
+
+        got: list[int] = []
+        with pytest.raises(type(error)):
+            got.extend(workers(work, range(1000)))
+        assert got == [0, 1, 2, 3, 4] and max(begun) <= 10
+
+    def test_none_is_left(self) -> None:
+        """Of those that are told to stop while more waits, too."""
+        made: list[int] = []
+
+        def work(number: int) -> None:
+            time.sleep(0.05)
+            made.append(number)
+
+        with pytest.raises(OSError, match="elsewhere"), cores(2), Workers(8) as workers:
+            next(workers(work, range(100)))
+            raise OSError("elsewhere")
+        assert len(made) <= 4
+        assert not [t for t in threading.enumerate() if t.name.startswith("frames")]

@@ -1,5 +1,6 @@
 """The runner with made-up nodes: what runs, on which frames, and under which keys."""
 
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -8,12 +9,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 
 from vidhair.cache import FramesMissing, MemoryStore, fingerprint
 from vidhair.flow import runner as module
 from vidhair.flow.node import Node
-from vidhair.flow.runner import EXECUTORS, Means, Runner, Work
+from vidhair.flow.runner import EXECUTORS, WORKED_ON, Means, Runner, Work
 
 FRAMES = 20
 SOURCE = fingerprint("clip")
@@ -362,6 +364,33 @@ def test_what_is_held_at_a_time_follows_the_memory() -> None:
             assert held == 1 or (held + 8) * frame <= means.memory / 2
     assert Means().kept(*uhd, 80) > 64 and Means().kept(*small, 80) == 80
     assert Means(memory=64 << 30).at_once(*uhd) == 16
+
+
+@pytest.mark.parametrize("memory", [512 << 20, 4 << 30, 64 << 30])
+def test_frames_that_are_worked_on_take_a_share_of_the_memory(memory: int) -> None:
+    means = Means(memory=memory)
+    for width, height in ((640, 360), (1920, 1080), (3840, 2160)):
+        count = means.workers(width, height)
+        taken = count * WORKED_ON * 3 * width * height
+        assert count == 1 or memory / 8 < taken <= memory / 4
+    assert Means().workers(1920, 1080) > 4 > 1 == Means(memory=512 << 20).workers(1920, 1080)
+
+
+@pytest.mark.parametrize("executor", EXECUTORS)
+def test_stages_make_several_frames_at_once_unless_they_are_made_in_order(executor: str) -> None:
+    def compute(work: Work, start: int, stop: int) -> dict[str, NDArray[Any]]:
+        where = work.at_once(lambda _: threading.current_thread().name, range(start, stop))
+        here = threading.current_thread().name
+        return {"beside": np.array([name != here for name in where])}
+
+    runner = Runner(MemoryStore(), a_reader(), means=Means(executor=executor))
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    runner.run([Node("where", 1, compute)])
+    torch.set_num_threads(threads)
+    beside = runner.work.per_frame("where", 0, FRAMES)["beside"]
+    assert set(beside.tolist()) == {executor == "overlapped"}
+    assert runner.work.at_once is map and threading.active_count() == 1
 
 
 @pytest.mark.parametrize("executor", EXECUTORS)

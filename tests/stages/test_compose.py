@@ -12,6 +12,7 @@ from torch.overrides import TorchFunctionMode
 from tests.models.tiny import random, seeded, tiny_generator, tiny_stylegan2_config
 from tests.stages.faces import clip_of, face_track
 from tests.stages.series import InMemory
+from vidhair.flow.overlap import Workers
 from vidhair.geometry import Box, Grid
 from vidhair.imaging.blur import CELL_SIDES
 from vidhair.imaging.color import delta_e_2000, rgb_to_lab
@@ -632,7 +633,7 @@ class Scene:
             lab: NDArray[Any] = np.tile(wanted, (self.COUNT, 1)) * self.DEGREE
             change = HairChange(lab, np.zeros((4, 1, 1), np.float32))
             layer = stages.dyed(*given, change, config)
-        return stages.composed(self.frames, [layer]).pixels
+        return stages.composed(self.frames, [layer], map).pixels
 
 
 class TestResidualStages:
@@ -716,7 +717,7 @@ class TestReplacedStage:
                 parser, Drawer(generator.synthesis), self.FACE_PIXELS,
                 ComposeConfig(mode="replace", region="head"),
             )  # fmt: skip
-            return stages.composed(scene.frames, [layer]).pixels
+            return stages.composed(scene.frames, [layer], map).pixels
 
         return compose
 
@@ -819,9 +820,18 @@ class TestFold:
             Layer([self.patch(200, 255), None], np.array([9.0, 9.0]) if nearest else np.zeros(2)),
         ]
         frames = Frames.of_pixels(np.stack([self.FRAME] * 2))
-        got = stages.composed(frames, layers).pixels
+        got = stages.composed(frames, layers, map).pixels
         assert got[0, 3, 4, 0] == (200 if nearest else 20)
         assert got[1, 3, 4, 0] == 20, "the other one changes nothing there"
+
+    def test_threads_change_nothing(self, workers: Workers) -> None:
+        random = np.random.default_rng(0)
+        pixels = random.integers(0, 256, (9, *self.FRAME.shape), np.uint8)
+        layer = Layer([self.patch(20 * k, 200) for k in range(9)], np.ones(9))
+        got, want = (
+            stages.composed(Frames.of_pixels(pixels), [layer], how).pixels for how in (workers, map)
+        )
+        assert np.array_equal(got, want)
 
 
 class TestFading:

@@ -12,6 +12,7 @@ from tests.flow.made_up import a_pack
 from tests.stages.faces import clip_of, face_mesh
 from tests.stages.series import InMemory
 from vidhair.flow.graph import Flow
+from vidhair.flow.overlap import Workers
 from vidhair.geometry import Box
 from vidhair.imaging.color import levels_to_lab
 from vidhair.models.faces.landmarks import FACE_OVAL
@@ -35,7 +36,7 @@ from vidhair.stages.facial_hair import (
 from vidhair.stages.matte import NEIGHBOURS, Matte
 from vidhair.stages.region import HairWindow
 from vidhair.types import Frames
-from vidhair.wiring import Near, Span
+from vidhair.wiring import AtOnce, Near, Span
 
 SIZE = 160
 X, Y, RADIUS = 80.0, 78.0, 40.0
@@ -172,7 +173,12 @@ class TestPrior:
 
 class TestFacialHair:
     def made(
-        self, start: int = 0, stop: int = COUNT, present: Any = None, **given: Any
+        self,
+        start: int = 0,
+        stop: int = COUNT,
+        present: Any = None,
+        at_once: AtOnce = map,
+        **given: Any,
     ) -> FacialHair:
         low, high = Near(NEIGHBOURS).range(start, stop, COUNT)
         frames = Frames.of_pixels(np.stack([scene(**given)] * COUNT)).rows(low, high)
@@ -182,7 +188,7 @@ class TestFacialHair:
         matte = Matte(alpha, none[:, 0], none).rows(start, stop)
         colors, track = colors_of(scene(**given)), a_track(present).rows(low, high)
         return stages.facial_hair(
-            frames, track, matte, colors, WINDOW, Span(start, stop), 0.6, 0.02
+            frames, track, matte, colors, WINDOW, Span(start, stop), 0.6, 0.02, at_once
         )
 
     def test_each_has_a_plane_and_the_hair_of_the_head_is_in_neither(self) -> None:
@@ -201,6 +207,9 @@ class TestFacialHair:
     def test_what_is_not_seen_has_none(self) -> None:
         got = self.made(beard=False)
         assert not got.planes[:, 0].any() and got.planes[:, 1].any()
+
+    def test_threads_change_nothing(self, workers: Workers) -> None:
+        assert np.array_equal(self.made(at_once=workers).planes, self.made().planes)
 
     def test_chunks_do_not_show(self) -> None:
         whole = self.made()

@@ -10,6 +10,7 @@ import torch
 from tests.models.tiny import random
 from tests.stages.faces import face_track
 from vidhair.errors import InvalidSetting
+from vidhair.flow.overlap import Workers
 from vidhair.geometry import Box
 from vidhair.imaging.color import levels_to_lab
 from vidhair.stages import matte as stages
@@ -185,11 +186,13 @@ class TestMatteStage:
         self, clip: Any, start: Any = 0, stop: Any = COUNT, first: Any = 0, **options: Any
     ) -> Matte:
         """Of a chunk, in a clip that is the given one from `first` on."""
-        given: dict[str, Any] = {"window": WINDOW, "config": self.CONFIG} | options
+        given: dict[str, Any] = {"window": WINDOW, "config": self.CONFIG, "at_once": map} | options
         low, high = Near(NEIGHBOURS).range(start - first, stop - first, self.COUNT - first)
         frames, prior, track = (value.rows(low + first, high + first) for value in clip)
         span = Span(start - first, stop - first)
-        return stages.matte(frames, prior, track, REGION, given["window"], span, given["config"])
+        return stages.matte(
+            frames, prior, track, REGION, given["window"], span, given["config"], given["at_once"]
+        )
 
     def test_the_hair_of_each_frame_is_found_where_it_is(self, clip: Any) -> None:
         got = self.mattes(clip)
@@ -226,6 +229,11 @@ class TestMatteStage:
             got = self.mattes(clip, start, stop)
             for name in Matte.ROWS:
                 assert np.array_equal(getattr(got, name), getattr(whole, name)[start:stop])
+
+    def test_threads_change_nothing(self, clip: Any, workers: Workers) -> None:
+        got, want = self.mattes(clip, 1, at_once=workers), self.mattes(clip, 1)
+        for name in Matte.ROWS:
+            assert np.array_equal(getattr(got, name), getattr(want, name))
 
     def test_every_frame_is_looked_at_once(self, clip: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
         looked = []

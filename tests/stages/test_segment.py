@@ -8,6 +8,7 @@ import torch
 from numpy.typing import NDArray
 
 from tests.stages.faces import face_track
+from vidhair.flow.overlap import Workers
 from vidhair.geometry import Box, Grid
 from vidhair.imaging.warp import to_unit
 from vidhair.models.parsers.hair_segmenter import SIDE, STRIDE, HairSegmenter
@@ -71,7 +72,7 @@ def test_the_view_covers_the_head_and_goes_no_further_than_a_grain() -> None:
 def test_levels_are_those_of_the_network_and_zero_elsewhere(network: Any) -> None:
     frames, grid = noise(1), Grid.of_pixels(HIGH, WIDE)
     seen = Grid(64.0, 0.0, 1, 64, 64)
-    (levels,) = segment(Frames.of_pixels(frames), [seen], grid, network)
+    (levels,) = segment(Frames.of_pixels(frames), [seen], grid, network, map)
     picture = to_unit(frames)[:, :, :64, 64:128] / 2 + 0.5
     with torch.inference_mode():
         want = network(picture, torch.zeros(1, 1, 64, 64))[0, 0] * 255
@@ -84,7 +85,7 @@ def test_levels_are_those_of_the_network_and_zero_elsewhere(network: Any) -> Non
 def test_a_view_may_reach_beyond_the_grid(network: Any) -> None:
     grid = Grid.of_pixels(50, 70)
     seen = Grid(0.0, 0.0, 1, 64, 128)
-    levels = segment(Frames.of_pixels(noise(1)), [seen], grid, network)
+    levels = segment(Frames.of_pixels(noise(1)), [seen], grid, network, map)
     assert levels.shape == (1, 50, 70) and levels.min() > 0
 
 
@@ -94,11 +95,18 @@ def test_frames_are_found_alike_alone_and_in_batches(network: Any) -> None:
     left, right = Grid(0.0, 0.0, 1, 64, 64), Grid(64.0, 0.0, 1, 128, 64)
     views = [left, left, None, right, right, left, None]
     frames = Frames.of_pixels(noise(count))
-    whole = segment(frames, views, grid, network)
+    whole = segment(frames, views, grid, network, map)
     for t in range(count):
-        alone = segment(frames.rows(t, t + 1), views[t : t + 1], grid, network)[0]
+        alone = segment(frames.rows(t, t + 1), views[t : t + 1], grid, network, map)[0]
         np.testing.assert_allclose(whole[t].astype(int), alone, atol=1)
     assert not whole[2].any() and not whole[6].any()
+
+
+def test_threads_that_cut_change_nothing(network: Any, workers: Workers) -> None:
+    grid, seen = Grid.of_pixels(HIGH, WIDE), Grid(0.0, 0.0, 1, 64, 128)
+    frames, views = Frames.of_pixels(noise(AT_ONCE + 3)), [seen, seen, None, seen, None, seen, seen]
+    got, want = (segment(frames, views, grid, network, how) for how in (workers, map))
+    assert np.array_equal(got, want)
 
 
 REGION = HeadRegion(left=0.0, top=0.0, step=4.0, height=32, width=48)
@@ -106,7 +114,7 @@ REGION = HeadRegion(left=0.0, top=0.0, step=4.0, height=32, width=48)
 
 def test_the_prior_lies_on_the_region_and_fades_with_the_person(network: Any) -> None:
     track = face_track([(80.0, 50.0, 30.0), None], Box(38, 8, 84))
-    prior = segmented(Frames.of_pixels(noise(2)), track, REGION, network)
+    prior = segmented(Frames.of_pixels(noise(2)), track, REGION, network, map)
     assert prior.levels.dtype == np.uint8
     assert prior.grid(REGION) == prior_grid(REGION, 84)
     assert prior.levels.shape[1:] == (prior.grid(REGION).height, prior.grid(REGION).width)

@@ -51,7 +51,7 @@ from vidhair.stages.light import ClipLight, HairLight, clip_light, hair_light
 from vidhair.stages.matte import Matte
 from vidhair.stages.region import HairWindow
 from vidhair.types import Clip, Frames
-from vidhair.wiring import Makers, Series, Value, makers, stage
+from vidhair.wiring import AtOnce, Makers, Series, Value, makers, stage
 
 FURTHER = ("roots", "exposure", "ends", "highlights", "area", "beard", "brows")
 SOFTER = {"beard": 0.8, "brows": 0.5}  # share of the dye that beard and brows take
@@ -196,12 +196,13 @@ class HairColor(HairColorLatent):
         hair_light: HairLight,
         dye: Dye,
         hair_window: HairWindow,
+        at_once: AtOnce,
     ) -> Layer:
         side = hair_window.side * hair_window.step
         margin = sum(split_reaches(round(FRONT_REACH * side))) + 1
 
-        def patch(row: int) -> Patch | None:
-            (frame,) = frames.rows(row, row + 1)
+        def patch(item: tuple[int, NDArray[np.uint8]]) -> Patch | None:
+            row, frame = item
             alpha, light = matte.alpha[row], hair_light.factor[row]
             facial = [
                 (plane, _lab_in_light(lab, light), SOFTER[part])
@@ -245,7 +246,10 @@ class HairColor(HairColorLatent):
                 result, full = dyeing.apply(result, own), torch.maximum(full, own)
             return patch_of(window, seen, result, full * (allowed > 0))
 
-        return make_layer(frames, track, fade, lambda rows: [patch(int(row)) for row in rows])
+        def make(rows: NDArray[np.intp]) -> Iterator[Patch | None]:
+            return at_once(patch, ((t, frames.rows(t, t + 1).pixels[0]) for t in rows.tolist()))
+
+        return make_layer(frames, track, fade, make)
 
     def _coats(
         self,

@@ -61,6 +61,7 @@ from vidhair.stages.doubts import doubts
 from vidhair.types import Clip, Frames
 from vidhair.wiring import (
     Arrays,
+    AtOnce,
     Fact,
     Input,
     Makers,
@@ -280,7 +281,7 @@ class Flow:
         if isinstance(needed.given, Setting):
             table, _, key = needed.given.path.partition(".")
             return table in TABLES and hasattr(getattr(self.recipe, table), key)
-        known = needed.kind in (Clip, Span, Meter) or needed.kind in self._provisions
+        known = needed.kind in (Clip, Span, Meter, AtOnce) or needed.kind in self._provisions
         return known or self._config(needed.kind) is not None
 
     # ---- nodes
@@ -396,6 +397,8 @@ class Flow:
                 arguments[name] = Span(start, stop)
             elif needed.kind is Meter:
                 arguments[name] = work.meter
+            elif needed.kind is AtOnce:
+                arguments[name] = work.at_once
             elif needed.kind in self._provisions:
                 arguments[name] = self._provisions[needed.kind].make()
             else:

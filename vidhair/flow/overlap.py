@@ -7,13 +7,17 @@ on while stages compute. What comes out is the same as without threads.
 import queue
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Self
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
+from vidhair.kernels import share_threads, use_threads
 from vidhair.media import ClipReader
+from vidhair.wiring import A, B
 
 FAR = 32  # frames over which decoding goes on rather than begin anew where frames are asked for
 
@@ -79,6 +83,40 @@ class Now:
 
     def wait(self) -> None:
         pass
+
+
+class Workers:
+    """As the built-in `map`, by threads that make results of several items at once.
+
+    most: how many. Of the processor's cores each thread has its share.
+    """
+
+    def __init__(self, most: int):
+        self._cores = torch.get_num_threads()
+        self._count = min(most, self._cores) if share_threads() else 1
+        self._pool = ThreadPoolExecutor(
+            self._count, "frames", use_threads, (self._cores // self._count,)
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __call__(self, function: Callable[[A], B], items: Iterable[A], /) -> Iterator[B]:
+        if self._count == 1:
+            yield from map(function, items)
+            return
+        begun: deque[Future[B]] = deque()
+        for item in items:
+            begun.append(self._pool.submit(function, item))
+            del item
+            if len(begun) > self._count:
+                yield begun.popleft().result()
+        while begun:
+            yield begun.popleft().result()
+
+    def __exit__(self, *exc: object) -> None:
+        self._pool.shutdown(cancel_futures=True)
+        torch.set_num_threads(self._cores)  # of threads that are yet to start
 
 
 class Window:

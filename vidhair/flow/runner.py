@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 from vidhair.cache import Entry, FramesMissing, Key, Store, fingerprint
 from vidhair.errors import InvalidSetting
 from vidhair.flow.node import Node, NodeReport, passes
-from vidhair.flow.overlap import Behind, Now, Window
+from vidhair.flow.overlap import Behind, Now, Window, Workers
 from vidhair.media import ClipReader
 from vidhair.process import give_back_memory
-from vidhair.wiring import Arrays
+from vidhair.wiring import Arrays, AtOnce
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +33,7 @@ HELD_FRAMES = 16
 ROWS_AT_ONCE = 512  # of a whole-clip result, in a piece of the cache
 AHEAD = 8  # frames that are decoded before they are asked for
 WAITING = 1  # writes that may wait for the thread that makes them
+WORKED_ON = 32  # times its pixels: what a frame takes that is worked on
 GIVE_BACK = 10.0  # seconds after which memory that was freed is handed back
 
 
@@ -65,6 +66,10 @@ class Means:
     def kept(self, width: int, height: int, wanted: int) -> int:
         """How many of the wanted frames may be kept for stages that ask for them again."""
         return min(max(1, self.memory // 2 // (3 * width * height) - AHEAD), wanted)
+
+    def workers(self, width: int, height: int) -> int:
+        """How many threads may work on a frame each."""
+        return max(1, self.memory // 4 // (WORKED_ON * 3 * width * height))
 
     @property
     def layers(self) -> int:
@@ -102,8 +107,10 @@ class Work:
     recomputed: dict[str, int] = field(default_factory=dict)
     clip_results: dict[str, Arrays] = field(default_factory=dict)
     meter: Meter = lambda done, note="": None
-    # Of the pass under way: where frames come from, and each node's last piece.
+    # Of the pass under way: where frames come from, what makes several at once, and each node's
+    # last piece.
     source: Window | None = None
+    at_once: AtOnce = map
     last: dict[str, tuple[int, Arrays]] = field(default_factory=dict)
     store: Behind | Now = field(default_factory=Now)
 
@@ -321,13 +328,15 @@ class Runner:
         work, clip = self.work, self.work.reader.clip
 
         def end() -> None:
-            work.source, work.store = None, Now()
+            work.source, work.at_once, work.store = None, map, Now()
             work.last.clear()
 
         open_now.callback(end)
         overlapped = work.means.executor == "overlapped"
         if overlapped:
             work.store = open_now.enter_context(Behind("store", WAITING, finish=True))
+            most = work.means.workers(clip.width, clip.height)
+            work.at_once = open_now.enter_context(Workers(most))
         reading = [node for node in nodes if node.source]
         if reading:
             longest = max(node.chunk for node in reading)

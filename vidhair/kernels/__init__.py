@@ -35,6 +35,15 @@ def use_threads(count: int) -> None:
     set_num_threads(min(count, config.NUMBA_NUM_THREADS))  # type: ignore[attr-defined]
 
 
+def share_threads() -> bool:
+    """Whether threads of Python may call kernels at the same time. Numba's own threads, which it
+    takes where it finds neither OpenMP nor TBB, end the process when two of them do."""
+    from numba import threading_layer  # type: ignore[attr-defined]
+
+    start_threads()
+    return bool(threading_layer() != "workqueue")
+
+
 def plain(*tensors: "Tensor") -> bool:
     """Whether the kernels for pictures on CPUs take tensors: float32, and no gradients."""
     return all(

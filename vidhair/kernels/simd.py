@@ -353,10 +353,11 @@ class _Kept(FunctionCache):
 
 
 def compiled(function: Callable | None = None, **options: Any) -> Any:
-    """`numba.njit`, kept on disk across runs where there is a folder for it."""
+    """`numba.njit` that lets other threads of Python go on, kept on disk across runs where there is
+    a folder for it."""
     if function is None:
         return lambda function: compiled(function, **options)
-    dispatcher = njit(**options)(function)
+    dispatcher = njit(nogil=True, **options)(function)
     with suppress(RuntimeError):  # no folder can be written: compile in every run
         dispatcher._cache = _Kept(dispatcher.py_func)
     return dispatcher

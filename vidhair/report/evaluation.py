@@ -106,7 +106,7 @@ def prior_finder(region: HeadRegion, segmenter: Any, parser: Parser) -> Finder:
         if segmenter is None:
             prior = HairPrior(labels(frames, track, region, parser).planes[:, Label.HAIR])
         else:
-            prior = segmented(frames, track, region, segmenter)
+            prior = segmented(frames, track, region, segmenter, map)
         levels, grid = prior.levels, prior.grid(region)
         for t, level in enumerate(levels):
             high, wide = frames.rows(t, t + 1).pixels.shape[1:3]

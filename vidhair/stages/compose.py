@@ -41,7 +41,7 @@ from vidhair.stages.render import (
 )
 from vidhair.stages.smooth import Pivots
 from vidhair.types import Clip, Frames
-from vidhair.wiring import Derived, Every, Fact, Series, Setting, Value, ranges, stage
+from vidhair.wiring import AtOnce, Derived, Every, Fact, Series, Setting, Value, ranges, stage
 
 # Lightness of strands, as a multiple of their mean, when hair turns lighter: at its border, inside.
 BRIGHTEST = (1.1, 1.8)
@@ -564,22 +564,24 @@ def _faded(
 
 
 @stage(keep=False)
-def composed(frames: Frames, layer: Every[Layer]) -> Frames:
+def composed(frames: Frames, layer: Every[Layer], at_once: AtOnce) -> Frames:
     """All persons' edits over the source: in every frame the larger face lies in front."""
     layers = list(layer)
-    pixels = frames.pixels.copy()
-    for row, frame in enumerate(pixels):
+
+    def over(item: tuple[int, NDArray[np.uint8]]) -> NDArray[np.uint8]:
+        row, frame = item
         here = sorted(layers, key=lambda one: one.nearness[row])
         patches = [one.patches[row] for one in here]
-        pixels[row] = fold(frame, [patch for patch in patches if patch is not None])
-    return Frames.of_pixels(pixels)
+        return fold(frame, [patch for patch in patches if patch is not None])
+
+    return Frames.of_pixels(np.stack(list(at_once(over, enumerate(frames)))))
 
 
 def make_layer(
     frames: Frames,
     track: FaceTrack,
     fade: Fade,
-    make: Callable[[NDArray[np.intp]], list[Patch | None]],
+    make: Callable[[NDArray[np.intp]], Iterable[Patch | None]],
 ) -> Layer:
     """Of the frames in which the edit shows. make: gives patches for frames by their rows [n]."""
     patches: list[Patch | None] = [None] * len(frames)
@@ -712,10 +714,11 @@ class CutOut(Derived):
 
 
 @stage(keep=False)
-def frame_alpha(frames: Frames, matte: Matte, hair_window: HairWindow) -> CutOut:
+def frame_alpha(frames: Frames, matte: Matte, hair_window: HairWindow, at_once: AtOnce) -> CutOut:
     """One person's matte on the frame's own pixels."""
-    found = []
-    for row, frame in enumerate(frames):
+
+    def alpha(item: tuple[int, NDArray[np.uint8]]) -> NDArray[np.uint8]:
+        row, frame = item
         whole = np.zeros(frame.shape[:2], np.uint8)
         window = window_of(matte.alpha[row][None], hair_window, (frame.shape[1], frame.shape[0]))
         if window is not None:
@@ -723,8 +726,9 @@ def frame_alpha(frames: Frames, matte: Matte, hair_window: HairWindow) -> CutOut
             share = torch.from_numpy(matte.alpha[row])[None, None] / 255
             full = frame_matte(share, hair_window, picture, window)
             whole[window.pixels] = (full[0, 0] * 255).round().to(torch.uint8).numpy()
-        found.append(whole)
-    return CutOut(np.stack(found))
+        return whole
+
+    return CutOut(np.stack(list(at_once(alpha, enumerate(frames)))))
 
 
 @stage(keep=False)

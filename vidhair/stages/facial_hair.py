@@ -32,7 +32,7 @@ from vidhair.stages.matte import (
 )
 from vidhair.stages.region import HairWindow
 from vidhair.types import Clip, Frames
-from vidhair.wiring import Near, Series, Setting, Span, Value, stage
+from vidhair.wiring import AtOnce, Near, Series, Setting, Span, Value, stage
 
 PARTS = ("beard", "brows")
 # Of MediaPipe's mesh. The jaw from ear to ear, and the way back below the nose.
@@ -251,6 +251,7 @@ def facial_hair(
     span: Span,
     smooth: Annotated[float, Setting("matte.smooth")],
     edge: Annotated[float, Setting("matte.edge")],
+    at_once: AtOnce,
 ) -> FacialHair:
     """Where the hair of the head is none of it."""
     size = hair_window.height, hair_window.width
@@ -268,7 +269,7 @@ def facial_hair(
         return alpha
 
     first = span.core(NEIGHBOURS).start
-    made = settled(frames, track, hair_window, span, smooth, look) if wanted else ()
+    made = settled(frames, track, hair_window, span, smooth, look, at_once) if wanted else ()
     for row, (picture, alpha) in enumerate(made):
         if not alpha.any():
             continue

@@ -8,6 +8,7 @@ over neighbouring frames along the motion.
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 from typing import Annotated, Any
 
 import numpy as np
@@ -30,7 +31,7 @@ from vidhair.stages.align import FaceTrack
 from vidhair.stages.region import HairWindow, HeadRegion, head_mask, own_share
 from vidhair.stages.segment import HairPrior
 from vidhair.types import Frames
-from vidhair.wiring import Near, Span, Value, stage
+from vidhair.wiring import AtOnce, Near, Span, Value, stage
 
 SMALLEST_FACE = 48  # pixels
 NEIGHBOURS = 2  # frames on either side that smoothing over time looks at
@@ -177,6 +178,7 @@ def matte(
     hair_window: HairWindow,
     span: Span,
     config: MatteConfig,
+    at_once: AtOnce,
 ) -> Matte:
     size = hair_window.height, hair_window.width
 
@@ -196,13 +198,16 @@ def matte(
             alpha[rows, columns] = found[0, 0].numpy()
         return alpha
 
-    made: dict[str, list[Any]] = {"alpha": [], "area": [], "mean_lab": []}
-    for picture, alpha in settled(frames, track, hair_window, span, config.smooth, look):
-        area, mean_lab = _sure_hair(alpha, picture)
-        made["alpha"].append(np.rint(alpha * 255).astype(np.uint8))
-        made["area"].append(area)
-        made["mean_lab"].append(mean_lab)
-    return Matte(**{name: np.stack(values) for name, values in made.items()})
+    def row(seen: "Seen") -> tuple[Any, ...]:
+        picture, alpha = seen
+        return np.rint(alpha * 255).astype(np.uint8), *_sure_hair(alpha, picture)
+
+    made = settled(frames, track, hair_window, span, config.smooth, look, at_once)
+    return Matte(*map(np.stack, zip(*at_once(row, made), strict=True)))
+
+
+# A frame's window, uint8 [h, w, 3], and its matte [h, w] in 0 … 1.
+Seen = tuple[NDArray[np.uint8], NDArray[np.float32]]
 
 
 def settled(
@@ -212,33 +217,51 @@ def settled(
     span: Span,
     smooth: float,
     look: Callable[[NDArray[np.uint8], int], NDArray[np.float32]],
-) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.float32]]]:
-    """Every frame's window, uint8 [h, w, 3], and its matte [h, w] in 0 … 1, averaged over
-    NEIGHBOURS along the motion, of which frames and track have as many beside the span.
+    at_once: AtOnce,
+) -> Iterator[Seen]:
+    """Every frame's window and matte, averaged over NEIGHBOURS along the motion, of which frames
+    and track have as many beside the span.
 
     look: gives the matte of a window and the number of its frame, where the person is.
     """
     core, shot = span.core(NEIGHBOURS), np.cumsum(track.cuts)
-    seen: dict[int, tuple[NDArray[np.uint8], NDArray[np.float32]]] = {}
-
-    def seen_in(frame: int) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-        picture = hair_window.cut(frames.rows(frame, frame + 1).pixels[0])
-        none = np.zeros(picture.shape[:2], np.float32)
-        return picture, look(picture, frame) if track.present[frame] else none
-
-    for frame in range(core.start, core.stop):
-        near = [
+    near = {
+        frame: [
             f
             for f in range(max(0, frame - NEIGHBOURS), min(len(frames), frame + NEIGHBOURS + 1))
             if f == frame or (track.present[f] and shot[f] == shot[frame])
         ]
-        seen = {f: seen.get(f) or seen_in(f) for f in near}
-        pictures, alphas = zip(*seen.values(), strict=True)
-        alpha = alphas[near.index(frame)]
+        for frame in range(core.start, core.stop)
+    }
+
+    def seen_in(item: tuple[int, NDArray[np.uint8]]) -> Seen:
+        frame, whole = item
+        picture = hair_window.cut(whole)
+        none = np.zeros(picture.shape[:2], np.float32)
+        return picture, look(picture, frame) if track.present[frame] else none
+
+    def beside() -> Iterator[tuple[int, list[Seen]]]:
+        """Every frame, with what is seen in those near it."""
+        wanted = sorted(set(chain.from_iterable(near.values())))
+        whole = ((f, frames.rows(f, f + 1).pixels[0]) for f in wanted)
+        found, seen = zip(wanted, at_once(seen_in, whole), strict=True), dict[int, Seen]()
+        for frame, others in near.items():
+            while others[-1] not in seen:
+                seen |= [next(found)]
+            seen = {f: one for f, one in seen.items() if f >= others[0]}
+            yield frame, [seen[f] for f in others]
+
+    def settle(item: tuple[int, list[Seen]]) -> Seen:
+        frame, seen = item
+        pictures, alphas = zip(*seen, strict=True)
+        own = near[frame].index(frame)
+        alpha = alphas[own]
         if track.present[frame]:
-            alpha = mean_along_motion(alphas, pictures, near.index(frame), smooth)
+            alpha = mean_along_motion(alphas, pictures, own, smooth)
             alpha = alpha * own_share(track, range(frame, frame + 1), hair_window)[0, 0].numpy()
-        yield seen[frame][0], alpha
+        return pictures[own], alpha
+
+    return at_once(settle, beside())
 
 
 def _sure_hair(
@@ -247,8 +270,9 @@ def _sure_hair(
     """Of what is surely hair, its share of a picture [h, w, 3], and its mean in Lab [3]."""
     sure = alpha > SURE_ALPHA
     lab = levels_to_lab(torch.from_numpy(picture[sure])[None, None])[0, :, 0]
-    mean = lab.double().mean(1).float().numpy() if sure.any() else np.zeros(3, np.float32)
-    return np.float32(sure.mean()), mean
+    # Rounded, so that it does not matter how many threads take powers and add up.
+    mean = lab.double().mean(1).numpy().round(3) if sure.any() else np.zeros(3)
+    return np.float32(sure.mean()), mean.astype(np.float32)
 
 
 @stage(chunk=0, compress=True)

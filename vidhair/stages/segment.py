@@ -12,6 +12,7 @@ from itertools import groupby
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from vidhair.geometry import Grid
 from vidhair.imaging.warp import cut_frame
@@ -19,7 +20,7 @@ from vidhair.models.parsers.hair_segmenter import SIDE, HairSegmenter
 from vidhair.stages.align import FaceTrack
 from vidhair.stages.region import REACH, HeadRegion
 from vidhair.types import Frames
-from vidhair.wiring import Value, stage
+from vidhair.wiring import AtOnce, Value, stage
 
 AT_ONCE = 4  # frames
 GRAIN = 64  # samples by which the view moves with a head; a multiple of the network's STRIDE
@@ -60,7 +61,11 @@ def view(centre: NDArray[np.float64], side: float, grid: Grid) -> Grid:
 
 @torch.inference_mode()
 def segment(
-    frames: Frames, views: Sequence[Grid | None], grid: Grid, segmenter: HairSegmenter
+    frames: Frames,
+    views: Sequence[Grid | None],
+    grid: Grid,
+    segmenter: HairSegmenter,
+    at_once: AtOnce,
 ) -> NDArray[np.uint8]:
     """Probability of hair × 255, uint8 [T, h, w] on a grid; zero outside of the views.
 
@@ -69,13 +74,18 @@ def segment(
     device = next(segmenter.parameters()).device
     high, wide = (math.ceil(n / GRAIN) * GRAIN for n in (grid.height, grid.width))
     levels = np.zeros((len(views), high, wide), np.uint8)
+
+    def cut(item: tuple[NDArray[np.uint8], Grid]) -> Tensor:
+        # Beyond the frame's border the picture goes on mirrored, as the parser sees it.
+        return cut_frame(*item, device)
+
+    shown = ((frames.rows(t, t + 1).pixels[0], seen) for t, seen in enumerate(views) if seen)
+    cuts = at_once(cut, shown)
     for (seen, _), run in groupby(enumerate(views), lambda item: (item[1], item[0] // AT_ONCE)):
         if seen is None:
             continue
         index = [frame for frame, _ in run]
-        # Beyond the frame's border the picture goes on mirrored, as the parser sees it.
-        cuts = [cut_frame(frames.rows(t, t + 1).pixels[0], seen, device) for t in index]
-        picture = torch.cat(cuts) / 2 + 0.5
+        picture = torch.cat([next(cuts) for _ in index]) / 2 + 0.5
         hair = segmenter(picture, torch.zeros_like(picture[:, :1]))[:, 0]
         left, top = np.rint(grid.places(np.array([seen.left, seen.top]))).astype(int)
         rows, columns = slice(top, top + seen.height), slice(left, left + seen.width)
@@ -88,11 +98,15 @@ def segment(
 
 @stage(compress=True)
 def segmented(
-    frames: Frames, track: FaceTrack, region: HeadRegion, segmenter: HairSegmenter
+    frames: Frames,
+    track: FaceTrack,
+    region: HeadRegion,
+    segmenter: HairSegmenter,
+    at_once: AtOnce,
 ) -> HairPrior:
     grid, axes = prior_grid(region, track.box.side), track.axes
     views = [
         view(axes.centre[t], axes.side[t], grid) if track.present[t] else None
         for t in range(len(frames))
     ]
-    return HairPrior(segment(frames, views, grid, segmenter))
+    return HairPrior(segment(frames, views, grid, segmenter, at_once))
