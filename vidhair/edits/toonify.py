@@ -159,7 +159,8 @@ def face_parts(
         ]
         faces = np.maximum(faces, face)
         skins = np.maximum(skins, face * (1 - np.maximum.reduce(features)))
-    return _softened(faces), _softened(skins)
+    faces = _softened(faces)
+    return faces, np.minimum(_softened(skins), faces)
 
 
 def _outlined(
