@@ -152,6 +152,6 @@ class TestSteadied:
 
     def test_what_looks_different_does_not_count(self) -> None:
         sketches, pictures = self.frames()
-        other = [255 - pictures[0], pictures[1], 255 - pictures[2]]
+        other = [np.invert(pictures[0]), pictures[1], np.invert(pictures[2])]
         got = steadied(sketches, other, 1, 1.0)
         assert np.allclose(got.lines, sketches[1].lines, atol=0.05)

@@ -122,7 +122,7 @@ class Toonify(Edit):
             size = working_size(width, height, float(heads.side[frame]))
             scale = np.array([size[0] / width, size[1] / height], np.float32)
             small = resized(reshaped(picture, heads.anchors[frame], self.structure), size)
-            face, skin = face_parts(faces.meshes[frame] * scale, small.shape[:2])
+            face, skin = face_parts(faces.meshes[frame] * scale, size[::-1])
             found = sketch(small, face)
             lines = found.lines * (1 - (1 - LIGHT_INK) * skin)
             return small, Sketch(found.tones, lines, found.gain)
@@ -138,7 +138,8 @@ class Toonify(Edit):
             pictures, sketches = zip(*made.values(), strict=True)
             steady = steadied(sketches, pictures, near.index(frame), self.steady)
             (source,) = frames.rows(frame, frame + 1)
-            picture = at_size(steady, look, source.shape[1::-1])
+            height, width = source.shape[:2]
+            picture = at_size(steady, look, (width, height))
             if self.strength < 1:
                 mixed = source + np.float32(self.strength) * (picture.astype(np.float32) - source)
                 picture = np.rint(mixed).astype(np.uint8)

@@ -66,7 +66,7 @@ def _slopes(x: Floats) -> tuple[Floats, Floats]:
     return tuple(
         cv2.Scharr(x, cv2.CV_32F, *way, scale=1 / 32, borderType=cv2.BORDER_REPLICATE)
         for way in ((1, 0), (0, 1))
-    )  # type: ignore[return-value]
+    )
 
 
 def directions(lab: Floats) -> tuple[Floats, Floats]:
