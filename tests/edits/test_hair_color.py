@@ -12,22 +12,18 @@ from numpy.typing import NDArray
 from tests.edits.codes import pack_of
 from tests.flow.made_up import a_pack, nodes_of
 from tests.stages.faces import clip_of, face_track
-from tests.stages.series import InMemory
 from vidhair.edits import HairColor
 from vidhair.edits.area import PaintedArea, anywhere
 from vidhair.edits.colors import parse_color
 from vidhair.edits.edit import Strength
 from vidhair.edits.hair_color import (
     ENDS,
-    MOST_TINTED,
     ROOTS,
     ClipLight,
     Dye,
     HairLight,
-    clip_light,
     falling,
     former_dye,
-    hair_light,
 )
 from vidhair.edits.hair_color_latent import TargetColor
 from vidhair.errors import InvalidSetting
@@ -36,11 +32,10 @@ from vidhair.geometry import Box, Grid
 from vidhair.imaging.color import lab_to_rgb, levels_to_lab, rgb_to_lab, srgb_to_linear
 from vidhair.media import write_png
 from vidhair.recipe import Recipe, build, load_recipe
-from vidhair.stages.align import FaceTrack
 from vidhair.stages.compose import Fade, Layer, fold
 from vidhair.stages.facial_hair import FacialHair
 from vidhair.stages.matte import Matte
-from vidhair.stages.region import MIDDLE, HairWindow, face_part
+from vidhair.stages.region import HairWindow
 from vidhair.types import Frames
 
 Floats = NDArray[np.float32]
@@ -59,85 +54,6 @@ def linear(rgb: Any) -> Floats:
 
 
 BROWN = (0.3, 0.2, 0.15)
-
-
-class TestHairLight:
-    def light(self, rgb: Any, area: Any = None, cuts: tuple[int, ...] = ()) -> HairLight:
-        count = len(rgb)
-        areas = np.full(count, 0.2) if area is None else np.array(area)
-        matte = Matte(
-            np.zeros((count, 2, 2), np.uint8), areas.astype(np.float32), lab(np.array(rgb))
-        )
-        track = face_track([(30.0, 30.0, 10.0)] * count, Box(0.0, 0.0, 28.0), cuts)
-        return hair_light(InMemory(matte), InMemory(track))
-
-    def test_steady_light_is_the_clips(self) -> None:
-        got = self.light([BROWN] * 5)
-        np.testing.assert_allclose(got.factor, 1, atol=1e-3)
-        np.testing.assert_allclose(got.lab, np.tile(lab(BROWN), (5, 1)), atol=0.05)
-        assert got.lab.dtype == got.factor.dtype == np.float32
-
-    def test_it_follows_a_fade(self) -> None:
-        shares = np.linspace(1, 0.05, 30)
-        rgb = [np.array(BROWN) * s for s in shares]
-        got = self.light(rgb)
-        want = linear(rgb) / linear(rgb).mean(0)
-        np.testing.assert_allclose(got.factor[3:-3], want[3:-3], rtol=0.1)
-        assert (np.diff(got.factor, axis=0) < 1e-6).all()
-        np.testing.assert_allclose(got.lab[3:-3], lab(rgb)[3:-3], atol=1.5)
-
-    def test_a_lamp_turns_its_color(self) -> None:
-        got = self.light([BROWN] * 10 + [(0.3, 0.12, 0.05)] * 10)
-        assert got.factor[-1, 2] < 0.4 * got.factor[0, 2]
-        np.testing.assert_allclose(got.factor[-1, 0], got.factor[0, 0], rtol=0.02)
-
-    def test_a_flicker_is_smoothed_and_a_cut_is_not(self) -> None:
-        flicker = [BROWN, np.array(BROWN) * 1.1] * 6
-        assert np.ptp(self.light(flicker).factor[4:8, 0]) < 0.3 * np.ptp(
-            linear(flicker)[:, 0] / linear(flicker)[:, 0].mean()
-        )
-        dark = tuple(0.3 * np.array(BROWN))
-        got = self.light([BROWN] * 6 + [dark] * 6, cuts=(6,))
-        for rows in (slice(0, 6), slice(6, 12)):
-            np.testing.assert_allclose(np.ptp(got.factor[rows], axis=0), 0, atol=1e-6)
-        assert got.factor[6, 0] < 0.2 * got.factor[5, 0]
-
-    def test_frames_with_little_hair_tell_little(self) -> None:
-        green = (0.1, 0.6, 0.1)
-        got = self.light([BROWN, BROWN, green, BROWN, BROWN], [0.2, 0.2, 1e-4, 0.2, 0.2])
-        np.testing.assert_allclose(got.factor, 1, atol=0.05)
-
-    def test_no_hair_at_all_gives_numbers(self) -> None:
-        got = self.light([(0.0, 0.0, 0.0)] * 4, [0.0] * 4)
-        assert np.isfinite(got.lab).all() and (got.factor == 1).all()
-
-
-class TestClipLight:
-    WINDOW = HairWindow(0, 0, 1, 64, 64, 39.2)
-    TRACK = face_track([None, (32.0, 38.0, 14.0), (30.0, 36.0, 14.0)], Box(12.4, 16.6, 39.2))
-
-    def light(self, skin: tuple[int, int, int], track: FaceTrack = TRACK) -> Floats:
-        pixels = np.full((3, 64, 64, 3), (10, 200, 10), np.uint8)
-        for k in np.flatnonzero(track.present):
-            face = face_part(MIDDLE, track, range(k, k + 1), self.WINDOW)[0, 0].numpy()
-            pixels[k][face > 0.05] = skin
-        return clip_light(InMemory(Frames.of_pixels(pixels)), InMemory(track), self.WINDOW).factor
-
-    def test_skin_of_the_usual_hue_is_in_daylight(self) -> None:
-        angle = np.deg2rad(52)
-        usual = torch.tensor([65.0, 24 * np.cos(angle), 24 * np.sin(angle)]).float()
-        rgb = (lab_to_rgb(usual, dim=0) * 255).round().int().tolist()
-        np.testing.assert_allclose(self.light((rgb[0], rgb[1], rgb[2])), 1, atol=0.02)
-
-    def test_warm_and_cold_light_are_told_apart(self) -> None:
-        yellow, pink = self.light((200, 160, 90)), self.light((200, 140, 160))
-        assert yellow[2] < 0.95 < 1.05 < pink[2]
-
-    def test_it_is_bounded_and_there_without_a_face(self) -> None:
-        strange = self.light((20, 60, 250))
-        assert (strange >= MOST_TINTED[0] - 1e-6).all() and (strange <= MOST_TINTED[1] + 1e-6).all()
-        nobody = face_track([None] * 3, Box(12.4, 16.6, 39.2))
-        assert self.light((200, 160, 90), nobody).tolist() == [1, 1, 1]
 
 
 class TestDye:
@@ -307,6 +223,14 @@ class TestDyedHair:
         way = np.linalg.norm(whole - own)
         assert np.linalg.norm(kept - own) < 0.25 * way
         assert 0.3 * way < np.linalg.norm(half - own) < 0.75 * way
+
+    def test_exposure_makes_the_dye_lighter_or_darker(self) -> None:
+        scene = Scene()
+        darker, plain, lighter = (
+            scene.mean(scene.dyed(HairColor(color="#804020", exposure=x)))[0] for x in (-1, 0, 1)
+        )
+        assert darker < plain - 5 and lighter > plain + 5
+        assert HairColor(exposure=0).identity() == HairColor().identity()
 
     def test_an_area_limits_the_dye_and_all_over_it(self) -> None:
         scene = Scene()

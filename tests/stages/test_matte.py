@@ -51,6 +51,14 @@ class TestJoined:
         assert not got[33:].any() and not got[24:, 15].any()
         assert (got[18:21, 15] == np.float32(0.15)).all()
 
+    def test_a_line_joins_nothing(self) -> None:
+        """The edge of a shelf as dark as the hair leads from it to more of the kind."""
+        prior = np.zeros((40, 40), np.float32)
+        prior[12:20, 12:20], prior[14:16, 20:32], prior[10:20, 32:40] = 0.9, 0.9, 0.9
+        got = joined(prior, self.HEAD)
+        assert (got[12:20, 12:20] == prior[12:20, 12:20]).all()
+        assert (got[14:16, 20:24] > 0.8).all() and not got[:, 24:].any()
+
     def test_what_is_rather_not_hair_stays_only_beside_what_rather_is(self) -> None:
         """A shadow below the chin hangs together with the hair, and is none."""
         prior = np.zeros((40, 40), np.float32)

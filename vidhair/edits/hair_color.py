@@ -3,7 +3,6 @@
 Beside edits that draw the head anew, the generator draws the color, too.
 """
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -11,7 +10,6 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter1d
 
 from vidhair.cache import fingerprint
 from vidhair.edits.area import PaintedArea, anywhere, check_area, check_area_fits
@@ -23,7 +21,6 @@ from vidhair.errors import InvalidSetting
 from vidhair.geometry import CropAxes, Grid
 from vidhair.imaging.color import (
     lab_to_rgb,
-    levels_to_lab,
     linear_to_srgb,
     rgb_to_lab,
     srgb_to_linear,
@@ -50,38 +47,16 @@ from vidhair.stages.facial_hair import (
     facial_hair,
     no_facial_hair,
 )
+from vidhair.stages.light import ClipLight, HairLight, clip_light, hair_light
 from vidhair.stages.matte import Matte
-from vidhair.stages.region import MIDDLE, HairWindow, face_part
+from vidhair.stages.region import HairWindow
 from vidhair.types import Clip, Frames
 from vidhair.wiring import Makers, Series, Value, makers, stage
 
-FURTHER = ("roots", "ends", "highlights", "area", "beard", "brows")
+FURTHER = ("roots", "exposure", "ends", "highlights", "area", "beard", "brows")
 SOFTER = {"beard": 0.8, "brows": 0.5}  # share of the dye that beard and brows take
 # Where roots end and ends begin, in sides of the face's crop below its centre.
 ROOTS, ENDS = (-0.55, -0.1), (-0.05, 0.5)
-SKIN_FRAMES = 8  # in which skin tells the color of the light
-SKIN_HUE = 52.0  # of the skin of most people in daylight, in degrees of Lab
-SKIN_TOLD = 0.3  # exponent: how far what is unlike that is taken for the light's color
-MOST_TINTED = (0.88, 1.14)
-LIGHT_FRAMES = 1.5  # deviation, in frames, of the mean over which light is followed
-LEAST_LIGHT, MOST_LIGHT = 0.002, 4.0  # of the clip's light on the hair, that frames may have
-
-
-@dataclass(frozen=True)
-class HairLight(Value):
-    """lab: [T, 3], the hair's mean color in each frame's light. factor: [T, 3], that light as a
-    multiple of the clip's, of linear RGB."""
-
-    ROWS = ("lab", "factor")
-    lab: NDArray[np.float32]
-    factor: NDArray[np.float32]
-
-
-@dataclass(frozen=True)
-class ClipLight(Value):
-    """factor: [3], the color of the clip's light as a multiple of daylight, of linear RGB."""
-
-    factor: NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -101,51 +76,6 @@ def former_dye(clip: Clip) -> Dye:
     return Dye(np.zeros((count, 3), np.float32), np.zeros(count, np.float32))
 
 
-@stage()
-def hair_light(matte: Series[Matte], track: Series[FaceTrack]) -> HairLight:
-    """Followed from frame to frame within a shot: it dims with a fade and turns with a lamp."""
-    area, lab = matte.field("area").astype(np.float64), matte.field("mean_lab")
-    rgb = lab_to_rgb(torch.from_numpy(lab), dim=1)
-    linear = srgb_to_linear(rgb).numpy().astype(np.float64)
-    shot = np.cumsum(track.field("cuts"))
-    smoothed = np.zeros_like(linear)
-    for number in np.unique(shot):
-        rows = np.flatnonzero(shot == number)
-        weight = gaussian_filter1d(area[rows], LIGHT_FRAMES, mode="nearest")
-        sums = gaussian_filter1d(linear[rows] * area[rows, None], LIGHT_FRAMES, 0, mode="nearest")
-        smoothed[rows] = sums / (weight[:, None] + 1e-9)
-    typical = (linear * area[:, None]).sum(0) / (area.sum() + 1e-9)
-    factor = np.clip(smoothed / (typical + 1e-9), LEAST_LIGHT, MOST_LIGHT)
-    if not area.any():  # nothing tells of it
-        factor[:] = 1
-    found = rgb_to_lab(linear_to_srgb(torch.from_numpy(smoothed).float()), dim=1).numpy()
-    return HairLight(found.astype(np.float32), factor.astype(np.float32))
-
-
-@stage(version=2)
-def clip_light(
-    frames: Series[Frames], track: Series[FaceTrack], hair_window: HairWindow
-) -> ClipLight:
-    """The light that gives the person's skin its hue: in daylight all skin has nearly the same."""
-    present = np.flatnonzero(track.field("present"))
-    chosen = present[np.linspace(0, len(present) - 1, min(SKIN_FRAMES, len(present))).astype(int)]
-    colors = []
-    for frame in chosen.tolist():
-        one = frame, frame + 1
-        skin = face_part(MIDDLE, track.rows(*one), range(1), hair_window)[0, 0] > 0.5
-        seen = torch.from_numpy(hair_window.cut(frames.rows(*one).pixels[0]))[skin.numpy()]
-        if len(seen):
-            colors.append(levels_to_lab(seen[None, None])[0, :, 0].median(1).values)
-    if not colors:
-        return ClipLight(np.ones(3, np.float32))
-    skin = torch.stack(colors).median(0).values
-    chroma, hue = skin[1:].norm(), math.radians(SKIN_HUE)
-    usual = torch.stack([skin[0], chroma * math.cos(hue), chroma * math.sin(hue)])
-    lit, plain = (srgb_to_linear(lab_to_rgb(x, dim=0)) for x in (skin, usual))
-    factor = (lit / plain.clamp_min(1e-3)) ** SKIN_TOLD
-    return ClipLight(factor.clamp(*MOST_TINTED).numpy())
-
-
 @dataclass(frozen=True, kw_only=True)
 class HairColor(HairColorLatent):
     """Hair that a former edit colored is taken to the new color from there."""
@@ -159,6 +89,9 @@ class HairColor(HairColorLatent):
     highlights: str = setting("", "a color of single strands; empty for none")
     beard: bool = setting(False, "whether beard and moustache take the dye, too, a bit softer")
     brows: bool = setting(False, "whether the brows take it, about half of it")
+    exposure: float = setting(
+        0.0, "stops by which the dye is lighter than in the clip's light", low=-3.0, high=3.0
+    )
     area: str = setting(
         "",
         "a picture as large as the frame, white (or opaque) where the dye may go, which moves "
@@ -173,8 +106,7 @@ class HairColor(HairColorLatent):
     def identity(self) -> dict[str, Any]:
         """The further colors themselves, and nothing of those that are not set."""
         own = {k: v for k, v in super().identity().items() if k not in (*FURTHER, "area_frame")}
-        if self.roots:
-            own["roots"] = self.roots
+        own |= {name: value for name in ("roots", "exposure") if (value := getattr(self, name))}
         own |= dict.fromkeys(self.facial, True)
         if self.area:
             own |= {"area": fingerprint(read_matte(self.area)), "area_frame": self.area_frame}
@@ -291,7 +223,7 @@ class HairColor(HairColorLatent):
                 return frame_matte(share, hair_window, picture, window)
 
             full = spread(alpha)
-            lit = clip_light.factor * light
+            lit = clip_light.factor * light * np.float32(2**self.exposure)
             target = _in_light(dye.target[row], lit)
             source = torch.from_numpy(hair_light.lab[row])
             # Beyond the color, and away from it, along the line to it.

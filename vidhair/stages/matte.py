@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.ndimage import label
+from scipy.ndimage import binary_opening, label
 from torch import Tensor
 
 from vidhair.errors import InvalidSetting
@@ -37,6 +37,7 @@ NEIGHBOURS = 2  # frames on either side that smoothing over time looks at
 LIKELY, UNLIKELY = 0.9, 0.1  # probabilities of hair that hold, away from where they change
 THINNING = 2  # how many times further strands are looked for within hair than beside it
 JOINED = 0.2  # probability of hair over which it hangs together with what is on the head
+HANGS_BY = 3  # samples: what hangs together by less, such as the edge of a shelf, is not joined
 MORE_THAN_NOT = 0.5  # probability over which hair may have more of it around
 AROUND = 4  # samples of the prior around that which may show hair, too
 # Between those, the prior tells hair from none in this range.
@@ -106,7 +107,7 @@ class Matte(Value):
 def joined(prior: NDArray[np.float32], head: NDArray[np.float32]) -> NDArray[np.float32]:
     """The prior [h, w] around what is rather hair than not, and hangs together with hair on the
     head, > 0 in [h, w]."""
-    parts, _ = label(prior > JOINED)
+    parts, _ = label(binary_opening(prior > JOINED, np.ones((HANGS_BY, HANGS_BY))))
     own = np.isin(parts, np.setdiff1d(parts[head > 0], 0)) & (prior > MORE_THAN_NOT)
     near = dilate(torch.from_numpy(own)[None, None], 2 * AROUND + 1)[0, 0].numpy()
     kept: NDArray[np.float32] = prior * near
@@ -167,7 +168,7 @@ def _told_by_colors(
 # ---- stages
 
 
-@stage(version=6, compress=True)
+@stage(version=7, compress=True)
 def matte(
     frames: Annotated[Frames, Near(NEIGHBOURS)],
     prior: Annotated[HairPrior, Near(NEIGHBOURS)],

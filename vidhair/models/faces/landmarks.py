@@ -56,6 +56,7 @@ POINTS = 478  # 468 of the mesh and five of each iris
 # Mesh indices. "Left" is the viewer's left, as everywhere in vidhair.
 EYE_LEFT = (33, 7, 163, 144, 145, 153, 154, 155, 133, 173, 157, 158, 159, 160, 161, 246)
 EYE_RIGHT = (263, 249, 390, 373, 374, 380, 381, 382, 362, 398, 384, 385, 386, 387, 388, 466)
+IRIS_LEFT, IRIS_RIGHT = tuple(range(468, 473)), tuple(range(473, 478))  # centre, then rim
 MOUTH_LEFT, MOUTH_RIGHT = 61, 291
 FACE_OVAL = (
     10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377,
