@@ -13,6 +13,7 @@ from scipy.ndimage import gaussian_filter
 from vidhair.errors import VidhairError
 from vidhair.imaging import motion
 from vidhair.imaging.motion import fetch, flow, mean_along_motion
+from vidhair.imaging.opencv import opencv
 
 INNER = np.s_[12:-12, 12:-12]
 
@@ -150,9 +151,9 @@ def test_given_values_are_left_as_they_are() -> None:
 def test_without_opencv_it_says_what_to_do(monkeypatch: pytest.MonkeyPatch, there: Any) -> None:
     """None: it does not load; an empty module: MediaPipe was imported without it."""
     monkeypatch.setitem(sys.modules, "cv2", there)
-    motion._opencv.cache_clear()
+    opencv.cache_clear()
     try:
         with pytest.raises(VidhairError, match=r"OpenCV.*does not load.*libgl1.*matte\.smooth = 0"):
             flow(texture(), texture())
     finally:
-        motion._opencv.cache_clear()
+        opencv.cache_clear()

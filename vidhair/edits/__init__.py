@@ -9,6 +9,7 @@ from vidhair.edits.hair_color_latent import HairColorLatent
 from vidhair.edits.hair_length import HairLength
 from vidhair.edits.mix import Mix
 from vidhair.edits.reconstruct import Reconstruct
+from vidhair.edits.toonify import Toonify
 
 __all__ = [
     "EDITS",
@@ -21,6 +22,7 @@ __all__ = [
     "HairLength",
     "Mix",
     "Reconstruct",
+    "Toonify",
 ]
 
 EDITS: dict[str, type[Edit]] = {
@@ -34,5 +36,6 @@ EDITS: dict[str, type[Edit]] = {
         Direction,
         Mix,
         Reconstruct,
+        Toonify,
     )
 }

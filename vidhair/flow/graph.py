@@ -72,6 +72,7 @@ from vidhair.wiring import (
     Value,
     makers,
     plan,
+    renamed,
 )
 
 GOAL = "changes"
@@ -111,6 +112,9 @@ def makers_of(recipe: Recipe, segmenter: bool = False) -> Makers:
         ends |= makers(fade=compose.fade_of_edits)
     if people.is_reference(recipe.align.person):
         ends |= makers(people.reference, person=people.most_like)
+    if "composed" in edits and "layer" in edits:  # what is drawn is what the others have made
+        ends |= makers(folded=compose.composed)
+        edits["composed"] = renamed(edits["composed"], {"frames": "folded"})
     found = makers(doubts, prior=segment.segmented if segmenter else labels.classified)
     if recipe.matte.from_:
         found = makers(matte=matte.given, hair_window=region.whole_frame)
@@ -453,7 +457,9 @@ class Flow:
         return made.over(frames), alpha
 
     def shown(self, work: Work) -> NDArray[np.bool_]:
-        """[T] bool: whether a frame shows somebody who is edited."""
+        """[T] bool: whether a frame shows somebody who is edited; of whole frames, all are."""
+        if "track" not in self.stages:
+            return np.ones(work.frame_count, bool)
         units = range(len(self.fan_out(work)))
         present = [self.field(work, "track", "present", unit) for unit in units]
         shown: NDArray[np.bool_] = np.any(present, axis=0)
@@ -480,7 +486,7 @@ class Flow:
         """What a person should know about how the clip was read and edited."""
         units = range(len(self.fan_out(work)))
         notes = []
-        count = self.value(work, "people").count
+        count = self.value(work, "people").count if "people" in self.stages else 0
         if count > 1:
             who = "all are" if len(units) == count else f"{self.fan_out(work)[0]} is"
             notes.append(f"{count} people; {who} edited (`vidhair inspect` lists them)")

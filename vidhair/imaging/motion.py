@@ -1,14 +1,13 @@
 """What moved where between two pictures, and means along it."""
 
 from collections.abc import Sequence
-from functools import cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vidhair.errors import VidhairError
 from vidhair.imaging.morphology import span_of
+from vidhair.imaging.opencv import opencv
 
 UNLIKE = 12.0  # difference of two pixels, in levels of 255, from which they show different things
 NEARBY = 5  # side in pixels over which that is judged
@@ -16,27 +15,9 @@ SURROUNDINGS = 24  # pixels around the values that motion is looked for in, too
 LEAST_SIDE = 16  # of pictures in which motion is looked for
 
 
-@cache
-def _opencv() -> Any:
-    """Imported at its first use. Raises VidhairError where it does not load.
-
-    An empty module stands in its place after MediaPipe was imported without it.
-    """
-    try:
-        import cv2
-
-        cv2.DISOpticalFlow  # noqa: B018
-    except (ImportError, AttributeError) as error:
-        raise VidhairError(
-            f"OpenCV, which follows hair from frame to frame, does not load here ({error}); "
-            "install the libGL that it needs (libgl1 of Debian and Ubuntu), or set matte.smooth = 0"
-        ) from error
-    return cv2
-
-
 def _solver() -> Any:
     """A new one for every pair: for small pictures it takes finer settings, and keeps them."""
-    cv2 = _opencv()
+    cv2 = opencv()
     # Dense inverse search (Kroeger et al. 2016).
     return cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
 
@@ -48,7 +29,7 @@ def flow(start: NDArray[np.uint8], end: NDArray[np.uint8]) -> NDArray[np.float32
     """
     if min(start.shape[:2]) < LEAST_SIDE:
         return np.zeros((*start.shape[:2], 2), np.float32)
-    cv2 = _opencv()
+    cv2 = opencv()
     grey = (cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY) for picture in (start, end))
     found: NDArray[np.float32] = _solver().calc(*grey, None)
     return found
@@ -56,7 +37,7 @@ def flow(start: NDArray[np.uint8], end: NDArray[np.uint8]) -> NDArray[np.float32
 
 def fetch(values: NDArray[Any], motion: NDArray[np.float32]) -> NDArray[Any]:
     """What a picture [H, W] or [H, W, C] holds where `flow` says that pixels went."""
-    cv2 = _opencv()
+    cv2 = opencv()
     height, width = motion.shape[:2]
     x, y = np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32)
     found: NDArray[Any] = cv2.remap(
@@ -91,7 +72,7 @@ def mean_along_motion(
         motion = flow(parts[index], parts[other])
         unlike = fetch(parts[other], motion).astype(np.float32) - parts[index]
         error = np.einsum("ijk,ijk->ij", unlike, unlike) / unlike.shape[-1]
-        error = _opencv().blur(error, (NEARBY, NEARBY))
+        error = opencv().blur(error, (NEARBY, NEARBY))
         share = weight ** abs(other - index) * np.exp(-error / (2 * UNLIKE**2))
         total += share * fetch(values[other][rows, columns], motion)
         weights += share

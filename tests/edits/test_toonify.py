@@ -1,0 +1,191 @@
+"""Clips that are drawn: what faces tell of it, proportions, and the stage on a few frames."""
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from tests.flow.made_up import a_pack
+from tests.stages.faces import clip_of, face_mesh
+from tests.stages.series import InMemory
+from vidhair.edits import toonify
+from vidhair.edits.toonify import LOOKS, NEIGHBOURS, WITHOUT, Heads, Toonify, face_parts, reshaped
+from vidhair.flow.graph import Flow
+from vidhair.geometry import crop_axes
+from vidhair.models.faces.landmarks import POINTS, eyes_and_mouth
+from vidhair.recipe import load_recipe
+from vidhair.stages.align import MAX_FACES, Faces, Shots
+from vidhair.stages.people import tracks
+from vidhair.types import Frames
+from vidhair.wiring import Span
+
+Place = tuple[float, float, float]
+SIZE = 96
+
+
+def faces_of(rows: list[list[Place]]) -> Faces:
+    meshes = np.full((len(rows), MAX_FACES, POINTS, 2), np.nan, np.float32)
+    for row, places in enumerate(rows):
+        for column, place in enumerate(places):
+            meshes[row, column] = face_mesh(*place)
+    return Faces(meshes)
+
+
+def shots_of(count: int, *cuts: int) -> Shots:
+    return Shots(np.isin(np.arange(count), [0, *cuts]))
+
+
+def heads_of(rows: list[list[Place]], *cuts: int) -> Heads:
+    clip = clip_of(SIZE, SIZE, [40 * n for n in range(len(rows))])
+    faces, shots = InMemory(faces_of(rows)), InMemory(shots_of(len(rows), *cuts))
+    found = tracks(faces, shots, clip)
+    return toonify.heads(faces, InMemory(found), shots, clip)
+
+
+def side_of(place: Place) -> float:
+    return float(crop_axes(*eyes_and_mouth(face_mesh(*place)[None].astype(float))).side[0])
+
+
+class TestHeads:
+    def test_strokes_go_by_the_largest_face_of_each_shot(self) -> None:
+        small, large = (20.0, 40.0, 12.0), (60.0, 50.0, 24.0)
+        found = heads_of([[small, large], [small, large], [small], [small]], 2)
+        assert np.allclose(found.side, [side_of(large)] * 2 + [side_of(small)] * 2, rtol=1e-4)
+
+    def test_without_a_face_by_the_frame(self) -> None:
+        found = heads_of([[], []])
+        assert np.allclose(found.side, WITHOUT * SIZE) and np.isnan(found.anchors).all()
+
+    def test_a_face_that_trembles_is_followed_smoothly(self) -> None:
+        rows = [[(48.0 + (-1) ** n, 48.0, 20.0)] for n in range(9)]
+        x = heads_of(rows).anchors[:, 0, 0, 0]
+        assert np.abs(np.diff(x))[2:-2].max() < 1.0 < np.abs(np.diff([r[0][0] for r in rows])).max()
+
+    def test_not_over_a_cut(self) -> None:
+        rows: list[list[Place]] = [[(30.0, 48.0, 20.0)]] * 3 + [[(60.0, 48.0, 20.0)]] * 3
+        x = heads_of(rows, 3).anchors[:, 0, 2, 0]
+        assert np.allclose(x, [30, 30, 30, 60, 60, 60], atol=1e-3)
+
+
+class TestReshaped:
+    ANCHORS = np.array([[[36, 44], [60, 44], [48, 76]]], np.float32)
+
+    def picture(self) -> NDArray[np.uint8]:
+        """Discs for eyes, and a bar as wide as the jaw."""
+        y, x = np.mgrid[:SIZE, :SIZE]
+        picture = np.full((SIZE, SIZE, 3), 200, np.uint8)
+        for eye in self.ANCHORS[0, :2]:
+            picture[np.hypot(x - eye[0], y - eye[1]) < 4] = 0
+        picture[72:80, 38:59] = 0
+        return picture
+
+    def test_eyes_grow_and_the_jaw_shrinks(self) -> None:
+        picture = self.picture()
+        got = reshaped(picture, self.ANCHORS, 1.0)
+
+        def dark(frame: NDArray[np.uint8], rows: slice) -> int:
+            return int((frame[rows, :, 0] < 100).sum())
+
+        assert dark(got, np.s_[34:56]) > 1.3 * dark(picture, np.s_[34:56])
+        assert dark(got, np.s_[70:84]) < 0.95 * dark(picture, np.s_[70:84])
+
+    def test_by_degrees(self) -> None:
+        picture = self.picture()
+        assert reshaped(picture, self.ANCHORS, 0) is picture
+        half, whole = (reshaped(picture, self.ANCHORS, s).astype(int) for s in (0.3, 1.0))
+        assert 0 < np.abs(half - picture).sum() < np.abs(whole - picture).sum()
+
+    def test_away_from_faces_nothing_moves(self) -> None:
+        noise = np.random.default_rng(1).integers(0, 256, (SIZE, SIZE, 3), np.uint8)
+        got = reshaped(noise, self.ANCHORS, 1.0)
+        assert np.array_equal(got[:20], noise[:20]) and np.array_equal(got[:, :12], noise[:, :12])
+        absent = np.full((2, 3, 2), np.nan, np.float32)
+        assert reshaped(noise, absent, 1.0) is noise
+
+
+def test_plain_skin_lies_within_a_face_and_beside_its_features() -> None:
+    mesh = face_mesh(48, 48, 30)
+    face, skin = face_parts(np.stack([mesh, np.full_like(mesh, np.nan)]), (SIZE, SIZE))
+    left, *_ = eyes_and_mouth(mesh)
+    x, y = np.rint(left).astype(int)
+    assert face[y, x] > 0.9 > 0.5 > skin[y, x]
+    assert skin[60, 36] > 0.9 and face[4, 4] == skin[4, 4] == 0
+    assert (skin <= face + 1e-3).all()
+
+
+class TestDrawn:
+    def frames(self, count: int) -> NDArray[np.uint8]:
+        rng = np.random.default_rng(2)
+        coarse = rng.integers(0, 256, (6, 6, 3), np.uint8)
+        picture = np.kron(coarse, np.ones((16, 16, 1), np.uint8))
+        return np.stack([np.roll(picture, n, 1) for n in range(count)])
+
+    def draw(
+        self, pixels: NDArray[np.uint8], start: int, stop: int, *cuts: int, **settings: Any
+    ) -> Any:
+        count = len(pixels)
+        low, high = max(0, start - NEIGHBOURS), min(count, stop + NEIGHBOURS)
+        heads = Heads(
+            np.full(count, 150, np.float32), np.full((count, MAX_FACES, 3, 2), np.nan, np.float32)
+        )
+        part = slice(low, high)
+        return (
+            Toonify(**settings)
+            .drawn(
+                Frames.of_pixels(pixels[part]),
+                Faces(faces_of([[]] * count).meshes[part]),
+                heads.rows(low, high),
+                Shots(shots_of(count, *cuts).begins[part]),
+                Span(start, stop),
+            )
+            .pixels
+        )
+
+    def test_chunks_give_what_the_whole_gives(self) -> None:
+        pixels = self.frames(7)
+        whole = self.draw(pixels, 0, 7)
+        parts = [self.draw(pixels, *span) for span in ((0, 3), (3, 4), (4, 7))]
+        assert whole.shape == pixels.shape and np.array_equal(np.concatenate(parts), whole)
+
+    def test_nothing_is_taken_over_a_cut(self) -> None:
+        pixels = self.frames(6)
+        pixels[3:] = 255 - pixels[3:]
+        alone = self.draw(pixels[:3], 0, 3)
+        assert np.array_equal(self.draw(pixels, 0, 6, 3)[:3], alone)
+
+    def test_strength_mixes(self) -> None:
+        pixels = self.frames(2)
+        none, half, all_ = (self.draw(pixels, 0, 2, strength=s).astype(int) for s in (0, 0.5, 1))
+        assert np.array_equal(none, pixels)
+        assert np.abs(half - (pixels + all_) / 2).max() <= 1
+
+    def test_looks_differ(self) -> None:
+        pixels = self.frames(1)
+        found = {look: self.draw(pixels, 0, 1, look=look) for look in LOOKS}
+        assert found["ink"].mean() < found["pencil"].mean() < found["paint"].mean()
+
+
+class TestInAFlow:
+    def flow(self, **settings: Any) -> Flow:
+        return Flow(load_recipe("toonify", settings), a_pack())
+
+    def test_it_needs_no_person_and_no_network_of_the_pack(self) -> None:
+        flow = self.flow()
+        assert not {"person", "track", "matte", "rendered"} & set(flow.stages)
+        assert all(not node.weights for node in flow.nodes())
+
+    def test_after_other_edits_it_draws_what_they_made(self) -> None:
+        dyed = load_recipe("hair_color", {})
+        flow = Flow(dataclasses.replace(dyed, edits=(*dyed.edits, Toonify())), a_pack())
+        assert "folded" in flow.stages["composed"].inputs and "layer" in flow.stages
+
+    @pytest.mark.parametrize("key", ["look", "strength", "structure", "steady"])
+    def test_its_settings_are_in_the_keys_of_what_is_drawn(self, key: str) -> None:
+        other = {"look": "paint", "strength": 0.5, "structure": 0.1, "steady": 0.2}[key]
+
+        def settings(flow: Flow) -> Any:
+            return {n.name: n.settings for n in flow.nodes()}
+
+        assert settings(self.flow()) != settings(self.flow(**{f"edit.{key}": other}))

@@ -1,0 +1,209 @@
+"""A clip that looks drawn: lines of ink, flat tones, proportions of a cartoon; no generator.
+
+Whole frames are drawn, whether they show a face or not. Faces tell how large a drawing's strokes
+are, where ink is to be light, and what grows and shrinks.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vidhair.edits.edit import Edit
+from vidhair.geometry import crop_axes
+from vidhair.imaging.drawing import (
+    Look,
+    Sketch,
+    at_size,
+    resized,
+    sketch,
+    steadied,
+    working_size,
+)
+from vidhair.imaging.motion import fetch
+from vidhair.models.faces.landmarks import EYE_LEFT, EYE_RIGHT, FACE_OVAL, eyes_and_mouth
+from vidhair.models.parsers.face_parser import polygon_mask
+from vidhair.settings import setting
+from vidhair.stages.align import Faces, Shots
+from vidhair.stages.facial_hair import BROWS, LIPS
+from vidhair.stages.people import Tracks
+from vidhair.stages.smooth import smooth_over_time
+from vidhair.types import Clip, Frames
+from vidhair.wiring import Makers, Near, Series, Span, Value, makers, ranges, stage
+
+NEIGHBOURS = 2  # frames on either side along whose motion drawings are averaged
+WITHOUT = 0.6  # side of a face's crop in heights of the frame, where none is seen
+LIGHT_INK = 0.5  # share of lines that is drawn on plain skin of faces
+CHIN = 152  # point of the mesh
+SOFT = 8  # pixels of a drawing over which borders of faces are soft
+# The largest changes of proportion, and how far around they reach, in distances between the eyes.
+EYES_GROW, EYES_REACH = 0.3, 0.62
+JAW_SHRINKS, JAW_REACH = 0.22, 1.1
+
+LOOKS = {
+    "ink": Look(),
+    "pencil": Look(bands=9, flat=0.5, ink=0.55, chroma=1.05),
+    "paint": Look(bands=6, flat=0.8, ink=0.0, chroma=1.4),
+}
+
+
+@dataclass(frozen=True)
+class Heads(Value):
+    """What faces tell of a drawing. side: [T], pixels of the side of a face's crop, one per shot.
+    anchors: [T, MAX_FACES, 3, 2], both eyes and the chin of every face, followed smoothly; NaN for
+    none."""
+
+    ROWS = ("side", "anchors")
+    side: NDArray[np.float32]
+    anchors: NDArray[np.float32]
+
+
+@stage()
+def heads(faces: Series[Faces], tracks: Series[Tracks], shots: Series[Shots], clip: Clip) -> Heads:
+    found, shot = tracks.whole(), np.cumsum(shots.whole().begins)
+    seen = np.zeros(found.track.shape, np.float32)
+    anchors = np.full((*found.track.shape, 3, 2), np.nan, np.float32)
+    for start, stop in ranges(faces.count):
+        meshes = faces.rows(start, stop).meshes
+        left, right, _, _ = eyes_and_mouth(meshes)
+        anchors[start:stop] = np.stack([left, right, meshes[..., CHIN, :]], -2)
+        seen[start:stop] = crop_axes(*eyes_and_mouth(meshes)).side
+    side = np.full(len(shot), WITHOUT * clip.height, np.float32)
+    largest = np.where(found.track >= 0, np.nan_to_num(seen), 0).max(1)
+    for number in np.unique(shot):
+        of_shot = largest[shot == number]
+        if (of_shot > 0).any():
+            side[shot == number] = np.median(of_shot[of_shot > 0])
+    smoothed = np.full_like(anchors, np.nan)
+    for number in np.unique(found.track[found.track >= 0]):
+        rows, columns = np.nonzero(found.track == number)
+        begins = np.concatenate([[True], np.diff(rows) > 1])
+        smoothed[rows, columns] = smooth_over_time(anchors[rows, columns], begins)
+    return Heads(side, smoothed)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Toonify(Edit):
+    kind = "toonify"
+    in_frames: ClassVar[bool] = True
+    look: str = setting(
+        "ink", "ink: a comic; pencil: thin grey lines; paint: no lines", choices=tuple(LOOKS)
+    )
+    strength: float = setting(
+        1.0, "how far the drawing takes the place of the frame", low=0.0, high=1.0
+    )
+    structure: float = setting(
+        0.3, "how far proportions are a cartoon's: larger eyes, a smaller chin", low=0.0, high=1.0
+    )
+    steady: float = setting(
+        0.7, "weight of the frames before and after, along the motion", low=0.0, high=1.0
+    )
+
+    def makers(self) -> Makers:
+        return makers(heads, composed=self.drawn)
+
+    @stage(keep=False)
+    def drawn(
+        self,
+        frames: Annotated[Frames, Near(NEIGHBOURS)],
+        faces: Annotated[Faces, Near(NEIGHBOURS)],
+        heads: Annotated[Heads, Near(NEIGHBOURS)],
+        shots: Annotated[Shots, Near(NEIGHBOURS)],
+        span: Span,
+    ) -> Frames:
+        shot, look = np.cumsum(shots.begins), LOOKS[self.look]
+        made: dict[int, tuple[NDArray[np.uint8], Sketch]] = {}
+
+        def made_of(frame: int) -> tuple[NDArray[np.uint8], Sketch]:
+            (picture,) = frames.rows(frame, frame + 1)
+            height, width = picture.shape[:2]
+            size = working_size(width, height, float(heads.side[frame]))
+            scale = np.array([size[0] / width, size[1] / height], np.float32)
+            small = resized(reshaped(picture, heads.anchors[frame], self.structure), size)
+            face, skin = face_parts(faces.meshes[frame] * scale, size[::-1])
+            found = sketch(small, face)
+            lines = found.lines * (1 - (1 - LIGHT_INK) * skin)
+            return small, Sketch(found.tones, lines, found.gain)
+
+        core, drawn = span.core(NEIGHBOURS), []
+        for frame in range(core.start, core.stop):
+            near = [
+                f
+                for f in range(max(0, frame - NEIGHBOURS), min(len(frames), frame + NEIGHBOURS + 1))
+                if shot[f] == shot[frame]
+            ]
+            made = {f: made.get(f) or made_of(f) for f in near}
+            pictures, sketches = zip(*made.values(), strict=True)
+            steady = steadied(sketches, pictures, near.index(frame), self.steady)
+            (source,) = frames.rows(frame, frame + 1)
+            height, width = source.shape[:2]
+            picture = at_size(steady, look, (width, height))
+            if self.strength < 1:
+                mixed = source + np.float32(self.strength) * (picture.astype(np.float32) - source)
+                picture = np.rint(mixed).astype(np.uint8)
+            drawn.append(picture)
+        return Frames.of_pixels(np.stack(drawn))
+
+
+def face_parts(
+    meshes: NDArray[np.float32], size: tuple[int, int]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Inside of faces [F, 478, 2], NaN for none, and what is plain skin of that, [h, w] in 0 … 1
+    each, with soft borders."""
+    faces, skins = np.zeros((2, *size), np.float32)
+    for mesh in meshes[np.isfinite(meshes[:, 0, 0])]:
+        face = _outlined(mesh, FACE_OVAL, 0.92, size)
+        features = [
+            _outlined(mesh, part, 1.5, size) for part in (EYE_LEFT, EYE_RIGHT, LIPS, *BROWS)
+        ]
+        faces = np.maximum(faces, face)
+        skins = np.maximum(skins, face * (1 - np.maximum.reduce(features)))
+    faces = _softened(faces)
+    return faces, np.minimum(_softened(skins), faces)
+
+
+def _outlined(
+    mesh: NDArray[np.float32], part: Sequence[int], grown: float, size: tuple[int, int]
+) -> NDArray[np.float32]:
+    outline = mesh[list(part)]
+    middle = outline.mean(0)
+    mask: NDArray[np.float32] = polygon_mask(middle + grown * (outline - middle), *size)
+    return mask
+
+
+def _softened(mask: NDArray[np.float32]) -> NDArray[np.float32]:
+    height, width = mask.shape
+    coarse = resized(mask, (max(1, width // SOFT), max(1, height // SOFT)))
+    soft: NDArray[np.float32] = resized(coarse, (width, height)).clip(0, 1)
+    return soft
+
+
+def reshaped(
+    picture: NDArray[np.uint8], anchors: NDArray[np.float32], structure: float
+) -> NDArray[np.uint8]:
+    """A frame [H, W, 3] with faces of a cartoon's proportions. anchors: [F, 3, 2], see `Heads`."""
+    present = anchors[np.isfinite(anchors[:, 0, 0])]
+    if not len(present) or structure <= 0:
+        return picture
+    height, width = picture.shape[:2]
+    place = np.stack(np.meshgrid(np.arange(width), np.arange(height)), -1).astype(np.float32)
+    motion = np.zeros_like(place)
+    for left, right, chin in present:
+        apart = float(np.linalg.norm(right - left))
+        across = (right - left) / max(apart, 1e-3)
+        for eye in (left, right):
+            away = place - eye
+            motion -= away * (structure * EYES_GROW * _bump(away, EYES_REACH * apart))
+        away = place - chin
+        inwards = (away @ across)[..., None] * across
+        motion += inwards * (structure * JAW_SHRINKS * _bump(away, JAW_REACH * apart))
+    return fetch(picture, motion)
+
+
+def _bump(away: NDArray[np.float32], reach: float) -> NDArray[np.float32]:
+    """[H, W, 1]: from one at a place to zero at a distance, smoothly."""
+    share = np.maximum(1 - np.square(away).sum(-1, keepdims=True) / max(reach, 1e-3) ** 2, 0)
+    bump: NDArray[np.float32] = np.square(share)
+    return bump

@@ -1,0 +1,241 @@
+"""Pictures that look drawn: flat tones along the strokes, and lines of ink.
+
+A frame is analysed at a size at which faces are as large as they usually are in drawings; bands of
+light and ink are decided on the frame's own pixels, so that their borders are crisp at any size.
+The smoothing follows the directions of the picture's structure (Kang et al. 2009, "Flow-based image
+abstraction"), and lines are differences of Gaussians along them (Winnemöller et al. 2012, "XDoG").
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vidhair.imaging.motion import fetch, flow
+from vidhair.imaging.opencv import opencv
+
+Floats = NDArray[np.float32]
+
+DIRECTION_BLUR = 3.0  # pixels over which directions of strokes agree
+STROKE = 6  # pixels on either side along which tones are averaged
+LINE_STROKE = 7  # the same for lines
+ROUNDS = 4  # of smoothing
+RANGE, RANGE_GROWS = 6.0, 1.5  # Lab distance that is smoothed over, and by how much more a round
+REACH = 2.6  # pixels across which it is
+AROUND = 26.0  # pixels of which the usual contrast is taken
+USUAL, LEAST_CONTRAST = 15.0, 4.0  # deviation of L in a picture of strong contrast; what is noise
+GAIN = (0.7, 2.2)
+FINE_PEN, BROAD_PEN = (1.2, 1.0), (2.4, 0.62)  # widths in pixels, and how hard each is pressed
+WIDER = 1.6  # the second of the Gaussians whose difference a line is
+PAPER, CRISP = -0.5, 9.0  # response at which ink begins, and how suddenly
+CRISPEST, SOFTEST = 5.0, 1.5  # borders of bands
+STEEP = 1.6  # how much crisper they are, the steeper the light falls
+UNLIKE = 12.0  # levels of 255 by which pixels differ that show different things
+NEARBY = 5
+
+
+@dataclass(frozen=True)
+class Sketch:
+    """What a drawing is made of. tones: Lab [h, w, 3], flat along strokes. lines: [h, w], below
+    zero where ink may go. gain: [h, w], by how much the contrast around is raised."""
+
+    tones: Floats
+    lines: Floats
+    gain: Floats
+
+    def planes(self) -> Floats:
+        return np.concatenate([self.tones, self.lines[..., None], self.gain[..., None]], -1)
+
+    @classmethod
+    def of(cls, planes: Floats) -> "Sketch":
+        return cls(planes[..., :3], planes[..., 3], planes[..., 4])
+
+
+def _gauss(x: Floats, sigma: float) -> Floats:
+    cv2 = opencv()
+    found: Floats = cv2.GaussianBlur(x, (0, 0), sigma, borderType=cv2.BORDER_REPLICATE)
+    return found
+
+
+def _slopes(x: Floats) -> tuple[Floats, Floats]:
+    """Differences to the right and down of a plane [h, w]."""
+    cv2 = opencv()
+    return tuple(
+        cv2.Scharr(x, cv2.CV_32F, *way, scale=1 / 32, borderType=cv2.BORDER_REPLICATE)
+        for way in ((1, 0), (0, 1))
+    )
+
+
+def directions(lab: Floats) -> tuple[Floats, Floats]:
+    """Of strokes: unit vectors along which a picture [h, w, 3] changes least, x and y [h, w]."""
+    xx: Any = 0.0
+    xy: Any = 0.0
+    yy: Any = 0.0
+    for channel in range(3):
+        dx, dy = _slopes(np.ascontiguousarray(lab[..., channel]))
+        xx, xy, yy = xx + dx * dx, xy + dx * dy, yy + dy * dy
+    xx, xy, yy = (_gauss(t, DIRECTION_BLUR) for t in (xx, xy, yy))
+    angle = 0.5 * np.arctan2(2 * xy, xx - yy) + np.float32(np.pi / 2)
+    return np.cos(angle), np.sin(angle)
+
+
+class Strokes:
+    """Ways along the directions of a picture, from every pixel `length` pixels to either side."""
+
+    def __init__(self, along: tuple[Floats, Floats], length: int):
+        cv2 = opencv()
+        height, width = along[0].shape
+        here = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
+        self._ways: list[list[Any]] = []
+        for sign in (1, -1):
+            x, y = (axis.copy() for axis in here)
+            vx, vy = (sign * axis for axis in along)
+            steps = []
+            for _ in range(length):
+                x += vx
+                y += vy
+                steps.append(cv2.convertMaps(x, y, cv2.CV_16SC2))
+                nx, ny = (
+                    cv2.remap(a, x, y, cv2.INTER_NEAREST, borderMode=cv2.BORDER_REPLICATE)
+                    for a in along
+                )
+                # Directions have no sign: strokes go on the way they came.
+                turn = np.where(nx * vx + ny * vy < 0, np.float32(-1), np.float32(1))
+                vx, vy = nx * turn, ny * turn
+            self._ways.append(steps)
+
+    def mean(self, values: Floats, length: int) -> Floats:
+        """Of a picture [h, w] or [h, w, C] along them, by a Gaussian of half the length."""
+        cv2 = opencv()
+        total, weights = values.copy(), 1.0
+        for steps in self._ways:
+            for step, maps in enumerate(steps[:length], 1):
+                weight = math.exp(-2 * (step / length) ** 2)
+                seen = cv2.remap(values, *maps, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+                cv2.scaleAdd(seen, weight, total, total)
+                weights += weight
+        total /= weights
+        return total
+
+
+def sketch(picture: NDArray[np.uint8], fine: Floats | None = None) -> Sketch:
+    """Of a picture uint8 [h, w, 3] in which the crop of a face has about FACE pixels a side.
+
+    fine: [h, w] in 0 … 1, where only the fine pen draws.
+    """
+    cv2 = opencv()
+    lab = cv2.cvtColor(picture / np.float32(255), cv2.COLOR_RGB2LAB)
+    strokes = Strokes(directions(lab), max(STROKE, LINE_STROKE))
+    tones, once = lab, lab
+    for number in range(ROUNDS):
+        tones = cv2.bilateralFilter(tones, 0, RANGE + RANGE_GROWS * number, REACH)
+        tones = strokes.mean(tones, STROKE)
+        once = once if number else tones
+    light = np.ascontiguousarray(once[..., 0])
+    mean = _gauss(light, AROUND)
+    deviation = np.sqrt(np.maximum(_gauss(light * light, AROUND) - mean * mean, 0))
+    gain = np.clip(USUAL / (deviation + LEAST_CONTRAST), *GAIN).astype(np.float32)
+    lines = gain * np.minimum(_pen(light, *FINE_PEN), 0)
+    broad = gain * _pen(light, *BROAD_PEN)
+    lines = np.minimum(lines, broad if fine is None else broad * (1 - fine))
+    return Sketch(tones, strokes.mean(lines, LINE_STROKE), gain)
+
+
+def _pen(light: Floats, width: float, press: float) -> Floats:
+    """Below zero where it is darker than around."""
+    return press * (_gauss(light, width) - _gauss(light, WIDER * width))
+
+
+FACE = 330.0  # pixels of the side of a face's crop, at which a picture is analysed
+LARGEST, MOST_PIXELS = 2.5, 1_000_000  # how many times larger than the frame; of the picture
+
+
+def working_size(width: int, height: int, side: float) -> tuple[int, int]:
+    """Width and height at which a frame is analysed. side: of the crop of a face, in pixels."""
+    scale = min(FACE / side, LARGEST, math.sqrt(MOST_PIXELS / (width * height)))
+    return max(16, round(width * scale)), max(16, round(height * scale))
+
+
+def resized(values: NDArray[Any], size: tuple[int, int]) -> NDArray[Any]:
+    """A picture [h, w] or [h, w, C] at another width and height, without aliasing."""
+    cv2 = opencv()
+    smaller = size[0] < values.shape[1]
+    way = cv2.INTER_AREA if smaller else cv2.INTER_CUBIC
+    found: NDArray[Any] = cv2.resize(values, size, interpolation=way)
+    return found
+
+
+@dataclass(frozen=True)
+class Look:
+    """How a sketch is finished. bands: of lightness, from black to white. flat: 0 … 1, how far
+    tones are drawn to their bands. ink: 0 … 1, how dark lines are. chroma: a factor."""
+
+    bands: int = 7
+    flat: float = 0.65
+    ink: float = 0.9
+    chroma: float = 1.3
+
+
+def finished(drawn: Sketch, look: Look, scale: float = 1.0) -> NDArray[np.uint8]:
+    """A sketch as a picture, uint8 [h, w, 3]. scale: by how much it was enlarged."""
+    cv2 = opencv()
+    light = np.ascontiguousarray(drawn.tones[..., 0])
+    dx, dy = _slopes(light)
+    steep = _gauss(np.hypot(dx, dy), 1.0) * np.float32(4 * scale)
+    crisp = np.clip(STEEP * steep * drawn.gain, SOFTEST, CRISPEST)
+    step = np.float32(100 / look.bands)
+    border = np.round(light / step) * step
+    band = border + step / 2 * np.tanh(crisp * 2 * (light - border) / step) / np.tanh(crisp)
+    light = light + np.float32(look.flat) * (band - light)
+    paper = 1 / (1 + np.exp(np.clip((PAPER - drawn.lines) * CRISP, -30, 30)))
+    dark = 1 - np.float32(look.ink) * (1 - paper)
+    lab = np.empty_like(drawn.tones)
+    lab[..., 0] = light * dark
+    # Ink has no color of its own.
+    lab[..., 1:] = drawn.tones[..., 1:] * (look.chroma * (1 - look.ink * (1 - paper)))[..., None]
+    rgb = np.clip(cv2.cvtColor(lab, cv2.COLOR_LAB2RGB), 0, 1)
+    levels: NDArray[np.uint8] = np.rint(rgb * 255).astype(np.uint8)
+    return levels
+
+
+def at_size(drawn: Sketch, look: Look, size: tuple[int, int]) -> NDArray[np.uint8]:
+    """A sketch as a picture of a width and height: what is enlarged is decided on the larger
+    picture, what is reduced on the sketch's own."""
+    width = drawn.lines.shape[1]
+    if size[0] <= width:
+        return resized(finished(drawn, look), size)
+    planes = resized(drawn.planes(), size)
+    return finished(Sketch.of(planes), look, size[0] / width)
+
+
+def steadied(
+    sketches: Sequence[Sketch], pictures: Sequence[NDArray[np.uint8]], index: int, weight: float
+) -> Sketch:
+    """One of neighbouring frames' sketches, averaged with the others along the motion.
+
+    pictures: uint8 [h, w, 3] that they were made of. weight: 0 … 1, of the frames next to it; those
+    further away count by its powers. What looks different in another frame does not count.
+    """
+    total, weights = sketches[index].planes(), np.ones(sketches[index].lines.shape, np.float32)
+    for other, share in _shares(pictures, index, weight):
+        motion, seen = share
+        total += seen[..., None] * fetch(sketches[other].planes(), motion)
+        weights += seen
+    return Sketch.of(total / weights[..., None])
+
+
+def _shares(
+    pictures: Sequence[NDArray[np.uint8]], index: int, weight: float
+) -> Iterator[tuple[int, tuple[Floats, Floats]]]:
+    """Of the others, where their pixels lie, and how far each pixel is believed."""
+    for other, picture in enumerate(pictures):
+        if other == index or weight <= 0:
+            continue
+        motion = flow(pictures[index], picture)
+        unlike = fetch(picture, motion).astype(np.float32) - pictures[index]
+        error = np.einsum("ijk,ijk->ij", unlike, unlike) / unlike.shape[-1]
+        error = opencv().blur(error, (NEARBY, NEARBY))
+        yield other, (motion, weight ** abs(other - index) * np.exp(-error / (2 * UNLIKE**2)))
