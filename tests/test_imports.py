@@ -45,7 +45,7 @@ RESERVED = {
     "gradio": ("vidhair.ui",),
     "mediapipe": ("vidhair.models.faces.landmarks",),
     # The latter only looks whether it loads, before MediaPipe does.
-    "cv2": ("vidhair.imaging.motion", "vidhair.models.faces.landmarks"),
+    "cv2": ("vidhair.imaging.opencv", "vidhair.models.faces.landmarks"),
     "av": ("vidhair.media",),
     "decord": ("vidhair.media",),
     "ffmpeg": ("vidhair.media",),
