@@ -26,9 +26,13 @@ PLAINER, MOST_UNLIKE = 0.85, 60.0  # share of the unlikeness without a move; cou
 
 
 class Follower:
-    """Follows what is known of pictures, given one after the other, from the first one on."""
+    """Follows what is known of pictures, given one after the other, from the first one on.
 
-    def __init__(self) -> None:
+    stiff: whether it only shifts, and neither turns nor grows.
+    """
+
+    def __init__(self, stiff: bool = False) -> None:
+        self._stiff = stiff
         self._first: tuple[Picture, Mask] | None = None
         self._last = STILL
 
@@ -38,13 +42,13 @@ class Follower:
         if self._first is None:
             self._first = picture, known
             return STILL
-        found = _moved(*self._first, picture, known, self._last)
+        found = _moved(*self._first, picture, known, self._last, self._stiff)
         self._last = self._last if found is None else found
         return found
 
 
 def _moved(
-    reference: Picture, known: Mask, picture: Picture, mask: Mask, guess: Move
+    reference: Picture, known: Mask, picture: Picture, mask: Mask, guess: Move, stiff: bool
 ) -> Move | None:
     slope = np.hypot(*np.gradient(reference.mean(-1)))
     move, uneven = guess, known & (slope > FLAT)
@@ -57,7 +61,7 @@ def _moved(
         steep = slope[rows, columns] ** 2
         places = (columns + 0.5) + 1j * (rows + 0.5)
         way = motion[rows, columns] @ [1, 1j]
-        a, b = _similarity(places, places + way, steep / (steep + FLAT**2) + 1e-3)
+        a, b = _similarity(places, places + way, steep / (steep + FLAT**2) + 1e-3, stiff)
         change = np.array([[a.real, -a.imag, b.real], [a.imag, a.real, b.imag]])
         turn = move[:, :2]
         move = np.column_stack([turn @ change[:, :2], turn @ change[:, 2] + move[:, 2]])
@@ -67,15 +71,19 @@ def _moved(
 
 
 def _similarity(
-    places: NDArray[np.complex128], there: NDArray[np.complex128], weight: NDArray[np.float64]
+    places: NDArray[np.complex128],
+    there: NDArray[np.complex128],
+    weight: NDArray[np.float64],
+    stiff: bool,
 ) -> tuple[complex, complex]:
     """a and b of there = a · places + b, that most of the places agree on."""
     share, turn, shift = weight, 1 + 0j, 0j
     for _ in range(FITS):
         total = share.sum()
         p, q = (share @ v / total for v in (places, there))
-        spread = np.conj(places - p) * share
-        turn = (spread @ (there - q)) / (spread @ (places - p)).real
+        if not stiff:
+            spread = np.conj(places - p) * share
+            turn = (spread @ (there - q)) / (spread @ (places - p)).real
         shift = q - turn * p
         off = np.abs(turn * places + shift - there)
         share = weight / (1 + (off / OFF_MOVE) ** 2) ** 2

@@ -21,6 +21,7 @@ SPREAD_LEVELS = 8  # halvings over which colors spread where there is nothing to
 ROUNDS, TURNS = 4, (12, 3)  # of matching, and of matching and voting: at the coarsest, the finest
 TYPICAL = 75  # percentile of costs by which patches' votes are weighed
 ANCHOR = 1e-4  # weight of the colors that patches have, beside that of their steps
+FAINTER, LEAST_COUNT = 1.3, 0.1  # by how much a pixel further in counts less, and at least
 LEAST_SOURCE = 64  # patches, from which on there is something to choose
 
 
@@ -40,8 +41,10 @@ def inpaint(picture: Picture, hole: Mask, source: Mask) -> Picture:
 
 
 def _from_patches(picture: Picture, hole: Mask, source: Mask) -> Picture:
+    # At first it goes on as at its border, so that edges reach into it.
+    nearest = distance_transform_edt(~source, return_distances=False, return_indices=True)
     smooth = spread(picture, source)
-    made = np.where(hole[..., None], smooth, picture)
+    made = np.where(hole[..., None], picture[tuple(nearest)], picture)
     made = np.where((hole | source)[..., None], made, smooth).astype(np.float32)
     levels = [(made, hole, source)]
     reach = _kernels().REACH
@@ -60,11 +63,15 @@ def _from_patches(picture: Picture, hole: Mask, source: Mask) -> Picture:
         wanted = binary_dilation(gap, np.ones((2 * reach + 1,) * 2))
         places = _places(places, wanted, allowed)
         share = number / max(1, len(levels) - 1)
+        # What is known counts most, and what is nearer to it more.
+        depth = distance_transform_edt(gap)
+        counted = np.where(seen, 1, np.where(gap, np.maximum(LEAST_COUNT, FAINTER**-depth), 0))
+        counted = counted.astype(np.float32)
         turns = round(TURNS[1] + share * (TURNS[0] - TURNS[1]))
         result = np.ascontiguousarray(result, np.float32)
         for turn in range(turns):
             costs = np.zeros(gap.shape, np.float32)
-            _kernels().match(result, gap | seen, wanted, allowed, places, costs, ROUNDS, turn + 1)
+            _kernels().match(result, counted, wanted, allowed, places, costs, ROUNDS, turn + 1)
             typical = float(np.percentile(costs[wanted], TYPICAL)) + 1e-3
             _kernels().vote(result, gap, wanted, places, costs, typical)
     # Of the finest, edges and texture are taken, and not the colors: so it joins what is around.

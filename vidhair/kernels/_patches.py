@@ -9,23 +9,27 @@ REACH = 3  # pixels from a patch's centre to its border
 
 @compiled
 def _distance(picture, counted, y, x, v, u, most):
-    """Between the patches at (y, x), as far as it counts, and at (v, u): the mean of squares, or
-    something larger than `most` if it is."""
+    """Between the patches at (y, x) and at (v, u): the mean of squares, by how much every pixel of
+    the first counts, or something larger than `most` if it is."""
     height, width, _ = picture.shape
     top, bottom = max(-REACH, -y), min(REACH, height - 1 - y)
     left, right = max(-REACH, -x), min(REACH, width - 1 - x)
     total, count = np.float32(0), np.float32(0)
-    most *= np.float32((2 * REACH + 1) ** 2)
     for i in range(top, bottom + 1):
         for j in range(left, right + 1):
-            if counted[y + i, x + j]:
-                count += np.float32(1)
+            count += counted[y + i, x + j]
+    count = max(count, np.float32(1e-3))
+    most *= count
+    for i in range(top, bottom + 1):
+        for j in range(left, right + 1):
+            share = counted[y + i, x + j]
+            if share > np.float32(0):
                 for c in range(3):
                     away = picture[y + i, x + j, c] - picture[v + i, u + j, c]
-                    total += away * away
+                    total += share * away * away
         if total > most:
             break
-    return total / max(count, np.float32(1))
+    return total / count
 
 
 @compiled
@@ -33,7 +37,7 @@ def match(picture, counted, wanted, allowed, places, costs, rounds, seed):
     """Improves where every wanted patch has its like, by spreading good finds to neighbours and by
     looking around them ever nearer (Barnes et al. 2009, "PatchMatch").
 
-    picture: float32 [H, W, 3]; counted: bool [H, W], what of a patch has to be like the other;
+    picture: float32 [H, W, 3]; counted: float32 [H, W], how far a pixel has to be like its like;
     wanted: bool [H, W]; allowed: bool [H, W], centres of patches that
     may be taken, which lie in the picture as wholes; places: int32 [H, W, 2], rows and columns of
     such ones; costs: float32 [H, W]. rounds: even ones go from the top left, odd ones back.

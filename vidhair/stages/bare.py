@@ -5,6 +5,7 @@ surroundings, body, head and ears, and lit as what is seen of them around the ha
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -77,7 +78,7 @@ class Layers:
 
 
 def relit(
-    layer: NDArray[np.float32], picture: NDArray[np.generic], known: Mask, side: float, sigma: float
+    layer: NDArray[np.float32], picture: NDArray[Any], known: Mask, side: float, sigma: float
 ) -> Plane:
     """A layer [h, w, 3] in the light of a picture, by what both show where it is known [h, w].
 
@@ -118,8 +119,8 @@ def without_hair(view: View, layers: Layers) -> tuple[Picture, Picture, Picture]
     lighter = relit(picture, skin, free, side, SHADOW_BLUR) - picture
     strands = torch.from_numpy(alpha)[None, None]
     unit = torch.from_numpy(picture / 255).movedim(-1, 0)[None].contiguous()
-    _, back, _ = split_colors(unit, strands, max(2, round(STRAND_REACH * side)))
-    back = back[0].movedim(0, -1).numpy() * 255 + shadow[..., None] * lighter
+    _, rest, _ = split_colors(unit, strands, max(2, round(STRAND_REACH * side)))
+    back: Plane = rest[0].movedim(0, -1).numpy() * 255 + shadow[..., None] * lighter
 
     margin = _margin(view)
     result = back + alpha[..., None] * (new - back)
@@ -213,9 +214,7 @@ def bare(
     return Bare(levels, changed, scalp)
 
 
-def _layers(
-    view: View, behind: Behind, row: int, part: tuple[slice, slice], frame: int
-) -> Layers:
+def _layers(view: View, behind: Behind, row: int, part: tuple[slice, slice], frame: int) -> Layers:
     shot = int(behind.shot[row])
 
     def here(values: Picture, move: Move, sharp: bool = True) -> Plane:

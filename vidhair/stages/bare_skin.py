@@ -1,7 +1,7 @@
 """The skin of a bare head: what frames show of it, carried on over the skull.
 
-It lies on an atlas, in which all directions from the skull's centre have equal areas (Lambert). What
-is seen in no frame has the person's own color in low-order light that is fitted to what is seen.
+It lies on an atlas, in which all directions from the skull's centre have equal areas (Lambert).
+What is seen in no frame has the person's own color, in low-order light fitted to what is seen.
 """
 
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from scipy.ndimage import distance_transform_edt
 from vidhair.imaging.motion import sample
 from vidhair.imaging.patches import spread
 from vidhair.stages.bare_view import Mask, Plane, View, grown, soft
-from vidhair.stages.skull import Look, Place, Skull
+from vidhair.stages.skull import Look, Skull
 
 TEXELS, SPAN = 256, 2.0  # along the atlas, and how far it reaches, in radii
 MIDDLE = np.array([0.0, -0.6, -0.8])  # the direction to its middle: the top of the forehead
@@ -23,14 +23,15 @@ DOWN = np.cross(MIDDLE, ACROSS)
 FACING = 0.25  # least share of a texel that faces the viewer, to be looked at
 SEEN = 0.02  # share of the most that texels are seen, from which on they tell
 CARRIED = 0.12, 0.1  # how far unevenness and saturation go on, in sides of the atlas
-PALER = 0.12  # share of its color that a scalp lacks beside a face
+PALER = 0.16  # share of its color that a scalp lacks beside a face
 # Light from all around, from the right, from below, from the front; how much such numbers are
 # believed beside what skin tells.
-USUAL_LIGHT = np.array([0.72, 0.0, -0.1, 0.28])
+USUAL_LIGHT = np.array([0.76, 0.0, -0.1, 0.24])
 BELIEF = np.array([0.02, 0.08, 0.3, 0.12])
+HIGH, LEAST_HIGH = -0.45, 200  # y on the head; texels
 FITS, OFF_LIGHT = 5, 0.1  # rounds; share of its tone by which skin may be off it
 SHADES = (0.45, 1.15)  # the darkest and the brightest, as shares of the usual tone
-TINTS = np.array([0.92, 1.02, 1.06])  # exponents of a shade by channel: light in skin turns red
+TINTS = np.array([0.96, 1.01, 1.03])  # exponents of a shade by channel: light in skin turns red
 SHEEN_WIDTH, SHEEN = 10, (0.02, 0.1)  # exponent of the lobe, and how strong it may be
 FINE = 0.006  # unevenness up to this size, in crop sides, is skin's own
 
@@ -49,10 +50,8 @@ def from_atlas() -> NDArray[np.float64]:
     x, y = np.meshgrid(steps, steps)
     square = np.minimum(x * x + y * y, 3.99)
     share = np.sqrt(1 - square / 4)
-    planes = x * share, y * share, 1 - square / 2
-    found: NDArray[np.float64] = sum(
-        plane * axis[:, None, None] for plane, axis in zip(planes, (ACROSS, DOWN, MIDDLE), strict=True)
-    )  # type: ignore[assignment]
+    planes = np.stack([x * share, y * share, 1 - square / 2])
+    found: NDArray[np.float64] = np.tensordot(np.stack([ACROSS, DOWN, MIDDLE], 1), planes, 1)
     return found
 
 
@@ -60,9 +59,9 @@ class Atlas:
     """Of one skull. normals: [3, n, n]."""
 
     def __init__(self, skull: Skull):
-        place = from_atlas()
-        self._points = np.moveaxis(skull.centre[:, None, None] + skull.axes[:, None, None] * place, 0, -1)
-        normals = place / skull.axes[:, None, None]
+        place, axes = from_atlas(), skull.axes[:, None, None]
+        self._points = np.moveaxis(skull.centre[:, None, None] + axes * place, 0, -1)
+        normals = place / axes
         self.normals = normals / np.sqrt(np.square(normals).sum(0))
 
     def seen_in(self, view: View) -> tuple[NDArray[np.float32], Plane]:
@@ -81,11 +80,11 @@ class Atlas:
             total += share[..., None] * sample(view.picture.astype(np.float32), places)
             weight += share
             turn += view.at.rotation / len(views)
-        known = weight > SEEN * weight.max()
+        known: Mask = weight > SEEN * weight.max()
         if not known.any():
             return np.full((TEXELS, TEXELS, 3), 128, np.float32)
         mean = (total / np.maximum(weight, 1e-6)[..., None]).astype(np.float32)
-        model = lit(mean, known, np.tensordot(turn, self.normals, 1))
+        model = lit(mean, known, np.tensordot(turn, self.normals, 1), self._points[..., 1] < HIGH)
         away = distance_transform_edt(~known)[..., None] / TEXELS
         found = model + spread(mean - model, known) * np.exp(-away / CARRIED[0])
         grey = found.mean(-1, keepdims=True)
@@ -110,7 +109,7 @@ def _inside(plane: Plane, places: NDArray[np.float32]) -> Plane:
     h, w = plane.shape
     x, y = places[..., 0], places[..., 1]
     there = (x > -0.5) & (y > -0.5) & (x < w - 0.5) & (y < h - 0.5)
-    found: Plane = sample(plane, places) * there
+    found: Plane = np.where(there, sample(plane, places), 0)
     return found
 
 
@@ -120,14 +119,17 @@ def on_head(atlas: Plane, look: Look) -> Plane:
     return found
 
 
-def lit(mean: Plane, known: Mask, normals: NDArray[np.float64]) -> Plane:
+def lit(mean: Plane, known: Mask, normals: NDArray[np.float64], high: Mask) -> Plane:
     """Skin [n, n, 3] in the light that fits best where it is known [n, n].
 
-    normals: [3, n, n], in the picture. Its tone is a + b · normal, and a sheen of that light.
+    normals: [3, n, n], in the picture; high: [n, n], what is above the nose, which tells the color
+    where enough of it is known, as cheeks are redder. Its tone is a + b · normal, and a sheen of
+    that light.
     """
     everywhere = np.stack([np.ones(known.shape), normals[0], normals[1], -normals[2]])
     basis, colors = everywhere[:, known], mean[known].astype(np.float64)
-    usual = np.median(colors, 0)
+    upper = mean[known & high]
+    usual = np.median(upper if len(upper) >= LEAST_HIGH else colors, 0)
     tone = colors.mean(1) / usual.mean()
     share, light = np.ones(len(tone)), USUAL_LIGHT
     for _ in range(FITS):

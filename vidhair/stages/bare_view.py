@@ -25,7 +25,7 @@ Ear = tuple[Plane, Plane]
 
 # Lengths are in sides of the face's crop.
 HAIR_EDGE = 0.012  # around the matte, what may show hair that it lacks
-STRAY = 0.045  # around hair that is sure, where single strands stand out from it
+STRAY = 0.065  # around hair that is sure, where single strands stand out from it
 HAIRLINE = 0.08  # the same on the head, where roots and the hair's shadow lie on the skin
 NOT_HAIR = 2 / 255  # alpha up to which a sample shows none
 WALL, BODY = 0.15, 0.7  # probability of a person up to which, and from which on, that is seen
@@ -184,7 +184,5 @@ def coarse_view(
     """As `View`, with so many times fewer samples."""
     small = shrink(picture, times)
     height, width, _ = small.shape
-    coarse = HairWindow(
-        grid.left, grid.top, grid.step * times, height, width, grid.side / times
-    )
+    coarse = HairWindow(grid.left, grid.top, grid.step * times, height, width, grid.side / times)
     return View(small, alpha[::times, ::times], labels, mesh, at, skull, coarse, region)

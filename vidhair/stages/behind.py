@@ -18,7 +18,17 @@ from vidhair.imaging.patches import inpaint, spread
 from vidhair.models.parsers.face_parser import Label, polygon_mask
 from vidhair.stages.align import FaceTrack
 from vidhair.stages.bare_skin import TEXELS, Atlas
-from vidhair.stages.bare_view import EARS, STRAY, Mask, Picture, Plane, View, coarse_view, grown, soft
+from vidhair.stages.bare_view import (
+    EARS,
+    STRAY,
+    Mask,
+    Picture,
+    Plane,
+    View,
+    coarse_view,
+    grown,
+    soft,
+)
 from vidhair.stages.labels import Labels
 from vidhair.stages.matte import Matte
 from vidhair.stages.region import HairWindow, HeadRegion
@@ -34,7 +44,7 @@ NECK = 0.76  # half width, in half widths of a face
 CHIN_AND_BROW = (152, 10)  # points of the mesh
 LEAST_SKIN = 0.002  # of a crop's square, that tells the color of a neck
 IN_SHADE = 0.82  # tone of a neck beside that of its face
-HIDDEN_EAR = 0.25  # share of an ear that hair hides, from which on it is drawn
+HIDDEN_EAR = 0.2  # share of an ear that hair hides, from which on it is drawn
 SPREAD_LEVELS = 8
 MOVING = 0.7  # deviation, in frames, of the mean over which moves are smoothed
 
@@ -147,17 +157,14 @@ def usual_body(mesh: NDArray[np.float64], height: int, width: int) -> tuple[Plan
     left, right, chin, brow = mesh[[*EARS, *CHIN_AND_BROW]]
     wide, middle = np.hypot(*(right - left)) / 2, (left + right) / 2
     lean = 0.3 * (middle - chin)[0]  # a neck leans less than its head
-    base = chin + [lean, 0.32 * wide]
+    base = chin + np.array([lean, 0.32 * wide])
     jaw = middle + 0.5 * wide * np.array([0.3 * (chin - brow)[0] / np.hypot(*(chin - brow)), 1])
     half = [(NECK, 0), (1.4, 0.32), (2.3, 0.62), (2.7, 1.3), (2.7, 9)]
     sides = [base + wide * np.array([[-x, y], [x, y]]) for x, y in half]
     top = [jaw + wide * np.array([x, 0]) for x in (-NECK, NECK)]
     figure = [top[0], *(pair[0] for pair in sides), *(pair[1] for pair in sides[::-1]), top[1]]
-    low = base + [0, 0.3 * wide]
-    neck = [
-        top[0], low - [1.15 * NECK * wide, 0], low + [0, 0.4 * wide], low + [1.15 * NECK * wide, 0],
-        top[1],
-    ]  # fmt: skip
+    half = [(-1.15 * NECK, 0.3), (0, 0.7), (1.15 * NECK, 0.3)]
+    neck = [top[0], *(base + wide * np.array(place) for place in half), top[1]]
     planes = [polygon_mask(np.array(p, np.float32), height, width) for p in (figure, neck)]
     return planes[0], planes[1]
 
@@ -212,9 +219,13 @@ def behind(
 
     def parts(frame: int) -> tuple[Picture, Picture, Picture, NDArray[np.float32], Place]:
         one = frame, frame + 1
-        picture = hair_window.cut(frames.rows(*one).pixels[0])
-        at = Place.of(head_pose.rows(*one), 0)
-        return picture, matte.rows(*one).alpha[0], labels.rows(*one).planes[0], track.rows(*one).mesh[0], at
+        return (
+            hair_window.cut(frames.rows(*one).pixels[0]),
+            matte.rows(*one).alpha[0],
+            labels.rows(*one).planes[0],
+            track.rows(*one).mesh[0],
+            Place.of(head_pose.rows(*one), 0),
+        )
 
     for some in ranges(count, 32):
         for frame in range(*some):
@@ -224,7 +235,7 @@ def behind(
             view = coarse_view(*given, skull, hair_window, region, times)
             if shot[frame] not in first:
                 first[shot[frame]], start = frame, given[-1]
-                followers = {name: Follower() for name in moves}
+                followers = {name: Follower(stiff=name == "body") for name in moves}
             for name, follower in followers.items():
                 move = follower(view.picture, getattr(view, name))
                 if move is not None:

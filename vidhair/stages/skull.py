@@ -7,6 +7,7 @@ down, z away from the viewer. T frames.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,7 +39,7 @@ PAIRED = {
     (104, 333): (0.663, -0.828, -0.827),
 }  # fmt: skip
 # An ellipsoid that goes on from the forehead: with adults' mean height, breadth and length of the
-# head, it passes through the mesh's points on forehead and temples to a fiftieth.
+# head, it passes through the mesh's points on forehead and temples to a twentieth.
 CENTRE, AXES = (0.0, -0.75, 0.31), (1.07, 1.22, 1.39)
 # From there down to the nape another one, which is seen behind the ears.
 NAPE, NAPE_AXES = (0.0, -0.2, 0.3), (1.03, 0.95, 1.2)
@@ -96,7 +97,7 @@ class Place:
     def of(cls, pose: HeadPose, row: int) -> "Place":
         return cls(pose.rotation[row], float(pose.scale[row]), pose.shift[row])
 
-    def seen(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
+    def seen(self, points: NDArray[Any]) -> NDArray[np.float64]:
         """Points [..., 3] of the head in pixels of the frame, [..., 2]."""
         found: NDArray[np.float64] = (points @ self.rotation.T)[..., :2] * self.scale + self.shift
         return found
@@ -131,7 +132,7 @@ def poses(
     rows = np.flatnonzero(present)
     seen = mesh[rows][:, NUMBERS].astype(np.float64)
     long = 1.0
-    for _ in range(3):  # the length, and the poses with it
+    for _ in range(6):  # the length, and the poses with it
         points = REFERENCE * [1, long, 1]
         for row, there in zip(rows, seen, strict=True):
             pose.rotation[row], pose.scale[row] = nearest_pose(points, there)
@@ -298,8 +299,8 @@ def _ear() -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     )  # fmt: skip
     upper = np.clip((0.86 - v) / 0.25, 0, 1)
     tone = 0.97 + (0.07 * ring(outer, 0.88, 0.1) - 0.2 * ring(furrow, 0.95, 0.13)) * upper
-    tone += 0.05 * ring(furrow, 0.62, 0.14) * upper - 0.34 * np.clip((1.05 - shell) * 2.2, 0, 1)
-    tone += 0.28 * np.exp(-(((u - 0.06) / 0.08) ** 2) - ((v - 0.55) / 0.09) ** 2)
+    tone += 0.05 * ring(furrow, 0.62, 0.14) * upper - 0.26 * np.clip((1.05 - shell) * 2.2, 0, 1)
+    tone += 0.21 * np.exp(-(((u - 0.06) / 0.08) ** 2) - ((v - 0.55) / 0.09) ** 2)
     tone -= 0.12 * np.clip(1 - u / 0.16, 0, 1) * np.clip((v - 0.1) * 4, 0, 1)
     tone -= 0.1 * ring(outer, 1, 0.07)
     cover = np.clip((1 - outer) * EAR_EDGE, 0, 1)
