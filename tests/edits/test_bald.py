@@ -146,8 +146,9 @@ def layer_of(strength: float, step: int = 1, **settings: Any) -> tuple[Any, NDAr
     )  # fmt: skip
     atlas = np.ones((1, TEXELS, TEXELS), np.float32)
     behind = Behind(
-        np.zeros(2, np.int64), np.zeros((2, 2, 3)), np.zeros((2, 2, 3)), levels[:1], levels[:1],
-        changed[:1], np.zeros((1, TEXELS, TEXELS, 3), np.float32), atlas, np.zeros((1, 2), bool),
+        np.zeros(2, np.int64), np.zeros((2, 2, 3)), np.zeros((2, 2, 3)), np.zeros((2, 2)),
+        np.zeros((1, 2)), levels[:1], levels[:1], changed[:1],
+        np.zeros((1, TEXELS, TEXELS, 3), np.float32), atlas, np.zeros((1, 2), bool),
         np.zeros(1, np.float32),
     )  # fmt: skip
     lab = np.tile(np.array([10, 0, 0], np.float32), (2, 1))
