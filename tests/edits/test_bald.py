@@ -148,7 +148,7 @@ def layer_of(strength: float, step: int = 1, **settings: Any) -> tuple[Any, NDAr
     behind = Behind(
         np.zeros(2, np.int64), np.zeros((2, 2, 3)), np.zeros((2, 2, 3)), np.zeros((2, 2)),
         np.zeros((1, 2)), levels[:1], levels[:1], changed[:1],
-        np.zeros((1, TEXELS, TEXELS, 3), np.float32), atlas, np.zeros((1, 2), bool),
+        np.zeros((1, TEXELS, TEXELS, 3), np.float32), atlas, np.full((1, 2), -1, np.float32),
         np.zeros(1, np.float32),
     )  # fmt: skip
     lab = np.tile(np.array([10, 0, 0], np.float32), (2, 1))

@@ -228,6 +228,10 @@ def _layers(view: View, behind: Behind, row: int, part: tuple[slice, slice], fra
         body.astype(np.float32),
         cover.astype(np.float32) / 255,
         on_head(behind.skin[shot], view.look),
-        [ear for ear, drawn in zip(view.ears, behind.ears[shot], strict=True) if drawn and ear],
+        [
+            (1 + shape * (ear[0] - 1), ear[1])
+            for ear, shape in zip(view.ears, behind.ears[shot], strict=True)
+            if ear is not None and shape >= 0
+        ],
         noise * behind.grain[shot],
     )

@@ -55,7 +55,8 @@ NECK, NECK_LENGTH = 0.76, 0.7  # half width, and length below the chin, in half 
 CHIN_AND_BROW = (152, 10)  # points of the mesh
 LEAST_SKIN = 0.002  # of a crop's square, that tells the color of a neck
 IN_SHADE = 0.82  # tone of a neck beside that of its face
-HIDDEN_EAR = 0.2  # share of an ear that hair hides, from which on it is drawn
+# Share of an ear that hair hides, from which on skin is drawn there, and its own shape.
+HIDDEN_EAR, SHAPED_EAR = 0.2, (0.35, 0.7)
 SPREAD_LEVELS = 8
 MOVING = 0.7  # deviation, in frames, of the mean over which moves are smoothed
 
@@ -69,8 +70,8 @@ class Behind(Value):
     places there to those in each frame, in samples. lean: [T, 2], how much further than the body
     the head has moved, which its neck follows between two rows of the body, neck: [S, 2]. skin:
     float32 [S, n, n, 3], of the head on its atlas, in levels; hair: float32 [S, n, n], how far hair
-    covers that. ears: bool [S, 2], whether the left and the right one are drawn. grain: [S],
-    deviation of the frames' noise, in levels.
+    covers that. ears: float32 [S, 2], how far the left and the right one are drawn with their shape,
+    below zero where they are not at all. grain: [S], deviation of the frames' noise, in levels.
     """
 
     ROWS = ("shot", "wall_move", "body_move", "lean")
@@ -84,7 +85,7 @@ class Behind(Value):
     cover: Picture
     skin: Plane
     hair: Plane
-    ears: NDArray[np.bool_]
+    ears: Plane
     grain: Plane
 
     def bend(self, row: int) -> Bend:
@@ -211,8 +212,9 @@ def neck_rows(mesh: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.array([0.5 * (chin[1] + (left + right)[1] / 2), chin[1] + NECK_LENGTH * wide])
 
 
-def drawn_ears(views: Sequence[View]) -> NDArray[np.bool_]:
-    """Of the left and the right one, whether hair hides enough of it."""
+def drawn_ears(views: Sequence[View]) -> Plane:
+    """Of the left and the right one [2], as in `Behind`: where an own ear is seen, skin goes on
+    around it."""
     found = []
     for number in range(2):
         ears = [view.ears[number] for view in views]
@@ -221,8 +223,10 @@ def drawn_ears(views: Sequence[View]) -> NDArray[np.bool_]:
             for view, ear in zip(views, ears, strict=True)
             if ear is not None and (ear[1] > 0.5).any()
         ]
-        found.append(bool(hidden) and float(np.mean(hidden)) > HIDDEN_EAR)
-    return np.array(found)
+        share = float(np.mean(hidden)) if hidden else 0.0
+        shape = float(np.interp(share, SHAPED_EAR, (0, 1)))
+        found.append(shape if share > HIDDEN_EAR else -1.0)
+    return np.array(found, np.float32)
 
 
 def grain_of(views: Sequence[View], moves: Moves, wall: Picture) -> float:
@@ -300,7 +304,7 @@ def behind(
         shot, moves["wall"], moves["body"], lean, np.tile([0.0, 1.0], (shots, 1)),
         np.zeros((shots, *size, 3), np.uint8), np.zeros((shots, *size, 3), np.uint8),
         np.zeros((shots, *size), np.uint8), np.zeros((shots, TEXELS, TEXELS, 3), np.float32),
-        np.zeros((shots, TEXELS, TEXELS), np.float32), np.zeros((shots, 2), bool),
+        np.zeros((shots, TEXELS, TEXELS), np.float32), np.full((shots, 2), -1, np.float32),
         np.zeros(shots, np.float32),
     )  # fmt: skip
     atlas = Atlas(skull)
