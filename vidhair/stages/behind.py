@@ -4,7 +4,7 @@ Each is put together once per shot from what the frames show of it, where it lie
 scene, on the body, on the skull. What no frame shows is continued.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,6 +48,7 @@ from vidhair.types import Frames
 from vidhair.wiring import Meter, Series, Value, ranges, stage
 
 LOOKED_AT = 14  # frames of a shot that its layers are put together from
+AT_ONCE = 8  # frames that are read
 FOLLOWED = 200  # samples along the longer side of pictures in which motion is followed
 AROUND = 0.02  # around what hair hides in the frames that are looked at, in crop sides
 SHOULDERS = 0.12  # weight of where neck and shoulders mostly are, beside what is seen of them
@@ -70,8 +71,9 @@ class Behind(Value):
     places there to those in each frame, in samples. lean: [T, 2], how much further than the body
     the head has moved, which its neck follows between two rows of the body, neck: [S, 2]. skin:
     float32 [S, n, n, 3], of the head on its atlas, in levels; hair: float32 [S, n, n], how far hair
-    covers that. ears: float32 [S, 2], how far the left and the right one are drawn with their shape,
-    below zero where they are not at all. grain: [S], deviation of the frames' noise, in levels.
+    covers that. ears: float32 [S, 2], how far the left and the right one are drawn with their
+    shape, below zero where they are not at all. grain: [S], deviation of the frames' noise, in
+    levels.
     """
 
     ROWS = ("shot", "wall_move", "body_move", "lean")
@@ -242,6 +244,8 @@ def grain_of(views: Sequence[View], moves: Moves, wall: Picture) -> float:
 
 # ---- stages
 
+Parts = tuple[Picture, Picture, Picture, NDArray[np.float32], Place]  # as `View` takes them
+
 
 @stage(compress=True)
 def behind(
@@ -263,21 +267,18 @@ def behind(
     first: dict[int, int] = {}
     followers: dict[str, Follower] = {}
 
-    def parts(frame: int) -> tuple[Picture, Picture, Picture, NDArray[np.float32], Place]:
-        one = frame, frame + 1
-        return (
-            hair_window.cut(frames.rows(*one).pixels[0]),
-            matte.rows(*one).alpha[0],
-            labels.rows(*one).planes[0],
-            track.rows(*one).mesh[0],
-            Place.of(head_pose.rows(*one), 0),
-        )
+    def parts(start: int, stop: int) -> Iterator[Parts]:
+        some = start, stop
+        given = frames.rows(*some), matte.rows(*some).alpha, labels.rows(*some).planes
+        pose = head_pose.rows(*some)
+        meshes = track.rows(*some).mesh
+        for row, (frame, alpha, planes, mesh) in enumerate(zip(*given, meshes, strict=True)):
+            yield hair_window.cut(frame), alpha, planes, mesh, Place.of(pose, row)
 
-    for some in ranges(count, 32):
-        for frame in range(*some):
+    for some in ranges(count, AT_ONCE):
+        for frame, given in zip(range(*some), parts(*some), strict=True):
             if not present[frame]:
                 continue
-            given = parts(frame)
             view = coarse_view(*given, skull, hair_window, region, times)
             if shot[frame] not in first:
                 first[shot[frame]], start = frame, given[-1]
@@ -312,7 +313,11 @@ def behind(
         rows = np.flatnonzero(present & (shot == number))
         chosen = rows[np.linspace(0, len(rows) - 1, min(LOOKED_AT, len(rows))).astype(int)]
         assert chosen[0] == start_frame, "layers lie as in the first frame"
-        views = [View(*parts(frame), skull, hair_window, region) for frame in chosen.tolist()]
+        views = [
+            View(*given, skull, hair_window, region)
+            for frame in chosen.tolist()
+            for given in parts(frame, frame + 1)
+        ]
         made.neck[number] = neck_rows(views[0].mesh)
         bends = [made.bend(frame) for frame in chosen.tolist()]
         wall_moves = Moves(moves["wall"][chosen], [None] * len(chosen))
