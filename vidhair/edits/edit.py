@@ -20,14 +20,24 @@ from vidhair.wiring import Makers, Value, stage
 
 @dataclass(frozen=True, kw_only=True)
 class Edit:
-    """Base of all edits. kind: its name in recipes; the fields are its settings. in_frames: whether
-    it can do without a generator, making its `layer` of the frames alone.
+    """Base of all edits. kind: its name in recipes; the fields are its settings. reshapes: whether
+    what a later edit takes is no longer where it was in the frames.
 
     What it changes is made by stages that are methods of it, so its identity is in their keys.
     """
 
     kind: ClassVar[str]
-    in_frames: ClassVar[bool] = False
+    reshapes: ClassVar[bool] = False
+
+    @property
+    def in_frames(self) -> bool:
+        """Whether it can do without a generator, making its `layer` of the frames alone."""
+        return False
+
+    @property
+    def note(self) -> str:
+        """What a person should know of how it is made without one; empty for nothing."""
+        return ""
 
     @property
     def facial(self) -> tuple[str, ...]:
@@ -47,7 +57,7 @@ class Edit:
     def check_clip(self, clip: Clip, place: str) -> None:
         """Refuse what does not fit a clip, likewise."""
 
-    def check_drawn(self, place: str) -> None:
+    def check_drawn(self, pack: Pack, place: str) -> None:
         """Refuse what has no effect in a recipe that draws its frames, likewise."""
 
     def check_dyed_over(self, place: str) -> None:

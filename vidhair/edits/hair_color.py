@@ -5,7 +5,7 @@ Beside edits that draw the head anew, the generator draws the color, too.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -81,7 +81,6 @@ class HairColor(HairColorLatent):
     """Hair that a former edit colored is taken to the new color from there."""
 
     kind = "hair_color"
-    in_frames: ClassVar[bool] = True
     roots: float = setting(
         0.0, "how far the roots keep their own color: 0 not at all, 1 wholly", low=0.0, high=1.0
     )
@@ -98,6 +97,10 @@ class HairColor(HairColorLatent):
         "along with the head; empty for everywhere",
     )
     area_frame: int = setting(0, "the frame that edit.area was painted on, counted from 0", low=0)
+
+    @property
+    def in_frames(self) -> bool:
+        return True
 
     @property
     def facial(self) -> tuple[str, ...]:
@@ -131,7 +134,7 @@ class HairColor(HairColorLatent):
         if self.area:
             check_area_fits(self.area, self.area_frame, clip, f"{place}.area")
 
-    def check_drawn(self, place: str) -> None:
+    def check_drawn(self, pack: Pack, place: str) -> None:
         self._refuse_further(
             place,
             "is for hair that is dyed in the frames, and this recipe draws it anew; leave it out, "

@@ -46,6 +46,8 @@ from vidhair.recipe import TABLES, Recipe, precisions
 from vidhair.settings import identity
 from vidhair.stages import (
     align,
+    bare,
+    behind,
     compose,
     invert,
     labels,
@@ -54,6 +56,7 @@ from vidhair.stages import (
     region,
     render,
     segment,
+    skull,
     smooth,
     tune,
 )
@@ -84,6 +87,7 @@ HEAD = makers(
     align.thumbnails, align.faces, align.shots, people.tracks, people.looks, people.people,
     people.person, people.track, invert.latents, smooth.shot_codes, smooth.pivots,
     region.region, region.hair_window, labels.labels, labels.hair_colors, matte.matte,
+    skull.head_pose, skull.skull, behind.behind, bare.bare,
     render.canvas, render.rendered,
     compose.former_change, former_dye, compose.fade, compose.composed, compose.changes,
     compose.frame_alpha, compose.cut_out,
@@ -94,7 +98,15 @@ UNTUNED = makers(drawer=tune.untuned, codes=tune.plain_pivots)
 
 def draws(recipe: Recipe) -> bool:
     """Whether a generator takes part in what the frames become."""
-    return recipe.compose.mode == "replace" or not all(edit.in_frames for edit in recipe.edits)
+    edits = recipe.edits
+    alone = len(edits) == 1 or not any(edit.reshapes for edit in edits)
+    return recipe.compose.mode == "replace" or not (alone and all(e.in_frames for e in edits))
+
+
+def replaces(recipe: Recipe) -> bool:
+    """Whether what it draws takes the place of the frames."""
+    reshaped = draws(recipe) and any(edit.reshapes for edit in recipe.edits)
+    return recipe.compose.mode == "replace" or reshaped
 
 
 def makers_of(recipe: Recipe, segmenter: bool = False) -> Makers:
@@ -106,9 +118,9 @@ def makers_of(recipe: Recipe, segmenter: bool = False) -> Makers:
     layer = compose.dyed if "hair_change" in edits else compose.residual
     ends = {
         "edited": render.edited if "edited_codes" in edits else compose.unedited,
-        "layer": compose.replaced if recipe.compose.mode == "replace" else layer,
+        "layer": compose.replaced if replaces(recipe) else layer,
     }
-    if recipe.compose.mode == "replace" and "edited_codes" in edits:
+    if replaces(recipe) and "edited_codes" in edits:
         ends |= makers(fade=compose.fade_of_edits)
     if people.is_reference(recipe.align.person):
         ends |= makers(people.reference, person=people.most_like)
@@ -169,7 +181,7 @@ class Flow:
         for place, edit in recipe.places():
             edit.check(pack, place)
             if draws(recipe):
-                edit.check_drawn(place)
+                edit.check_drawn(pack, place)
             elif edit is not recipe.edits[-1]:
                 edit.check_dyed_over(place)
 
@@ -510,12 +522,14 @@ class Flow:
         notes += self._unseen(work)
         if "prior" in self.stages:
             notes.append(self.segmenter.about)
+        if not draws(self.recipe):
+            notes += [edit.note for edit in self.recipe.edits if edit.note]
         if self.recipe.matte.from_:
             notes.append(f"hair is where {self.recipe.matte.from_} says, as matte.from asks")
         if self.tuned:
             notes.append(self.perceptual.about)
         notes += [decided.note for decided in self.precisions.values() if decided.note]
-        if self.recipe.compose.mode == "replace" and not self.pack.generator.synthesis.expands:
+        if replaces(self.recipe) and not self.pack.generator.synthesis.expands:
             notes.append(
                 "the pack's generator draws the aligned face only; what lies around it stays as "
                 "it was"

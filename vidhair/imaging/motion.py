@@ -37,13 +37,20 @@ def flow(start: NDArray[np.uint8], end: NDArray[np.uint8]) -> NDArray[np.float32
 
 def fetch(values: NDArray[Any], motion: NDArray[np.float32]) -> NDArray[Any]:
     """What a picture [H, W] or [H, W, C] holds where `flow` says that pixels went."""
-    cv2 = opencv()
     height, width = motion.shape[:2]
     x, y = np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32)
+    return sample(values, np.stack([motion[..., 0] + x, motion[..., 1] + y[:, None]], -1))
+
+
+def sample(values: NDArray[Any], places: NDArray[np.float32], sharp: bool = False) -> NDArray[Any]:
+    """What a picture [H, W] or [H, W, C], which goes on as at its border, holds at places
+    [h, w, 2]: columns and rows, of which whole numbers are samples. sharp: by cubics between
+    them."""
+    cv2 = opencv()
+    how = cv2.INTER_CUBIC if sharp else cv2.INTER_LINEAR
     found: NDArray[Any] = cv2.remap(
-        values, motion[..., 0] + x, motion[..., 1] + y[:, None], cv2.INTER_LINEAR,
-        borderMode=cv2.BORDER_REPLICATE,
-    )  # fmt: skip
+        values, places[..., 0], places[..., 1], how, borderMode=cv2.BORDER_REPLICATE
+    )
     return found
 
 

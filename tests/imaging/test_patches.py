@@ -1,0 +1,65 @@
+"""Holes are filled with what is around them."""
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from vidhair.imaging.patches import inpaint, spread
+
+
+def stripes(size: int = 64, period: int = 8) -> NDArray[np.float32]:
+    column = np.where(np.arange(size) % period < period // 2, 60, 180).astype(np.float32)
+    return np.broadcast_to(column[None, :, None], (size, size, 3)).copy()
+
+
+def test_texture_goes_on() -> None:
+    picture = stripes()
+    hole = np.zeros((64, 64), bool)
+    hole[20:42, 22:41] = True
+    made = inpaint(np.where(hole[..., None], 255, picture), hole, ~hole)
+    assert np.abs(made - picture).mean() < 3, "a blur would be off by 60"
+    assert np.array_equal(made[~hole], picture[~hole])
+
+
+def test_a_slow_change_joins_without_a_seam() -> None:
+    picture = np.broadcast_to(np.arange(64, dtype=np.float32)[:, None, None] * 2, (64, 64, 3))
+    hole = np.zeros((64, 64), bool)
+    hole[16:48, 24:40] = True
+    made = inpaint(np.where(hole[..., None], 0, picture), hole, ~hole)
+    assert np.abs(made - picture).max() < 12
+    assert np.abs(np.diff(made, axis=1)).max() < 4
+
+
+def test_what_is_in_neither_is_not_looked_at() -> None:
+    picture, hole, hidden = stripes(), np.zeros((64, 64), bool), np.zeros((64, 64), bool)
+    hole[20:30, 20:30], hidden[30:40, 20:30] = True, True
+    picture[hole | hidden] = 7
+    other = picture.copy()
+    other[hidden] = 250
+    first, second = (inpaint(p, hole, ~(hole | hidden)) for p in (picture, other))
+    assert np.array_equal(first[hole], second[hole])
+
+
+def test_it_is_the_same_every_time() -> None:
+    rng = np.random.default_rng(0)
+    picture = rng.uniform(0, 255, (48, 48, 3)).astype(np.float32)
+    hole = np.zeros((48, 48), bool)
+    hole[15:30, 15:30] = True
+    assert np.array_equal(inpaint(picture, hole, ~hole), inpaint(picture, hole, ~hole))
+
+
+@pytest.mark.parametrize("seen", [0, 5])
+def test_too_little_around_it_gives_an_even_color(seen: int) -> None:
+    picture = np.full((40, 40, 3), 90, np.float32)
+    source = np.zeros((40, 40), bool)
+    source[:seen, :seen] = True
+    made = inpaint(picture, ~source, source)
+    assert np.isfinite(made).all()
+    assert not seen or np.allclose(made, 90, atol=1)
+
+
+def test_colors_spread_from_where_they_are_seen() -> None:
+    picture = np.zeros((16, 16, 3), np.float32)
+    seen = np.zeros((16, 16), bool)
+    picture[4:8, 4:8], seen[4:8, 4:8] = 50, True
+    assert np.allclose(spread(picture, seen), 50, atol=0.01)

@@ -1,0 +1,237 @@
+"""The person without hair, from the frames' own pixels: what hair hides is drawn, the rest stays.
+
+In every frame the layers behind the hair are laid where they have moved to, from back to front
+surroundings, body, head and ears, and lit as what is seen of them around the hair.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+
+from vidhair.geometry import Grid
+from vidhair.imaging.blur import blur
+from vidhair.imaging.fill import fill
+from vidhair.imaging.follow import moved_back
+from vidhair.imaging.matting import split_colors
+from vidhair.imaging.warp import spread_grid
+from vidhair.models.parsers.face_parser import Label
+from vidhair.stages.align import FaceTrack
+from vidhair.stages.bare_skin import on_head
+from vidhair.stages.bare_view import (
+    HAIR_EDGE,
+    HAIRLINE,
+    STRAY,
+    Ear,
+    Mask,
+    Picture,
+    Plane,
+    View,
+    grown,
+    part_of,
+    soft,
+)
+from vidhair.stages.behind import Behind
+from vidhair.stages.labels import Labels
+from vidhair.stages.matte import Matte
+from vidhair.stages.region import HairWindow, HeadRegion
+from vidhair.stages.skull import HeadPose, Place, Skull
+from vidhair.types import Frames
+from vidhair.wiring import Span, Value, stage
+
+# Lengths are in sides of the face's crop.
+AROUND = 0.12  # around hair and face, in which their light is compared
+LIGHT_BLUR = 0.035  # over which that of a layer is
+LIGHT_LEVELS = 8  # halvings over which it spreads to where nothing is seen
+OTHERS = 60  # levels of difference, from which on a layer and the frame show different things
+SHADOW, SHADOW_BLUR = 0.18, 0.02  # how far the shadow of hair on skin reaches, and its blur
+STRAND_REACH = 0.04  # how far colors behind single strands are looked for
+EAR_TINTS = np.array([0.85, 1.0, 1.0])  # exponents of its tone by channel: blood shines through
+
+
+@dataclass(frozen=True)
+class Bare(Value):
+    """The person without hair, in the hair's window. levels: uint8 [T, h, w, 3], the picture with
+    all hair of the head taken away; changed: uint8 [T, h, w], how far a sample is not the frame's;
+    scalp: uint8 [T, h, w], how far it shows skin that is drawn on the skull."""
+
+    ROWS = ("levels", "changed", "scalp")
+    levels: Picture
+    changed: Picture
+    scalp: Picture
+
+
+@dataclass(frozen=True)
+class Layers:
+    """Behind the hair of one view: wall, body, skin [h, w, 3] in levels, the cover [h, w] of the
+    body, the ears that are drawn, and noise [h, w]."""
+
+    wall: Plane
+    body: Plane
+    cover: Plane
+    skin: Plane
+    ears: list[Ear]
+    noise: Plane
+
+
+def relit(
+    layer: NDArray[np.float32], picture: NDArray[Any], known: Mask, side: float, sigma: float
+) -> Plane:
+    """A layer [h, w, 3] in the light of a picture, by what both show where it is known [h, w].
+
+    sigma: of the blur over which they are compared, in crop sides; side: of that, in samples.
+    """
+    step = max(1, int(0.25 * sigma * side))
+    away = picture - layer
+    weight = torch.from_numpy(known & (np.abs(away).max(-1) < OTHERS)).float()
+    planes = torch.from_numpy(away.astype(np.float32)) * weight[..., None]
+    planes = torch.cat([planes, weight[..., None]], -1).movedim(-1, 0)[None].contiguous()
+    sums = F.avg_pool2d(planes, step, ceil_mode=True, count_include_pad=False)
+    sums = blur(sums, sigma * side / step)
+    mean = sums[:, :3] / (sums[:, 3:] + 1e-4)
+    light = fill(mean, (6 * sums[:, 3:]).clamp(0, 1), LIGHT_LEVELS)
+    coarse, fine = Grid(0, 0, step, *light.shape[2:]), Grid.of_pixels(*known.shape)
+    found: Plane = layer + spread_grid(light, coarse, fine)[0].movedim(0, -1).numpy()
+    return found
+
+
+def without_hair(view: View, layers: Layers) -> tuple[Picture, Picture, Picture]:
+    """levels, changed and scalp of one view, as in `Bare`."""
+    side, alpha = view.side, view.alpha
+    new = relit(layers.wall, view.picture, view.wall, side, LIGHT_BLUR)
+    body = relit(layers.body, view.picture, view.body, side, LIGHT_BLUR)
+    skin = relit(layers.skin, view.picture, view.skin, side, LIGHT_BLUR)
+    new += layers.cover[..., None] * (body - new)
+    new += view.head[..., None] * (skin - new)
+    for tone, cover in layers.ears:
+        color = _flesh(skin, view, cover) * tone[..., None] ** EAR_TINTS
+        new += cover[..., None] * (color.astype(np.float32) - new)
+    new += layers.noise[..., None]
+
+    # The shadow of the hair on the forehead goes, and what skin shows in it stays.
+    free = view.face & ~view.features & ~view.near_matte
+    picture = view.picture.astype(np.float32)
+    shadow = _ramp(alpha > 0.5, 0.3 * SHADOW * side, 0.35 * SHADOW * side)
+    shadow = shadow * soft(view.face, 0.5 * HAIR_EDGE * side) * view.face
+    lighter = relit(picture, skin, free, side, SHADOW_BLUR) - picture
+    strands = torch.from_numpy(alpha)[None, None]
+    unit = torch.from_numpy(picture / 255).movedim(-1, 0)[None].contiguous()
+    _, rest, _ = split_colors(unit, strands, max(2, round(STRAND_REACH * side)))
+    back: Plane = rest[0].movedim(0, -1).numpy() * np.float32(255)
+    back += shadow[..., None] * lighter
+
+    margin = _margin(view)
+    result = back + alpha[..., None] * (new - back)
+    result += margin[..., None] * (new - result)
+    share = np.maximum(alpha, margin)
+    changed = np.maximum(share, shadow * (np.abs(lighter).max(-1) > 0.5))
+    changed = np.where(changed > 1 / 255, changed, 0)
+    levels = np.where(changed[..., None] > 0, np.rint(result).clip(0, 255), view.picture)
+    return (
+        levels.astype(np.uint8),
+        np.ceil(changed * 255).astype(np.uint8),
+        np.rint(share * view.head * 255 * (changed > 0)).astype(np.uint8),
+    )
+
+
+def _margin(view: View) -> Plane:
+    """How far a sample is drawn, though the matte does not say that it is hair, [h, w].
+
+    Around the matte a little; on the head, where roots stand; over the wall, where single strands
+    do. Brows, eyes and ears are not drawn over.
+    """
+    side, sure = view.side, view.alpha > 0.5
+    found = _ramp(view.alpha > 0.04, 0.5 * HAIR_EDGE * side, 0.5 * HAIR_EDGE * side)
+    roots = _ramp(sure, 0.4 * HAIRLINE * side, 0.22 * HAIRLINE * side)
+    found = np.maximum(found, view.head * roots)
+    strays = _ramp(sure, 0.8 * STRAY * side, 0.15 * STRAY * side)
+    found = np.maximum(found, strays * (view.person < 0.5) * (1 - view.head))
+    own = (view.label(Label.SKIN) > 0.5) & ~view.face
+    for ear in view.ears:
+        if ear is not None:
+            own |= ear[1] > 0.2
+    kept = soft(view.features | (own & ~sure), 1.0)
+    return found * (1 - kept)
+
+
+def _ramp(mask: Mask, reach: float, sigma: float) -> Plane:
+    return soft(grown(mask, reach), sigma)
+
+
+def _flesh(skin: Plane, view: View, cover: Plane) -> NDArray[np.float64]:
+    """The color [3] of the head where an ear is."""
+    there = grown(cover > 0.3, HAIRLINE * view.side) & (view.head > 0.9)
+    found: NDArray[np.float64] = (
+        skin[there].mean(0, dtype=np.float64) if there.any() else np.full(3, 128.0)
+    )
+    return found
+
+
+def part_with_hair(alpha: Picture, mesh: NDArray[np.float32], side: float) -> tuple[slice, slice]:
+    """Rows and columns around hair [h, w] and face [478, 2], in samples."""
+    found = []
+    for axis, places in ((1, mesh[:, 1]), (0, mesh[:, 0])):
+        hair = np.flatnonzero(alpha.any(axis))
+        low, high = min(places.min(), hair[0]), max(places.max(), hair[-1] + 1)
+        margin, end = AROUND * side, alpha.shape[1 - axis]
+        start = int(np.clip(low - margin, 0, end - 1))
+        found.append(slice(start, int(np.clip(np.ceil(high + margin), start + 1, end))))
+    return found[0], found[1]
+
+
+# ---- stages
+
+
+@stage(keep=False)
+def bare(
+    frames: Frames,
+    matte: Matte,
+    labels: Labels,
+    track: FaceTrack,
+    head_pose: HeadPose,
+    behind: Behind,
+    skull: Skull,
+    region: HeadRegion,
+    hair_window: HairWindow,
+    span: Span,
+) -> Bare:
+    levels = np.stack([hair_window.cut(frame) for frame in frames])
+    changed, scalp = np.zeros_like(matte.alpha), np.zeros_like(matte.alpha)
+    for row in np.flatnonzero(track.present).tolist():
+        alpha = matte.alpha[row]
+        if not alpha.any():
+            continue
+        mesh = track.mesh[row]
+        part = part_with_hair(alpha, hair_window.places(mesh), hair_window.side)
+        view = View(
+            levels[row][part].copy(), alpha[part], labels.planes[row], mesh,
+            Place.of(head_pose, row), skull, part_of(hair_window, *part), region,
+        )  # fmt: skip
+        layers = _layers(view, behind, row, part, span.start + row)
+        levels[row][part], changed[row][part], scalp[row][part] = without_hair(view, layers)
+    return Bare(levels, changed, scalp)
+
+
+def _layers(view: View, behind: Behind, row: int, part: tuple[slice, slice], frame: int) -> Layers:
+    shot = int(behind.shot[row])
+
+    move, bend = behind.body_move[row], behind.bend(row)
+    wall = moved_back(behind.wall[shot], behind.wall_move[row], part, sharp=True)
+    body = moved_back(behind.body[shot], move, part, sharp=True, bend=bend)
+    cover = moved_back(behind.cover[shot], move, part, bend=bend)
+    noise = np.random.default_rng(frame).standard_normal(view.alpha.shape).astype(np.float32)
+    return Layers(
+        wall.astype(np.float32),
+        body.astype(np.float32),
+        cover.astype(np.float32) / 255,
+        on_head(behind.skin[shot], view.look),
+        [
+            (1 + shape * (ear[0] - 1), ear[1])
+            for ear, shape in zip(view.ears, behind.ears[shot], strict=True)
+            if ear is not None and shape >= 0
+        ],
+        noise * behind.grain[shot],
+    )

@@ -1,0 +1,188 @@
+"""What a frame shows around a head whose hair is to go: where there is wall, body, skin."""
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from vidhair.geometry import Grid
+from vidhair.imaging.blur import blur
+from vidhair.imaging.morphology import dilate
+from vidhair.imaging.warp import shrink, spread_grid
+from vidhair.models.faces.landmarks import EYE_LEFT, EYE_RIGHT, FACE_OVAL
+from vidhair.models.parsers.face_parser import Label, polygon_mask
+from vidhair.stages.facial_hair import BROWS, LIPS
+from vidhair.stages.region import HairWindow
+from vidhair.stages.skull import Look, Place, Skull, ear_on, look
+
+Picture = NDArray[np.uint8]
+Plane = NDArray[np.float32]
+Mask = NDArray[np.bool_]
+Ear = tuple[Plane, Plane]
+
+# Lengths are in sides of the face's crop.
+HAIR_EDGE = 0.012  # around the matte, what may show hair that it lacks
+STRAY = 0.065  # around hair that is sure, where single strands stand out from it
+HAIRLINE = 0.08  # the same on the head, where roots and the hair's shadow lie on the skin
+NOT_HAIR = 2 / 255  # alpha up to which a sample shows none
+WALL, BODY = 0.15, 0.7  # probability of a person up to which, and from which on, that is seen
+MEETING = 0.02  # how round the corner is where skull and face meet
+UNLIKE_SKIN = 70  # levels from the usual skin of a face from which on something else is on it
+TEMPLES, EARS, MOUTH, NOSE = (162, 389), (234, 454), (61, 291), 4  # points of the mesh
+
+
+def grown(mask: Mask, reach: float) -> Mask:
+    """A mask [h, w] with what is within a reach of it, in samples."""
+    plane = torch.from_numpy(mask.astype(np.float32))[None, None]
+    found: Mask = dilate(plane, 2 * max(1, round(reach)) + 1)[0, 0].numpy() > 0
+    return found
+
+
+def soft(plane: NDArray[Any], sigma: float) -> Plane:
+    """A plane [h, w], blurred."""
+    given = torch.from_numpy(np.ascontiguousarray(plane, np.float32))[None, None]
+    found: Plane = blur(given, sigma)[0, 0].numpy()
+    return found
+
+
+class View:
+    """A part of one frame's window. grid: it; picture: uint8 [h, w, 3]; alpha: [h, w] in 0 … 1;
+    mesh: [478, 2] in its samples; at: where the head is; side: of the face's crop, in samples."""
+
+    def __init__(
+        self,
+        picture: Picture,
+        alpha: Picture,
+        labels: Picture,
+        mesh: NDArray[np.float32],
+        at: Place,
+        skull: Skull,
+        grid: HairWindow,
+        region: Grid,
+    ):
+        """picture, alpha: uint8 on the grid; labels: uint8 [5, h′, w′] on the region's; mesh: in
+        pixels of the frame."""
+        self.picture, self.grid, self.at, self.side = picture, grid, at, grid.side
+        self.alpha: Plane = alpha.astype(np.float32) / 255
+        self.mesh = grid.places(mesh)
+        planes = torch.from_numpy(labels)[None].float() / 255
+        self._labels = spread_grid(planes, region, grid)[0].clamp(0, 1).numpy()
+        self._skull = skull
+
+    def label(self, label: Label) -> Plane:
+        found: Plane = self._labels[label]
+        return found
+
+    @property
+    def person(self) -> Plane:
+        found: Plane = self._labels[-1]
+        return found
+
+    @cached_property
+    def look(self) -> Look:
+        return look(self._skull, self.at, self.grid)
+
+    @cached_property
+    def ears(self) -> list[Ear | None]:
+        """The left and the right one, where they would be seen."""
+        return [ear_on(side, self.at, self.grid) for side in (-1, 1)]
+
+    def parts(self, *parts: Sequence[int]) -> Mask:
+        found = [polygon_mask(self.mesh[list(part)], *self.alpha.shape) for part in parts]
+        mask: Mask = np.maximum.reduce(found) > 0.5
+        return mask
+
+    def near(self, reach: float) -> Mask:
+        """What may show hair: the matte, and around hair that is sure, in crop sides."""
+        return self.near_matte | grown(self.alpha > 0.5, reach * self.side)
+
+    @cached_property
+    def near_matte(self) -> Mask:
+        return grown(self.alpha > NOT_HAIR, HAIR_EDGE * self.side)
+
+    @cached_property
+    def oval(self) -> Mask:
+        return self.parts(FACE_OVAL)
+
+    @cached_property
+    def face(self) -> Mask:
+        """The oval of the mesh, and the forehead above it."""
+        left, right = self.mesh[list(TEMPLES)]
+        rows, columns = (np.arange(n, dtype=np.float32) + 0.5 for n in self.alpha.shape)
+        (x, y), (across, down) = (left + right) / 2, right - left
+        above = (rows - y)[:, None] * across < (columns - x)[None] * down
+        found: Mask = self.oval | (above & (self.look.inside > 0))
+        return found
+
+    @cached_property
+    def features(self) -> Mask:
+        """Brows, eyes and mouth."""
+        return grown(self.parts(*BROWS, EYE_LEFT, EYE_RIGHT, LIPS), 0.5 * HAIR_EDGE * self.side)
+
+    @cached_property
+    def head(self) -> Plane:
+        """How far a sample shows the bare head: skull and face as one."""
+        inside = np.clip(0.7 * self.look.inside + 0.5, 0, 1)
+        oval = self.oval.astype(np.float32)
+        solid = np.maximum(inside, soft(oval, 0.8))
+        rounded = (soft(solid, MEETING * self.side) - 0.5) * 2 * MEETING * self.side + 0.5
+        # Outlines stay where they are, but where the two meet.
+        wide = soft(oval, 2 * MEETING * self.side)
+        meets = np.clip(8 * wide * (1 - wide), 0, 1) * (self.look.inside > -0.12 * self.side)
+        found: Plane = np.maximum(solid, np.clip(rounded, 0, 1) * meets)
+        return found
+
+    @cached_property
+    def wall(self) -> Mask:
+        """Surroundings."""
+        seen = (self.person < WALL) & ~self.near(STRAY)
+        return ~grown(~seen, HAIR_EDGE * self.side)
+
+    @cached_property
+    def body(self) -> Mask:
+        """Neck and clothes."""
+        below = ~grown(self.oval | (self.look.inside > 0), HAIR_EDGE * self.side)
+        below &= self._below(self.mesh[list(EARS), 1].mean())
+        seen: Mask = below & (self.person > BODY) & ~self.near_matte
+        return seen & (self.label(Label.HAIR) < 0.5)
+
+    @cached_property
+    def skin(self) -> Mask:
+        """Of the face above the mouth and of the forehead, away from hair."""
+        seen = self.face & ~self.near(HAIRLINE) & ~self.features
+        seen &= (self.label(Label.SKIN) > 0.6) & ~self._below(self.mesh[list(MOUTH), 1].mean())
+        if seen.any():
+            usual = np.median(self.picture[seen], 0)
+            seen &= np.abs(self.picture - usual).max(-1) < UNLIKE_SKIN
+        return seen
+
+    def _below(self, y: float) -> Mask:
+        return np.arange(self.alpha.shape[0], dtype=np.float32)[:, None] + 0.5 > y
+
+
+def part_of(grid: HairWindow, rows: slice, columns: slice) -> HairWindow:
+    """Some rows and columns of a window."""
+    left, top = grid.left + columns.start * grid.step, grid.top + rows.start * grid.step
+    height, width = rows.stop - rows.start, columns.stop - columns.start
+    return HairWindow(left, top, grid.step, height, width, grid.side)
+
+
+def coarse_view(
+    picture: Picture,
+    alpha: Picture,
+    labels: Picture,
+    mesh: NDArray[np.float32],
+    at: Place,
+    skull: Skull,
+    grid: HairWindow,
+    region: Grid,
+    times: int,
+) -> View:
+    """As `View`, with so many times fewer samples."""
+    small = shrink(picture, times)
+    height, width, _ = small.shape
+    coarse = HairWindow(grid.left, grid.top, grid.step * times, height, width, grid.side / times)
+    return View(small, alpha[::times, ::times], labels, mesh, at, skull, coarse, region)
