@@ -35,6 +35,7 @@ from vidhair.flow.runner import Means, Work
 from vidhair.media import MatteReader, open_matte, read_image
 from vidhair.models.encoders.attributes import AttributeSpace
 from vidhair.models.encoders.inversion import Inverter
+from vidhair.models.faces.effects import FaceEffects
 from vidhair.models.faces.identity import FaceIdentity
 from vidhair.models.generators.aligned import MovableGenerator
 from vidhair.models.mappers import BaldMapper
@@ -47,6 +48,7 @@ from vidhair.settings import identity
 from vidhair.stages import (
     align,
     compose,
+    difference,
     invert,
     labels,
     matte,
@@ -84,15 +86,22 @@ HEAD = makers(
     region.region, region.hair_window, labels.labels, labels.hair_colors, matte.matte,
     render.canvas, render.rendered,
     compose.former_change, former_dye, compose.fade, compose.composed, compose.changes,
-    compose.frame_alpha, compose.cut_out,
+    compose.frame_alpha, compose.cut_out, difference.former_motion,
 )  # fmt: skip
 TUNED = makers(tune.tuned, drawer=tune.fine_tuned, codes=tune.offset_pivots)
 UNTUNED = makers(drawer=tune.untuned, codes=tune.plain_pivots)
 
 
+def mode_of(recipe: Recipe) -> str:
+    """How a recipe's edits enter the frame."""
+    if recipe.compose.mode != "auto":
+        return recipe.compose.mode
+    return "difference" if all(edit.moves_face for edit in recipe.edits) else "replace"
+
+
 def draws(recipe: Recipe) -> bool:
     """Whether a generator takes part in what the frames become."""
-    return recipe.compose.mode == "replace" or not all(edit.in_frames for edit in recipe.edits)
+    return mode_of(recipe) == "replace" or not all(edit.in_frames for edit in recipe.edits)
 
 
 def makers_of(recipe: Recipe, segmenter: bool = False) -> Makers:
@@ -101,12 +110,14 @@ def makers_of(recipe: Recipe, segmenter: bool = False) -> Makers:
     edits = stacked(recipe.edits)
     if draws(recipe):
         edits.pop("layer", None)
+    mode = mode_of(recipe)
+    layers = {"replace": compose.replaced, "difference": difference.warped}
     layer = compose.dyed if "hair_change" in edits else compose.residual
     ends = {
         "edited": render.edited if "edited_codes" in edits else compose.unedited,
-        "layer": compose.replaced if recipe.compose.mode == "replace" else layer,
+        "layer": layers.get(mode, layer),
     }
-    if recipe.compose.mode == "replace" and "edited_codes" in edits:
+    if mode == "replace" and "edited_codes" in edits:
         ends |= makers(fade=compose.fade_of_edits)
     if people.is_reference(recipe.align.person):
         ends |= makers(people.reference, person=people.most_like)
@@ -150,6 +161,9 @@ class Flow:
         set_here = {p: d.name for p, d in self.precisions.items() if p != "probe"}
         layers = min(recipe.render.memory, (means or Means()).layers >> 20)
         self.recipe = recipe.override(set_here | {"render.memory": layers})
+        if mode_of(recipe) == "difference":
+            for place, edit in recipe.places():
+                edit.check_moved(place)
         stages = planned(makers or self._makers, goal, self._known)
         self.stages = {made.name: made for made in stages}
         # Whom the flow fans out to, once that is known; one, without a name, if it does not.
@@ -246,6 +260,10 @@ class Flow:
             AttributeSpace | None: Provision(
                 lambda: pack.attributes,
                 lambda: {} if pack.attributes is None else self._weights("attributes"),
+            ),
+            FaceEffects | None: Provision(
+                lambda: pack.effects,
+                lambda: self._weights("effects") if pack.has("effects") else {},
             ),
             BaldMapper | None: Provision(
                 lambda: self.bald,
@@ -506,7 +524,19 @@ class Flow:
         if self.tuned:
             notes.append(self.perceptual.about)
         notes += [decided.note for decided in self.precisions.values() if decided.note]
-        if self.recipe.compose.mode == "replace" and not self.pack.generator.synthesis.expands:
+        if self.recipe.compose.mode == "auto":
+            notes.append(f"compose.mode is {mode_of(self.recipe)}, as the edit asks for")
+        if any(
+            self.value(work, name, unit=unit).seen == 0
+            for name in self.stages
+            if name.startswith("face_effect")
+            for unit in units
+        ):
+            notes.append(
+                "no face is found in what the pack draws; the motion of its pictures tells what "
+                "the edit does, which is less sure"
+            )
+        if mode_of(self.recipe) == "replace" and not self.pack.generator.synthesis.expands:
             notes.append(
                 "the pack's generator draws the aligned face only; what lies around it stays as "
                 "it was"
