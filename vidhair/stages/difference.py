@@ -228,7 +228,8 @@ def dense(
         for channel, row in zip(sums, rows.T, strict=True):
             np.add.at(channel, (y[inside], x[inside]), (row * share)[inside])
     known, weight = sums[:-1] / (sums[-1:] + 1e-6), sums[-1:]
-    known, weight = known * (1 - still), np.maximum(weight, still)
+    # A point that lies between four cells is known in all of them.
+    known, weight = known * (1 - still), np.maximum((4 * weight).clip(0, 1), still)
     filled = fill(
         torch.from_numpy(known)[None].float(), torch.from_numpy(weight)[None].float(), levels=6
     )
