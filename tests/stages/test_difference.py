@@ -61,10 +61,7 @@ def smiling(by: float) -> NDArray[Any]:
 
 
 def test_nothing_moves_nothing() -> None:
-    frame = waves()
-    patch = warped_patch(frame, MESH, smiling(0), no_tint())
-    assert patch is not None and not patch.alpha.any()
-    assert np.array_equal(fold(frame, [patch]), frame)
+    assert warped_patch(waves(), MESH, smiling(0), no_tint()) is None
 
 
 def test_what_is_moved_comes_from_where_it_was_and_the_rest_stays() -> None:
@@ -94,7 +91,7 @@ def test_a_tint_is_laid_on_the_face_alone() -> None:
 
 
 def test_a_face_beside_the_frame_is_no_patch() -> None:
-    assert warped_patch(waves(), MESH + 1000, smiling(3), no_tint()) is None
+    assert warped_patch(waves(), MESH + np.float32(1000), smiling(3), no_tint()) is None
 
 
 class TestResampled:

@@ -42,7 +42,7 @@ from vidhair.models.faces.landmarks import FACE_OVAL, POINTS, eyes_and_mouth
 from vidhair.models.generators.aligned import MovableGenerator
 from vidhair.models.parsers.face_parser import polygon_mask
 from vidhair.stages.align import FaceTrack, frontal
-from vidhair.stages.compose import Fade, Layer, Patch, make_layer, patch_of, unit
+from vidhair.stages.compose import Fade, Layer, Patch, make_layer, patch_of, unit, window_of
 from vidhair.types import Frames
 from vidhair.wiring import Series, Value, ranges, stage
 
@@ -55,6 +55,7 @@ CELLS = 96  # along a crop's side, in which the motion lies
 SOFTNESS = 1.5  # blur of the motion, in cells
 AROUND = 1.3  # size of the outline beyond which nothing moves, beside the face's oval
 STILL, PLAIN = 1 / 64, 0.1  # pixels of motion, and tint in Lab, that are not seen
+CUBIC_REACH = 4  # pixels around those that are sampled
 LARGEST_STEP = 1.1  # pixels of the source from one sample to the next that need no more samples
 
 
@@ -253,37 +254,31 @@ def warped_patch(
 ) -> Patch | None:
     """A frame [H, W, 3] whose face is moved and tinted. mesh, moved: [P, 2] in pixels; tinted:
     [P, 3]. Where neither is seen, and outside the face, its pixels are those of the frame."""
-    height, width = frame.shape[:2]
     old = mesh.astype(np.float64)
-    new = old + moved
-    side = float(crop_axes(*eyes_and_mouth(mesh)).side)
     oval = old[list(FACE_OVAL)]
     oval = oval.mean(0) + AROUND * (oval - oval.mean(0))
-    grid = field_grid(oval, side)
+    grid = field_grid(oval, float(crop_axes(*eyes_and_mouth(mesh)).side))
     still = 1 - polygon_mask(grid.places(oval), grid.height, grid.width)
-    field = dense(new, np.concatenate([-moved, tinted], 1), still, grid)
-    window = _inside(grid, width, height)
-    if window is None:
+    field = dense(old + moved, np.concatenate([-moved, tinted], 1), still, grid)
+    size = frame.shape[1], frame.shape[0]
+    active = _changes(field)[0].byte().numpy()
+    window = window_of(active, grid, size)
+    reach = int(np.ceil(np.abs(moved).max())) + CUBIC_REACH
+    around = window_of(active, grid, size, reach)
+    if window is None or around is None:
         return None
     full = spread_grid(field, grid, window)
-    shift, tint = full[:, :2], full[:, 2:]
-    shifted, colored = (x.abs().amax(1, keepdim=True) for x in (shift, tint))
-    changed = (shifted > STILL) | (colored > PLAIN)
+    picture = unit(torch.from_numpy(frame[around.pixels][None].copy()))
+    result = resampled(picture, window.seen_from(around), full[:, :2])
+    result = by_rows(lambda x, t: lab_to_rgb(rgb_to_lab(x) + t), result, full[:, 2:])
     seen = frame[window.pixels][None].copy()
-    picture = unit(torch.from_numpy(frame[None]))
-    result = resampled(picture, window, shift)
-    result = by_rows(lambda x, t: lab_to_rgb(rgb_to_lab(x) + t), result, tint)
-    return patch_of(window, seen, result, changed.float())
+    return patch_of(window, seen, result, _changes(full).float())
 
 
-def _inside(grid: Grid, width: int, height: int) -> Grid | None:
-    """The pixels of a frame that a grid shows."""
-    left, top = max(0, int(grid.left)), max(0, int(grid.top))
-    right = min(width, int(np.ceil(grid.left + grid.step * grid.width)))
-    bottom = min(height, int(np.ceil(grid.top + grid.step * grid.height)))
-    if right <= left or bottom <= top:
-        return None
-    return Grid.of_pixels(bottom - top, right - left, left, top)
+def _changes(field: Tensor) -> Tensor:
+    """Where a motion and a tint [1, 5, h, w] are seen, bool [1, 1, h, w]."""
+    shift, tint = (x.abs().amax(1, keepdim=True) for x in (field[:, :2], field[:, 2:]))
+    return (shift > STILL) | (tint > PLAIN)
 
 
 def resampled(picture: Tensor, window: Grid, shift: Tensor) -> Tensor:

@@ -60,7 +60,9 @@ def test_an_effect_is_in_sides_of_the_first_faces_crop() -> None:
     picture = np.full((130, 130, 3), 90, np.uint8)
     brighter = np.full((130, 130, 3), 100, np.uint8)
     side = float(crop_axes(*eyes_and_mouth(MESH)).side)
-    found = effect_between(picture, brighter, MESH, MESH + np.float32([0, -0.1 * side]))
+    raised = MESH.copy()
+    raised[:, 1] -= 0.1 * side
+    found = effect_between(picture, brighter, MESH, raised)
     assert np.allclose(found.face, FACE) and np.allclose(found.moved, [0, -0.1], atol=1e-5)
     assert (found.tinted[:, 0] > 2).all() and np.allclose(found.tinted[:, 1:], 0, atol=0.1)
 
