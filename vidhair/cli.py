@@ -247,8 +247,8 @@ def _parser() -> argparse.ArgumentParser:
     measure.add_argument("--quick", action="store_true", help="less of it: seconds, not minutes")
     measure.add_argument("--json", action="store_true", help="as JSON")
 
-    train = add("train", _train, "make the bundled pack, or its parser alone, from nothing")
-    train.add_argument("what", choices=["pack", "parser"])
+    train = add("train", _train, "make the bundled pack, or a part of it alone, from nothing")
+    train.add_argument("what", choices=["pack", "parser", "effects"])
     train.add_argument("-o", "--output", type=Path, required=True, help="folder of the new pack")
     train.add_argument("--work", type=Path, required=True, help="folder for data and progress")
     train.add_argument("--preset", default="cpu", help="size of the training: cpu, gpu or tiny")
@@ -544,14 +544,14 @@ def _bench(options: argparse.Namespace) -> int:
 
 def _train(options: argparse.Namespace) -> int:
     from vidhair.flow.edit_video import choose_device
-    from vidhair.training.pack import RECIPES, train_pack, train_parser_alone
+    from vidhair.training.pack import RECIPES, measure_effects, train_pack, train_parser_alone
 
     if options.preset not in RECIPES:
         raise InvalidSetting(f"--preset {options.preset!r} must be one of {', '.join(RECIPES)}")
     recipe = RECIPES[options.preset]
     device = choose_device(options.device)
-    make = train_pack if options.what == "pack" else train_parser_alone
-    make(recipe, options.work, options.output, seed=options.seed, device=device)
+    ways = {"pack": train_pack, "parser": train_parser_alone, "effects": measure_effects}
+    ways[options.what](recipe, options.work, options.output, seed=options.seed, device=device)
     print(options.output)
     return 0
 

@@ -23,6 +23,7 @@ from vidhair.flow.runner import Runner
 from vidhair.media import open_clip, write_png
 from vidhair.models.encoders.attributes import AttributeSpace
 from vidhair.models.encoders.inversion import Inverter
+from vidhair.models.faces.effects import FaceEffects
 from vidhair.models.faces.identity import FaceIdentity
 from vidhair.models.generators.aligned import MovableGenerator
 from vidhair.models.pack import Pack, load_pack
@@ -307,6 +308,7 @@ EDITS: dict[str, dict[str, Any]] = {
     "hair_length": {"edit.amount": 0.25},
     "bald": {"edit.strength": 0.5},
     "attribute": {"edit.name": "yaw", "edit.strength": 0.25},
+    "smile": {"edit.name": "yaw", "edit.strength": 0.25},
     "reconstruct": {},
     "longer_auburn": {"edit.amount": 0.25, "edit.color": "blue", "edit.strength": 0.5},
 }
@@ -316,7 +318,7 @@ COMBINATIONS = [
     pytest.param(name, tuned, mode, id=f"{name}-{'tuned' if tuned else 'untuned'}-{mode}")
     for name in recipe_names()
     for tuned in (True, False)
-    for mode in ("residual", "replace")
+    for mode in ("residual", "replace", *["difference"][: name == "attribute"])
 ]
 # What networks and facts rest on.
 RESTS_ON: dict[Any, set[str]] = {
@@ -326,6 +328,7 @@ RESTS_ON: dict[Any, set[str]] = {
     Perceptual: {"parser", "tune.perceptual_weights"},
     AttributeSpace | None: {"attributes"},
     FaceIdentity | None: set(),
+    FaceEffects | None: set(),
     "face_pixels": {"matte.size"},
     "precision.probe": {"probe"},
     "generator.resolution": {"resolution"},

@@ -2,9 +2,12 @@
 
 from dataclasses import dataclass
 
-from vidhair.edits.edit import GradedEdit, Strength, check_attributes, moved
+from torch import Tensor
+
+from vidhair.edits.edit import FaceEdit, Strength, check_attributes, moved
 from vidhair.errors import InvalidSetting
 from vidhair.models.encoders.attributes import AttributeSpace
+from vidhair.models.faces.effects import Effect, FaceEffects, part_of
 from vidhair.models.pack import Pack
 from vidhair.settings import Curve, setting
 from vidhair.stages.align import FaceTrack
@@ -13,7 +16,7 @@ from vidhair.wiring import Makers, makers, stage
 
 
 @dataclass(frozen=True, kw_only=True)
-class Attribute(GradedEdit):
+class Attribute(FaceEdit):
     kind = "attribute"
     name: str = setting("smile", "an attribute of the pack")
     strength: float | Curve = setting(
@@ -30,7 +33,23 @@ class Attribute(GradedEdit):
             )
 
     def makers(self) -> Makers:
-        return makers(strength=self.over_time, edited_codes=self.shifted)
+        own = makers(strength=self.over_time, edited_codes=self.shifted)
+        return {**own, **self.motion_makers()}
+
+    @property
+    def moves_face(self) -> bool:
+        return bool(self.part) and "colo" not in self.name.lower()
+
+    @property
+    def part(self) -> tuple[int, ...]:
+        return part_of(self.name)
+
+    def told(self, known: FaceEffects) -> Effect | None:
+        return known.of(self.name)
+
+    def change(self, count: int, width: int, space: AttributeSpace | None) -> Tensor:
+        assert space is not None
+        return space.direction(self.name)
 
     @stage(keep=False)
     def shifted(

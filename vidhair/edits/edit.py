@@ -7,15 +7,20 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from vidhair.edits.latents import along
 from vidhair.errors import InvalidSetting
+from vidhair.models.encoders.attributes import AttributeSpace
+from vidhair.models.faces.effects import Effect, FaceEffects
+from vidhair.models.generators.aligned import MovableGenerator
 from vidhair.models.pack import Pack
 from vidhair.settings import Curve, identity
 from vidhair.stages.align import FaceTrack
+from vidhair.stages.difference import FaceEffect, FaceMotion, face_of, motion_of, seen_effect
 from vidhair.stages.render import Codes
 from vidhair.types import Clip
-from vidhair.wiring import Makers, Value, stage
+from vidhair.wiring import Makers, Series, Value, makers, stage
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +49,11 @@ class Edit:
         """Which parts of `facial_hair` it changes."""
         return ()
 
+    @property
+    def moves_face(self) -> bool:
+        """Whether it is known to change the face alone, and by moving what the frames show."""
+        return False
+
     def identity(self) -> dict[str, Any]:
         """What results depend on, as plain values. Raises the errors of what cannot be read."""
         return {"kind": self.kind, **identity(self)}
@@ -59,6 +69,13 @@ class Edit:
 
     def check_drawn(self, pack: Pack, place: str) -> None:
         """Refuse what has no effect in a recipe that draws its frames, likewise."""
+
+    def check_moved(self, place: str) -> None:
+        """Refuse what cannot be shown by moving the source's own pixels, likewise."""
+        raise InvalidSetting(
+            f"{place}.kind = {self.kind!r} needs more than to move the face's own pixels, as "
+            "compose.mode = 'difference' does; use replace"
+        )
 
     def check_dyed_over(self, place: str) -> None:
         """Refuse what has no effect where a later edit makes the `layer`, likewise."""
@@ -92,6 +109,62 @@ class GradedEdit(Edit):
         curve = degree if isinstance(degree, Curve) else Curve([(0.0, degree)])
         seconds = clip.seconds_T - clip.seconds_T[0]
         return Strength(curve.at(seconds).astype(np.float32))
+
+
+@dataclass(frozen=True, kw_only=True)
+class FaceEdit(GradedEdit):
+    """A direction that may be followed by the generator, or by the source's own pixels."""
+
+    def check_moved(self, place: str) -> None:
+        pass
+
+    @property
+    def part(self) -> tuple[int, ...]:
+        """Points of the mesh of the part of the face that it is for; none if that is not known."""
+        return ()
+
+    def told(self, known: FaceEffects) -> Effect | None:
+        """Its effect, if the pack tells it."""
+        return None
+
+    def change(self, count: int, width: int, space: AttributeSpace | None) -> Tensor:
+        """Of `count` codes of a width, by one unit, [D] or [L, D]."""
+        raise NotImplementedError
+
+    def motion_makers(self) -> dict[str, Any]:
+        return makers(face_effect=self.face_effect, face_motion=self.face_motion)
+
+    @stage()
+    def face_effect(
+        self,
+        track: Series[FaceTrack],
+        generator: MovableGenerator,
+        space: AttributeSpace | None,
+        known: FaceEffects | None,
+    ) -> FaceEffect:
+        effect = None if known is None else self.told(known)
+        if effect is not None:
+            return FaceEffect.of_effect(effect, self.part, -1)
+        most = self.furthest or 1.0
+        step = self.change(generator.config.num_ws, generator.config.w_dim, space)
+        effect, seen = seen_effect(generator, space, most * step, face_of(track))
+        return FaceEffect.of_effect(effect.times(1 / most), self.part, seen)
+
+    @property
+    def furthest(self) -> float:
+        """The degree that is furthest from none."""
+        degree: float | Curve = getattr(self, self.degree)
+        return max(degree.values, key=abs) if isinstance(degree, Curve) else degree
+
+    @stage(keep=False)
+    def face_motion(
+        self,
+        track: FaceTrack,
+        former_motion: FaceMotion,
+        strength: Strength,
+        face_effect: FaceEffect,
+    ) -> FaceMotion:
+        return motion_of(face_effect, strength.values, track, former_motion)
 
 
 def moved(codes: Codes, track: FaceTrack, strength: Strength, change: NDArray[np.float32]) -> Codes:

@@ -7,7 +7,12 @@ from vidhair.edits.edit import Edit
 from vidhair.wiring import renamed
 
 # What goes from edit to edit: as an edit takes it, and as it makes it.
-HANDED_ON = {"codes": "edited_codes", "former_change": "hair_change", "former_dye": "dye"}
+HANDED_ON = {
+    "codes": "edited_codes",
+    "former_change": "hair_change",
+    "former_dye": "dye",
+    "former_motion": "face_motion",
+}
 
 
 def stacked(edits: Sequence[Edit]) -> dict[str, Callable[..., Any]]:

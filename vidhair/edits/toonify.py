@@ -6,7 +6,7 @@ are, where ink is to be light, and what grows and shrinks.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, ClassVar
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
@@ -87,7 +87,6 @@ def heads(faces: Series[Faces], tracks: Series[Tracks], shots: Series[Shots], cl
 @dataclass(frozen=True, kw_only=True)
 class Toonify(Edit):
     kind = "toonify"
-    in_frames: ClassVar[bool] = True
     look: str = setting(
         "ink", "ink: a comic; pencil: thin grey lines; paint: no lines", choices=tuple(LOOKS)
     )
@@ -100,6 +99,10 @@ class Toonify(Edit):
     steady: float = setting(
         0.7, "weight of the frames before and after, along the motion", low=0.0, high=1.0
     )
+
+    @property
+    def in_frames(self) -> bool:
+        return True
 
     def makers(self) -> Makers:
         return makers(heads, composed=self.drawn)

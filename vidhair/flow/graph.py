@@ -35,6 +35,7 @@ from vidhair.flow.runner import Means, Work
 from vidhair.media import MatteReader, open_matte, read_image
 from vidhair.models.encoders.attributes import AttributeSpace
 from vidhair.models.encoders.inversion import Inverter
+from vidhair.models.faces.effects import FaceEffects
 from vidhair.models.faces.identity import FaceIdentity
 from vidhair.models.generators.aligned import MovableGenerator
 from vidhair.models.mappers import BaldMapper
@@ -49,6 +50,7 @@ from vidhair.stages import (
     bare,
     behind,
     compose,
+    difference,
     invert,
     labels,
     matte,
@@ -90,7 +92,7 @@ HEAD = makers(
     skull.head_pose, skull.skull, behind.behind, bare.bare,
     render.canvas, render.rendered,
     compose.former_change, former_dye, compose.fade, compose.composed, compose.changes,
-    compose.frame_alpha, compose.cut_out,
+    compose.frame_alpha, compose.cut_out, difference.former_motion,
 )  # fmt: skip
 TUNED = makers(tune.tuned, drawer=tune.fine_tuned, codes=tune.offset_pivots)
 UNTUNED = makers(drawer=tune.untuned, codes=tune.plain_pivots)
@@ -100,13 +102,19 @@ def draws(recipe: Recipe) -> bool:
     """Whether a generator takes part in what the frames become."""
     edits = recipe.edits
     alone = len(edits) == 1 or not any(edit.reshapes for edit in edits)
-    return recipe.compose.mode == "replace" or not (alone and all(e.in_frames for e in edits))
+    return _asked(recipe) == "replace" or not (alone and all(edit.in_frames for edit in edits))
 
 
-def replaces(recipe: Recipe) -> bool:
-    """Whether what it draws takes the place of the frames."""
+def mode_of(recipe: Recipe) -> str:
+    """How a recipe's edits enter the frame: what changes shapes is drawn in its place."""
     reshaped = draws(recipe) and any(edit.reshapes for edit in recipe.edits)
-    return recipe.compose.mode == "replace" or reshaped
+    return "replace" if reshaped else _asked(recipe)
+
+
+def _asked(recipe: Recipe) -> str:
+    if recipe.compose.mode != "auto":
+        return recipe.compose.mode
+    return "difference" if all(edit.moves_face for edit in recipe.edits) else "replace"
 
 
 def makers_of(recipe: Recipe, segmenter: bool = False) -> Makers:
@@ -115,12 +123,14 @@ def makers_of(recipe: Recipe, segmenter: bool = False) -> Makers:
     edits = stacked(recipe.edits)
     if draws(recipe):
         edits.pop("layer", None)
+    mode = mode_of(recipe)
+    layers = {"replace": compose.replaced, "difference": difference.warped}
     layer = compose.dyed if "hair_change" in edits else compose.residual
     ends = {
         "edited": render.edited if "edited_codes" in edits else compose.unedited,
-        "layer": compose.replaced if replaces(recipe) else layer,
+        "layer": layers.get(mode, layer),
     }
-    if replaces(recipe) and "edited_codes" in edits:
+    if mode == "replace" and "edited_codes" in edits:
         ends |= makers(fade=compose.fade_of_edits)
     if people.is_reference(recipe.align.person):
         ends |= makers(people.reference, person=people.most_like)
@@ -167,6 +177,9 @@ class Flow:
         set_here = {p: d.name for p, d in self.precisions.items() if p != "probe"}
         layers = min(recipe.render.memory, (means or Means()).layers >> 20)
         self.recipe = recipe.override(set_here | {"render.memory": layers})
+        if mode_of(recipe) == "difference":
+            for place, edit in recipe.places():
+                edit.check_moved(place)
         stages = planned(makers or self._makers, goal, self._known)
         self.stages = {made.name: made for made in stages}
         # Whom the flow fans out to, once that is known; one, without a name, if it does not.
@@ -263,6 +276,10 @@ class Flow:
             AttributeSpace | None: Provision(
                 lambda: pack.attributes,
                 lambda: {} if pack.attributes is None else self._weights("attributes"),
+            ),
+            FaceEffects | None: Provision(
+                lambda: pack.effects,
+                lambda: self._weights("effects") if pack.has("effects") else {},
             ),
             BaldMapper | None: Provision(
                 lambda: self.bald,
@@ -529,7 +546,19 @@ class Flow:
         if self.tuned:
             notes.append(self.perceptual.about)
         notes += [decided.note for decided in self.precisions.values() if decided.note]
-        if replaces(self.recipe) and not self.pack.generator.synthesis.expands:
+        if self.recipe.compose.mode == "auto":
+            notes.append(f"compose.mode is {mode_of(self.recipe)}, as the edit asks for")
+        if any(
+            self.value(work, name, unit=unit).seen == 0
+            for name in self.stages
+            if name.startswith("face_effect")
+            for unit in units
+        ):
+            notes.append(
+                "no face is found in what the pack draws; the motion of its pictures tells what "
+                "the edit does, which is less sure"
+            )
+        if mode_of(self.recipe) == "replace" and not self.pack.generator.synthesis.expands:
             notes.append(
                 "the pack's generator draws the aligned face only; what lies around it stays as "
                 "it was"

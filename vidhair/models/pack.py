@@ -16,6 +16,7 @@ from vidhair.models.encoders.attributes import AttributeSpace, pack_attributes
 from vidhair.models.encoders.inversion import ENCODERS, Inverter, PublishedEncoder, RestyleLoop
 from vidhair.models.encoders.small import SmallEncoder, SmallEncoderConfig
 from vidhair.models.encoders.style import SketchEncoder
+from vidhair.models.faces.effects import FaceEffects, pack_effects
 from vidhair.models.faces.identity import FaceIdentity
 from vidhair.models.folding import folded
 from vidhair.models.generators.aligned import AlignedGenerator, MovableGenerator
@@ -45,7 +46,7 @@ BUILDERS: dict[str, Callable[[dict[str, Any]], nn.Module]] = {
     "styleganex": lambda c: StyleGANEX(StyleGANEXConfig(**c)),
 }
 # Kinds of parts that are no networks; the last one is for training alone.
-TABLES = ("attributes", "editing_vector", "standardiser")
+TABLES = ("attributes", "effects", "editing_vector", "standardiser")
 # What building or filling a network raises if its configuration or its weights make no sense.
 MISFITS = (RuntimeError, TypeError, AssertionError, ValueError, ArithmeticError, LookupError)
 # Parts for which the bundled pack stands in: they do not belong to a generator.
@@ -163,6 +164,11 @@ class Pack:
     def attributes(self) -> AttributeSpace | None:
         """On the CPU; None if it has none. Raises PackDamaged."""
         return pack_attributes(self.files)
+
+    @cached_property
+    def effects(self) -> FaceEffects | None:
+        """What its attributes do to faces, if it tells that. Raises PackDamaged."""
+        return pack_effects(self.files)
 
     def table(self, part: str) -> dict[str, Tensor]:
         """Tensors of a part that is no network, on the pack's device."""

@@ -10,6 +10,7 @@ from vidhair.checkpoints.third_party import check_tensors, read_checkpoint, show
 from vidhair.conversion.convert import Conversion
 from vidhair.conversion.recognise import recognise
 from vidhair.models.encoders.attributes import pack_attributes
+from vidhair.models.faces.effects import pack_effects
 from vidhair.models.pack import TABLES, Pack
 
 MB = 1e6
@@ -136,6 +137,8 @@ def verify_pack(pack: Pack) -> Iterator[str]:
         right = "checksum, values and shapes"
         if part.kind == "attributes":
             pack_attributes(pack.files)
+        elif part.kind == "effects":
+            pack_effects(pack.files)
         elif part.kind in TABLES:
             right = "checksum and values"  # nothing tells its shapes
         else:

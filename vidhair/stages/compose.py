@@ -3,7 +3,8 @@
 `residual`: the source keeps its own strands, light and sharpness; only the difference between the
 edited and the unedited rendering is added, in Lab, under the hair matte. Right for color, and good
 even where the generator draws the person poorly. `replace`: the rendering itself, under a feathered
-mask and matched in color. Needed where the shape changes.
+mask and matched in color. Needed where the shape changes. `difference`: see
+`vidhair.stages.difference`.
 """
 
 from collections.abc import Callable, Iterable
@@ -53,7 +54,10 @@ LARGEST_UNEVENNESS = 0.12  # of the difference over the hair, as a share of its 
 @dataclass(frozen=True, kw_only=True)
 class ComposeConfig:
     mode: str = setting(
-        "residual", "how the edit enters the frame", choices=("residual", "replace")
+        "residual",
+        "how the edit enters the frame; auto: difference where it moves the face alone, else "
+        "replace",
+        choices=("residual", "replace", "difference", "auto"),
     )
     region: str = setting("hair", "what `replace` may change", choices=("hair", "face", "head"))
     blur: float = setting(

@@ -1,4 +1,5 @@
-"""The bundled pack from nothing: rendered faces, parser, generator, encoder, attributes."""
+"""The bundled pack from nothing: rendered faces, parser, generator, encoder, attributes and what
+they do to faces."""
 
 from copy import deepcopy
 from dataclasses import asdict, dataclass, field
@@ -16,6 +17,7 @@ from vidhair.models.parsers.face_parser import FaceParser
 from vidhair.models.perceptual import FeatureDistance
 from vidhair.synthetic.params import column_names
 from vidhair.training.dataset import ALIGNED, MOVED, RenderedFaces, render_group
+from vidhair.training.effects import face_effects
 from vidhair.training.encoder import (
     EncoderTraining,
     evaluate_encoder,
@@ -26,10 +28,13 @@ from vidhair.training.generator import DistillConfig, Standardiser, distill, eva
 from vidhair.training.parser import ParserTraining, evaluate_parser, train_parser
 from vidhair.training.portraits import Portraits, render_people
 
+PackPart = tuple[str, dict[str, Any], dict[str, Tensor]]  # kind, configuration, tensors
+
 
 @dataclass(frozen=True, kw_only=True)
 class PackRecipe:
-    """Everything that decides a pack. traces and paints: per group of rendered faces."""
+    """Everything that decides a pack. traces and paints: per group of rendered faces. sitters:
+    people on whom it is seen what attributes do; 0 for none."""
 
     name: str
     size: int
@@ -38,6 +43,7 @@ class PackRecipe:
     generator: DistillConfig
     parser: ParserTraining = field(default_factory=ParserTraining)
     encoder: EncoderTraining = field(default_factory=EncoderTraining)
+    sitters: int = 6
 
 
 def _generator(size: int, base: int, width: int) -> StyleGAN3Config:
@@ -92,6 +98,7 @@ RECIPES = {
             batch=4,
             drawn=2,
         ),
+        sitters=0,
     ),
 }
 
@@ -113,14 +120,35 @@ def train_parser_alone(
 ) -> None:
     """The bundled pack with another parser; everything else in it stays as it is."""
     parser, measured = _parser(recipe, work, seed, device)
-    files = open_pack(bundled_folder() / BUNDLED)
-    parts: dict[str, tuple[str, dict[str, Any], dict[str, Tensor]]] = {
-        name: (part.kind, part.config, files.tensors(name)) for name, part in files.parts.items()
-    }
-    parts["parser"] = ("face_parser", asdict(parser.config), parser.cpu().state_dict())
-    about = {n: v for n, v in files.manifest.items() if n not in ("format", "name", "parts")}
+    part = ("face_parser", asdict(parser.config), parser.cpu().state_dict())
     command = {"command": "vidhair train parser", "seed": seed, "recipe": asdict(recipe.parser)}
-    about["training"] = {**about["training"], "parser": command}
+    _with_part(target, "parser", part, command, measured)
+
+
+def measure_effects(
+    recipe: PackRecipe, work: Path, target: Path, *, seed: int, device: str
+) -> None:
+    """The bundled pack with what its attributes do to faces, seen anew."""
+    command = {"command": "vidhair train effects", "seed": seed, "sitters": recipe.sitters}
+    _with_part(target, "effects", _effects(recipe.sitters, seed), command, {})
+
+
+def _effects(people: int, seed: int) -> PackPart:
+    effects = face_effects(people, seed)
+    return "effects", {"names": list(effects.names)}, effects.tensors()
+
+
+def _with_part(
+    target: Path, name: str, part: PackPart, command: dict[str, Any], measured: dict[str, float]
+) -> None:
+    """The bundled pack with one part that is new."""
+    files = open_pack(bundled_folder() / BUNDLED)
+    parts: dict[str, PackPart] = {
+        old: (has.kind, has.config, files.tensors(old)) for old, has in files.parts.items()
+    }
+    parts[name] = part
+    about = {n: v for n, v in files.manifest.items() if n not in ("format", "name", "parts")}
+    about["training"] = {**about["training"], name: command}
     about["quality"] = about["quality"] | _rounded(measured)
     write_pack(target, files.name, parts, about)
 
@@ -211,11 +239,13 @@ def assemble(
         "training": {"command": "vidhair train pack", "seed": seed, "recipe": asdict(recipe)},
         "quality": _rounded(quality),
     }
-    parts: dict[str, tuple[str, dict[str, Any], dict[str, Tensor]]] = {
+    parts: dict[str, PackPart] = {
         "generator": ("stylegan3", asdict(generator.config), generator.state_dict()),
         "encoder": ("small_encoder", asdict(encoder.config), encoder.state_dict()),
         "parser": ("face_parser", asdict(parser.config), parser.state_dict()),
         "attributes": ("attributes", {"names": list(space.names)}, space.tensors()),
         "world": ("standardiser", {"columns": list(column_names())}, standardiser.state_dict()),
     }
+    if recipe.sitters:
+        parts["effects"] = _effects(recipe.sitters, seed)
     write_pack(target, recipe.name, parts, about)

@@ -97,7 +97,7 @@ class FaceMesh:
         self._max_faces, self._still = max_faces, still
         with _quiet():
             self._detector = _Detector(min_confidence)
-            self._landmarks = _Landmarks(min_confidence)
+            self._landmarks = Landmarks(min_confidence)
         self._meshes = np.zeros((0, POINTS, 2), np.float32)
         self._lost: list[tuple[int, Region]] = []
         self._frame = 0
@@ -206,7 +206,7 @@ class _Detector:
         self._graph.close()
 
 
-class _Landmarks:
+class Landmarks:
     """MediaPipe's face mesh, with irises, of a face whose place is known."""
 
     def __init__(self, min_confidence: float):
