@@ -23,7 +23,7 @@ from vidhair.edits import Bald
 from vidhair.edits.bald import NO_HAIR
 from vidhair.edits.edit import Strength
 from vidhair.errors import InvalidSetting
-from vidhair.flow.graph import draws, makers_of, planned, replaces
+from vidhair.flow.graph import draws, makers_of, mode_of, planned
 from vidhair.geometry import Box
 from vidhair.models.encoders.attributes import AttributeSpace
 from vidhair.models.mappers import BaldMapper
@@ -117,7 +117,7 @@ def test_what_is_for_frames_is_refused_where_they_are_drawn(settings: dict[str, 
 )
 def test_it_is_drawn_where_that_is_asked_for(changes: dict[str, Any], drawn: bool) -> None:
     recipe = load_recipe("bald", changes)
-    assert draws(recipe) == replaces(recipe) == drawn
+    assert draws(recipe) == (mode_of(recipe) == "replace") == drawn
     names = {made.name for made in planned(makers_of(recipe))}
     assert ("bare" in names) != ("edited_codes" in names) and ("bare" in names) != drawn
 
@@ -125,7 +125,7 @@ def test_it_is_drawn_where_that_is_asked_for(changes: dict[str, Any], drawn: boo
 def test_beside_another_edit_it_is_drawn() -> None:
     edits = [{"kind": "bald"}, {"kind": "hair_color", "color": "red"}]
     recipe = build("both", "", {"edit": edits})
-    assert draws(recipe) and replaces(recipe)
+    assert draws(recipe) and mode_of(recipe) == "replace"
 
 
 HIGH, WIDE = 40, 30

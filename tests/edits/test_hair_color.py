@@ -19,9 +19,7 @@ from vidhair.edits.edit import Strength
 from vidhair.edits.hair_color import (
     ENDS,
     ROOTS,
-    ClipLight,
     Dye,
-    HairLight,
     falling,
     former_dye,
 )
@@ -35,6 +33,7 @@ from vidhair.media import write_png
 from vidhair.recipe import Recipe, build, load_recipe
 from vidhair.stages.compose import Fade, Layer, fold
 from vidhair.stages.facial_hair import FacialHair
+from vidhair.stages.light import ClipLight, HairLight
 from vidhair.stages.matte import Matte
 from vidhair.stages.region import HairWindow
 from vidhair.types import Frames

@@ -116,6 +116,7 @@ def without_hair(view: View, layers: Layers) -> tuple[Picture, Picture, Picture]
     picture = view.picture.astype(np.float32)
     shadow = _ramp(alpha > 0.5, 0.3 * SHADOW * side, 0.35 * SHADOW * side)
     shadow = shadow * soft(view.face, 0.5 * HAIR_EDGE * side) * view.face
+    shadow *= 1 - soft(view.eyes_and_ears, HAIR_EDGE * side)
     lighter = relit(picture, skin, free, side, SHADOW_BLUR) - picture
     strands = torch.from_numpy(alpha)[None, None]
     unit = torch.from_numpy(picture / 255).movedim(-1, 0)[None].contiguous()

@@ -29,6 +29,7 @@ STRAY = 0.065  # around hair that is sure, where single strands stand out from i
 HAIRLINE = 0.08  # the same on the head, where roots and the hair's shadow lie on the skin
 NOT_HAIR = 2 / 255  # alpha up to which a sample shows none
 WALL, BODY = 0.15, 0.7  # probability of a person up to which, and from which on, that is seen
+GLASSES = 0.05  # around the eyes
 MEETING = 0.02  # how round the corner is where skull and face meet
 UNLIKE_SKIN = 70  # levels from the usual skin of a face from which on something else is on it
 TEMPLES, EARS, MOUTH, NOSE = (162, 389), (234, 454), (61, 291), 4  # points of the mesh
@@ -121,6 +122,15 @@ class View:
     def features(self) -> Mask:
         """Brows, eyes and mouth."""
         return grown(self.parts(*BROWS, EYE_LEFT, EYE_RIGHT, LIPS), 0.5 * HAIR_EDGE * self.side)
+
+    @cached_property
+    def eyes_and_ears(self) -> Mask:
+        """With glasses, if there are any."""
+        found = grown(self.parts(EYE_LEFT, EYE_RIGHT), GLASSES * self.side)
+        for ear in self.ears:
+            if ear is not None:
+                found |= ear[1] > 0.2
+        return found
 
     @cached_property
     def head(self) -> Plane:
