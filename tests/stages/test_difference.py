@@ -26,10 +26,13 @@ from vidhair.stages.difference import (
     motion_of,
     resampled,
     seen_effect,
+    sharpened,
+    steady,
     warped,
     warped_patch,
 )
 from vidhair.types import Frames
+from vidhair.wiring import Span
 
 HEIGHT, WIDTH = 150, 160
 MESH = face_mesh(80, 75, 40)
@@ -178,7 +181,8 @@ def test_the_layer_fades_and_leaves_out_who_is_absent() -> None:
     motion = FaceMotion(moved, np.zeros((4, POINTS, 3), np.float32))
     pixels = np.repeat(waves()[None], 4, 0)
     fade = Fade(np.array([1.0, 1.0, 0.3, 0.0]))
-    layer = warped(Frames.of_pixels(pixels), track, fade, motion)
+    effect = FaceEffect(located(MESH), smiling(0), no_tint(), 1)
+    layer = warped(Frames.of_pixels(pixels), track, fade, motion, effect, Span(0, 4))
     full, absent, faded, gone = layer.patches
     assert absent is None and gone is None and full is not None and faded is not None
     change = [np.abs(p.pixels.astype(int) - waves()[p.window.pixels]).sum() for p in (full, faded)]
@@ -223,3 +227,29 @@ class _Blind:
 
     def __call__(self, before: NDArray[Any], after: NDArray[Any]) -> None:
         return None
+
+
+class TestSteady:
+    def test_a_head_that_moves_is_followed_at_once(self) -> None:
+        places = [(80 + 3 * k, 75 - k, 40 + k, 5.0 * k) for k in range(7)]
+        track = face_track(places, BOX)
+        assert np.allclose(steady(track, located(MESH)), track.mesh, atol=0.02)
+
+    def test_points_that_tremble_do_so_less_and_cuts_are_kept(self) -> None:
+        track = face_track([(80, 75, 40)] * 10 + [None], BOX, cuts=(5,))
+        track.mesh[::2, MOUTH_LEFT] += 1
+        track.mesh[5:10, MOUTH_RIGHT] += 6
+        found = steady(track, located(MESH))
+        trembling = np.abs(np.diff(found[:5, MOUTH_LEFT, 0])).max()
+        assert trembling < 0.5
+        assert np.allclose(found[:5, MOUTH_RIGHT], track.mesh[:5, MOUTH_RIGHT], atol=0.1)
+        assert np.allclose(found[5:10, MOUTH_RIGHT], track.mesh[5:10, MOUTH_RIGHT], atol=0.1)
+        assert np.isnan(found[10]).all()
+
+
+def test_detail_that_interpolation_takes_is_given_back() -> None:
+    picture = random(1, 3, 40, 50).sigmoid()
+    shift = torch.full((1, 2, 20, 30), 0.5)
+    found = resampled(picture, Grid.of_pixels(20, 30, 8, 9), shift)
+    whole = sharpened(picture, torch.zeros(1, 2, 40, 50))
+    assert torch.allclose(whole, picture) and found.std() > 0.6 * picture.std()

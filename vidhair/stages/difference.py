@@ -12,7 +12,7 @@ P points of the mesh.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
@@ -43,8 +43,9 @@ from vidhair.models.generators.aligned import MovableGenerator
 from vidhair.models.parsers.face_parser import polygon_mask
 from vidhair.stages.align import FaceTrack, frontal
 from vidhair.stages.compose import Fade, Layer, Patch, make_layer, patch_of, unit, window_of
+from vidhair.stages.smooth import runs, smooth_over_time
 from vidhair.types import Frames
-from vidhair.wiring import Series, Value, ranges, stage
+from vidhair.wiring import Near, Series, Span, Value, ranges, stage
 
 PEOPLE = 8  # on whom an edit is looked at
 TRIES = 3  # times as many are drawn, if in some no face is found
@@ -56,6 +57,9 @@ SOFTNESS = 1.5  # blur of the motion, in cells
 AROUND = 1.3  # size of the outline beyond which nothing moves, beside the face's oval
 STILL, PLAIN = 1 / 64, 0.1  # pixels of motion, and tint in Lab, that are not seen
 CUBIC_REACH = 4  # pixels around those that are sampled
+SHARPEN = 0.1  # share of the detail of neighbouring pixels, where one lies between two in x and y
+STEADY_TAPS = np.hanning(9)[1:-1]  # over time, of single points of the mesh
+STEADY_REACH = len(STEADY_TAPS) // 2
 LARGEST_STEP = 1.1  # pixels of the source from one sample to the next that need no more samples
 
 
@@ -297,29 +301,59 @@ def resampled(picture: Tensor, window: Grid, shift: Tensor) -> Tensor:
             picture, (place * 2 / size - 1).movedim(0, -1)[None].float(), mode="bicubic",
             padding_mode="border", align_corners=False,
         )  # fmt: skip
-        return found.clamp(0, 1)
+        return found
 
     steps = torch.stack([torch.gradient(at, dim=d)[0].norm(dim=0) for d in (2, 1)])
     if steps.amax() < LARGEST_STEP:
-        return sample(at)
+        return sharpened(sample(at), shift)
     apart = (steps - 1).clamp_min(0) / 4
     signs = torch.tensor([[-1, -1], [-1, 1], [1, -1], [1, 1]]).view(4, 2, 1, 1)
-    return torch.stack([sample(at + sign * apart) for sign in signs]).mean(0)
+    return sharpened(torch.stack([sample(at + sign * apart) for sign in signs]).mean(0), shift)
+
+
+def sharpened(picture: Tensor, shift: Tensor) -> Tensor:
+    """What cubic interpolation takes of the finest detail is given back: most between two pixels,
+    and nothing on one. picture: [1, 3, h, w]; shift: [1, 2, h, w] that it was taken by."""
+    between = shift - shift.floor()
+    loss = (4 * between * (1 - between)).sum(1, keepdim=True)
+    mean = F.avg_pool2d(F.pad(picture, (1, 1, 1, 1), mode="replicate"), 3, stride=1)
+    return torch.addcmul(picture, picture - mean, loss, value=SHARPEN).clamp(0, 1)
+
+
+def steady(track: FaceTrack, face: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The meshes without the trembling of single points: what a frame's has beside a face [P, 2],
+    as that is turned there, is smoothed over time. [T, P, 2]."""
+    meshes, whole = track.mesh, np.zeros_like(track.mesh)
+    for row in np.flatnonzero(track.present):
+        whole[row] = face @ affine(face, meshes[row]).T
+        whole[row] += (meshes[row] - whole[row]).mean(0)
+    own = np.where(track.present[:, None, None], meshes - whole, 0)
+    own = smooth_over_time(own, runs(track.present, track.cuts), taps=STEADY_TAPS)
+    return np.where(track.present[:, None, None], whole + own, meshes)
 
 
 @stage(keep=False)
-def warped(frames: Frames, track: FaceTrack, fade: Fade, face_motion: FaceMotion) -> Layer:
+def warped(
+    frames: Frames,
+    track: Annotated[FaceTrack, Near(STEADY_REACH)],
+    fade: Fade,
+    face_motion: FaceMotion,
+    face_effect: FaceEffect,
+    span: Span,
+) -> Layer:
     """The source's face, moved and tinted."""
+    core = span.core(STEADY_REACH)
+    meshes, here = steady(track, face_effect.face)[core], track.rows(core.start, core.stop)
 
     def make(rows: NDArray[np.intp]) -> list[Patch | None]:
         return [
             warped_patch(
                 frames.rows(row, row + 1).pixels[0],
-                track.mesh[row],
+                meshes[row],
                 face_motion.moved[row] * np.float32(fade.strength[row]),
                 face_motion.tinted[row] * np.float32(fade.strength[row]),
             )
             for row in rows
         ]
 
-    return make_layer(frames, track, Fade((fade.strength > 0).astype(float)), make)
+    return make_layer(frames, here, Fade((fade.strength > 0).astype(float)), make)

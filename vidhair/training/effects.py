@@ -8,16 +8,20 @@ from PIL import Image
 
 from vidhair.models.faces.effects import Effect, EffectReader, FaceEffects, typical
 from vidhair.synthetic.params import FaceParams, sample_faces
-from vidhair.synthetic.render import aligned_view, shade, trace
+from vidhair.synthetic.render import View, shade, trace
 
 # By how much each is changed to see what it does, in its own unit; those that move the face alone.
 AMOUNTS = {
-    "smile": 1.0, "mouth_open": 0.6, "blink_left": 0.6, "blink_right": 0.6, "brow_raise": 1.0,
-    "brow_height": 1.5, "eye_size": 1.5, "eye_tilt": 1.5, "eye_spacing": 1.5, "jaw_width": 1.5,
-    "chin_length": 1.5, "cheeks": 1.5, "nose_length": 1.5, "nose_width": 1.5,
-    "lip_thickness": 1.5, "mouth_width": 1.5, "lip_redness": 1.0,
+    "smile": 1.0, "mouth_open": 0.6, "brow_raise": 1.0, "brow_height": 1.0, "eye_size": 1.0,
+    "eye_tilt": 1.0, "jaw_width": 1.0, "chin_length": 1.0, "cheeks": 1.0, "nose_length": 1.0,
+    "nose_width": 1.0, "lip_thickness": 1.0, "mouth_width": 1.0,
 }  # fmt: skip
-SIDE, SEEN_SIDE = 160, 512  # of the crops: as they are rendered, and as the mesh is read from them
+SIDE, SEEN_SIDE = 144, 512  # of the pictures as they are rendered, and as the mesh is read
+STEP = 3.5 / 1.5 / SIDE  # plane units of a pixel
+TOP = 0.2 - STEP * SIDE / 2  # of the picture, in plane units from the middle of the head
+VIEW = View(
+    torch.tensor([[[STEP, 0, -STEP * SIDE / 2], [0, STEP, TOP]]], dtype=torch.float32), SIDE, SIDE
+)
 
 
 @torch.inference_mode()
@@ -29,10 +33,10 @@ def face_effects(people: int, seed: int) -> FaceEffects:
     read = EffectReader()
     found: dict[str, list[Effect]] = {name: [] for name in AMOUNTS}
     for index in range(people):
-        plain = _picture(faces[index], faces[index])
+        plain = _picture(faces[index])
         for name, amount in AMOUNTS.items():
             changed = faces[index].replace(**{name: getattr(faces[index], name) + amount})
-            effect = read(plain, _picture(changed, faces[index]))
+            effect = read(plain, _picture(changed))
             if effect is not None:
                 found[name].append(effect.times(1 / amount))
     read.close()
@@ -43,8 +47,8 @@ def face_effects(people: int, seed: int) -> FaceEffects:
     return FaceEffects(names, *(torch.tensor(np.array(t), dtype=torch.float32) for t in tables))
 
 
-def _picture(face: FaceParams, framed: FaceParams) -> NDArray[np.uint8]:
-    """One face in the crop of another, uint8 [SEEN_SIDE, SEEN_SIDE, 3]."""
-    image = shade(trace(face, aligned_view(framed, SIDE)), face).image[0]
+def _picture(face: FaceParams) -> NDArray[np.uint8]:
+    """One face, uint8 [SEEN_SIDE, SEEN_SIDE, 3]."""
+    image = shade(trace(face, VIEW), face, wall=VIEW).image[0]
     levels = (image.permute(1, 2, 0) * 255).round().to(torch.uint8).numpy()
     return np.asarray(Image.fromarray(levels).resize((SEEN_SIDE,) * 2, Image.Resampling.BICUBIC))
