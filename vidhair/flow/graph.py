@@ -251,6 +251,9 @@ class Flow:
             HairSegmenter: Provision(
                 lambda: self.segmenter.build(), lambda: self.segmenter.weights
             ),
+            HairSegmenter | None: Provision(
+                lambda: self.segmenter.build(), lambda: self.segmenter.weights
+            ),
             MatteReader: Provision(
                 lambda: self.given_matte, lambda: {"matte": self.given_matte.fingerprint}
             ),

@@ -344,6 +344,18 @@ class Layer(Derived):
     patches: "list[Patch | None]"
     nearness: NDArray[np.float64]
 
+    def over(self, frames: Frames) -> Frames:
+        """The frames, edited, one by one as they are asked for."""
+
+        def read(start: int, stop: int) -> NDArray[np.uint8]:
+            pixels = frames.rows(start, stop).pixels.copy()
+            for frame, patch in zip(pixels, self.patches[start:stop], strict=True):
+                if patch is not None:
+                    frame[:] = fold(frame, [patch])
+            return pixels
+
+        return Frames(read, 0, len(frames))
+
 
 def fold(frame: NDArray[np.uint8], patches: Iterable[Patch]) -> NDArray[np.uint8]:
     """A frame uint8 [H, W, 3] with patches over it, from back to front.
