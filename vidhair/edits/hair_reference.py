@@ -1,6 +1,6 @@
 """The hair of somebody on a photo, its own pixels, in place of the person's."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -61,14 +61,14 @@ class HairReference(Edit):
 
     def check_drawn(self, pack: Pack, place: str) -> None:
         raise InvalidSetting(
-            f"{place}.by = 'layer' lays a photo's hair over the frames, and this recipe draws them; "
-            "leave out compose.mode = 'replace' and edits that draw, or make them in a run before"
+            f"{place}.by = 'layer' lays a photo's hair over the frames, and this recipe draws "
+            "them; leave out compose.mode = 'replace' and edits that draw, or run them before"
         )
 
     def makers(self) -> Makers:
         hair = self.photo_hair if self.color == "photo" else self.photo_hair_in_own_color
         return makers(
-            face_light, photo_fit, photo_look, worn, self.shown, self.shown_matte,
+            face_light, photo_fit, photo_look, worn, self.shown_matte,
             photo_hair=hair, layer=self.worn_hair,
         )  # fmt: skip
 
@@ -114,18 +114,12 @@ class HairReference(Edit):
         return make_layer(frames, track, fade, lambda rows: [patch(int(row)) for row in rows])
 
     @stage(keep=False)
-    def shown(self, frames: Frames, layer: Layer) -> Frames:
-        return layer.over(frames)
-
-    @stage(keep=False)
     def shown_matte(self, worn: Worn) -> Matte:
         return Matte(worn.alpha, worn.area, worn.mean_lab)
 
 
 def in_color(photo: PhotoHair, lab: NDArray[np.float32]) -> PhotoHair:
     """A photo's hair, dyed so that its mean is a color in Lab [3]."""
-    from dataclasses import replace
-
     alpha = photo.alpha.astype(np.float32) / 255
     sure = alpha > SURE_ALPHA
     if not sure.any():

@@ -96,9 +96,7 @@ UNTUNED = makers(drawer=tune.untuned, codes=tune.plain_pivots)
 
 def draws(recipe: Recipe) -> bool:
     """Whether a generator takes part in what the frames become."""
-    edits = recipe.edits
-    alone = len(edits) == 1 or not any(edit.reshapes for edit in edits)
-    return recipe.compose.mode == "replace" or not (alone and all(e.in_frames for e in edits))
+    return recipe.compose.mode == "replace" or not all(edit.in_frames for edit in recipe.edits)
 
 
 def replaces(recipe: Recipe) -> bool:
@@ -110,7 +108,7 @@ def replaces(recipe: Recipe) -> bool:
 def makers_of(recipe: Recipe, segmenter: bool = False) -> Makers:
     """Who makes the values of a recipe. segmenter: whether there is one that finds hair."""
     tuned = recipe.tune.steps + recipe.tune.refine_steps > 0
-    edits = stacked(recipe.edits)
+    edits = stacked(recipe.edits, in_frames=not draws(recipe))
     if draws(recipe):
         edits.pop("layer", None)
     layer = compose.dyed if "hair_change" in edits else compose.residual

@@ -9,19 +9,22 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from vidhair.errors import NoFaceFound
 from vidhair.geometry import Box
+from vidhair.imaging.blur import blur, wide_blur
+from vidhair.imaging.color import rgb_to_lab
 from vidhair.imaging.fill import fill
 from vidhair.imaging.matting import split_colors
-from vidhair.imaging.morphology import dilate
+from vidhair.imaging.morphology import dilate, erode
 from vidhair.models.faces.landmarks import FACE_OVAL, FaceMesh
 from vidhair.models.parsers.face_parser import polygon_mask
 from vidhair.models.parsers.hair_segmenter import HairSegmenter
 from vidhair.models.parsers.head_parser import Parser
 from vidhair.stages import labels, segment
 from vidhair.stages.align import FaceTrack
-from vidhair.stages.matte import MatteConfig, matte
+from vidhair.stages.matte import SURE_ALPHA, MatteConfig, matte
 from vidhair.stages.region import (
     MIDDLE,
     NECK,
@@ -42,12 +45,19 @@ COLOR_REACH = 0.06  # how far the colors of hair and of what is behind are looke
 PURE = (0.3, 0.8)  # alpha from which on a pixel's own color counts, and where it counts alone
 SPREAD_LEVELS = 8
 BEYOND = 0.36  # how far hair goes on, at most, that the photo cuts off
-ENDS, SIDES = (0.12, 0.34), (0.03, 0.08)  # lengths of the strands' ends below and beside it
+ENDS, SIDES = (0.12, 0.34), (0.0, 0.12)  # lengths of the strands' ends below and beside it
 STRETCHED = 0.4  # how fast the reflection is run through that it goes on as
 SOFT_ENDS = 2.5  # the share of that in which they fade is its inverse
 ROUND = 0.55  # radius of a head with its hair
+CORE = 0.03  # how far within the border hair is surely nothing else
+HUE_REACH = 0.12  # how far around that its hue is that of hair
+UNLIKE, LEAST_UNLIKE = 2.0, 7.0  # deviations of hue, and the least in Lab, from which it is not
 LOCKS = (0.07, 0.012)  # how wide locks and strands are that end at different places
+WAVES = (0.3, 0.06)  # the same of what stands out at the sides
 BEHIND = 0.14  # how far hair reaches under the face and neck that hide it
+
+
+Pair = tuple[float, float]
 
 
 @dataclass(frozen=True)
@@ -146,6 +156,8 @@ def of_parts(
     share = torch.from_numpy(alpha)[None, None].float() / 255
     unit = torch.from_numpy(picture.copy()).movedim(-1, 0)[None].float() / 255
     front, _, _ = split_colors(unit.contiguous(), share, max(2, round(COLOR_REACH * side)))
+    share = share * hue_of_hair(front, share, side)
+    alpha = np.rint(share[0, 0].numpy() * 255).astype(np.uint8)
     low, high = PURE
     trust = ((share - low) / (high - low)).clamp(0, 1)
     own = continued(torch.cat([front, trust], 1)[0].movedim(0, -1).numpy(), margin)
@@ -185,7 +197,8 @@ def ended(alpha: NDArray[np.uint8], margin: int, side: float) -> NDArray[np.uint
     found = np.minimum(continued(alpha, margin), np.pad(alpha, margin, "edge")).astype(np.float32)
     rows, columns = np.arange(height + 2 * margin), np.arange(width + 2 * margin)
     above = _rounded(found[margin] > 127, ROUND * side)[None]
-    across, down = _lengths(len(columns), ENDS, side), _lengths(len(rows), SIDES, side)
+    across = _lengths(len(columns), ENDS, LOCKS, side)
+    down = _lengths(len(rows), SIDES, WAVES, side)
     beyond = [
         (np.maximum(margin - rows, 0)[:, None], above),
         (np.maximum(rows - margin - height + 1, 0)[:, None], across[None]),
@@ -198,28 +211,45 @@ def ended(alpha: NDArray[np.uint8], margin: int, side: float) -> NDArray[np.uint
     return np.rint(found).astype(np.uint8)
 
 
+def hue_of_hair(front: Tensor, alpha: Tensor, side: float) -> Tensor:
+    """How far colors [1, 3, h, w] have the hue of what is surely hair around, [1, 1, h, w]: other
+    things that touch it on a photo are sometimes taken for hair. alpha: [1, 1, h, w]."""
+    core = erode((alpha > SURE_ALPHA).float(), 2 * round(CORE * side) + 1)
+    if not core.any():
+        return torch.ones_like(alpha)
+    hue = rgb_to_lab(front)[:, 1:]
+    sums = wide_blur(torch.cat([hue * core, core], 1), HUE_REACH * side)
+    weight = sums[:, 2:]
+    usual = fill(sums[:, :2] / (weight + 1e-5), (20 * weight).clamp(max=1), SPREAD_LEVELS)
+    away = (hue - usual).square().sum(1, keepdim=True)
+    usually = float((away * core).sum() / core.sum())
+    limit = max(LEAST_UNLIKE, UNLIKE * usually**0.5)
+    like = (2 - away.sqrt() / limit).clamp(0, 1)
+    return blur(like, 0.004 * side)
+
+
 def _rounded(cut: NDArray[np.bool_], radius: float) -> NDArray[np.float64]:
     """How high a round of a radius stands over the part of a line that cuts it, [n]."""
     there = np.flatnonzero(cut)
     if not len(there):
         return np.zeros(len(cut))
-    middle, half = there.mean(), np.ptp(there) / 2
+    middle, half = float(there.mean()), float(there[-1] - there[0]) / 2
     radius = max(radius, half)
     height = np.sqrt(np.maximum(radius**2 - (np.arange(len(cut)) - middle) ** 2, 0))
     found: NDArray[np.float64] = np.maximum(height - np.sqrt(radius**2 - half**2), 0)
     return found
 
 
-def _lengths(count: int, ends: tuple[float, float], side: float) -> NDArray[np.float64]:
+def _lengths(count: int, ends: Pair, widths: Pair, side: float) -> NDArray[np.float64]:
     """How far each of so many strands beside one another goes on, in samples."""
     low, high = ends
-    return (low + (high - low) * _locks(count, side)) * side
+    return (low + (high - low) * _locks(count, widths, side)) * side
 
 
-def _locks(count: int, side: float) -> NDArray[np.float64]:
+def _locks(count: int, widths: Pair, side: float) -> NDArray[np.float64]:
     """How far each of so many strands beside one another reaches, [count] in 0 … 1."""
     random, found = np.random.default_rng(7), np.zeros(count)
-    for width, weight in zip(LOCKS, (0.6, 0.4), strict=True):
+    for width, weight in zip(widths, (0.6, 0.4), strict=True):
         knots = max(3, round(count / (width * side)) + 1)
         at = np.linspace(0, knots - 1, count)
         found += weight * np.interp(at, np.arange(knots), random.random(knots))
@@ -237,5 +267,5 @@ def hidden_hair(
     jaw = mesh[[n for n in FACE_OVAL if mesh[n, 1] > (left[1] + right[1]) / 2]]
     neck = np.stack([left, right, right + below, chin + below, left + below])
     there = np.maximum(polygon_mask(jaw, *alpha.shape), polygon_mask(neck, *alpha.shape))
-    found: NDArray[Any] = np.maximum(alpha, grown * there)
-    return np.rint(found).astype(np.uint8)
+    found: NDArray[np.uint8] = np.rint(np.maximum(alpha, grown * there)).astype(np.uint8)
+    return found

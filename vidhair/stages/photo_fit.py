@@ -27,7 +27,8 @@ from vidhair.wiring import Series, Value, stage
 # Points of the mesh that meet: the outline, forehead, temples, brows and cheeks. Of those on the
 # jaw, which speech moves, only where they are on the whole.
 JAW = (361, 288, 397, 365, 379, 378, 400, 377, 152, 148, 176, 149, 150, 136, 172, 58, 132)
-UPPER = tuple(n for n in FACE_OVAL if n not in JAW) + (
+UPPER = (
+    *(n for n in FACE_OVAL if n not in JAW),
     151, 9, 108, 337, 69, 299, 104, 333, 71, 301, 139, 368, 116, 345, 123, 352, 168, 6,
 )  # fmt: skip
 POINTS = UPPER + JAW
@@ -234,9 +235,9 @@ def lit(
     x = (grid.left + (np.arange(grid.width) + 0.5) * grid.step - at.shift[0]) / at.scale
     y = (grid.top + (np.arange(grid.height) + 0.5) * grid.step - at.shift[1]) / at.scale
     reach = 1.3  # beyond the face it does not go on growing
-    x, y = (reach * np.tanh(v / reach) for v in (x, y))
-    log = light[:, 0] + x[None, :, None] * light[:, 1] + y[:, None, None] * light[:, 2]
-    linear = np.interp(levels, np.arange(256), table) * np.exp(log)
+    across, down = (reach * np.tanh(v / reach) for v in (x, y))
+    log = light[:, 0] + across[None, :, None] * light[:, 1] + down[:, None, None] * light[:, 2]
+    linear: NDArray[np.float64] = np.interp(levels, np.arange(256), table) * np.exp(log)
     found = linear_to_srgb(torch.from_numpy(linear.clip(0, 1).astype(np.float32)))
     result: NDArray[np.float32] = found.numpy() * 255
     return result

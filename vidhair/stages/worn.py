@@ -12,6 +12,7 @@ from vidhair.geometry import Grid
 from vidhair.imaging.blur import blur
 from vidhair.imaging.color import levels_to_lab
 from vidhair.imaging.motion import sample
+from vidhair.imaging.warp import spread_grid
 from vidhair.models.faces.landmarks import FACE_OVAL
 from vidhair.models.parsers.face_parser import Label, polygon_mask
 from vidhair.stages.align import FaceTrack
@@ -21,10 +22,10 @@ from vidhair.stages.matte import SURE_ALPHA
 from vidhair.stages.photo import PhotoHair
 from vidhair.stages.photo_fit import PhotoFit, lit, photo_places
 from vidhair.stages.region import HairWindow, HeadRegion
-from vidhair.stages.skull import HeadPose, Place
+from vidhair.stages.skull import HeadPose, Place, Skull, look
+from vidhair.stages.skull import Look as Seen
 from vidhair.types import Frames
 from vidhair.wiring import Series, Value, stage
-from vidhair.imaging.warp import spread_grid
 
 Picture = NDArray[np.uint8]
 Plane = NDArray[np.float32]
@@ -34,6 +35,10 @@ BLURS = (0.0, 0.4, 0.55, 0.7, 0.85, 1.0, 1.2, 1.4, 1.7, 2.0, 2.5)  # that are tr
 MOST_GRAIN = 8.0  # levels
 # Hair throws a shadow on skin: how dark, how soft and how far down, in crop sides.
 SHADOW, SHADOW_BLUR, SHADOW_FALL = 0.3, 0.02, 0.018
+# How far the skull faces the photo where that tells nothing of it, and where it does; y at which
+# hair ends in the neck, and how softly, in half widths of the face.
+TURNED_AWAY = (-0.02, 0.1)
+NAPE_HAIR, NAPE_SOFT = 0.25, 0.2
 DEEP = 0.72  # light on hair behind the neck
 AT_ONCE = 4  # planes that OpenCV looks up
 NOTHING = 3  # levels of alpha that show no hair
@@ -54,7 +59,7 @@ class Worn(Value):
 
 
 @dataclass(frozen=True)
-class Look(Value):
+class PhotoLook(Value):
     """How the frames show things. blur: deviation, in samples of the window, that makes the photo
     as soft as they are; grain: deviation of their noise, in levels."""
 
@@ -95,6 +100,24 @@ def softness(photo: Plane, frame: Plane, mask: NDArray[np.bool_], grain: float) 
     return float(np.interp(-wanted, -np.array(found), BLURS))
 
 
+def unseen_hair(photo: PhotoHair, here: Seen, head: Skull, long: float) -> tuple[Plane, Plane]:
+    """What a photo does not show of a head with hair: for a skull as it is seen, where on the photo
+    the nearest is that it shows, [h, w, 2], and how far there is hair, [h, w] in 0 … 1.
+
+    long: of the face that is seen, beside the mean one.
+    """
+    place = np.moveaxis(here.place, 0, -1).astype(np.float64)
+    normal = place / head.axes
+    normal /= np.linalg.norm(normal, axis=-1, keepdims=True) + 1e-9
+    facing = -normal @ photo.rotation[2]
+    points = (head.centre + place * head.axes) * [1, photo.long / long, 1]
+    low, high = TURNED_AWAY
+    away = np.clip((high - facing) / (high - low), 0, 1)
+    above = np.clip((NAPE_HAIR - points[..., 1]) / NAPE_SOFT + 0.5, 0, 1)
+    seen = (points @ photo.rotation.T)[..., :2] * photo.scale + photo.shift - 0.5
+    return seen.astype(np.float32), (away * above).astype(np.float32)
+
+
 def over(
     bare: Picture,
     changed: Picture,
@@ -104,6 +127,7 @@ def over(
     hair: Plane,
     alpha: Plane,
     behind: Plane,
+    unseen: tuple[Plane, Plane],
     side: float,
     grain: Plane,
 ) -> tuple[Picture, Picture]:
@@ -111,7 +135,8 @@ def over(
 
     bare, changed, scalp: as in `Bare`, of one frame. person: how far skin and clothes are seen in
     it, oval: how far the face is; hair: [h, w, 3] in levels; alpha, behind: of it, in front of the
-    person and behind, 0 … 1. All [h, w]. side: of the face's crop, in samples; grain: in levels.
+    person and behind, 0 … 1; unseen: colors and alpha of what the photo does not show, on the
+    skull. All [h, w]. side: of the face's crop, in samples; grain: in levels.
     """
     drawn = changed.astype(np.float32) / 255
     skull = scalp.astype(np.float32) / 255
@@ -119,18 +144,22 @@ def over(
     back = np.maximum(behind - alpha, 0) * (1 - kept)
     result = bare.astype(np.float32)
     result += back[..., None] * (DEEP * hair + grain[..., None] - result)
+    color, cover = unseen
+    cover = cover * skull * (1 - oval)
+    result += cover[..., None] * (color + grain[..., None] - result)
+    kept = kept * (1 - cover)
     both = torch.from_numpy(alpha)[None, None]
     fallen = np.roll(blur(both, SHADOW_BLUR * side)[0, 0].numpy(), round(SHADOW_FALL * side), 0)
     shade = SHADOW * np.clip(fallen, 0, 1) * np.maximum(kept, oval) * (1 - alpha)
     result *= 1 - shade[..., None]
     result += alpha[..., None] * (hair + grain[..., None] - result)
-    share = 1 - (1 - drawn) * (1 - back) * (1 - alpha) * (shade < 1 / 255)
+    share = 1 - (1 - drawn) * (1 - back) * (1 - alpha) * (1 - cover) * (shade < 1 / 255)
     levels = np.where(share[..., None] > 0, np.rint(result).clip(0, 255), bare).astype(np.uint8)
     return levels, np.ceil(share * 255).astype(np.uint8)
 
 
 def _grey(picture: NDArray[Any]) -> Plane:
-    found: Plane = (picture.astype(np.float32) @ np.array([0.3, 0.59, 0.11], np.float32))
+    found: Plane = picture.astype(np.float32) @ np.array([0.3, 0.59, 0.11], np.float32)
     return found
 
 
@@ -145,7 +174,7 @@ def photo_look(
     photo_hair: PhotoHair,
     photo_fit: Series[PhotoFit],
     hair_window: HairWindow,
-) -> Look:
+) -> PhotoLook:
     """By faces of frames that are spread over the clip, and the photo's face in their place."""
     present = np.flatnonzero(track.field("present"))
     chosen = present[np.linspace(0, len(present) - 1, min(LOOKED_AT, len(present))).astype(int)]
@@ -162,7 +191,8 @@ def photo_look(
         if face.any():
             grains.append(noise_of(seen, face))
             blurs.append(softness(photo, seen, face, grains[-1]))
-    return Look(float(np.median(blurs[1:] or blurs)), float(min(np.median(grains), MOST_GRAIN)))
+    grain = min(float(np.median(grains[1:] or grains)), MOST_GRAIN)
+    return PhotoLook(float(np.median(blurs[1:] or blurs)), grain)
 
 
 @stage(keep=False)
@@ -172,12 +202,14 @@ def worn(
     labels: Labels,
     track: FaceTrack,
     head_pose: HeadPose,
+    skull: Skull,
     photo_hair: PhotoHair,
     photo_fit: PhotoFit,
-    photo_look: Look,
+    photo_look: PhotoLook,
     region: HeadRegion,
     hair_window: HairWindow,
 ) -> Worn:
+    colors = photo_hair.levels.astype(np.float32)
     planes = np.dstack([photo_hair.levels, photo_hair.alpha, photo_hair.behind])
     made: dict[str, list[Any]] = {name: [] for name in Worn.ROWS}
     random = np.random.default_rng(3).standard_normal((hair_window.height, hair_window.width))
@@ -188,6 +220,9 @@ def worn(
             at = Place.of(head_pose, row)
             places = photo_places(photo_hair, at, photo_fit.bent[row], photo_fit.long, hair_window)
             hair, alpha, behind = _hair(planes, places, photo_look.blur)
+            here = look(skull, at, hair_window)
+            around, cover = unseen_hair(photo_hair, here, skull, photo_fit.long)
+            color = lit(sample(colors, around), photo_fit.light[row], at, hair_window)
             hair = lit(hair, photo_fit.light[row], at, hair_window)
             mesh = hair_window.places(track.mesh[row])
             oval = polygon_mask(mesh[list(FACE_OVAL)], *changed.shape)
@@ -195,7 +230,7 @@ def worn(
             grain = np.roll(random, (17 * row, 29 * row), (0, 1)).astype(np.float32)
             levels, changed = over(
                 levels, changed, bare.scalp[row], _person(labels, row, region, hair_window), oval,
-                hair, alpha, behind, hair_window.side, photo_look.grain * grain,
+                hair, alpha, behind, (color, cover), hair_window.side, photo_look.grain * grain,
             )  # fmt: skip
         sure = alpha > SURE_ALPHA
         lab = levels_to_lab(torch.from_numpy(levels[sure])[None, None])[0, :, 0]
