@@ -39,7 +39,6 @@ AWAITED = {
         "vidhair.geometry.eye_rotation_deg",
         "vidhair.geometry.frame_crop",
         "vidhair.models.parsers.bisenet.magnified",
-        "vidhair.imaging.morphology.erode",
         "vidhair.ops.upfirdn2d.downsample2d",
         "vidhair.ops.upfirdn2d.filter2d",
         "vidhair.report.pictures",

@@ -146,6 +146,19 @@ def _parser() -> argparse.ArgumentParser:
         help="change a setting, such as matte.edge; may be repeated",
     )  # fmt: skip
 
+    styles = add("hairstyles", _hairstyles, "show hair of photos on a frame of a clip, to choose")
+    styles.add_argument("clip", type=Path, help="the video")
+    styles.add_argument("photos", type=Path, nargs="+", metavar="PHOTO", help="of people with hair")
+    styles.add_argument(
+        "-o", "--output", type=Path, help="a PNG (default: CLIP-hairstyles.png in this folder)"
+    )
+    styles.add_argument("--pack", help="model pack: a name or a folder")
+    styles.add_argument("--device", default="auto", help="auto (default), cpu or cuda")
+    styles.add_argument(
+        "--set", dest="settings", action="append", default=[], metavar="STAGE.KEY=VALUE",
+        help="change a setting of hair_reference; may be repeated",
+    )  # fmt: skip
+
     demo = add("demo", _demo, "edit the sample clip and show before and after", machine)
     demo.add_argument("-o", "--output", type=Path, default=Path("demo"), help="folder to write to")
     demo.add_argument("--color", default="auburn", help="of the hair")
@@ -352,6 +365,25 @@ def _run(options: argparse.Namespace) -> int:
         print(f"{result.path}  ({result.frames} frames in {result.seconds:.1f} s)")
         if options.compare:
             print(f"{options.compare}  (before and after)")
+    return 0
+
+
+def _hairstyles(options: argparse.Namespace) -> int:
+    from vidhair.checkpoints.packs import BUNDLED
+    from vidhair.flow.edit_video import choose_device
+    from vidhair.report.hairstyles import hairstyles
+
+    target = options.output or Path(f"{options.clip.stem}-hairstyles.png")
+    frame = hairstyles(
+        options.clip,
+        options.photos,
+        target,
+        settings=_settings(options),
+        pack=options.pack or BUNDLED,
+        device=choose_device(options.device),
+    )
+    if not options.quiet:
+        print(f"{target}  (frame {frame})")
     return 0
 
 

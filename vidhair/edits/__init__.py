@@ -7,6 +7,7 @@ from vidhair.edits.edit import Edit
 from vidhair.edits.hair_color import HairColor
 from vidhair.edits.hair_color_latent import HairColorLatent
 from vidhair.edits.hair_length import HairLength
+from vidhair.edits.hair_reference import HairReference
 from vidhair.edits.mix import Mix
 from vidhair.edits.reconstruct import Reconstruct
 from vidhair.edits.toonify import Toonify
@@ -20,6 +21,7 @@ __all__ = [
     "HairColor",
     "HairColorLatent",
     "HairLength",
+    "HairReference",
     "Mix",
     "Reconstruct",
     "Toonify",
@@ -31,6 +33,7 @@ EDITS: dict[str, type[Edit]] = {
         HairColor,
         HairColorLatent,
         HairLength,
+        HairReference,
         Bald,
         Attribute,
         Direction,

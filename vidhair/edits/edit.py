@@ -33,6 +33,7 @@ class Edit:
 
     kind: ClassVar[str]
     reshapes: ClassVar[bool] = False
+    whole_frames: ClassVar[bool] = False
 
     @property
     def in_frames(self) -> bool:

@@ -6,7 +6,7 @@ are, where ink is to be light, and what grows and shrinks.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -87,6 +87,7 @@ def heads(faces: Series[Faces], tracks: Series[Tracks], shots: Series[Shots], cl
 @dataclass(frozen=True, kw_only=True)
 class Toonify(Edit):
     kind = "toonify"
+    whole_frames: ClassVar[bool] = True
     look: str = setting(
         "ink", "ink: a comic; pencil: thin grey lines; paint: no lines", choices=tuple(LOOKS)
     )

@@ -100,9 +100,7 @@ UNTUNED = makers(drawer=tune.untuned, codes=tune.plain_pivots)
 
 def draws(recipe: Recipe) -> bool:
     """Whether a generator takes part in what the frames become."""
-    edits = recipe.edits
-    alone = len(edits) == 1 or not any(edit.reshapes for edit in edits)
-    return _asked(recipe) == "replace" or not (alone and all(edit.in_frames for edit in edits))
+    return _asked(recipe) == "replace" or not all(edit.in_frames for edit in recipe.edits)
 
 
 def mode_of(recipe: Recipe) -> str:
@@ -114,13 +112,14 @@ def mode_of(recipe: Recipe) -> str:
 def _asked(recipe: Recipe) -> str:
     if recipe.compose.mode != "auto":
         return recipe.compose.mode
-    return "difference" if all(edit.moves_face for edit in recipe.edits) else "replace"
+    of_faces = [edit for edit in recipe.edits if not edit.whole_frames]
+    return "difference" if all(edit.moves_face for edit in of_faces) else "replace"
 
 
 def makers_of(recipe: Recipe, segmenter: bool = False) -> Makers:
     """Who makes the values of a recipe. segmenter: whether there is one that finds hair."""
     tuned = recipe.tune.steps + recipe.tune.refine_steps > 0
-    edits = stacked(recipe.edits)
+    edits = stacked(recipe.edits, in_frames=not draws(recipe))
     if draws(recipe):
         edits.pop("layer", None)
     mode = mode_of(recipe)
@@ -134,9 +133,10 @@ def makers_of(recipe: Recipe, segmenter: bool = False) -> Makers:
         ends |= makers(fade=compose.fade_of_edits)
     if people.is_reference(recipe.align.person):
         ends |= makers(people.reference, person=people.most_like)
-    if "composed" in edits and "layer" in edits:  # what is drawn is what the others have made
-        ends |= makers(folded=compose.composed)
-        edits["composed"] = renamed(edits["composed"], {"frames": "folded"})
+    for edit in recipe.edits:
+        if edit.whole_frames and len(recipe.edits) > 1:  # of what the others have made
+            ends |= makers(folded=compose.composed)
+            edits["composed"] = renamed(edit.makers()["composed"], {"frames": "folded"})
     found = makers(doubts, prior=segment.segmented if segmenter else labels.classified)
     if recipe.matte.from_:
         found = makers(matte=matte.given, hair_window=region.whole_frame)
@@ -267,6 +267,9 @@ class Flow:
             ),
             Parser: Provision(lambda: pack.parser, lambda: self._weights("parser")),
             HairSegmenter: Provision(
+                lambda: self.segmenter.build(), lambda: self.segmenter.weights
+            ),
+            HairSegmenter | None: Provision(
                 lambda: self.segmenter.build(), lambda: self.segmenter.weights
             ),
             MatteReader: Provision(

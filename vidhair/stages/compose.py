@@ -348,6 +348,18 @@ class Layer(Derived):
     patches: "list[Patch | None]"
     nearness: NDArray[np.float64]
 
+    def over(self, frames: Frames) -> Frames:
+        """The frames, edited, one by one as they are asked for."""
+
+        def read(start: int, stop: int) -> NDArray[np.uint8]:
+            pixels = frames.rows(start, stop).pixels.copy()
+            for frame, patch in zip(pixels, self.patches[start:stop], strict=True):
+                if patch is not None:
+                    frame[:] = fold(frame, [patch])
+            return pixels
+
+        return Frames(read, 0, len(frames))
+
 
 def fold(frame: NDArray[np.uint8], patches: Iterable[Patch]) -> NDArray[np.uint8]:
     """A frame uint8 [H, W, 3] with patches over it, from back to front.
@@ -579,6 +591,35 @@ def composed(frames: Frames, layer: Every[Layer], at_once: AtOnce) -> Frames:
         return fold(frame, [patch for patch in patches if patch is not None])
 
     return Frames.of_pixels(np.stack(list(at_once(over, enumerate(frames)))))
+
+
+@stage(keep=False)
+def shown(frames: Frames, layer: Layer) -> Frames:
+    """One person's edit over the source."""
+    return layer.over(frames)
+
+
+@stage(keep=False)
+def laid_over(frames: Frames, lower: Layer, upper: Layer) -> Layer:
+    """Two edits of a person as one, the upper of which was made over what the lower one left."""
+    pairs = zip(frames, lower.patches, upper.patches, strict=True)
+    return Layer([joined(*three) for three in pairs], upper.nearness)
+
+
+def joined(frame: NDArray[np.uint8], lower: Patch | None, upper: Patch | None) -> Patch | None:
+    """Two patches of a frame [H, W, 3] as one; see `laid_over`."""
+    if lower is None or upper is None:
+        return lower or upper
+    corners = np.array([[w.top, w.left, w.top + w.height, w.left + w.width]
+                        for w in (lower.window, upper.window)])  # fmt: skip
+    (top, left), (bottom, right) = corners[:, :2].min(0), corners[:, 2:].max(0)
+    window = Grid.of_pixels(int(bottom - top), int(right - left), int(left), int(top))
+    pixels, clear = frame[window.pixels].copy(), np.ones((window.height, window.width), np.float32)
+    for patch in (lower, upper):
+        here = patch.window.seen_from(window).pixels
+        np.copyto(pixels[here], patch.pixels, where=patch.alpha[..., None] > 0)
+        clear[here] *= 1 - patch.alpha / np.float32(255)
+    return Patch(window, pixels, np.ceil((1 - clear) * 255).astype(np.uint8))
 
 
 def make_layer(

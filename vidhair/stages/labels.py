@@ -268,7 +268,7 @@ def labels(frames: Frames, track: FaceTrack, region: HeadRegion, parser: Parser)
     return Labels(planes)
 
 
-def _grid_lab(pixels: NDArray[np.uint8], region: HeadRegion) -> Tensor:
+def region_lab(pixels: NDArray[np.uint8], region: HeadRegion) -> Tensor:
     """The region's finer grid in Lab, [T, 3, h, w]."""
     return rgb_to_lab(region.cut(to_unit(pixels), PRIOR_ZOOM) / 2 + 0.5)
 
@@ -288,7 +288,7 @@ def hair_colors(
     def samples() -> Iterator[Sample]:
         for done, frame in enumerate(int(f) for f in chosen):
             one = frame, frame + 1
-            lab = _grid_lab(frames.rows(*one).pixels, region)
+            lab = region_lab(frames.rows(*one).pixels, region)
             place = track.rows(*one), range(1), region.finer(PRIOR_ZOOM)
             parts = face_part(NECK, *place), face_part(MIDDLE, *place)
             own = own_share(*place)
@@ -314,7 +314,7 @@ def classified(
         one = frame, frame + 1
         place = track, range(*one), grid
         neck = face_part(NECK, *place)
-        likely = hair_colors.log_likelihood(_grid_lab(frames.rows(*one).pixels, region), neck)
+        likely = hair_colors.log_likelihood(region_lab(frames.rows(*one).pixels, region), neck)
         hair = classify(labels.rows(*one).on_grid(region), likely, neck, color_weight)
         hair = hair * (1 - face_part(MIDDLE, *place))
         levels[frame] = (hair[0, 0] * 255).round().to(torch.uint8).numpy()

@@ -275,6 +275,13 @@ def _sure_hair(
     return np.float32(sure.mean()), mean.astype(np.float32)
 
 
+@stage(keep=False)
+def no_matte(matte: Matte) -> Matte:
+    """Where hair was taken away."""
+    none = np.zeros_like
+    return Matte(none(matte.alpha), none(matte.area), none(matte.mean_lab))
+
+
 @stage(chunk=0, compress=True)
 def given(
     frames: Frames, track: FaceTrack, hair_window: HairWindow, span: Span, reader: MatteReader

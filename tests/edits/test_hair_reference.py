@@ -1,0 +1,112 @@
+"""The hair of a photo: what is refused, what later edits get, and one whole run."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests import small
+from tests.edits.test_stack import takes
+from tests.flow.made_up import a_pack
+from tests.stages.photos import photo
+from vidhair.cache import MemoryStore
+from vidhair.edits import Bald, HairColor, HairReference
+from vidhair.edits.hair_reference import in_color
+from vidhair.edits.stack import stacked
+from vidhair.errors import InvalidSetting, SourceNotFound
+from vidhair.flow.graph import Flow, draws
+from vidhair.media import open_clip, write_png
+from vidhair.recipe import load_recipe
+from vidhair.wiring import stage_of
+
+
+@pytest.fixture(scope="module")
+def style(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("photos") / "photo.png"
+    write_png(path, small.person()[-1])
+    return path
+
+
+class TestRefusals:
+    def refused(self, settings: dict[str, Any]) -> str:
+        with pytest.raises((InvalidSetting, SourceNotFound)) as caught:
+            Flow(load_recipe("hair_reference", settings), a_pack())
+        return str(caught.value)
+
+    def test_no_photo(self, style: Path) -> None:
+        assert self.refused({}).startswith("edit.style is empty; give a photo")
+        assert "nowhere.jpg" in self.refused({"edit.style": "nowhere.jpg"})
+
+    def test_frames_that_are_drawn(self, style: Path) -> None:
+        told = self.refused({"edit.style": str(style), "compose.mode": "replace"})
+        assert "lays a photo's hair over the frames" in told
+
+
+def test_what_the_photo_shows_is_in_the_keys_and_not_its_name(style: Path, tmp_path: Path) -> None:
+    copy, other = tmp_path / "copy.png", tmp_path / "other.png"
+    copy.write_bytes(style.read_bytes())
+    write_png(other, small.person()[0])
+    one, same, different = (
+        HairReference(style=str(path)).identity() for path in (style, copy, other)
+    )
+    assert one == same != different
+
+
+def in_frames(edits: list[Any], value: str) -> set[str]:
+    return set(stage_of(value, stacked(edits, in_frames=True)[value]).values)
+
+
+class TestStack:
+    EDITS = (Bald(), HairReference(style="a.jpg"), HairColor())
+
+    def test_each_takes_frames_and_matte_as_the_former_left_them(self) -> None:
+        edits = list(self.EDITS)
+        assert {"frames", "bare"} < in_frames(edits, "layer_1")
+        assert "shown_1" in in_frames(edits, "worn") and "frames" not in in_frames(edits, "worn")
+        assert {"shown", "shown_matte"} < in_frames(edits, "upper_3")
+        assert {"shown", "shown_matte", "dye"} <= in_frames(edits, "upper_3") | {"dye"}
+        assert "shown_matte" in in_frames(edits, "hair_light")
+
+    def test_layers_lie_over_each_other(self) -> None:
+        edits = list(self.EDITS)
+        assert in_frames(edits, "layer_2") == {"frames", "layer_1", "upper_2"}
+        assert in_frames(edits, "layer") == {"frames", "layer_2", "upper_3"}
+        assert in_frames(edits, "shown") == {"frames", "layer_2"}
+
+    def test_drawn_heads_are_handed_on_by_their_codes_alone(self) -> None:
+        assert "matte" in takes([Bald(), HairColor()], "hair_light")
+
+    def test_one_dye_after_the_other_is_laid_over_once(self) -> None:
+        edits = [HairReference(style="a.jpg"), HairColor(), HairColor()]
+        assert in_frames(edits, "layer") == {"frames", "layer_1", "upper_3"}
+
+
+def test_hair_in_the_persons_own_color_keeps_its_strands() -> None:
+    given = photo()
+    dyed = in_color(given, np.array([20, 5, 8], np.float32))
+    hair = given.alpha > 250
+    assert dyed.levels[hair].mean() < 0.7 * given.levels[hair].mean()
+    assert dyed.levels[hair].std() > 3
+    assert (dyed.alpha == given.alpha).all()
+
+
+def test_a_whole_run(style: Path) -> None:
+    """Somebody wears their own hair as another frame shows it, dyed: the head stays where it is."""
+    recipe = load_recipe("hair_reference", {"edit.style": str(style), "matte.segmenter": "none"})
+    assert not draws(recipe)
+    changes = {"edit.style": str(style), "matte.segmenter": "none"}
+    with open_clip(small.clip()) as reader:
+        flow, runner = small.flow_on(
+            MemoryStore(), reader, name="hair_reference", changes=changes, until="layer"
+        )
+        count = reader.clip.frame_count
+        source = reader.read(0, count)
+        found = flow.value(runner.work, "composed", 0, count).pixels
+        matte = flow.value(runner.work, "shown_matte" if "shown_matte" in flow.stages else "worn",
+                           0, count)  # fmt: skip
+    assert found.shape == source.shape
+    assert matte.alpha.max() > 200
+    change = np.abs(found.astype(int) - source).mean(-1)
+    assert (change > 4).any((1, 2)).any()
+    assert (change == 0).mean() > 0.2, "what is far from the head is the source's, bit for bit"

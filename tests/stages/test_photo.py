@@ -1,0 +1,124 @@
+"""Hair of a photo, cut out: what of it is hair, and how it goes on where the photo ends."""
+
+import numpy as np
+import pytest
+import torch
+
+from tests.small import person
+from vidhair.errors import NoFaceFound
+from vidhair.models.parsers.head_parser import Parser
+from vidhair.stages.matte import MatteConfig
+from vidhair.stages.photo import (
+    continued,
+    cut_out,
+    ended,
+    hidden_hair,
+    hue_of_hair,
+)
+
+
+def test_a_picture_goes_on_as_its_stretched_reflection() -> None:
+    values = np.arange(20)[:, None] * np.ones((1, 20), int)
+    wider = continued(values, 10)
+    assert wider.shape == (40, 40)
+    assert (wider[10:30, 10:30] == values).all()
+    assert wider[:10, 0].tolist() == [4, 4, 3, 3, 2, 2, 2, 1, 1, 0]
+    assert (np.abs(np.diff(wider[30:, 0])) <= 1).all()
+
+
+class TestEnds:
+    MARGIN = 60
+
+    def ended(self, alpha: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]
+        return ended(alpha.astype(np.uint8), self.MARGIN, 200.0)
+
+    def test_hair_inside_stays_and_nothing_is_added(self) -> None:
+        alpha = np.zeros((100, 120))
+        alpha[20:80, 30:90] = 255
+        found = self.ended(alpha)
+        assert (found[60:-60, 60:-60] == alpha).all()
+        found[60:-60, 60:-60] = 0
+        assert not found.any()
+
+    def test_hair_near_a_border_is_not_reflected(self) -> None:
+        alpha = np.zeros((100, 120))
+        alpha[10:90, 10:110] = 255
+        found = self.ended(alpha)
+        found[60:-60, 60:-60] = 0
+        assert not found.any()
+
+    def test_cut_below_it_ends_in_locks_of_different_lengths(self) -> None:
+        alpha = np.zeros((100, 120))
+        alpha[40:, 20:100] = 255
+        below = self.ended(alpha)[160:, 80:160]
+        lengths = (below > 127).sum(0)
+        assert lengths.min() > 5 and lengths.max() < self.MARGIN
+        assert np.ptp(lengths) > 8, "no straight cut"
+        assert (np.diff(below.astype(int), axis=0) <= 0).all(), "it fades"
+        assert not below[-1].any()
+
+    def test_cut_above_it_is_round(self) -> None:
+        alpha = np.zeros((100, 120))
+        alpha[:60, 20:100] = 255
+        above = (self.ended(alpha)[:60, 80:160] > 60).sum(0)
+        assert above[40] > above[10] > above[1]
+        assert np.abs(above - above[::-1]).max() <= 1
+
+
+def test_what_has_another_hue_is_no_hair() -> None:
+    front = torch.zeros(1, 3, 60, 80)
+    front[:] = torch.tensor([0.45, 0.3, 0.2])[None, :, None, None]
+    front[..., 40:] = torch.tensor([0.3, 0.35, 0.5])[None, :, None, None]
+    alpha = torch.zeros(1, 1, 60, 80)
+    alpha[..., :40], alpha[..., 40:50] = 1, 0.9
+    found = hue_of_hair(front, alpha, 100.0)
+    assert (found[..., :36] > 0.99).all() and (found[..., 44:50] < 0.01).all()
+    lighter = (front * 1.4).clamp(0, 1)
+    front[..., 40:] = lighter[..., :40]
+    assert (hue_of_hair(front, alpha, 100.0)[..., 44:50] > 0.9).all(), "light strands are"
+
+
+def test_hair_goes_on_under_the_jaw_and_not_over_the_forehead() -> None:
+    y, x = np.mgrid[:200, :200]
+    ring = (np.hypot(x - 100, y - 90) < 80) & (np.hypot(x - 100, y - 90) > 50)
+    alpha = (255 * ring).astype(np.uint8)
+    angle = np.linspace(0, 2 * np.pi, 478)
+    mesh = np.stack([100 + 50 * np.cos(angle), 90 + 50 * np.sin(angle)], 1).astype(np.float32)
+    mesh[[234, 454]], mesh[152], mesh[10] = [[50, 90], [150, 90]], [100, 140], [100, 40]
+    found = hidden_hair(alpha, mesh, 150.0)
+    assert (found >= alpha).all()
+    assert (found[30:80] == alpha[30:80]).all()
+    assert found[140:160, 60:140].min() == 255 or found[150, 70] == 255
+    assert found[130, 70] == 255 > alpha[130, 100]
+
+
+class TestRefusals:
+    def refused(self, picture: np.ndarray, parser: Parser) -> str:  # type: ignore[type-arg]
+        with pytest.raises(NoFaceFound) as caught:
+            cut_out(picture, "photo.jpg", parser, None, MatteConfig())
+        return str(caught.value)
+
+    def test_no_face(self) -> None:
+        from tests.small import pack
+
+        told = self.refused(np.full((128, 128, 3), 90, np.uint8), pack().parser)
+        assert told == ("no face in photo.jpg; give a photo of the hair together with its face")
+
+    def test_no_hair(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        from tests.small import pack
+        from vidhair.stages import photo
+        from vidhair.stages.segment import HairPrior
+
+        def none(frames, track, region, *_: object) -> HairPrior:  # type: ignore[no-untyped-def]
+            grid = region.finer(2)
+            return HairPrior(np.zeros((1, grid.height, grid.width), np.uint8))
+
+        monkeypatch.setattr(photo, "_classified", none)
+        assert "no hair is seen in photo.jpg" in self.refused(person()[0], pack().parser)
+
+    def test_turned_away(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        from tests.small import pack
+        from vidhair.stages import photo
+
+        monkeypatch.setattr(photo, "LEAST_CERTAINTY", 1.1)
+        assert "is turned too far away" in self.refused(person()[0], pack().parser)

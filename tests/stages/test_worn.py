@@ -1,0 +1,120 @@
+"""New hair over a head: from back to front, as sharp as the frame."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy.ndimage import gaussian_filter
+
+from tests.stages.photos import photo, turned
+from vidhair.geometry import Grid
+from vidhair.stages.skull import Place, look, mean_skull
+from vidhair.stages.worn import noise_of, over, softness, taken, unseen_hair
+
+SHAPE = (40, 50)
+
+
+def plane(value: float = 0.0) -> Any:
+    return np.full(SHAPE, value, np.float32)
+
+
+def worn(**given: Any) -> Any:
+    """A grey head, skin at its left, the frame's own at the right half, under red hair."""
+    changed = np.zeros(SHAPE, np.uint8)
+    changed[:, :25] = 255
+    usual = {
+        "bare": np.full((*SHAPE, 3), 120, np.uint8), "changed": changed,
+        "scalp": np.zeros(SHAPE, np.uint8), "person": plane(), "oval": plane(),
+        "hair": np.full((*SHAPE, 3), 200, np.float32) * [1, 0, 0], "alpha": plane(),
+        "behind": plane(), "unseen": (np.zeros((*SHAPE, 3), np.float32), plane()),
+        "side": 60.0, "grain": plane(),
+    }  # fmt: skip
+    return over(**(usual | given))
+
+
+def test_without_hair_the_bare_head_is_shown_bit_for_bit() -> None:
+    levels, changed = worn()
+    assert (levels == 120).all() and (changed[:, :25] == 255).all() and not changed[:, 25:].any()
+
+
+def test_hair_lies_over_all() -> None:
+    levels, changed = worn(alpha=plane(1.0), person=plane(1.0), oval=plane(1.0))
+    assert (levels == [200, 0, 0]).all() and (changed == 255).all()
+
+
+def test_what_is_behind_is_hidden_by_face_and_body_and_is_darker() -> None:
+    oval, person = plane(), plane()
+    oval[:10], person[20:30] = 1, 1
+    levels, _ = worn(behind=plane(1.0), oval=oval, person=person, changed=np.zeros(SHAPE, np.uint8))
+    assert (levels[:10] == 120).all() and (levels[20:30] == 120).all()
+    assert (levels[12:18, :, 1] == 0).all() and (levels[12:18, :, 0] < 190).all()
+
+
+def test_where_the_body_was_drawn_anew_hair_hangs_before_it() -> None:
+    levels, _ = worn(behind=plane(1.0), person=plane(1.0))
+    assert (levels[:, :25, 1] == 0).all() and (levels[:, 25:] == 120).all()
+
+
+def test_skin_below_hair_is_in_its_shadow() -> None:
+    alpha = plane()
+    alpha[:15] = 1
+    levels, changed = worn(alpha=alpha, oval=plane(1.0))
+    assert levels[16, 40, 1] < 110 < levels[35, 40, 1]
+    assert changed[16, 40] > 0 == changed[35, 40]
+
+
+def test_what_the_photo_does_not_show_is_hair_on_the_scalp_only() -> None:
+    scalp = np.zeros(SHAPE, np.uint8)
+    scalp[:20] = 255
+    color = np.full((*SHAPE, 3), 30, np.float32)
+    levels, _ = worn(scalp=scalp, unseen=(color, plane(1.0)))
+    assert (levels[:20] == 30).all() and (levels[20:] == 120).all()
+
+
+class TestUnseen:
+    @pytest.mark.parametrize(("degrees", "least", "most"), [(0, 0, 0.03), (35, 0.03, 0.4)])
+    def test_only_what_has_turned_into_view(
+        self, degrees: float, least: float, most: float
+    ) -> None:
+        head, at = mean_skull(1.0), Place(turned(degrees), 40.0, np.array([75.0, 110.0]))
+        here = look(head, at, Grid(0, 0, 1, 150, 150))
+        _, cover = unseen_hair(photo(), here, head, 1.0)
+        share = (cover * (here.inside > 1)).sum() / (here.inside > 1).sum()
+        assert least <= share <= most
+
+    def test_it_lies_where_the_photo_shows_its_like(self) -> None:
+        head, given = mean_skull(1.0), photo()
+        at = Place(given.rotation, given.scale, given.shift)
+        here = look(head, at, Grid(0, 0, 1, 300, 240))
+        places, _ = unseen_hair(given, here, head, 1.0)
+        rows, columns = np.nonzero(here.inside > 2)
+        np.testing.assert_allclose(places[rows, columns, 0], columns, atol=0.2)
+        np.testing.assert_allclose(places[rows, columns, 1], rows, atol=0.2)
+
+
+def test_a_photo_is_looked_up_without_aliasing() -> None:
+    random = np.random.default_rng(1).uniform(0, 255, (120, 120, 5)).astype(np.float32)
+    same = np.stack(np.meshgrid(np.arange(120.0), np.arange(120.0)), -1).astype(np.float32)
+    np.testing.assert_allclose(taken(random, same), random, atol=1e-3)
+    quarter = taken(random, np.ascontiguousarray(same[2::4, 2::4]))
+    assert quarter.shape == (30, 30, 5)
+    assert quarter[4:-4, 4:-4].std() < 0.4 * random.std()
+
+
+class TestSharpness:
+    SHARP = np.random.default_rng(2).uniform(0, 255, (80, 80)).astype(np.float32)
+    MASK = np.ones((80, 80), bool)
+
+    @pytest.mark.parametrize("sigma", [0.0, 0.7, 1.4])
+    def test_the_blur_that_makes_a_photo_as_soft(self, sigma: float) -> None:
+        soft = gaussian_filter(self.SHARP, sigma)
+        assert softness(self.SHARP, soft, self.MASK, 0.0) == pytest.approx(sigma, abs=0.05)
+
+    def test_a_softer_photo_is_left_alone(self) -> None:
+        soft = gaussian_filter(self.SHARP, 2)
+        assert softness(soft, self.SHARP, self.MASK, 0.0) == 0
+
+    def test_noise_is_measured_where_nothing_else_is(self) -> None:
+        noise = np.random.default_rng(3).normal(100, 3, (80, 80)).astype(np.float32)
+        noise[:, 40:] = self.SHARP[:, 40:]
+        assert noise_of(noise, self.MASK) == pytest.approx(3, abs=0.9)

@@ -1,0 +1,132 @@
+"""The hair of somebody on a photo, its own pixels, in place of the person's."""
+
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from vidhair.cache import fingerprint
+from vidhair.edits.dye import Dyeing
+from vidhair.edits.edit import Edit
+from vidhair.errors import InvalidSetting
+from vidhair.imaging.color import levels_to_lab
+from vidhair.imaging.warp import spread_grid
+from vidhair.media import read_image
+from vidhair.models.pack import Pack
+from vidhair.models.parsers.hair_segmenter import HairSegmenter
+from vidhair.models.parsers.head_parser import Parser
+from vidhair.settings import setting
+from vidhair.stages.align import FaceTrack
+from vidhair.stages.compose import Fade, Layer, Patch, make_layer, patch_of, unit, window_of
+from vidhair.stages.matte import SURE_ALPHA, Matte, MatteConfig
+from vidhair.stages.photo import PhotoHair, cut_out
+from vidhair.stages.photo_fit import face_light, photo_fit
+from vidhair.stages.region import HairWindow
+from vidhair.stages.worn import Worn, photo_look, worn
+from vidhair.types import Frames
+from vidhair.wiring import Makers, Series, makers, stage
+
+
+@dataclass(frozen=True, kw_only=True)
+class HairReference(Edit):
+    kind = "hair_reference"
+    reshapes: ClassVar[bool] = True
+    style: str = setting("", "a photo of somebody from the front, whose hair is to be worn")
+    by: str = setting(
+        "layer", "layer: the photo's own pixels, turned with the head", choices=("layer",)
+    )
+    color: str = setting(
+        "photo", "of the hair: as on the photo, or the person's own", choices=("photo", "own")
+    )
+
+    @property
+    def in_frames(self) -> bool:
+        return True
+
+    @property
+    def note(self) -> str:
+        return "the hair is the photo's own pixels, turned with the head"
+
+    def identity(self) -> dict[str, Any]:
+        return {**super().identity(), "style": fingerprint(read_image(self.style))}
+
+    def check(self, pack: Pack, place: str) -> None:
+        if not self.style:
+            raise InvalidSetting(
+                f"{place}.style is empty; give a photo of somebody whose hair is to be worn"
+            )
+        read_image(self.style)
+
+    def check_drawn(self, pack: Pack, place: str) -> None:
+        raise InvalidSetting(
+            f"{place}.by = 'layer' lays a photo's hair over the frames, and this recipe draws "
+            "them; leave out compose.mode = 'replace' and edits that draw, or run them before"
+        )
+
+    def makers(self) -> Makers:
+        hair = self.photo_hair if self.color == "photo" else self.photo_hair_in_own_color
+        return makers(
+            face_light, photo_fit, photo_look, worn, self.shown_matte,
+            photo_hair=hair, layer=self.worn_hair,
+        )  # fmt: skip
+
+    @stage()
+    def photo_hair(
+        self, parser: Parser, segmenter: HairSegmenter | None, config: MatteConfig
+    ) -> PhotoHair:
+        return cut_out(read_image(self.style), self.style, parser, segmenter, config)
+
+    @stage()
+    def photo_hair_in_own_color(
+        self,
+        matte: Series[Matte],
+        parser: Parser,
+        segmenter: HairSegmenter | None,
+        config: MatteConfig,
+    ) -> PhotoHair:
+        found = cut_out(read_image(self.style), self.style, parser, segmenter, config)
+        area, lab = matte.field("area"), matte.field("mean_lab")
+        if not area.any():
+            return found
+        own = (lab * area[:, None]).sum(0) / area.sum()
+        return in_color(found, own)
+
+    @stage(keep=False)
+    def worn_hair(
+        self, frames: Frames, worn: Worn, track: FaceTrack, fade: Fade, hair_window: HairWindow
+    ) -> Layer:
+        def patch(row: int) -> Patch | None:
+            (frame,) = frames.rows(row, row + 1)
+            changed = worn.changed[row]
+            window = window_of(changed[None], hair_window, (frame.shape[1], frame.shape[0]))
+            if window is None:
+                return None
+            seen = frame[window.pixels][None].copy()
+            away = worn.levels[row].astype(np.float32) - hair_window.cut(frame)
+            moved = torch.from_numpy(away / 255).movedim(-1, 0)[None].contiguous()
+            full = torch.from_numpy(changed)[None, None].float() / 255
+            moved, full = (spread_grid(x, hair_window, window) for x in (moved, full))
+            result = (unit(torch.from_numpy(seen)) + moved).clamp(0, 1)
+            return patch_of(window, seen, result, full.clamp(0, 1) * (full >= 1 / 255))
+
+        return make_layer(frames, track, fade, lambda rows: [patch(int(row)) for row in rows])
+
+    @stage(keep=False)
+    def shown_matte(self, worn: Worn) -> Matte:
+        return Matte(worn.alpha, worn.area, worn.mean_lab)
+
+
+def in_color(photo: PhotoHair, lab: NDArray[np.float32]) -> PhotoHair:
+    """A photo's hair, dyed so that its mean is a color in Lab [3]."""
+    alpha = photo.alpha.astype(np.float32) / 255
+    sure = alpha > SURE_ALPHA
+    if not sure.any():
+        return photo
+    source = levels_to_lab(torch.from_numpy(photo.levels[sure])[None, None])[0, :, 0].mean(1)
+    dyeing = Dyeing(source, torch.from_numpy(np.float32(lab)), 1.0, photo.side)
+    whole = torch.ones(1, 1, *alpha.shape)
+    picture = unit(torch.from_numpy(photo.levels)[None])
+    dyed = dyeing.apply(picture, whole)[0].movedim(0, -1).numpy()
+    return replace(photo, levels=np.rint(dyed * 255).clip(0, 255).astype(np.uint8))

@@ -1,0 +1,130 @@
+"""Hair of several photos on one frame of a clip, to choose by looking."""
+
+import dataclasses
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from vidhair.cache import MemoryStore
+from vidhair.checkpoints.packs import BUNDLED
+from vidhair.errors import NoFaceFound
+from vidhair.flow.graph import GOAL, Flow
+from vidhair.flow.runner import Runner
+from vidhair.geometry import crop_axes
+from vidhair.media import ClipReader, VideoWriter, check_distinct, open_clip, read_image, write_png
+from vidhair.models.faces.landmarks import FaceMesh, eyes_and_mouth
+from vidhair.models.pack import Pack, load_pack
+from vidhair.recipe import load_recipe
+from vidhair.stages.align import frontal
+
+LOOKED_AT = 16  # frames of which the most frontal one is chosen
+HEIGHT, GAP, TEXT = 420, 4, 24  # pixels
+AROUND = 1.15  # half a side of what is shown of a frame, in crop sides
+
+Picture = NDArray[np.uint8]
+
+
+def hairstyles(
+    clip: Path,
+    photos: Sequence[Path],
+    target: Path,
+    *,
+    settings: Mapping[str, Any] | None = None,
+    pack: str | os.PathLike[str] = BUNDLED,
+    device: str = "cpu",
+) -> int:
+    """Write a PNG: the most frontal of some frames, and in a row for every photo that photo and the
+    frame with its hair. Returns the number of the frame.
+
+    Raises NoFaceFound if no frame that was looked at shows a face, and what `Flow` and the photos
+    raise.
+    """
+    check_distinct(clip, target, *photos)
+    models, store = load_pack(pack, device=device), MemoryStore()
+    with tempfile.TemporaryDirectory() as folder, open_clip(clip) as reader:
+        number, mesh = most_frontal(reader)
+        still = Path(folder) / "frame.mkv"
+        _write_still(reader, number, still)
+        axes = crop_axes(*eyes_and_mouth(mesh))
+        rows = []
+        with open_clip(still) as one:
+            (frame,) = one.read(0, 1)
+            shown = _around(frame, axes.centre, float(axes.side))
+            rows.append(_row(clip.stem, [frame[shown]]))
+            for photo in photos:
+                worn = _worn(one, photo, settings or {}, models, store)
+                rows.append(_row(photo.name, [read_image(photo), worn[shown]]))
+    width = max(row.shape[1] for row in rows)
+    padded = [np.pad(row, ((0, GAP), (0, width - row.shape[1]), (0, 0))) for row in rows]
+    write_png(target, np.concatenate(padded))
+    return number
+
+
+def most_frontal(reader: ClipReader) -> tuple[int, NDArray[np.float32]]:
+    """The number of a frame, and the mesh of its largest face, [478, 2]."""
+    count = reader.clip.frame_count
+    chosen = np.linspace(0, count - 1, min(LOOKED_AT, count)).round().astype(int)
+    finder = FaceMesh(still=True)
+    best: tuple[float, int, NDArray[np.float32]] | None = None
+    for number in chosen.tolist():
+        for mesh in finder(reader.read(number, number + 1)[0]):
+            axes = crop_axes(*eyes_and_mouth(mesh))
+            score = float(frontal(mesh, axes)) * float(axes.side) ** 0.5
+            if best is None or score > best[0]:
+                best = score, number, mesh
+    finder.close()
+    if best is None:
+        raise NoFaceFound(f"no face in {len(chosen)} frames of {reader.clip.path}; give a clip "
+                          "that shows one")  # fmt: skip
+    return best[1], best[2]
+
+
+def _write_still(reader: ClipReader, number: int, target: Path) -> None:
+    """One frame as a clip."""
+    clip = reader.clip
+    ends = [*clip.pts[1:].tolist(), clip.end_pts]
+    one = dataclasses.replace(
+        clip, pts=clip.pts[number : number + 1], end_pts=ends[number], sound=(), alpha=False
+    )
+    with VideoWriter(target, one, odd="pad") as writer:
+        writer.write(reader.read(number, number + 1))
+
+
+def _worn(
+    reader: ClipReader, photo: Path, settings: Mapping[str, Any], pack: Pack, store: MemoryStore
+) -> Picture:
+    flow = Flow(load_recipe("hair_reference", {**settings, "edit.style": str(photo)}), pack)
+    runner = Runner(store, reader)
+    runner.run(flow.nodes())
+    runner.run([node for node in flow.fanned_nodes(runner.work) if node.stage != GOAL])
+    found: Picture = flow.value(runner.work, "composed", 0, 1).pixels[0]
+    return found
+
+
+def _around(frame: Picture, centre: NDArray[np.float64], side: float) -> tuple[slice, slice]:
+    """Rows and columns of a frame that show a head and its surroundings."""
+    reach = AROUND * side
+    found = []
+    for middle, length in zip(centre[::-1], frame.shape[:2], strict=True):
+        found.append(slice(max(0, int(middle - reach)), min(length, int(middle + reach))))
+    return found[0], found[1]
+
+
+def _row(name: str, pictures: Sequence[Picture]) -> Picture:
+    """Pictures of one height beside each other, with a name above."""
+    tiles = []
+    for picture in pictures:
+        width = max(1, round(picture.shape[1] * HEIGHT / picture.shape[0]))
+        image = Image.fromarray(picture).resize((width, HEIGHT), Image.Resampling.LANCZOS)
+        tiles += [np.asarray(image), np.zeros((HEIGHT, GAP, 3), np.uint8)]
+    row = np.concatenate(tiles[:-1], axis=1)
+    title = Image.new("RGB", (row.shape[1], TEXT))
+    font = ImageFont.load_default(TEXT * 2 // 3)
+    ImageDraw.Draw(title).text((4, 2), name, fill="white", font=font)
+    return np.concatenate([np.asarray(title), row])

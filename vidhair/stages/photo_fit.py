@@ -1,0 +1,284 @@
+"""Where on a head the hair of a photo goes, and the light that it stands in there.
+
+A photo's hair is a relief: every point of it has a depth, on a dome around the head that passes
+through the face's hairline and falls to the plane of the ears, where hair hangs down. It turns with
+the head, which shifts what lies deep against what lies in front, by a map without folds as long as
+the dome is flat enough. What is left between the two faces, by points of their meshes, is bent away
+smoothly, so that hairline, temples and sides meet. T frames, K points.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter1d, median_filter
+
+from vidhair.geometry import Grid
+from vidhair.imaging.color import linear_to_srgb, srgb_to_linear
+from vidhair.imaging.motion import sample
+from vidhair.models.faces.landmarks import FACE_OVAL
+from vidhair.stages.align import FaceTrack
+from vidhair.stages.photo import PhotoHair
+from vidhair.stages.skull import AXES, CENTRE, HeadPose, Place, poses
+from vidhair.types import Frames
+from vidhair.wiring import Series, Value, stage
+
+# Points of the mesh that meet: the outline, forehead, temples, brows and cheeks. Of those on the
+# jaw, which speech moves, only where they are on the whole.
+JAW = (361, 288, 397, 365, 379, 378, 400, 377, 152, 148, 176, 149, 150, 136, 172, 58, 132)
+UPPER = (
+    *(n for n in FACE_OVAL if n not in JAW),
+    151, 9, 108, 337, 69, 299, 104, 333, 71, 301, 139, 368, 116, 345, 123, 352, 168, 6,
+)  # fmt: skip
+POINTS = UPPER + JAW
+# The dome: a bell around the head's middle. Its width and height in half axes of the skull.
+BELL, HEIGHT, PLANE = 0.66, 1.12, 0.16
+MOST_SHEAR = 0.62  # of its depth, so that it has no folds: about 32°
+STIFF, BENT_WIDTH = 0.12, 0.55  # of what is bent away: how far not, and how far around, half widths
+FOLLOWED, FOLLOWED_JAW = 1.2, 6.0  # deviations, in frames, of the means over which points are
+ROUNDS = 12  # to find where on the relief a place is
+STEP = 4  # samples between which the map is a straight line
+
+SKIN = (
+    151, 108, 337, 69, 299, 104, 333, 50, 280, 101, 330, 36, 266, 205, 425, 118, 347, 117, 346,
+    123, 352, 187, 411, 207, 427, 6, 197, 195, 5, 199,
+)  # fmt: skip
+SKIN_BLUR = 0.02  # over which skin is looked at, in crop sides
+DARKEST = 0.002  # light that is seen, of 1
+EVEN = 4.0  # points' worth of belief that light is even
+LIGHT_FRAMES = 1.5  # deviation of the mean over which light is followed
+# Skin differs in its own color, too: how far a difference is taken for that of the light.
+LIGHTNESS_TOLD, TINT_TOLD, SLOPE_TOLD = 0.4, 0.4, 0.5
+MOST_LIGHTNESS, MOST_TINT, MOST_SLOPE = 0.5, 0.2, 0.25  # of the logarithm
+
+
+@dataclass(frozen=True)
+class FaceLight(Value):
+    """log: [T, 3, 3], of the light on a face by channel: in its middle, and how much it grows per
+    half width to the right and down. Zeros where it is absent."""
+
+    ROWS = ("log",)
+    log: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class PhotoFit(Value):
+    """bent: [T, K, 2], where points of the head are beside where its pose puts those of the photo,
+    in half widths. light: [T, 3, 3], of the frame on the photo's hair, as `FaceLight`. long: of the
+    face, beside the mean one."""
+
+    ROWS = ("bent", "light")
+    bent: NDArray[np.float32]
+    light: NDArray[np.float32]
+    long: float
+
+
+# ---- where
+
+
+@dataclass(frozen=True)
+class Relief:
+    """A photo's hair in depth. plane: in samples of the photo."""
+
+    photo: PhotoHair
+
+    def depth(self, places: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Of places [..., 2] in half widths from the head's middle, as the photo sees it."""
+        rotation, long = self.photo.rotation, self.photo.long
+        centre = rotation @ (np.array(CENTRE) * [1, long, 1])
+        half = np.sqrt(np.square(rotation * AXES).sum(1))  # of the turned skull, along the view
+        away = (places - centre[:2]) / half[:2]
+        bell = np.exp(-np.square(away).sum(-1) / (2 * BELL**2))
+        found: NDArray[np.float64] = centre[2] - PLANE - HEIGHT * half[2] * bell
+        return found
+
+    def turn(
+        self, at: Place, long: float
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+        """Of the photo's view into that of a place: a point a [2] at a depth z comes to
+        flat · a + z · deep + offset. flat: [2, 2]; deep, offset: [2].
+
+        Beyond MOST_SHEAR what lies deep moves no further against what lies in front.
+        """
+        stretch = np.array([1, long / self.photo.long, 1])
+        whole = ((at.rotation * stretch) @ self.photo.rotation.T)[:2]
+        deep = whole[:, 2] * min(1.0, MOST_SHEAR / max(float(np.linalg.norm(whole[:, 2])), 1e-9))
+        return whole[:, :2], deep, self.depth(np.zeros(2)) * (whole[:, 2] - deep)
+
+    def seen(self, samples: NDArray[np.float64], at: Place, long: float) -> NDArray[np.float64]:
+        """Samples [..., 2] of the photo in half widths from where a head is, [..., 2]."""
+        flat, deep, offset = self.turn(at, long)
+        a = (samples - self.photo.shift) / self.photo.scale
+        found: NDArray[np.float64] = a @ flat.T + self.depth(a)[..., None] * deep + offset
+        return found
+
+    def samples(self, places: NDArray[np.float64], at: Place, long: float) -> NDArray[np.float64]:
+        """The inverse of `seen`."""
+        flat, deep, offset = self.turn(at, long)
+        back = np.linalg.inv(flat).T
+        start, shift = (places - offset) @ back, deep @ back
+        a = start - self.depth(start)[..., None] * shift
+        for _ in range(ROUNDS):
+            a = 0.5 * (a + start - self.depth(a)[..., None] * shift)
+        found: NDArray[np.float64] = a * self.photo.scale + self.photo.shift
+        return found
+
+
+def bending(points: NDArray[np.float64], away: NDArray[np.float64]) -> "Bending":
+    """A smooth displacement of the plane that is nearly `away` [K, 2] at points [K, 2]."""
+    near = _bells(points, points) + STIFF * np.eye(len(points))
+    return Bending(points, np.linalg.solve(near, away))
+
+
+@dataclass(frozen=True)
+class Bending:
+    """weights [K, 2] of bells around points [K, 2]."""
+
+    points: NDArray[np.float64]
+    weights: NDArray[np.float64]
+
+    def __call__(self, places: NDArray[np.float64]) -> NDArray[np.float64]:
+        found: NDArray[np.float64] = _bells(places, self.points) @ self.weights
+        return found
+
+
+def _bells(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
+    square = np.square(a[..., None, :] - b).sum(-1)
+    found: NDArray[np.float64] = np.exp(-square / (2 * BENT_WIDTH**2))
+    return found
+
+
+def photo_places(
+    photo: PhotoHair, at: Place, bent: NDArray[np.float32], long: float, grid: Grid
+) -> NDArray[np.float32]:
+    """Which sample of the photo is seen at those of a grid: columns and rows, [h, w, 2], of which
+    whole numbers are samples."""
+    relief = Relief(photo)
+    rows, columns = (-(-n // STEP) + 1 for n in (grid.height, grid.width))
+    x = grid.left + (np.arange(columns) * STEP + 0.5) * grid.step
+    y = grid.top + (np.arange(rows) * STEP + 0.5) * grid.step
+    frame = np.stack(np.meshgrid(x, y), -1)
+    there = (frame - at.shift) / at.scale
+    start = relief.seen(photo.mesh[list(POINTS)].astype(np.float64), at, long)
+    bend = bending(start + bent, bent.astype(np.float64))
+    coarse = relief.samples(there - bend(there), at, long) - 0.5
+    fine = np.stack(
+        np.meshgrid(np.arange(grid.width) / STEP, np.arange(grid.height) / STEP), -1
+    ).astype(np.float32)
+    found: NDArray[np.float32] = sample(coarse.astype(np.float32), fine)
+    return found
+
+
+# ---- light
+
+
+def skin_light(
+    picture: NDArray[np.uint8], mesh: NDArray[np.float32], side: float
+) -> NDArray[np.float32]:
+    """Of one face in a picture [H, W, 3], as a row of `FaceLight`. side: of its crop, in pixels."""
+    points = mesh[list(SKIN)].astype(np.float64)
+    half = np.linalg.norm(mesh[454] - mesh[234]) / 2
+    radius = max(1, round(SKIN_BLUR * side))
+    linear = srgb_to_linear(torch.arange(256) / 255).numpy()
+    offsets = np.arange(-radius, radius + 1)
+    high, wide, _ = picture.shape
+    columns = np.clip(points[:, 0].astype(int)[:, None] + offsets, 0, wide - 1)
+    rows = np.clip(points[:, 1].astype(int)[:, None] + offsets, 0, high - 1)
+    seen = linear[picture[rows[:, :, None], columns[:, None, :]]].mean((1, 2))
+    log = np.log(seen + DARKEST)
+    place = (points - points.mean(0)) / half
+    base = np.concatenate([np.ones((len(place), 1)), place], 1)
+    believed = np.diag([0, EVEN, EVEN])
+    weight, found = np.ones(len(place)), np.zeros((3, 3))
+    for _ in range(4):  # what is unlike the rest is no skin
+        weighted = base * weight[:, None]
+        found = np.linalg.solve(weighted.T @ base + believed + 1e-6 * np.eye(3), weighted.T @ log)
+        rest = np.abs(log - base @ found).max(1)
+        weight = 1 / (1 + (rest / (1.5 * np.median(rest) + 0.03)) ** 4)
+    light: NDArray[np.float32] = found.T.astype(np.float32)
+    return light
+
+
+def light_on_hair(
+    frames: NDArray[np.float32],
+    photo: NDArray[np.float32],
+    present: NDArray[np.bool_],
+    begins: NDArray[np.bool_],
+) -> NDArray[np.float32]:
+    """How the light of frames [T, 3, 3] differs from a photo's [3, 3], as far as it is the light's
+    and not the skin's: over time wholly, and on the whole by a share."""
+    rows = np.flatnonzero(present)
+    found = np.zeros_like(frames)
+    if not len(rows):
+        return found
+    usual = np.median(frames[rows], 0)
+    base = usual - photo
+    mean = base[:, 0].mean()
+    told = np.clip(LIGHTNESS_TOLD * mean, -MOST_LIGHTNESS, MOST_LIGHTNESS)
+    tint = np.clip(TINT_TOLD * (base[:, 0] - mean), -MOST_TINT, MOST_TINT)
+    slope = np.clip(SLOPE_TOLD * base[:, 1:], -MOST_SLOPE, MOST_SLOPE)
+    shot = np.cumsum(begins)
+    for number in np.unique(shot[rows]):
+        run = rows[shot[rows] == number]
+        found[run] = gaussian_filter1d(frames[run] - usual, LIGHT_FRAMES, 0, mode="nearest")
+    found[rows, :, 1:] = np.clip(found[rows, :, 1:] * SLOPE_TOLD, -MOST_SLOPE, MOST_SLOPE)
+    found[rows] += np.concatenate([(told + tint)[:, None], slope], 1)
+    return found
+
+
+def lit(
+    levels: NDArray[np.float32], light: NDArray[np.float32], at: Place, grid: Grid
+) -> NDArray[np.float32]:
+    """Colors [h, w, 3] in levels on a grid in a light, as a row of `PhotoFit`."""
+    table = srgb_to_linear(torch.arange(256) / 255).numpy()
+    x = (grid.left + (np.arange(grid.width) + 0.5) * grid.step - at.shift[0]) / at.scale
+    y = (grid.top + (np.arange(grid.height) + 0.5) * grid.step - at.shift[1]) / at.scale
+    reach = 1.3  # beyond the face it does not go on growing
+    across, down = (reach * np.tanh(v / reach) for v in (x, y))
+    log = light[:, 0] + across[None, :, None] * light[:, 1] + down[:, None, None] * light[:, 2]
+    linear: NDArray[np.float64] = np.interp(levels, np.arange(256), table) * np.exp(log)
+    found = linear_to_srgb(torch.from_numpy(linear.clip(0, 1).astype(np.float32)))
+    result: NDArray[np.float32] = found.numpy() * 255
+    return result
+
+
+# ---- stages
+
+
+@stage()
+def face_light(frames: Frames, track: FaceTrack) -> FaceLight:
+    found = np.zeros((len(frames), 3, 3), np.float32)
+    for row in np.flatnonzero(track.present).tolist():
+        (frame,) = frames.rows(row, row + 1)
+        side = float(track.axes_of(np.array([row])).side[0])
+        found[row] = skin_light(frame, track.mesh[row], side)
+    return FaceLight(found)
+
+
+@stage()
+def photo_fit(
+    photo_hair: PhotoHair,
+    track: Series[FaceTrack],
+    head_pose: Series[HeadPose],
+    face_light: Series[FaceLight],
+) -> PhotoFit:
+    mesh, present, begins = (track.field(name) for name in ("mesh", "present", "cuts"))
+    pose, (_, long) = head_pose.whole(), poses(mesh, present, begins)
+    relief, rows = Relief(photo_hair), np.flatnonzero(present)
+    bent = np.zeros((len(mesh), len(POINTS), 2), np.float32)
+    points = photo_hair.mesh[list(POINTS)].astype(np.float64)
+    for row in rows:
+        at = Place.of(pose, row)
+        there = (mesh[row, list(POINTS)] - at.shift) / at.scale
+        bent[row] = there - relief.seen(points, at, long)
+    shot, jaw = np.cumsum(begins), slice(len(UPPER), None)
+    for number in np.unique(shot[rows]):
+        run = rows[shot[rows] == number]
+        upper, lower = bent[run, : len(UPPER)], bent[run, jaw]
+        bent[run, : len(UPPER)] = gaussian_filter1d(upper, FOLLOWED, 0, mode="nearest")
+        steady = median_filter(lower, (15, 1, 1), mode="nearest")
+        bent[run, jaw] = gaussian_filter1d(steady, FOLLOWED_JAW, 0, mode="nearest")
+    photo_light = skin_light(photo_hair.picture, photo_hair.mesh, photo_hair.side)
+    light = light_on_hair(face_light.whole().log, photo_light, present, begins)
+    return PhotoFit(bent, light, long)

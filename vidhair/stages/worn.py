@@ -1,0 +1,262 @@
+"""The hair of a photo on a person: over the head without its own, from back to front."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter, laplace
+
+from vidhair.geometry import Grid
+from vidhair.imaging.blur import blur
+from vidhair.imaging.color import levels_to_lab
+from vidhair.imaging.motion import sample
+from vidhair.imaging.warp import spread_grid
+from vidhair.models.faces.landmarks import FACE_OVAL
+from vidhair.models.parsers.face_parser import Label, polygon_mask
+from vidhair.stages.align import FaceTrack
+from vidhair.stages.bare import Bare
+from vidhair.stages.labels import Labels
+from vidhair.stages.matte import SURE_ALPHA
+from vidhair.stages.photo import PhotoHair
+from vidhair.stages.photo_fit import PhotoFit, lit, photo_places
+from vidhair.stages.region import HairWindow, HeadRegion
+from vidhair.stages.skull import HeadPose, Place, Skull, look
+from vidhair.stages.skull import Look as Seen
+from vidhair.types import Frames
+from vidhair.wiring import Series, Value, stage
+
+Picture = NDArray[np.uint8]
+Plane = NDArray[np.float32]
+
+LOOKED_AT = 6  # frames in which sharpness and grain are compared
+BLURS = (0.0, 0.4, 0.55, 0.7, 0.85, 1.0, 1.2, 1.4, 1.7, 2.0, 2.5)  # that are tried, in samples
+MOST_GRAIN = 8.0  # levels
+# Hair throws a shadow on skin: how dark, how soft and how far down, in crop sides.
+SHADOW, SHADOW_BLUR, SHADOW_FALL = 0.3, 0.02, 0.018
+# How far the skull faces the photo where that tells nothing of it, and where it does; y at which
+# hair ends in the neck, and how softly, in half widths of the face.
+TURNED_AWAY = (-0.02, 0.1)
+NAPE_HAIR, NAPE_SOFT = 0.25, 0.2
+DEEP = 0.72  # light on hair behind the neck
+AT_ONCE = 4  # planes that OpenCV looks up
+NOTHING = 3  # levels of alpha that show no hair
+
+
+@dataclass(frozen=True)
+class Worn(Value):
+    """The person with the photo's hair, in the hair's window. levels: uint8 [T, h, w, 3]; changed:
+    uint8 [T, h, w], how far a sample is not the frame's; alpha: uint8 [T, h, w], of the new hair;
+    area, mean_lab: of that, as in `Matte`."""
+
+    ROWS = ("levels", "changed", "alpha", "area", "mean_lab")
+    levels: Picture
+    changed: Picture
+    alpha: Picture
+    area: NDArray[np.float32]
+    mean_lab: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class PhotoLook(Value):
+    """How the frames show things. blur: deviation, in samples of the window, that makes the photo
+    as soft as they are; grain: deviation of their noise, in levels."""
+
+    blur: float
+    grain: float
+
+
+def taken(planes: NDArray[Any], places: Plane) -> Plane:
+    """What a photo's planes [H, W, C] hold at places [h, w, 2], filtered for how far those lie
+    apart."""
+    step = float(np.median(np.hypot(*np.moveaxis(np.diff(places, axis=1)[::8, ::8], -1, 0))))
+    softer = torch.from_numpy(np.ascontiguousarray(planes, np.float32)).movedim(-1, 0)[None]
+    sigma = 0.5 * np.sqrt(max(step * step - 1, 0))
+    ready = blur(softer.contiguous(), sigma)[0].movedim(0, -1).contiguous().numpy()
+    if ready.ndim < 3 or ready.shape[2] <= AT_ONCE:
+        return np.asarray(sample(ready, places, sharp=True), np.float32)
+    parts = [ready[..., :AT_ONCE], ready[..., AT_ONCE:]]
+    return np.dstack([sample(np.ascontiguousarray(p), places, sharp=True) for p in parts])
+
+
+def detail(picture: Plane, mask: NDArray[np.bool_]) -> float:
+    """How much of a grey picture [h, w] changes from sample to sample, where a mask says so."""
+    return float(np.sqrt(np.mean(np.square(laplace(gaussian_filter(picture, 0.5))[mask]))))
+
+
+def noise_of(picture: Plane, mask: NDArray[np.bool_]) -> float:
+    """Deviation of the noise of a grey picture [h, w] in its flattest parts."""
+    fine = laplace(picture)
+    rms = np.sqrt(gaussian_filter(fine * fine, 3)[mask]) / np.sqrt(20)
+    return float(np.quantile(rms, 0.1)) if rms.size else 0.0
+
+
+def softness(photo: Plane, frame: Plane, mask: NDArray[np.bool_], grain: float) -> float:
+    """The blur after which a grey picture has as much detail as another one with grain."""
+    noise = grain * np.sqrt(9.0)
+    wanted = np.sqrt(max(detail(frame, mask) ** 2 - noise**2, 0))
+    found = [detail(gaussian_filter(photo, b), mask) for b in BLURS]
+    return float(np.interp(-wanted, -np.array(found), BLURS))
+
+
+def unseen_hair(photo: PhotoHair, here: Seen, head: Skull, long: float) -> tuple[Plane, Plane]:
+    """What a photo does not show of a head with hair: for a skull as it is seen, where on the photo
+    the nearest is that it shows, [h, w, 2], and how far there is hair, [h, w] in 0 … 1.
+
+    long: of the face that is seen, beside the mean one.
+    """
+    place = np.moveaxis(here.place, 0, -1).astype(np.float64)
+    normal = place / head.axes
+    normal /= np.linalg.norm(normal, axis=-1, keepdims=True) + 1e-9
+    facing = -normal @ photo.rotation[2]
+    points = (head.centre + place * head.axes) * [1, photo.long / long, 1]
+    low, high = TURNED_AWAY
+    away = np.clip((high - facing) / (high - low), 0, 1)
+    above = np.clip((NAPE_HAIR - points[..., 1]) / NAPE_SOFT + 0.5, 0, 1)
+    seen = (points @ photo.rotation.T)[..., :2] * photo.scale + photo.shift - 0.5
+    return seen.astype(np.float32), (away * above).astype(np.float32)
+
+
+def over(
+    bare: Picture,
+    changed: Picture,
+    scalp: Picture,
+    person: Plane,
+    oval: Plane,
+    hair: Plane,
+    alpha: Plane,
+    behind: Plane,
+    unseen: tuple[Plane, Plane],
+    side: float,
+    grain: Plane,
+) -> tuple[Picture, Picture]:
+    """The head without hair, with new hair over it, and how far that is not the frame.
+
+    bare, changed, scalp: as in `Bare`, of one frame. person: how far skin and clothes are seen in
+    it, oval: how far the face is; hair: [h, w, 3] in levels; alpha, behind: of it, in front of the
+    person and behind, 0 … 1; unseen: colors and alpha of what the photo does not show, on the
+    skull. All [h, w]. side: of the face's crop, in samples; grain: in levels.
+    """
+    drawn = changed.astype(np.float32) / 255
+    skull = scalp.astype(np.float32) / 255
+    kept = np.maximum(np.maximum(oval, skull), person * (1 - drawn))
+    back = np.maximum(behind - alpha, 0) * (1 - kept)
+    result = bare.astype(np.float32)
+    result += back[..., None] * (DEEP * hair + grain[..., None] - result)
+    color, cover = unseen
+    cover = cover * skull * (1 - oval)
+    result += cover[..., None] * (color + grain[..., None] - result)
+    kept = kept * (1 - cover)
+    both = torch.from_numpy(alpha)[None, None]
+    fallen = np.roll(blur(both, SHADOW_BLUR * side)[0, 0].numpy(), round(SHADOW_FALL * side), 0)
+    shade = SHADOW * np.clip(fallen, 0, 1) * np.maximum(kept, oval) * (1 - alpha)
+    result *= 1 - shade[..., None]
+    result += alpha[..., None] * (hair + grain[..., None] - result)
+    share = 1 - (1 - drawn) * (1 - back) * (1 - alpha) * (1 - cover) * (shade < 1 / 255)
+    levels = np.where(share[..., None] > 0, np.rint(result).clip(0, 255), bare).astype(np.uint8)
+    return levels, np.ceil(share * 255).astype(np.uint8)
+
+
+def _grey(picture: NDArray[Any]) -> Plane:
+    found: Plane = picture.astype(np.float32) @ np.array([0.3, 0.59, 0.11], np.float32)
+    return found
+
+
+# ---- stages
+
+
+@stage()
+def photo_look(
+    frames: Series[Frames],
+    track: Series[FaceTrack],
+    head_pose: Series[HeadPose],
+    photo_hair: PhotoHair,
+    photo_fit: Series[PhotoFit],
+    hair_window: HairWindow,
+) -> PhotoLook:
+    """By faces of frames that are spread over the clip, and the photo's face in their place."""
+    present = np.flatnonzero(track.field("present"))
+    chosen = present[np.linspace(0, len(present) - 1, min(LOOKED_AT, len(present))).astype(int)]
+    blurs, grains = [0.0], [0.0]
+    for frame in chosen.tolist():
+        one = frame, frame + 1
+        seen = _grey(hair_window.cut(frames.rows(*one).pixels[0]))
+        mesh = hair_window.places(track.rows(*one).mesh[0])
+        inner = (mesh[list(FACE_OVAL)] - mesh[4]) * 0.8 + mesh[4]
+        face = polygon_mask(inner, *seen.shape) > 0.5
+        fit, pose = photo_fit.rows(*one), head_pose.rows(*one)
+        places = photo_places(photo_hair, Place.of(pose, 0), fit.bent[0], fit.long, hair_window)
+        photo = _grey(taken(photo_hair.picture, places))
+        if face.any():
+            grains.append(noise_of(seen, face))
+            blurs.append(softness(photo, seen, face, grains[-1]))
+    grain = min(float(np.median(grains[1:] or grains)), MOST_GRAIN)
+    return PhotoLook(float(np.median(blurs[1:] or blurs)), grain)
+
+
+@stage(keep=False)
+def worn(
+    frames: Frames,
+    bare: Bare,
+    labels: Labels,
+    track: FaceTrack,
+    head_pose: HeadPose,
+    skull: Skull,
+    photo_hair: PhotoHair,
+    photo_fit: PhotoFit,
+    photo_look: PhotoLook,
+    region: HeadRegion,
+    hair_window: HairWindow,
+) -> Worn:
+    colors = photo_hair.levels.astype(np.float32)
+    planes = np.dstack([photo_hair.levels, photo_hair.alpha, photo_hair.behind])
+    made: dict[str, list[Any]] = {name: [] for name in Worn.ROWS}
+    random = np.random.default_rng(3).standard_normal((hair_window.height, hair_window.width))
+    for row in range(len(track.mesh)):
+        levels, changed = bare.levels[row], bare.changed[row]
+        alpha = np.zeros(changed.shape, np.float32)
+        if track.present[row]:
+            at = Place.of(head_pose, row)
+            places = photo_places(photo_hair, at, photo_fit.bent[row], photo_fit.long, hair_window)
+            hair, alpha, behind = _hair(planes, places, photo_look.blur)
+            here = look(skull, at, hair_window)
+            around, cover = unseen_hair(photo_hair, here, skull, photo_fit.long)
+            color = lit(sample(colors, around), photo_fit.light[row], at, hair_window)
+            hair = lit(hair, photo_fit.light[row], at, hair_window)
+            mesh = hair_window.places(track.mesh[row])
+            oval = polygon_mask(mesh[list(FACE_OVAL)], *changed.shape)
+            oval = gaussian_filter(oval.astype(np.float32), 1.0)
+            grain = np.roll(random, (17 * row, 29 * row), (0, 1)).astype(np.float32)
+            levels, changed = over(
+                levels, changed, bare.scalp[row], _person(labels, row, region, hair_window), oval,
+                hair, alpha, behind, (color, cover), hair_window.side, photo_look.grain * grain,
+            )  # fmt: skip
+        sure = alpha > SURE_ALPHA
+        lab = levels_to_lab(torch.from_numpy(levels[sure])[None, None])[0, :, 0]
+        mean = lab.double().mean(1).float().numpy() if sure.any() else np.zeros(3, np.float32)
+        values = levels, changed, np.rint(alpha * 255).astype(np.uint8), sure.mean(), mean
+        for name, value in zip(Worn.ROWS, values, strict=True):
+            made[name].append(value)
+    area = np.array(made.pop("area"), np.float32)
+    return Worn(area=area, **{name: np.stack(values) for name, values in made.items()})
+
+
+def _hair(planes: NDArray[Any], places: Plane, softer: float) -> tuple[Plane, Plane, Plane]:
+    """Colors [h, w, 3] in levels, and both mattes [h, w] in 0 … 1."""
+    found = taken(planes, places)
+    high, wide = planes.shape[:2]
+    inside = (places > 0).all(-1) & (places[..., 0] < wide - 1) & (places[..., 1] < high - 1)
+    found[..., 3:] *= inside[..., None]
+    if softer >= 0.3:
+        given = torch.from_numpy(found).movedim(-1, 0)[None].contiguous()
+        found = blur(given, softer)[0].movedim(0, -1).contiguous().numpy()
+    alpha, behind = np.where(found[..., 3:] > NOTHING, found[..., 3:] / 255, 0).clip(0, 1).T
+    return found[..., :3].clip(0, 255), np.ascontiguousarray(alpha.T), behind.T.copy()
+
+
+def _person(labels: Labels, row: int, region: HeadRegion, grid: Grid) -> Plane:
+    """How far skin or clothes are seen, [h, w]."""
+    planes = torch.from_numpy(labels.planes[row][None, [Label.SKIN, Label.CLOTHES]]).float() / 255
+    found: Plane = spread_grid(planes, region, grid)[0].clamp(0, 1).sum(0).clamp(0, 1).numpy()
+    return found
