@@ -105,6 +105,9 @@ class Toonify(Edit):
     def in_frames(self) -> bool:
         return True
 
+    def check_moved(self, place: str) -> None:
+        """It draws what was moved."""
+
     def makers(self) -> Makers:
         return makers(heads, composed=self.drawn)
 
