@@ -1,9 +1,21 @@
 """Where each feature shows."""
 
+import numpy as np
+import pytest
 import torch
 
 from tests.models.tiny import random
-from vidhair.edits.blending import blend, blend_proxy, color_mask
+from vidhair.edits.blending import (
+    blend,
+    blend_proxy,
+    color_mask,
+    enlarged_hair,
+    neighbour_weights,
+    on_features,
+)
+from vidhair.models.generators.stylegan3 import Extent, make_transform
+from vidhair.stages.render import Canvas
+from vidhair.stages.smooth import TAPS
 
 UNDER, OVER, PROXY = (random(2, 3, 16, 16, seed=k) for k in range(3))
 
@@ -44,3 +56,52 @@ def test_a_color_mask_covers_the_hair_at_the_wanted_size() -> None:
     assert mask.shape == (2, 1, 128, 128)
     assert set(mask.unique().tolist()) == {0, 1}
     assert mask[..., 48:80, 48:80].all() and mask.sum() > 4 * hair.sum()
+
+
+# ---- in a clip
+
+CANVAS = Canvas(64, Extent(8, 4, 0, 16), 0.0, 0.0, 1.0)
+
+
+def test_hair_is_enlarged_where_it_was_and_not_where_it_comes() -> None:
+    levels = np.zeros((1, 2, CANVAS.height, CANVAS.width), np.uint8)
+    levels[0, 0, 20:40, 10:20] = levels[0, 1, 20:40, 40:60] = 255
+    mask = enlarged_hair(levels, CANVAS, cutoff=64)[0, 0]
+    row = mask[30]
+    assert row[10:20].min() > 0.99 and row[42:58].min() > 0.99
+    assert row[9] > 0.9 and row[38] < 0.05
+    softer = enlarged_hair(levels, CANVAS, cutoff=4)[0, 0, 30]
+    assert 0.05 < softer[36] < 0.95 and softer.diff().abs().max() < 0.2
+
+
+def test_neighbours_count_within_their_run_and_sum_to_one() -> None:
+    begins = np.array([1, 0, 0, 1, 0, 0, 0, 0], bool)
+    for row in range(len(begins)):
+        weights = neighbour_weights(row, begins, TAPS)
+        assert weights.sum() == pytest.approx(1)
+        same = np.cumsum(begins) == np.cumsum(begins)[row]
+        assert not weights[~same].any() and weights.argmax() == row
+    assert np.array_equal(neighbour_weights(3, begins, np.ones(1)), np.arange(8) == 3)
+
+
+def test_masks_of_neighbours_are_seen_where_the_head_was() -> None:
+    """A spot that stays on the head is in one place, however the head moves."""
+    moves = [make_transform((0.03 * k, -0.02 * k), 8.0 * k) for k in range(5)]
+    faces = torch.stack([move.inverse().float() for move in moves])
+    spot = torch.tensor([0.1, -0.15])
+    masks = torch.zeros(5, 1, CANVAS.height, CANVAS.width)
+    y, x = torch.meshgrid(
+        torch.arange(CANVAS.height) + 0.5, torch.arange(CANVAS.width) + 0.5, indexing="ij"
+    )
+    for mask, move in zip(masks, moves, strict=True):
+        place = (move[:2, :2].float() @ spot + move[:2, 2].float() + 0.5) * 64
+        at = place + torch.tensor([CANVAS.extent.left, CANVAS.extent.top])
+        mask[0] = torch.exp(-((x - at[0]) ** 2 + (y - at[1]) ** 2) / 50)
+    index = (torch.arange(32) + 0.5) / 32 - 0.5
+    places = torch.stack(torch.meshgrid(index, index, indexing="xy"), -1)[None]
+    weights = neighbour_weights(2, np.arange(5) == 0, TAPS)
+    alone = on_features(masks, 2, (np.arange(5) == 2).astype(float), places, faces, CANVAS)
+    smoothed = on_features(masks, 2, weights, places, faces, CANVAS)
+    torch.testing.assert_close(smoothed, alone, atol=0.02, rtol=0)
+    still = on_features(masks, 2, weights, places, torch.eye(3).repeat(5, 1, 1), CANVAS)
+    assert (still - alone).abs().max() > 0.05

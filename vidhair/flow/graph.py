@@ -27,6 +27,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vidhair.cache import fingerprint
+from vidhair.edits import blending
+from vidhair.edits.area import anywhere
 from vidhair.edits.hair_color import former_dye
 from vidhair.edits.stack import stacked
 from vidhair.errors import InvalidSetting
@@ -84,7 +86,8 @@ HEAD = makers(
     region.region, region.hair_window, labels.labels, labels.hair_colors, matte.matte,
     render.canvas, render.rendered,
     compose.former_change, former_dye, compose.fade, compose.composed, compose.changes,
-    compose.frame_alpha, compose.cut_out,
+    compose.frame_alpha, compose.cut_out, blend_area=anywhere,
+    drawn_change=render.no_drawn_change,
 )  # fmt: skip
 TUNED = makers(tune.tuned, drawer=tune.fine_tuned, codes=tune.offset_pivots)
 UNTUNED = makers(drawer=tune.untuned, codes=tune.plain_pivots)
@@ -108,6 +111,8 @@ def makers_of(recipe: Recipe, segmenter: bool = False) -> Makers:
     }
     if recipe.compose.mode == "replace" and "edited_codes" in edits:
         ends |= makers(fade=compose.fade_of_edits)
+        if recipe.compose.blend != "none" and recipe.compose.region == "hair":
+            ends |= makers(blending.hair_drawn, edited=blending.blended)
     if people.is_reference(recipe.align.person):
         ends |= makers(people.reference, person=people.most_like)
     found = makers(doubts, prior=segment.segmented if segmenter else labels.classified)
@@ -348,7 +353,8 @@ class Flow:
         kinds = [needed.kind for needed in made.inputs.values()]
         steps = None
         if made.steps is not None:
-            steps = next(made.steps(self._config(kind)) for kind in kinds if self._config(kind))
+            configs = [self._config(kind) for kind in kinds if self._config(kind)]
+            steps = made.steps(configs[0] if made.owner is None else made.owner)
         return Node(
             self.node_name(made.name, unit),
             made.version,

@@ -35,6 +35,7 @@ from vidhair.stages.render import (
     Canvas,
     Codes,
     Drawer,
+    DrawnChange,
     Picture,
     canvas_coverage,
     input_transforms,
@@ -68,6 +69,12 @@ class ComposeConfig:
     )
     shadows: float = setting(
         0.5, "share of the change that hair in the deepest shadow receives", low=0.0, high=1.0
+    )
+    blend: str = setting(
+        "smoothed",
+        "where the drawing follows the edit (replace, of hair): smoothed, under the hair, old and "
+        "new, of five frames; frame, of each frame alone; none, everywhere",
+        choices=("smoothed", "frame", "none"),
     )
     feather: float = setting(
         0.03, "softness of the border (replace), in crop sides", low=0.0, high=0.3
@@ -542,14 +549,17 @@ def fade_of_edits(
     track: Series[FaceTrack],
     codes: Series[Codes],
     edited_codes: Series[Codes],
+    drawn_change: Series[DrawnChange],
     clip: Clip,
     fade_seconds: Annotated[float, Setting("compose.fade_seconds")],
 ) -> Fade:
     """The same, and where no edit changes anything: there a drawn head would replace its like."""
     seen = []
     for some in ranges(track.count):
-        changed = codes.rows(*some).styles != edited_codes.rows(*some).styles
-        seen.append(track.rows(*some).certainty * changed.any((1, 2)))
+        changed = (codes.rows(*some).styles != edited_codes.rows(*some).styles).any((1, 2))
+        more = drawn_change.rows(*some)
+        changed |= (more.strength != 0) & (not more.is_none)
+        seen.append(track.rows(*some).certainty * changed)
     return _faded(seen, track, clip, fade_seconds)
 
 

@@ -347,9 +347,7 @@ class TestHalves:
         placed: Any = {"transform": self.TURN, "canvas": canvas, "memory": memory}
         styles = synthesis.styles(ws)
         half = synthesis.halfway(styles, **placed)
-        assert torch.equal(
-            synthesis.finished(half, styles, **placed), synthesis(ws, **placed)
-        )
+        assert torch.equal(synthesis.finished(half, styles, **placed), synthesis(ws, **placed))
 
     def test_with_little_memory_the_second_half_goes_in_tiles(self) -> None:
         generator = tiny_generator(128)

@@ -80,7 +80,6 @@ class AlignedSynthesis(stylegan2.Synthesis):
             return image
         return moved(image, transform, canvas)
 
-
     # ---- the way in two halves, to blend between them; see `stylegan3.Synthesis`
 
     @property
