@@ -246,7 +246,7 @@ def measured(
 ) -> dict[str, float]:
     old, new, want = (judge.hair(frames) for frames in (source, edited, twin))
     everywhere = np.ones(source.shape[:3], np.float32)
-    apart = [lpips(frames, twin, everywhere, judge.distance) for frames in (edited, source)]
+    apart = [lpips(frames, twin, judge.distance, everywhere) for frames in (edited, source)]
     faces = judge.face(source)
     own = float((faces[:-1] * faces[1:]).sum(1).mean())
     found = {

@@ -166,6 +166,12 @@ class Flow:
                 f"matte.from = {recipe.matte.from_!r} is for recipes that read a matte, and this "
                 "one draws the head without; leave it out"
             )
+        beyond = [place for place, edit in recipe.places() if "drawn_change" in edit.makers()]
+        if len(beyond) > 1:
+            raise InvalidSetting(
+                f"{beyond[1]} changes more than codes, as {beyond[0]} does, and one edit of a "
+                "recipe can; let the other one have space = 'w+'"
+            )
         for place, edit in recipe.places():
             edit.check(pack, place)
             if draws(recipe):
