@@ -54,6 +54,8 @@ PEOPLE = {9101: "bob", 9102: "long", 9103: "wavy", 9104: "bob_fringe", 9105: "cu
 MOTIONS = (9201, 9202)
 MODELS = {"long_fringe": 9301, "pixie": 9302, "wavy": 9303, "bob": 9304, "curly": 9305}
 LONG, SHORT, FRINGED = 0.95, 0.1, 0.9  # what hair becomes that is made longer, shorter, fringed
+# Of the world's parameters, an amount of one: edits count from the chin to below the shoulders.
+OF_LENGTH = 0.57
 MOVES = (
     "yaw", "pitch", "mouth_open", "smile", "blink_left", "blink_right", "gaze_x", "gaze_y",
     "brow_raise",
@@ -131,10 +133,10 @@ def cases_of(face: FaceParams, photos: Mapping[str, tuple[Path, Changes]]) -> It
     hair = hair_of(face)
     length, fringe = hair["hair_length"], hair["hair_fringe"]
     if length < 0.7:
-        amount = LONG - length
+        amount = min(1.5, (LONG - length) / OF_LENGTH)
         yield Case("longer", "hair_length", {"edit.amount": amount}, {"hair_length": LONG})
     if length > 0.35:
-        amount = SHORT - length
+        amount = max(-1.5, (SHORT - length) / OF_LENGTH)
         yield Case("shorter", "hair_length", {"edit.amount": amount}, {"hair_length": SHORT})
     yield Case("bald", "bald", {}, NO_HAIR)
     if fringe < 0.3:
@@ -256,8 +258,9 @@ def measured(
     }
     if case.edit == "bald":
         return {"iou": new.sum() / old.sum(), **found, "jitter": float("nan")}
-    ratio = jitter(new, judge.flow, judge.runner) / jitter(old, judge.flow, judge.runner)
-    return {"iou": (new & want).sum() / (new | want).sum(), **found, "jitter": ratio}
+    still, moved, right = (jitter(x, judge.flow, judge.runner) for x in (old, new, want))
+    overlap = (new & want).sum() / (new | want).sum()
+    return {"iou": overlap, **found, "jitter": moved / still, "jitter of the twin": right / still}
 
 
 def within(edit: str, name: str, value: float) -> bool:

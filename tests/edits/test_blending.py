@@ -8,9 +8,7 @@ import pytest
 import torch
 
 from tests.models.tiny import random, tiny_generator
-from vidhair.edits.area import anywhere
 from vidhair.edits.blending import (
-    HairDrawn,
     blend,
     blend_proxy,
     blended,
@@ -23,6 +21,7 @@ from vidhair.geometry import Box
 from vidhair.models.faces.landmarks import POINTS
 from vidhair.models.generators.stylegan3 import Extent, Generator, make_transform
 from vidhair.stages.align import FaceTrack
+from vidhair.stages.drawn import HairDrawn
 from vidhair.stages.render import (
     Canvas,
     Codes,
@@ -82,7 +81,7 @@ CANVAS = Canvas(64, Extent(8, 4, 0, 16), 0.0, 0.0, 1.0)
 
 
 def test_hair_is_enlarged_where_it_was_and_not_where_it_comes() -> None:
-    levels = np.zeros((1, 2, CANVAS.height, CANVAS.width), np.uint8)
+    levels = np.zeros((1, 3, CANVAS.height, CANVAS.width), np.uint8)
     levels[0, 0, 20:40, 10:20] = levels[0, 1, 20:40, 40:60] = 255
     mask = enlarged_hair(levels, CANVAS, cutoff=64)[0, 0]
     row = mask[30]
@@ -168,9 +167,9 @@ class TestBlended:
 
     def drawn(self, levels: Any, change: DrawnChange | None = None) -> Any:
         clip: Any = SimpleNamespace(frame_count=self.COUNT)
-        shape = self.COUNT, 2, self.BOX.height, self.BOX.width
+        shape = self.COUNT, 3, self.BOX.height, self.BOX.width
         return blended(
-            self.codes(0), self.codes(3), change or no_drawn_change(clip), anywhere(),
+            self.codes(0), self.codes(3), change or no_drawn_change(clip),
             HairDrawn(np.broadcast_to(levels, shape).copy()),
             how="smoothed", **self.parts(),
         ).levels  # fmt: skip
@@ -188,7 +187,7 @@ class TestBlended:
         assert np.abs(everywhere.astype(int) - nowhere)[self.PRESENT].mean() > 3
 
     def test_beside_the_hair_it_stays(self) -> None:
-        levels = np.zeros((2, self.BOX.height, self.BOX.width), np.uint8)
+        levels = np.zeros((3, self.BOX.height, self.BOX.width), np.uint8)
         levels[0, :, :20] = 255
         moved = np.abs(self.drawn(levels).astype(int) - self.plain(0))[self.PRESENT].mean((0, 1, 3))
         assert moved[:16].mean() > 3 and moved[-16:].mean() < 0.3 * moved[:16].mean()

@@ -83,6 +83,7 @@ EXPECTED: dict[str, tuple[Any, set[str]]] = {
     "compose.region": ("face", {"changes"}),
     "compose.blur": (0.1, {"changes"}),
     "compose.shadows": (0.1, {"changes"}),
+    "compose.keep": (False, {"changes"}),
     "compose.blend": ("frame", {"changes"}),
     "compose.feather": (0.1, {"changes"}),
     "compose.fade_seconds": (0.1, {"changes"}),

@@ -9,7 +9,6 @@ are those of every frame, averaged over its neighbours where these show the same
 """
 
 import math
-from dataclasses import dataclass
 from typing import Annotated
 
 import numpy as np
@@ -18,12 +17,10 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vidhair.edits.area import PaintedArea
 from vidhair.imaging.blur import blur
 from vidhair.imaging.morphology import dilate, enlarge_mask, erode
-from vidhair.models.parsers.head_parser import Parser
 from vidhair.stages.align import FaceTrack
-from vidhair.stages.labels import parse_canvas
+from vidhair.stages.drawn import HairDrawn
 from vidhair.stages.render import (
     Canvas,
     Codes,
@@ -32,11 +29,10 @@ from vidhair.stages.render import (
     DrawnChange,
     Picture,
     RenderConfig,
-    edited,
     input_transforms,
 )
 from vidhair.stages.smooth import REACH, TAPS, Pivots, runs
-from vidhair.wiring import Fact, Near, Setting, Span, Value, stage
+from vidhair.wiring import Near, Setting, Span, stage
 
 ENLARGEMENT = 30  # side of the square, in pixels of a mask of 512
 
@@ -71,42 +67,6 @@ def color_mask(hair: Tensor, resolution: int) -> Tensor:
 
 # Of a Gaussian of one cycle per unit: its deviation, where half of the wave is left.
 HALF_POWER = math.sqrt(math.log(2) / 2) / math.pi
-
-
-@dataclass(frozen=True)
-class HairDrawn(Value):
-    """How likely hair is on the canvas, before and after the edit: uint8 [T, 2, h, w]."""
-
-    ROWS = ("levels",)
-    levels: NDArray[np.uint8]
-
-
-@stage()
-def hair_drawn(
-    rendered: Picture,
-    edited_codes: Codes,
-    drawn_change: DrawnChange,
-    span: Span,
-    pivots: Pivots,
-    track: FaceTrack,
-    canvas: Canvas,
-    drawer: Drawer,
-    parser: Parser,
-    face_pixels: Annotated[int, Fact("face_pixels")],
-    config: RenderConfig,
-) -> HairDrawn:
-    """As the pack's parser sees it on what is drawn, with all features of the edit."""
-    changed = edited(edited_codes, drawn_change, span, pivots, track, canvas, drawer, config)
-    levels = np.zeros((len(span), 2, canvas.height, canvas.width), np.uint8)
-    rows = np.flatnonzero(track.present)
-    for plane, picture in enumerate((rendered, changed)):
-        if len(rows):
-            found = parse_canvas(
-                picture.levels[rows], track.mesh[rows], canvas, parser, face_pixels
-            )
-            seen = (found["hair"][:, 0] * 255).round().to(torch.uint8)
-            levels[rows, plane] = seen.numpy()
-    return HairDrawn(levels)
 
 
 def enlarged_hair(levels: NDArray[np.uint8], canvas: Canvas, cutoff: float) -> Tensor:
@@ -171,7 +131,6 @@ def blended(
     codes: Codes,
     edited_codes: Codes,
     drawn_change: DrawnChange,
-    blend_area: PaintedArea,
     hair_drawn: Annotated[HairDrawn, Near(REACH)],
     pivots: Annotated[Pivots, Near(REACH)],
     track: Annotated[FaceTrack, Near(REACH)],
@@ -197,12 +156,10 @@ def blended(
         change = drawn_change.rows(own, own + 1), range(frame, frame + 1)
         over, styles = drawing.half(edited_codes.styles[one], transform, *change)
         weights = neighbour_weights(row, begins, TAPS if how == "smoothed" else ALONE)
-        allowed = blend_area.on(track.axes_of(np.array([row])), canvas.grid)
-        seen = masks * allowed
         all_places = drawing.synthesis.halfway_places(transform, canvas.extent)
         half = []
         for low, high, places in zip(under, over, all_places, strict=True):
-            mask = on_features(seen, row, weights, places.cpu(), faces, canvas)
+            mask = on_features(masks, row, weights, places.cpu(), faces, canvas)
             half.append(torch.lerp(low, high, mask.to(low)))
         made[one] = drawing.finished(tuple(half), styles, transform)
     return Picture(made)

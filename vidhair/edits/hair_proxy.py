@@ -114,9 +114,9 @@ class HairProxy(GradedEdit):
         choices=(SHARED, FIXED, FRAME),
     )
     frames: int = setting(6, "keyframes, chosen to differ", low=1, high=64)
-    steps: int = setting(30, "steps towards the hair", low=0, high=2000)
+    steps: int = setting(20, "steps towards the hair", low=0, high=2000)
     refine_steps: int = setting(
-        10, "further steps, by all codes, so that all but the hair stays", low=0, high=2000
+        6, "further steps, by all codes, so that all but the hair stays", low=0, high=2000
     )
 
     @property

@@ -28,7 +28,6 @@ from numpy.typing import NDArray
 
 from vidhair.cache import fingerprint
 from vidhair.edits import blending
-from vidhair.edits.area import anywhere
 from vidhair.edits.hair_color import former_dye
 from vidhair.edits.stack import stacked
 from vidhair.errors import InvalidSetting
@@ -49,6 +48,7 @@ from vidhair.settings import identity
 from vidhair.stages import (
     align,
     compose,
+    drawn,
     invert,
     labels,
     matte,
@@ -86,7 +86,7 @@ HEAD = makers(
     region.region, region.hair_window, labels.labels, labels.hair_colors, matte.matte,
     render.canvas, render.rendered,
     compose.former_change, former_dye, compose.fade, compose.composed, compose.changes,
-    compose.frame_alpha, compose.cut_out, blend_area=anywhere,
+    compose.frame_alpha, compose.cut_out,
     drawn_change=render.no_drawn_change,
 )  # fmt: skip
 TUNED = makers(tune.tuned, drawer=tune.fine_tuned, codes=tune.offset_pivots)
@@ -111,8 +111,10 @@ def makers_of(recipe: Recipe, segmenter: bool = False) -> Makers:
     }
     if recipe.compose.mode == "replace" and "edited_codes" in edits:
         ends |= makers(fade=compose.fade_of_edits)
-        if recipe.compose.blend != "none" and recipe.compose.region == "hair":
-            ends |= makers(blending.hair_drawn, edited=blending.blended)
+        if recipe.compose.region == "hair":
+            ends |= makers(drawn.hair_drawn, layer=compose.replaced_hair)
+            if recipe.compose.blend != "none":
+                ends |= makers(edited=blending.blended)
     if people.is_reference(recipe.align.person):
         ends |= makers(people.reference, person=people.most_like)
     found = makers(doubts, prior=segment.segmented if segmenter else labels.classified)
