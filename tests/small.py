@@ -24,6 +24,7 @@ from torch import nn
 
 from tests.media.clips import ffmpeg
 from tests.models.tiny import (
+    R,
     seeded,
     tiny_generator,
     tiny_published_encoder,
@@ -202,9 +203,9 @@ def _of(kind: str, module: Any) -> tuple[Any, ...]:
     return kind, asdict(module.config), module.state_dict()
 
 
-def write_stylegan3_pack(target: Path, *, seed: int = 6) -> Path:
-    """StyleGAN3, ReStyle over e4e, BiSeNet; no attributes."""
-    generator = tiny_generator(num_layers=6, w_dim=WIDTH, seed=seed)
+def write_stylegan3_pack(target: Path, *, seed: int = 6, **config: Any) -> Path:
+    """StyleGAN3, ReStyle over e4e, BiSeNet; no attributes. config: of the generator."""
+    generator = tiny_generator(num_layers=6, w_dim=WIDTH, seed=seed, **config)
     generator.synthesis.layers[-1].weight.mul_(20)  # more than shades of grey
     encoder = tiny_published_encoder("restyle_e4e", num_ws=8, w_dim=WIDTH)
     parts = {
@@ -236,6 +237,11 @@ def write_stylegan2_pack(target: Path, *, seed: int = 6) -> Path:
 @cache
 def stylegan3_pack() -> Pack:
     return load_pack(write_stylegan3_pack(folder() / "official-3"))
+
+
+@cache
+def stylegan3_r_pack() -> Pack:
+    return load_pack(write_stylegan3_pack(folder() / "official-3-r", **R))
 
 
 @cache
@@ -282,6 +288,24 @@ def _person() -> tuple[NDArray[Any], NDArray[Any]]:
 def person() -> NDArray[Any]:
     """A person seen from the front, uint8 [T, H, W, 3], before any codec."""
     return _person()[0].copy()
+
+
+@cache
+def portrait() -> Path:
+    """A picture of somebody with hair."""
+    path = folder() / "portrait.png"
+    write_png(path, person()[3])
+    return path
+
+
+@cache
+def painted_hair() -> Path:
+    """A picture as large as the clip's frames: the upper half is to be hair."""
+    path = folder() / "painted.png"
+    levels = np.zeros((SIZE[1], SIZE[0], 3), np.uint8)
+    levels[: SIZE[1] // 2] = 255
+    write_png(path, levels)
+    return path
 
 
 def nobody(count: int) -> NDArray[Any]:

@@ -9,11 +9,18 @@ from tests.test_imports import sources
 
 # Modules and definitions that nothing in the product calls, by the reason for which they stay.
 AWAITED = {
-    "edits of hairstyles by a reference will call them": (
-        "vidhair.edits.blending",
-        "vidhair.edits.hair_losses",
+    "golden numbers check the published form, and clips need another": (
+        "vidhair.edits.blending.blend",
+        "vidhair.edits.blending.blend_proxy",
+        "vidhair.edits.blending.color_mask",
+        "vidhair.edits.hair_losses.hair_colour_loss",
+        "vidhair.edits.hair_losses.lab",
+        "vidhair.edits.hair_losses.linear_to_xyz",
+        "vidhair.edits.hair_losses.masked_mean",
+        "vidhair.edits.hair_losses.prior_loss",
         "vidhair.imaging.morphology.enlarge_mask",
     ),
+    "hairstyles by text will call it": ("vidhair.edits.hair_losses.angle_loss",),
     "edits along directions that are found here, or by text, will call them": (
         "vidhair.edits.latents.factorize",
         "vidhair.edits.latents.set_component",

@@ -6,7 +6,17 @@ from typing import Any
 
 import pytest
 
-from vidhair.edits import Attribute, Bald, HairColor, HairColorLatent, HairLength, Reconstruct
+from vidhair.edits import (
+    Attribute,
+    Bald,
+    Fringe,
+    HairColor,
+    HairColorLatent,
+    HairLength,
+    Reconstruct,
+    Volume,
+    Wave,
+)
 from vidhair.errors import InvalidSetting, UnknownRecipe
 from vidhair.recipe import (
     TABLES,
@@ -21,10 +31,13 @@ from vidhair.settings import Curve, rules
 KINDS = {
     "attribute": Attribute,
     "bald": Bald,
+    "fringe": Fringe,
     "hair_color": HairColor,
     "hair_color_latent": HairColorLatent,
     "hair_length": HairLength,
     "reconstruct": Reconstruct,
+    "volume": Volume,
+    "wave": Wave,
 }
 
 

@@ -248,7 +248,8 @@ class Stage:
     """A function with what its signature says. name: of the value; several functions can make one.
 
     keep: whether the cache holds what it makes, and compress: how. steps: what the meter of a stage
-    that runs once counts up to, given its configuration; None where it counts frames. each: whether
+    that runs once counts up to, given its owner or else its configuration; None where it counts
+    frames. each: whether
     it fans out; streamed: whether it makes its value bit by bit; fanned: whether, in a plan, it is
     made once per value of the stage that fans out.
     """

@@ -21,7 +21,7 @@ from tests.edits.codes import (
     steady,
     styles,
 )  # fmt: skip
-from vidhair.edits import Attribute, HairLength
+from vidhair.edits import Attribute, Fringe, HairLength, Volume, Wave
 from vidhair.edits.edit import GradedEdit, Strength
 from vidhair.errors import InvalidSetting
 from vidhair.stages.render import Codes
@@ -38,7 +38,10 @@ def change_of(stage: Callable[..., Any], strength: Strength) -> NDArray[Any]:
 @pytest.mark.parametrize(
     ("stage", "name"),
     [
-        (HairLength().lengthened, "hair_length"),
+        (HairLength().shifted, "hair_length"),
+        (Fringe().shifted, "hair_fringe"),
+        (Wave().shifted, "hair_wave"),
+        (Volume().shifted, "hair_volume"),
         (Attribute().shifted, "smile"),
         (Attribute(name="hair_wave").shifted, "hair_wave"),
     ],
@@ -47,12 +50,13 @@ def test_frames_with_a_face_move_along_it_by_their_strength(
     stage: Callable[..., Any], name: str, strength: Strength
 ) -> None:
     want = np.zeros((COUNT, LAYERS, D), np.float32)
-    want[:, :, NAMES.index(name)] = strength.values[:, None]
+    unit = 0.1 if name == "hair_volume" else 1.0
+    want[:, :, NAMES.index(name)] = unit * strength.values[:, None]
     want[~PRESENT] = 0
     np.testing.assert_allclose(change_of(stage, strength), want, atol=1e-6)
 
 
-@pytest.mark.parametrize("edit", [HairLength(), Attribute()])
+@pytest.mark.parametrize("edit", [HairLength(), Fringe(), Wave(), Volume(), Attribute()])
 def test_a_pack_without_attributes_cannot(edit: GradedEdit) -> None:
     edit.check(pack_of(SPACE), "edit")
     with pytest.raises(InvalidSetting, match=rf"edit\.3\.kind = '{edit.kind}'.*another pack"):

@@ -1,9 +1,38 @@
 """Where each feature shows."""
 
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
 import torch
 
-from tests.models.tiny import random
-from vidhair.edits.blending import blend, blend_proxy, color_mask
+from tests.models.tiny import random, tiny_generator
+from vidhair.edits.blending import (
+    blend,
+    blend_proxy,
+    blended,
+    color_mask,
+    enlarged_hair,
+    neighbour_weights,
+    on_features,
+)
+from vidhair.geometry import Box
+from vidhair.models.faces.landmarks import POINTS
+from vidhair.models.generators.stylegan3 import Extent, Generator, make_transform
+from vidhair.stages.align import FaceTrack
+from vidhair.stages.drawn import HairDrawn
+from vidhair.stages.render import (
+    Canvas,
+    Codes,
+    Drawer,
+    DrawnChange,
+    RenderConfig,
+    no_drawn_change,
+    rendered,
+)
+from vidhair.stages.smooth import TAPS, Pivots
+from vidhair.wiring import Span
 
 UNDER, OVER, PROXY = (random(2, 3, 16, 16, seed=k) for k in range(3))
 
@@ -44,3 +73,132 @@ def test_a_color_mask_covers_the_hair_at_the_wanted_size() -> None:
     assert mask.shape == (2, 1, 128, 128)
     assert set(mask.unique().tolist()) == {0, 1}
     assert mask[..., 48:80, 48:80].all() and mask.sum() > 4 * hair.sum()
+
+
+# ---- in a clip
+
+CANVAS = Canvas(64, Extent(8, 4, 0, 16), 0.0, 0.0, 1.0)
+
+
+def test_hair_is_enlarged_where_it_was_and_not_where_it_comes() -> None:
+    levels = np.zeros((1, 3, CANVAS.height, CANVAS.width), np.uint8)
+    levels[0, 0, 20:40, 10:20] = levels[0, 1, 20:40, 40:60] = 255
+    mask = enlarged_hair(levels, CANVAS, cutoff=64)[0, 0]
+    row = mask[30]
+    assert row[10:20].min() > 0.99 and row[42:58].min() > 0.99
+    assert row[9] > 0.9 and row[38] < 0.05
+    softer = enlarged_hair(levels, CANVAS, cutoff=4)[0, 0, 30]
+    assert 0.05 < softer[36] < 0.95 and softer.diff().abs().max() < 0.2
+
+
+def test_neighbours_count_within_their_run_and_sum_to_one() -> None:
+    begins = np.array([1, 0, 0, 1, 0, 0, 0, 0], bool)
+    for row in range(len(begins)):
+        weights = neighbour_weights(row, begins, TAPS)
+        assert weights.sum() == pytest.approx(1)
+        same = np.cumsum(begins) == np.cumsum(begins)[row]
+        assert not weights[~same].any() and weights.argmax() == row
+    assert np.array_equal(neighbour_weights(3, begins, np.ones(1)), np.arange(8) == 3)
+
+
+def test_masks_of_neighbours_are_seen_where_the_head_was() -> None:
+    """A spot that stays on the head is in one place, however the head moves."""
+    moves = [make_transform((0.03 * k, -0.02 * k), 8.0 * k) for k in range(5)]
+    faces = torch.stack([move.inverse().float() for move in moves])
+    spot = torch.tensor([0.1, -0.15])
+    masks = torch.zeros(5, 1, CANVAS.height, CANVAS.width)
+    y, x = torch.meshgrid(
+        torch.arange(CANVAS.height) + 0.5, torch.arange(CANVAS.width) + 0.5, indexing="ij"
+    )
+    for mask, move in zip(masks, moves, strict=True):
+        place = (move[:2, :2].float() @ spot + move[:2, 2].float() + 0.5) * 64
+        at = place + torch.tensor([CANVAS.extent.left, CANVAS.extent.top])
+        mask[0] = torch.exp(-((x - at[0]) ** 2 + (y - at[1]) ** 2) / 50)
+    index = (torch.arange(32) + 0.5) / 32 - 0.5
+    places = torch.stack(torch.meshgrid(index, index, indexing="xy"), -1)[None]
+    weights = neighbour_weights(2, np.arange(5) == 0, TAPS)
+    alone = on_features(masks, 2, (np.arange(5) == 2).astype(float), places, faces, CANVAS)
+    smoothed = on_features(masks, 2, weights, places, faces, CANVAS)
+    torch.testing.assert_close(smoothed, alone, atol=0.02, rtol=0)
+    still = on_features(masks, 2, weights, places, torch.eye(3).repeat(5, 1, 1), CANVAS)
+    assert (still - alone).abs().max() > 0.05
+
+
+def colorful(generator: Generator) -> Generator:
+    """That draws more than shades of grey."""
+    generator.synthesis.layers[-1].weight.mul_(20)
+    return generator
+
+
+class TestBlended:
+    """With a small generator, whose halves are blended at 20 samples per side."""
+
+    GENERATOR = colorful(tiny_generator(64))
+    BOX = Canvas(64, Extent(4, 0, 4, 8), 0.0, 0.0, 1.0)
+    COUNT = 4
+    PRESENT = np.array([1, 1, 0, 1], bool)
+
+    def parts(self) -> dict[str, Any]:
+        n, config = self.COUNT, self.GENERATOR.config
+        nowhere = np.full((n, POINTS, 2), np.nan, np.float32)
+        none = np.zeros((n, 0, 5), np.float32)
+        track = FaceTrack(
+            nowhere, self.PRESENT, self.PRESENT, np.arange(n) == 0, Box(0.0, 0.0, 64.0), none
+        )
+        poses = np.stack([[5.0 * k, 0.02 * k, 0.0, 0.9] for k in range(n)])
+        styles = random(n, config.num_ws, config.w_dim).numpy()
+        return {
+            "pivots": Pivots(styles, poses),
+            "track": track,
+            "span": Span(0, n),
+            "canvas": self.BOX,
+            "drawer": Drawer(self.GENERATOR.synthesis),
+            "config": RenderConfig(precision="float32"),
+        }
+
+    def codes(self, seed: int) -> Codes:
+        config = self.GENERATOR.config
+        shape = self.COUNT, config.num_ws, config.w_dim
+        changed = random(*shape).numpy()
+        half = self.GENERATOR.synthesis.halfway_codes
+        if seed:
+            changed[:, 2:half] += 3 * random(*shape, seed=seed).numpy()[:, 2:half]
+        return Codes(changed)
+
+    def drawn(self, levels: Any, change: DrawnChange | None = None) -> Any:
+        clip: Any = SimpleNamespace(frame_count=self.COUNT)
+        shape = self.COUNT, 3, self.BOX.height, self.BOX.width
+        return blended(
+            self.codes(0), self.codes(3), change or no_drawn_change(clip),
+            HairDrawn(np.broadcast_to(levels, shape).copy()),
+            how="smoothed", **self.parts(),
+        ).levels  # fmt: skip
+
+    def plain(self, seed: int) -> Any:
+        parts = self.parts()
+        del parts["span"]
+        return rendered(self.codes(seed), **parts).levels
+
+    def test_without_hair_nothing_follows_the_edit_and_under_it_all_does(self) -> None:
+        nowhere = self.drawn(np.uint8(0))
+        assert np.array_equal(nowhere, self.plain(0)) and not nowhere[2].any()
+        everywhere = self.drawn(np.uint8(255))
+        assert np.array_equal(everywhere, self.plain(3))
+        assert np.abs(everywhere.astype(int) - nowhere)[self.PRESENT].mean() > 3
+
+    def test_beside_the_hair_it_stays(self) -> None:
+        levels = np.zeros((3, self.BOX.height, self.BOX.width), np.uint8)
+        levels[0, :, :20] = 255
+        moved = np.abs(self.drawn(levels).astype(int) - self.plain(0))[self.PRESENT].mean((0, 1, 3))
+        assert moved[:16].mean() > 3 and moved[-16:].mean() < 0.3 * moved[:16].mean()
+
+    def test_features_are_changed_by_the_edits_strength(self) -> None:
+        strength = np.array([0.0, 1.0, 1.0, 0.5], np.float32)
+        channels = self.GENERATOR.synthesis.geometries[
+            self.GENERATOR.synthesis.halfway_layer
+        ].result.channels
+        features = 2 * random(1, channels, 30, 30).numpy()
+        change = DrawnChange(strength, np.zeros((0, 0), np.float32), features)
+        got = self.drawn(np.uint8(255), change)
+        differs = np.abs(got.astype(int) - self.plain(3)).mean((1, 2, 3))
+        assert differs[0] == 0 and differs[1] > differs[3] > 0.5

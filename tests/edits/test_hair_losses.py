@@ -1,5 +1,6 @@
 """What each loss sees, and what it does not."""
 
+import numpy as np
 import pytest
 import torch
 
@@ -81,3 +82,49 @@ def test_the_prior_is_least_at_the_mean_face() -> None:
     ws = at_mean.expand(2, 5, 8)
     assert float(hair_losses.prior_loss(ws, mean, components, stds)) < 1e-10
     assert float(hair_losses.prior_loss(ws + 1, mean, components, stds)) > 0.1
+
+
+def layers(pictures: torch.Tensor) -> list[torch.Tensor]:
+    """Features of two sizes."""
+    mixed = torch.einsum("oc,bchw->bohw", random(5, 3, seed=7), pictures).relu()
+    return [mixed, torch.nn.functional.avg_pool2d(mixed, 2)]
+
+
+@pytest.mark.parametrize("relative", [False, True])
+def test_the_style_loss_is_that_of_the_paper(relative: bool) -> None:
+    """Computed once more with plain loops, as it is written down."""
+    images, masks = (picture(), picture(1)), (left(), 1 - left())
+    grams = [hair_losses.gram_matrices(layers, *pair) for pair in zip(images, masks, strict=True)]
+    got = float(hair_losses.style_loss(*grams, relative=relative))
+    terms = []
+    for b in range(2):
+        seen = []
+        for image, mask in zip(images, masks, strict=True):
+            one = []
+            for maps in layers(image[b : b + 1] * mask[b : b + 1]):
+                side = maps.shape[-1]
+                rows = (maps[0] * mask[b, :, :: 12 // side, :: 12 // side]).reshape(5, -1).numpy()
+                one.append(rows @ rows.T / rows.size)
+            seen.append(one)
+        for a, want in zip(*seen, strict=True):
+            scale = (want**2).mean() if relative else 1
+            terms.append(((a - want) ** 2).mean() / scale)
+    assert got == pytest.approx(float(np.mean(terms)), rel=1e-4) and got > 0
+    assert float(hair_losses.style_loss(grams[0], grams[0], relative=relative)) == 0
+
+
+def test_the_shape_loss_is_the_cross_entropy_of_hair() -> None:
+    scores, wanted = random(2, 4, 6, 6), torch.rand(2, 1, 6, 6)
+    weight = torch.tensor([1.0, 0.25])
+    likely = scores.softmax(1)[:, 2:3].double().numpy()
+    entropy = -(wanted.numpy() * np.log(likely) + (1 - wanted.numpy()) * np.log(1 - likely))
+    want = (entropy.mean((1, 2, 3)) * weight.numpy()).mean()
+    got = float(hair_losses.shape_loss(scores, wanted, weight))
+    assert got == pytest.approx(float(want), rel=1e-4)
+
+
+def test_the_angle_loss_is_half_the_squared_angle() -> None:
+    a, b = random(4, 8), random(4, 8, seed=1)
+    cosine = (a * b).sum(1) / (a.norm(dim=1) * b.norm(dim=1))
+    want = float((cosine.double().acos().square() / 2).mean())
+    assert float(hair_losses.angle_loss(a, b)) == pytest.approx(want, rel=1e-4)

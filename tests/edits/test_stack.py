@@ -88,8 +88,8 @@ def test_the_order_counts() -> None:
         mean = codes.styles[:4][TRACK.present[:4]].mean(0)
         return float(space.read(torch.from_numpy(mean))[1])
 
-    grown = longer.lengthened(bared(Codes(styles())), TRACK, steady(0.5), space)
-    shaved = bared(longer.lengthened(Codes(styles()), TRACK, steady(0.5), space))
+    grown = longer.shifted(bared(Codes(styles())), TRACK, steady(0.5), space)
+    shaved = bared(longer.shifted(Codes(styles()), TRACK, steady(0.5), space))
     assert length(grown) == pytest.approx(0.5, abs=1e-5)
     assert length(shaved) == pytest.approx(0.0, abs=1e-5)
 

@@ -80,10 +80,12 @@ EXPECTED: dict[str, tuple[Any, set[str]]] = {
     "matte.edge": (0.05, MATTED | EDITED),
     "matte.segmenter": ("none", set()),  # which "auto" is, where none was pulled
     "matte.from": (lambda: str(small.matte()), {"matte"} | EDITED),
-    "compose.mode": ("replace", {"changes"}),
+    "compose.mode": ("replace", {"hair_drawn", "edited", "changes"}),
     "compose.region": ("face", {"changes"}),
     "compose.blur": (0.1, {"changes"}),
     "compose.shadows": (0.1, {"changes"}),
+    "compose.keep": (False, {"changes"}),
+    "compose.blend": ("frame", {"changes"}),
     "compose.feather": (0.1, {"changes"}),
     "compose.fade_seconds": (0.1, {"changes"}),
     "compose.evenness": (0.3, {"changes"}),
@@ -204,7 +206,7 @@ DRAWN_BALD = {"edit.by": "latent"}
 
 def test_another_edit_shares_everything_before_it() -> None:
     color, bald = keys(load_recipe(small.RECIPE)), keys(load_recipe("bald", DRAWN_BALD))
-    assert changed(color, bald) == {"shot_changes", "edited", "changes"}
+    assert changed(color, bald) == {"shot_changes", "hair_drawn", "edited", "changes"}
 
 
 def test_a_recipe_without_an_edit_shares_everything() -> None:
@@ -311,12 +313,19 @@ EDITS: dict[str, dict[str, Any]] = {
     "hair_color": {"edit.color": "blue", "edit.strength": 0.5},
     "hair_color_latent": {"edit.color": "blue", "edit.strength": 0.5},
     "hair_length": {"edit.amount": 0.25},
+    "fringe": {"edit.amount": 0.25},
+    "wave": {"edit.amount": 0.25},
+    "volume": {"edit.amount": 0.25},
+    "hair_reference_latent": {"edit.steps": 2, "edit.frames": 2, "edit.strength": 0.5},
+    "hair_mask": {"edit.refine_steps": 2, "edit.consistency": "frame", "edit.frames": 2},
     "bald": {"edit.strength": 0.5},
     "attribute": {"edit.name": "yaw", "edit.strength": 0.25},
     "smile": {"edit.name": "yaw", "edit.strength": 0.25},
     "reconstruct": {},
     "longer_auburn": {"edit.amount": 0.25, "edit.color": "blue", "edit.strength": 0.5},
 }
+# What recipes do not do without.
+GIVEN = {"hair_reference_latent": "edit.style", "hair_mask": "edit.mask"}
 OTHERS = ("tune.perceptual", "matte.from")  # that change which stages there are, or whose they are
 OFF = {"tune.steps": 0, "tune.refine_steps": 0}
 COMBINATIONS = [
@@ -342,7 +351,8 @@ RESTS_ON: dict[Any, set[str]] = {
 
 
 def recipe_of(name: str, tuned: bool, mode: str) -> Recipe:
-    return load_recipe(name, {"compose.mode": mode} | ({} if tuned else OFF))
+    given = {GIVEN[name]: str(small.matte() / "1.png")} if name in GIVEN else {}
+    return load_recipe(name, {"compose.mode": mode} | given | ({} if tuned else OFF))
 
 
 def declared(recipe: Recipe, made: Stage) -> set[str]:

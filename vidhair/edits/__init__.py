@@ -4,9 +4,10 @@ from vidhair.edits.attribute import Attribute
 from vidhair.edits.bald import Bald
 from vidhair.edits.direction import Direction
 from vidhair.edits.edit import Edit
+from vidhair.edits.hair_attribute import Fringe, HairLength, Volume, Wave
 from vidhair.edits.hair_color import HairColor
 from vidhair.edits.hair_color_latent import HairColorLatent
-from vidhair.edits.hair_length import HairLength
+from vidhair.edits.hair_proxy import HairMask, HairReferenceLatent
 from vidhair.edits.hair_reference import HairReference
 from vidhair.edits.mix import Mix
 from vidhair.edits.reconstruct import Reconstruct
@@ -18,13 +19,18 @@ __all__ = [
     "Bald",
     "Direction",
     "Edit",
+    "Fringe",
     "HairColor",
     "HairColorLatent",
     "HairLength",
+    "HairMask",
     "HairReference",
+    "HairReferenceLatent",
     "Mix",
     "Reconstruct",
     "Toonify",
+    "Volume",
+    "Wave",
 ]
 
 EDITS: dict[str, type[Edit]] = {
@@ -33,8 +39,13 @@ EDITS: dict[str, type[Edit]] = {
         HairColor,
         HairColorLatent,
         HairLength,
-        HairReference,
+        Fringe,
+        Wave,
+        Volume,
         Bald,
+        HairReference,
+        HairReferenceLatent,
+        HairMask,
         Attribute,
         Direction,
         Mix,

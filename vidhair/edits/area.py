@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from vidhair.errors import InvalidSetting
 from vidhair.geometry import CropAxes, Grid
 from vidhair.media import read_matte
+from vidhair.stages.align import FaceTrack
 from vidhair.types import Clip
-from vidhair.wiring import Value, stage
+from vidhair.wiring import Series, Value, stage
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,22 @@ class PaintedArea(Value):
     levels: NDArray[np.uint8]
     centre: NDArray[np.float64]
     x: NDArray[np.float64]
+
+    @classmethod
+    def on_frame(cls, path: str, frame: int, track: Series[FaceTrack], place: str) -> "PaintedArea":
+        """Read from a picture that was painted on a frame. place: of the setting of that.
+
+        Raises InvalidSetting if the frame does not show the person.
+        """
+        one = track.rows(frame, frame + 1)
+        if not one.present[0]:
+            seen = np.flatnonzero(track.field("present"))
+            nearest = seen[np.abs(seen - frame).argmin()]
+            raise InvalidSetting(
+                f"{place} = {frame} does not show the face of whoever is edited, with which the "
+                f"area moves along; paint on another frame, such as {nearest}"
+            )
+        return cls(read_matte(path), one.axes.centre[0], one.axes.x[0])
 
     def on(self, axes: CropAxes, grid: Grid) -> torch.Tensor:
         """[1, 1, h, w] in 0 … 1 on a grid, where the face has moved to. axes: of one face, [1, 2].

@@ -2,12 +2,37 @@
 
 Features are [B, C, H, W]; masks [B, 1, H', W'] of 0 and 1 at any size. Each result takes the
 place of the source's feature behind the block of its size.
+
+In a clip the proxy is the person themself with one change of all frames' codes, so what it shows
+where hair is gone is right, too: the features of both are mixed once, where either has hair. Masks
+are those of every frame, averaged over its neighbours where these show the same place of the head.
 """
 
+import math
+from typing import Annotated
+
+import numpy as np
+import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
 
-from vidhair.imaging.morphology import enlarge_mask
+from vidhair.imaging.blur import blur
+from vidhair.imaging.morphology import dilate, enlarge_mask, erode
+from vidhair.stages.align import FaceTrack
+from vidhair.stages.drawn import HairDrawn
+from vidhair.stages.render import (
+    Canvas,
+    Codes,
+    Drawer,
+    Drawing,
+    DrawnChange,
+    Picture,
+    RenderConfig,
+    input_transforms,
+)
+from vidhair.stages.smooth import REACH, TAPS, Pivots, runs
+from vidhair.wiring import Near, Setting, Span, stage
 
 ENLARGEMENT = 30  # side of the square, in pixels of a mask of 512
 
@@ -36,3 +61,105 @@ def blend_proxy(
 def color_mask(hair: Tensor, resolution: int) -> Tensor:
     """Where a color applies: the enlarged hair mask in the picture's resolution."""
     return F.interpolate(enlarge_mask(hair, ENLARGEMENT).float(), size=(resolution, resolution))
+
+
+# ---- in a clip
+
+# Of a Gaussian of one cycle per unit: its deviation, where half of the wave is left.
+HALF_POWER = math.sqrt(math.log(2) / 2) / math.pi
+
+
+def enlarged_hair(levels: NDArray[np.uint8], canvas: Canvas, cutoff: float) -> Tensor:
+    """Where an edit may show, [T, 1, h, w] in 0 … 1 on the canvas: the old hair enlarged, and the
+    new hair; without waves finer than the features carry.
+
+    levels: of `HairDrawn`. cutoff: in cycles per side of the box.
+    """
+    old, new = (torch.from_numpy(levels[:, k : k + 1]).float() / 255 for k in range(2))
+    # As `enlarge_mask`, by squares that reach as far to either side.
+    reach = max(1, round(ENLARGEMENT / 2 * canvas.resolution / 512))
+    grown = erode(dilate(old, 2 * reach + 1), 2 * (reach // 2) + 1)
+    either = torch.maximum(grown, new)
+    return blur(either, HALF_POWER / cutoff * canvas.resolution)
+
+
+def on_features(
+    masks: Tensor, row: int, weights: NDArray[np.float64], places: Tensor, faces: Tensor,
+    canvas: Canvas,
+) -> Tensor:  # fmt: skip
+    """Masks of neighbouring frames [T, 1, h, w] averaged at the samples of one frame's features.
+
+    weights: [T], of the frames for `row`; places: [1, h', w', 2], where its samples lie in the
+    box; faces: [T, 3, 3], positions in the box → in the face. Returns [1, 1, h', w'].
+    """
+    face = faces[row]
+    total = places.new_zeros(1, 1, *places.shape[1:3])
+    extent, side = canvas.extent, canvas.resolution
+    size = places.new_tensor([canvas.width, canvas.height])
+    corner = places.new_tensor([extent.left, extent.top])
+    for other in np.flatnonzero(weights).tolist():
+        # From the place on this frame's head to the same place of the head in the other one.
+        way = torch.linalg.inv(faces[other]) @ face
+        there = places @ way[:2, :2].t() + way[:2, 2]
+        at = ((there + 0.5) * side + corner) * 2 / size - 1
+        mask = masks[other : other + 1].to(places)
+        found = F.grid_sample(mask, at, padding_mode="border", align_corners=False)
+        total += float(weights[other]) * found
+    return total.clamp(0, 1)
+
+
+def neighbour_weights(
+    row: int, begins: NDArray[np.bool_], taps: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """[T], summing to one: of the frames around `row`, in the same run of frames."""
+    run = np.cumsum(begins)
+    weights = np.zeros(len(begins))
+    reach = len(taps) // 2
+    for offset, tap in zip(range(-reach, reach + 1), taps, strict=True):
+        other = row + offset
+        if 0 <= other < len(begins) and run[other] == run[row]:
+            weights[other] = tap
+    found: NDArray[np.float64] = weights / weights.sum()
+    return found
+
+
+ALONE = np.ones(1)
+
+
+@stage()
+def blended(
+    codes: Codes,
+    edited_codes: Codes,
+    drawn_change: DrawnChange,
+    hair_drawn: Annotated[HairDrawn, Near(REACH)],
+    pivots: Annotated[Pivots, Near(REACH)],
+    track: Annotated[FaceTrack, Near(REACH)],
+    span: Span,
+    canvas: Canvas,
+    drawer: Drawer,
+    how: Annotated[str, Setting("compose.blend")],
+    config: RenderConfig,
+) -> Picture:
+    """The edit where hair was or is, and what the generator makes of the person elsewhere."""
+    core = span.core(REACH)
+    made = np.zeros((len(span), canvas.height, canvas.width, 3), np.uint8)
+    drawing = Drawing.of(drawer, canvas, config)
+    masks = enlarged_hair(hair_drawn.levels, canvas, drawing.synthesis.halfway_cutoff)
+    faces = torch.eye(3).repeat(len(track.present), 1, 1)
+    faces[track.present] = input_transforms(pivots.similarity)[track.present]
+    begins = runs(track.present, track.cuts)
+    for row in (np.flatnonzero(track.present[core]) + core.start).tolist():
+        own, frame = row - core.start, span.start + row - core.start
+        one = slice(own, own + 1)
+        transform = faces[row : row + 1].to(drawing.device)
+        under, _ = drawing.half(codes.styles[one], transform)
+        change = drawn_change.rows(own, own + 1), range(frame, frame + 1)
+        over, styles = drawing.half(edited_codes.styles[one], transform, *change)
+        weights = neighbour_weights(row, begins, TAPS if how == "smoothed" else ALONE)
+        all_places = drawing.synthesis.halfway_places(transform, canvas.extent)
+        half = []
+        for low, high, places in zip(under, over, all_places, strict=True):
+            mask = on_features(masks, row, weights, places.cpu(), faces, canvas)
+            half.append(torch.lerp(low, high, mask.to(low)))
+        made[one] = drawing.finished(tuple(half), styles, transform)
+    return Picture(made)

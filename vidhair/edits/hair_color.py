@@ -176,15 +176,7 @@ class HairColor(HairColorLatent):
     @stage(compress=True)
     def painted(self, track: Series[FaceTrack]) -> PaintedArea:
         """Raises InvalidSetting if the frame that it was painted on does not show the person."""
-        one = track.rows(self.area_frame, self.area_frame + 1)
-        if not one.present[0]:
-            seen = np.flatnonzero(track.field("present"))
-            nearest = seen[np.abs(seen - self.area_frame).argmin()]
-            raise InvalidSetting(
-                f"edit.area_frame = {self.area_frame} does not show the face of whoever is edited, "
-                f"with which the area moves along; paint on another frame, such as {nearest}"
-            )
-        return PaintedArea(read_matte(self.area), one.axes.centre[0], one.axes.x[0])
+        return PaintedArea.on_frame(self.area, self.area_frame, track, "edit.area_frame")
 
     @stage(version=2, keep=False)
     def dyed_hair(

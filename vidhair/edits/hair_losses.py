@@ -3,10 +3,16 @@
 Pictures are [B, 3, H, W] in −1 … 1, masks [B, 1, H, W] of 0 and 1.
 """
 
+from collections.abc import Callable
+
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from vidhair.imaging.color import xyz_to_lab
+from vidhair.models.parsers.face_parser import Label
+
+TINY = 1e-12
 
 # The published loss takes pictures for linear RGB; its white is the sum of each row.
 _TO_XYZ = (
@@ -54,6 +60,45 @@ def gram_matrix(features: Tensor) -> Tensor:
     """[B, C, h, w] → [B·C, B·C]: products of channels, over the number of values."""
     rows = features.flatten(0, 1).flatten(1)
     return rows @ rows.t() / features.numel()
+
+
+def gram_matrices(
+    features: Callable[[Tensor], list[Tensor]], pictures: Tensor, hair: Tensor
+) -> list[list[Tensor]]:
+    """Of the hair in every picture, [B] of one per layer. Both the picture and its features are
+    seen under the mask."""
+    layers = [masked_features(maps, hair) for maps in features(pictures * hair)]
+    return [[gram_matrix(maps[row : row + 1]) for maps in layers] for row in range(len(pictures))]
+
+
+def style_loss(got: list[list[Tensor]], want: list[list[Tensor]], relative: bool) -> Tensor:
+    """How unlike hair looks: mean squared difference of Gram matrices, averaged over layers and
+    pictures. relative: to the mean square of what is wanted, for features of any scale."""
+    terms = []
+    for ours, theirs in zip(got, want, strict=True):
+        for a, b in zip(ours, theirs, strict=True):
+            scale = b.square().mean() + TINY if relative else 1.0
+            terms.append(F.mse_loss(a, b) / scale)
+    return torch.stack(terms).mean()
+
+
+def shape_loss(scores: Tensor, hair: Tensor, weight: Tensor) -> Tensor:
+    """Cross entropy between what a parser sees and where hair is wanted.
+
+    scores: [B, labels, h, w], logits; hair: [B, 1, h, w] in 0 … 1; weight: [B], of pictures.
+    """
+    others = [label for label in range(scores.shape[1]) if label != Label.HAIR]
+    odds = scores[:, Label.HAIR : Label.HAIR + 1] - scores[:, others].logsumexp(1, keepdim=True)
+    entropy = F.binary_cross_entropy_with_logits(odds, hair, reduction="none").mean((1, 2, 3))
+    return (entropy * weight).mean()
+
+
+def angle_loss(a: Tensor, b: Tensor) -> Tensor:
+    """Half the squared angle between vectors [..., E], on average: 2·asin²(‖a − b‖/2) of unit
+    ones."""
+    a, b = F.normalize(a, dim=-1), F.normalize(b, dim=-1)
+    angle: Tensor = 2 * ((a - b).norm(dim=-1) / 2).asin()
+    return angle.square().mean() / 2
 
 
 def prior_loss(ws: Tensor, mean: Tensor, components: Tensor, stds: Tensor) -> Tensor:

@@ -27,6 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vidhair.cache import fingerprint
+from vidhair.edits import blending
 from vidhair.edits.hair_color import former_dye
 from vidhair.edits.stack import stacked
 from vidhair.errors import InvalidSetting
@@ -51,6 +52,7 @@ from vidhair.stages import (
     behind,
     compose,
     difference,
+    drawn,
     invert,
     labels,
     matte,
@@ -93,6 +95,7 @@ HEAD = makers(
     render.canvas, render.rendered,
     compose.former_change, former_dye, compose.fade, compose.composed, compose.changes,
     compose.frame_alpha, compose.cut_out, difference.former_motion,
+    drawn_change=render.no_drawn_change,
 )  # fmt: skip
 TUNED = makers(tune.tuned, drawer=tune.fine_tuned, codes=tune.offset_pivots)
 UNTUNED = makers(drawer=tune.untuned, codes=tune.plain_pivots)
@@ -131,6 +134,10 @@ def makers_of(recipe: Recipe, segmenter: bool = False) -> Makers:
     }
     if mode == "replace" and "edited_codes" in edits:
         ends |= makers(fade=compose.fade_of_edits)
+        if recipe.compose.region == "hair":
+            ends |= makers(drawn.hair_drawn, layer=compose.replaced_hair)
+            if recipe.compose.blend != "none":
+                ends |= makers(edited=blending.blended)
     if people.is_reference(recipe.align.person):
         ends |= makers(people.reference, person=people.most_like)
     for edit in recipe.edits:
@@ -190,6 +197,12 @@ class Flow:
             raise InvalidSetting(
                 f"matte.from = {recipe.matte.from_!r} is for recipes that read a matte, and this "
                 "one draws the head without; leave it out"
+            )
+        beyond = [place for place, edit in recipe.places() if "drawn_change" in edit.makers()]
+        if len(beyond) > 1:
+            raise InvalidSetting(
+                f"{beyond[1]} changes more than codes, as {beyond[0]} does, and one edit of a "
+                "recipe can; let the other one have space = 'w+'"
             )
         for place, edit in recipe.places():
             edit.check(pack, place)
@@ -385,7 +398,8 @@ class Flow:
         kinds = [needed.kind for needed in made.inputs.values()]
         steps = None
         if made.steps is not None:
-            steps = next(made.steps(self._config(kind)) for kind in kinds if self._config(kind))
+            configs = [self._config(kind) for kind in kinds if self._config(kind)]
+            steps = made.steps(configs[0] if made.owner is None else made.owner)
         return Node(
             self.node_name(made.name, unit),
             made.version,

@@ -26,6 +26,7 @@ CHOICES = ("auto", "lpips_alex", "lpips_vgg", "pack")
 
 TINY = 1e-8  # beside squared lengths of a pack's features, and of LPIPS' own, whose constant it is
 LPIPS_TINY = 1e-20
+STYLE_LAYERS = 4  # by which textures are told, the first ones
 
 Features = Callable[[Tensor], list[Tensor]]
 
@@ -34,8 +35,12 @@ class PerceptualDistance(Protocol):
     """A distance that gradients pass through, zero for equal pictures.
 
     mask: [B, 1, H, W], how much each position counts; ones are as no mask. The result is one number
-    for the batch, and so for a batch of one that picture's distance.
+    for the batch, and so for a batch of one that picture's distance. features: of pictures, which
+    tell textures.
     """
+
+    @property
+    def features(self) -> Features: ...
 
     def __call__(self, got: Tensor, want: Tensor, mask: Tensor | None = None) -> Tensor: ...
 
@@ -214,6 +219,11 @@ class LPIPS:
             linear = weights.linear[f"lin{index}.model.1.weight"].float()
             layer.load_state_dict({"model.1.weight": linear}, assign=True)
         self.model: Any = model.eval().requires_grad_(False).to(device)
+
+    def features(self, pictures: Tensor) -> list[Tensor]:
+        """Of VGG16 relu1_2, 2_2, 3_3 and 4_3, of pictures as they are: without the classifier's
+        normalisation, as HairCLIPv2 takes them."""
+        return list(self.model.net(pictures))[:STYLE_LAYERS]
 
     def __call__(self, got: Tensor, want: Tensor, mask: Tensor | None = None) -> Tensor:
         total = got.new_zeros([])

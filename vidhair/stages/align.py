@@ -166,6 +166,15 @@ def frontal(meshes: NDArray[np.float32], axes: CropAxes) -> NDArray[np.float32]:
     return np.clip(share, 0, 1).astype(np.float32)
 
 
+def turned(meshes: NDArray[np.float32], axes: CropAxes) -> NDArray[np.float64]:
+    """How far faces [..., 478, 2] are turned aside, [...]: 0 from the front, ±1 where the nose
+    reaches the outline of a cheek."""
+    across = axes.x / np.hypot(axes.x[..., :1], axes.x[..., 1:])
+    nose, left, right = ((meshes[..., p, :] * across).sum(-1) for p in (NOSE, *CHEEKS))
+    share: NDArray[np.float64] = (2 * nose - left - right) / np.maximum(right - left, 1e-6)
+    return share
+
+
 FACE = (0.27, 0.36)  # half width and half height of a face, in sides of its crop
 
 

@@ -184,10 +184,10 @@ def classify(probability: Tensor, log_likelihood: Tensor, neck: Tensor, weight: 
     return score.softmax(1)[:, Label.HAIR : Label.HAIR + 1]
 
 
-def mean_hair_color(path: str, parser: Parser) -> tuple[float, float, float]:
-    """Mean color (sRGB, 0 … 1) of the hair of the largest face in a picture.
+def largest_face(path: str) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+    """A picture uint8 [1, H, W, 3], and the mesh of its largest face, [1, 478, 2].
 
-    Raises NoFaceFound if there is no face, or no hair.
+    Raises NoFaceFound.
     """
     picture = read_image(path)[None]
     mesh = FaceMesh(still=True, max_faces=4)
@@ -195,7 +195,13 @@ def mean_hair_color(path: str, parser: Parser) -> tuple[float, float, float]:
     mesh.close()
     if not len(faces):
         raise NoFaceFound(f"no face in {path}; give a picture of hair with its face, or a hex code")
-    face = faces[np.argmax(np.ptp(faces[..., 1], axis=1))][None]
+    return picture, faces[np.argmax(np.ptp(faces[..., 1], axis=1))][None]
+
+
+def still_labels(
+    picture: NDArray[np.uint8], face: NDArray[np.float32], parser: Parser
+) -> tuple[HeadRegion, NDArray[np.uint8]]:
+    """Where a still picture is parsed, and what `parse` finds there."""
     axes = crop_axes(*eyes_and_mouth(face))
     region = plan_region(
         axes, (picture.shape[2], picture.shape[1]), parser.face_pixels, parser.stride
@@ -203,6 +209,16 @@ def mean_hair_color(path: str, parser: Parser) -> tuple[float, float, float]:
     segmenter = PersonSegmenter()
     planes = parse(picture, face, region, parser, segmenter)
     segmenter.close()
+    return region, planes
+
+
+def mean_hair_color(path: str, parser: Parser) -> tuple[float, float, float]:
+    """Mean color (sRGB, 0 … 1) of the hair of the largest face in a picture.
+
+    Raises NoFaceFound if there is no face, or no hair.
+    """
+    picture, face = largest_face(path)
+    region, planes = still_labels(picture, face, parser)
     hair = planes[0, Label.HAIR] / 255.0
     sure = np.clip((hair - SURE_HAIR) / (1 - SURE_HAIR), 0, 1)
     if sure.sum() < LEAST_HAIR:
@@ -211,6 +227,26 @@ def mean_hair_color(path: str, parser: Parser) -> tuple[float, float, float]:
     mean = torch.from_numpy((lab * sure).sum((1, 2)) / sure.sum())
     red, green, blue = lab_to_rgb(mean[None, :, None, None]).flatten().tolist()
     return red, green, blue
+
+
+def parser_grid(canvas: Canvas, parser: Parser, face_pixels: int) -> Grid:
+    """The parser's samples over a canvas, in its pixels. face_pixels: side of the face crop as it
+    sees it."""
+    step = canvas.resolution / face_pixels
+    rows, columns = (
+        math.ceil(n / step / parser.stride) * parser.stride for n in (canvas.height, canvas.width)
+    )
+    return Grid(0, 0, step, rows, columns)
+
+
+def canvas_guides(meshes: NDArray[np.float32], canvas: Canvas, grid: Grid) -> Tensor:
+    """What the parser is told beside pictures of a canvas: the ovals of faces [T, 478, 2] in pixels
+    of the frame, and nothing of silhouettes, [T, 2, h, w]."""
+    guides = torch.full((len(meshes), 2, grid.height, grid.width), UNKNOWN)
+    for guide, mesh in zip(guides, meshes, strict=True):
+        local = (mesh - [canvas.left, canvas.top]) / (canvas.step * grid.step)
+        guide[1] = torch.from_numpy(face_oval_mask(local, grid.height, grid.width))
+    return guides
 
 
 @torch.inference_mode()
@@ -226,16 +262,11 @@ def parse_canvas(
     face_pixels: side of the face crop as the parser sees it.
     """
     device = next(parser.parameters()).device
-    t, h, w, _ = pictures.shape
-    step = canvas.resolution / face_pixels
-    rows, columns = (math.ceil(n / step / parser.stride) * parser.stride for n in (h, w))
-    grid = Grid(0, 0, step, rows, columns)  # of the parser, over the canvas
+    h, w = pictures.shape[1:3]
+    grid = parser_grid(canvas, parser, face_pixels)
     image = cut_grid(to_unit(pictures, device), grid, padding="border")
-    guides = torch.full((t, 2, rows, columns), UNKNOWN)
-    for guide, mesh in zip(guides, meshes, strict=True):
-        local = (mesh - [canvas.left, canvas.top]) / (canvas.step * step)
-        guide[1] = torch.from_numpy(face_oval_mask(local, rows, columns))
-    planes = _probabilities(parser, image, guides.to(device)).cpu()
+    guides = canvas_guides(meshes, canvas, grid).to(device)
+    planes = _probabilities(parser, image, guides).cpu()
     planes = cut_grid(planes, Grid.of_pixels(h, w), on=grid, padding="border")
     return {
         "skin": planes[:, Label.SKIN : Label.SKIN + 1],

@@ -1,10 +1,11 @@
 """Codes and transforms → pictures of the head, over a canvas around the clip's box."""
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -17,7 +18,9 @@ from vidhair.settings import setting
 from vidhair.stages.align import FaceTrack
 from vidhair.stages.smooth import Pivots
 from vidhair.types import Clip
-from vidhair.wiring import Derived, Fact, Series, Setting, Value, ranges, stage
+from vidhair.wiring import Derived, Fact, Series, Setting, Span, Value, ranges, stage
+
+FEATURES_REACH = 1.5  # sides of the face's square over which features can be changed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -183,6 +186,114 @@ class Picture(Value):
     levels: NDArray[np.uint8]
 
 
+@dataclass(frozen=True)
+class DrawnChange(Value):
+    """What an edit changes beyond the codes, in every frame by its strength [T].
+
+    styles: [N, C], of all layers' styles one after the other. features: [N, C, h, w], of what is
+    halfway, over the square of FEATURES_REACH sides around the aligned face. N is 1, for all frames
+    alike, or T; an edit has one of both, and the other one is empty, [0, 0] or [0, 0, 0, 0].
+    """
+
+    ROWS = ("strength",)
+    strength: NDArray[np.float32]
+    styles: NDArray[np.float32]
+    features: NDArray[np.float32]
+
+    @property
+    def is_none(self) -> bool:
+        return not (self.styles.size or self.features.size)
+
+    def of_frames(self, name: str, frames: range) -> Tensor:
+        """`styles` or `features` of some of the clip's frames, by their strength."""
+        values = torch.from_numpy(getattr(self, name))
+        chosen = values if len(values) == 1 else values[frames.start : frames.stop]
+        degree = torch.from_numpy(self.strength).view(-1, *[1] * (values.ndim - 1))
+        return degree * chosen
+
+
+@stage(keep=False)
+def no_drawn_change(clip: Clip) -> DrawnChange:
+    none = np.zeros((0, 0), np.float32)
+    return DrawnChange(np.zeros(clip.frame_count, np.float32), none, none[..., None, None])
+
+
+def styled(synthesis: MovableSynthesis, codes: Tensor, change: Tensor | None) -> list[Tensor]:
+    """Codes [B, L, D] → S, with a change [B, C] of it, if there is one."""
+    styles = synthesis.styles(codes)
+    if change is None:
+        return styles
+    parts = change.to(styles[0]).split([style.shape[1] for style in styles], dim=1)
+    return [style + part for style, part in zip(styles, parts, strict=True)]
+
+
+def carried(features: Tensor, places: Tensor, transforms: Tensor) -> Tensor:
+    """A change of features [B, C, h, w] over the aligned face, to where the face is.
+
+    places: [B, h', w', 2], of `halfway_places`; transforms: [B, 3, 3]: positions in the picture →
+    in the face. Nothing is changed beyond it.
+    """
+    at = torch.einsum("bhwk,bck->bhwc", places, transforms[:, :2, :2])
+    at = (at + transforms[:, None, None, :2, 2]) * (2 / FEATURES_REACH)
+    return F.grid_sample(features, at.to(features), align_corners=False)
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """How frames are drawn in two halves, one or several at a time."""
+
+    synthesis: MovableSynthesis
+    canvas: Canvas
+    dtype: torch.dtype
+    memory: int
+
+    @classmethod
+    def of(cls, drawer: Drawer, canvas: Canvas, config: RenderConfig) -> "Drawing":
+        """Raises InvalidSetting for a precision that the device lacks."""
+        device = next(drawer.synthesis.parameters()).device
+        dtype = resolve(config.precision, device, "render").dtype
+        return cls(drawer.synthesis, canvas, dtype, config.memory << 20)
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.synthesis.parameters()).device
+
+    @torch.inference_mode()
+    def half(
+        self,
+        codes: NDArray[np.float32],
+        transforms: Tensor,
+        change: DrawnChange | None = None,
+        frames: range = range(0),
+    ) -> tuple[tuple[Tensor, ...], list[Tensor]]:
+        """Codes [B, L, D] → what is halfway, and S. change: of these frames of the clip."""
+        of_styles = None
+        if change is not None and change.styles.size:
+            of_styles = change.of_frames("styles", frames).to(self.device)
+        ws = torch.from_numpy(codes).to(self.device)
+        styles = styled(self.synthesis, ws, of_styles)
+        placed: Any = {"transform": transforms, "canvas": self.canvas.extent}
+        half = self.synthesis.halfway(styles, **placed, dtype=self.dtype, memory=self.memory)
+        if change is not None and change.features.size:
+            added = change.of_frames("features", frames).to(self.device)
+            (places, *_) = self.synthesis.halfway_places(transforms, self.canvas.extent)
+            moved = carried(added.float(), places, transforms)
+            half = half[0] + moved.to(half[0]), *half[1:]
+        return half, styles
+
+    @torch.inference_mode()
+    def finished(
+        self, half: tuple[Tensor, ...], styles: list[Tensor], transforms: Tensor
+    ) -> NDArray[np.uint8]:
+        """uint8 [B, h, w, 3] of the canvas."""
+        image = self.synthesis.finished(
+            half, styles, transform=transforms, canvas=self.canvas.extent, memory=self.memory
+        )
+        levels = (image * 127.5 + 127.5).round().clamp(0, 255).to(torch.uint8)
+        pictures: NDArray[np.uint8] = levels.movedim(1, -1).cpu().numpy()
+        return pictures
+
+
 def crops_of(track: Series[FaceTrack]) -> CropAxes:
     """The crops of all frames with the face, [T, 2]."""
     centres, axes = [], []
@@ -228,6 +339,8 @@ def rendered(
 @stage()
 def edited(
     edited_codes: Codes,
+    drawn_change: DrawnChange,
+    span: Span,
     pivots: Pivots,
     track: FaceTrack,
     canvas: Canvas,
@@ -235,4 +348,15 @@ def edited(
     config: RenderConfig,
 ) -> Picture:
     """The same with the edit."""
-    return rendered(edited_codes, pivots, track, canvas, drawer, config)
+    if drawn_change.is_none:
+        return rendered(edited_codes, pivots, track, canvas, drawer, config)
+    made = np.zeros((len(span), canvas.height, canvas.width, 3), np.uint8)
+    drawing = Drawing.of(drawer, canvas, config)
+    for row in np.flatnonzero(track.present).tolist():
+        one = slice(row, row + 1)
+        frame = span.start + row
+        own = drawn_change.rows(row, row + 1), range(frame, frame + 1)
+        transform = input_transforms(Similarity(*pivots.transform[one].T), drawing.device)
+        half, styles = drawing.half(edited_codes.styles[one], transform, *own)
+        made[one] = drawing.finished(half, styles, transform)
+    return Picture(made)

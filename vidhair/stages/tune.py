@@ -254,8 +254,8 @@ class Tuned(Value):
         return cls(weights.pop("offset"), weights)
 
 
-def _looks(pivots: Pivots) -> NDArray[np.float64]:
-    """By what frames differ that are to be learned from, [T, K]."""
+def traits(pivots: Pivots) -> NDArray[np.float64]:
+    """By what frames differ that are chosen among, [T, K]."""
     similarity = pivots.similarity
     return np.column_stack([pivots.styles.mean(1), similarity.angle_deg, similarity.scale])
 
@@ -275,7 +275,7 @@ def tuned(
 ) -> Tuned:
     """Learned from frames that differ in their codes, their angle and their size."""
     device = next(generator.synthesis.parameters()).device
-    looks = np.concatenate([_looks(pivots.rows(*some)) for some in ranges(pivots.count)])
+    looks = np.concatenate([traits(pivots.rows(*some)) for some in ranges(pivots.count)])
     chosen = choose_frames(looks, track.field("present"), config.frames)
     seen = [pivots.rows(frame, frame + 1) for frame in (int(f) for f in chosen)]
     pictures, weights = [], []

@@ -182,3 +182,34 @@ class TestSynthesis:
         for name in weights:
             assert gradient(generator.synthesis.get_parameter(name)).abs().sum() > 0, name
         assert generator.synthesis.const.grad is None
+
+
+class TestHalves:
+    """Between which hairstyles are blended."""
+
+    def test_untouched_between_them_the_picture_is_the_same_bit_for_bit(
+        self, generator: AlignedGenerator
+    ) -> None:
+        ws, placed = codes(generator), {"transform": to_face((0.1, 0.05), 10), "canvas": AROUND}
+        synthesis = generator.synthesis
+        styles = synthesis.styles(ws)
+        half = synthesis.halfway(styles)
+        assert torch.equal(synthesis.finished(half, styles, **placed), synthesis(ws, **placed))
+
+    def test_codes_beyond_the_first_half_do_not_change_its_features(
+        self, generator: AlignedGenerator
+    ) -> None:
+        ws, synthesis = codes(generator), generator.synthesis
+        for first, same in ((synthesis.halfway_codes, True), (synthesis.halfway_codes - 1, False)):
+            other = ws.clone()
+            other[:, first:] += 1
+            one, two = (synthesis.halfway(synthesis.styles(x))[0] for x in (ws, other))
+            assert torch.equal(one, two) == same
+
+    def test_samples_lie_where_they_are_moved_to(self, generator: AlignedGenerator) -> None:
+        synthesis, transform = generator.synthesis, to_face((0.2, -0.1), 0)[None]
+        places, again = synthesis.halfway_places(transform)
+        assert places.shape == again.shape == (1, SIDE // 2, SIDE // 2, 2)
+        # The aligned face moves to the right and up, and all that is in it does.
+        middle = places[0].mean((0, 1))
+        torch.testing.assert_close(middle, torch.tensor([0.2, -0.1]), atol=1e-4, rtol=0)

@@ -318,3 +318,70 @@ class TestCanvas:
         shift = make_transform((16 / SIDE, 8 / SIDE), 0)
         shifted = either.synthesis(ws, transform=(shift @ turn).inverse())
         assert_same_inside(either, wide[..., :SIDE, :SIDE], shifted)
+
+
+class TestHalves:
+    """Between which hairstyles are blended."""
+
+    TURN = make_transform((0.1, -0.05), 12).inverse().float()
+
+    @pytest.mark.parametrize(
+        ("resolution", "layer"), [(1024, 3), (512, 3), (256, 4), (128, 5), (32, 11)]
+    )
+    def test_they_meet_at_the_last_layer_of_rate_32(self, resolution: int, layer: int) -> None:
+        with torch.device("meta"):
+            synthesis = Generator(StyleGAN3Config(resolution=resolution)).synthesis
+        assert synthesis.halfway_layer == layer
+        assert synthesis.geometries[layer].result.rate == 32
+        assert synthesis.halfway_codes == layer + 2
+
+    @pytest.mark.parametrize("canvas", [Extent(), Extent(8, 4, 16, 12)], ids=str)
+    @pytest.mark.parametrize("pictures", [None, 1])
+    def test_untouched_between_them_the_picture_is_the_same_bit_for_bit(
+        self, either: Any, canvas: Extent, pictures: int | None
+    ) -> None:
+        synthesis, ws = either.synthesis, codes(either)
+        memory = None
+        if pictures:
+            memory = pictures * synthesis._course(canvas, torch.float32, None).plan.bytes
+        placed: Any = {"transform": self.TURN, "canvas": canvas, "memory": memory}
+        styles = synthesis.styles(ws)
+        half = synthesis.halfway(styles, **placed)
+        assert torch.equal(synthesis.finished(half, styles, **placed), synthesis(ws, **placed))
+
+    def test_with_little_memory_the_second_half_goes_in_tiles(self) -> None:
+        generator = tiny_generator(128)
+        synthesis, ws = generator.synthesis, codes(generator)
+        styles, half = synthesis.styles(ws), synthesis.halfway(synthesis.styles(ws))
+        little = synthesis._course(Extent(), torch.float32, None).plan.bytes // 3
+        assert len(synthesis._course(Extent(), torch.float32, little).plan.tiles) > 1
+        got, want = synthesis.finished(half, styles, memory=little), synthesis(ws)
+        assert relative_error(got, want) < TOLERANCES["synthesis", F32]
+
+    def test_codes_beyond_the_first_half_do_not_change_it(self, either: Any) -> None:
+        synthesis, ws = either.synthesis, codes(either)
+        other = ws.clone()
+        other[:, synthesis.halfway_codes :] += 1
+        (one,), (two,) = (synthesis.halfway(synthesis.styles(x)) for x in (ws, other))
+        assert torch.equal(one, two)
+        other[:, synthesis.halfway_codes - 1] += 1
+        (three,) = synthesis.halfway(synthesis.styles(other))
+        assert not torch.equal(one, three)
+
+    def test_samples_lie_where_they_are_drawn(self) -> None:
+        """What is changed around one of them changes the picture around its place."""
+        generator = tiny_generator(128, **R)
+        synthesis, canvas = generator.synthesis, Extent(16, 32, 0, 8)
+        styles = synthesis.styles(codes(generator, 1))
+        (half,) = synthesis.halfway(styles, canvas=canvas)
+        (places,) = synthesis.halfway_places(torch.eye(3)[None], canvas)
+        assert half.shape[2:] == places.shape[1:3]
+        row, column = 30, 20
+        changed = half.clone()
+        changed[..., row, column] *= 2
+        drawn = [synthesis.finished((x,), styles, canvas=canvas) for x in (half, changed)]
+        weight = (drawn[1] - drawn[0]).square().sum((0, 1)).double()
+        y, x = torch.meshgrid(*(torch.arange(n) + 0.5 for n in weight.shape), indexing="ij")
+        centre = torch.stack([(axis * weight).sum() / weight.sum() for axis in (x, y)])
+        want = (places[0, row, column] + 0.5) * 128 + torch.tensor([canvas.left, canvas.top])
+        assert (centre - want).abs().max() < 1.5, "samples are four pixels apart"

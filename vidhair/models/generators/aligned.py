@@ -1,12 +1,14 @@
 """StyleGAN2 in a flow that moves faces: it draws them aligned, and the picture is moved after."""
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from vidhair.models.generators import stylegan2, stylegan3
 from vidhair.models.generators.stylegan2 import Canvas
-from vidhair.models.generators.stylegan3 import Extent
+from vidhair.models.generators.stylegan3 import HALFWAY_RATE, Extent
 
 WHOLE = Extent()
 SOFT_EDGE = 4  # pixels over which the drawn square ends
@@ -77,6 +79,61 @@ class AlignedSynthesis(stylegan2.Synthesis):
         if transform is None and canvas == WHOLE:
             return image
         return moved(image, transform, canvas)
+
+    # ---- the way in two halves, to blend between them; see `stylegan3.Synthesis`
+
+    @property
+    def halfway_size(self) -> int:
+        """Of the block behind which it is cut."""
+        return min(HALFWAY_RATE, self.config.resolution // 2)
+
+    @property
+    def halfway_codes(self) -> int:
+        """How many codes, the first ones, decide the features there."""
+        return 2 * self._block_of(self.halfway_size) + 1
+
+    @property
+    def halfway_cutoff(self) -> float:
+        """Finest waves of what is halfway, in cycles per image side."""
+        return self.halfway_size / 4
+
+    def halfway(
+        self,
+        styles: Sequence[Tensor],
+        *,
+        transform: Tensor | None = None,
+        canvas: Extent = WHOLE,
+        dtype: torch.dtype = torch.float32,
+        memory: int | None = None,
+    ) -> tuple[Tensor, ...]:
+        """S → features and picture behind a block, [B, C, h, h] and [B, 3, h, h], of the aligned
+        face: transform and canvas move only what is finished."""
+        start = Canvas(self.start(len(styles[0])).feature.to(dtype))
+        stop = self._block_of(self.halfway_size) + 1
+        half = self.run(start, styles, self.no_noise(), stop=stop)
+        return half.feature, half.picture
+
+    def finished(
+        self,
+        half: tuple[Tensor, ...],
+        styles: Sequence[Tensor],
+        *,
+        transform: Tensor | None = None,
+        canvas: Extent = WHOLE,
+        memory: int | None = None,
+    ) -> Tensor:
+        """What `halfway` gave, and S → image, bit for bit that of `forward` for the same S."""
+        first = self._block_of(self.halfway_size) + 1
+        image = self.run(Canvas(*half), styles, self.no_noise(), start=first).picture.float()
+        if transform is None and canvas == WHOLE:
+            return image
+        return moved(image, transform, canvas)
+
+    def halfway_places(self, transform: Tensor, canvas: Extent = WHOLE) -> tuple[Tensor, ...]:
+        """Where the samples lie in the picture that is finished, [B, h, h, 2] of both."""
+        back = torch.linalg.inv(transform)
+        found = places(back, WHOLE, self.halfway_size)
+        return found, found
 
 
 class AlignedGenerator(stylegan2.Generator):

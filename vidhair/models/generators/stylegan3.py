@@ -33,6 +33,7 @@ LRELU_UPSAMPLING = 2
 CONV_CLAMP = 256
 OUTPUT_SCALE = 0.25
 W_AVG_BETA = 0.998
+HALFWAY_RATE = 32  # of the layers between which hairstyles are blended (HairCLIPv2)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -385,6 +386,21 @@ class SynthesisLayer(nn.Module):
         return modulated_conv(x, weight, style, demodulation, padding=g.kernel - 1)
 
 
+@dataclass(frozen=True)
+class Course:
+    """How layers run over a canvas. extent: of the Fourier features; memory: None for no bound."""
+
+    extent: Extent
+    passes: tuple[Pass, ...]
+    plan: Plan
+    memory: int | None
+
+    def batches(self, count: int) -> list[slice]:
+        """Of so many pictures those that are drawn together."""
+        together = count if self.memory is None else max(1, self.memory // self.plan.bytes)
+        return [slice(at, at + together) for at in range(0, count, together)]
+
+
 class Synthesis(nn.Module):
     """Codes → image.
 
@@ -438,7 +454,7 @@ class Synthesis(nn.Module):
 
     def render_styles(
         self,
-        styles: list[Tensor],
+        styles: Sequence[Tensor],
         *,
         transform: Tensor | None = None,
         canvas: Extent = Extent(),
@@ -456,40 +472,125 @@ class Synthesis(nn.Module):
         may take at a time. Fewer pictures at once keep that bound, then tiles of them (`tiles`), as
         far as that goes; for pictures without gradients. Default: no bound.
         """
-        rates = [self.geometries[0].source.rate, *(g.result.rate for g in self.geometries)]
-        extents = [canvas.at_rate(rate, self.config.resolution) for rate in rates]
-        passes = [g.over(*pair) for g, pair in zip(self.geometries, pairwise(extents), strict=True)]
-        plan = plan_tiles(tuple(passes), dtype.itemsize, memory)
-        together = len(styles[0]) if memory is None else max(1, memory // plan.bytes)
+        course = self._course(canvas, dtype, memory)
         pictures = []
-        for at in range(0, len(styles[0]), together):
-            some = slice(at, at + together)
-            moved = transform
-            if moved is not None and moved.ndim == 3:
-                moved = moved[some]
-            first, *others = (style[some] for style in styles)
-            x = self.input(first, moved, extents[0]).to(dtype)
-            pictures.append(self._drawn(x, others, passes, plan, impl))
+        for some in course.batches(len(styles[0])):
+            x = self._input_of(styles, some, transform, course).to(dtype)
+            pictures.append(self._drawn(x, [style[some] for style in styles[1:]], course, impl))
         return pictures[0] if len(pictures) == 1 else torch.cat(pictures)
 
-    def _drawn(
-        self, x: Tensor, styles: list[Tensor], passes: list[Pass], plan: Plan, impl: str
+    # ---- the way in two halves, to blend between them
+
+    @property
+    def halfway_layer(self) -> int:
+        """The last layer whose result has HALFWAY_RATE samples per side, or the last one before the
+        critical layers, where none is as fine."""
+        rates = [g.result.rate for g in self.geometries[: -1 - NUM_CRITICAL]]
+        return max(index for index, rate in enumerate(rates) if rate <= HALFWAY_RATE)
+
+    @property
+    def halfway_codes(self) -> int:
+        """How many codes, the first ones, decide the first half."""
+        return self.halfway_layer + 2
+
+    @property
+    def halfway_cutoff(self) -> float:
+        """Finest waves of what is halfway, in cycles per image side."""
+        return self.geometries[self.halfway_layer].result.cutoff
+
+    def halfway(
+        self,
+        styles: Sequence[Tensor],
+        *,
+        transform: Tensor | None = None,
+        canvas: Extent = Extent(),
+        dtype: torch.dtype = torch.float32,
+        memory: int | None = None,
+        impl: str = "auto",
+    ) -> tuple[Tensor, ...]:
+        """S → what the layers up to `halfway_layer` make, ([B, C, h, w],); see `render_styles`."""
+        course, halves = self._course(canvas, dtype, memory), []
+        for some in course.batches(len(styles[0])):
+            x = self._input_of(styles, some, transform, course).to(dtype)
+            own = (style[some] for style in styles[1:])
+            for layer, style, whole in list(zip(self.layers, own, course.passes, strict=True))[
+                : self.halfway_layer + 1
+            ]:
+                x = layer.activate(layer.convolve(x, style), whole.padding, impl=impl)
+            halves.append(x)
+        return (halves[0] if len(halves) == 1 else torch.cat(halves),)
+
+    def finished(
+        self,
+        half: tuple[Tensor, ...],
+        styles: Sequence[Tensor],
+        *,
+        transform: Tensor | None = None,
+        canvas: Extent = Extent(),
+        memory: int | None = None,
+        impl: str = "auto",
     ) -> Tensor:
-        """The picture of Fourier features x and the layers' styles, by plan."""
+        """What `halfway` gave, and S → image; with the same S it is that of `render_styles`, bit
+        for bit, unless memory is so short that the first half, too, would be drawn in tiles."""
+        (features,) = half
+        course, pictures = self._course(canvas, features.dtype, memory), []
+        for some in course.batches(len(features)):
+            own = [style[some] for style in styles[1:]]
+            first = self.halfway_layer + 1
+            pictures.append(self._drawn(features[some], own, course, impl, first))
+        return pictures[0] if len(pictures) == 1 else torch.cat(pictures)
+
+    def halfway_places(self, transform: Tensor, canvas: Extent = Extent()) -> tuple[Tensor, ...]:
+        """Where the samples of what is halfway lie in the picture, in its sides from its centre:
+        ([B, h, w, 2],), x right, y down. transform: [B, 3, 3]."""
+        signal = self.geometries[self.halfway_layer].result
+        extent = canvas.at_rate(signal.rate, self.config.resolution)
+
+        def positions(before: int, after: int) -> Tensor:
+            index = torch.arange(-before, signal.size + after, device=transform.device)
+            return (index + 0.5 - signal.size / 2) / signal.rate
+
+        x, y = positions(extent.left, extent.right), positions(extent.top, extent.bottom)
+        places = torch.stack(torch.meshgrid(x, y, indexing="xy"), -1)
+        return (places.expand(len(transform), -1, -1, -1),)
+
+    # ---- how a picture is drawn
+
+    def _course(self, canvas: Extent, dtype: torch.dtype, memory: int | None) -> "Course":
+        rates = [self.geometries[0].source.rate, *(g.result.rate for g in self.geometries)]
+        extents = [canvas.at_rate(rate, self.config.resolution) for rate in rates]
+        pairs = zip(self.geometries, pairwise(extents), strict=True)
+        passes = tuple(g.over(*pair) for g, pair in pairs)
+        return Course(extents[0], passes, plan_tiles(passes, dtype.itemsize, memory), memory)
+
+    def _input_of(
+        self, styles: Sequence[Tensor], some: slice, transform: Tensor | None, course: "Course"
+    ) -> Tensor:
+        if transform is not None and transform.ndim == 3:
+            transform = transform[some]
+        features: Tensor = self.input(styles[0][some], transform, course.extent)
+        return features
+
+    def _drawn(
+        self, x: Tensor, styles: list[Tensor], course: "Course", impl: str, first: int = 0
+    ) -> Tensor:
+        """The picture of Fourier features x and the layers' styles. first: the layer that takes x,
+        where those before have run already."""
+        passes, split = course.passes, max(course.plan.split, first)
         steps = list(zip(self.layers, styles, passes, strict=True))
-        for layer, style, whole in steps[: plan.split]:
+        for layer, style, whole in steps[first:split]:
             x = layer.convolve(x, style)
             x = layer.activate(x, whole.padding, impl=impl)
-        if plan.split == len(steps):
+        if split == len(steps):
             return x.float() * OUTPUT_SCALE
         last = passes[-1]
         shape = len(x), last.out_channels, last.out_height, last.out_width
         picture = x.new_empty(shape, dtype=torch.float32)
-        for tile in plan.tiles:
-            rows = rows_of_layers(passes[plan.split :], tile)
+        for tile in course.plan.tiles:
+            rows = rows_of_layers(passes[split:], tile)
             seen = rows[0][0]
             part = x[:, :, seen.start : seen.stop]
-            for (layer, style, whole), pair in zip(steps[plan.split :], rows, strict=True):
+            for (layer, style, whole), pair in zip(steps[split:], rows, strict=True):
                 part = layer.convolve(part, style)
                 part = layer.activate(part, whole.padding_of(*pair), impl=impl)
             picture[:, :, tile.start : tile.stop] = part.float() * OUTPUT_SCALE
