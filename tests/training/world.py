@@ -23,6 +23,7 @@ SHARD = 4
 
 # Every part in a few steps; the sizes fit together as in the recipes that are shipped.
 RECIPE = PackRecipe(
+    sitters=0,
     name="trained",
     size=SIZE,
     traces={"aligned": 3 * SHARD, "moved": 2 * SHARD},
