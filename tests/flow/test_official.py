@@ -32,7 +32,7 @@ from vidhair.stages.smooth import share_identity, smooth_styles
 pytestmark = pytest.mark.usefixtures("one_thread", "few_steps")
 
 FRAMES = 4
-RUNS = {
+RUNS: dict[str, tuple[Callable[[], Pack], str, dict[str, Any]]] = {
     "StyleGAN3, color": (small.stylegan3_pack, "hair_color_latent", {}),
     "StyleGAN2, color": (small.stylegan2_pack, "hair_color_latent", {}),
     "StyleGAN2, bald": (small.stylegan2_pack, "bald", {"edit.by": "latent"}),

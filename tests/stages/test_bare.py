@@ -1,5 +1,6 @@
 """Hair taken away from a painted head before a painted wall, which are known."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import cache
 from typing import Any
@@ -16,7 +17,8 @@ from vidhair.models.parsers.face_parser import polygon_mask
 from vidhair.stages.align import FaceTrack
 from vidhair.stages.bare import Bare, bare, relit
 from vidhair.stages.bare_skin import TEXELS, from_atlas, lit, on_head, to_atlas
-from vidhair.stages.behind import Behind, behind, usual_body
+from vidhair.stages.bare_view import View
+from vidhair.stages.behind import Behind, behind, neck_color, tint, usual_body
 from vidhair.stages.labels import Labels
 from vidhair.stages.matte import Matte
 from vidhair.stages.region import HairWindow, HeadRegion
@@ -198,3 +200,31 @@ def test_shoulders_are_below_the_face() -> None:
 
 def test_values_have_rows() -> None:
     assert HeadPose.ROWS and Behind.ROWS and Bare.ROWS and not Skull.ROWS
+
+
+def test_strands_on_a_neck_do_not_color_it() -> None:
+    values = given()
+    view = next(iter(views_of(values)))
+    colors = np.full((HIGH, WIDE, 3), SKIN, np.float32)
+    seen = np.zeros((HIGH, WIDE), bool)
+    seen[100:110, 50:75] = True
+    colors[100:105, 50:75] = (110, 100, 50)
+    made = neck_color([view], colors, seen)
+    assert np.allclose(made, SKIN, atol=3)
+
+
+def test_a_neck_that_is_not_seen_has_the_color_of_the_face() -> None:
+    view = next(iter(views_of(given())))
+    nothing = np.zeros((HIGH, WIDE), bool)
+    made = neck_color([view], np.zeros((HIGH, WIDE, 3), np.float32), nothing)
+    assert np.ptp(made, axis=(0, 1)).max() == 0
+    assert np.abs(tint(made[0, 0]) - tint(np.array(SKIN))).max() < 0.02
+
+
+def views_of(values: dict[str, Any]) -> Iterator[View]:
+    for frame in range(FRAMES):
+        yield View(
+            values["frames"].pixels[frame], values["matte"].alpha[frame],
+            values["labels"].planes[frame], values["track"].mesh[frame],
+            Place.of(values["head_pose"], frame), values["skull"], WINDOW, REGION,
+        )  # fmt: skip

@@ -26,6 +26,7 @@ Ear = tuple[Plane, Plane]
 # Lengths are in sides of the face's crop.
 HAIR_EDGE = 0.012  # around the matte, what may show hair that it lacks
 STRAY = 0.065  # around hair that is sure, where single strands stand out from it
+BESIDE = 0.035  # the same on clothes
 HAIRLINE = 0.08  # the same on the head, where roots and the hair's shadow lie on the skin
 NOT_HAIR = 2 / 255  # alpha up to which a sample shows none
 WALL, BODY = 0.15, 0.7  # probability of a person up to which, and from which on, that is seen
@@ -156,7 +157,7 @@ class View:
         """Neck and clothes."""
         below = ~grown(self.oval | (self.look.inside > 0), HAIR_EDGE * self.side)
         below &= self._below(self.mesh[list(EARS), 1].mean())
-        seen: Mask = below & (self.person > BODY) & ~self.near_matte
+        seen: Mask = below & (self.person > BODY) & ~self.near(BESIDE)
         return seen & (self.label(Label.HAIR) < 0.5)
 
     @cached_property

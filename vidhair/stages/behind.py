@@ -55,6 +55,7 @@ SHOULDERS = 0.12  # weight of where neck and shoulders mostly are, beside what i
 NECK, NECK_LENGTH = 0.76, 0.7  # half width, and length below the chin, in half widths of a face
 CHIN_AND_BROW = (152, 10)  # points of the mesh
 LEAST_SKIN = 0.002  # of a crop's square, that tells the color of a neck
+STRANDS = (0.025, 0.055)  # share of green more, or of blue less, than a face has, that hair has
 IN_SHADE = 0.82  # tone of a neck beside that of its face
 # Share of an ear that hair hides, from which on skin is drawn there, and its own shape.
 HIDDEN_EAR, SHAPED_EAR = 0.2, (0.35, 0.7)
@@ -168,19 +169,29 @@ def body_of(views: Sequence[View], moves: Moves) -> tuple[Picture, Picture]:
     wanted = wanted_of(views, moves) & (cover > 0)
     made, is_skin = colors.astype(np.float32), counts[1] > counts[2]
     cloth = inpaint(made, wanted & ~seen & (flesh[..., 0] < 1), seen & ~is_skin)
-    drawn = cloth + flesh * (_neck(views, made, seen & is_skin) - cloth)
+    drawn = cloth + flesh * (neck_color(views, made, seen & is_skin) - cloth)
     made = np.where(seen[..., None], made, drawn)
     made = np.where((seen | wanted)[..., None], made, spread(made, seen | wanted))
     return _levels(made), _levels(cover * 255)
 
 
-def _neck(views: Sequence[View], colors: Plane, seen: Mask) -> Plane:
-    """Skin of the neck [h, w, 3], from where it is seen."""
+def neck_color(views: Sequence[View], colors: Plane, seen: Mask) -> Plane:
+    """Skin of the neck [h, w, 3], from where it is seen, and not strands that lie on it."""
+    face = np.concatenate([view.picture[view.skin] for view in views])
+    usual = np.median(face, 0) if len(face) else np.full(3, 156.0)
+    away = tint(colors) - tint(usual)
+    seen = seen & (away[..., 1] < STRANDS[0]) & (away[..., 2] > -STRANDS[1])
     if seen.sum() >= LEAST_SKIN * views[0].side ** 2:
         return spread(colors, seen)
-    face = np.concatenate([view.picture[view.skin] for view in views])
-    color = np.median(face, 0) * IN_SHADE if len(face) else np.full(3, 128.0)
+    color = usual * IN_SHADE
     return np.broadcast_to(color, colors.shape).astype(np.float32)
+
+
+def tint(colors: NDArray[Any]) -> NDArray[np.float64]:
+    """Shares [..., 3] of red, green and blue in colors."""
+    given = np.asarray(colors, np.float64) + 1
+    found: NDArray[np.float64] = given / given.sum(-1, keepdims=True)
+    return found
 
 
 def _edge(share: Plane) -> Plane:
