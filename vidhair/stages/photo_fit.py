@@ -46,7 +46,7 @@ SKIN = (
 )  # fmt: skip
 SKIN_BLUR = 0.02  # over which skin is looked at, in crop sides
 DARKEST = 0.002  # light that is seen, of 1
-EVEN = 4.0  # points' worth of belief that light is even
+EVEN = 0.5  # points' worth of belief that light is even
 LIGHT_FRAMES = 1.5  # deviation of the mean over which light is followed
 # Skin differs in its own color, too: how far a difference is taken for that of the light.
 LIGHTNESS_TOLD, TINT_TOLD, SLOPE_TOLD = 0.4, 0.4, 0.5
