@@ -56,7 +56,8 @@ UNLIKE, LEAST_UNLIKE = 2.0, 7.0  # deviations of hue, and the least in Lab, from
 LOCKS = (0.07, 0.012)  # how wide locks and strands are that end at different places
 WAVES = (0.3, 0.06)  # the same of what stands out at the sides
 OUTER = 0.6  # how far out hair may be that ears are seen before, as a share of the way there
-EARS = 0.12  # how far above its middle they begin
+EARS, EAR_EDGE = 0.2, 0.025  # how far above its middle they begin, and how far hair goes on there
+FAINT = 60  # levels of alpha that count as hair further out
 RAYS = 9  # places that are looked at along a ray
 BEHIND = 0.14  # how far hair reaches under the face and neck that hide it
 
@@ -197,6 +198,13 @@ def towards(plane: Plane, centre: NDArray[Any], reach: float) -> Plane:
     return found.astype(np.float32)
 
 
+def soft_edge(mask: NDArray[Any], reach: float) -> Plane:
+    """A mask [h, w], grown by a reach and with a soft edge."""
+    plane = torch.from_numpy(mask.astype(np.float32))[None, None]
+    grown = blur(dilate(plane, 2 * max(1, round(reach)) + 1), 0.5 * reach)
+    return grown[0, 0].clamp(0, 1).numpy()
+
+
 def continued(values: NDArray[Any], margin: int) -> NDArray[Any]:
     """Planes [h, w, ...] with a margin around them, as which their stretched reflection goes on."""
     for axis in (0, 1):
@@ -290,6 +298,7 @@ def hidden_hair(
     oval = polygon_mask(mesh[list(FACE_OVAL)], *alpha.shape)
     level = np.arange(alpha.shape[0])[:, None] > (left[1] + right[1]) / 2 - EARS * side
     within = towards(alpha.astype(np.float32), (left + right) / 2, OUTER)
-    grown, there = np.maximum(grown, within), np.maximum(there, level * (1 - oval) * (within > 127))
+    ears = soft_edge(level * (1 - oval) * (within > FAINT), EAR_EDGE * side)
+    grown, there = np.maximum(grown, 255 * ears), np.maximum(there, ears)
     found: NDArray[np.uint8] = np.rint(np.maximum(alpha, grown * there)).astype(np.uint8)
     return found

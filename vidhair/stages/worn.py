@@ -22,8 +22,8 @@ from vidhair.stages.matte import SURE_ALPHA
 from vidhair.stages.photo import PhotoHair, towards
 from vidhair.stages.photo_fit import PhotoFit, lit, photo_places
 from vidhair.stages.region import HairWindow, HeadRegion
-from vidhair.stages.skull import HeadPose, Place, Skull, look
 from vidhair.stages.skull import Look as Seen
+from vidhair.stages.skull import Place, Skull, look
 from vidhair.types import Frames
 from vidhair.wiring import Series, Value, stage
 
@@ -151,7 +151,7 @@ def over(
     color, unknown = unseen
     outer = towards(alpha, centre, -OUTWARDS)
     cover = np.maximum(unknown, outer) * skull * (1 - oval)
-    color = color + (outer / (unknown + outer + 1e-6))[..., None] * (hair - color)
+    color = color + outer[..., None] * (hair - color)
     result += cover[..., None] * (color + grain[..., None] - result)
     kept = kept * (1 - cover)
     both = torch.from_numpy(alpha)[None, None]
@@ -176,7 +176,6 @@ def _grey(picture: NDArray[Any]) -> Plane:
 def photo_look(
     frames: Series[Frames],
     track: Series[FaceTrack],
-    head_pose: Series[HeadPose],
     photo_hair: PhotoHair,
     photo_fit: Series[PhotoFit],
     hair_window: HairWindow,
@@ -191,8 +190,8 @@ def photo_look(
         mesh = hair_window.places(track.rows(*one).mesh[0])
         inner = (mesh[list(FACE_OVAL)] - mesh[4]) * 0.8 + mesh[4]
         face = polygon_mask(inner, *seen.shape) > 0.5
-        fit, pose = photo_fit.rows(*one), head_pose.rows(*one)
-        places = photo_places(photo_hair, Place.of(pose, 0), fit.bent[0], fit.long, hair_window)
+        fit = photo_fit.rows(*one)
+        places = photo_places(photo_hair, Place.of(fit, 0), fit.bent[0], fit.long, hair_window)
         photo = _grey(taken(photo_hair.picture, places))
         if face.any():
             grains.append(noise_of(seen, face))
@@ -207,7 +206,6 @@ def worn(
     bare: Bare,
     labels: Labels,
     track: FaceTrack,
-    head_pose: HeadPose,
     skull: Skull,
     photo_hair: PhotoHair,
     photo_fit: PhotoFit,
@@ -223,7 +221,7 @@ def worn(
         levels, changed = bare.levels[row], bare.changed[row]
         alpha = np.zeros(changed.shape, np.float32)
         if track.present[row]:
-            at = Place.of(head_pose, row)
+            at = Place.of(photo_fit, row)
             places = photo_places(photo_hair, at, photo_fit.bent[row], photo_fit.long, hair_window)
             hair, alpha, behind = _hair(planes, places, photo_look.blur)
             here = look(skull, at, hair_window)
