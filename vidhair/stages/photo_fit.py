@@ -66,9 +66,9 @@ class FaceLight(Value):
 
 @dataclass(frozen=True)
 class PhotoFit(HeadPose):
-    """The pose, in every frame as its points say. bent: [T, K, 2], where points of the head are beside where its pose puts those of the photo,
-    in half widths. light: [T, 3, 3], of the frame on the photo's hair, as `FaceLight`. long: of the
-    face, beside the mean one."""
+    """The pose, in every frame as its points say. bent: [T, K, 2], where points of the head are
+    beside where that puts those of the photo, in half widths. light: [T, 3, 3], of the frame on the
+    photo's hair, as `FaceLight`. long: of the face, beside the mean one."""
 
     ROWS = (*HeadPose.ROWS, "bent", "light")
     bent: NDArray[np.float32]
