@@ -67,7 +67,7 @@ def test_a_place_is_corrected_by_where_points_are() -> None:
     at = Place(turned(15), 40.0, SHIFT)
     points = np.random.default_rng(0).normal(0, 1, (9, 3))
     tilt = np.array([[0.8, -0.6, 0], [0.6, 0.8, 0], [0, 0, 1]])
-    true = Place(tilt @ at.rotation, 44.0, SHIFT + 3)
+    true = Place(tilt @ at.rotation, 44.0, np.array([83.0, 93.0]))
     seen = (at.seen(points) - at.shift) / at.scale
     found = nearer(at, seen, true.seen(points).astype(np.float32))
     np.testing.assert_allclose(found.rotation, true.rotation, atol=1e-5)

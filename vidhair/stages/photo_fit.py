@@ -8,6 +8,7 @@ smoothly, so that hairline, temples and sides meet. T frames, K points.
 """
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -70,7 +71,7 @@ class PhotoFit(HeadPose):
     beside where that puts those of the photo, in half widths. light: [T, 3, 3], of the frame on the
     photo's hair, as `FaceLight`. long: of the face, beside the mean one."""
 
-    ROWS = (*HeadPose.ROWS, "bent", "light")
+    ROWS: ClassVar[tuple[str, ...]] = (*HeadPose.ROWS, "bent", "light")
     bent: NDArray[np.float32]
     light: NDArray[np.float32]
     long: float
@@ -252,7 +253,7 @@ def lit(
     log = light[:, 0] + across[None, :, None] * light[:, 1] + down[:, None, None] * light[:, 2]
     linear: NDArray[np.float64] = np.interp(levels, np.arange(256), table) * np.exp(log)
     found = linear_to_srgb(torch.from_numpy(linear.clip(0, 1).astype(np.float32)))
-    result: NDArray[np.float32] = found.numpy() * 255
+    result: NDArray[np.float32] = (found * 255).numpy()
     return result
 
 
