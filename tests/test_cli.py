@@ -566,7 +566,7 @@ def test_explain_as_json(capfd: pytest.CaptureFixture[str]) -> None:
     assert vidhair("explain", "bald", "--json", "--set", "tune.steps=7") == 0
     told = json.loads(capfd.readouterr().out)
     assert told["name"] == "bald"
-    assert told["edit"] == {"kind": "bald", "strength": 1.0}
+    assert told["edit"] == {"kind": "bald", "strength": 1.0, "by": "auto", "stubble": 0.0}
     assert told["tune"]["steps"] == 7 and told["encode"]["codec"] == "auto"
 
 

@@ -61,8 +61,8 @@ HEAVY = (
 
 # What is compiled at its first use, and imported no earlier than that.
 COMPILED = (
-    "._boxes", "._dye", "._grids", "._lines", "._numba", "._gemm", "._tiles", "._triton",
-    ".kernels.simd",
+    "._boxes", "._dye", "._grids", "._lines", "._numba", "._gemm", "._patches", "._tiles",
+    "._triton", ".kernels.simd",
 )  # fmt: skip
 
 

@@ -198,8 +198,11 @@ def test_lpips_without_weights_is_refused_before_anything_runs() -> None:
     assert "tune" not in keys(load_recipe(small.RECIPE, off)), "nothing measures likeness then"
 
 
+DRAWN_BALD = {"edit.by": "latent"}
+
+
 def test_another_edit_shares_everything_before_it() -> None:
-    color, bald = keys(load_recipe(small.RECIPE)), keys(load_recipe("bald"))
+    color, bald = keys(load_recipe(small.RECIPE)), keys(load_recipe("bald", DRAWN_BALD))
     assert changed(color, bald) == {"shot_changes", "edited", "changes"}
 
 
@@ -212,7 +215,9 @@ def test_a_recipe_without_an_edit_shares_everything() -> None:
 
 def test_what_a_recipe_does_not_read_is_not_made() -> None:
     """Of a matte only colors read, and its settings are none of the others' business."""
-    bald, other = (keys(load_recipe("bald", changes)) for changes in ({}, {"matte.edge": 0.05}))
+    bald, other = (
+        keys(load_recipe("bald", DRAWN_BALD | changes)) for changes in ({}, {"matte.edge": 0.05})
+    )
     assert not ({"hair_colors", "prior"} | MATTED) & set(bald)
     assert bald == other
 

@@ -4,7 +4,17 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter, shift
 
-from vidhair.imaging.follow import STILL, Follower, inverse, median, moved, scaled, shifted
+from vidhair.imaging.follow import (
+    STILL,
+    Bend,
+    Follower,
+    inverse,
+    median,
+    moved,
+    moved_back,
+    scaled,
+    shifted,
+)
 
 
 def texture(size: int = 96) -> NDArray[np.float64]:
@@ -39,7 +49,8 @@ def test_what_does_not_move_stays_exactly() -> None:
     follow, known = Follower(), np.ones((96, 96), bool)
     noise = np.random.default_rng(0).integers(-4, 5, (2, 96, 96, 3))
     for picture in (texture() + noise).clip(0, 255).astype(np.uint8):
-        assert np.array_equal(follow(picture, known), STILL)
+        found = follow(picture, known)
+        assert found is not None and np.array_equal(found, STILL)
 
 
 def test_too_little_to_follow_is_no_move() -> None:
@@ -61,6 +72,17 @@ def test_a_part_of_what_moved_is_that_part() -> None:
     assert np.array_equal(whole[:-1, :-2], picture[1:, 2:])
     part = slice(10, 20), slice(30, 50)
     assert np.array_equal(moved(picture, move, part), whole[part])
+
+
+def test_a_bend_is_undone() -> None:
+    picture, bend = seen_at(0, 0), Bend(np.array([4.0, -2.0]), 30, 60)
+    move = shifted(np.array([3.0, 1.0]))
+    bent = moved_back(picture, move, bend=bend)
+    inside = np.s_[10:80, 15:80]
+    again = moved(bent, move, bend=bend).astype(int)
+    assert np.abs(again[inside] - picture[inside]).mean() < 3
+    assert np.array_equal(bent[70:80, 20:80], picture[69:79, 17:77]), "below it only moves"
+    assert np.array_equal(bent[8:20, 20:80], picture[9:21, 13:73]), "above it is moved by all"
 
 
 def test_the_median_is_of_what_is_known() -> None:

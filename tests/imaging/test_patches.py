@@ -2,11 +2,12 @@
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from vidhair.imaging.patches import inpaint, spread
 
 
-def stripes(size: int = 64, period: int = 8) -> np.ndarray:
+def stripes(size: int = 64, period: int = 8) -> NDArray[np.float32]:
     column = np.where(np.arange(size) % period < period // 2, 60, 180).astype(np.float32)
     return np.broadcast_to(column[None, :, None], (size, size, 3)).copy()
 

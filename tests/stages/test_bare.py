@@ -1,5 +1,6 @@
 """Hair taken away from a painted head before a painted wall, which are known."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import cache
 from typing import Any
@@ -16,7 +17,8 @@ from vidhair.models.parsers.face_parser import polygon_mask
 from vidhair.stages.align import FaceTrack
 from vidhair.stages.bare import Bare, bare, relit
 from vidhair.stages.bare_skin import TEXELS, from_atlas, lit, on_head, to_atlas
-from vidhair.stages.behind import Behind, behind, usual_body
+from vidhair.stages.bare_view import View
+from vidhair.stages.behind import Behind, behind, neck_color, tint, usual_body
 from vidhair.stages.labels import Labels
 from vidhair.stages.matte import Matte
 from vidhair.stages.region import HairWindow, HeadRegion
@@ -60,13 +62,17 @@ def scene(frame: int) -> tuple[Levels, Levels, Levels, Levels, NDArray[np.float3
     mesh[NUMBERS] = at.seen(REFERENCE)
     rows, columns = np.mgrid[:HIGH, :WIDE] + 0.5
     oval = polygon_mask(mesh[list(FACE_OVAL)], HIGH, WIDE) > 0.5
-    head = (look(mean_skull(1), at, WINDOW).inside > 0) | oval
+    seen, skull = look(mean_skull(1), at, WINDOW), mean_skull(1)
+    head = (seen.inside > 0) | oval
+    normal = seen.place / skull.axes[:, None, None]
+    tone = 0.75 - 0.25 * normal[2] / np.sqrt(np.square(normal).sum(0))
     x, y = (columns - at.shift[0]) / SCALE, (rows - at.shift[1]) / SCALE
     neck = (abs(x) < 0.75) & (y > 0.4) & (y < 2.4)
     shirt = y > 1.7 + 0.3 * abs(x)
     bald = wall()
     for mask, color in ((neck, SKIN), (shirt, SHIRT), (head, SKIN)):
         bald[mask] = color
+    bald[head] *= tone[head][:, None]
     cap = (np.hypot(x / 1.4, (y + 0.75) / 1.55) < 1) & ~((abs(x) < 0.8) & (y > -0.95))
     cap &= y < 0.9
     picture = np.where(cap[..., None], HAIR, bald)
@@ -121,7 +127,7 @@ def test_hair_goes_and_nothing_else_changes() -> None:
 def test_the_scalp_is_where_skin_is_drawn() -> None:
     made = bared()
     _, bald, alpha, *_ = scene(1)
-    is_skin = (bald == SKIN).all(-1) & (alpha > 0)
+    is_skin = (bald[..., 0] > bald[..., 2] + 20) & (alpha > 0)
     rows = np.arange(HIGH)[:, None] < place(1).shift[1] - 1.1 * SCALE
     assert (made.scalp[1] > 200)[is_skin & rows].mean() > 0.85
     assert made.scalp[1][(alpha == 0) & (made.changed[1] == 0)].max() == 0
@@ -147,7 +153,7 @@ def test_without_the_person_or_without_hair_nothing_changes() -> None:
 def test_layers_hold_for_the_shot_and_move_with_it() -> None:
     found: Behind = given()["behind"]
     assert found.wall.shape == (1, HIGH, WIDE, 3) and found.shot.tolist() == [0] * FRAMES
-    usual = np.median(found.skin[0].reshape(-1, 3), 0)
+    usual = np.median(found.skin[0][100:156, 100:156].reshape(-1, 3), 0)
     assert np.abs(usual - SKIN).max() < 45
     assert found.hair.min() >= 0 and found.hair.max() <= 1
     assert np.allclose(found.wall_move, np.eye(3)[:2], atol=0.05), "the camera stands still"
@@ -194,3 +200,31 @@ def test_shoulders_are_below_the_face() -> None:
 
 def test_values_have_rows() -> None:
     assert HeadPose.ROWS and Behind.ROWS and Bare.ROWS and not Skull.ROWS
+
+
+def test_strands_on_a_neck_do_not_color_it() -> None:
+    values = given()
+    view = next(iter(views_of(values)))
+    colors = np.full((HIGH, WIDE, 3), SKIN, np.float32)
+    seen = np.zeros((HIGH, WIDE), bool)
+    seen[100:110, 50:75] = True
+    colors[100:105, 50:75] = (110, 100, 50)
+    made = neck_color([view], colors, seen)
+    assert np.allclose(made, SKIN, atol=3)
+
+
+def test_a_neck_that_is_not_seen_has_the_color_of_the_face() -> None:
+    view = next(iter(views_of(given())))
+    nothing = np.zeros((HIGH, WIDE), bool)
+    made = neck_color([view], np.zeros((HIGH, WIDE, 3), np.float32), nothing)
+    assert np.ptp(made, axis=(0, 1)).max() == 0
+    assert np.abs(tint(made[0, 0]) - tint(np.array(SKIN))).max() < 0.02
+
+
+def views_of(values: dict[str, Any]) -> Iterator[View]:
+    for frame in range(FRAMES):
+        yield View(
+            values["frames"].pixels[frame], values["matte"].alpha[frame],
+            values["labels"].planes[frame], values["track"].mesh[frame],
+            Place.of(values["head_pose"], frame), values["skull"], WINDOW, REGION,
+        )  # fmt: skip

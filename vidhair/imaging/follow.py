@@ -5,6 +5,7 @@ map [2, 3] of places in a reference picture to those in another one.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ Mask = NDArray[np.bool_]
 Move = NDArray[np.float64]
 
 STILL: Move = np.array([[1.0, 0, 0], [0, 1.0, 0]])
+UNBENT = 4  # rounds in which a bend is undone
 EVERY = 3  # of how many samples one tells of a move
 LOOKS, FITS = 2, 5  # at every picture; of a move, each with what fits it better
 OFF_MOVE = 1.0  # distance in samples at which a place tells less of the move
@@ -112,22 +114,73 @@ def inverse(move: Move) -> Move:
     return np.column_stack([turn, -turn @ move[:, 2]])
 
 
+@dataclass(frozen=True)
+class Bend:
+    """What places of the reference are moved by beside a move: all of [x, y] above a row, nothing
+    below another one."""
+
+    by: NDArray[np.float64]
+    top: float
+    bottom: float
+
+    def at(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
+        """[..., 2] for rows of the reference [...]."""
+        share = np.clip((self.bottom - rows) / (self.bottom - self.top), 0, 1)
+        found: NDArray[np.float64] = share[..., None] * self.by
+        return found
+
+
 def moved(
     values: NDArray[Any],
     move: Move,
     part: tuple[slice, slice] | None = None,
+    *,
     sharp: bool = False,
+    bend: Bend | None = None,
 ) -> NDArray[Any]:
     """What a picture [h, w] or [h, w, C] shows where the places of the reference have moved to.
 
     part: of the reference, rows and columns. sharp: by cubics between samples.
     """
     rows, columns = part or (slice(0, values.shape[0]), slice(0, values.shape[1]))
-    if np.array_equal(move, STILL):
+    if bend is None and np.array_equal(move, STILL):
         return values[rows, columns]
+    places = _places(rows, columns)
+    there = _apply(move, places) + (0 if bend is None else bend.at(places[..., 1]))
+    return sample(values, (there - 0.5).astype(np.float32), sharp)
+
+
+def moved_back(
+    values: NDArray[Any],
+    move: Move,
+    part: tuple[slice, slice] | None = None,
+    *,
+    sharp: bool = False,
+    bend: Bend | None = None,
+) -> NDArray[Any]:
+    """What the reference [h, w] or [h, w, C] shows of places that have moved, at where they are.
+
+    part: of where they are, rows and columns.
+    """
+    back = inverse(move)
+    if bend is None:
+        return moved(values, back, part, sharp=sharp)
+    rows, columns = part or (slice(0, values.shape[0]), slice(0, values.shape[1]))
+    places = _places(rows, columns)
+    there = _apply(back, places)
+    for _ in range(UNBENT):
+        there = _apply(back, places - bend.at(there[..., 1]))
+    return sample(values, (there - 0.5).astype(np.float32), sharp)
+
+
+def _places(rows: slice, columns: slice) -> NDArray[np.float64]:
     x, y = np.arange(columns.start, columns.stop) + 0.5, np.arange(rows.start, rows.stop) + 0.5
-    there = [move[k, 0] * x[None] + move[k, 1] * y[:, None] + move[k, 2] - 0.5 for k in (0, 1)]
-    return sample(values, np.stack(there, -1).astype(np.float32), sharp)
+    return np.stack(np.meshgrid(x, y), -1)
+
+
+def _apply(move: Move, places: NDArray[np.float64]) -> NDArray[np.float64]:
+    found: NDArray[np.float64] = places @ move[:, :2].T + move[:, 2]
+    return found
 
 
 def median(pictures: Sequence[Picture], known: Sequence[Mask]) -> tuple[Picture, Mask]:

@@ -22,6 +22,7 @@ ROUNDS, TURNS = 4, (12, 3)  # of matching, and of matching and voting: at the co
 TYPICAL = 75  # percentile of costs by which patches' votes are weighed
 ANCHOR = 1e-4  # weight of the colors that patches have, beside that of their steps
 FAINTER, LEAST_COUNT = 1.3, 0.1  # by how much a pixel further in counts less, and at least
+LEAST_SHARE = 0.4  # of a source, that patches can be taken from, at every size
 LEAST_SOURCE = 64  # patches, from which on there is something to choose
 
 
@@ -50,7 +51,10 @@ def _from_patches(picture: Picture, hole: Mask, source: Mask) -> Picture:
     reach = _kernels().REACH
     while distance_transform_edt(np.pad(levels[-1][1], 1)).max() > 2 * reach:
         one, gap, seen = levels[-1]
-        if min(gap.shape) < 8 * reach or _allowed(_halved(seen, all), reach).sum() < LEAST_SOURCE:
+        coarser = _halved(seen, all)
+        # What lies along the border of the picture or of the hole must still be found there.
+        least = max(LEAST_SOURCE, LEAST_SHARE * coarser.sum())
+        if min(gap.shape) < 8 * reach or _allowed(coarser, reach).sum() < least:
             break
         levels.append((_pooled(one), _halved(gap, any), _halved(seen, all)))
     result, places = levels[-1][0], None

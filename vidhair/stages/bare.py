@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from vidhair.geometry import Grid
 from vidhair.imaging.blur import blur
 from vidhair.imaging.fill import fill
-from vidhair.imaging.follow import Move, inverse, moved
+from vidhair.imaging.follow import moved_back
 from vidhair.imaging.matting import split_colors
 from vidhair.imaging.warp import spread_grid
 from vidhair.models.parsers.face_parser import Label
@@ -116,11 +116,13 @@ def without_hair(view: View, layers: Layers) -> tuple[Picture, Picture, Picture]
     picture = view.picture.astype(np.float32)
     shadow = _ramp(alpha > 0.5, 0.3 * SHADOW * side, 0.35 * SHADOW * side)
     shadow = shadow * soft(view.face, 0.5 * HAIR_EDGE * side) * view.face
+    shadow *= 1 - soft(view.eyes_and_ears, HAIR_EDGE * side)
     lighter = relit(picture, skin, free, side, SHADOW_BLUR) - picture
     strands = torch.from_numpy(alpha)[None, None]
     unit = torch.from_numpy(picture / 255).movedim(-1, 0)[None].contiguous()
     _, rest, _ = split_colors(unit, strands, max(2, round(STRAND_REACH * side)))
-    back: Plane = rest[0].movedim(0, -1).numpy() * 255 + shadow[..., None] * lighter
+    back: Plane = rest[0].movedim(0, -1).numpy() * np.float32(255)
+    back += shadow[..., None] * lighter
 
     margin = _margin(view)
     result = back + alpha[..., None] * (new - back)
@@ -217,17 +219,20 @@ def bare(
 def _layers(view: View, behind: Behind, row: int, part: tuple[slice, slice], frame: int) -> Layers:
     shot = int(behind.shot[row])
 
-    def here(values: Picture, move: Move, sharp: bool = True) -> Plane:
-        found: Plane = moved(values, inverse(move), part, sharp).astype(np.float32)
-        return found
-
-    body_move = behind.body_move[row]
+    move, bend = behind.body_move[row], behind.bend(row)
+    wall = moved_back(behind.wall[shot], behind.wall_move[row], part, sharp=True)
+    body = moved_back(behind.body[shot], move, part, sharp=True, bend=bend)
+    cover = moved_back(behind.cover[shot], move, part, bend=bend)
     noise = np.random.default_rng(frame).standard_normal(view.alpha.shape).astype(np.float32)
     return Layers(
-        here(behind.wall[shot], behind.wall_move[row]),
-        here(behind.body[shot], body_move),
-        here(behind.cover[shot], body_move, sharp=False) / 255,
+        wall.astype(np.float32),
+        body.astype(np.float32),
+        cover.astype(np.float32) / 255,
         on_head(behind.skin[shot], view.look),
-        [ear for ear, drawn in zip(view.ears, behind.ears[shot], strict=True) if drawn and ear],
+        [
+            (1 + shape * (ear[0] - 1), ear[1])
+            for ear, shape in zip(view.ears, behind.ears[shot], strict=True)
+            if ear is not None and shape >= 0
+        ],
         noise * behind.grain[shot],
     )

@@ -26,9 +26,11 @@ Ear = tuple[Plane, Plane]
 # Lengths are in sides of the face's crop.
 HAIR_EDGE = 0.012  # around the matte, what may show hair that it lacks
 STRAY = 0.065  # around hair that is sure, where single strands stand out from it
+BESIDE = 0.035  # the same on clothes
 HAIRLINE = 0.08  # the same on the head, where roots and the hair's shadow lie on the skin
 NOT_HAIR = 2 / 255  # alpha up to which a sample shows none
 WALL, BODY = 0.15, 0.7  # probability of a person up to which, and from which on, that is seen
+GLASSES = 0.05  # around the eyes
 MEETING = 0.02  # how round the corner is where skull and face meet
 UNLIKE_SKIN = 70  # levels from the usual skin of a face from which on something else is on it
 TEMPLES, EARS, MOUTH, NOSE = (162, 389), (234, 454), (61, 291), 4  # points of the mesh
@@ -123,6 +125,15 @@ class View:
         return grown(self.parts(*BROWS, EYE_LEFT, EYE_RIGHT, LIPS), 0.5 * HAIR_EDGE * self.side)
 
     @cached_property
+    def eyes_and_ears(self) -> Mask:
+        """With glasses, if there are any."""
+        found = grown(self.parts(EYE_LEFT, EYE_RIGHT), GLASSES * self.side)
+        for ear in self.ears:
+            if ear is not None:
+                found |= ear[1] > 0.2
+        return found
+
+    @cached_property
     def head(self) -> Plane:
         """How far a sample shows the bare head: skull and face as one."""
         inside = np.clip(0.7 * self.look.inside + 0.5, 0, 1)
@@ -146,7 +157,7 @@ class View:
         """Neck and clothes."""
         below = ~grown(self.oval | (self.look.inside > 0), HAIR_EDGE * self.side)
         below &= self._below(self.mesh[list(EARS), 1].mean())
-        seen: Mask = below & (self.person > BODY) & ~self.near_matte
+        seen: Mask = below & (self.person > BODY) & ~self.near(BESIDE)
         return seen & (self.label(Label.HAIR) < 0.5)
 
     @cached_property

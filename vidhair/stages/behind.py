@@ -4,8 +4,9 @@ Each is put together once per shot from what the frames show of it, where it lie
 scene, on the body, on the skull. What no frame shows is continued.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,7 +14,17 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d
 
 from vidhair.imaging.fill import fill
-from vidhair.imaging.follow import STILL, Follower, Move, inverse, median, moved, scaled, shifted
+from vidhair.imaging.follow import (
+    STILL,
+    Bend,
+    Follower,
+    Move,
+    median,
+    moved,
+    moved_back,
+    scaled,
+    shifted,
+)
 from vidhair.imaging.patches import inpaint, spread
 from vidhair.models.parsers.face_parser import Label, polygon_mask
 from vidhair.stages.align import FaceTrack
@@ -37,14 +48,17 @@ from vidhair.types import Frames
 from vidhair.wiring import Meter, Series, Value, ranges, stage
 
 LOOKED_AT = 14  # frames of a shot that its layers are put together from
+AT_ONCE = 8  # frames that are read
 FOLLOWED = 200  # samples along the longer side of pictures in which motion is followed
 AROUND = 0.02  # around what hair hides in the frames that are looked at, in crop sides
 SHOULDERS = 0.12  # weight of where neck and shoulders mostly are, beside what is seen of them
-NECK = 0.76  # half width, in half widths of a face
+NECK, NECK_LENGTH = 0.76, 0.7  # half width, and length below the chin, in half widths of a face
 CHIN_AND_BROW = (152, 10)  # points of the mesh
 LEAST_SKIN = 0.002  # of a crop's square, that tells the color of a neck
+STRANDS = (0.025, 0.055)  # share of green more, or of blue less, than a face has, that hair has
 IN_SHADE = 0.82  # tone of a neck beside that of its face
-HIDDEN_EAR = 0.2  # share of an ear that hair hides, from which on it is drawn
+# Share of an ear that hair hides, from which on skin is drawn there, and its own shape.
+HIDDEN_EAR, SHAPED_EAR = 0.2, (0.35, 0.7)
 SPREAD_LEVELS = 8
 MOVING = 0.7  # deviation, in frames, of the mean over which moves are smoothed
 
@@ -55,39 +69,63 @@ class Behind(Value):
 
     wall, body: uint8 [S, h, w, 3] in the hair's window, as in the shot's first frame with the
     person; cover: uint8 [S, h, w], how far there is body; wall_move, body_move: [T, 2, 3], from
-    places there to those in each frame, in samples. skin: float32 [S, n, n, 3], of the head on its
-    atlas, in levels; hair: float32 [S, n, n], how far hair covers that. ears: bool [S, 2], whether
-    the left and the right one are drawn. grain: [S], deviation of the frames' noise, in levels.
+    places there to those in each frame, in samples. lean: [T, 2], how much further than the body
+    the head has moved, which its neck follows between two rows of the body, neck: [S, 2]. skin:
+    float32 [S, n, n, 3], of the head on its atlas, in levels; hair: float32 [S, n, n], how far hair
+    covers that. ears: float32 [S, 2], how far the left and the right one are drawn with their
+    shape, below zero where they are not at all. grain: [S], deviation of the frames' noise, in
+    levels.
     """
 
-    ROWS = ("shot", "wall_move", "body_move")
+    ROWS = ("shot", "wall_move", "body_move", "lean")
     shot: NDArray[np.int64]
     wall_move: NDArray[np.float64]
     body_move: NDArray[np.float64]
+    lean: NDArray[np.float64]
+    neck: NDArray[np.float64]
     wall: Picture
     body: Picture
     cover: Picture
     skin: Plane
     hair: Plane
-    ears: NDArray[np.bool_]
+    ears: Plane
     grain: Plane
+
+    def bend(self, row: int) -> Bend:
+        """Of the body in a frame."""
+        top, bottom = self.neck[int(self.shot[row])]
+        return Bend(self.lean[row], float(top), float(bottom))
+
+
+@dataclass(frozen=True)
+class Moves:
+    """How a layer has moved in views, one each."""
+
+    moves: Sequence[Move]
+    bends: Sequence[Bend | None]
+
+    def undone(self, values: Sequence[NDArray[Any]], sharp: bool = False) -> list[NDArray[Any]]:
+        """What views show at the places of the shot's first one."""
+        given = zip(values, self.moves, self.bends, strict=True)
+        return [moved(value, move, sharp=sharp, bend=bend) for value, move, bend in given]
+
+    def shares(self, masks: Sequence[Mask]) -> list[Plane]:
+        """How much of samples there lies in masks of the views."""
+        return self.undone([mask.astype(np.float32) for mask in masks])
 
 
 def put_together(
-    views: Sequence[View], masks: Sequence[Mask], moves: Sequence[Move]
+    views: Sequence[View], masks: Sequence[Mask], moves: Moves
 ) -> tuple[Picture, Mask]:
     """What masks of views show, at the places of the shot's first view, and where anything is."""
-    pictures = [moved(v.picture, m, sharp=True) for v, m in zip(views, moves, strict=True)]
-    known = [moved(k.astype(np.float32), m) > 0.99 for k, m in zip(masks, moves, strict=True)]
-    return median(pictures, known)
+    pictures = moves.undone([view.picture for view in views], sharp=True)
+    return median(pictures, [share > 0.99 for share in moves.shares(masks)])
 
 
-def wanted_of(views: Sequence[View], moves: Sequence[Move]) -> Mask:
+def wanted_of(views: Sequence[View], moves: Moves) -> Mask:
     """Where something beside the head is behind hair in some frame, at those places."""
-    found = np.zeros(views[0].alpha.shape, bool)
-    for view, move in zip(views, moves, strict=True):
-        here = view.near(STRAY) & (view.head < 1)
-        found |= moved(here.astype(np.float32), move) > 0.01
+    hidden = moves.shares([view.near(STRAY) & (view.head < 1) for view in views])
+    found: Mask = np.max(hidden, axis=0) > 0.01
     return grown(found, AROUND * views[0].side)
 
 
@@ -96,7 +134,7 @@ def _levels(values: Plane) -> Picture:
     return found
 
 
-def wall_of(views: Sequence[View], moves: Sequence[Move]) -> Picture:
+def wall_of(views: Sequence[View], moves: Moves) -> Picture:
     seen_colors, seen = put_together(views, [view.wall for view in views], moves)
     if not seen.any():
         return views[0].picture
@@ -105,17 +143,18 @@ def wall_of(views: Sequence[View], moves: Sequence[Move]) -> Picture:
     return _levels(np.where((wanted | seen)[..., None], made, spread(colors, seen)))
 
 
-def body_of(views: Sequence[View], moves: Sequence[Move]) -> tuple[Picture, Picture]:
+def body_of(views: Sequence[View], moves: Moves) -> tuple[Picture, Picture]:
     """Neck and clothes, and how far they cover what is behind them."""
     size, side = views[0].alpha.shape, views[0].side
     colors, seen = put_together(views, [view.body for view in views], moves)
-    counts = np.zeros((3, *size), np.float32)  # wall, skin, clothes
-    for view, move in zip(views, moves, strict=True):
-        skin = view.label(Label.SKIN) > view.label(Label.CLOTHES)
-        for count, mask in zip(
-            counts, (view.wall, view.body & skin, view.body & ~skin), strict=True
-        ):
-            count += moved(mask.astype(np.float32), move)
+    skin = [view.label(Label.SKIN) > view.label(Label.CLOTHES) for view in views]
+    bodies = [view.body for view in views]
+    kinds = (
+        [view.wall for view in views],
+        [a & b for a, b in zip(bodies, skin, strict=True)],
+        [a & ~b for a, b in zip(bodies, skin, strict=True)],
+    )
+    counts = np.stack([np.sum(moves.shares(masks), axis=0) for masks in kinds])
     total = counts.sum(0)
     sure = total > 0.5
     figure, neck = usual_body(views[0].mesh, *size)
@@ -130,19 +169,29 @@ def body_of(views: Sequence[View], moves: Sequence[Move]) -> tuple[Picture, Pict
     wanted = wanted_of(views, moves) & (cover > 0)
     made, is_skin = colors.astype(np.float32), counts[1] > counts[2]
     cloth = inpaint(made, wanted & ~seen & (flesh[..., 0] < 1), seen & ~is_skin)
-    drawn = cloth + flesh * (_neck(views, made, seen & is_skin) - cloth)
+    drawn = cloth + flesh * (neck_color(views, made, seen & is_skin) - cloth)
     made = np.where(seen[..., None], made, drawn)
     made = np.where((seen | wanted)[..., None], made, spread(made, seen | wanted))
     return _levels(made), _levels(cover * 255)
 
 
-def _neck(views: Sequence[View], colors: Plane, seen: Mask) -> Plane:
-    """Skin of the neck [h, w, 3], from where it is seen."""
+def neck_color(views: Sequence[View], colors: Plane, seen: Mask) -> Plane:
+    """Skin of the neck [h, w, 3], from where it is seen, and not strands that lie on it."""
+    face = np.concatenate([view.picture[view.skin] for view in views])
+    usual = np.median(face, 0) if len(face) else np.full(3, 156.0)
+    away = tint(colors) - tint(usual)
+    seen = seen & (away[..., 1] < STRANDS[0]) & (away[..., 2] > -STRANDS[1])
     if seen.sum() >= LEAST_SKIN * views[0].side ** 2:
         return spread(colors, seen)
-    face = np.concatenate([view.picture[view.skin] for view in views])
-    color = np.median(face, 0) * IN_SHADE if len(face) else np.full(3, 128.0)
+    color = usual * IN_SHADE
     return np.broadcast_to(color, colors.shape).astype(np.float32)
+
+
+def tint(colors: NDArray[Any]) -> NDArray[np.float64]:
+    """Shares [..., 3] of red, green and blue in colors."""
+    given = np.asarray(colors, np.float64) + 1
+    found: NDArray[np.float64] = given / given.sum(-1, keepdims=True)
+    return found
 
 
 def _edge(share: Plane) -> Plane:
@@ -169,8 +218,16 @@ def usual_body(mesh: NDArray[np.float64], height: int, width: int) -> tuple[Plan
     return planes[0], planes[1]
 
 
-def drawn_ears(views: Sequence[View]) -> NDArray[np.bool_]:
-    """Of the left and the right one, whether hair hides enough of it."""
+def neck_rows(mesh: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The rows [2] between which a neck bends below a face [478, 2]."""
+    left, right, chin = mesh[[*EARS, CHIN_AND_BROW[0]]]
+    wide = np.hypot(*(right - left)) / 2
+    return np.array([0.5 * (chin[1] + (left + right)[1] / 2), chin[1] + NECK_LENGTH * wide])
+
+
+def drawn_ears(views: Sequence[View]) -> Plane:
+    """Of the left and the right one [2], as in `Behind`: where an own ear is seen, skin goes on
+    around it."""
     found = []
     for number in range(2):
         ears = [view.ears[number] for view in views]
@@ -179,15 +236,17 @@ def drawn_ears(views: Sequence[View]) -> NDArray[np.bool_]:
             for view, ear in zip(views, ears, strict=True)
             if ear is not None and (ear[1] > 0.5).any()
         ]
-        found.append(bool(hidden) and float(np.mean(hidden)) > HIDDEN_EAR)
-    return np.array(found)
+        share = float(np.mean(hidden)) if hidden else 0.0
+        shape = float(np.interp(share, SHAPED_EAR, (0, 1)))
+        found.append(shape if share > HIDDEN_EAR else -1.0)
+    return np.array(found, np.float32)
 
 
-def grain_of(views: Sequence[View], moves: Sequence[Move], wall: Picture) -> float:
+def grain_of(views: Sequence[View], moves: Moves, wall: Picture) -> float:
     """Deviation of the noise that single frames have and their median has not, in levels."""
     found = []
-    for view, move in zip(views, moves, strict=True):
-        away = view.picture.astype(np.float32).mean(-1) - moved(wall, inverse(move)).mean(-1)
+    for view, move in zip(views, moves.moves, strict=True):
+        away = view.picture.astype(np.float32).mean(-1) - moved_back(wall, move).mean(-1)
         fine = (away - soft(away, 1.0))[view.wall]
         if len(fine):
             found.append(1.4826 * float(np.median(np.abs(fine))))
@@ -195,6 +254,8 @@ def grain_of(views: Sequence[View], moves: Sequence[Move], wall: Picture) -> flo
 
 
 # ---- stages
+
+Parts = tuple[Picture, Picture, Picture, NDArray[np.float32], Place]  # as `View` takes them
 
 
 @stage(compress=True)
@@ -217,21 +278,18 @@ def behind(
     first: dict[int, int] = {}
     followers: dict[str, Follower] = {}
 
-    def parts(frame: int) -> tuple[Picture, Picture, Picture, NDArray[np.float32], Place]:
-        one = frame, frame + 1
-        return (
-            hair_window.cut(frames.rows(*one).pixels[0]),
-            matte.rows(*one).alpha[0],
-            labels.rows(*one).planes[0],
-            track.rows(*one).mesh[0],
-            Place.of(head_pose.rows(*one), 0),
-        )
+    def parts(start: int, stop: int) -> Iterator[Parts]:
+        some = start, stop
+        given = frames.rows(*some), matte.rows(*some).alpha, labels.rows(*some).planes
+        pose = head_pose.rows(*some)
+        meshes = track.rows(*some).mesh
+        for row, (frame, alpha, planes, mesh) in enumerate(zip(*given, meshes, strict=True)):
+            yield hair_window.cut(frame), alpha, planes, mesh, Place.of(pose, row)
 
-    for some in ranges(count, 32):
-        for frame in range(*some):
+    for some in ranges(count, AT_ONCE):
+        for frame, given in zip(range(*some), parts(*some), strict=True):
             if not present[frame]:
                 continue
-            given = parts(frame)
             view = coarse_view(*given, skull, hair_window, region, times)
             if shot[frame] not in first:
                 first[shot[frame]], start = frame, given[-1]
@@ -249,12 +307,16 @@ def behind(
         for number in np.unique(shot[present]):
             rows = np.flatnonzero(present & (shot == number))
             of_kind[rows] = gaussian_filter1d(of_kind[rows], MOVING, 0, mode="nearest")
+    lean, places = np.zeros((count, 2)), head_pose.field("shift") / hair_window.step
+    for frame in np.flatnonzero(present).tolist():
+        way = places[frame] - places[first[shot[frame]]]
+        lean[frame] = way - moves["body"][frame][:, 2]
     shots, size = int(shot.max()) + 1, (hair_window.height, hair_window.width)
     made = Behind(
-        shot, moves["wall"], moves["body"],
+        shot, moves["wall"], moves["body"], lean, np.tile([0.0, 1.0], (shots, 1)),
         np.zeros((shots, *size, 3), np.uint8), np.zeros((shots, *size, 3), np.uint8),
         np.zeros((shots, *size), np.uint8), np.zeros((shots, TEXELS, TEXELS, 3), np.float32),
-        np.zeros((shots, TEXELS, TEXELS), np.float32), np.zeros((shots, 2), bool),
+        np.zeros((shots, TEXELS, TEXELS), np.float32), np.full((shots, 2), -1, np.float32),
         np.zeros(shots, np.float32),
     )  # fmt: skip
     atlas = Atlas(skull)
@@ -262,8 +324,15 @@ def behind(
         rows = np.flatnonzero(present & (shot == number))
         chosen = rows[np.linspace(0, len(rows) - 1, min(LOOKED_AT, len(rows))).astype(int)]
         assert chosen[0] == start_frame, "layers lie as in the first frame"
-        views = [View(*parts(frame), skull, hair_window, region) for frame in chosen.tolist()]
-        wall_moves, body_moves = (moves[name][chosen] for name in ("wall", "body"))
+        views = [
+            View(*given, skull, hair_window, region)
+            for frame in chosen.tolist()
+            for given in parts(frame, frame + 1)
+        ]
+        made.neck[number] = neck_rows(views[0].mesh)
+        bends = [made.bend(frame) for frame in chosen.tolist()]
+        wall_moves = Moves(moves["wall"][chosen], [None] * len(chosen))
+        body_moves = Moves(moves["body"][chosen], bends)
         made.wall[number] = wall_of(views, wall_moves)
         made.body[number], made.cover[number] = body_of(views, body_moves)
         made.skin[number], made.hair[number] = atlas.skin(views), atlas.hair(views)
