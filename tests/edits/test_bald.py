@@ -122,10 +122,10 @@ def test_it_is_drawn_where_that_is_asked_for(changes: dict[str, Any], drawn: boo
     assert ("bare" in names) != ("edited_codes" in names) and ("bare" in names) != drawn
 
 
-def test_beside_another_edit_it_is_drawn() -> None:
-    edits = [{"kind": "bald"}, {"kind": "hair_color", "color": "red"}]
-    recipe = build("both", "", {"edit": edits})
-    assert draws(recipe) and mode_of(recipe) == "replace"
+def test_beside_an_edit_that_is_drawn_it_is_drawn() -> None:
+    for other, drawn in (("hair_color", False), ("hair_length", True)):
+        recipe = build("both", "", {"edit": [{"kind": "bald"}, {"kind": other}]})
+        assert draws(recipe) == (mode_of(recipe) == "replace") == drawn
 
 
 HIGH, WIDE = 40, 30

@@ -12,6 +12,7 @@ from vidhair.stages.photo_fit import (
     bending,
     light_on_hair,
     lit,
+    nearer,
     photo_places,
     skin_light,
 )
@@ -60,6 +61,17 @@ def test_points_of_both_faces_meet_and_far_away_nothing_bends() -> None:
     ear = np.rint(given.mesh[454] - 0.5).astype(int)
     assert places[ear[1], ear[0], 0] == pytest.approx(ear[0] - 5, abs=0.8)
     assert places[295, 5] == pytest.approx([5, 295], abs=0.3)
+
+
+def test_a_place_is_corrected_by_where_points_are() -> None:
+    at = Place(turned(15), 40.0, SHIFT)
+    points = np.random.default_rng(0).normal(0, 1, (9, 3))
+    tilt = np.array([[0.8, -0.6, 0], [0.6, 0.8, 0], [0, 0, 1]])
+    true = Place(tilt @ at.rotation, 44.0, np.array([83.0, 93.0]))
+    seen = (at.seen(points) - at.shift) / at.scale
+    found = nearer(at, seen, true.seen(points).astype(np.float32))
+    np.testing.assert_allclose(found.rotation, true.rotation, atol=1e-5)
+    assert found.scale == pytest.approx(44) and found.shift == pytest.approx(SHIFT + 3, abs=1e-3)
 
 
 def test_a_bending_is_smooth() -> None:

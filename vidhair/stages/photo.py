@@ -18,6 +18,7 @@ from vidhair.imaging.color import rgb_to_lab
 from vidhair.imaging.fill import fill
 from vidhair.imaging.matting import split_colors
 from vidhair.imaging.morphology import dilate, erode
+from vidhair.imaging.motion import sample
 from vidhair.models.faces.landmarks import FACE_OVAL, FaceMesh
 from vidhair.models.parsers.face_parser import polygon_mask
 from vidhair.models.parsers.hair_segmenter import HairSegmenter
@@ -54,10 +55,15 @@ HUE_REACH = 0.12  # how far around that its hue is that of hair
 UNLIKE, LEAST_UNLIKE = 2.0, 7.0  # deviations of hue, and the least in Lab, from which it is not
 LOCKS = (0.07, 0.012)  # how wide locks and strands are that end at different places
 WAVES = (0.3, 0.06)  # the same of what stands out at the sides
+OUTER = 0.6  # how far out hair may be that ears are seen before, as a share of the way there
+EARS, EAR_EDGE = 0.2, 0.025  # how far above its middle they begin, and how far hair goes on there
+FAINT = 60  # levels of alpha that count as hair further out
+RAYS = 9  # places that are looked at along a ray
 BEHIND = 0.14  # how far hair reaches under the face and neck that hide it
 
 
 Pair = tuple[float, float]
+Plane = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -178,6 +184,27 @@ def of_parts(
     )
 
 
+def towards(plane: Plane, centre: NDArray[Any], reach: float) -> Plane:
+    """The most that a plane [h, w] holds further out from a centre [2], up to a share of the way
+    from there; or less far out, if that is negative."""
+    rows, columns = (np.arange(n, dtype=np.float32) + 0.5 for n in plane.shape)
+    away = np.stack(np.meshgrid(columns - centre[0], rows - centre[1]), -1)
+    found = np.zeros_like(plane)
+    for share in np.linspace(0, reach, RAYS)[1:]:
+        places = away * (1 + share) + np.asarray(centre) - 0.5
+        there = sample(plane, places.astype(np.float32))
+        within = (places >= 0).all(-1) & (places < plane.shape[::-1]).all(-1)
+        found = np.maximum(found, there * within)
+    return found.astype(np.float32)
+
+
+def soft_edge(mask: NDArray[Any], reach: float) -> Plane:
+    """A mask [h, w], grown by a reach and with a soft edge."""
+    plane = torch.from_numpy(mask.astype(np.float32))[None, None]
+    grown = blur(dilate(plane, 2 * max(1, round(reach)) + 1), 0.5 * reach)
+    return grown[0, 0].clamp(0, 1).numpy()
+
+
 def continued(values: NDArray[Any], margin: int) -> NDArray[Any]:
     """Planes [h, w, ...] with a margin around them, as which their stretched reflection goes on."""
     for axis in (0, 1):
@@ -267,5 +294,11 @@ def hidden_hair(
     jaw = mesh[[n for n in FACE_OVAL if mesh[n, 1] > (left[1] + right[1]) / 2]]
     neck = np.stack([left, right, right + below, chin + below, left + below])
     there = np.maximum(polygon_mask(jaw, *alpha.shape), polygon_mask(neck, *alpha.shape))
+    # And where ears are seen before it.
+    oval = polygon_mask(mesh[list(FACE_OVAL)], *alpha.shape)
+    level = np.arange(alpha.shape[0])[:, None] > (left[1] + right[1]) / 2 - EARS * side
+    within = towards(alpha.astype(np.float32), (left + right) / 2, OUTER)
+    ears = soft_edge(level * (1 - oval) * (within > FAINT), EAR_EDGE * side)
+    grown, there = np.maximum(grown, 255 * ears), np.maximum(there, ears)
     found: NDArray[np.uint8] = np.rint(np.maximum(alpha, grown * there)).astype(np.uint8)
     return found

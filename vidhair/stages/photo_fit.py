@@ -8,6 +8,7 @@ smoothly, so that hairline, temples and sides meet. T frames, K points.
 """
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -32,11 +33,13 @@ UPPER = (
     151, 9, 108, 337, 69, 299, 104, 333, 71, 301, 139, 368, 116, 345, 123, 352, 168, 6,
 )  # fmt: skip
 POINTS = UPPER + JAW
+# Of these, those that no expression moves.
+STILL = (10, 127, 356, 162, 389, 21, 251, 234, 454, 93, 323, 139, 368, 116, 345, 168, 6)
 # The dome: a bell around the head's middle. Its width and height in half axes of the skull.
 BELL, HEIGHT, PLANE = 0.66, 1.12, 0.16
 MOST_SHEAR = 0.62  # of its depth, so that it has no folds: about 32°
 STIFF, BENT_WIDTH = 0.12, 0.55  # of what is bent away: how far not, and how far around, half widths
-FOLLOWED, FOLLOWED_JAW = 1.2, 6.0  # deviations, in frames, of the means over which points are
+FOLLOWED, FOLLOWED_JAW = 3.0, 6.0  # deviations, in frames, of the means over which points are
 ROUNDS = 12  # to find where on the relief a place is
 STEP = 4  # samples between which the map is a straight line
 
@@ -46,10 +49,10 @@ SKIN = (
 )  # fmt: skip
 SKIN_BLUR = 0.02  # over which skin is looked at, in crop sides
 DARKEST = 0.002  # light that is seen, of 1
-EVEN = 4.0  # points' worth of belief that light is even
+EVEN = 0.5  # points' worth of belief that light is even
 LIGHT_FRAMES = 1.5  # deviation of the mean over which light is followed
 # Skin differs in its own color, too: how far a difference is taken for that of the light.
-LIGHTNESS_TOLD, TINT_TOLD, SLOPE_TOLD = 0.4, 0.4, 0.5
+LIGHTNESS_TOLD, TINT_TOLD, SLOPE_TOLD = 0.35, 0.6, 0.5
 MOST_LIGHTNESS, MOST_TINT, MOST_SLOPE = 0.5, 0.2, 0.25  # of the logarithm
 
 
@@ -63,12 +66,12 @@ class FaceLight(Value):
 
 
 @dataclass(frozen=True)
-class PhotoFit(Value):
-    """bent: [T, K, 2], where points of the head are beside where its pose puts those of the photo,
-    in half widths. light: [T, 3, 3], of the frame on the photo's hair, as `FaceLight`. long: of the
-    face, beside the mean one."""
+class PhotoFit(HeadPose):
+    """The pose, in every frame as its points say. bent: [T, K, 2], where points of the head are
+    beside where that puts those of the photo, in half widths. light: [T, 3, 3], of the frame on the
+    photo's hair, as `FaceLight`. long: of the face, beside the mean one."""
 
-    ROWS = ("bent", "light")
+    ROWS: ClassVar[tuple[str, ...]] = (*HeadPose.ROWS, "bent", "light")
     bent: NDArray[np.float32]
     light: NDArray[np.float32]
     long: float
@@ -123,6 +126,17 @@ class Relief:
             a = 0.5 * (a + start - self.depth(a)[..., None] * shift)
         found: NDArray[np.float64] = a * self.photo.scale + self.photo.shift
         return found
+
+
+def nearer(at: Place, seen: NDArray[np.float64], there: NDArray[np.float32]) -> Place:
+    """A place, turned in the picture, scaled and shifted so that points that are seen from it at
+    [n, 2], in half widths, are as near as can be to where they are in the frame, [n, 2]."""
+    given, wanted = (p[:, 0] + 1j * p[:, 1] for p in (seen, there.astype(np.float64)))
+    away = given - given.mean()
+    factor = np.vdot(away, wanted - wanted.mean()) / np.vdot(away, away)
+    turn, rest = factor / abs(factor), wanted.mean() - factor * given.mean()
+    flat = np.array([[turn.real, -turn.imag, 0], [turn.imag, turn.real, 0], [0, 0, 1]])
+    return Place(flat @ at.rotation, float(abs(factor)), np.array([rest.real, rest.imag]))
 
 
 def bending(points: NDArray[np.float64], away: NDArray[np.float64]) -> "Bending":
@@ -239,7 +253,7 @@ def lit(
     log = light[:, 0] + across[None, :, None] * light[:, 1] + down[:, None, None] * light[:, 2]
     linear: NDArray[np.float64] = np.interp(levels, np.arange(256), table) * np.exp(log)
     found = linear_to_srgb(torch.from_numpy(linear.clip(0, 1).astype(np.float32)))
-    result: NDArray[np.float32] = found.numpy() * 255
+    result: NDArray[np.float32] = (found * 255).numpy()
     return result
 
 
@@ -266,10 +280,13 @@ def photo_fit(
     mesh, present, begins = (track.field(name) for name in ("mesh", "present", "cuts"))
     pose, (_, long) = head_pose.whole(), poses(mesh, present, begins)
     relief, rows = Relief(photo_hair), np.flatnonzero(present)
+    exact = HeadPose(pose.rotation.copy(), pose.scale.copy(), pose.shift.copy())
     bent = np.zeros((len(mesh), len(POINTS), 2), np.float32)
-    points = photo_hair.mesh[list(POINTS)].astype(np.float64)
+    still, points = (photo_hair.mesh[list(n)].astype(np.float64) for n in (STILL, POINTS))
     for row in rows:
         at = Place.of(pose, row)
+        at = nearer(at, relief.seen(still, at, long), mesh[row, list(STILL)])
+        exact.rotation[row], exact.scale[row], exact.shift[row] = at.rotation, at.scale, at.shift
         there = (mesh[row, list(POINTS)] - at.shift) / at.scale
         bent[row] = there - relief.seen(points, at, long)
     shot, jaw = np.cumsum(begins), slice(len(UPPER), None)
@@ -281,4 +298,4 @@ def photo_fit(
         bent[run, jaw] = gaussian_filter1d(steady, FOLLOWED_JAW, 0, mode="nearest")
     photo_light = skin_light(photo_hair.picture, photo_hair.mesh, photo_hair.side)
     light = light_on_hair(face_light.whole().log, photo_light, present, begins)
-    return PhotoFit(bent, light, long)
+    return PhotoFit(exact.rotation, exact.scale, exact.shift, bent, light, long)

@@ -7,7 +7,7 @@ down, z away from the viewer. T frames.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -71,7 +71,7 @@ class HeadPose(Value):
     identity at zero where the face is absent.
     """
 
-    ROWS = ("rotation", "scale", "shift")
+    ROWS: ClassVar[tuple[str, ...]] = ("rotation", "scale", "shift")
     rotation: NDArray[np.float64]
     scale: NDArray[np.float64]
     shift: NDArray[np.float64]

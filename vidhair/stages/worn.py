@@ -19,11 +19,11 @@ from vidhair.stages.align import FaceTrack
 from vidhair.stages.bare import Bare
 from vidhair.stages.labels import Labels
 from vidhair.stages.matte import SURE_ALPHA
-from vidhair.stages.photo import PhotoHair
+from vidhair.stages.photo import PhotoHair, towards
 from vidhair.stages.photo_fit import PhotoFit, lit, photo_places
 from vidhair.stages.region import HairWindow, HeadRegion
-from vidhair.stages.skull import HeadPose, Place, Skull, look
 from vidhair.stages.skull import Look as Seen
+from vidhair.stages.skull import Place, Skull, look
 from vidhair.types import Frames
 from vidhair.wiring import Series, Value, stage
 
@@ -37,6 +37,7 @@ MOST_GRAIN = 8.0  # levels
 SHADOW, SHADOW_BLUR, SHADOW_FALL = 0.3, 0.02, 0.018
 # How far the skull faces the photo where that tells nothing of it, and where it does; y at which
 # hair ends in the neck, and how softly, in half widths of the face.
+OUTWARDS = 0.3  # how far out of hair the scalp is covered, as a share of the way from the middle
 TURNED_AWAY = (-0.02, 0.1)
 NAPE_HAIR, NAPE_SOFT = 0.25, 0.2
 DEEP = 0.72  # light on hair behind the neck
@@ -128,6 +129,7 @@ def over(
     alpha: Plane,
     behind: Plane,
     unseen: tuple[Plane, Plane],
+    centre: NDArray[np.float64],
     side: float,
     grain: Plane,
 ) -> tuple[Picture, Picture]:
@@ -136,16 +138,20 @@ def over(
     bare, changed, scalp: as in `Bare`, of one frame. person: how far skin and clothes are seen in
     it, oval: how far the face is; hair: [h, w, 3] in levels; alpha, behind: of it, in front of the
     person and behind, 0 … 1; unseen: colors and alpha of what the photo does not show, on the
-    skull. All [h, w]. side: of the face's crop, in samples; grain: in levels.
+    skull. All [h, w]. centre: [2], of the head; side: of the face's crop, in samples; grain: in
+    levels.
     """
     drawn = changed.astype(np.float32) / 255
     skull = scalp.astype(np.float32) / 255
-    kept = np.maximum(np.maximum(oval, skull), person * (1 - drawn))
+    # Of neighbours that meet, both count where the border between them is soft.
+    kept = np.minimum(oval + skull + person * (1 - drawn), 1)
     back = np.maximum(behind - alpha, 0) * (1 - kept)
     result = bare.astype(np.float32)
     result += back[..., None] * (DEEP * hair + grain[..., None] - result)
-    color, cover = unseen
-    cover = cover * skull * (1 - oval)
+    color, unknown = unseen
+    outer = towards(alpha, centre, -OUTWARDS)
+    cover = np.maximum(unknown, outer) * skull * (1 - oval)
+    color = color + outer[..., None] * (hair - color)
     result += cover[..., None] * (color + grain[..., None] - result)
     kept = kept * (1 - cover)
     both = torch.from_numpy(alpha)[None, None]
@@ -170,7 +176,6 @@ def _grey(picture: NDArray[Any]) -> Plane:
 def photo_look(
     frames: Series[Frames],
     track: Series[FaceTrack],
-    head_pose: Series[HeadPose],
     photo_hair: PhotoHair,
     photo_fit: Series[PhotoFit],
     hair_window: HairWindow,
@@ -185,8 +190,8 @@ def photo_look(
         mesh = hair_window.places(track.rows(*one).mesh[0])
         inner = (mesh[list(FACE_OVAL)] - mesh[4]) * 0.8 + mesh[4]
         face = polygon_mask(inner, *seen.shape) > 0.5
-        fit, pose = photo_fit.rows(*one), head_pose.rows(*one)
-        places = photo_places(photo_hair, Place.of(pose, 0), fit.bent[0], fit.long, hair_window)
+        fit = photo_fit.rows(*one)
+        places = photo_places(photo_hair, Place.of(fit, 0), fit.bent[0], fit.long, hair_window)
         photo = _grey(taken(photo_hair.picture, places))
         if face.any():
             grains.append(noise_of(seen, face))
@@ -201,7 +206,6 @@ def worn(
     bare: Bare,
     labels: Labels,
     track: FaceTrack,
-    head_pose: HeadPose,
     skull: Skull,
     photo_hair: PhotoHair,
     photo_fit: PhotoFit,
@@ -217,10 +221,11 @@ def worn(
         levels, changed = bare.levels[row], bare.changed[row]
         alpha = np.zeros(changed.shape, np.float32)
         if track.present[row]:
-            at = Place.of(head_pose, row)
+            at = Place.of(photo_fit, row)
             places = photo_places(photo_hair, at, photo_fit.bent[row], photo_fit.long, hair_window)
             hair, alpha, behind = _hair(planes, places, photo_look.blur)
             here = look(skull, at, hair_window)
+            middle = hair_window.places(at.seen(np.zeros(3)))
             around, cover = unseen_hair(photo_hair, here, skull, photo_fit.long)
             color = lit(sample(colors, around), photo_fit.light[row], at, hair_window)
             hair = lit(hair, photo_fit.light[row], at, hair_window)
@@ -230,7 +235,8 @@ def worn(
             grain = np.roll(random, (17 * row, 29 * row), (0, 1)).astype(np.float32)
             levels, changed = over(
                 levels, changed, bare.scalp[row], _person(labels, row, region, hair_window), oval,
-                hair, alpha, behind, (color, cover), hair_window.side, photo_look.grain * grain,
+                hair, alpha, behind, (color, cover), middle, hair_window.side,
+                photo_look.grain * grain,
             )  # fmt: skip
         sure = alpha > SURE_ALPHA
         lab = levels_to_lab(torch.from_numpy(levels[sure])[None, None])[0, :, 0]
