@@ -197,7 +197,7 @@ class TestBlended:
         channels = self.GENERATOR.synthesis.geometries[
             self.GENERATOR.synthesis.halfway_layer
         ].result.channels
-        features = 2 * random(1, channels, 30, 30).numpy()
+        features = random(1, channels, 30, 30).mul(2).numpy()
         change = DrawnChange(strength, np.zeros((0, 0), np.float32), features)
         got = self.drawn(np.uint8(255), change)
         differs = np.abs(got.astype(int) - self.plain(3)).mean((1, 2, 3))

@@ -192,8 +192,8 @@ def test_the_published_weights_count_at_the_first_step() -> None:
         entropy.append(float(-(wanted * likely.log() + (1 - wanted) * (1 - likely).log()).mean()))
     outside = (1 - hair) * (1 - scene.hair)
     kept = float(((pictures - scene.pictures) * outside).double().square().mean())
-    want = 4e4 * np.mean(style) + np.mean(entropy) + 10 * kept
-    assert total == pytest.approx(want, rel=1e-4)
+    by_hand = 4e4 * float(np.mean(style)) + float(np.mean(entropy)) + 10 * kept
+    assert total == pytest.approx(by_hand, rel=1e-4)
 
 
 def test_a_scene_may_be_cut() -> None:

@@ -48,9 +48,11 @@ from vidhair.stages.render import (
     Canvas,
     Codes,
     Drawer,
+    DrawnChange,
     Picture,
     canvas_coverage,
     input_transforms,
+    no_drawn_change,
 )
 from vidhair.stages.smooth import Pivots
 from vidhair.types import Frames
@@ -697,9 +699,9 @@ class TestHairEdit:
         return wall + hair * (own - wall)
 
     def edit(self, source: Any, recon: Any, edited: Any, color: Any = HAIR) -> HairEdit:
-        planes = [self.plane(*x) for x in (source, recon, edited)]
-        drawn = self.drawn(planes[1]), self.drawn(planes[2], color)
-        return hair_edit(*planes, *drawn, self.CROP)
+        own, before, after = (self.plane(*x) for x in (source, recon, edited))
+        drawn = self.drawn(before), self.drawn(after, color)
+        return hair_edit(own, before, after, drawn[0], drawn[1], self.CROP)
 
     def rows(self, mask: torch.Tensor) -> set[int]:
         return set(np.flatnonzero(mask[0, 0, 6].numpy() > 0))
@@ -767,6 +769,24 @@ class TestHairEdit:
         got = over(frames, patches)[0, 6].mean(-1)
         assert got[24:38].min() > 30, "hair"
         assert got.max() <= got[24:38].max() + 4, "no brighter border"
+
+
+def test_hair_of_which_none_is_sure_has_the_color_that_is_drawn() -> None:
+    hair, taken = np.full((2, CANVAS.height, CANVAS.width), 255, np.uint8), matte_on_canvas()
+    none = np.zeros_like(taken)
+    masks = ReplaceMasks(taken, none, hair, none, none)
+    grey = levels(90, 90, 90)
+    patches = compose_replace(
+        grey, on_canvas(90, 90, 90), on_canvas(120, 80, 60), masks, CANVAS, CROP_SIDE
+    )
+    got = over(grey, patches)[MIDDLE]
+    assert np.abs(got.astype(int) - [120, 80, 60]).max() < 4
+
+
+def matte_on_canvas() -> NDArray[np.uint8]:
+    taken = np.zeros((2, CANVAS.height, CANVAS.width), np.uint8)
+    taken[:, 4:-4, 4:-4] = 255
+    return taken
 
 
 class TestReplacedStage:
@@ -975,8 +995,16 @@ class TestFading:
         edited = codes.copy()
         edited[2:, 1, 0] = 4  # one number of one code is enough
         both = InMemory(Codes(codes)), InMemory(Codes(edited))
-        got = stages.fade_of_edits(InMemory(track), *both, clip, 0.2).strength
+        none = InMemory(no_drawn_change(clip))
+        got = stages.fade_of_edits(InMemory(track), *both, none, clip, 0.2).strength
         np.testing.assert_allclose(got, [0, 0, 0.5, 1, 1])
+        beyond = DrawnChange(
+            np.array([0, 0, 1, 1, 1], np.float32), np.ones((1, 4), np.float32), none.value.features
+        )
+        same = InMemory(Codes(codes)), InMemory(Codes(codes))
+        for change, want in ((InMemory(beyond), [0, 0, 0.5, 1, 1]), (none, [0] * 5)):
+            got = stages.fade_of_edits(InMemory(track), *same, change, clip, 0.2).strength
+            np.testing.assert_allclose(got, want)
 
     def test_a_layer_has_as_much_of_its_effect(self) -> None:
         scene = Scene()

@@ -29,6 +29,7 @@ from vidhair.stages.render import (
     render,
 )
 from vidhair.stages.smooth import Pivots
+from vidhair.wiring import Span
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -287,6 +288,29 @@ class TestRenderedStage:
         pivots = Pivots(np.zeros_like(self.STYLES), self.TRANSFORM)
         others: NDArray[Any] = self.STYLES + 1
         codes = Codes(others)
-        got = stages.edited(codes, pivots, self.TRACK, self.CANVAS, drawer, self.CONFIG).levels
+        none = stages.no_drawn_change(clip_of(64, 64, [0, 100, 200, 300, 400]))
+        parts = pivots, self.TRACK, self.CANVAS, drawer, self.CONFIG
+        got = stages.edited(codes, none, Span(0, 5), *parts).levels
         assert np.array_equal(got, self.picture(drawer, self.STYLES + 1))
         assert not np.array_equal(got, self.picture(drawer))
+
+    def test_a_change_of_styles_counts_by_the_strength_of_each_frame(self, drawer: Drawer) -> None:
+        pivots = Pivots(np.zeros_like(self.STYLES), self.TRANSFORM)
+        ws = torch.from_numpy(self.STYLES)
+        old, new = (torch.cat(drawer.synthesis.styles(x), 1) for x in (ws, ws + 1))
+        change = (new - old)[:1]
+        change[:, :4] = 0
+        strength = np.array([0, 0, 1, 1, 0.5], np.float32)
+        none = np.zeros((0, 0, 0, 0), np.float32)
+        beyond = stages.DrawnChange(strength, change.numpy(), none)
+        parts = pivots, self.TRACK, self.CANVAS, drawer, self.CONFIG
+        got = stages.edited(Codes(self.STYLES), beyond, Span(0, 5), *parts).levels
+        plain = self.picture(drawer).astype(int)
+        apart = np.abs(got - plain).mean((1, 2, 3))
+        assert apart[1] <= 0.05 and apart[2] > apart[4] > 0.5
+        # Of frames in the middle of the clip, the same.
+        part = stages.edited(
+            Codes(self.STYLES[2:]), beyond.rows(2, 5), Span(2, 5),
+            Pivots(pivots.styles[2:], self.TRANSFORM[2:]), self.TRACK.rows(2, 5), *parts[2:],
+        ).levels  # fmt: skip
+        assert np.array_equal(part, got[2:])

@@ -32,7 +32,7 @@ from vidhair.models.generators.stylegan3 import Extent
 from vidhair.models.pack import Pack
 from vidhair.models.parsers.face_parser import Label
 from vidhair.models.parsers.head_parser import Parser
-from vidhair.models.perceptual import Perceptual, PerceptualDistance
+from vidhair.models.perceptual import FeaturesDistance, Perceptual
 from vidhair.precision import resolve
 from vidhair.settings import Curve, setting
 from vidhair.stages.align import TURNED, FaceTrack, frontal, turned
@@ -173,7 +173,7 @@ class HairProxy(GradedEdit):
     def find(
         self,
         keyframes: Keyframes,
-        aim_of: Callable[[int, Scene, PerceptualDistance], Aim],
+        aim_of: Callable[[int, Scene, FeaturesDistance], Aim],
         space: AttributeSpace | None,
         perceptual: Perceptual,
         meter: Meter,
@@ -303,7 +303,7 @@ class HairReferenceLatent(HairProxy):
     ) -> Proxy:
         """The change that gives the person the picture's hair."""
 
-        def aim(index: int, scene: Scene, distance: PerceptualDistance) -> Aim:
+        def aim(index: int, scene: Scene, distance: FeaturesDistance) -> Aim:
             return self.aim(hairstyle, scene, keyframes.turns[index], distance, space)
 
         return self.find(keyframes, aim, space, perceptual, meter)
@@ -313,7 +313,7 @@ class HairReferenceLatent(HairProxy):
         hairstyle: Hairstyle,
         scene: Scene,
         turns: NDArray[np.float64],
-        distance: PerceptualDistance,
+        distance: FeaturesDistance,
         space: AttributeSpace | None,
     ) -> Aim:
         """By the photo's face in the place of the person's. turns: of the scene's heads."""
@@ -404,7 +404,7 @@ class HairMask(HairProxy):
     ) -> Proxy:
         """The change that makes hair where it is painted, and nowhere else."""
 
-        def aim(index: int, scene: Scene, distance: PerceptualDistance) -> Aim:
+        def aim(index: int, scene: Scene, distance: FeaturesDistance) -> Aim:
             grid = scene.canvas.grid
             wanted = torch.cat([painted_hair.on(axes, grid) for axes in keyframes.axes[index]])
             with torch.no_grad():

@@ -22,7 +22,7 @@ from vidhair.models.encoders.attributes import MOVING, AttributeSpace
 from vidhair.models.generators.aligned import MovableSynthesis
 from vidhair.models.parsers.face_parser import Label
 from vidhair.models.parsers.head_parser import Parser
-from vidhair.models.perceptual import PerceptualDistance
+from vidhair.models.perceptual import FeaturesDistance
 from vidhair.stages.labels import canvas_guides, parser_grid
 from vidhair.stages.render import FEATURES_REACH, Canvas, carried, styled
 
@@ -158,7 +158,7 @@ class Loop:
 def find_change(
     scene: Scene,
     aim: Aim,
-    distance: PerceptualDistance,
+    distance: FeaturesDistance,
     space: AttributeSpace | None,
     loop: Loop,
     progress: Callable[[int, float], None],
@@ -205,7 +205,7 @@ def loss_of(
     aim: Aim,
     pictures: Tensor,
     rows: Tensor,
-    distance: PerceptualDistance,
+    distance: FeaturesDistance,
     published: bool,
     refining: bool,
 ) -> Tensor:

@@ -35,14 +35,17 @@ class PerceptualDistance(Protocol):
     """A distance that gradients pass through, zero for equal pictures.
 
     mask: [B, 1, H, W], how much each position counts; ones are as no mask. The result is one number
-    for the batch, and so for a batch of one that picture's distance. features: of pictures, which
-    tell textures.
+    for the batch, and so for a batch of one that picture's distance.
     """
+
+    def __call__(self, got: Tensor, want: Tensor, mask: Tensor | None = None) -> Tensor: ...
+
+
+class FeaturesDistance(PerceptualDistance, Protocol):
+    """One of features of pictures, which tell textures, too."""
 
     @property
     def features(self) -> Features: ...
-
-    def __call__(self, got: Tensor, want: Tensor, mask: Tensor | None = None) -> Tensor: ...
 
 
 def _unit(maps: Tensor, tiny: float) -> Tensor:
@@ -246,7 +249,7 @@ class Perceptual:
 
     about: str
     weights: Mapping[str, str]
-    build: Callable[[], PerceptualDistance]
+    build: Callable[[], FeaturesDistance]
 
 
 def find_perceptual(

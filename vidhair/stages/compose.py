@@ -443,7 +443,8 @@ def compose_replace(
         drawn = levels_to_lab(torch.from_numpy(edited[one]))
         sure = _share(masks.sure[one])
         if (sure < 1).any():
-            drawn = torch.lerp(drawn, fill(drawn, sure * hair, levels=4), 1 - sure)
+            weight = sure * hair + 1e-4 * hair  # where no hair is sure, all of it counts
+            drawn = torch.lerp(drawn, fill(drawn, weight, levels=4), 1 - sure)
         drawn += error
         alpha = spread_grid(_share(taken), canvas.grid, window).clamp_(0, 1)
         alpha = by_rows(lambda a: a * (a >= 1 / 128), alpha)
@@ -527,13 +528,13 @@ def hair_edit(
     reach = 2 * max(1, round(NEAR_CHANGE * crop_pixels)) + 1
 
     def near(part: Tensor) -> Tensor:
-        return dilate((part > 0.5).float(), reach) > 0
+        return dilate((part > 0.4).float(), reach) > 0
 
     both, wide = recon * edited, APART_BLUR * crop_pixels
     apart = blur((after - before) * both, wide) / (blur(both, wide) + 1e-3)
     gained = near(edited * (1 - recon)) & (source < 0.65)
     lost = near(recon * (1 - edited)) & (edited < 0.65) & (torch.maximum(source, recon) > 0.35)
-    otherwise = (apart.norm(dim=1, keepdim=True) > OTHERWISE) & (both > 0.35)
+    otherwise = (apart.norm(dim=1, keepdim=True) > OTHERWISE) & (both > 0.6)
     alpha = torch.lerp(drawn_alpha(edited, before, after, crop_pixels), edited, recon)
     return HairEdit(gained | otherwise, lost, alpha)
 

@@ -1,5 +1,7 @@
 """StyleGAN2 that follows faces: the picture moves as StyleGAN3's does under the same transform."""
 
+from typing import Any
+
 import pytest
 import torch
 from hypothesis import given
@@ -190,8 +192,8 @@ class TestHalves:
     def test_untouched_between_them_the_picture_is_the_same_bit_for_bit(
         self, generator: AlignedGenerator
     ) -> None:
-        ws, placed = codes(generator), {"transform": to_face((0.1, 0.05), 10), "canvas": AROUND}
-        synthesis = generator.synthesis
+        ws, synthesis = codes(generator), generator.synthesis
+        placed: Any = {"transform": to_face((0.1, 0.05), 10), "canvas": AROUND}
         styles = synthesis.styles(ws)
         half = synthesis.halfway(styles)
         assert torch.equal(synthesis.finished(half, styles, **placed), synthesis(ws, **placed))
