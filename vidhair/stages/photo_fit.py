@@ -39,7 +39,7 @@ STILL = (10, 127, 356, 162, 389, 21, 251, 234, 454, 93, 323, 139, 368, 116, 345,
 BELL, HEIGHT, PLANE = 0.66, 1.12, 0.16
 MOST_SHEAR = 0.62  # of its depth, so that it has no folds: about 32°
 STIFF, BENT_WIDTH = 0.12, 0.55  # of what is bent away: how far not, and how far around, half widths
-FOLLOWED, FOLLOWED_JAW = 3.0, 6.0  # deviations, in frames, of the means over which points are
+FOLLOWED, FOLLOWED_JAW = 1.2, 6.0  # deviations, in frames, of the means over which points are
 ROUNDS = 12  # to find where on the relief a place is
 STEP = 4  # samples between which the map is a straight line
 
