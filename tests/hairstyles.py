@@ -78,8 +78,8 @@ WAYS: dict[str, dict[str, Any]] = {
         "smooth.share": False, "smooth.average_fine_from": 18,
     },
     "no blending": {"compose.blend": "none"},
-    "no refinement": {"edit.refine_steps": 0},
-    "no optimising": {"edit.refine_steps": 0, "edit.steps": 0},
+    "optimised": {"edit.steps": 20, "edit.refine_steps": 6},
+    "no refinement": {"edit.steps": 20, "edit.refine_steps": 0},
     "no tuning": {"tune.steps": 0, "tune.refine_steps": 0},
     "s": {"edit.space": "s"},
     "f": {"edit.space": "f"},
@@ -89,7 +89,7 @@ WAYS: dict[str, dict[str, Any]] = {
         "smooth.average_fine_from": 18,
     },
 }  # fmt: skip
-FOR_PROXIES = ("no refinement", "no optimising", "s", "f", "fixed code", "code per frame")
+FOR_PROXIES = ("optimised", "no refinement", "s", "f", "fixed code", "code per frame")
 IN_A_ROW = 3
 
 Picture = NDArray[np.uint8]

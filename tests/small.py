@@ -380,6 +380,16 @@ def recipe(name: str = RECIPE, changes: Mapping[str, Any] | None = None) -> Reci
     return load_recipe(name, QUICK | dict(changes or {}))
 
 
+def needed(name: str) -> dict[str, Any]:
+    """Settings that a recipe does not do without."""
+    pictures = {
+        "hair_reference": "edit.style",
+        "hair_reference_latent": "edit.style",
+        "hair_mask": "edit.mask",
+    }
+    return {pictures[name]: str(matte() / "1.png")} if name in pictures else {}
+
+
 def edit(
     target: Path,
     cache: Any,

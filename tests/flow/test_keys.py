@@ -324,8 +324,6 @@ EDITS: dict[str, dict[str, Any]] = {
     "reconstruct": {},
     "longer_auburn": {"edit.amount": 0.25, "edit.color": "blue", "edit.strength": 0.5},
 }
-# What recipes do not do without.
-GIVEN = {"hair_reference_latent": "edit.style", "hair_mask": "edit.mask"}
 OTHERS = ("tune.perceptual", "matte.from")  # that change which stages there are, or whose they are
 OFF = {"tune.steps": 0, "tune.refine_steps": 0}
 COMBINATIONS = [
@@ -352,8 +350,8 @@ RESTS_ON: dict[Any, set[str]] = {
 
 
 def recipe_of(name: str, tuned: bool, mode: str) -> Recipe:
-    given = {GIVEN[name]: str(small.matte() / "1.png")} if name in GIVEN else {}
-    return load_recipe(name, {"compose.mode": mode} | given | ({} if tuned else OFF))
+    settings = {"compose.mode": mode} | small.needed(name) | ({} if tuned else OFF)
+    return load_recipe(name, settings)
 
 
 def declared(recipe: Recipe, made: Stage) -> set[str]:

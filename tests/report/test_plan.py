@@ -1,18 +1,16 @@
 """The plan that `vidhair explain` prints."""
 
 import re
-from pathlib import Path
 from typing import Annotated
 
-import numpy as np
 import pytest
 
+from tests import small
 from tests.flow.made_up import a_pack, nodes_of
 from vidhair import cli
 from vidhair.flow import graph
 from vidhair.flow.graph import Flow, makers_of, planned
 from vidhair.flow.node import passes
-from vidhair.media import write_png
 from vidhair.recipe import load_recipe, recipe_names
 from vidhair.report.plan import plan_text
 from vidhair.stages.align import Thumbnails
@@ -89,11 +87,8 @@ def test_a_dye_takes_no_more_than_four() -> None:
 
 
 @pytest.mark.parametrize("name", recipe_names())
-def test_what_is_told_is_what_runs(name: str, tmp_path: Path) -> None:
-    photo = tmp_path / "photo.png"
-    write_png(photo, np.zeros((4, 4, 3), np.uint8))
-    settings = {"edit.style": str(photo)} if name == "hair_reference" else {}
-    flow = Flow(load_recipe(name, settings), a_pack())
+def test_what_is_told_is_what_runs(name: str) -> None:
+    flow = Flow(load_recipe(name, small.needed(name)), a_pack())
     ran = [[node.name for node in group] for group in passes(nodes_of(flow))]
     over_frames = [group for group in ran if not flow.stages[group[0]].whole]
     assert over_frames == sweeps(flow.stages.values())

@@ -109,10 +109,10 @@ def cut_out(
     window = plan_window(region, side, size)
     frames = Frames.of_pixels(picture[None])
     if segmenter is not None:
-        prior = segment.segmented(frames, track, region, segmenter)
+        prior = segment.segmented(frames, track, region, segmenter, map)
     else:
         prior = _classified(frames, track, region, parser, config)
-    found = matte(frames, prior, track, region, window, Span(0, 1), config)
+    found = matte(frames, prior, track, region, window, Span(0, 1), config, map)
     if found.area[0] < LEAST_HAIR:
         raise NoFaceFound(f"no hair is seen in {path}; give a photo that shows the hair to take")
     return of_parts(window.cut(picture), found.alpha[0], track, window, size)
