@@ -79,9 +79,9 @@ def test_what_runs_share_is_made_once() -> None:
         assert not {"tuned", "rendered", "latents"} & set(small.computed(finished(name)))
 
 
-def test_a_pack_without_a_mapper_or_attributes_cannot_make_bald() -> None:
+def test_a_pack_without_a_mapper_or_attributes_cannot_draw_bald() -> None:
     with pytest.raises(InvalidSetting, match="needs a pack with attributes"):
-        Flow(load_recipe("bald"), small.stylegan3_pack())
+        Flow(load_recipe("bald", {"edit.by": "latent"}), small.stylegan3_pack())
 
 
 def test_of_edits_beyond_the_codes_there_is_one() -> None:
