@@ -74,10 +74,11 @@ NONE_LEFT = (0.0, 0.1)  # share of the hair that may be left on a bald head
 WAYS: dict[str, dict[str, Any]] = {
     "as it is": {},
     "no smoothing": {
-        "compose.blend": "frame", "smooth.latents": False, "smooth.transforms": False,
-        "smooth.share": False, "smooth.average_fine_from": 18,
+        "smooth.latents": False, "smooth.transforms": False, "smooth.share": False,
+        "smooth.average_fine_from": 18,
     },
-    "no blending": {"compose.blend": "none"},
+    "blended": {"compose.blend": "smoothed"},
+    "blended, not smoothed": {"compose.blend": "frame"},
     "optimised": {"edit.steps": 20, "edit.refine_steps": 6},
     "no refinement": {"edit.steps": 20, "edit.refine_steps": 0},
     "no tuning": {"tune.steps": 0, "tune.refine_steps": 0},

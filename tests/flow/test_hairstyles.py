@@ -24,13 +24,13 @@ PACKS: dict[str, Any] = {
     "T": small.stylegan3_pack, "R": small.stylegan3_r_pack, "SG2": small.stylegan2_pack,
 }  # fmt: skip
 RUNS: dict[str, tuple[str, str, dict[str, Any]]] = {
-    "T reference": ("T", REFERENCE, {}),
+    "T reference": ("T", REFERENCE, {"compose.blend": "smoothed"}),
     "T reference s": ("T", REFERENCE, {"edit.space": "s"}),
     "T reference f": ("T", REFERENCE, {"edit.space": "f", "edit.color": "photo"}),
     "T reference each": ("T", REFERENCE, {"edit.consistency": "frame"}),
     "T mask": ("T", MASK, {}),
-    "R reference": ("R", REFERENCE, {"edit.consistency": "fixed"}),
-    "SG2 reference": ("SG2", REFERENCE, {}),
+    "R reference": ("R", REFERENCE, {"edit.consistency": "fixed", "compose.blend": "frame"}),
+    "SG2 reference": ("SG2", REFERENCE, {"compose.blend": "smoothed"}),
     "SG2 mask": ("SG2", MASK, {"edit.space": "s"}),
 }
 

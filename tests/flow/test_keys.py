@@ -80,7 +80,7 @@ EXPECTED: dict[str, tuple[Any, set[str]]] = {
     "matte.edge": (0.05, MATTED | EDITED),
     "matte.segmenter": ("none", set()),  # which "auto" is, where none was pulled
     "matte.from": (lambda: str(small.matte()), {"matte"} | EDITED),
-    "compose.mode": ("replace", {"hair_drawn", "edited", "changes"}),
+    "compose.mode": ("replace", {"hair_drawn", "changes"}),
     "compose.region": ("face", {"changes"}),
     "compose.blur": (0.1, {"changes"}),
     "compose.shadows": (0.1, {"changes"}),

@@ -81,7 +81,7 @@ class ComposeConfig:
         0.5, "share of the change that hair in the deepest shadow receives", low=0.0, high=1.0
     )
     blend: str = setting(
-        "smoothed",
+        "none",
         "where the drawing follows the edit (replace, of hair): smoothed, under the hair, old and "
         "new, of five frames; frame, of each frame alone; none, everywhere",
         choices=("smoothed", "frame", "none"),
