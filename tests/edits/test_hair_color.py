@@ -9,6 +9,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from tests.colors import lab, linear
 from tests.edits.codes import pack_of
 from tests.flow.made_up import a_pack, nodes_of
 from tests.stages.faces import clip_of, face_track
@@ -28,7 +29,7 @@ from vidhair.errors import InvalidSetting
 from vidhair.flow.graph import Flow
 from vidhair.flow.overlap import Workers
 from vidhair.geometry import Box, Grid
-from vidhair.imaging.color import lab_to_rgb, levels_to_lab, rgb_to_lab, srgb_to_linear
+from vidhair.imaging.color import lab_to_rgb, levels_to_lab, rgb_to_lab
 from vidhair.media import write_png
 from vidhair.recipe import Recipe, build, load_recipe
 from vidhair.stages.compose import Fade, Layer, fold
@@ -41,17 +42,6 @@ from vidhair.wiring import AtOnce
 
 Floats = NDArray[np.float32]
 Levels = NDArray[np.uint8]
-
-
-def lab(rgb: Any) -> Floats:
-    """sRGB [..., 3] in 0 … 1 → Lab [..., 3]."""
-    found: Floats = rgb_to_lab(torch.tensor(np.array(rgb, np.float32)), dim=-1).numpy()
-    return found
-
-
-def linear(rgb: Any) -> Floats:
-    found: Floats = srgb_to_linear(torch.tensor(np.array(rgb, np.float32))).numpy()
-    return found
 
 
 BROWN = (0.3, 0.2, 0.15)

@@ -7,10 +7,11 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from tests.colors import lab, linear
 from tests.stages.faces import face_mesh, face_track
 from tests.stages.series import InMemory
 from vidhair.geometry import Box
-from vidhair.imaging.color import lab_to_rgb, linear_to_srgb, rgb_to_lab, srgb_to_linear
+from vidhair.imaging.color import lab_to_rgb, linear_to_srgb
 from vidhair.models.faces.landmarks import EYE_LEFT, EYE_RIGHT, IRIS_LEFT, IRIS_RIGHT
 from vidhair.models.parsers.face_parser import polygon_mask
 from vidhair.stages.align import FaceTrack
@@ -30,17 +31,6 @@ from vidhair.stages.region import MIDDLE, HairWindow, face_part
 from vidhair.types import Frames
 
 Floats = NDArray[np.float32]
-
-
-def lab(rgb: Any) -> Floats:
-    """sRGB [..., 3] in 0 … 1 → Lab [..., 3]."""
-    found: Floats = rgb_to_lab(torch.tensor(np.array(rgb, np.float32)), dim=-1).numpy()
-    return found
-
-
-def linear(rgb: Any) -> Floats:
-    found: Floats = srgb_to_linear(torch.tensor(np.array(rgb, np.float32))).numpy()
-    return found
 
 
 def levels(light: Any) -> NDArray[np.uint8]:

@@ -7,14 +7,14 @@ abstraction"), and lines are differences of Gaussians along them (Winnemöller e
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vidhair.imaging.motion import fetch, flow
+from vidhair.imaging.motion import fetch, seen_in_others
 from vidhair.imaging.opencv import opencv
 
 Floats = NDArray[np.float32]
@@ -33,8 +33,6 @@ WIDER = 1.6  # the second of the Gaussians whose difference a line is
 PAPER, CRISP = -0.5, 9.0  # response at which ink begins, and how suddenly
 CRISPEST, SOFTEST = 5.0, 1.5  # borders of bands
 STEEP = 1.6  # how much crisper they are, the steeper the light falls
-UNLIKE = 12.0  # levels of 255 by which pixels differ that show different things
-NEARBY = 5
 
 
 @dataclass(frozen=True)
@@ -216,26 +214,10 @@ def steadied(
 ) -> Sketch:
     """One of neighbouring frames' sketches, averaged with the others along the motion.
 
-    pictures: uint8 [h, w, 3] that they were made of. weight: 0 … 1, of the frames next to it; those
-    further away count by its powers. What looks different in another frame does not count.
+    pictures: uint8 [h, w, 3] that they were made of. weight: of `seen_in_others`.
     """
     total, weights = sketches[index].planes(), np.ones(sketches[index].lines.shape, np.float32)
-    for other, share in _shares(pictures, index, weight):
-        motion, seen = share
+    for other, motion, seen in seen_in_others(pictures, index, weight):
         total += seen[..., None] * fetch(sketches[other].planes(), motion)
         weights += seen
     return Sketch.of(total / weights[..., None])
-
-
-def _shares(
-    pictures: Sequence[NDArray[np.uint8]], index: int, weight: float
-) -> Iterator[tuple[int, tuple[Floats, Floats]]]:
-    """Of the others, where their pixels lie, and how far each pixel is believed."""
-    for other, picture in enumerate(pictures):
-        if other == index or weight <= 0:
-            continue
-        motion = flow(pictures[index], picture)
-        unlike = fetch(picture, motion).astype(np.float32) - pictures[index]
-        error = np.einsum("ijk,ijk->ij", unlike, unlike) / unlike.shape[-1]
-        error = opencv().blur(error, (NEARBY, NEARBY))
-        yield other, (motion, weight ** abs(other - index) * np.exp(-error / (2 * UNLIKE**2)))

@@ -1,6 +1,6 @@
 """What moved where between two pictures, and means along it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -54,6 +54,25 @@ def sample(values: NDArray[Any], places: NDArray[np.float32], sharp: bool = Fals
     return found
 
 
+def seen_in_others(
+    pictures: Sequence[NDArray[np.uint8]], index: int, weight: float
+) -> Iterator[tuple[int, NDArray[np.float32], NDArray[np.float32]]]:
+    """Of every other picture uint8 [H, W, 3], its index, where the pixels of one of them went, as
+    of `flow`, and how far what it shows there counts, [H, W].
+
+    weight: 0 … 1, of the frames next to it; those further away count by its powers. What looks
+    different in another frame does not count.
+    """
+    for other in range(len(pictures)):
+        if other == index or weight <= 0:
+            continue
+        motion = flow(pictures[index], pictures[other])
+        unlike = fetch(pictures[other], motion).astype(np.float32) - pictures[index]
+        error = np.einsum("ijk,ijk->ij", unlike, unlike) / unlike.shape[-1]
+        error = opencv().blur(error, (NEARBY, NEARBY))
+        yield other, motion, weight ** abs(other - index) * np.exp(-error / (2 * UNLIKE**2))
+
+
 def mean_along_motion(
     values: Sequence[NDArray[np.float32]],
     pictures: Sequence[NDArray[np.uint8]],
@@ -62,9 +81,8 @@ def mean_along_motion(
 ) -> NDArray[np.float32]:
     """Of one of several neighbouring frames and of what it shows in the others, [H, W].
 
-    values: [H, W] each; pictures: uint8 [H, W, 3]. weight: 0 … 1, of the frames next to it; those
-    further away count by its powers. What looks different in another frame does not count. Motion
-    is looked for around what is not zero in all of them.
+    values: [H, W] each; pictures and weight: of `seen_in_others`. Motion is looked for around what
+    is not zero in all of them.
     """
     rows, columns = span_of(np.any([v > 0 for v in values], axis=0), SURROUNDINGS)
     mean = values[index].copy()
@@ -73,14 +91,7 @@ def mean_along_motion(
         return mean
     parts = [np.ascontiguousarray(picture[rows, columns]) for picture in pictures]
     weights = np.ones_like(total)
-    for other in range(len(values)):
-        if other == index:
-            continue
-        motion = flow(parts[index], parts[other])
-        unlike = fetch(parts[other], motion).astype(np.float32) - parts[index]
-        error = np.einsum("ijk,ijk->ij", unlike, unlike) / unlike.shape[-1]
-        error = opencv().blur(error, (NEARBY, NEARBY))
-        share = weight ** abs(other - index) * np.exp(-error / (2 * UNLIKE**2))
+    for other, motion, share in seen_in_others(parts, index, weight):
         total += share * fetch(values[other][rows, columns], motion)
         weights += share
     total /= weights
