@@ -31,12 +31,12 @@ EXPOSED = (0.06, 1.3)  # of that, what is believed
 WHITE_SHARE = 0.4  # of the pixels between the lids, the lightest: not lashes, nor their shadow
 BESIDE_IRIS = 1.15  # radii of the iris from its centre on
 LEAST_WHITE = 20  # pixels of it beside one iris, below which they are mixed with what is around
-BLUE_OF_WHITE = 0.9  # blue of the white of eyes, over its green, in daylight
-# How far what is unlike that is taken for the light's, as an exponent, and how much less its red
-# rises than its blue falls: lamps and daylight differ from warm to cool (Planck's law).
-WHITE_TOLD, RED_BY_BLUE = 0.8, 0.7
+# Red and blue of the white of eyes, over its green, in daylight, and how far what is unlike that is
+# taken for the light's, as exponents: lids redden it, too.
+RED_OF_WHITE, BLUE_OF_WHITE = 1.25, 0.9
+RED_TOLD, BLUE_TOLD = 0.4, 0.8
 SKIN_HUE = 52.0  # of the skin of most people in daylight, in degrees of Lab
-SKIN_TOLD = 0.3  # as WHITE_TOLD: skin differs more
+SKIN_TOLD = 0.3  # as these: skin differs more
 MOST_TINTED = (0.7, 1.35)
 LIGHT_FRAMES = 1.5  # deviation, in frames, of the mean over which light is followed
 LEAST_LIGHT, MOST_LIGHT = 0.002, 4.0  # of the clip's light on the hair, that frames may have
@@ -141,12 +141,9 @@ def whites_of_eyes(picture: NDArray[np.uint8], mesh: Floats) -> Iterator[Floats]
 
 
 def tint_of_white(white: Floats) -> Floats:
-    """The light's color [3], of luminance one, by the white of eyes [3] in it, both linear RGB.
-
-    Lids redden it, so that only its blue and green tell.
-    """
-    cool = (white[2] / max(white[1], 1e-4) / BLUE_OF_WHITE) ** WHITE_TOLD
-    tint = np.array([max(cool, 1e-4) ** -RED_BY_BLUE, 1, cool])
+    """The light's color [3], of luminance one, by the white of eyes [3] in it, both linear RGB."""
+    red, blue = white[[0, 2]] / max(white[1], 1e-4) / [RED_OF_WHITE, BLUE_OF_WHITE]
+    tint = np.array([red**RED_TOLD, 1, blue**BLUE_TOLD])
     found: Floats = (tint / (tint @ LUMINANCE)).astype(np.float32)
     return found
 
