@@ -34,7 +34,7 @@ LEAST_WHITE = 20  # pixels of it beside one iris, below which they are mixed wit
 # Red and blue of the white of eyes, over its green, in daylight, and how far what is unlike that is
 # taken for the light's, as exponents: lids redden it, too.
 RED_OF_WHITE, BLUE_OF_WHITE = 1.25, 0.9
-RED_TOLD, BLUE_TOLD = 0.1, 0.8
+RED_TOLD, BLUE_TOLD = 0.05, 0.8
 SKIN_HUE = 52.0  # of the skin of most people in daylight, in degrees of Lab
 SKIN_TOLD = 0.3  # as these: skin differs more
 MOST_TINTED = (0.7, 1.35)
