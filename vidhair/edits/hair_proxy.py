@@ -35,8 +35,8 @@ from vidhair.models.parsers.head_parser import Parser
 from vidhair.models.perceptual import FeaturesDistance, Perceptual
 from vidhair.precision import resolve
 from vidhair.settings import Curve, setting
-from vidhair.stages.align import TURNED, FaceTrack, frontal, turned
-from vidhair.stages.labels import LEAST_HAIR, largest_face, still_labels
+from vidhair.stages.align import TURNED, FaceTrack, frontal, largest_face, turned
+from vidhair.stages.labels import LEAST_HAIR, still_labels
 from vidhair.stages.render import Canvas, Codes, Drawer, DrawnChange, input_transforms
 from vidhair.stages.smooth import Pivots
 from vidhair.stages.tune import choose_frames, traits
@@ -234,7 +234,8 @@ class Hairstyle(Value):
 
 def read_hairstyle(path: str, inverter: Inverter, parser: Parser, side: int) -> Hairstyle:
     """The largest face of a picture. Raises NoFaceFound."""
-    picture, face = largest_face(path)
+    picture = read_image(path)[None]
+    face = largest_face(picture[0], path, "give a picture of hair with its face")[None]
     axes = crop_axes(*eyes_and_mouth(face))
     if float(frontal(face, axes)[0]) < TURNED[1]:
         raise NoFaceFound(

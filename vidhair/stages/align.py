@@ -8,8 +8,10 @@ from typing import Annotated, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from vidhair.errors import NoFaceFound
 from vidhair.geometry import Box, CropAxes, Similarity, crop_axes, similarity_in_box
 from vidhair.models.faces.landmarks import POINTS, FaceMesh, eyes_and_mouth
+from vidhair.models.faces.regions import face_heights
 from vidhair.settings import setting
 from vidhair.types import Frames
 from vidhair.wiring import Near, Series, Setting, Span, Value, ranges, stage
@@ -58,6 +60,20 @@ def find_faces(
         found[index, : len(faces)] = faces
     mesh.close()
     return found[warm_up:]
+
+
+def largest_face(picture: NDArray[np.uint8], path: str, advice: str) -> NDArray[np.float32]:
+    """The mesh [478, 2] of the largest face in a picture [H, W, 3].
+
+    path, advice: of the picture, and what to give in place of it. Raises NoFaceFound.
+    """
+    mesh = FaceMesh(max_faces=MAX_FACES, still=True)
+    faces = mesh(picture)
+    mesh.close()
+    if not len(faces):
+        raise NoFaceFound(f"no face in {path}; {advice}")
+    found: NDArray[np.float32] = faces[np.argmax(face_heights(faces))]
+    return found
 
 
 def shrink(frames: Iterable[NDArray[np.uint8]]) -> NDArray[np.uint8]:

@@ -23,10 +23,10 @@ from vidhair.imaging.color import lab_to_rgb, rgb_to_lab
 from vidhair.imaging.fill import enlarge
 from vidhair.imaging.warp import cut_grid, to_unit
 from vidhair.media import read_image
-from vidhair.models.faces.landmarks import FaceMesh, PersonSegmenter, eyes_and_mouth
+from vidhair.models.faces.landmarks import PersonSegmenter, eyes_and_mouth
 from vidhair.models.parsers.face_parser import UNKNOWN, Label, face_oval_mask
 from vidhair.models.parsers.head_parser import Parser
-from vidhair.stages.align import FaceTrack
+from vidhair.stages.align import FaceTrack, largest_face
 from vidhair.stages.region import (
     MIDDLE,
     NECK,
@@ -184,20 +184,6 @@ def classify(probability: Tensor, log_likelihood: Tensor, neck: Tensor, weight: 
     return score.softmax(1)[:, Label.HAIR : Label.HAIR + 1]
 
 
-def largest_face(path: str) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-    """A picture uint8 [1, H, W, 3], and the mesh of its largest face, [1, 478, 2].
-
-    Raises NoFaceFound.
-    """
-    picture = read_image(path)[None]
-    mesh = FaceMesh(still=True, max_faces=4)
-    faces = mesh(picture[0])
-    mesh.close()
-    if not len(faces):
-        raise NoFaceFound(f"no face in {path}; give a picture of hair with its face, or a hex code")
-    return picture, faces[np.argmax(np.ptp(faces[..., 1], axis=1))][None]
-
-
 def still_labels(
     picture: NDArray[np.uint8], face: NDArray[np.float32], parser: Parser
 ) -> tuple[HeadRegion, NDArray[np.uint8]]:
@@ -217,7 +203,9 @@ def mean_hair_color(path: str, parser: Parser) -> tuple[float, float, float]:
 
     Raises NoFaceFound if there is no face, or no hair.
     """
-    picture, face = largest_face(path)
+    picture = read_image(path)[None]
+    advice = "give a picture of hair with its face, or a hex code"
+    face = largest_face(picture[0], path, advice)[None]
     region, planes = still_labels(picture, face, parser)
     hair = planes[0, Label.HAIR] / 255.0
     sure = np.clip((hair - SURE_HAIR) / (1 - SURE_HAIR), 0, 1)

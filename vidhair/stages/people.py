@@ -26,18 +26,18 @@ from vidhair.media import read_image
 from vidhair.models.encoders.attributes import AttributeSpace
 from vidhair.models.encoders.inversion import Inverter
 from vidhair.models.faces.identity import ALIGNED_SIZE, FaceIdentity, face_of_aligned
-from vidhair.models.faces.landmarks import POINTS, FaceMesh, eyes_and_mouth
+from vidhair.models.faces.landmarks import POINTS, eyes_and_mouth
 from vidhair.models.faces.regions import face_heights
 from vidhair.stages.align import (
     DOUBTFUL,
     LEAST_FACE,
-    MAX_FACES,
     Faces,
     FaceTrack,
     Shots,
     bridge,
     bridge_pieces,
     frontal,
+    largest_face,
 )
 from vidhair.stages.invert import InvertConfig, invert
 from vidhair.types import Clip, Frames
@@ -506,13 +506,8 @@ def reference(
 ) -> Look:
     """picture: its fingerprint. Raises NoFaceFound."""
     seen = read_image(str(wanted))
-    mesh = FaceMesh(still=True, max_faces=MAX_FACES)
-    faces = mesh(seen)
-    mesh.close()
-    if not len(faces):
-        raise NoFaceFound(f"no face in {wanted}; give a picture of the person, seen from the front")
-    largest = faces[[np.argmax(face_heights(faces))]].astype(np.float64)
-    axes = crop_axes(*eyes_and_mouth(largest))
+    face = largest_face(seen, str(wanted), "give a picture of the person, seen from the front")
+    axes = crop_axes(*eyes_and_mouth(face[None].astype(np.float64)))
     return Look(describe([seen], axes, inverter, space, identity, config)[0])
 
 

@@ -19,12 +19,12 @@ from vidhair.imaging.fill import fill
 from vidhair.imaging.matting import split_colors
 from vidhair.imaging.morphology import dilate, erode
 from vidhair.imaging.motion import sample
-from vidhair.models.faces.landmarks import FACE_OVAL, FaceMesh
+from vidhair.models.faces.landmarks import FACE_OVAL
 from vidhair.models.parsers.face_parser import polygon_mask
 from vidhair.models.parsers.hair_segmenter import HairSegmenter
 from vidhair.models.parsers.head_parser import Parser
 from vidhair.stages import labels, segment
-from vidhair.stages.align import FaceTrack
+from vidhair.stages.align import FaceTrack, largest_face
 from vidhair.stages.matte import SURE_ALPHA, MatteConfig, matte
 from vidhair.stages.region import (
     MIDDLE,
@@ -97,7 +97,8 @@ def cut_out(
 
     Raises NoFaceFound if there is no face, if it is turned too far, or without hair.
     """
-    track = _still(_largest_face(picture, path))
+    advice = "give a photo of the hair together with its face"
+    track = _still(largest_face(picture, path, advice))
     if track.certainty[0] < LEAST_CERTAINTY:
         raise NoFaceFound(
             f"the face in {path} is turned too far away to take its hair; give a photo that shows "
@@ -116,16 +117,6 @@ def cut_out(
     if found.area[0] < LEAST_HAIR:
         raise NoFaceFound(f"no hair is seen in {path}; give a photo that shows the hair to take")
     return of_parts(window.cut(picture), found.alpha[0], track, window, size)
-
-
-def _largest_face(picture: NDArray[np.uint8], path: str) -> NDArray[np.float32]:
-    mesh = FaceMesh(still=True, max_faces=4)
-    faces = mesh(picture)
-    mesh.close()
-    if not len(faces):
-        raise NoFaceFound(f"no face in {path}; give a photo of the hair together with its face")
-    found: NDArray[np.float32] = faces[np.argmax(np.ptp(faces[..., 1], axis=1))]
-    return found
 
 
 def _still(mesh: NDArray[np.float32]) -> FaceTrack:
