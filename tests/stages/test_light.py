@@ -189,16 +189,28 @@ class TestTints:
         assert yellow[2] < 0.95 < 1.05 < pink[2]
 
     def test_white_by_day_has_no_tint(self) -> None:
-        np.testing.assert_allclose(tint_of_white(np.array([0.25, 0.2, 0.18])), 1, atol=1e-3)
+        for hue in (30, 52, 70):
+            tint = tint_of_white(np.array([0.25, 0.2, 0.18]), self.skin(hue))
+            np.testing.assert_allclose(tint, 1, atol=1e-3)
 
     def test_its_blue_tells_more_than_its_red_which_lids_add_to(self) -> None:
         more_red, less_blue = (
-            tint_of_white(np.array(w)) for w in ([0.5, 0.2, 0.18], [0.25, 0.2, 0.09])
+            tint_of_white(np.array(w), self.skin(52))
+            for w in ([0.5, 0.2, 0.18], [0.25, 0.2, 0.09])
         )
         assert 1.02 < more_red[0] / more_red[1] < 1.1
         assert less_blue[2] / less_blue[1] < 0.6
         for tint in (more_red, less_blue):
             assert abs(tint @ [0.2126, 0.7152, 0.0722] - 1) < 1e-6
+
+    def test_red_counts_as_far_as_skin_agrees(self) -> None:
+        def red(white: float, hue: float) -> float:
+            tint = tint_of_white(np.array([white, 0.2, 0.18]), self.skin(hue))
+            return float(tint[0] / tint[1])
+
+        assert 1.1 < red(0.4, 35) < 1.3 and 0.8 < red(0.2, 70) < 0.95
+        assert red(0.27, 35) == pytest.approx(0.27 / 0.25, rel=1e-3)  # no further than the white
+        assert abs(red(0.4, 70) - 1) < 0.05 and abs(red(0.2, 35) - 1) < 0.05
 
 
 def test_well_lit_is_within_what_is_believed() -> None:

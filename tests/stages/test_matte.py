@@ -109,7 +109,7 @@ class TestAlphaOf:
     def test_where_all_is_sure_it_is_the_prior(self) -> None:
         """As far from its border as strands are not looked for."""
         got = alpha_of(random(1, 3, 48, 64).sigmoid(), straight(), SIDE, EDGE)
-        assert (got[..., : 31 - 5] == 0).all() and (got[..., 32 + 10 :] == 1).all()
+        assert (got[..., : 31 - 15] == 0).all() and (got[..., 32 + 10 :] == 1).all()
         inner = got[..., 27:41]
         assert ((inner > 0) & (inner < 1)).any()
 
@@ -133,6 +133,31 @@ class TestAlphaOf:
         got = alpha_of(mixed(true), straight(), SIDE, edge)
         reached = torch.nonzero(got.amax((0, 1, 2)) > 0.2).min()
         assert 31 - reach <= reached <= 31 - reach + 3
+
+    @pytest.mark.parametrize("soft", [8.0, 14.0])
+    def test_a_border_out_of_focus_is_hair_as_far_as_it_is_seen(self, soft: float) -> None:
+        """However narrow a network says it is."""
+        true = straight(soft=soft)
+        got = alpha_of(mixed(true), straight(), SIDE, EDGE)
+        outside = np.s_[..., 22:31]
+        assert (got - true)[outside].abs().mean() < 0.05
+        assert (got - true)[outside].mean().abs() < 0.04
+
+    def test_what_is_as_dark_as_hair_is_none_beyond_a_gap(self) -> None:
+        """A brow below a fringe."""
+        true = straight(soft=2.0)
+        picture = mixed(true)
+        picture[..., 22:26] = torch.tensor(HAIR).view(3, 1, 1)
+        got = alpha_of(picture, true, SIDE, 0.02)
+        assert got[..., 22:26].mean() < 0.1
+
+    def test_a_striped_wall_is_none_of_it(self) -> None:
+        """Of the hair's color in part, in places touching it."""
+        wall = (torch.arange(64) % 12 < 6).float() * (torch.arange(48) % 12 < 6).float()[:, None]
+        true = straight(soft=2.0)
+        picture = mixed(torch.maximum(true, wall))
+        plain = alpha_of(picture, true, SIDE, 0.02)
+        assert plain[..., :26].mean() < 0.1
 
     def test_noise_of_the_picture_is_none_of_the_hair(self) -> None:
         """Beside a sharp border nothing is left of it."""

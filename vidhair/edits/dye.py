@@ -44,11 +44,13 @@ GAIN = ((-50.0, 0.8), (0.0, 1.0), (60.0, 1.3))
 # Lightness of strands that is approached and not passed, as multiples of the dye's, and how far
 # away from it at least.
 DARKEST, BRIGHTEST, LEAST_ROOM = 0.1, 1.4, 14.0
-SHADED = 0.3  # exponent of the lightness by which strands darker than the dye have less chroma
+DEEPER = 1.2  # how many more times light goes through the pigment of strands that are nearly black
+LEAST_PASSED = 1e-3  # share of the light that any pigment lets through
 SHINE = 0.3  # share of the chroma that strands twice as light as the dye lose to the light's color
 OWN = 0.15  # share of the hair's own variation of hue that stays
-INNER = 0.75  # mean of the matte over that from which it lies behind the border
-BELIEVED = 0.85  # share of a lighter border that is taken for what lies beside
+INNER = 0.98  # mean of the matte over that from which it lies behind the border
+BORDER_REACH = 0.0175  # blur that carries hair from there to the border, in crop sides
+BELIEVED = 0.95  # share of a lighter border that is taken for what lies beside
 # Grey sets in from the one to the other lightness, and ends from the one to the other chroma. Its
 # strands differ in pigment, which a dye covers, and which is that share of their contrast.
 GREY_LIGHTNESS, GREY_CHROMA, PIGMENT = (30.0, 45.0), (7.0, 12.0), 0.5
@@ -107,8 +109,7 @@ class Dyeing:
         The light that falls on a place, which is the hair's lightness without its strands, is kept
         in proportion, and less so where the dye is lighter than the hair, as dark hair shows the
         sheen of the light rather than its amount. Strands keep their contrast, a bit more of it on
-        hair that turns light. Strands in the shadow have less of the dye's chroma, and those that
-        shine have the color of the light.
+        hair that turns light. Strands that shine have the color of the light.
         """
         light, tint = lab[:, :1], lab[:, 1:]
         source, target = (x.view(1, 3, 1, 1) for x in (self.source, self.target))
@@ -116,8 +117,8 @@ class Dyeing:
         sums = wide_blur(torch.cat([light * sure, sure], 1), LIGHT_REACH * self.side)
         around = (sums[:, :1] + KNOWN * light) / (sums[:, 1:] + KNOWN)
         way = self._lit(around) + self._gain * (light - around) - target[:, :1]
-        chroma = target[:, 1:] * self._saturation(way)
-        return torch.cat([self._lightness(way), chroma + OWN * (tint - source[:, 1:])], 1)
+        light = self._lightness(way)
+        return torch.cat([light, self._tint(light) + OWN * (tint - source[:, 1:])], 1)
 
     def _lit(self, light: Tensor) -> Tensor:
         """The dye's lightness by that of the hair around."""
@@ -138,10 +139,22 @@ class Dyeing:
         room = torch.where(way > 0, max(new * (BRIGHTEST - 1), LEAST_ROOM), new * (1 - DARKEST))
         return (new + room * torch.tanh(way / room)).clamp(0, 98)
 
-    def _saturation(self, way: Tensor) -> Tensor:
-        """The share of the dye's chroma that such strands have."""
-        ratio = self._lightness(way) / max(float(self.target[0]), 1)
-        return torch.where(ratio < 1, ratio**SHADED, 1 - SHINE * (ratio - 1).clamp(0, 1))
+    def _tint(self, light: Tensor) -> Tensor:
+        """a and b [1, 2, h, w] of strands of such lightness [1, 1, h, w].
+
+        From those that are darker than the dye light comes that went through more of its pigment,
+        which takes the same share of it on every stretch of the way (Beer and Lambert): blonde
+        shows gold in its depth, and not olive. Those that are lighter shine.
+        """
+        target = self.target.view(1, 3, 1, 1)
+        ratio = light / max(float(self.target[0]), 1)
+        passed = srgb_to_linear(lab_to_rgb(target)).clamp(min=LEAST_PASSED)
+        deep = passed ** (1 + DEEPER * (1 - ratio).clamp(0))
+        grey = lab_to_rgb(torch.cat([light, torch.zeros_like(light).expand(-1, 2, -1, -1)], 1))
+        weights = xyz_matrix(light)[1].view(1, 3, 1, 1)
+        deep = deep * srgb_to_linear(grey)[:, :1] / (deep * weights).sum(1, keepdim=True)
+        shade = rgb_to_lab(linear_to_srgb(deep.clamp(0, 1)))[:, 1:]
+        return torch.where(ratio < 1, shade, target[:, 1:] * (1 - SHINE * (ratio - 1).clamp(0, 1)))
 
     @property
     def _reach(self) -> int:
@@ -203,12 +216,12 @@ class Dyeing:
             box_mean_(torch.from_numpy(sides)[None], cell_radius(reach))
         hair = kernels.near_tiles(matte, AROUND)
         result, lab = seen.copy(), np.empty_like(seen)
-        sigma = LIGHT_REACH * self.side
-        side = cell_side(box_radius(2 * sigma))
+        sigma, border_sigma = LIGHT_REACH * self.side, BORDER_REACH * self.side
+        side = cell_side(box_radius(border_sigma))
         within = cells(4, side)
         inner = np.float32(INNER)
         kernels.find_hair(seen, matte, *hair, sides, inner, tables, side, result, lab, within)
-        blur_(torch.from_numpy(within)[None], 2 * sigma / side)
+        blur_(torch.from_numpy(within)[None], border_sigma / side)
         border = sides, within, inner, np.float32(BELIEVED)
         side = cell_side(box_radius(sigma))
         light = cells(2, side)
@@ -222,26 +235,28 @@ class Dyeing:
     def _layers(self) -> tuple[Any, ...]:
         """The dye and its coats, one after the other, as the kernels take them."""
         layers = [self, *(replace(self, target=coat.target) for coat in self.coats)]
-        light = torch.linspace(0, 100, TABLE)
-        way = torch.linspace(-FURTHEST, FURTHEST, TABLE)
-        curves = [
-            torch.stack([x._lit(light), x._lightness(way), x._saturation(way)]) for x in layers
-        ]
-        numbers = [torch.cat([x.target, torch.tensor([x._gain])]) for x in layers]
+        numbers = [torch.tensor([float(x.target[0]), x._gain]) for x in layers]
         shares = [torch.ones(1, 1, 1, 1) * self.amount, *(coat.share for coat in self.coats)]
         found = (
-            self.source, np.float32(OWN), torch.stack(numbers), torch.stack(curves),
+            self.source, np.float32(OWN), torch.stack(numbers), torch.stack([x._curves() for x in layers]),
             np.float32(FURTHEST),
             torch.cat(torch.broadcast_tensors(*shares))[:, 0],
         )  # fmt: skip
         return tuple(x.contiguous().numpy() if isinstance(x, Tensor) else x for x in found)
+
+    def _curves(self) -> Tensor:
+        """[4, TABLE]: the dye's lightness by that of the hair around, 0 … 100, and the lightness,
+        a and b of strands by how far they differ from the dye, −FURTHEST … FURTHEST."""
+        lit = self._lit(torch.linspace(0, 100, TABLE))
+        light = self._lightness(torch.linspace(-FURTHEST, FURTHEST, TABLE))
+        return torch.cat([torch.stack([lit, light]), self._tint(light[None, None, None])[0, :, 0]])
 
     def _inside(self, lab: Tensor, alpha: Tensor, near: Tensor) -> Tensor:
         """Hair [1, 3, h, w] that is no lighter at its border than within: there a lens and a codec
         have mixed into it what lies beside. near: bool [1, 1, h, w], where its color is known."""
         nearby = wide_mean(alpha, split_reaches(self._reach)[1])
         inner = ((nearby - INNER) / (1 - INNER)).clamp(0) * near
-        sums = wide_blur(torch.cat([lab * inner, inner], 1), 2 * LIGHT_REACH * self.side)
+        sums = wide_blur(torch.cat([lab * inner, inner], 1), BORDER_REACH * self.side)
         within = sums[:, :3] / (sums[:, 3:] + KNOWN)
         known = sums[:, 3:] / (sums[:, 3:] + 0.02)
         lighter = (lab[:, :1] > within[:, :1]) * (1 - inner) * known

@@ -45,6 +45,14 @@ def enlarge_mask(mask: Tensor, size: int) -> Tensor:
     return erode(dilate(mask, size), max(size // 2, 1))
 
 
+def reconstruct(values: Tensor, limit: Tensor, steps: int) -> Tensor:
+    """Values [..., H, W] spread to their neighbours as far as the limit ≥ values allows, by so
+    many pixels at most (Vincent 1993, grayscale reconstruction): a way never rises again."""
+    for _ in range(steps):
+        values = torch.minimum(dilate(values, 3), limit)
+    return values
+
+
 def span_of(seen: NDArray[np.bool_], margin: int) -> tuple[slice, slice]:
     """Rows and columns that hold all that is seen [h, w], and a margin around it, from the corner
     of a cell on."""

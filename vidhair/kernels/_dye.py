@@ -326,11 +326,10 @@ def lay_on(picture, alpha, near, tiles, border, light, dyes, tables, lab, result
     """result: the picture with dyed hair; it holds the hair's color, and then is [3, h, w] in
     0 … 1. lab becomes that of dyed hair.
 
-    source: [3], Lab of hair on average, of whose variation of hue `own` stays. layers: [n, 4],
-    lightness, a and b of each dye, and the gain of strands' contrast; curves: [n, 3, N], the
-    lightness of hair by the light on it in 0 … 100, that of strands by how far they differ from
-    the dye, −reach … reach, and how much of the chroma they have, by the same. shares: [n, h, w]
-    or [n, 1, 1].
+    source: [3], Lab of hair on average, of whose variation of hue `own` stays. layers: [n, 2],
+    lightness of each dye, and the gain of strands' contrast; curves: [n, 4, N], the lightness of
+    hair by the light on it in 0 … 100, and lightness, a and b of strands by how far they differ
+    from the dye, −reach … reach. shares: [n, h, w] or [n, 1, 1].
     """
     _, height, width = picture.shape
     sides, within, inner, believed = border
@@ -363,13 +362,12 @@ def lay_on(picture, alpha, near, tiles, border, light, dyes, tables, lab, result
                 for k in range(len(layers)):
                     last = np.float32(curves.shape[2] - 1)
                     way = _look_up(curves[k, 0], around * (last / np.float32(100)))
-                    way += layers[k, 3] * (own_light - around) - layers[k, 0]
+                    way += layers[k, 1] * (own_light - around) - layers[k, 0]
                     way = (way + reach) * (last / (reach + reach))
-                    tint = _look_up(curves[k, 2], way)
                     amount = shares[k, y, at] if whole else shares[k, 0, 0]
                     old += amount * (_look_up(curves[k, 1], way) - old)
-                    a += amount * (layers[k, 1] * tint + own_a - a)
-                    b += amount * (layers[k, 2] * tint + own_b - b)
+                    a += amount * (_look_up(curves[k, 2], way) + own_a - a)
+                    b += amount * (_look_up(curves[k, 3], way) + own_b - b)
                 lab[0, y, at], lab[1, y, at], lab[2, y, at] = old, a, b
                 dyed = _rgb(old, a, b, tables)
                 for c in range(3):

@@ -32,7 +32,7 @@ WHITE_SHARE = 0.4  # of the pixels between the lids, the lightest: not lashes, n
 BESIDE_IRIS = 1.15  # radii of the iris from its centre on
 LEAST_WHITE = 20  # pixels of it beside one iris, below which they are mixed with what is around
 # Red and blue of the white of eyes, over its green, in daylight, and how far what is unlike that is
-# taken for the light's, as exponents: lids redden it, too.
+# taken for the light's, as exponents: lids redden it, too, so red counts where skin agrees.
 RED_OF_WHITE, BLUE_OF_WHITE = 1.25, 0.9
 RED_TOLD, BLUE_TOLD = 0.05, 0.8
 SKIN_HUE = 52.0  # of the skin of most people in daylight, in degrees of Lab
@@ -84,7 +84,7 @@ class ClipLight(Value):
     factor: Floats
 
 
-@stage(version=3)
+@stage(version=4)
 def clip_light(
     frames: Series[Frames], track: Series[FaceTrack], hair_window: HairWindow
 ) -> ClipLight:
@@ -107,7 +107,7 @@ def clip_light(
     exposure, tint = float(skin @ LUMINANCE), tint_of_skin(skin)
     if whites:
         white = np.median(whites, 0)
-        exposure, tint = max(exposure, float(white @ LUMINANCE)), tint_of_white(white)
+        exposure, tint = max(exposure, float(white @ LUMINANCE)), tint_of_white(white, skin)
     tint = np.clip(tint, *MOST_TINTED)
     return ClipLight((np.clip(exposure / WELL_LIT, *EXPOSED) * tint).astype(np.float32))
 
@@ -140,19 +140,32 @@ def whites_of_eyes(picture: NDArray[np.uint8], mesh: Floats) -> Iterator[Floats]
         yield white[light >= np.quantile(light, 1 - WHITE_SHARE)].mean(0)
 
 
-def tint_of_white(white: Floats) -> Floats:
-    """The light's color [3], of luminance one, by the white of eyes [3] in it, both linear RGB."""
+def tint_of_white(white: Floats, skin: Floats) -> Floats:
+    """The light's color [3], of luminance one, by the white of eyes and skin [3] in it, all linear
+    RGB.
+
+    Reddish light reddens both: as far as they agree, red is the light's.
+    """
     red, blue = white[[0, 2]] / max(white[1], 1e-4) / [RED_OF_WHITE, BLUE_OF_WHITE]
-    tint = np.array([red**RED_TOLD, 1, blue**BLUE_TOLD])
+    of_skin = skin / _usual(skin)
+    seen, beside = np.log(np.maximum([red, of_skin[0] / max(of_skin[1], 1e-4)], 1e-4))
+    agreed = min(abs(seen), max(beside * np.sign(seen), 0))
+    red = np.exp(np.sign(seen) * max(agreed, RED_TOLD * abs(seen)))
+    tint = np.array([red, 1, blue**BLUE_TOLD])
     found: Floats = (tint / (tint @ LUMINANCE)).astype(np.float32)
     return found
 
 
 def tint_of_skin(skin: Floats) -> Floats:
     """The same by skin: in daylight all skin has nearly the same hue."""
+    found: Floats = ((skin / _usual(skin)) ** SKIN_TOLD).astype(np.float32)
+    return found
+
+
+def _usual(skin: Floats) -> Floats:
+    """Skin [3] of such lightness and chroma in daylight, linear RGB."""
     lab = rgb_to_lab(linear_to_srgb(torch.from_numpy(skin).float()), dim=0)
     chroma, hue = lab[1:].norm(), math.radians(SKIN_HUE)
     usual = torch.stack([lab[0], chroma * math.cos(hue), chroma * math.sin(hue)])
-    plain = srgb_to_linear(lab_to_rgb(usual, dim=0)).numpy()
-    found: Floats = ((skin / np.maximum(plain, 1e-3)) ** SKIN_TOLD).astype(np.float32)
+    found: Floats = srgb_to_linear(lab_to_rgb(usual, dim=0)).clamp(min=1e-3).numpy()
     return found

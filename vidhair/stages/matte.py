@@ -22,7 +22,7 @@ from vidhair.imaging.blur import blurred_cells
 from vidhair.imaging.color import levels_to_lab
 from vidhair.imaging.fill import enlarge, fill
 from vidhair.imaging.matting import solve_matte
-from vidhair.imaging.morphology import dilate, span_of
+from vidhair.imaging.morphology import dilate, reconstruct, span_of
 from vidhair.imaging.motion import mean_along_motion
 from vidhair.imaging.warp import spread_grid
 from vidhair.media import MatteReader
@@ -50,8 +50,12 @@ COLOR_REACH = 0.05  # how far these are looked for, in crop sides
 ALIKE = 0.08  # difference of the two, of 1, at which half of that is believed
 OFF_LINE = 0.06  # distance from the line between the two at which it is no more believed
 WIDE_REACH = 16  # pixels from which that is done on every other one
+BORDER = 2  # times as far as strands are looked for, hair is mixed into what lies beside it
+SEEN_NEAR = 4  # times the share of hair around with which all of that is believed
+CLAIMED = 0.05  # of hair where there is none, by colors alone, with which half of it is believed
 SPREAD_LEVELS = 6  # halvings over which colors spread to where none are sure
 LEAST_ALPHA = 0.04  # less, or as much short of one, is the picture's noise
+LEAST_TOLD = 0.02  # the same of what a single pixel's color tells of it
 SURE_ALPHA = 0.95  # from which a pixel shows hair alone
 
 
@@ -135,7 +139,28 @@ def alpha_of(picture: Tensor, prior: Tensor, side: float, edge: float) -> Tensor
     belief = COLOR_WEIGHT * belief
     wanted = (weight * likely + belief * told) / (weight + belief)
     alpha = solve_matte(picture, torch.where(known, sure, wanted), weight + belief, known)
-    return ((alpha - LEAST_ALPHA) / (1 - 2 * LEAST_ALPHA)).clamp_(0, 1)
+    alpha = ((alpha - LEAST_ALPHA) / (1 - 2 * LEAST_ALPHA)).clamp_(0, 1)
+    return _with_border(picture, alpha, reach, COLOR_REACH * side)
+
+
+def _with_border(picture: Tensor, alpha: Tensor, reach: int, color_reach: float) -> Tensor:
+    """The matte as far as hair is mixed into what lies beside it, which a lens, motion and a codec
+    do for longer than straight lines of color in small windows tell.
+
+    Outside of the border, a pixel is hair as far as its color lies on the way from what is behind
+    to hair, if it hangs together with hair by pixels that are no less, and if nothing lies on that
+    way where there is no hair. reach: of the border, color_reach: of these colors, in pixels.
+    """
+    hair = 1 - dilate((alpha <= SURE_ALPHA).float(), 2 * (reach // 2) + 1)
+    seen = (alpha > UNLIKELY).float()
+    behind = 1 - dilate(seen, 2 * reach + 1)
+    told, belief = _told_by_colors(picture, hair, behind, color_reach)
+    claimed, share = blurred_cells(torch.cat([told * behind, behind], 1), color_reach, 1).split(1, 1)
+    belief = belief / (1 + (claimed / (share + 1e-5) / CLAIMED) ** 2)
+    near = (SEEN_NEAR * blurred_cells(seen, BORDER * reach / 2, 1)).clamp(max=1)
+    told = ((told - LEAST_TOLD) / (1 - LEAST_TOLD)).maximum(alpha)
+    limit = torch.lerp(alpha, told, belief * near)
+    return reconstruct(alpha, limit, BORDER * reach)
 
 
 def _told_by_colors(
@@ -169,7 +194,7 @@ def _told_by_colors(
 # ---- stages
 
 
-@stage(version=7, compress=True)
+@stage(version=8, compress=True)
 def matte(
     frames: Annotated[Frames, Near(NEIGHBOURS)],
     prior: Annotated[HairPrior, Near(NEIGHBOURS)],
