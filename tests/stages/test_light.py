@@ -195,8 +195,7 @@ class TestTints:
 
     def test_its_blue_tells_more_than_its_red_which_lids_add_to(self) -> None:
         more_red, less_blue = (
-            tint_of_white(np.array(w), self.skin(52))
-            for w in ([0.5, 0.2, 0.18], [0.25, 0.2, 0.09])
+            tint_of_white(np.array(w), self.skin(52)) for w in ([0.5, 0.2, 0.18], [0.25, 0.2, 0.09])
         )
         assert 1.02 < more_red[0] / more_red[1] < 1.1
         assert less_blue[2] / less_blue[1] < 0.6

@@ -16,6 +16,7 @@ from torch import Tensor
 from vidhair.imaging.blur import (
     blur,
     blur_,
+    blurred_cells,
     box_mean,
     box_mean_,
     box_radius,
@@ -32,6 +33,7 @@ from vidhair.imaging.color import (
     xyz_matrix,
     xyz_to_lab,
 )
+from vidhair.imaging.fill import enlarge, fill
 from vidhair.imaging.matting import split_colors, split_reaches
 from vidhair.imaging.morphology import dilate
 from vidhair.kernels import plain, start_threads
@@ -44,12 +46,14 @@ GAIN = ((-50.0, 0.8), (0.0, 1.0), (60.0, 1.3))
 # Lightness of strands that is approached and not passed, as multiples of the dye's, and how far
 # away from it at least.
 DARKEST, BRIGHTEST, LEAST_ROOM = 0.1, 1.4, 14.0
-DEEPER = 1.2  # how many more times light goes through the pigment of strands that are nearly black
+DEEPER = 0.8  # how many more times light goes through the pigment of strands that are nearly black
 LEAST_PASSED = 1e-3  # share of the light that any pigment lets through
 SHINE = 0.3  # share of the chroma that strands twice as light as the dye lose to the light's color
 OWN = 0.15  # share of the hair's own variation of hue that stays
 INNER = 0.98  # mean of the matte over that from which it lies behind the border
-BORDER_REACH = 0.0175  # blur that carries hair from there to the border, in crop sides
+# Blur of hair carried from there to the border, in crop sides; times its share from which it
+# is taken from nearby; halvings of cells over which it spreads else; how far it counts.
+BORDER_REACH, NEARBY, SPREAD_LEVELS, WITHIN_REACH = 0.0175, 8, 5, 0.07
 BELIEVED = 0.95  # share of a lighter border that is taken for what lies beside
 # Grey sets in from the one to the other lightness, and ends from the one to the other chroma. Its
 # strands differ in pigment, which a dye covers, and which is that share of their contrast.
@@ -216,13 +220,13 @@ class Dyeing:
             box_mean_(torch.from_numpy(sides)[None], cell_radius(reach))
         hair = kernels.near_tiles(matte, AROUND)
         result, lab = seen.copy(), np.empty_like(seen)
-        sigma, border_sigma = LIGHT_REACH * self.side, BORDER_REACH * self.side
-        side = cell_side(box_radius(border_sigma))
+        side = self._border_side
         within = cells(4, side)
         inner = np.float32(INNER)
         kernels.find_hair(seen, matte, *hair, sides, inner, tables, side, result, lab, within)
-        blur_(torch.from_numpy(within)[None], border_sigma / side)
+        within = self._carried(torch.from_numpy(within)[None], side)[0].contiguous().numpy()
         border = sides, within, inner, np.float32(BELIEVED)
+        sigma = LIGHT_REACH * self.side
         side = cell_side(box_radius(sigma))
         light = cells(2, side)
         kernels.find_light(matte, *hair, lab, border, side, light)
@@ -238,8 +242,8 @@ class Dyeing:
         numbers = [torch.tensor([float(x.target[0]), x._gain]) for x in layers]
         shares = [torch.ones(1, 1, 1, 1) * self.amount, *(coat.share for coat in self.coats)]
         found = (
-            self.source, np.float32(OWN), torch.stack(numbers), torch.stack([x._curves() for x in layers]),
-            np.float32(FURTHEST),
+            self.source, np.float32(OWN), torch.stack(numbers),
+            torch.stack([x._curves() for x in layers]), np.float32(FURTHEST),
             torch.cat(torch.broadcast_tensors(*shares))[:, 0],
         )  # fmt: skip
         return tuple(x.contiguous().numpy() if isinstance(x, Tensor) else x for x in found)
@@ -251,12 +255,28 @@ class Dyeing:
         light = self._lightness(torch.linspace(-FURTHEST, FURTHEST, TABLE))
         return torch.cat([torch.stack([lit, light]), self._tint(light[None, None, None])[0, :, 0]])
 
+    @property
+    def _border_side(self) -> int:
+        """Of cells of hair behind the border, in pixels."""
+        return cell_side(box_radius(BORDER_REACH * self.side))
+
+    def _carried(self, cells: Tensor, side: int) -> Tensor:
+        """Hair behind the border, carried to it from as near as there is any: [1, 4, h', w'] of Lab
+        times a share, and the share. cells: the same of what lies behind it."""
+        near = blur(cells, BORDER_REACH * self.side / side)
+        share = blur(cells[:, 3:], WITHIN_REACH * self.side / side)
+        trust = (NEARBY * near[:, 3:]).clamp(max=1)
+        lab = fill(near[:, :3] / (near[:, 3:] + KNOWN), trust, SPREAD_LEVELS)
+        return torch.cat([lab * share, share], 1)
+
     def _inside(self, lab: Tensor, alpha: Tensor, near: Tensor) -> Tensor:
         """Hair [1, 3, h, w] that is no lighter at its border than within: there a lens and a codec
         have mixed into it what lies beside. near: bool [1, 1, h, w], where its color is known."""
         nearby = wide_mean(alpha, split_reaches(self._reach)[1])
         inner = ((nearby - INNER) / (1 - INNER)).clamp(0) * near
-        sums = wide_blur(torch.cat([lab * inner, inner], 1), BORDER_REACH * self.side)
+        side = self._border_side
+        cells = blurred_cells(torch.cat([lab * inner, inner], 1), 0, side)
+        sums = enlarge(self._carried(cells, side), *lab.shape[2:])
         within = sums[:, :3] / (sums[:, 3:] + KNOWN)
         known = sums[:, 3:] / (sums[:, 3:] + 0.02)
         lighter = (lab[:, :1] > within[:, :1]) * (1 - inner) * known

@@ -6,6 +6,7 @@ colors in every small window lie on a line from what is behind to the hair. The 
 over neighbouring frames along the motion.
 """
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import chain
@@ -51,7 +52,7 @@ ALIKE = 0.08  # difference of the two, of 1, at which half of that is believed
 OFF_LINE = 0.06  # distance from the line between the two at which it is no more believed
 WIDE_REACH = 16  # pixels from which that is done on every other one
 BORDER = 2  # times as far as strands are looked for, hair is mixed into what lies beside it
-SEEN_NEAR = 4  # times the share of hair around with which all of that is believed
+MIXED = 0.55  # of that reach, over which what is mixed in falls to a third
 CLAIMED = 0.05  # of hair where there is none, by colors alone, with which half of it is believed
 SPREAD_LEVELS = 6  # halvings over which colors spread to where none are sure
 LEAST_ALPHA = 0.04  # less, or as much short of one, is the picture's noise
@@ -148,19 +149,22 @@ def _with_border(picture: Tensor, alpha: Tensor, reach: int, color_reach: float)
     do for longer than straight lines of color in small windows tell.
 
     Outside of the border, a pixel is hair as far as its color lies on the way from what is behind
-    to hair, if it hangs together with hair by pixels that are no less, and if nothing lies on that
-    way where there is no hair. reach: of the border, color_reach: of these colors, in pixels.
+    to hair, and no further than such mixing goes, if it hangs together with hair by pixels that
+    are no less, and if nothing lies on that way where there is no hair. reach: of the border,
+    color_reach: of these colors, in pixels.
     """
     hair = 1 - dilate((alpha <= SURE_ALPHA).float(), 2 * (reach // 2) + 1)
-    seen = (alpha > UNLIKELY).float()
-    behind = 1 - dilate(seen, 2 * reach + 1)
+    behind = 1 - dilate((alpha > UNLIKELY).float(), 2 * reach + 1)
     told, belief = _told_by_colors(picture, hair, behind, color_reach)
-    claimed, share = blurred_cells(torch.cat([told * behind, behind], 1), color_reach, 1).split(1, 1)
+    claimed, share = blurred_cells(torch.cat([told * behind, behind], 1), color_reach, 1).split(
+        1, 1
+    )
     belief = belief / (1 + (claimed / (share + 1e-5) / CLAIMED) ** 2)
-    near = (SEEN_NEAR * blurred_cells(seen, BORDER * reach / 2, 1)).clamp(max=1)
-    told = ((told - LEAST_TOLD) / (1 - LEAST_TOLD)).maximum(alpha)
-    limit = torch.lerp(alpha, told, belief * near)
-    return reconstruct(alpha, limit, BORDER * reach)
+    steps, mixed = BORDER * reach, (alpha > MORE_THAN_NOT).float()
+    for _ in range(steps):
+        mixed = torch.maximum(mixed, math.exp(-1 / (MIXED * reach)) * dilate(mixed, 3))
+    told = ((told - LEAST_TOLD) / (1 - LEAST_TOLD)).minimum(mixed).maximum(alpha)
+    return reconstruct(alpha, torch.lerp(alpha, told, belief), steps)
 
 
 def _told_by_colors(
