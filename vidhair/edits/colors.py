@@ -19,7 +19,7 @@ HAIR_COLORS: dict[str, tuple[float, float, float]] = {
     "red": (0.55, 0.12, 0.07),
     "ginger": (0.68, 0.32, 0.12),
     "dark blonde": (0.55, 0.42, 0.25),
-    "blonde": (0.73, 0.59, 0.395),
+    "blonde": (0.72, 0.595, 0.425),
     "platinum": (0.88, 0.80, 0.66),
     "grey": (0.55, 0.55, 0.56),
     "white": (0.86, 0.86, 0.86),
