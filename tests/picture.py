@@ -25,6 +25,7 @@ from PIL import Image
 
 from vidhair.cache import DiskStore
 from vidhair.edits.colors import parse_color
+from vidhair.edits.hair_color import in_light
 from vidhair.errors import VidhairError
 from vidhair.flow.graph import GOAL, Flow
 from vidhair.flow.runner import Runner
@@ -255,6 +256,11 @@ def arguments() -> argparse.Namespace:
     parser.add_argument(
         "--own-way", action="store_true", help="progress along the mean change, not to the color"
     )
+    parser.add_argument(
+        "--daylight",
+        action="store_true",
+        help="progress to the color as it is named, not as it looks in the clip's light",
+    )
     return parser.parse_args()
 
 
@@ -279,6 +285,10 @@ def colored(
                     scene = scene_of(reader, flow, runner, judge, pack, options.frames)
                     print(f"{path.stem}: parser and segmenter agree to {scene.agreement:.3f}")
                 target = None if options.own_way else ab_of(parse_color(color))
+                if target and not options.daylight:
+                    light = flow.value(runner.work, "clip_light").factor
+                    seen = in_light(np.array(parse_color(color), np.float32), light)
+                    target = seen[1:].tolist()
                 yield f"{path.stem} {color} {way}", measured(scene, flow, runner, target)
                 write_png(folder / f"{color.strip('#')}-{way}.png", sheet(scene, flow, runner))
                 shown = reader.read(middle.start, middle.stop), composed(flow, runner, middle)

@@ -220,7 +220,7 @@ class HairColor(HairColorLatent):
 
             full = spread(alpha)
             lit = clip_light.factor * light * np.float32(2**self.exposure)
-            target = _in_light(dye.target[row], lit)
+            target = in_light(dye.target[row], lit)
             source = torch.from_numpy(hair_light.lab[row])
             # Beyond the color, and away from it, along the line to it.
             way = strength if not 0 <= strength <= 1 else 1
@@ -257,10 +257,10 @@ class HairColor(HairColorLatent):
     ) -> Iterator[Coat]:
         if self.ends:
             share = amount * (1 - falling(ENDS, axes, window))
-            yield Coat(_in_light(_rgb(self.ends), lit), share)
+            yield Coat(in_light(_rgb(self.ends), lit), share)
         if self.highlights:
             share = amount * lighter_strands(rgb_to_lab(picture), side)
-            yield Coat(_in_light(_rgb(self.highlights), lit), share)
+            yield Coat(in_light(_rgb(self.highlights), lit), share)
 
 
 def falling(ramp: tuple[float, float], axes: CropAxes, grid: Grid) -> torch.Tensor:
@@ -285,10 +285,10 @@ def _rgb(color: str) -> NDArray[np.float32]:
 
 def _lab_in_light(lab: NDArray[np.float32], factor: NDArray[np.float32]) -> torch.Tensor:
     """Lab [3] in the clip's light → in a light that is a multiple [3] of it."""
-    return _in_light(lab_to_rgb(torch.from_numpy(lab), dim=0).numpy(), factor)
+    return in_light(lab_to_rgb(torch.from_numpy(lab), dim=0).numpy(), factor)
 
 
-def _in_light(rgb: NDArray[np.float32], factor: NDArray[np.float32]) -> torch.Tensor:
+def in_light(rgb: NDArray[np.float32], factor: NDArray[np.float32]) -> torch.Tensor:
     """sRGB [3] in the clip's light → Lab [3] in a light that is a multiple [3] of it."""
     color, light = torch.from_numpy(rgb), torch.from_numpy(factor)
     return rgb_to_lab(linear_to_srgb((srgb_to_linear(color) * light).clamp(0, 1)), dim=0)
