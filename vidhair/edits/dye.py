@@ -50,7 +50,7 @@ DEEPER = 0.8  # how many more times light goes through the pigment of strands th
 LEAST_PASSED = 1e-3  # share of the light that any pigment lets through
 SHINE = 0.3  # share of the chroma that strands twice as light as the dye lose to the light's color
 OWN = 0.15  # share of the hair's own variation of hue that stays
-INNER = 0.98  # mean of the matte over that from which it lies behind the border
+INNER = 0.75  # mean of the matte over that from which it lies behind the border, by the 4th power
 # Blur of hair carried from there to the border, in crop sides; times its share from which it
 # is taken from nearby; halvings of cells over which it spreads else; how far it counts.
 BORDER_REACH, NEARBY, SPREAD_LEVELS, WITHIN_REACH = 0.0175, 8, 5, 0.07
@@ -273,7 +273,7 @@ class Dyeing:
         """Hair [1, 3, h, w] that is no lighter at its border than within: there a lens and a codec
         have mixed into it what lies beside. near: bool [1, 1, h, w], where its color is known."""
         nearby = wide_mean(alpha, split_reaches(self._reach)[1])
-        inner = ((nearby - INNER) / (1 - INNER)).clamp(0) * near
+        inner = ((nearby - INNER) / (1 - INNER)).clamp(0) ** 4 * near
         side = self._border_side
         cells = blurred_cells(torch.cat([lab * inner, inner], 1), 0, side)
         sums = enlarge(self._carried(cells, side), *lab.shape[2:])

@@ -240,6 +240,13 @@ def near_tiles(alpha, around):
     return near, np.argwhere(holds) * (ROWS, COLUMNS)
 
 
+@fast
+def _deep(nearby, inner):
+    """How far hair lies behind the border, by the mean of the matte nearby."""
+    share = max((nearby - inner) / (ONE - inner), ZERO)
+    return share * share * share * share
+
+
 @fast_parallel
 def find_hair(picture, alpha, near, tiles, sides, inner, tables, side, front, lab, within):
     """front and lab, [3, h, w]: the color of hair, in sRGB and in Lab, where it is near.
@@ -270,7 +277,7 @@ def find_hair(picture, alpha, near, tiles, sides, inner, tables, side, front, la
                     color = _lab(
                         front[0, y, left + x], front[1, y, left + x], front[2, y, left + x], tables
                     )
-                    share = max((around[3, x] - inner) / (ONE - inner), ZERO)
+                    share = _deep(around[3, x], inner)
                     values[3, x] = share
                     for c in range(3):
                         lab[c, y, left + x] = color[c]
@@ -285,7 +292,7 @@ def _lighter(light, nearby, within, inner, believed):
 
     within: [4], means of `find_hair`'s cells.
     """
-    share = max((nearby - inner) / (ONE - inner), ZERO)
+    share = _deep(nearby, inner)
     if light > within[0] / (within[3] + KNOWN):
         return believed * (ONE - share) * (within[3] / (within[3] + np.float32(0.02)))
     return ZERO
