@@ -40,10 +40,11 @@ from vidhair.models.faces.effects import FaceEffects
 from vidhair.models.faces.identity import FaceIdentity
 from vidhair.models.generators.aligned import MovableGenerator
 from vidhair.models.mappers import BaldMapper
-from vidhair.models.pack import Pack
+from vidhair.models.pack import EditingVector, Pack
 from vidhair.models.parsers.hair_segmenter import ChosenSegmenter, HairSegmenter, find_segmenter
 from vidhair.models.parsers.head_parser import Parser
 from vidhair.models.perceptual import Perceptual, find_perceptual
+from vidhair.models.styleganex.network import StyleGANEX
 from vidhair.recipe import TABLES, Recipe, precisions
 from vidhair.settings import identity
 from vidhair.stages import (
@@ -143,7 +144,8 @@ def makers_of(recipe: Recipe, segmenter: bool = False) -> Makers:
     for edit in recipe.edits:
         if edit.whole_frames and len(recipe.edits) > 1:  # of what the others have made
             ends |= makers(folded=compose.composed)
-            edits["composed"] = renamed(edit.makers()["composed"], {"frames": "folded"})
+            own = edit.makers()
+            edits |= {name: renamed(make, {"frames": "folded"}) for name, make in own.items()}
     found = makers(doubts, prior=segment.segmented if segmenter else labels.classified)
     if recipe.matte.from_:
         found = makers(matte=matte.given, hair_window=region.whole_frame)
@@ -203,6 +205,12 @@ class Flow:
             raise InvalidSetting(
                 f"{beyond[1]} changes more than codes, as {beyond[0]} does, and one edit of a "
                 "recipe can; let the other one have space = 'w+'"
+            )
+        whole = [place for place, edit in recipe.places() if edit.whole_frames]
+        if len(whole) > 1:
+            raise InvalidSetting(
+                f"{whole[1]} makes whole frames, as {whole[0]} does, and one edit of a recipe can; "
+                "leave one of them out, or run them one after the other"
             )
         for place, edit in recipe.places():
             edit.check(pack, place)
@@ -296,6 +304,10 @@ class Flow:
             FaceEffects | None: Provision(
                 lambda: pack.effects,
                 lambda: self._weights("effects") if pack.has("effects") else {},
+            ),
+            StyleGANEX: Provision(lambda: pack.styleganex, lambda: self._weights("styleganex")),
+            EditingVector: Provision(
+                lambda: pack.editing_vector, lambda: self._weights("editing_vector")
             ),
             BaldMapper | None: Provision(
                 lambda: self.bald,

@@ -204,6 +204,11 @@ class StyleGANEX(nn.Module):
     def w_avg(self) -> Tensor:
         return self.generator.mapping.w_avg
 
+    @property
+    def times(self) -> float:
+        """How many times the sides of what goes in those of what comes out are."""
+        return self.config.resolution / ENCODER_SIZE
+
     def encode_style(self, image: Tensor) -> Tensor:
         """Pictures, aligned faces at best, or labels → W+ [B, L, W]."""
         result: Tensor = self.encoder(image) + self.w_avg

@@ -40,18 +40,14 @@ def needed(network: StyleGANEX, index: int, pixels: int, fused: bool) -> int:
     return BYTES * max(4 * c.channels(size) * times * pixels, merged)
 
 
-def planned(
-    network: StyleGANEX, height: int, width: int, edited: bool, memory: int | None
-) -> Plan:
+def planned(network: StyleGANEX, height: int, width: int, edited: bool, memory: int | None) -> Plan:
     """How a picture with a feature of height × width is drawn. edited: with an editing vector."""
     sizes, skips = network.config.generator.sizes, network.config.skips
     count = len(sizes)
     if memory is None:
         return Plan(count, 0)
     pixels = [height * width * max(1, size // FEATURE_SIZE // 2) ** 2 for size in sizes]
-    bytes_of = [
-        needed(network, index, pixels[index], 0 < index <= skips) for index in range(count)
-    ]
+    bytes_of = [needed(network, index, pixels[index], 0 < index <= skips) for index in range(count)]
     first = next((i for i, size in enumerate(sizes) if size > FEATURE_SIZE), count)
     if edited and network.config.attention_depth:
         first = max(first, skips + 1)
