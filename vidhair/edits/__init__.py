@@ -9,6 +9,7 @@ from vidhair.edits.hair_color import HairColor
 from vidhair.edits.hair_color_latent import HairColorLatent
 from vidhair.edits.hair_proxy import HairMask, HairReferenceLatent
 from vidhair.edits.hair_reference import HairReference
+from vidhair.edits.invert_frame import InvertFrame
 from vidhair.edits.labels_to_face import MaskToFace, SketchToFace
 from vidhair.edits.mix import Mix
 from vidhair.edits.reconstruct import Reconstruct
@@ -29,6 +30,7 @@ __all__ = [
     "HairMask",
     "HairReference",
     "HairReferenceLatent",
+    "InvertFrame",
     "MaskToFace",
     "Mix",
     "Reconstruct",
@@ -63,5 +65,6 @@ EDITS: dict[str, type[Edit]] = {
         SketchToFace,
         MaskToFace,
         FaceAttribute,
+        InvertFrame,
     )
 }

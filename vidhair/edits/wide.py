@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from vidhair.checkpoints.packs import PackFiles
 from vidhair.edits.edit import Edit, GradedEdit, Strength
 from vidhair.errors import InvalidSetting
 from vidhair.geometry import Grid
@@ -110,10 +111,13 @@ class WideEdit(Edit):
     def note(self) -> str:
         return f"StyleGANEX's network for {self.task} draws what changes"
 
+    def served_by(self, files: PackFiles) -> bool:
+        """Whether a pack has a network for it."""
+        return task_of_pack(files) == self.task
+
     def check(self, pack: Pack, place: str) -> None:
-        parts = pack.files.parts
-        task = parts["styleganex"].config.get("task", "inversion") if "styleganex" in parts else ""
-        if task != self.task:
+        if not self.served_by(pack.files):
+            task = task_of_pack(pack.files)
             held = f"one for {task}" if task else "none"
             raise InvalidSetting(
                 f"{place}.kind = {self.kind!r} needs a StyleGANEX network for {self.task}, and the "
@@ -217,8 +221,6 @@ class WideEdit(Edit):
         """What is drawn in front, at the size that the clip's first place has; the source, where
         nothing is drawn. Others fit in, with black around them."""
         height, width = frame.shape[:2]
-        if not len(places.first):
-            return frame
         sides = own_sides(places.grid(int(np.argmin(places.first))), height, width, times)
         shown = list(places.shown(row))
         if not shown:
@@ -234,6 +236,12 @@ class WideEdit(Edit):
     def count(self) -> int:
         """Pictures that are drawn of a frame."""
         return 1
+
+
+def task_of_pack(files: PackFiles) -> str:
+    """What a pack's StyleGANEX network is for; empty if it has none."""
+    part = files.parts.get("styleganex")
+    return "" if part is None else str(part.config.get("task", "inversion"))
 
 
 def own_sides(grid: Grid, height: int, width: int, times: float) -> tuple[int, int]:

@@ -18,7 +18,7 @@ look like.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import chain
 from typing import Any
@@ -181,6 +181,7 @@ class Flow:
     ):
         """makers: of the recipe's values, where they are not the usual ones."""
         self.pack, self.goal = pack, goal
+        recipe = replace(recipe, edits=tuple(edit.for_pack(pack) for edit in recipe.edits))
         self.precisions = precisions(recipe, pack.device)
         # So that keys hold what was computed in, not "auto".
         set_here = {p: d.name for p, d in self.precisions.items() if p != "probe"}
@@ -515,7 +516,11 @@ class Flow:
         return made.over(frames), alpha
 
     def shown(self, work: Work) -> NDArray[np.bool_]:
-        """[T] bool: whether a frame shows somebody who is edited; of whole frames, all are."""
+        """[T] bool: whether a frame shows somebody who is edited; of whole frames without places,
+        all are."""
+        if "places" in self.stages:
+            drawn: NDArray[np.bool_] = (self.field(work, "places", "share") > 0).any(1)
+            return drawn
         if "track" not in self.stages:
             return np.ones(work.frame_count, bool)
         units = range(len(self.fan_out(work)))
@@ -550,7 +555,7 @@ class Flow:
             notes.append(f"{count} people; {who} edited (`vidhair inspect` lists them)")
         missing = int((~self.shown(work)).sum())
         if missing:
-            of_whom = "no face" if count == 1 else "nobody who is edited"
+            of_whom = "no face" if count < 2 else "nobody who is edited"
             notes.append(f"{missing} frames show {of_whom} and are passed through untouched")
         bridged = 0
         for unit in units:

@@ -19,13 +19,13 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from vidhair.errors import InvalidSetting
+from vidhair.errors import InvalidSetting, NoFaceFound
 from vidhair.geometry import EYE_DISTANCE, CropAxes, Grid, crop_quad, frame_crop
 from vidhair.imaging.fill import fill
 from vidhair.imaging.warp import cut_frame, cut_grid
 from vidhair.models.faces.landmarks import eyes_and_mouth
 from vidhair.models.styleganex.network import CELL, ENCODER_SIZE
-from vidhair.stages.align import MAX_FACES, Faces
+from vidhair.stages.align import DOUBTFUL, MAX_FACES, Faces
 from vidhair.stages.people import ALL, LARGEST, Tracks
 from vidhair.types import Clip
 from vidhair.wiring import Series, Value, ranges
@@ -123,7 +123,7 @@ def find_places(
     framing: str,
 ) -> Places:
     """One place for each face that is wanted: "all", or in every shot the "largest" ones that are
-    not seen at the same time. Raises InvalidSetting for others."""
+    not seen at the same time. Raises InvalidSetting for others, and NoFaceFound."""
     if str(wanted) not in (LARGEST, ALL):
         raise InvalidSetting(
             f"align.person = {wanted!r}, but edits of whole frames do not tell people apart; use "
@@ -131,6 +131,11 @@ def find_places(
         )
     shot = np.cumsum(begins)
     spans = _spans(tracks.track)
+    if not spans:
+        raise NoFaceFound(
+            f"no face in any of the {clip.frame_count} frames of {clip.path}; set "
+            f"align.min_confidence={DOUBTFUL:g} or take a clip where a face is seen from the front"
+        )
     chosen: list[int] = []
     for k in sorted(spans, key=lambda k: -float(tracks.area_seconds[k])):
         alone = all(
