@@ -86,8 +86,11 @@ class InvertFrame(WideEdit):
     row: int = setting(0, "which one, from 0, of a file that holds several", low=0)
     strength: float = setting(1.0, "how far along that direction", low=-100.0, high=100.0)
     layers: str = setting("all", "codes that it changes: all, or such as 0-3,8")
-    mix: int | None = setting(
-        None, "seed of a style that takes the place of the last codes", low=0, high=2**31 - 1
+    mix: int = setting(
+        -1,
+        "seed of a style that takes the place of the last codes; -1 for none",
+        low=-1,
+        high=2**31 - 1,
     )
     generator: str = setting(
         "", "another pack with a StyleGANEX network, whose generator draws: of another domain"
@@ -100,7 +103,7 @@ class InvertFrame(WideEdit):
 
     def check(self, pack: Pack, place: str) -> None:
         super().check(pack, place)
-        network = StyleGANEXConfig(**pack.files.part("styleganex").config)
+        network = StyleGANEXConfig(**pack.files.parts["styleganex"].config)
         codes, width = network.generator.num_ws, network.w_dim
         chosen_layers(self.layers, codes, f"{place}.layers")
         if self.direction:
@@ -226,7 +229,7 @@ class InvertFrame(WideEdit):
             layers = chosen_layers(self.layers, ws.shape[1])
             ws = ws.clone()
             ws[:, layers] += self.strength * direction
-        if self.mix is not None:
+        if self.mix >= 0:
             ws = mix_codes(ws, sample(network, self.mix).cpu(), LAYOUT_CODES)
         return ws
 

@@ -101,17 +101,20 @@ def face_grid(eyes: NDArray[np.float64], height: int, width: int, framing: str =
     first = middles[0]
     moves = first - middles.min(0), middles.max(0) - first  # [left, up], [right, down]
     scale = min(scale, LARGEST_SCALE)
-    across, down = (moves[0] + moves[1]) * scale + 2 * REACH
-    scale *= min(1, math.sqrt(LARGEST_INPUT / (across * down)))
+    sides = np.array([width, height])
+    while (
+        area := np.minimum(sum(moves) * scale + 2 * REACH, sides * scale).prod()
+    ) > LARGEST_INPUT:
+        scale *= 0.99 * math.sqrt(LARGEST_INPUT / area)
     half = np.array([EYE_DISTANCE / scale / 2, 0])
     left_reach, right_reach, up, below = (
         round(REACH + float(move[axis]) * scale) for axis in (0, 1) for move in moves
     )
     reach = left_reach, right_reach, up, below
     crop = frame_crop(first - half, first + half, height, width, reach)
-    sides = (max(CELL, n) for n in (crop.bottom - crop.top, crop.right - crop.left))
+    counts = (max(CELL, n) for n in (crop.bottom - crop.top, crop.right - crop.left))
     step = 1 / crop.scale
-    return Grid(crop.left * step, crop.top * step, step, *sides)
+    return Grid(crop.left * step, crop.top * step, step, *counts)
 
 
 def find_places(
