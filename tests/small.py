@@ -22,6 +22,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from tests.checkpoints.test_styleganex_names import official as official_styleganex
 from tests.media.clips import ffmpeg
 from tests.models.tiny import (
     R,
@@ -29,6 +30,7 @@ from tests.models.tiny import (
     tiny_generator,
     tiny_published_encoder,
     tiny_stylegan2_config,
+    tiny_styleganex,
 )
 from vidhair.cache import Store
 from vidhair.checkpoints.packs import open_pack, write_pack
@@ -247,6 +249,52 @@ def stylegan3_r_pack() -> Pack:
 @cache
 def stylegan2_pack() -> Pack:
     return load_pack(write_stylegan2_pack(folder() / "official-2"))
+
+
+# What the authors' options call the data of each task, and how a network for it is built.
+WIDE: dict[str, tuple[str, dict[str, Any]]] = {
+    "inversion": ("ffhq_encode", {"skips": 0, "fuse_rgb": False}),
+    "super_resolution": ("ffhq_super_resolution", {"skips": 2}),
+    "sketch": ("ffhq_sketch_to_face", {"label_channels": 1, "skips": 1}),
+    "mask": ("ffhq_seg_to_face", {"label_channels": 19, "skips": 2}),
+    "edit": ("ffhq_edit", {"attention_depth": 1}),
+    "toonify": ("toonify", {}),
+}
+
+
+def wide_file(target: Path, task: str) -> Path:
+    """An official file of StyleGANEX, tiny."""
+    dataset, shape = WIDE[task]
+    network = tiny_styleganex(**shape)
+    codes = network.config.generator.num_ws
+    file: dict[str, Any] = {
+        "state_dict": official_styleganex(network),
+        "latent_avg": network.w_avg.repeat(codes, 1),
+        "opts": {"encoder_type": "GradualStyleEncoder", "dataset_type": dataset},
+    }
+    if task == "edit":
+        random = torch.Generator().manual_seed(8)
+        file["editing_w"] = torch.randn(2, codes, network.config.w_dim, generator=random)
+    torch.save(file, target)
+    return target
+
+
+@cache
+def wide_pack(task: str) -> Pack:
+    """A pack that was converted from such a file; for label maps with a parser."""
+    path = folder() / "wide"
+    path.mkdir(exist_ok=True)
+    convert([wide_file(path / f"{task}.pt", task)], path / task)
+    if task != "mask":
+        return load_pack(path / task)
+    files = open_pack(path / task)
+    part = files.part("styleganex")
+    parts = {
+        "styleganex": (part.kind, part.config, files.tensors("styleganex")),
+        "parser": ("celebamask_parser", {"widths": (4, 8, 8, 12)}, color_parser().state_dict()),
+    }
+    write_pack(path / "mask with a parser", "mask", parts, {}, dtype=None)
+    return load_pack(path / "mask with a parser")
 
 
 # ---- what LPIPS sees with

@@ -35,16 +35,11 @@ AWAITED = {
     ),
     "packs of these networks are to come, and golden numbers check them already": (
         "vidhair.models.generators.stylegan1",
-        "vidhair.models.generators.stylegan2.mix_codes",
         "vidhair.models.styleganex.network.load_styleganex",
         "vidhair.checkpoints.official.load_official",
     ),
     "golden numbers check the published form, of which the flow needs another": (
-        "vidhair.geometry.FrameCrop",
-        "vidhair.geometry._continued",
-        "vidhair.geometry.crop_quad",
         "vidhair.geometry.eye_rotation_deg",
-        "vidhair.geometry.frame_crop",
         "vidhair.models.parsers.bisenet.magnified",
         "vidhair.ops.upfirdn2d.downsample2d",
         "vidhair.ops.upfirdn2d.filter2d",

@@ -132,6 +132,9 @@ def _parser() -> argparse.ArgumentParser:
         "--person",
         help="who is edited: largest (default), all, a number of `vidhair inspect`, or a picture",
     )
+    run.add_argument(
+        "--samples", type=int, help="several faces on a sheet (sketch_to_face, mask_to_face)"
+    )
     run.add_argument("--compare", type=Path, help="also write before and after side by side")
 
     matte = add("matte", _matte, "cut the hair out, for those who finish elsewhere", machine)
@@ -347,7 +350,8 @@ def _run(options: argparse.Namespace) -> int:
     from vidhair.recipe import load_recipe
 
     person = {} if options.person is None else {"align.person": options.person}
-    recipe = load_recipe(options.recipe, _settings(options) | person)
+    samples = {} if options.samples is None else {"edit.samples": options.samples}
+    recipe = load_recipe(options.recipe, _settings(options) | person | samples)
     target = options.output or Path(f"{options.clip.stem}-{recipe.name}.mp4")
     if options.compare:
         from vidhair.media import check_target

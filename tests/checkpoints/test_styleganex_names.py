@@ -30,12 +30,12 @@ OPTIONS = {
     "use_skip": True,
     "dataset_type": "ffhq_encode",
 }
-KINDS = {
+KINDS: dict[str, dict[str, Any]] = {
     "inversion": {"skips": 0, "fuse_rgb": False},
-    "video editing": {"attention_depth": 1},
-    "deep attention, colors alone": {"attention_depth": 3, "fuse_rgb": False},
-    "sketch": {"label_channels": 1, "skips": 1},
-    "label map": {"label_channels": 19, "skips": 2},
+    "video editing": {"attention_depth": 1, "task": "edit"},
+    "deep attention, colors alone": {"attention_depth": 3, "fuse_rgb": False, "task": "edit"},
+    "sketch": {"label_channels": 1, "skips": 1, "task": "sketch"},
+    "label map": {"label_channels": 19, "skips": 2, "task": "mask"},
     "every skip": {"resolution": 512, "channel_base": 1024, "skips": 7},
 }
 # Ours → official; of the generator and the attention's MLP below.
@@ -97,6 +97,33 @@ def test_the_configuration_is_read_and_the_weights_arrive(kind: str) -> None:
     assert not loaded.training
     want = network.state_dict()
     assert all(torch.equal(value, want[name]) for name, value in loaded.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    ("dataset", "task"),
+    [
+        ("ffhq_encode", "inversion"),
+        ("ffhq_super_resolution", "super_resolution"),
+        ("toonify", "toonify"),
+        ("ffhq_edit", "inversion"),  # whose shapes say otherwise
+        ("celebs_frontalize", "inversion"),
+        (None, "inversion"),
+    ],
+)
+def test_the_task_is_what_the_options_call_the_data(dataset: Any, task: str) -> None:
+    weights = official(tiny_styleganex())
+    assert styleganex_config(weights, OPTIONS | {"dataset_type": dataset}).task == task
+
+
+def test_shapes_tell_a_task_better_than_options() -> None:
+    options = OPTIONS | {"dataset_type": "toonify"}
+    for changes, task in (
+        ({"label_channels": 1}, "sketch"),
+        ({"label_channels": 19}, "mask"),
+        ({"attention_depth": 1}, "edit"),
+    ):
+        weights = official(tiny_styleganex(**changes))
+        assert styleganex_config(weights, options).task == task
 
 
 @pytest.mark.parametrize("rows", [1, TINY_STYLEGANEX.generator.num_ws])
@@ -174,5 +201,5 @@ def test_options_and_names_of_the_file_do_not_decide_the_shape() -> None:
 
 def test_the_published_sizes_are_the_defaults() -> None:
     with torch.device("meta"):
-        network = StyleGANEX(StyleGANEXConfig(skips=7, attention_depth=1))
+        network = StyleGANEX(StyleGANEXConfig(skips=7, attention_depth=1, task="edit"))
     assert styleganex_config(official(network), OPTIONS) == network.config

@@ -620,8 +620,12 @@ class TestCodesOfAWEncoder:
 
 
 @pytest.mark.parametrize(
-    "changes", [{}, {"skips": 0, "fuse_rgb": False}, {"attention_depth": 1}, {"label_channels": 19}]
-)
+    "changes",
+    [
+        {}, {"skips": 0, "fuse_rgb": False}, {"attention_depth": 1, "task": "edit"},
+        {"label_channels": 19, "task": "mask"},
+    ],
+)  # fmt: skip
 def test_styleganex(changes: dict[str, Any], tmp_path: Path) -> None:
     network = tiny_styleganex(**changes)
     file = {
@@ -632,6 +636,20 @@ def test_styleganex(changes: dict[str, Any], tmp_path: Path) -> None:
     assert (found.part, found.kind, found.config) == (
         "styleganex", "styleganex", asdict(network.config),
     )  # fmt: skip
+    assert_network(found, network.state_dict())
+
+
+def test_what_styleganex_has_no_use_for_is_told_and_not_fatal() -> None:
+    network = tiny_styleganex(skips=2)
+    idle = {f"encoder.fusion.5.{n}.bias": torch.ones(1) for n in ("fusion_out", "transform.0")}
+    file = {
+        "state_dict": styleganex(network) | idle, "opts": OPTIONS, "latent_avg": network.w_avg,
+        "discriminator": {"convs.0.weight": torch.ones(1)},
+    }  # fmt: skip
+    found = alone(file)
+    assert set(found.unused) == {
+        "encoder.skiplayer.weight", "encoder.skiplayer.bias", *idle, "discriminator",
+    }  # fmt: skip
     assert_network(found, network.state_dict())
 
 

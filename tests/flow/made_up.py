@@ -1,17 +1,22 @@
 """A pack without files, for what is decided before any network runs."""
 
+from dataclasses import asdict
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import torch
 
+from tests import small
+from tests.models.tiny import TINY_STYLEGANEX
 from vidhair.cache import fingerprint
 from vidhair.edits.bald import NO_HAIR
 from vidhair.edits.recolor import HAIR_COLOR
+from vidhair.edits.wide import WideEdit
 from vidhair.flow.graph import Flow
 from vidhair.flow.node import Node
 from vidhair.models.encoders.attributes import pack_attributes
+from vidhair.recipe import load_recipe
 from vidhair.stages.people import Person
 
 PARTS = ("encoder", "parser", "generator", "attributes", "world")
@@ -45,3 +50,13 @@ def nodes_of(flow: Flow, *people: Person) -> list[Node]:
     flow.units = people or [Person(1, np.array([0]))]
     work: Any = None
     return flow.nodes() + flow.fanned_nodes(work)
+
+
+def pack_for(name: str) -> Any:
+    """A pack with the network that a recipe asks for."""
+    pack, (edit, *_) = a_pack(), load_recipe(name, small.needed(name)).edits
+    if isinstance(edit, WideEdit):
+        network = SimpleNamespace(config=asdict(TINY_STYLEGANEX) | {"task": edit.task})
+        parser = SimpleNamespace(kind="celebamask_parser", config={})
+        pack.files.parts |= {"styleganex": network, "editing_vector": network, "parser": parser}
+    return pack

@@ -6,7 +6,7 @@ from typing import Annotated
 import pytest
 
 from tests import small
-from tests.flow.made_up import a_pack, nodes_of
+from tests.flow.made_up import nodes_of, pack_for
 from vidhair import cli
 from vidhair.flow import graph
 from vidhair.flow.graph import Flow, makers_of, planned
@@ -88,7 +88,7 @@ def test_a_dye_takes_no_more_than_four() -> None:
 
 @pytest.mark.parametrize("name", recipe_names())
 def test_what_is_told_is_what_runs(name: str) -> None:
-    flow = Flow(load_recipe(name, small.needed(name)), a_pack())
+    flow = Flow(load_recipe(name, small.needed(name)), pack_for(name))
     ran = [[node.name for node in group] for group in passes(nodes_of(flow))]
     over_frames = [group for group in ran if not flow.stages[group[0]].whole]
     assert over_frames == sweeps(flow.stages.values())

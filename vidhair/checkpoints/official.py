@@ -25,6 +25,10 @@ class NameMap:
     unused: tuple[str, ...] = ()
     absent: tuple[str, ...] = ()
 
+    def leaves_out(self, name: str) -> bool:
+        """Whether an official name is known and not used."""
+        return _covered(name, self.unused)
+
     def within(self, theirs: str, ours: str) -> "NameMap":
         """The same names with a prefix each, as part of a larger network."""
         before = re.escape(theirs)
@@ -54,7 +58,7 @@ def official_state(
     differ in dimensions of one: official biases are [1, C, 1, 1] in places; a type in its
     precision. Raises WeightsDoNotFit.
     """
-    used = [n for n in weights if not _covered(n, names.unused)]
+    used = [n for n in weights if not names.leaves_out(n)]
     renamed = rename(used, names.table)
     own = module.state_dict()
     given = {ours: weights[theirs] for theirs, ours in renamed.items()}

@@ -32,11 +32,13 @@ Chosen = dict[str, tuple[Origin, Found]]
 
 @dataclass(frozen=True)
 class Conversion:
-    """What a pack was made of. parts: name → the files it came from. left_out: (part, file)."""
+    """What a pack was made of. parts: name → the files it came from. left_out: (part, file).
+    unused: (official name, file) of what is known in the file and has no use."""
 
     folder: Path
     parts: dict[str, Origin]
     left_out: list[tuple[str, Path]]
+    unused: tuple[tuple[str, Path], ...] = ()
 
 
 def pack_folder(name: str | os.PathLike[str]) -> Path:
@@ -69,7 +71,9 @@ def convert(files: Sequence[str | os.PathLike[str]], pack: str | os.PathLike[str
     taken, left_out = _chosen(read)
     sources = [{"file": path.name, "sha256": file_sha256(path)} for path in paths]
     _write(folder, _joined(taken), sources)
-    return Conversion(folder, {part: origin for part, (origin, _) in taken.items()}, left_out)
+    unused = tuple((name, origin[0]) for origin, network in read for name in network.unused)
+    parts = {part: origin for part, (origin, _) in taken.items()}
+    return Conversion(folder, parts, left_out, unused)
 
 
 def _attributes(directions: Mapping[Path, Tensor]) -> Found:

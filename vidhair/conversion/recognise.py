@@ -95,7 +95,8 @@ class Found:
     configuration and its weights under our names.
 
     An encoder whose file does not tell its average code lacks `w_avg`: it is the generator's.
-    beside: it lies in the file of another network, for whose sake it is there.
+    beside: it lies in the file of another network, for whose sake it is there. unused: official
+    names in the file that are known and that no picture depends on.
     """
 
     part: str
@@ -103,6 +104,7 @@ class Found:
     config: dict[str, Any]
     tensors: dict[str, Tensor]
     beside: bool = False
+    unused: tuple[str, ...] = ()
 
 
 def recognise(checkpoint: Checkpoint) -> list[Found]:
@@ -318,10 +320,14 @@ def _refuse_other_filter(weights: Weights, name: str, want: Tensor | None) -> No
         )
 
 
+# How StyleGAN2's and StyleGANEX's files call filters, which are designed here.
+FILTERS = ("resample_filter", "blur.kernel", "upsample.kernel", "blur_weight")
+
+
 def _refuse_other_taps(weights: Weights) -> None:
     """Like the filters of StyleGAN3, those of StyleGAN2, which some files keep with a gain."""
     for name, got in weights.items():
-        if name.endswith(("resample_filter", "blur.kernel", "upsample.kernel")):
+        if name.endswith(FILTERS[:3]):
             taps = setup_filter(RESAMPLING_TAPS)
             _refuse_other_filter({name: got / got.sum()}, name, taps)
 
@@ -538,6 +544,10 @@ def _sketch_encoder(weights: Weights) -> Found:
     return Found(kind, kind, config, _fitted(kind, config, weights, encoder_names.SKETCH_ENCODER))
 
 
+# What training leaves beside a network of StyleGANEX.
+STRAY = ("discriminator", "discriminator_optimizer", "optimizer", "global_step", "best_val_loss")
+
+
 def _styleganex(
     weights: Weights, options: Mapping[str, Any], beside: Mapping[str, Any]
 ) -> list[Found]:
@@ -546,7 +556,10 @@ def _styleganex(
     names = styleganex(len(config.generator.sizes), config.mapping_layers, config.skips)
     given = {**weights, "latent_avg": one_average(beside.get("latent_avg"))}
     plan = asdict(config)
-    found = [Found("styleganex", "styleganex", plan, _fitted("styleganex", plan, given, names))]
+    stray = [name for name in weights if names.leaves_out(name) and not name.endswith(FILTERS)]
+    stray += [key for key in STRAY if key in beside]
+    tensors = _fitted("styleganex", plan, given, names)
+    found = [Found("styleganex", "styleganex", plan, tensors, unused=tuple(stray))]
     if isinstance(vectors := beside.get("editing_w"), Tensor):
         shape = config.generator.num_ws, config.w_dim
         if vectors.ndim != 3 or not len(vectors) or tuple(vectors.shape[1:]) != shape:

@@ -9,9 +9,12 @@ from vidhair.edits.hair_color import HairColor
 from vidhair.edits.hair_color_latent import HairColorLatent
 from vidhair.edits.hair_proxy import HairMask, HairReferenceLatent
 from vidhair.edits.hair_reference import HairReference
+from vidhair.edits.invert_frame import InvertFrame
+from vidhair.edits.labels_to_face import MaskToFace, SketchToFace
 from vidhair.edits.mix import Mix
 from vidhair.edits.reconstruct import Reconstruct
 from vidhair.edits.toonify import Toonify
+from vidhair.edits.wide import FaceAttribute, Restore, ToonifyNetwork
 
 __all__ = [
     "EDITS",
@@ -19,6 +22,7 @@ __all__ = [
     "Bald",
     "Direction",
     "Edit",
+    "FaceAttribute",
     "Fringe",
     "HairColor",
     "HairColorLatent",
@@ -26,9 +30,14 @@ __all__ = [
     "HairMask",
     "HairReference",
     "HairReferenceLatent",
+    "InvertFrame",
+    "MaskToFace",
     "Mix",
     "Reconstruct",
+    "Restore",
+    "SketchToFace",
     "Toonify",
+    "ToonifyNetwork",
     "Volume",
     "Wave",
 ]
@@ -51,5 +60,11 @@ EDITS: dict[str, type[Edit]] = {
         Mix,
         Reconstruct,
         Toonify,
+        ToonifyNetwork,
+        Restore,
+        SketchToFace,
+        MaskToFace,
+        FaceAttribute,
+        InvertFrame,
     )
 }

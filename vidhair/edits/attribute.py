@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from vidhair.edits.edit import FaceEdit, Strength, check_attributes, moved
+from vidhair.checkpoints.packs import PackFiles
+from vidhair.edits.edit import FaceEdit, Strength, check_attributes, has_attribute, moved
 from vidhair.errors import InvalidSetting
 from vidhair.models.encoders.attributes import AttributeSpace
 from vidhair.models.faces.effects import Effect, FaceEffects, part_of
@@ -22,6 +23,9 @@ class Attribute(FaceEdit):
     strength: float | Curve = setting(
         0.8, "change, in units of the attribute, or a curve of it over time", low=-5.0, high=5.0
     )
+
+    def served_by(self, files: PackFiles) -> bool:
+        return has_attribute(files, self.name)
 
     def check(self, pack: Pack, place: str) -> None:
         check_attributes(self, [], pack, place)

@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from vidhair.checkpoints.packs import PackFiles
 from vidhair.edits.latents import along
 from vidhair.errors import InvalidSetting
 from vidhair.models.encoders.attributes import AttributeSpace
@@ -55,6 +56,14 @@ class Edit:
     def moves_face(self) -> bool:
         """Whether it is known to change the face alone, and by moving what the frames show."""
         return False
+
+    def served_by(self, files: PackFiles) -> bool:
+        """Whether a pack has what it asks for beside the networks that its stages take."""
+        return True
+
+    def for_pack(self, pack: Pack) -> "Edit":
+        """The edit that is made with a pack: itself, or another that a setting stands for."""
+        return self
 
     def identity(self) -> dict[str, Any]:
         """What results depend on, as plain values. Raises the errors of what cannot be read."""
@@ -174,6 +183,11 @@ def moved(codes: Codes, track: FaceTrack, strength: Strength, change: NDArray[np
     seen = track.present[:, None, None]
     given, degree, step = map(torch.from_numpy, (codes.styles, strength.values, change))
     return Codes(np.where(seen, along(given, step, degree[:, None, None]).numpy(), codes.styles))
+
+
+def has_attribute(files: PackFiles, name: str) -> bool:
+    part = files.parts.get("attributes")
+    return part is not None and name in part.config.get("names", ())
 
 
 def check_attributes(edit: Edit, names: Sequence[str], pack: Pack, place: str) -> None:

@@ -5,7 +5,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from vidhair.edits.edit import GradedEdit, Strength, check_attributes, moved
+from vidhair.checkpoints.packs import PackFiles
+from vidhair.edits.edit import GradedEdit, Strength, check_attributes, has_attribute, moved
 from vidhair.models.encoders.attributes import AttributeSpace
 from vidhair.models.pack import Pack
 from vidhair.settings import Curve, setting
@@ -22,6 +23,9 @@ class HairAttribute(GradedEdit):
     attribute: ClassVar[str]
     unit: ClassVar[float] = 1.0
     amount: float | Curve = setting(0.5, "how much more, or a curve of it over time")
+
+    def served_by(self, files: PackFiles) -> bool:
+        return has_attribute(files, self.attribute)
 
     def check(self, pack: Pack, place: str) -> None:
         check_attributes(self, [self.attribute], pack, place)

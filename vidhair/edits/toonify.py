@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vidhair.edits.edit import Edit
+from vidhair.edits.wide import ToonifyNetwork
 from vidhair.geometry import crop_axes
 from vidhair.imaging.drawing import (
     Look,
@@ -24,6 +25,7 @@ from vidhair.imaging.drawing import (
 )
 from vidhair.imaging.motion import fetch
 from vidhair.models.faces.landmarks import EYE_LEFT, EYE_RIGHT, FACE_OVAL, eyes_and_mouth
+from vidhair.models.pack import Pack
 from vidhair.models.parsers.face_parser import polygon_mask
 from vidhair.settings import setting
 from vidhair.stages.align import Faces, Shots
@@ -88,6 +90,14 @@ def heads(faces: Series[Faces], tracks: Series[Tracks], shots: Series[Shots], cl
 class Toonify(Edit):
     kind = "toonify"
     whole_frames: ClassVar[bool] = True
+    by: str = setting(
+        "auto",
+        "who draws: drawing, lines and tones of the frames themselves; network, the StyleGANEX "
+        "network of the pack, for which look, structure and steady mean nothing; auto, that, if "
+        "the pack has one",
+        choices=("auto", "drawing", "network"),
+        affects=False,
+    )
     look: str = setting(
         "ink", "ink: a comic; pencil: thin grey lines; paint: no lines", choices=tuple(LOOKS)
     )
@@ -104,6 +114,11 @@ class Toonify(Edit):
     @property
     def in_frames(self) -> bool:
         return True
+
+    def for_pack(self, pack: Pack) -> Edit:
+        network = ToonifyNetwork(strength=self.strength)
+        found = self.by == "network" or (self.by == "auto" and network.served_by(pack.files))
+        return network if found else self
 
     def check_moved(self, place: str) -> None:
         """It draws what was moved."""

@@ -67,12 +67,14 @@ class Encoding:
         self.seconds += time.perf_counter() - began
 
     def _take(self, work: Work, start: int, stop: int) -> Arrays:
+        pixels, alpha = self._flow.pictures(work, start, stop)
         if not self._begun:
             self._begun = True
+            if isinstance(self._writer, VideoWriter):
+                self._writer = self._writer.sized(pixels.shape[2], pixels.shape[1])
             self._resources.enter_context(self._writer)
             if self._means.executor == "overlapped":
                 self._behind = self._resources.enter_context(Behind("encode", WAITING))
-        pixels, alpha = self._flow.pictures(work, start, stop)
         if alpha is not None and not self._writer.alpha:
             if self._flow.goal == CUT_OUT:
                 pixels = np.repeat(alpha[..., None], 3, -1)

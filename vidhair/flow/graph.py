@@ -18,7 +18,7 @@ look like.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import chain
 from typing import Any
@@ -40,10 +40,11 @@ from vidhair.models.faces.effects import FaceEffects
 from vidhair.models.faces.identity import FaceIdentity
 from vidhair.models.generators.aligned import MovableGenerator
 from vidhair.models.mappers import BaldMapper
-from vidhair.models.pack import Pack
+from vidhair.models.pack import EditingVector, Pack
 from vidhair.models.parsers.hair_segmenter import ChosenSegmenter, HairSegmenter, find_segmenter
 from vidhair.models.parsers.head_parser import Parser
 from vidhair.models.perceptual import Perceptual, find_perceptual
+from vidhair.models.styleganex.network import StyleGANEX
 from vidhair.recipe import TABLES, Recipe, precisions
 from vidhair.settings import identity
 from vidhair.stages import (
@@ -143,7 +144,8 @@ def makers_of(recipe: Recipe, segmenter: bool = False) -> Makers:
     for edit in recipe.edits:
         if edit.whole_frames and len(recipe.edits) > 1:  # of what the others have made
             ends |= makers(folded=compose.composed)
-            edits["composed"] = renamed(edit.makers()["composed"], {"frames": "folded"})
+            own = edit.makers()
+            edits |= {name: renamed(make, {"frames": "folded"}) for name, make in own.items()}
     found = makers(doubts, prior=segment.segmented if segmenter else labels.classified)
     if recipe.matte.from_:
         found = makers(matte=matte.given, hair_window=region.whole_frame)
@@ -179,6 +181,7 @@ class Flow:
     ):
         """makers: of the recipe's values, where they are not the usual ones."""
         self.pack, self.goal = pack, goal
+        recipe = replace(recipe, edits=tuple(edit.for_pack(pack) for edit in recipe.edits))
         self.precisions = precisions(recipe, pack.device)
         # So that keys hold what was computed in, not "auto".
         set_here = {p: d.name for p, d in self.precisions.items() if p != "probe"}
@@ -203,6 +206,12 @@ class Flow:
             raise InvalidSetting(
                 f"{beyond[1]} changes more than codes, as {beyond[0]} does, and one edit of a "
                 "recipe can; let the other one have space = 'w+'"
+            )
+        whole = [place for place, edit in recipe.places() if edit.whole_frames]
+        if len(whole) > 1:
+            raise InvalidSetting(
+                f"{whole[1]} makes whole frames, as {whole[0]} does, and one edit of a recipe can; "
+                "leave one of them out, or run them one after the other"
             )
         for place, edit in recipe.places():
             edit.check(pack, place)
@@ -296,6 +305,10 @@ class Flow:
             FaceEffects | None: Provision(
                 lambda: pack.effects,
                 lambda: self._weights("effects") if pack.has("effects") else {},
+            ),
+            StyleGANEX: Provision(lambda: pack.styleganex, lambda: self._weights("styleganex")),
+            EditingVector: Provision(
+                lambda: pack.editing_vector, lambda: self._weights("editing_vector")
             ),
             BaldMapper | None: Provision(
                 lambda: self.bald,
@@ -503,7 +516,11 @@ class Flow:
         return made.over(frames), alpha
 
     def shown(self, work: Work) -> NDArray[np.bool_]:
-        """[T] bool: whether a frame shows somebody who is edited; of whole frames, all are."""
+        """[T] bool: whether a frame shows somebody who is edited; of whole frames without places,
+        all are."""
+        if "places" in self.stages:
+            drawn: NDArray[np.bool_] = (self.field(work, "places", "share") > 0).any(1)
+            return drawn
         if "track" not in self.stages:
             return np.ones(work.frame_count, bool)
         units = range(len(self.fan_out(work)))
@@ -538,7 +555,7 @@ class Flow:
             notes.append(f"{count} people; {who} edited (`vidhair inspect` lists them)")
         missing = int((~self.shown(work)).sum())
         if missing:
-            of_whom = "no face" if count == 1 else "nobody who is edited"
+            of_whom = "no face" if count < 2 else "nobody who is edited"
             notes.append(f"{missing} frames show {of_whom} and are passed through untouched")
         bridged = 0
         for unit in units:

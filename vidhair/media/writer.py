@@ -96,6 +96,7 @@ class VideoWriter:
     ) -> None:
         self.target = Path(target)
         self.clip = clip
+        self._given: dict[str, Any] = {"codec": codec, "crf": crf, "preset": preset, "odd": odd}
         self.notes: tuple[str, ...] = ()
         self._sound_from = None if sound_from is None else Path(sound_from)
         check_target(target, clip.path, *([sound_from] if sound_from else []))
@@ -164,6 +165,13 @@ class VideoWriter:
             self._output.start_encoding()
             self._resources = resources.pop_all()
         return self
+
+    def sized(self, width: int, height: int) -> VideoWriter:
+        """The same for frames of another size than the clip's; itself, if it is the same."""
+        if (width, height) == (self.clip.width, self.clip.height):
+            return self
+        clip = replace(self.clip, width=width, height=height, fields="progressive")
+        return VideoWriter(self.target, clip, **self._given, sound_from=self._sound_from)
 
     @property
     def alpha(self) -> bool:

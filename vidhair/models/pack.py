@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any
 
@@ -28,6 +29,7 @@ from vidhair.models.parsers.face_parser import FaceParser, FaceParserConfig
 from vidhair.models.parsers.head_parser import HeadParser, Parser
 from vidhair.models.skip_init import SkipInit
 from vidhair.models.styleganex.network import StyleGANEX, StyleGANEXConfig
+from vidhair.models.styleganex.strips import use_own_statistics
 
 # kind of a part → how to build the empty module from its configuration
 BUILDERS: dict[str, Callable[[dict[str, Any]], nn.Module]] = {
@@ -65,6 +67,19 @@ def empty_network(kind: str, config: dict[str, Any]) -> nn.Module:
 def reason_of(error: Exception) -> str:
     """What an error says, on one line."""
     return (str(error).splitlines() or [type(error).__name__])[-1].strip()
+
+
+@dataclass(frozen=True)
+class EditingVector:
+    """What a StyleGANEX network for edits adds to codes by one unit. values: [1, L, D]. sign: 1, or
+    −1 for a network whose authors subtract it."""
+
+    values: Tensor
+    sign: int
+
+    @property
+    def signed(self) -> Tensor:
+        return self.sign * self.values
 
 
 class Pack:
@@ -169,6 +184,25 @@ class Pack:
     def effects(self) -> FaceEffects | None:
         """What its attributes do to faces, if it tells that. Raises PackDamaged."""
         return pack_effects(self.files)
+
+    @cached_property
+    def styleganex(self) -> StyleGANEX:
+        """Its network of whole frames; one that takes labels normalises by each of them."""
+        network: StyleGANEX = self.faster("styleganex")
+        if network.config.label_channels:
+            use_own_statistics(network)
+        return network
+
+    @cached_property
+    def editing_vector(self) -> EditingVector:
+        """Raises PackDamaged."""
+        sign = self.files.part("editing_vector").config.get("sign", 1)
+        if sign not in (1, -1):
+            raise PackDamaged(
+                f"pack {self.name!r} says that the sign of its editing vector is {sign!r}; write "
+                "1 or -1"
+            )
+        return EditingVector(self.table("editing_vector")["editing_w"][:1], sign)
 
     def table(self, part: str) -> dict[str, Tensor]:
         """Tensors of a part that is no network, on the pack's device."""

@@ -15,14 +15,18 @@ GAP = 4  # white pixels between pictures
 def write_comparison(before: Path, after: Path, target: Path) -> None:
     """A video with the source on the left and the result on the right, with the source's sound.
 
-    It is there to be looked at: odd sizes are padded, and what pads the result is left out.
+    It is there to be looked at: odd sizes are padded, and what pads the result is left out. A
+    result of another size is brought to that of the clip.
     """
     check_target(target, before, after)
     with open_clip(before) as left, open_clip(after) as right:
         count = min(left.clip.frame_count, right.clip.frame_count)
+        size = left.clip.width, left.clip.height
+        beyond = right.clip.width - size[0], right.clip.height - size[1]
+        padded = all(0 <= n <= 1 for n in beyond)
         clip = dataclasses.replace(
             left.clip,
-            width=left.clip.width + min(left.clip.width, right.clip.width),
+            width=2 * left.clip.width,
             pts=left.clip.pts[:count],
             alpha=False,
         )
@@ -30,7 +34,10 @@ def write_comparison(before: Path, after: Path, target: Path) -> None:
             chunk = Means().at_once(clip.width, clip.height)
             for start in range(0, count, chunk):
                 stop = min(start + chunk, count)
-                pair = [left.read(start, stop), right.read(start, stop)[:, : clip.height]]
+                made = right.read(start, stop)
+                if not padded:
+                    made = np.stack([np.asarray(Image.fromarray(f).resize(size)) for f in made])
+                pair = [left.read(start, stop), made[:, : clip.height]]
                 writer.write(np.concatenate(pair, axis=2)[:, :, : clip.width])
 
 

@@ -9,12 +9,17 @@ from vidhair.checkpoints.packs import PackFiles, Part
 from vidhair.checkpoints.third_party import check_tensors, read_checkpoint, shown_path
 from vidhair.conversion.convert import Conversion
 from vidhair.conversion.recognise import recognise
+from vidhair.flow.graph import makers_of, planned
 from vidhair.models.encoders.attributes import pack_attributes
+from vidhair.models.encoders.inversion import Inverter
 from vidhair.models.faces.effects import pack_effects
-from vidhair.models.pack import TABLES, Pack
+from vidhair.models.generators.aligned import MovableGenerator
+from vidhair.models.pack import TABLES, EditingVector, Pack
+from vidhair.models.styleganex.network import StyleGANEX
+from vidhair.recipe import load_recipe, recipe_names
 
 MB = 1e6
-SHOWN = ("resolution", "size", "num_ws", "steps", "label_channels", "skips", "names")
+SHOWN = ("task", "resolution", "size", "num_ws", "steps", "label_channels", "skips", "names")
 
 
 def describe_file(path: Path) -> dict[str, Any]:
@@ -39,8 +44,31 @@ def describe_file(path: Path) -> dict[str, Any]:
     }
 
 
+# What stages take that only a pack has, and the part that it is.
+ASKED = {
+    MovableGenerator: "generator",
+    Inverter: "encoder",
+    StyleGANEX: "styleganex",
+    EditingVector: "editing_vector",
+}
+
+
+def recipes_served(files: PackFiles) -> list[str]:
+    """The recipes that come with vidhair for which a pack has the networks."""
+    served = []
+    for name in recipe_names():
+        recipe = load_recipe(name)
+        kinds = {
+            needed.kind for made in planned(makers_of(recipe)) for needed in made.inputs.values()
+        }
+        parts = {part for kind, part in ASKED.items() if kind in kinds}
+        if parts <= files.parts.keys() and all(edit.served_by(files) for edit in recipe.edits):
+            served.append(name)
+    return served
+
+
 def describe_pack(files: PackFiles) -> dict[str, Any]:
-    """What a pack holds, from its manifest."""
+    """What a pack holds, from its manifest, and which recipes it serves."""
     sources = files.manifest.get("made_from")
     sources = sources if isinstance(sources, list) else []
     return {
@@ -48,6 +76,7 @@ def describe_pack(files: PackFiles) -> dict[str, Any]:
         "folder": str(files.folder),
         "licence": files.manifest.get("licence"),
         "made_from": [source for source in sources if isinstance(source, dict)],
+        "recipes": recipes_served(files),
         "parts": {
             name: {"kind": part.kind, "config": part.config, "bytes": _bytes(files, part)}
             for name, part in files.parts.items()
@@ -82,6 +111,7 @@ def pack_text(facts: dict[str, Any]) -> str:
             f"{facts['pack']}: {facts['folder']}",
             f"licence: {facts['licence'] or 'not said'}",
             *_columns(rows, "  "),
+            f"for the recipes {', '.join(facts['recipes']) or '(none)'}",
             *(
                 f"made from {shown_path(Path(str(source.get('file'))))} "
                 f"(sha256 {str(source.get('sha256'))[:12]}…)"
@@ -116,7 +146,10 @@ def conversion_text(conversion: Conversion) -> str:
         for part, origin in conversion.parts.items()
     ]
     rows += [(part, f"of {shown_path(path)} is not used") for part, path in conversion.left_out]
+    rows += [(name, f"of {shown_path(path)} is not used") for name, path in conversion.unused]
     missing = [part for part in ("generator", "encoder") if part not in conversion.parts]
+    if "styleganex" in conversion.parts:  # it is complete
+        missing = []
     if not missing and "parser" not in conversion.parts:
         rows.append(("parser", "from the bundled pack, when it is used"))
     lines = _columns(rows)

@@ -7,7 +7,7 @@ G(f0↑, w+) = G0(w+).
 Shapes: B batch, L codes per image, W width of a code, C channels, h, w sides of the feature map.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 import torch
@@ -241,16 +241,25 @@ class WideSynthesis(Synthesis):
         fusions' attention looks at.
         """
 
-        def fuse(block: int, canvas: Canvas) -> Canvas:
-            k = block - 1
-            if not 0 <= k < min(len(skips), len(fusions)):
-                return canvas
-            vector = None if editing is None else editing[:, 2 * block - 1]
-            result: Canvas = fusions[k](canvas, skips[k], vector)
-            return result
-
         codes = ws if editing is None else ws + editing
+        fuse = fusing(skips, fusions, editing)
         return self.run(Canvas(feature), self.styles(codes), noise, before=fuse).picture
+
+
+def fusing(
+    skips: Sequence[Tensor], fusions: Sequence[SkipFusion] | nn.ModuleList, editing: Tensor | None
+) -> Callable[[int, Canvas], Canvas]:
+    """What `Synthesis.run` does ahead of a block, as `WideSynthesis.render_fused` tells it."""
+
+    def fuse(block: int, canvas: Canvas) -> Canvas:
+        k = block - 1
+        if not 0 <= k < min(len(skips), len(fusions)):
+            return canvas
+        vector = None if editing is None else editing[:, 2 * block - 1]
+        result: Canvas = fusions[k](canvas, skips[k], vector)
+        return result
+
+    return fuse
 
 
 class WideGenerator(Generator):
