@@ -233,6 +233,10 @@ def _parser() -> argparse.ArgumentParser:
     synth.add_argument(
         "--color", action="append", default=None, help="hair color of a twin; may be repeated"
     )
+    synth.add_argument(
+        "--toon", action="append", default=[], metavar="LOOK",
+        help="of a twin that is the clip as a cartoon: cel, comic or doll; may be repeated",
+    )  # fmt: skip
 
     about = "measure how fast vidhair is here, against the machine's limits and against others"
     measure = add("bench", _bench, about)
@@ -544,6 +548,7 @@ def _synth(options: argparse.Namespace) -> int:
         style=options.style,
         seed=options.seed,
         colors=options.color or ["blonde", "black"],
+        toons=options.toon,
     ):
         print(path)
     return 0
