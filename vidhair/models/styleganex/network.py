@@ -38,6 +38,7 @@ FEATURE_TAPS = (10, 15, 20)
 SKIP_TAPS = (20, 20, 15, 10, 6, 2, STEM)  # ahead of the generator's blocks 8, 16, … 512
 LABEL_WIDTH, LABEL_BLOCKS = 16, 2
 LAYOUT_CODES = 8  # of a label network: these codes come from the labels, the others from a style
+TASKS = ("inversion", "super_resolution", "sketch", "mask", "edit", "toonify")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +49,7 @@ class StyleGANEXConfig:
     l counts layers: 2·skips − 1. fuse_rgb: the picture so far is fused too. attention_depth: of
     the MLP over an editing vector; 0: no attention. label_channels: 1 for sketches, 19 for label
     maps, 0 if only pictures go in. label_blocks: residual blocks that labels go through.
+    task: what it was trained for, one of TASKS, which no shape tells.
     """
 
     resolution: int = 1024
@@ -60,6 +62,7 @@ class StyleGANEXConfig:
     attention_depth: int = 0
     label_channels: int = 0
     label_blocks: int = LABEL_BLOCKS
+    task: str = "inversion"
 
     def __post_init__(self) -> None:
         assert self.resolution >= FEATURE_SIZE, f"{self.resolution} of {FEATURE_SIZE} pixels"
@@ -67,6 +70,7 @@ class StyleGANEXConfig:
         most = min(len(SKIP_TAPS), len(self.generator.sizes) - 1)
         assert 0 <= self.skips <= most, f"{self.skips} skips where {most} are possible"
         assert self.label_channels != RGB, f"labels of {RGB} channels look like pictures"
+        assert self.task in TASKS, f"the task {self.task!r}, where one of {', '.join(TASKS)} is"
 
     @property
     def generator(self) -> StyleGAN2Config:
@@ -254,6 +258,26 @@ SUPPORTED = {
     "feat_ind": 0,
 }
 
+# What the options call the data that a network was trained on → its task.
+DATASETS = {
+    "ffhq_encode": "inversion",
+    "ffhq_super_resolution": "super_resolution",
+    "ffhq_sketch_to_face": "sketch",
+    "ffhq_seg_to_face": "mask",
+    "ffhq_edit": "edit",
+    "toonify": "toonify",
+}
+
+
+def task_of(options: Mapping[str, Any], label_channels: int, attention_depth: int) -> str:
+    """What an official network was trained for; where its shapes tell, they decide."""
+    if label_channels:
+        return "sketch" if label_channels == 1 else "mask"
+    if attention_depth:
+        return "edit"
+    task = DATASETS.get(str(options.get("dataset_type")), "inversion")
+    return "inversion" if task in ("sketch", "mask", "edit") else task
+
 
 def styleganex_config(
     weights: Mapping[str, Tensor], options: Mapping[str, Any]
@@ -284,6 +308,8 @@ def styleganex_config(
     resolution = size(f"decoder.noises.noise_{last}", 3)
     labels = "encoder.input_label_layer.model.0.weight"
     block = r"encoder\.input_label_layer\.model\.\d+\.conv_block\.0\.weight"
+    label_channels = size(labels, 1) if labels in weights else 0
+    attention_depth = max(0, count(r"encoder\.fusion\.0\.linear\.\d+\.weight") - 1)
     try:
         return StyleGANEXConfig(
             resolution=resolution,
@@ -293,9 +319,10 @@ def styleganex_config(
             mapping_layers=count(r"decoder\.style\.\d+\.weight"),
             skips=min(count(r"encoder\.fusion\.\d+\.fusion_out\.weight"), last // 2),
             fuse_rgb="encoder.fusion.0.fusion_skip.weight" in weights,
-            attention_depth=max(0, count(r"encoder\.fusion\.0\.linear\.\d+\.weight") - 1),
-            label_channels=size(labels, 1) if labels in weights else 0,
+            attention_depth=attention_depth,
+            label_channels=label_channels,
             label_blocks=count(block) if labels in weights else LABEL_BLOCKS,
+            task=task_of(options, label_channels, attention_depth),
         )
     except AssertionError as error:
         raise WeightsDoNotFit(
