@@ -31,11 +31,11 @@ AWAITED = {
     "they stand beside what the product calls: both steps at once, of a file": (
         "vidhair.metrics.hair.measure_recoloring",
         "vidhair.synthetic.render.render",
+        "vidhair.synthetic.toon.render_toon",
         "vidhair.cache.key.file_fingerprint",
     ),
     "packs of these networks are to come, and golden numbers check them already": (
         "vidhair.models.generators.stylegan1",
-        "vidhair.models.generators.stylegan2.mix_codes",
         "vidhair.models.styleganex.network.load_styleganex",
         "vidhair.checkpoints.official.load_official",
     ),

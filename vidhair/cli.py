@@ -621,7 +621,6 @@ def _train(options: argparse.Namespace) -> int:
 
 def _train_styleganex(options: argparse.Namespace) -> int:
     from vidhair.flow.edit_video import choose_device
-    from vidhair.synthetic.toon import LOOKS
     from vidhair.training.styleganex import CONFIGS
     from vidhair.training.styleganex_pack import Request, train_styleganex
 
@@ -629,8 +628,6 @@ def _train_styleganex(options: argparse.Namespace) -> int:
         raise InvalidSetting(f"--preset {options.preset!r} must be one of {', '.join(CONFIGS)}")
     changes: dict[str, Any] = {}
     if options.look is not None:
-        if options.look not in LOOKS:
-            raise InvalidSetting(f"--look {options.look!r} must be one of {', '.join(LOOKS)}")
         changes["look"] = options.look
     if options.steps is not None and options.steps < 1:
         raise InvalidSetting(f"--steps {options.steps} must be 1 or more")

@@ -10,7 +10,7 @@ import torch
 from tests.stages.faces import face_mesh
 from tests.training.world import InProcess
 from vidhair.errors import InvalidSetting, NoFaceFound
-from vidhair.media.images import write_png
+from vidhair.media.images import read_image, write_png
 from vidhair.training import pairs
 from vidhair.training.pairs import (
     WIDER,
@@ -103,7 +103,7 @@ class TestFiles:
         assert sample["image"].dtype == torch.uint8 and sample["amount"].tolist() == [1, 1]
         # The target, which is half as large, is cut at half the place.
         axes = data.axes[data.pairs[0][0]]
-        double = np.asarray(pairs.read_image(data.pairs[0][1])).repeat(2, 0).repeat(2, 1)
+        double = np.asarray(read_image(data.pairs[0][1])).repeat(2, 0).repeat(2, 1)
         write_png(tmp_path / "double.png", double)
         want = pairs.cut(tmp_path / "double.png", axes, 40)[0]
         assert (sample["target"][0].float() - want.float()).abs().mean() < 12

@@ -5,7 +5,15 @@ import math
 import pytest
 import torch
 
-from vidhair.training.placement import CELL, Placement, shifted, still, unaligned
+from vidhair.training.placement import (
+    CELL,
+    Placement,
+    enlarged,
+    shifted,
+    still,
+    turned,
+    unaligned,
+)
 
 SIDE = 40
 
@@ -23,6 +31,27 @@ def test_a_shift_by_whole_pixels_shifts_by_them(right: int, down: int) -> None:
     inside = (..., slice(8, -8), slice(8, -8))
     assert torch.allclose(moved[inside], want[inside], atol=1e-4)
     assert (moved - picture)[inside].abs().mean() > 0.1
+
+
+def test_one_change_after_the_other() -> None:
+    """Shifted, then enlarged twice about the middle: twice as far."""
+    share = torch.tensor([2 / SIDE])
+    both = shifted(share, 0 * share).then(enlarged(torch.tensor([2.0]), torch.tensor([2.0])))
+    dot = torch.zeros(1, 1, SIDE, SIDE)
+    dot[..., 18:22, 18:22] = 1
+    moved = both(dot)[0, 0]
+    middle = torch.arange(SIDE) + 0.5
+    x, y = (moved.sum(0) * middle).sum() / moved.sum(), (moved.sum(1) * middle).sum() / moved.sum()
+    assert x.item() == pytest.approx(SIDE / 2 + 4, abs=0.1)
+    assert y.item() == pytest.approx(SIDE / 2, abs=0.1)
+    assert moved.sum().item() == pytest.approx(4 * dot.sum().item(), rel=0.1)
+
+
+def test_it_turns_anticlockwise_by_its_angle() -> None:
+    dot = torch.zeros(1, 1, SIDE, SIDE)
+    dot[..., 18:22, 30:34] = 1  # to the right of the middle
+    moved = turned(torch.tensor([math.pi / 2]))(dot)[0, 0]
+    assert moved[6:10, 18:22].mean() > 0.95
 
 
 def test_beyond_the_border_it_goes_on_mirrored() -> None:

@@ -1,5 +1,5 @@
-"""Training StyleGANEX: every task runs, its losses are what they are said to be, and a training that
-is killed goes on to the same weights."""
+"""Training StyleGANEX: every task runs, its losses are what they are said to be, and a training
+that is killed goes on to the same weights."""
 
 import csv
 import json
@@ -17,7 +17,7 @@ from vidhair.models.pack import load_pack
 from vidhair.models.styleganex.network import LAYOUT_CODES, StyleGANEX
 from vidhair.training import pairs, styleganex
 from vidhair.training.pairs import RenderedPairs, Sample
-from vidhair.training.placement import shifted
+from vidhair.training.placement import Placement, shifted, still
 from vidhair.training.styleganex import (
     CONFIGS,
     TASKS,
@@ -204,9 +204,9 @@ class TestLosses:
         training.judges = Judges(perceptual=difference, identity=identity)  # type: ignore[arg-type]
         shown = training.shown(Noise().take([0]), torch.Generator().manual_seed(0))
         matrix = torch.tensor([[[0.8, -0.6, 0.0], [0.6, 0.8, 0.0]]])
-        placed = styleganex.Placement(matrix)
+        placed = Placement(matrix)
         training.compared(placed(shown.wanted), placed(shown.wanted), placed)
-        plain = styleganex.still(1)
+        plain = still(1)
         training.compared(shown.wanted, shown.wanted, plain)
         assert (seen[0] - seen[2]).abs().mean() < 0.03
         assert (placed(shown.wanted) - shown.wanted).abs().mean() > 0.1
@@ -324,6 +324,7 @@ def test_a_pack_comes_out_after_all_that_the_task_goes_on_from(tmp_path: Path) -
     [
         ({"task": "caricature"}, "'caricature' must be one of pretrain"),
         ({"task": "toonify", "pictures": Path("x")}, "learns from pairs"),
+        ({"task": "toonify", "config": replace(CONFIG, look="oil")}, "'oil' must be one of cel"),
         ({"task": "mask", "pairs": Path("x")}, "makes its own pairs"),
         ({"task": "edit", "pairs": Path("x"), "pictures": Path("y")}, "exclude each other"),
         ({"task": "pretrain", "generator": "x"}, "without --start"),
@@ -331,4 +332,4 @@ def test_a_pack_comes_out_after_all_that_the_task_goes_on_from(tmp_path: Path) -
 )
 def test_what_does_not_go_together(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(InvalidSetting, match=message):
-        Request(config=CONFIG, **changes).check()
+        Request(**{"config": CONFIG} | changes).check()

@@ -40,7 +40,8 @@ class _Halving(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         y = _active(self.second(F.avg_pool2d(_active(self.first(x)), 2)))
-        return (y + self.beside(F.avg_pool2d(x, 2))) * 0.5**0.5
+        result: Tensor = (y + self.beside(F.avg_pool2d(x, 2))) * 0.5**0.5
+        return result
 
 
 class Discriminator(nn.Module):
@@ -70,7 +71,8 @@ def _deviation(x: Tensor) -> Tensor:
     group = GROUP if len(x) % GROUP == 0 else len(x)
     parts = x.unflatten(0, (group, -1))
     spread = (parts.var(0, unbiased=False) + 1e-8).sqrt().mean((1, 2, 3))
-    return spread.repeat(group)[:, None, None, None].expand(-1, 1, *x.shape[2:])
+    result: Tensor = spread.repeat(group)[:, None, None, None].expand(-1, 1, *x.shape[2:])
+    return result
 
 
 def windows(picture: Tensor, side: int, generator: torch.Generator) -> Tensor:
@@ -94,4 +96,5 @@ def gradient_penalty(network: Discriminator, real: Tensor) -> Tensor:
     """R1 (Mescheder et al. 2018): half the squared length of the gradient at real pictures."""
     real = real.detach().requires_grad_(True)
     (gradient,) = torch.autograd.grad(network(real).sum(), real, create_graph=True)
-    return gradient.square().sum((1, 2, 3)).mean() / 2
+    penalty: Tensor = gradient.square().sum((1, 2, 3)).mean() / 2
+    return penalty

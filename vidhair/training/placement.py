@@ -5,6 +5,7 @@ Shapes: B pictures of any size; shares are of a picture's own sides.
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
@@ -17,6 +18,7 @@ TURN = math.pi / 4  # at most, twice
 SHIFT = 1 / 8  # at most, and once more as a deviation
 CELL = 8  # crops begin and end at multiples of so many pixels
 LEAST = 0.8  # share of a side that a crop keeps
+WHOLE = (0.0, 0.0, 1.0, 1.0)
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,7 @@ class Placement:
     """
 
     matrix: Tensor
-    crop: tuple[float, float, float, float] = (0.0, 0.0, 1.0, 1.0)
+    crop: tuple[float, float, float, float] = WHOLE
 
     def __call__(self, picture: Tensor, *, labels: bool = False) -> Tensor:
         """[B, C, H, W] → changed and cropped; beyond the border it goes on mirrored.
@@ -73,6 +75,12 @@ class Placement:
         share = CELL / side
         return replace(self, crop=(top * share, left * share, height * share, width * share))
 
+    def then(self, other: "Placement") -> "Placement":
+        """Both, one after the other, before any crop."""
+        assert self.crop == other.crop == WHOLE
+        last = self.matrix.new_tensor([0, 0, 1]).expand(len(self.matrix), 1, 3)
+        return Placement(self.matrix @ torch.cat([other.matrix, last], 1))
+
 
 def still(batch: int) -> Placement:
     """Nothing changes."""
@@ -84,6 +92,18 @@ def shifted(x: Tensor, y: Tensor) -> Placement:
     matrix = torch.eye(2, 3).repeat(len(x), 1, 1)
     matrix[:, 0, 2], matrix[:, 1, 2] = -2 * x, -2 * y
     return Placement(matrix)
+
+
+def enlarged(x: Tensor, y: Tensor) -> Placement:
+    """By factors [B] of width and height, about the middle."""
+    zero = torch.zeros_like(x)
+    return Placement(torch.stack([1 / x, zero, zero, zero, 1 / y, zero], 1).view(-1, 2, 3))
+
+
+def turned(angle: Tensor) -> Placement:
+    """By angles [B] in radians about the middle of a square, anticlockwise as seen."""
+    c, s, zero = angle.cos(), angle.sin(), torch.zeros_like(angle)
+    return Placement(torch.stack([c, -s, zero, s, c, zero], 1).view(-1, 2, 3))
 
 
 def unaligned(batch: int, generator: torch.Generator) -> Placement:
@@ -100,25 +120,15 @@ def unaligned(batch: int, generator: torch.Generator) -> Placement:
     def uniform() -> Tensor:
         return torch.rand(batch, generator=generator) * 2 - 1
 
-    def shift(x: Tensor, y: Tensor) -> Tensor:
-        change, drawn = torch.eye(3).repeat(batch, 1, 1), chance()
-        change[:, 0, 2], change[:, 1, 2] = 2 * SHIFT * x * drawn, 2 * SHIFT * y * drawn
-        return change
+    def shift(draw: Callable[[], Tensor]) -> Placement:
+        drawn = SHIFT * chance()
+        return shifted(drawn * draw(), drawn * draw())
 
-    def size(x: Tensor, y: Tensor) -> Tensor:
-        return torch.diag_embed(torch.stack([x.exp(), y.exp(), torch.ones(batch)], 1))
+    def turn() -> Placement:
+        # Of both turns together as many pictures are turned.
+        return turned(TURN * uniform() * chance(1 - math.sqrt(1 - PROBABILITY)))
 
-    def turn() -> Tensor:
-        angle = TURN * uniform() * chance(1 - math.sqrt(1 - PROBABILITY))
-        c, s, zero, one = angle.cos(), angle.sin(), torch.zeros(batch), torch.ones(batch)
-        return torch.stack([c, -s, zero, s, c, zero, zero, zero, one], 1).view(-1, 3, 3)
-
-    change = shift(uniform(), uniform())
-    scale = SCALE * normal() * chance()
-    change = size(scale, scale) @ change
-    change = turn() @ change
-    stretch = SCALE * normal() * chance()
-    change = size(stretch, -stretch) @ change
-    change = turn() @ change
-    change = shift(normal(), normal()) @ change
-    return Placement(torch.linalg.inv(change)[:, :2].contiguous())
+    size = (SCALE * normal() * chance()).exp()
+    stretch = (SCALE * normal() * chance()).exp()
+    change = shift(uniform).then(enlarged(size, size)).then(turn())
+    return change.then(enlarged(stretch, 1 / stretch)).then(turn()).then(shift(normal))

@@ -419,7 +419,7 @@ class Training:
         noise = network.synthesis.no_noise()
         got = network.synthesis(codes[:share], noise=noise)
         want = middle(shown.wanted)[:share]
-        got = F.adaptive_avg_pool2d(got, want.shape[2:])
+        got = F.adaptive_avg_pool2d(got, want.shape[-1])
         loss = self.task.l2 * F.mse_loss(got, want)
         loss = loss + self.task.perceptual * self.perceived(got, want)
         if params is not None and self.standardiser is not None:

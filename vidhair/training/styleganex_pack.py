@@ -15,6 +15,7 @@ from vidhair.models.pack import Pack, load_pack
 from vidhair.models.parsers.face_parser import FaceParser
 from vidhair.models.perceptual import find_perceptual
 from vidhair.models.styleganex.network import StyleGANEX, StyleGANEXConfig
+from vidhair.synthetic.toon import LOOKS
 from vidhair.training.generator import Standardiser
 from vidhair.training.pairs import (
     WIDER,
@@ -51,13 +52,16 @@ class Request:
         """With the number of steps that is asked for."""
         if self.steps is None:
             return self.config
-        which = "pretrain_steps" if self.task == "pretrain" else "steps"
-        return replace(self.config, **{which: self.steps})
+        if self.task == "pretrain":
+            return replace(self.config, pretrain_steps=self.steps)
+        return replace(self.config, steps=self.steps)
 
     def check(self) -> None:
         """Raises InvalidSetting."""
         if self.task not in TASKS:
             raise InvalidSetting(f"--task {self.task!r} must be one of {', '.join(TASKS)}")
+        if self.config.look not in LOOKS:
+            raise InvalidSetting(f"--look {self.config.look!r} must be one of {', '.join(LOOKS)}")
         if self.pictures and self.pairs:
             raise InvalidSetting("--pictures and --pairs exclude each other; leave one out")
         if self.pictures and self.task in NEED_PAIRS:
