@@ -31,6 +31,7 @@ AWAITED = {
     "they stand beside what the product calls: both steps at once, of a file": (
         "vidhair.metrics.hair.measure_recoloring",
         "vidhair.synthetic.render.render",
+        "vidhair.synthetic.toon.render_toon",
         "vidhair.cache.key.file_fingerprint",
     ),
     "packs of these networks are to come, and golden numbers check them already": (

@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -236,6 +237,10 @@ def _parser() -> argparse.ArgumentParser:
     synth.add_argument(
         "--color", action="append", default=None, help="hair color of a twin; may be repeated"
     )
+    synth.add_argument(
+        "--toon", action="append", default=[], metavar="LOOK",
+        help="of a twin that is the clip as a cartoon: cel, comic or doll; may be repeated",
+    )  # fmt: skip
 
     about = "measure how fast vidhair is here, against the machine's limits and against others"
     measure = add("bench", _bench, about)
@@ -263,13 +268,35 @@ def _parser() -> argparse.ArgumentParser:
     measure.add_argument("--quick", action="store_true", help="less of it: seconds, not minutes")
     measure.add_argument("--json", action="store_true", help="as JSON")
 
-    train = add("train", _train, "make the bundled pack, or a part of it alone, from nothing")
-    train.add_argument("what", choices=["pack", "parser", "effects"])
+    train = add(
+        "train", _train, "make the bundled pack or a part of it from nothing, or train StyleGANEX"
+    )
+    train.add_argument("what", choices=["pack", "parser", "effects", "styleganex"])
     train.add_argument("-o", "--output", type=Path, required=True, help="folder of the new pack")
     train.add_argument("--work", type=Path, required=True, help="folder for data and progress")
     train.add_argument("--preset", default="cpu", help="size of the training: cpu, gpu or tiny")
     train.add_argument("--device", default="auto", help="auto (default), cpu or cuda")
     train.add_argument("--seed", type=int, default=1)
+    wide = train.add_argument_group("StyleGANEX, a network for whole frames")
+    wide.add_argument(
+        "--task", default="inversion",
+        help="pretrain, inversion, super_resolution, sketch, mask, edit or toonify; those that it "
+        "goes on from come first",
+    )  # fmt: skip
+    source = wide.add_mutually_exclusive_group()
+    source.add_argument(
+        "--pictures", type=Path, metavar="FOLDER", help="to learn from (default: rendered people)"
+    )
+    source.add_argument(
+        "--pairs", type=Path, metavar="FOLDER",
+        help="with source and target, for edit and toonify: files of the same names",
+    )  # fmt: skip
+    wide.add_argument(
+        "--start", metavar="PACK", help="with the network to go on from, or pSp's for pretrain"
+    )
+    wide.add_argument("--generator", metavar="PACK", help="with a StyleGAN2 that shall draw")
+    wide.add_argument("--steps", type=int, help="of the task, in place of the preset's")
+    wide.add_argument("--look", help="toonify: cel, comic or doll, of rendered people")
     return parser
 
 
@@ -548,6 +575,7 @@ def _synth(options: argparse.Namespace) -> int:
         style=options.style,
         seed=options.seed,
         colors=options.color or ["blonde", "black"],
+        toons=options.toon,
     ):
         print(path)
     return 0
@@ -580,6 +608,9 @@ def _bench(options: argparse.Namespace) -> int:
 
 def _train(options: argparse.Namespace) -> int:
     from vidhair.flow.edit_video import choose_device
+
+    if options.what == "styleganex":
+        return _train_styleganex(options)
     from vidhair.training.pack import RECIPES, measure_effects, train_pack, train_parser_alone
 
     if options.preset not in RECIPES:
@@ -588,6 +619,33 @@ def _train(options: argparse.Namespace) -> int:
     device = choose_device(options.device)
     ways = {"pack": train_pack, "parser": train_parser_alone, "effects": measure_effects}
     ways[options.what](recipe, options.work, options.output, seed=options.seed, device=device)
+    print(options.output)
+    return 0
+
+
+def _train_styleganex(options: argparse.Namespace) -> int:
+    from vidhair.flow.edit_video import choose_device
+    from vidhair.training.styleganex import CONFIGS
+    from vidhair.training.styleganex_pack import Request, train_styleganex
+
+    if options.preset not in CONFIGS:
+        raise InvalidSetting(f"--preset {options.preset!r} must be one of {', '.join(CONFIGS)}")
+    changes: dict[str, Any] = {}
+    if options.look is not None:
+        changes["look"] = options.look
+    if options.steps is not None and options.steps < 1:
+        raise InvalidSetting(f"--steps {options.steps} must be 1 or more")
+    request = Request(
+        task=options.task,
+        config=replace(CONFIGS[options.preset], **changes),
+        pictures=options.pictures,
+        pairs=options.pairs,
+        start=options.start,
+        generator=options.generator,
+        steps=options.steps,
+    )
+    device = choose_device(options.device)
+    train_styleganex(request, options.work, options.output, seed=options.seed, device=device)
     print(options.output)
     return 0
 

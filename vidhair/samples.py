@@ -35,6 +35,7 @@ from vidhair.synthetic.pigment import srgb_levels
 from vidhair.synthetic.render import LANDMARKS
 from vidhair.synthetic.scenes import FPS, SCENES, Scene
 from vidhair.synthetic.strand_clips import GROUPS, StrandClip, StrandScene, strand_clips
+from vidhair.synthetic.toon import LOOKS
 from vidhair.types import Clip, Color
 
 MANIFEST = "manifest.json"
@@ -66,16 +67,19 @@ def write_clip(
     twins: Mapping[str, Changes],
     folder: Path,
     *,
+    toons: Sequence[str] = (),
     workers: int | None = None,
 ) -> dict[str, Any]:
     """Render a clip with its twins and the truth about it; returns its manifest entry.
 
-    twins: name → what differs. Files: NAME.mp4, NAME-TWIN.mp4, NAME.truth.npz with hair masks
-    uint8 [T, H, W] and landmarks float64 [T, K, 2] in pixels.
+    twins: name → what differs; toons: looks in which it is drawn as a cartoon, too. Files:
+    NAME.mp4, NAME-TWIN.mp4, NAME-toon-LOOK.mp4, NAME.truth.npz with hair masks uint8 [T, H, W] and
+    landmarks float64 [T, K, 2] in pixels.
     """
     folder.mkdir(parents=True, exist_ok=True)
     versions: list[Changes] = [{}, *twins.values()]
-    names = [spec.name, *(f"{spec.name}-{twin}" for twin in twins)]
+    drawings = {look: f"{spec.name}-toon-{look}" for look in toons}
+    names = [spec.name, *(f"{spec.name}-{twin}" for twin in twins), *drawings.values()]
     check_distinct(*(folder / f"{name}.mp4" for name in names))
     motion = perform(spec)
     opened = motion.faces.mouth_open.numpy()
@@ -87,7 +91,7 @@ def write_clip(
     try:
         for writer in writers:
             writer.__enter__()
-        for truths in _frames(spec, versions, workers or os.cpu_count() or 1):
+        for truths in _frames(spec, versions, toons, workers or os.cpu_count() or 1):
             for writer, truth in zip(writers, truths, strict=True):
                 writer.write(truth.picture[None])
             hair.append(truths[0].hair)
@@ -111,6 +115,7 @@ def write_clip(
         "truth": truth_file.name,
         "twins": {t: f"{spec.name}-{t}.mp4" for t in twins},
         "twin_changes": {t: dict(changes) for t, changes in twins.items()},
+        **({"toons": {look: f"{name}.mp4" for look, name in drawings.items()}} if toons else {}),
         "spec": asdict(spec),
         "licence": LICENCE,
         "sha256": {f: file_sha256(folder / f) for f in files},
@@ -206,9 +211,9 @@ def _write_wave(path: Path, samples: NDArray[np.float32]) -> None:
 
 
 def _frames(
-    spec: ClipSpec, versions: Sequence[Changes], workers: int
+    spec: ClipSpec, versions: Sequence[Changes], toons: Sequence[str], workers: int
 ) -> Iterator[list[FrameTruth]]:
-    jobs = [(spec, index, list(versions)) for index in range(spec.frames)]
+    jobs = [(spec, index, list(versions), toons) for index in range(spec.frames)]
     progress = tqdm(total=spec.frames, desc=f"render {spec.name}", unit=" frames", disable=None)
     with progress, ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
         for truths in pool.map(_frame_job, jobs):
@@ -216,10 +221,10 @@ def _frames(
             yield truths
 
 
-def _frame_job(job: tuple[ClipSpec, int, list[Changes]]) -> list[FrameTruth]:
-    spec, index, versions = job
+def _frame_job(job: tuple[ClipSpec, int, list[Changes], Sequence[str]]) -> list[FrameTruth]:
+    spec, index, versions, toons = job
     torch.set_num_threads(1)
-    return render_frame(perform(spec), index, spec, versions)
+    return render_frame(perform(spec), index, spec, versions, toons)
 
 
 def write_manifest(folder: Path, entries: Sequence[dict[str, Any]]) -> None:
@@ -237,13 +242,18 @@ def render_clips(
     style: str | None,
     seed: int,
     colors: Sequence[str],
+    toons: Sequence[str] = (),
 ) -> list[Path]:
-    """What `vidhair synth` does: clips of made-up people with twins of other hair colors."""
+    """What `vidhair synth` does: clips of made-up people with twins of other hair colors, and as
+    cartoons."""
     wide, _, high = size.lower().partition("x")
     if not (wide.isdigit() and high.isdigit() and int(wide) >= 64 and int(high) >= 64):
         raise InvalidSetting(f"--size {size!r} must be WIDTHxHEIGHT, at least 64x64")
     if style is not None and style not in HAIR_STYLES:
         raise InvalidSetting(f"--style {style!r} must be one of {', '.join(HAIR_STYLES)}")
+    for look in toons:
+        if look not in LOOKS:
+            raise InvalidSetting(f"--toon {look!r} must be one of {', '.join(LOOKS)}")
     if not (0 < seconds <= 600 and 1 <= fps <= 120 and 1 <= count <= 1000):
         raise InvalidSetting("--seconds must be 0 … 600, --fps 1 … 120 and --count 1 … 1000")
     named = {c.strip("#").replace(" ", "_"): parse_color(c) for c in colors}
@@ -263,6 +273,6 @@ def render_clips(
                 hair_colour=HAIR_COLORS[natural[rng.integers(10)]],
             )
             twins = {name: {"hair_colour": dye(spec, color)} for name, color in named.items()}
-            entries.append(write_clip(spec, twins, folder))
+            entries.append(write_clip(spec, twins, folder, toons=toons))
         write_manifest(folder, entries)
     return [folder / entry["file"] for entry in entries]

@@ -60,8 +60,8 @@ class InProcess:
         pass
 
     @staticmethod
-    def map(function: Callable[..., Any], jobs: Iterable[Any]) -> Iterator[Any]:
-        return map(function, jobs)
+    def map(function: Callable[..., Any], *jobs: Iterable[Any]) -> Iterator[Any]:
+        return map(function, *jobs)
 
 
 def made_up_faces(folder: Path, shards: int = 3) -> Path:

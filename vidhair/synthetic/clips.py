@@ -15,7 +15,8 @@ from scipy.ndimage import gaussian_filter1d
 
 from vidhair.imaging.color import lab_to_rgb, rgb_to_lab
 from vidhair.synthetic.params import FaceParams, sample_faces
-from vidhair.synthetic.render import View, Visible, shade, trace
+from vidhair.synthetic.render import RenderedTruth, View, Visible, shade, trace
+from vidhair.synthetic.toon import LOOKS, drawn, shade_toon, trace_toon
 
 PLANE_HEIGHT = 3.5  # plane units that the frame's height shows at scale 1
 SOUND_RATE = 48_000
@@ -170,9 +171,14 @@ class FrameTruth:
 
 @torch.inference_mode()
 def render_frame(
-    motion: Motion, index: int, spec: ClipSpec, versions: Sequence[Changes]
+    motion: Motion,
+    index: int,
+    spec: ClipSpec,
+    versions: Sequence[Changes],
+    toons: Sequence[str] = (),
 ) -> list[FrameTruth]:
-    """Render one frame, once per version (fields of FaceParams that differ from the motion's).
+    """Render one frame, once per version (fields of FaceParams that differ from the motion's), then
+    as a cartoon in every one of some looks (of `toon.LOOKS`).
 
     Versions that differ in colors only share the traced geometry.
     """
@@ -184,13 +190,24 @@ def render_frame(
         if shape not in traced:
             traced[shape] = trace(face, view)
         truths.append(_painted(traced[shape], face, spec))
+    for name in toons:
+        look = LOOKS[name]
+        face = drawn(motion.faces[index], look)
+        seen, wall = trace_toon(face, view, look), _wall(spec)
+        truths.append(_frame(shade_toon(seen, face, look, reduce=OVERSAMPLE, wall=wall)))
     return truths
+
+
+def _wall(spec: ClipSpec) -> View:
+    return _place(0, 0, 0, 1, *spec.size).finer(OVERSAMPLE)
 
 
 def _painted(traced: Visible, face: FaceParams, spec: ClipSpec) -> FrameTruth:
     """One face, as it was traced, in its colors before the wall."""
-    wall = _place(0, 0, 0, 1, *spec.size).finer(OVERSAMPLE)
-    truth = shade(traced, face, reduce=OVERSAMPLE, wall=wall)
+    return _frame(shade(traced, face, reduce=OVERSAMPLE, wall=_wall(spec)))
+
+
+def _frame(truth: RenderedTruth) -> FrameTruth:
     picture = (truth.image[0].permute(1, 2, 0) * 255).round().to(torch.uint8).numpy()
     hair = (truth.hair[0, 0] * 255).round().to(torch.uint8).numpy()
     return FrameTruth(picture, hair, truth.landmarks[0].numpy())

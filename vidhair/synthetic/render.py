@@ -434,7 +434,7 @@ def skin_color(
     is_eye = (opening < 0) & (z > 0.3)
     gu = x - side * h.eye_x - 0.05 * h["gaze_x"]
     gv = v - 0.012 - 0.03 * h["gaze_y"]
-    r = (gu * gu + gv * gv).sqrt() / (0.078 * h.eye_scale)
+    r = (gu * gu + gv * gv).sqrt() / (0.078 * h.eye_scale * h.eye_height.sqrt())
     iris = ramp(1.06, 0.94, r)
     spokes = noise(torch.atan2(gu, gv) * 5 + 20, r * 2)
     depth = 0.55 + 0.45 * ramp(0.2, 0.9, r) * (1 - ramp(0.78, 1.05, r) * 0.8) + 0.2 * (spokes - 0.5)
@@ -491,17 +491,35 @@ def shade(
     reduce: how many pixels per side of the traced view make one of the result (anti-aliasing).
     wall: how the background lies in the picture, if it does not move with the person.
     """
-    rgb, material, covered = _paint(seen, shape.head_of(faces), noise_on(str(faces.yaw.device)))
+    painted = _paint(seen, shape.head_of(faces), noise_on(str(faces.yaw.device)))
+    return assembled(seen, faces, *painted, background(wall or seen.view, faces), reduce)
+
+
+def assembled(
+    seen: Visible,
+    faces: FaceParams,
+    rgb: Tensor,
+    material: Tensor,
+    covered: Tensor,
+    behind: Tensor,
+    reduce: int,
+    ink: Tensor | None = None,
+) -> RenderedTruth:
+    """Painted points before a background, with what is true of them.
+
+    rgb [B, 3, M], material [B, M] and covered [B, M] of the seen points; behind [B, 3, H·W];
+    ink: [B, 1, H·W], a factor of the picture.
+    """
     view, batch = seen.view, len(faces)
     hit = seen.hit.to(rgb.dtype)
     is_clothes = (material == CLOTHES) * hit
     is_hair = covered * hit * (material != CLOTHES)
     layers = torch.stack([hit - is_hair - is_clothes, is_hair, is_clothes], 1)
     masks = rgb.new_zeros(batch, 3, view.height * view.width)
-    image = _background(wall or view, faces)
     where = seen.index[:, None].expand(-1, 3, -1)
     masks.scatter_(2, where, layers)
-    image.scatter_(2, where, torch.where(seen.hit[:, None], rgb, image.gather(2, where)))
+    image = behind.scatter(2, where, torch.where(seen.hit[:, None], rgb, behind.gather(2, where)))
+    image = image if ink is None else image * ink
 
     planes = torch.cat([image.clamp(0, 1), masks], 1)
     planes = planes.view(batch, 6, view.height, view.width)
@@ -517,7 +535,7 @@ def shade(
     )
 
 
-def _background(view: View, faces: FaceParams) -> Tensor:
+def background(view: View, faces: FaceParams) -> Tensor:
     """[B, 3, H·W]: a soft spot on a wall."""
     dx, dy, dz = view.rays()
     x, y = -CAMERA * dx / dz, -CAMERA * dy / dz

@@ -71,6 +71,7 @@ class Head:
     cranium_y: Tensor
     eye_x: Tensor
     eye_scale: Tensor
+    eye_height: Tensor  # of the opening, in its usual heights
     mouth_half: Tensor
     mouth_y: Tensor
     nose_tip_y: Tensor
@@ -95,6 +96,7 @@ def head_of(faces: FaceParams) -> Head:
         cranium_y=0.83 * (1 + 0.03 * p["cranium_height"]),
         eye_x=0.318 * (1 + 0.04 * p["eye_spacing"]),
         eye_scale=1 + 0.07 * p["eye_size"],
+        eye_height=torch.ones_like(p["eye_size"]),
         mouth_half=0.25 * (1 + 0.10 * p["mouth_width"]) * (1 + 0.2 * smile) * (1 - 0.14 * opened),
         mouth_y=-0.615 - 0.03 * p["nose_length"],
         nose_tip_y=-0.27 - 0.045 * p["nose_length"],
@@ -113,8 +115,9 @@ def eye_opening(x: Tensor, y: Tensor, h: Head) -> Tensor:
     q = u / width
     g = (1 - q * q).clamp_min(1e-4)
     blink = torch.where(x > 0, h["blink_right"], h["blink_left"])
-    lower = -0.05 * h.eye_scale * g**0.9 * (1 - 0.2 * h["smile"])
-    upper = 0.078 * h.eye_scale * g ** (0.62 + 0.1 * q)
+    size = h.eye_scale * h.eye_height
+    lower = -0.05 * size * g**0.9 * (1 - 0.2 * h["smile"])
+    upper = 0.078 * size * g ** (0.62 + 0.1 * q)
     upper = upper + (lower * 0.85 - upper) * blink
     inside = torch.maximum(v - upper, lower - v) * 0.9
     return torch.where(q.abs() >= 1, u.abs() - width + 0.02, inside)

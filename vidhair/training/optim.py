@@ -1,4 +1,4 @@
-"""Muon for matrices, Adam for the rest, and a moving average of the weights."""
+"""Muon for matrices, Adam for the rest, Ranger, and a moving average of the weights."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -93,21 +93,64 @@ class Optimisers:
 
     def tensors(self) -> dict[str, Tensor]:
         """The state as flat tensors, for a checkpoint without pickles."""
-        found = {}
-        for name, optimiser in (("muon", self.muon), ("adam", self.adam)):
-            for index, state in optimiser.state_dict()["state"].items():
-                for key, value in state.items():
-                    found[f"{name}.{index}.{key}"] = torch.as_tensor(value)
-        return found
+        return {
+            f"{name}.{key}": value
+            for name, optimiser in (("muon", self.muon), ("adam", self.adam))
+            for key, value in state_tensors(optimiser).items()
+        }
 
     def load_tensors(self, tensors: dict[str, Tensor]) -> None:
         for name, optimiser in (("muon", self.muon), ("adam", self.adam)):
-            state: dict[int, dict[str, Tensor]] = {}
-            for key, value in tensors.items():
-                if key.startswith(f"{name}."):
-                    _, index, field = key.split(".")
-                    state.setdefault(int(index), {})[field] = value
-            optimiser.load_state_dict({**optimiser.state_dict(), "state": state})
+            own = {k.partition(".")[2]: v for k, v in tensors.items() if k.startswith(f"{name}.")}
+            load_state_tensors(optimiser, own)
+
+
+def state_tensors(optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """An optimiser's state by "parameter.entry"."""
+    return {
+        f"{index}.{key}": torch.as_tensor(value)
+        for index, state in optimiser.state_dict()["state"].items()
+        for key, value in state.items()
+    }
+
+
+def load_state_tensors(optimiser: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
+    """What `state_tensors` gave, into an optimiser of the same parameters."""
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, value in tensors.items():
+        index, key = name.split(".")
+        state.setdefault(int(index), {})[key] = value
+    optimiser.load_state_dict({**optimiser.state_dict(), "state": state})
+
+
+class Ranger(torch.optim.RAdam):
+    """RAdam (Liu et al. 2020) that looks ahead (Zhang et al. 2019): every LOOK_EVERY steps the
+    weights go back half of the way that they have come since."""
+
+    LOOK_EVERY, LOOK_BACK = 6, 0.5
+
+    def __init__(self, params: Iterable[Tensor], lr: float):
+        super().__init__(params, lr=lr, betas=(0.95, 0.999), eps=1e-5)
+
+    @torch.no_grad()
+    def step(self, closure: None = None) -> None:  # type: ignore[override]
+        for group in self.param_groups:
+            for p in group["params"]:
+                if p.grad is not None and "slow" not in self.state[p]:
+                    # Beside the entries of RAdam, which it makes where there are none.
+                    self.state[p] = {
+                        "step": torch.zeros(()),
+                        "exp_avg": torch.zeros_like(p),
+                        "exp_avg_sq": torch.zeros_like(p),
+                        "slow": p.clone(),
+                    }
+        super().step()
+        for group in self.param_groups:
+            for p in group["params"]:
+                state = self.state.get(p)
+                if state and int(state["step"]) % self.LOOK_EVERY == 0:
+                    state["slow"].lerp_(p, self.LOOK_BACK)
+                    p.copy_(state["slow"])
 
 
 # In steps: what every training here reports, and by when its rate is reached; a tenth of the steps

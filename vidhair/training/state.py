@@ -54,6 +54,25 @@ class Curves:
             file.write(json.dumps({"step": step, **values}) + "\n")
 
 
+class Table:
+    """Measured values as a table of comma-separated values, a row a step; a resumed run goes on in
+    it, without the rows behind the step that it goes on from."""
+
+    def __init__(self, path: Path, columns: tuple[str, ...], start: int):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.path, self.columns = path, ("step", *columns)
+        rows = path.read_text().splitlines()[1:] if path.exists() else []
+        kept = [",".join(self.columns), *(r for r in rows if int(r.partition(",")[0]) <= start)]
+        path.write_text("".join(f"{row}\n" for row in kept))
+
+    def add(self, step: int, **values: float) -> None:
+        """Columns without a value stay empty."""
+        assert set(values) <= set(self.columns), f"{set(values)} in {self.columns}"
+        cells = [f"{values[name]:.6g}" if name in values else "" for name in self.columns[1:]]
+        with self.path.open("a") as file:
+            file.write(",".join([str(step), *cells]) + "\n")
+
+
 def seed_everything(seed: int) -> torch.Generator:
     torch.manual_seed(seed)
     return torch.Generator().manual_seed(seed)

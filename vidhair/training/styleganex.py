@@ -1,0 +1,619 @@
+"""Training StyleGANEX's networks (Yang et al. 2023): their losses, on rendered people or a user's
+pictures.
+
+The encoder alone is trained, with its fusions, against a generator that stays as it is. Where
+nobody gives a generator, the task that needs a new one makes it: `pretrain` one of the pictures,
+`toonify` one of cartoons, in the same steps as the encoder.
+
+Shapes: B pictures, S side of what a network sees, T = S · R/256 of what it draws, L codes of width
+W.
+"""
+
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from vidhair.media.images import write_png
+from vidhair.models.faces.identity import FaceIdentity, face_of_aligned
+from vidhair.models.generators.stylegan2 import mix_codes
+from vidhair.models.perceptual import PerceptualDistance
+from vidhair.models.styleganex.network import (
+    ENCODER_SIZE,
+    LAYOUT_CODES,
+    StyleGANEX,
+    StyleGANEXConfig,
+)
+from vidhair.training.discriminator import (
+    Discriminator,
+    gradient_penalty,
+    real_or_drawn,
+    windows,
+)
+from vidhair.training.disguise import Chance, Disguise, blurred
+from vidhair.training.generator import Standardiser, to_images
+from vidhair.training.optim import Ranger, load_state_tensors, state_tensors
+from vidhair.training.pairs import WIDER, Examples, Sample, one_hot, sketch_of
+from vidhair.training.placement import Placement, still, unaligned
+from vidhair.training.state import Table, load_state, prefixed, save_state, strip
+
+LABELS = 4  # channels of label maps, by `Label`
+ATTENTION_DEPTH = 4
+R1_EVERY = 16
+HELD_OUT = 16  # pictures, at most, that a network is measured on
+SHOWN = 6  # of them on a sheet
+LEAST_PERCEIVED = 32  # pixels of a side, of which the perceptual distance makes something
+COLUMNS = (
+    "seconds", "loss", "l2", "perceptual", "identity", "codes", "adversarial", "flicker",
+    "discriminator", "generator", "held_out",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """How the authors train one. start: the task whose network it goes on from. skips: blocks that
+    are fused with the encoder's features, at most. l2, perceptual, identity, codes, adversarial,
+    flicker: weights of losses; codes is that of how far they lie from the average. moved, cropped:
+    whether pictures leave their alignment."""
+
+    start: str | None
+    skips: int = 0
+    labels: int = 0
+    attention: int = 0
+    l2: float = 1.0
+    perceptual: float = 0.8
+    identity: float = 0.0
+    codes: float = 0.0
+    adversarial: float = 0.0
+    flicker: float = 0.0
+    moved: bool = True
+    cropped: bool = True
+
+
+TASKS = {
+    "pretrain": Task(start=None, l2=10.0, perceptual=1.0, moved=False, cropped=False),
+    "inversion": Task(start="pretrain", identity=0.1, codes=1e-3),
+    "super_resolution": Task(start="inversion", skips=4, adversarial=0.1),
+    "sketch": Task(start="pretrain", skips=1, labels=1, codes=5e-3),
+    "mask": Task(start="pretrain", skips=2, labels=LABELS, codes=5e-3),
+    "edit": Task(
+        start="inversion", skips=7, attention=ATTENTION_DEPTH, adversarial=0.1, flicker=30.0,
+        cropped=False,
+    ),
+    "toonify": Task(start="inversion", skips=7, adversarial=0.1, flicker=30.0, cropped=False),
+}  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingConfig:
+    """network: its shape; skips, labels and attention are the task's. side: S, a multiple of 40.
+    steps, lr: of every task, and of pretraining. lowered: by how much super-resolution reduces its
+    pictures, one of these: a quarter of the recipe's `edit.factor`. blind: they are soft, noisy and
+    compressed, too. edit: the color of hair that `edit` goes to. look: of `synthetic.toon`.
+    people: rendered. check_every: steps from one look at held-out pictures to the next."""
+
+    network: StyleGANEXConfig
+    side: int
+    people: int
+    batch: int = 8
+    steps: int
+    pretrain_steps: int
+    lr: float = 1e-4
+    pretrain_lr: float = 1e-4
+    discriminator_lr: float = 1e-4
+    lowered: tuple[int, ...] = (4,)
+    blind: bool = False
+    edit: str = "blonde"
+    look: str = "cel"
+    save_every_s: float = 300
+    check_every: int = 200
+
+    def __post_init__(self) -> None:
+        assert self.side % 40 == 0, f"pictures of {self.side} pixels, a quarter more than faces"
+        assert all(self.side % n == 0 for n in self.lowered)
+
+    @property
+    def aligned(self) -> int:
+        """Side of the aligned face that a network sees."""
+        return round(self.side / WIDER)
+
+    @property
+    def times(self) -> float:
+        return self.network.resolution / ENCODER_SIZE
+
+    @property
+    def rendered_side(self) -> int:
+        """M: enough for what is seen and for what is drawn."""
+        return round(self.side * max(1.0, self.times))
+
+    def of_task(self, name: str) -> StyleGANEXConfig:
+        task, network = TASKS[name], self.network
+        most = len(network.generator.sizes) - 1
+        return replace(
+            network,
+            task="inversion" if name == "pretrain" else name,
+            skips=min(task.skips, most),
+            fuse_rgb=bool(task.skips),
+            attention_depth=task.attention,
+            label_channels=task.labels,
+        )
+
+
+def _network(resolution: int, width: int, base: int, layers: int) -> StyleGANEXConfig:
+    return StyleGANEXConfig(
+        resolution=resolution, w_dim=width, channel_base=base, channel_max=width,
+        mapping_layers=layers,
+    )  # fmt: skip
+
+
+CONFIGS = {
+    # Minutes on two CPU cores: faces of 64 pixels.
+    "cpu": TrainingConfig(
+        network=_network(256, 64, 2048, 4),
+        side=80,
+        people=320,
+        batch=4,
+        steps=2000,
+        pretrain_steps=2000,
+        lr=1e-3,
+        pretrain_lr=2e-3,
+        discriminator_lr=1e-3,
+    ),
+    # What the authors train, in their number of steps.
+    "gpu": TrainingConfig(
+        network=_network(1024, 512, 32768, 8),
+        side=320,
+        people=16384,
+        steps=100_000,
+        pretrain_steps=5000,
+        lowered=(1, 2, 4, 8),
+        check_every=2000,
+    ),
+    # Seconds; shows that every part runs, not that it learns.
+    "tiny": TrainingConfig(
+        network=_network(256, 64, 512, 2),
+        side=40,
+        people=32,
+        batch=2,
+        steps=4,
+        pretrain_steps=4,
+        check_every=2,
+    ),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judges:
+    """What pictures are compared by, beside their pixels. identity: None if there is none, and then
+    that loss plays no part."""
+
+    perceptual: PerceptualDistance
+    identity: FaceIdentity | None = None
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A batch as a network is shown it, all in −1 … 1. seen: [B, 3, S, S], or labels in 0 … 1; face
+    [B, 3, A, A], the aligned face of whose style it shall be; wanted [B, 3, T, T]. amount: [B]."""
+
+    seen: Tensor
+    face: Tensor
+    wanted: Tensor
+    amount: Tensor
+
+
+def resized(image: Tensor, side: int) -> Tensor:
+    """[B, C, M, M] reduced to a side without aliasing."""
+    if image.shape[-1] == side:
+        return image
+    return F.interpolate(image, size=(side, side), mode="area")
+
+
+def middle(image: Tensor, share: float = 1 / WIDER) -> Tensor:
+    """The aligned face in a picture [B, C, S, S]."""
+    side = image.shape[-1]
+    kept = round(side * share)
+    start = (side - kept) // 2
+    return image[..., start : start + kept, start : start + kept]
+
+
+def lowered(image: Tensor, factor: int) -> Tensor:
+    """[B, 3, S, S] reduced by a factor and enlarged again, as inference does it."""
+    if factor == 1:
+        return image
+    side = image.shape[-1]
+    small = F.interpolate(image, size=(side // factor,) * 2, mode="bicubic", antialias=True)
+    large = F.interpolate(small.clamp(-1, 1), size=(side, side), mode="bicubic", antialias=True)
+    return large.clamp(-1, 1)
+
+
+def worn(image: Tensor, factor: int, generator: torch.Generator) -> Tensor:
+    """As `lowered`, of a picture that was soft before, and is noisy and at times compressed: blurs
+    of up to a thirtieth of a side, factors around the given one, grain of up to 20 levels."""
+    chance = Chance(generator)
+    batch, side = len(image), image.shape[-1]
+    sigma = chance.uniform(batch, low=0.1, high=max(0.2, side / 32))
+    soft = torch.lerp(image, blurred(image, sigma), chance.chance(batch, 0.8))
+    around = int(torch.randint(max(1, round(0.75 * factor)), 2 + factor * 3 // 2, (),
+                               generator=generator))  # fmt: skip
+    small_side = max(8, side // around)
+    small = F.interpolate(soft, size=(small_side,) * 2, mode="bicubic", antialias=True)
+    grain = torch.randn(small.shape, generator=generator)
+    small = small + grain * chance.uniform(batch, 1, 1, 1, high=20 / 127.5)
+    unit = ((small + 1) / 2).clamp(0, 1)
+    unit = Disguise(generator).compress(unit)
+    large = F.interpolate(unit * 2 - 1, size=(side, side), mode="bicubic", antialias=True)
+    return large.clamp(-1, 1)
+
+
+def step_seed(seed: int, name: str, step: int) -> int:
+    """Of all that is drawn at random in a step, so that a resumed training goes on alike."""
+    state = np.random.SeedSequence([seed, step, *name.encode()]).generate_state(1, np.uint64)
+    return int(state[0] >> np.uint64(1))
+
+
+class Training:
+    """One task: its network, and what trains it."""
+
+    def __init__(
+        self,
+        name: str,
+        config: TrainingConfig,
+        judges: Judges,
+        *,
+        start: StyleGANEX | None,
+        own_generator: bool,
+        standardiser: Standardiser | None = None,
+        device: str = "cpu",
+    ):
+        """start: the network to go on from; None: random weights. own_generator: whether the
+        generator learns, too. standardiser: of rendered people's parameters, from which `pretrain`
+        learns what its own generator draws of which numbers."""
+        self.name, self.task, self.config, self.judges = name, TASKS[name], config, judges
+        self.own_generator, self.standardiser, self.device = own_generator, standardiser, device
+        shape = config.of_task(name)
+        if start is not None:
+            shape = replace(shape, **{
+                n: getattr(start.config, n)
+                for n in ("resolution", "w_dim", "channel_base", "channel_max", "mapping_layers")
+            })  # fmt: skip
+        self.network = StyleGANEX(shape)
+        if start is not None:
+            fill(self.network, start)
+        self.network.to(device)
+        self.learning = list(self._learning())
+        for parameter in self.network.parameters():
+            parameter.requires_grad_(False)
+        for parameter in self.learning:
+            parameter.requires_grad_(True)
+        pretrain = name == "pretrain"
+        self.steps = config.pretrain_steps if pretrain else config.steps
+        lr = config.pretrain_lr if pretrain else config.lr
+        self.optimiser: torch.optim.Optimizer = (
+            torch.optim.Adam(self.learning, lr=lr, betas=(0.9, 0.99))
+            if pretrain
+            else Ranger(self.learning, lr=lr)
+        )
+        self.discriminator: Discriminator | None = None
+        if self.task.adversarial:
+            side = 1 << (round(config.aligned * config.times)).bit_length() - 1
+            c = self.network.config
+            self.discriminator = Discriminator(side, c.channel_base, c.channel_max).to(device)
+            self.against = torch.optim.Adam(
+                self.discriminator.parameters(), lr=config.discriminator_lr
+            )
+        self.editing: Tensor | None = None  # [1, L, W]
+        self.step, self.seconds, self.measured = 0, 0.0, float("nan")
+
+    def _learning(self) -> list[nn.Parameter]:
+        """The encoder and what merges its features; of pretraining against a given generator only
+        the layer that makes the feature."""
+        network = self.network
+        if self.name == "pretrain" and not self.own_generator:
+            return list(network.encoder.feature.parameters())
+        found = [*network.encoder.parameters(), *network.fusions.parameters()]
+        if self.own_generator:
+            found += [p for n, p in network.generator.named_parameters() if "noise" not in n]
+        return found
+
+    # ---- what is shown
+
+    def shown(self, sample: Sample, generator: torch.Generator) -> Shown:
+        """A batch on the device, still aligned."""
+        c = self.config
+        image = to_images(sample["image"], "cpu")
+        wanted = to_images(sample["target"], "cpu")
+        seen, wanted = resized(image, c.side), resized(wanted, round(c.side * c.times))
+        face = middle(seen)
+        if self.name == "super_resolution":
+            index = int(torch.randint(len(c.lowered), (), generator=generator))
+            factor = c.lowered[index]
+            seen = worn(seen, factor, generator) if c.blind else lowered(seen, factor)
+            face = middle(seen)
+        elif self.name == "sketch":
+            seen = sketch_of(seen)
+        elif self.name == "mask":
+            seen = one_hot(F.interpolate(sample["labels"].float(), size=seen.shape[2:]))
+        elif self.name == "toonify":
+            seen = torch.where(
+                torch.rand(len(seen), 1, 1, 1, generator=generator) < 0.3,
+                worn(seen, 1, generator), seen,
+            )  # fmt: skip
+        parts = (seen, face, wanted, sample["amount"].float())
+        return Shown(*(part.to(self.device) for part in parts))
+
+    def drawn(self, seen: Tensor, face: Tensor, amount: Tensor) -> tuple[Tensor, Tensor]:
+        """What the network makes of it, [B, 3, ·, ·], and its codes [B, L, W]."""
+        network = self.network
+        if self.task.labels:
+            ws, layout = network.encode(seen)
+            ws = mix_codes(ws, network.encode_face(face), min(LAYOUT_CODES, ws.shape[1]))
+        else:
+            ws, layout = network.encode_style(face), network.encode_layout(seen)
+        editing = None
+        if self.editing is not None:
+            editing = amount[:, None, None] * self.editing
+        noise = network.synthesis.no_noise()
+        return network.render(layout, ws, editing=editing, noise=noise), ws
+
+    # ---- losses
+
+    def perceived(self, got: Tensor, want: Tensor) -> Tensor:
+        """Pretraining looks at half the size, as far as that leaves something to see."""
+        if self.name == "pretrain" and got.shape[-1] >= 2 * LEAST_PERCEIVED:
+            got, want = F.avg_pool2d(got, 2), F.avg_pool2d(want, 2)
+        return self.judges.perceptual(got, want)
+
+    def compared(self, got: Tensor, want: Tensor, placed: Placement) -> dict[str, Tensor]:
+        """Losses by name, weighted. At the size that the network sees, if that is smaller."""
+        task = self.task
+        if self.config.times > 1:
+            whole = round(self.config.times)
+            got, want = F.avg_pool2d(got, whole), F.avg_pool2d(want, whole)
+        found = {"l2": task.l2 * F.mse_loss(got, want)}
+        found["perceptual"] = task.perceptual * self.perceived(got, want)
+        if task.identity and self.judges.identity is not None:
+            # In the alignment that the network of identities knows.
+            faces = [
+                face_of_aligned(placed.aligned(x, ENCODER_SIZE, 1 / WIDER)) for x in (got, want)
+            ]
+            one, other = (self.judges.identity(face) for face in faces)
+            found["identity"] = task.identity * (1 - (one * other).sum(1)).mean()
+        return found
+
+    def losses(self, shown: Shown, generator: torch.Generator) -> tuple[dict[str, Tensor], Tensor]:
+        """Losses by name, and what was drawn."""
+        task, batch = self.task, len(shown.seen)
+        placed = unaligned(batch, generator) if task.moved else still(batch)
+        placed = placed.cropped(self.config.side, generator) if task.cropped else placed
+        labels = self.name == "mask"
+        seen = placed(shown.seen, labels=labels) if task.moved else shown.seen
+        wanted = placed(shown.wanted) if task.moved else shown.wanted
+        got, ws = self.drawn(seen, shown.face, shown.amount)
+        found = self.compared(got, wanted, placed)
+        if task.codes:
+            away = (ws - self.network.w_avg).flatten(1).norm(dim=1)
+            found["codes"] = task.codes * away.mean()
+        if self.discriminator is not None:
+            window = windows(got, self.discriminator.side, generator)
+            found["adversarial"] = task.adversarial * F.softplus(-self.discriminator(window)).mean()
+        late = 2 * self.step >= self.steps
+        if task.flicker and late:
+            # What is drawn of a moved picture is what is drawn of the picture, moved.
+            first, _ = self.drawn(shown.seen, shown.face, shown.amount)
+            grows = min(1.0, 4 * (self.step / self.steps - 0.5))
+            found["flicker"] = task.flicker * grows * F.mse_loss(got, placed(first))
+        return found, got
+
+    def generator_losses(self, shown: Shown, params: Tensor | None) -> Tensor:
+        """Of a generator that is learned with its encoder: without a layout, too, it draws the
+        aligned face of the codes, and its mapping gives such codes for what is known of a rendered
+        person. Of a quarter of the batch."""
+        network, share = self.network, max(1, len(shown.face) // 4)
+        codes = network.encode_style(shown.face)
+        noise = network.synthesis.no_noise()
+        got = network.synthesis(codes[:share], noise=noise)
+        want = middle(shown.wanted)[:share]
+        got = F.adaptive_avg_pool2d(got, want.shape[-1])
+        loss = self.task.l2 * F.mse_loss(got, want)
+        loss = loss + self.task.perceptual * self.perceived(got, want)
+        if params is not None and self.standardiser is not None:
+            w = network.generator.mapping.w(self.standardiser(params.to(self.device)))
+            loss = loss + F.mse_loss(w, codes.detach().mean(1))
+        return loss
+
+    # ---- steps
+
+    def take_step(self, data: Examples, seed: int) -> dict[str, float]:
+        own = step_seed(seed, self.name, self.step)
+        generator = torch.Generator().manual_seed(own)
+        torch.manual_seed(own)
+        chosen = torch.randint(len(data), (self.config.batch,), generator=generator).tolist()
+        sample = data.take(chosen)
+        shown = self.shown(sample, generator)
+        self.network.train()
+        found, got = self.losses(shown, generator)
+        if self.own_generator and self.name == "pretrain":
+            found["generator"] = self.generator_losses(shown, sample.get("params"))
+        loss = torch.stack(list(found.values())).sum()
+        self.optimiser.zero_grad()
+        loss.backward()
+        self.optimiser.step()
+        values = {name: value.item() for name, value in found.items()}
+        if self.discriminator is not None:
+            real = windows(shown.wanted, self.discriminator.side, generator)
+            fake = windows(got.detach(), self.discriminator.side, generator)
+            against = real_or_drawn(self.discriminator, real, fake) * self.task.adversarial
+            values["discriminator"] = against.item()
+            if self.step % R1_EVERY == 0:
+                against = against + gradient_penalty(self.discriminator, real)
+            self.against.zero_grad()
+            against.backward()
+            self.against.step()
+        self.step += 1
+        return {"loss": loss.item(), **values}
+
+    @torch.no_grad()
+    def held_out(self, data: Examples, sheet: Path | None = None) -> float:
+        """What pictures that were not trained on are told apart by: the first two losses alone, out
+        of their alignment as in training, at the same places every time. sheet: a file for rows of
+        what is seen, drawn and wanted."""
+        total, rows = 0.0, []
+        count = min(len(data), HELD_OUT)
+        with self.judging():
+            for index in range(count):
+                generator = torch.Generator().manual_seed(index)
+                shown = self.shown(data.take([index]), generator)
+                placed = unaligned(1, generator) if self.task.moved else still(1)
+                seen = placed(shown.seen, labels=self.name == "mask")
+                wanted = placed(shown.wanted)
+                got, _ = self.drawn(seen, shown.face, shown.amount)
+                found = self.compared(got, wanted, placed)
+                total += (found["l2"] + found["perceptual"]).item()
+                if index < SHOWN:
+                    rows.append([as_picture(seen, got.shape[-1]), got[0], wanted[0]])
+        if sheet is not None:
+            picture = torch.cat([torch.cat(row, 2) for row in zip(*rows, strict=True)], 1)
+            levels = (picture.cpu().clamp(-1, 1) * 127.5 + 127.5).round().byte()
+            write_png(sheet, levels.movedim(0, -1).numpy())
+        return total / count
+
+    def judging(self) -> "_Judging":
+        return _Judging(self.network)
+
+    # ---- state
+
+    def save(self, path: Path) -> None:
+        tensors = prefixed("network", self.network.state_dict())
+        tensors |= prefixed("optimiser", state_tensors(self.optimiser))
+        if self.discriminator is not None:
+            tensors |= prefixed("discriminator", self.discriminator.state_dict())
+            tensors |= prefixed("against", state_tensors(self.against))
+        if self.editing is not None:
+            tensors["editing"] = self.editing
+        save_state(path, tensors, {"step": self.step, "seconds": self.seconds})
+
+    def load(self, path: Path) -> bool:
+        loaded = load_state(path)
+        if loaded is None:
+            return False
+        tensors, meta = loaded
+        self.network.load_state_dict(strip("network", tensors))
+        load_state_tensors(self.optimiser, strip("optimiser", tensors))
+        if self.discriminator is not None:
+            self.discriminator.load_state_dict(strip("discriminator", tensors))
+            load_state_tensors(self.against, strip("against", tensors))
+        if "editing" in tensors:
+            self.editing = tensors["editing"].to(self.device)
+        self.step, self.seconds = meta["step"], meta["seconds"]
+        return True
+
+
+class _Judging:
+    """A network as it is used: with the statistics of its training, or, of labels, with those of
+    the picture itself, of which nothing is kept."""
+
+    def __init__(self, network: StyleGANEX):
+        self.network = network
+        self.momenta: dict[nn.BatchNorm2d, float | None] = {}
+
+    def __enter__(self) -> None:
+        self.network.eval()
+        if self.network.config.label_channels:
+            for module in self.network.modules():
+                if isinstance(module, nn.BatchNorm2d):
+                    self.momenta[module], module.momentum = module.momentum, 0.0
+                    module.train()
+
+    def __exit__(self, *_: object) -> None:
+        for module, momentum in self.momenta.items():
+            module.momentum = momentum
+
+
+def fill(network: StyleGANEX, start: StyleGANEX) -> None:
+    """The weights of another one. What that has not, because it is of another task, begins anew:
+    fusions, and the layers that labels go through."""
+    own, given = network.state_dict(), start.state_dict()
+    fresh = {n for n in own if n.startswith(("fusions.", "encoder.label_stem."))}
+    same = {n: t for n, t in given.items() if n in own and t.shape == own[n].shape}
+    lacking = own.keys() - same.keys() - fresh
+    assert not lacking, f"a network without {sorted(lacking)[:3]}"
+    network.load_state_dict(same, strict=False)
+
+
+def as_picture(seen: Tensor, side: int) -> Tensor:
+    """What a network sees [1, C, S, S] as a picture [3, side, side]."""
+    if seen.shape[1] == 1:
+        seen = seen.expand(-1, 3, -1, -1) * 2 - 1
+    elif seen.shape[1] != 3:
+        colors = torch.tensor([[-1, -1, -1], [1, 0.6, 0.4], [0.5, 0, -0.5], [-0.5, 0, 1.0]])
+        seen = torch.einsum("bchw,cd->bdhw", seen, colors.to(seen))
+    return F.interpolate(seen, size=(side, side))[0]
+
+
+@torch.no_grad()
+def vector_of(network: StyleGANEX, data: Examples, config: TrainingConfig, count: int) -> Tensor:
+    """The editing vector v [1, L, W]: what pairs differ by in their codes for a whole edit, by
+    least squares over pairs with edits of different amounts."""
+    total, weight = torch.zeros(()), 0.0
+    for index in range(min(count, len(data))):
+        sample = data.take([index])
+        amount = float(sample["amount"][0])
+        if amount == 0:
+            continue
+        pair = torch.cat([to_images(sample[n], network.w_avg.device) for n in ("image", "target")])
+        before, after = network.encode_style(middle(resized(pair, config.side))).cpu()
+        total, weight = total + amount * (after - before), weight + amount**2
+    assert weight > 0, "no pair differs"
+    return (total / weight)[None]
+
+
+def train(
+    training: Training,
+    data: Examples,
+    held_out: Examples,
+    folder: Path,
+    *,
+    seed: int,
+) -> StyleGANEX:
+    """Train (or go on training) a task. Its state, curves (NAME.csv) and sheets (NAME_STEP.png) lie
+    in `folder`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    name, config = training.name, training.config
+    state = folder / f"{name}.safetensors"
+    if not training.load(state) and name == "edit":
+        with training.judging():
+            vector = vector_of(training.network, data, config, 256)
+        training.editing = vector.to(training.device)
+    table = Table(folder / f"{name}.csv", COLUMNS, training.step)
+    bar = tqdm(total=training.steps, initial=training.step, desc=name, unit="step", disable=None)
+    saved = began = time.monotonic()
+
+    def look() -> None:
+        sheet = folder / f"{name}_{training.step:06d}.png"
+        value = training.held_out(held_out, sheet)
+        table.add(training.step, seconds=training.seconds, held_out=value)
+        bar.set_postfix(held_out=f"{value:.4f}", refresh=False)
+
+    if training.step == 0:
+        look()
+    while training.step < training.steps:
+        values = training.take_step(data, seed)
+        now = time.monotonic()
+        training.seconds, began = training.seconds + now - began, now
+        table.add(training.step, seconds=training.seconds, **values)
+        bar.update()
+        last = training.step == training.steps
+        if last or training.step % config.check_every == 0:
+            look()
+            began = time.monotonic()
+        if last or now - saved > config.save_every_s:
+            training.save(state)
+            saved = time.monotonic()
+    bar.close()
+    return training.network.eval()
