@@ -2,6 +2,8 @@
 
 from vidhair.edits.attribute import Attribute
 from vidhair.edits.bald import Bald
+from vidhair.edits.channels import Channels
+from vidhair.edits.component import Component
 from vidhair.edits.direction import Direction
 from vidhair.edits.edit import Edit
 from vidhair.edits.hair_attribute import Fringe, HairLength, Volume, Wave
@@ -9,14 +11,18 @@ from vidhair.edits.hair_color import HairColor
 from vidhair.edits.hair_color_latent import HairColorLatent
 from vidhair.edits.hair_proxy import HairMask, HairReferenceLatent
 from vidhair.edits.hair_reference import HairReference
+from vidhair.edits.mapper import Mapper
 from vidhair.edits.mix import Mix
 from vidhair.edits.reconstruct import Reconstruct
+from vidhair.edits.sefa import Sefa
 from vidhair.edits.toonify import Toonify
 
 __all__ = [
     "EDITS",
     "Attribute",
     "Bald",
+    "Channels",
+    "Component",
     "Direction",
     "Edit",
     "Fringe",
@@ -26,8 +32,10 @@ __all__ = [
     "HairMask",
     "HairReference",
     "HairReferenceLatent",
+    "Mapper",
     "Mix",
     "Reconstruct",
+    "Sefa",
     "Toonify",
     "Volume",
     "Wave",
@@ -48,6 +56,10 @@ EDITS: dict[str, type[Edit]] = {
         HairMask,
         Attribute,
         Direction,
+        Component,
+        Sefa,
+        Channels,
+        Mapper,
         Mix,
         Reconstruct,
         Toonify,
