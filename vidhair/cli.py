@@ -21,6 +21,7 @@ if TYPE_CHECKING:  # what takes long to import is imported where it is used
 
 Command = Callable[[argparse.Namespace], int]
 
+MOST_CODES = 1_000_000
 LEFT_TO_DO = 4  # some of what was asked for needs a person
 INTERRUPTED = 130
 
@@ -260,13 +261,53 @@ def _parser() -> argparse.ArgumentParser:
     measure.add_argument("--quick", action="store_true", help="less of it: seconds, not minutes")
     measure.add_argument("--json", action="store_true", help="as JSON")
 
-    train = add("train", _train, "make the bundled pack, or a part of it alone, from nothing")
-    train.add_argument("what", choices=["pack", "parser", "effects"])
-    train.add_argument("-o", "--output", type=Path, required=True, help="folder of the new pack")
-    train.add_argument("--work", type=Path, required=True, help="folder for data and progress")
-    train.add_argument("--preset", default="cpu", help="size of the training: cpu, gpu or tiny")
-    train.add_argument("--device", default="auto", help="auto (default), cpu or cuda")
-    train.add_argument("--seed", type=int, default=1)
+    about = "make the bundled pack or a part of it, or find directions and channels of any pack"
+    train = commands.add_parser("train", help=about, description=about)
+    train_do = train.add_subparsers(required=True, metavar="WHAT", dest="what")
+    for name, made in (
+        ("pack", "the bundled pack, from nothing"),
+        ("parser", "the bundled pack with a new parser"),
+        ("effects", "the bundled pack with what its attributes do to faces, seen anew"),
+    ):
+        whole = add(name, _train, f"make {made}", to=train_do)
+        whole.add_argument(
+            "-o", "--output", type=Path, required=True, help="folder of the new pack"
+        )
+        whole.add_argument("--work", type=Path, required=True, help="folder for data and progress")
+        whole.add_argument("--preset", default="cpu", help="size of the training: cpu, gpu or tiny")
+        whole.add_argument("--device", default="auto", help="auto (default), cpu or cuda")
+        whole.add_argument("--seed", type=int, default=1)
+
+    about = "find a direction of codes, by labels or by what the pack sees (edit.kind=direction)"
+    direction = add("direction", _train_direction, about, to=train_do)
+    direction.add_argument(
+        "--without", type=Path, action="append", default=[], metavar="FILE",
+        help="a direction along which it must not move; may be repeated",
+    )  # fmt: skip
+    about = "find channels of styles, by labels or by what the pack sees (edit.kind=channels)"
+    channels = add("channels", _train_channels, about, to=train_do)
+    channels.add_argument("--keep", type=int, default=10, help="how many (default: 10)")
+    channels.add_argument(
+        "--region", help="only those that change background, skin, hair or clothes"
+    )
+    for found in (direction, channels):
+        found.add_argument("-o", "--output", type=Path, required=True, help="a .safetensors file")
+        found.add_argument(
+            "--by", help="an attribute of the pack, what is seen, or a column of labels"
+        )
+        found.add_argument(
+            "--labels", type=Path, help="CSV: a number for each code, empty if unknown"
+        )
+        found.add_argument(
+            "--codes", type=Path, help="the codes, rows of a .npy file (default: drawn)"
+        )
+        found.add_argument("--count", type=int, default=2000, help="codes that are drawn")
+        found.add_argument(
+            "--share", type=float, default=0.1, help="of them on either side (default: 0.1)"
+        )
+        found.add_argument("--pack", help="model pack: a name or a folder")
+        found.add_argument("--device", default="auto", help="auto (default), cpu or cuda")
+        found.add_argument("--seed", type=int, default=0)
     return parser
 
 
@@ -584,6 +625,49 @@ def _train(options: argparse.Namespace) -> int:
     device = choose_device(options.device)
     ways = {"pack": train_pack, "parser": train_parser_alone, "effects": measure_effects}
     ways[options.what](recipe, options.work, options.output, seed=options.seed, device=device)
+    print(options.output)
+    return 0
+
+
+def _asked(options: argparse.Namespace) -> tuple[Any, Any]:
+    """The pack, and what `vidhair train direction` and `channels` are asked for."""
+    from vidhair.checkpoints.packs import BUNDLED
+    from vidhair.flow.edit_video import choose_device
+    from vidhair.models.pack import load_pack
+    from vidhair.training.directions import Asked
+
+    if not 0 < options.share <= 0.5:
+        raise InvalidSetting(f"--share {options.share} is no share; give one above 0, up to 0.5")
+    if not 1 <= options.count <= MOST_CODES:
+        raise InvalidSetting(f"--count {options.count} must be 1 … {MOST_CODES}")
+    pack = load_pack(options.pack or BUNDLED, device=choose_device(options.device))
+    names = ("by", "labels", "codes", "count", "share", "seed")
+    return pack, Asked(**{name: getattr(options, name) for name in names})
+
+
+def _train_direction(options: argparse.Namespace) -> int:
+    from vidhair.training.directions import train_direction
+
+    pack, asked = _asked(options)
+    found = train_direction(pack, asked, options.without, options.output)
+    if not options.quiet:
+        print(
+            f"{options.output}  ({found.accuracy:.0%} of held-out codes on their side; faces differ "
+            f"by {found.length:.2f} lengths)"
+        )
+    return 0
+
+
+def _train_channels(options: argparse.Namespace) -> int:
+    from vidhair.training.directions import train_channels
+
+    if options.keep < 1:
+        raise InvalidSetting(f"--keep {options.keep} keeps nothing; give 1 or more")
+    pack, asked = _asked(options)
+    for one in train_channels(pack, asked, options.keep, options.region, options.output):
+        if not options.quiet:
+            where = f", {one.share:.0%} of its change in {one.region}" if one.region else ""
+            print(f"{one.layer}_{one.channel}  {one.amount:+.2f} deviations{where}")
     print(options.output)
     return 0
 
