@@ -295,12 +295,8 @@ def _parser() -> argparse.ArgumentParser:
         found.add_argument(
             "--by", help="an attribute of the pack, what is seen, or a column of labels"
         )
-        found.add_argument(
-            "--labels", type=Path, help="CSV: a number for each code, empty if unknown"
-        )
-        found.add_argument(
-            "--codes", type=Path, help="the codes, rows of a .npy file (default: drawn)"
-        )
+        found.add_argument("--labels", type=Path, help="CSV: a number per code, or none if unknown")
+        found.add_argument("--codes", type=Path, help="rows of a .npy file (default: drawn)")
         found.add_argument("--count", type=int, default=2000, help="codes that are drawn")
         found.add_argument(
             "--share", type=float, default=0.1, help="of them on either side (default: 0.1)"
@@ -645,15 +641,25 @@ def _asked(options: argparse.Namespace) -> tuple[Any, Any]:
     return pack, Asked(**{name: getattr(options, name) for name in names})
 
 
+def _faces_bar(options: argparse.Namespace) -> Any:
+    """Shows how many drawn faces were looked at."""
+    from vidhair.flow.runner import Silent
+    from vidhair.report.progress import ProgressBars
+
+    bars = Silent() if options.quiet else ProgressBars()
+    return bars.stage("drawn faces", options.count, "face")
+
+
 def _train_direction(options: argparse.Namespace) -> int:
     from vidhair.training.directions import train_direction
 
     pack, asked = _asked(options)
-    found = train_direction(pack, asked, options.without, options.output)
+    with _faces_bar(options) as progress:
+        found = train_direction(pack, asked, options.without, options.output, progress)
     if not options.quiet:
         print(
-            f"{options.output}  ({found.accuracy:.0%} of held-out codes on their side; faces differ "
-            f"by {found.length:.2f} lengths)"
+            f"{options.output}  ({found.accuracy:.0%} of held-out codes on their side; faces "
+            f"differ by {found.length:.2f} lengths)"
         )
     return 0
 
@@ -664,7 +670,9 @@ def _train_channels(options: argparse.Namespace) -> int:
     if options.keep < 1:
         raise InvalidSetting(f"--keep {options.keep} keeps nothing; give 1 or more")
     pack, asked = _asked(options)
-    for one in train_channels(pack, asked, options.keep, options.region, options.output):
+    with _faces_bar(options) as progress:
+        found = train_channels(pack, asked, options.keep, options.region, options.output, progress)
+    for one in found:
         if not options.quiet:
             where = f", {one.share:.0%} of its change in {one.region}" if one.region else ""
             print(f"{one.layer}_{one.channel}  {one.amount:+.2f} deviations{where}")

@@ -46,10 +46,10 @@ RUNS: dict[str, tuple[Callable[[], Pack], str, dict[str, Any]]] = {
         small.stylegan3_pack, "hair_length", {"edit.kind": "sefa", "edit.layers": "coarse"},
     ),
     "StyleGAN3, channels": (
-        small.stylegan3_pack, "hair_length", {"edit.kind": "channels", "edit.channels": "2_1, 4_0:-2"},
+        small.stylegan3_pack, "hair_length", {"edit.kind": "channels", "edit.channels": "2_1,4_0"},
     ),
     "StyleGAN2, channels": (
-        small.stylegan2_pack, "hair_length", {"edit.kind": "channels", "edit.channels": "2_1, 4_0:-2"},
+        small.stylegan2_pack, "hair_length", {"edit.kind": "channels", "edit.channels": "2_1,4_0"},
     ),
 }  # fmt: skip
 # As recipes have it by default; everything else here is tuned in float32.

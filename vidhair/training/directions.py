@@ -289,7 +289,11 @@ def styles_of(generator: MovableGenerator, codes: Tensor) -> Tensor:
 
 
 def rank_channels(
-    pack: Pack, asked: Asked, keep: int, region: str | None = None
+    pack: Pack,
+    asked: Asked,
+    keep: int,
+    region: str | None = None,
+    progress: Callable[[int], None] = lambda done: None,
 ) -> list[RankedChannel]:
     """The channels of S that faces with most of a score share, the most relevant first.
 
@@ -297,7 +301,7 @@ def rank_channels(
     channels: more than half of the change, and a quarter more than any other region.
     """
     generator = pack.generator
-    codes, scores = labelled(pack, asked)
+    codes, scores = labelled(pack, asked, progress)
     chosen, positive = extremes(scores, asked.share)
     mean, deviation = style_statistics(generator, SPREAD_SAMPLES, TRUNCATION, None)
     styles = styles_of(generator, codes[torch.from_numpy(chosen[positive])])
@@ -372,18 +376,23 @@ def drawn(pack: Pack, code: Tensor, change: Tensor) -> Tensor:
 
 
 def train_channels(
-    pack: Pack, asked: Asked, keep: int, region: str | None, target: Path
+    pack: Pack,
+    asked: Asked,
+    keep: int,
+    region: str | None,
+    target: Path,
+    progress: Callable[[int], None] = lambda done: None,
 ) -> list[RankedChannel]:
     """Write channels, which `edit.kind = "channels"` takes: "layer", "channel", "amount" [K].
 
     The amount is 1 for that which differs most, so that a strength is in its deviations.
     Raises InvalidSetting if no channel is left.
     """
-    found = rank_channels(pack, asked, keep, region)
+    found = rank_channels(pack, asked, keep, region, progress)
     if not found:
         raise InvalidSetting(
-            f"none of the {TRIED * keep} most relevant channels changes {region} alone; ask for more "
-            "(--keep), or leave out --region"
+            f"none of the {TRIED * keep} most relevant channels changes {region} alone; ask for "
+            "more (--keep), or leave out --region"
         )
     most = max(abs(one.amount) for one in found)
     amounts = [one.amount / most for one in found]

@@ -5,6 +5,7 @@ N codes [D] of W; every score is a number per code, NaN where it cannot be told.
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -15,13 +16,21 @@ from vidhair.errors import InvalidSetting, NoFaceFound
 from vidhair.geometry import Grid, crop_axes
 from vidhair.imaging.color import levels_to_lab
 from vidhair.imaging.warp import cut_grid
-from vidhair.models.faces.landmarks import MOUTH_LEFT, MOUTH_RIGHT, FaceMesh, eyes_and_mouth
+from vidhair.models.faces.landmarks import (
+    MOUTH_LEFT,
+    MOUTH_RIGHT,
+    FaceMesh,
+    PersonSegmenter,
+    eyes_and_mouth,
+)
 from vidhair.models.generators.sampling import sampled_codes
 from vidhair.models.pack import Pack
 from vidhair.models.parsers.face_parser import Label
+from vidhair.models.parsers.head_parser import Parser
 from vidhair.stages.align import turned
 from vidhair.stages.difference import pictures_of
-from vidhair.stages.labels import still_labels
+from vidhair.stages.labels import parse
+from vidhair.stages.region import plan_region
 
 TRUNCATION = 0.7  # of the codes, as those of InterFaceGAN's boundaries for StyleGAN3
 SURE = 127  # of 255, from which a pixel is a label's
@@ -29,11 +38,16 @@ SURE = 127  # of 255, from which a pixel is a label's
 
 @dataclass(frozen=True)
 class Seen:
-    """A drawn face. picture: uint8 [S, S, 3]; mesh: [478, 2]; planes: [labels, S, S] in 0 … 255."""
+    """A drawn face. picture: uint8 [S, S, 3]; mesh: [478, 2]; parse: gives `planes`, when they are
+    asked for: [labels, S, S] in 0 … 255."""
 
     picture: NDArray[np.uint8]
     mesh: NDArray[np.float32]
-    planes: NDArray[np.float32]
+    parse: Callable[[], NDArray[np.float32]]
+
+    @cached_property
+    def planes(self) -> NDArray[np.float32]:
+        return self.parse()
 
     def share(self, label: Label) -> float:
         """Of the picture."""
@@ -120,20 +134,36 @@ def scores_of(
 
 
 def looks_of(pack: Pack, codes: Tensor) -> Iterator[Seen | None]:
-    """What the pictures of codes [N, D], or of W+ [N, L, D], show; None without a face."""
-    generator, mesh = pack.generator, FaceMesh(still=True)
-    for one in codes:
-        ws = one if one.ndim == 2 else one.expand(generator.config.num_ws, -1)
-        yield look(pack, pictures_of(generator, ws[None])[0], mesh)
-    mesh.close()
+    """What the pictures of codes [N, D] show; None without a face. To be looked at one by one."""
+    generator, look = pack.generator, Looker(pack.parser)
+    for code in codes:
+        yield look(pictures_of(generator, code.expand(1, generator.config.num_ws, -1))[0])
+    look.close()
 
 
-def look(pack: Pack, picture: NDArray[np.uint8], mesh: FaceMesh) -> Seen | None:
-    """uint8 [S, S, 3] of somebody."""
-    faces = mesh(picture)
-    if not len(faces):
-        return None
-    region, planes = still_labels(picture[None], faces[:1], pack.parser)
-    whole = torch.from_numpy(planes).float()
-    shown = cut_grid(whole, Grid.of_pixels(*picture.shape[:2]), on=region, padding="zeros")
-    return Seen(picture, faces[0], shown[0].numpy())
+class Looker:
+    """Finds a face in pictures, and what the parser sees of it."""
+
+    def __init__(self, parser: Parser) -> None:
+        self._mesh, self._segmenter = FaceMesh(still=True), PersonSegmenter()
+        self._parser = parser
+
+    def __call__(self, picture: NDArray[np.uint8]) -> Seen | None:
+        """uint8 [S, S, 3]; None without a face."""
+        faces = self._mesh(picture)
+        if not len(faces):
+            return None
+        mesh: NDArray[np.float32] = faces[0]
+        return Seen(picture, mesh, lambda: self._planes(picture, mesh))
+
+    def _planes(self, picture: NDArray[np.uint8], mesh: NDArray[np.float32]) -> NDArray[np.float32]:
+        height, width, _ = picture.shape
+        axes = crop_axes(*eyes_and_mouth(mesh[None]))
+        region = plan_region(axes, (width, height), self._parser.face_pixels, self._parser.stride)
+        planes = parse(picture[None], mesh[None], region, self._parser, self._segmenter)
+        whole = cut_grid(torch.from_numpy(planes).float(), Grid.of_pixels(height, width), on=region)
+        return whole[0].numpy()
+
+    def close(self) -> None:
+        self._mesh.close()
+        self._segmenter.close()
