@@ -42,7 +42,7 @@ from vidhair.media import ClipReader, VideoWriter, open_clip, write_png
 from vidhair.models.encoders.small import SmallEncoder, SmallEncoderConfig
 from vidhair.models.generators.aligned import AlignedGenerator
 from vidhair.models.generators.stylegan3 import Generator, StyleGAN3Config
-from vidhair.models.mappers import BaldMapper
+from vidhair.models.mappers import BaldMapper, LevelsMapper
 from vidhair.models.pack import Pack, load_pack
 from vidhair.models.parsers.bisenet import MEAN, STD, CelebAMaskLabel, CelebAMaskParser
 from vidhair.models.parsers.face_parser import FaceParser, FaceParserConfig, Label
@@ -220,16 +220,18 @@ def write_stylegan3_pack(target: Path, *, seed: int = 6, **config: Any) -> Path:
 
 
 def write_stylegan2_pack(target: Path, *, seed: int = 6) -> Path:
-    """StyleGAN2, e4e, a mapper to bald heads and two directions; no parser."""
+    """StyleGAN2, e4e, a mapper to bald heads and one of StyleCLIP, two directions; no parser."""
     config = tiny_stylegan2_config(w_dim=WIDTH)
     generator = seeded(lambda: AlignedGenerator(config), seed=seed)
     encoder = tiny_published_encoder("e4e", num_ws=config.num_ws, w_dim=WIDTH)
     mapper: dict[str, Any] = {"w_dim": WIDTH, "depth": 2, "strength": 50.0}
     bald = seeded(lambda: BaldMapper(**mapper), seed=seed)
+    levels = seeded(lambda: LevelsMapper(WIDTH), seed=seed)
     parts = {
         "generator": _of("stylegan2", generator),
         "encoder": ("e4e", encoder.plan, encoder.state_dict()),
         "bald_mapper": ("bald_mapper", mapper, bald.state_dict()),
+        "mapper-afro": ("levels_mapper", {"w_dim": WIDTH}, levels.state_dict()),
         "attributes": _directions(target.with_name(f"{target.name}-directions")),
     }
     write_pack(target, "official-2", parts, {}, dtype=None)

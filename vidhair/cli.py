@@ -22,6 +22,7 @@ if TYPE_CHECKING:  # what takes long to import is imported where it is used
 
 Command = Callable[[argparse.Namespace], int]
 
+MOST_CODES = 1_000_000
 LEFT_TO_DO = 4  # some of what was asked for needs a person
 INTERRUPTED = 130
 
@@ -268,16 +269,25 @@ def _parser() -> argparse.ArgumentParser:
     measure.add_argument("--quick", action="store_true", help="less of it: seconds, not minutes")
     measure.add_argument("--json", action="store_true", help="as JSON")
 
-    train = add(
-        "train", _train, "make the bundled pack or a part of it from nothing, or train StyleGANEX"
-    )
-    train.add_argument("what", choices=["pack", "parser", "effects", "styleganex"])
-    train.add_argument("-o", "--output", type=Path, required=True, help="folder of the new pack")
-    train.add_argument("--work", type=Path, required=True, help="folder for data and progress")
-    train.add_argument("--preset", default="cpu", help="size of the training: cpu, gpu or tiny")
-    train.add_argument("--device", default="auto", help="auto (default), cpu or cuda")
-    train.add_argument("--seed", type=int, default=1)
-    wide = train.add_argument_group("StyleGANEX, a network for whole frames")
+    about = "make the bundled pack or a part of it, or find directions and channels of any pack"
+    train = commands.add_parser("train", help=about, description=about)
+    train_do = train.add_subparsers(required=True, metavar="WHAT", dest="what")
+    for name, do, made in (
+        ("pack", _train, "the bundled pack, from nothing"),
+        ("parser", _train, "the bundled pack with a new parser"),
+        ("effects", _train, "the bundled pack with what its attributes do to faces, seen anew"),
+        ("styleganex", _train_styleganex, "a pack of StyleGANEX, a network for whole frames"),
+    ):
+        whole = add(name, do, f"make {made}", to=train_do)
+        whole.add_argument(
+            "-o", "--output", type=Path, required=True, help="folder of the new pack"
+        )
+        whole.add_argument("--work", type=Path, required=True, help="folder for data and progress")
+        whole.add_argument("--preset", default="cpu", help="size of the training: cpu, gpu or tiny")
+        whole.add_argument("--device", default="auto", help="auto (default), cpu or cuda")
+        whole.add_argument("--seed", type=int, default=1)
+    wide = whole.add_argument_group("what StyleGANEX learns")
+
     wide.add_argument(
         "--task", default="inversion",
         help="pretrain, inversion, super_resolution, sketch, mask, edit or toonify; those that it "
@@ -297,6 +307,33 @@ def _parser() -> argparse.ArgumentParser:
     wide.add_argument("--generator", metavar="PACK", help="with a StyleGAN2 that shall draw")
     wide.add_argument("--steps", type=int, help="of the task, in place of the preset's")
     wide.add_argument("--look", help="toonify: cel, comic or doll, of rendered people")
+
+    about = "find a direction of codes, by labels or by what the pack sees (edit.kind=direction)"
+    direction = add("direction", _train_direction, about, to=train_do)
+    direction.add_argument(
+        "--without", type=Path, action="append", default=[], metavar="FILE",
+        help="a direction along which it must not move; may be repeated",
+    )  # fmt: skip
+    about = "find channels of styles, by labels or by what the pack sees (edit.kind=channels)"
+    channels = add("channels", _train_channels, about, to=train_do)
+    channels.add_argument("--keep", type=int, default=10, help="how many (default: 10)")
+    channels.add_argument(
+        "--region", help="only those that change background, skin, hair or clothes"
+    )
+    for found in (direction, channels):
+        found.add_argument("-o", "--output", type=Path, required=True, help="a .safetensors file")
+        found.add_argument(
+            "--by", help="an attribute of the pack, what is seen, or a column of labels"
+        )
+        found.add_argument("--labels", type=Path, help="CSV: a number per code, or none if unknown")
+        found.add_argument("--codes", type=Path, help="rows of a .npy file (default: drawn)")
+        found.add_argument("--count", type=int, default=2000, help="codes that are drawn")
+        found.add_argument(
+            "--share", type=float, default=0.1, help="of them on either side (default: 0.1)"
+        )
+        found.add_argument("--pack", help="model pack: a name or a folder")
+        found.add_argument("--device", default="auto", help="auto (default), cpu or cuda")
+        found.add_argument("--seed", type=int, default=0)
     return parser
 
 
@@ -608,9 +645,6 @@ def _bench(options: argparse.Namespace) -> int:
 
 def _train(options: argparse.Namespace) -> int:
     from vidhair.flow.edit_video import choose_device
-
-    if options.what == "styleganex":
-        return _train_styleganex(options)
     from vidhair.training.pack import RECIPES, measure_effects, train_pack, train_parser_alone
 
     if options.preset not in RECIPES:
@@ -646,6 +680,61 @@ def _train_styleganex(options: argparse.Namespace) -> int:
     )
     device = choose_device(options.device)
     train_styleganex(request, options.work, options.output, seed=options.seed, device=device)
+    print(options.output)
+    return 0
+
+
+def _asked(options: argparse.Namespace) -> tuple[Any, Any]:
+    """The pack, and what `vidhair train direction` and `channels` are asked for."""
+    from vidhair.checkpoints.packs import BUNDLED
+    from vidhair.flow.edit_video import choose_device
+    from vidhair.models.pack import load_pack
+    from vidhair.training.directions import Asked
+
+    if not 0 < options.share <= 0.5:
+        raise InvalidSetting(f"--share {options.share} is no share; give one above 0, up to 0.5")
+    if not 1 <= options.count <= MOST_CODES:
+        raise InvalidSetting(f"--count {options.count} must be 1 … {MOST_CODES}")
+    pack = load_pack(options.pack or BUNDLED, device=choose_device(options.device))
+    names = ("by", "labels", "codes", "count", "share", "seed")
+    return pack, Asked(**{name: getattr(options, name) for name in names})
+
+
+def _faces_bar(options: argparse.Namespace) -> Any:
+    """Shows how many drawn faces were looked at."""
+    from vidhair.flow.runner import Silent
+    from vidhair.report.progress import ProgressBars
+
+    bars = Silent() if options.quiet else ProgressBars()
+    return bars.stage("drawn faces", options.count, "face")
+
+
+def _train_direction(options: argparse.Namespace) -> int:
+    from vidhair.training.directions import train_direction
+
+    pack, asked = _asked(options)
+    with _faces_bar(options) as progress:
+        found = train_direction(pack, asked, options.without, options.output, progress)
+    if not options.quiet:
+        print(
+            f"{options.output}  ({found.accuracy:.0%} of held-out codes on their side; faces "
+            f"differ by {found.length:.2f} lengths)"
+        )
+    return 0
+
+
+def _train_channels(options: argparse.Namespace) -> int:
+    from vidhair.training.directions import train_channels
+
+    if options.keep < 1:
+        raise InvalidSetting(f"--keep {options.keep} keeps nothing; give 1 or more")
+    pack, asked = _asked(options)
+    with _faces_bar(options) as progress:
+        found = train_channels(pack, asked, options.keep, options.region, options.output, progress)
+    for one in found:
+        if not options.quiet:
+            where = f", {one.share:.0%} of its change in {one.region}" if one.region else ""
+            print(f"{one.layer}_{one.channel}  {one.amount:+.2f} deviations{where}")
     print(options.output)
     return 0
 

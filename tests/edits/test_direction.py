@@ -18,15 +18,18 @@ from vidhair.edits.edit import Strength
 from vidhair.edits.latent_file import chosen_layers
 from vidhair.errors import CheckpointUnreadable, InvalidSetting
 from vidhair.flow.graph import Flow
+from vidhair.models.generators.mapping import GeneratorConfig
+from vidhair.models.generators.stylegan2 import StyleGAN2Config
+from vidhair.models.generators.stylegan3 import StyleGAN3Config
 from vidhair.recipe import build
 from vidhair.stages.render import Codes
 
 STACK = "edited_codes_1", "edited_codes"
 ROW = random(D, seed=5).numpy()
 EACH = random(LAYERS, D, seed=6).numpy()
-PACK: Any = SimpleNamespace(
-    generator=SimpleNamespace(config=SimpleNamespace(num_ws=LAYERS, w_dim=D))
-)
+CONFIG: Any = SimpleNamespace(num_ws=LAYERS, w_dim=D, level_ends=(1, 3))
+GENERATOR: Any = SimpleNamespace(config=CONFIG)
+PACK: Any = SimpleNamespace(generator=GENERATOR)
 
 
 def saved(path: Path, array: NDArray[Any]) -> str:
@@ -39,7 +42,8 @@ def saved(path: Path, array: NDArray[Any]) -> str:
 
 def change(strength: Strength, **settings: Any) -> NDArray[Any]:
     given = Codes(styles())
-    got = Direction(**settings).directed(given, TRACK, strength).styles
+    edit = Direction(**settings)
+    got = edit.stepped(given, TRACK, strength, edit.code_step(GENERATOR)).styles
     assert np.array_equal(given.styles, styles())
     assert not (got - styles())[~PRESENT].any()
     return (got - styles())[PRESENT]
@@ -65,7 +69,7 @@ def test_only_the_chosen_codes_move(tmp_path: Path) -> None:
 @pytest.mark.parametrize("layers", ["all", "1,3"])
 def test_a_row_per_code_moves_each_its_own_way(tmp_path: Path, name: str, layers: str) -> None:
     got = change(steady(1.0), file=saved(tmp_path / name, EACH[None]), layers=layers)
-    want = EACH * np.isin(np.arange(LAYERS), chosen_layers(layers, LAYERS))[:, None]
+    want = EACH * np.isin(np.arange(LAYERS), chosen_layers(layers, CONFIG))[:, None]
     np.testing.assert_allclose(got, np.broadcast_to(want, got.shape), atol=1e-6)
 
 
@@ -76,9 +80,9 @@ def test_mixing_goes_some_of_the_way_to_the_codes_of_the_file(
     tmp_path: Path, array: NDArray[Any], strength: Strength, layers: str
 ) -> None:
     edit = Mix(file=saved(tmp_path / "code.npy", array), layers=layers)
-    got = edit.mixed(Codes(styles()), TRACK, strength).styles
+    got = edit.mixed(Codes(styles()), TRACK, strength, GENERATOR).styles
     share = strength.values[:, None, None] * PRESENT[:, None, None]
-    share = share * np.isin(np.arange(LAYERS), chosen_layers(layers, LAYERS))[:, None]
+    share = share * np.isin(np.arange(LAYERS), chosen_layers(layers, CONFIG))[:, None]
     np.testing.assert_allclose(got, styles() + share * (array - styles()), atol=1e-5)
 
 
@@ -90,7 +94,42 @@ def test_the_flow_takes_both_and_their_keys_hold_the_numbers(tmp_path: Path) -> 
     nodes = [{node.name: node for node in nodes_of(flow)} for flow in flows]
     first, second = (tuple(flow[n].settings for n in STACK) for flow in nodes)
     assert first[0] == second[0] and first[1] != second[1]
-    assert nodes[0]["edited_codes"].needs == ("edited_codes_1", "track", "strength")
+    assert nodes[0]["edited_codes"].needs == (
+        "edited_codes_1", "track", "strength", "code_step",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("text", "chosen"),
+    [
+        ("coarse", [0]), ("middle", [1, 2]), ("fine", [3]), ("fine, coarse", [0, 3]),
+        ("middle,0", [0, 1, 2]), ("all", [0, 1, 2, 3]), ("all,1", [0, 1, 2, 3]),
+    ],
+)  # fmt: skip
+def test_levels_are_named(text: str, chosen: list[int]) -> None:
+    assert chosen_layers(text, CONFIG) == chosen
+
+
+def test_a_level_that_a_small_generator_lacks_is_not_offered() -> None:
+    few: Any = SimpleNamespace(num_ws=6, level_ends=(4, 8))
+    assert chosen_layers("middle", few) == [4, 5]
+    with pytest.raises(InvalidSetting, match=r"give all, coarse \(0-3\), middle \(4-5\), or"):
+        chosen_layers("fine", few)
+
+
+@pytest.mark.parametrize(
+    ("config", "ends"),
+    [
+        (StyleGAN2Config(resolution=1024), (4, 8)),
+        # Codes of the layers up to a rate of 16, and up to 32, with that of the transform.
+        (StyleGAN3Config(resolution=1024), (3, 5)),
+        (StyleGAN3Config(resolution=512), (3, 5)),
+        (StyleGAN3Config(resolution=256), (4, 6)),
+    ],
+    ids=["SG2", "SG3-1024", "SG3-512", "SG3-256"],
+)
+def test_levels_of_published_generators(config: GeneratorConfig, ends: tuple[int, int]) -> None:
+    assert config.level_ends == ends
 
 
 def test_the_order_of_numbers_is_the_files(tmp_path: Path) -> None:
@@ -124,7 +163,7 @@ def test_the_numbers_are_in_the_key_and_the_files_name_is_not(tmp_path: Path) ->
         (ROW, {"layers": ""}, "names no codes"),
         (ROW, {"layers": "1,,2"}, "names no codes"),
         (ROW, {"layers": "-1"}, "names no codes"),
-        (ROW, {"layers": "none"}, "names no codes"),
+        (ROW, {"layers": "none"}, r"coarse \(0-0\), middle \(1-2\), fine \(3-3\), or numbers"),
     ],
 )
 def test_what_does_not_fit_the_pack_is_refused_before_any_work(

@@ -194,6 +194,44 @@ class TestTune:
 
         assert change(10.0) < 0.9 * change(0.0)
 
+    def test_every_code_is_kept_as_far_around(self) -> None:
+        """However much they differ from the average one: by half of what they do on the whole."""
+        generator, seen = person(), []
+        styles = random(1, LAYERS + 2, 12, seed=3)
+        styles[:, 2] *= 20
+
+        def synthesis(codes: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+            seen.append(codes)
+            return codes
+
+        both: Any = synthesis, synthesis
+        rng = torch.Generator().manual_seed(0)
+        lost = stages._locality(generator, *both, styles, rng, torch.float32)
+        assert lost == 0 and torch.equal(*seen)
+        moved = (seen[0] - styles)[0].norm(dim=1)
+        unusual = (styles - generator.mapping.w_avg)[0].norm(dim=1)
+        reach = 0.5 * float(unusual.square().mean().sqrt())
+        random_code = generator.mapping(torch.randn(1, 8, generator=rng.manual_seed(0)))
+        furthest = (random_code - styles)[0].norm(dim=1)
+        torch.testing.assert_close(moved, furthest.clamp(max=reach), atol=1e-4, rtol=1e-4)
+
+    def test_an_edit_after_tuning_does_what_it_did_before(self, pivots: Targets) -> None:
+        """Closer so where other faces are asked to stay: pivots are tuned unedited."""
+        generator = person()
+        directions = [0.5 * random(12, seed=seed) for seed in range(13, 19)]
+
+        def strayed(locality: float) -> float:
+            options = {"steps": 40, "learning_rate": 0.003, "locality_weight": locality}
+            both = generator.synthesis, with_weights(generator, tuned(pivots, generator, **options))
+            errors = []
+            for step in directions:
+                want, got = (s(pivots.styles + step) - s(pivots.styles) for s in both)
+                errors.append(float((got - want).square().mean() / want.square().mean()))
+            return sum(errors) / len(errors)
+
+        kept, free = strayed(30.0), strayed(0.0)
+        assert kept < 0.7 * free and kept < 0.3
+
     def test_more_frames_than_there_are_in_a_batch(self, pivots: Targets) -> None:
         """Fewer pictures than a batch holds, or a batch of all of them."""
         for batch in (1, COUNT, 2 * COUNT):

@@ -16,6 +16,7 @@ NGC = "https://api.ngc.nvidia.com/v2/models/nvidia/research/stylegan3/versions/1
 NVIDIA_CDN = "https://nvlabs-fi-cdn.nvidia.com/stylegan2-ada-pytorch/pretrained"
 STYLEGANEX = "https://huggingface.co/PKUWilliamYang/StyleGANEX/resolve/main/pretrained_models"
 MEDIAPIPE = "https://storage.googleapis.com/mediapipe-assets"
+E4E_EDITINGS = "https://raw.githubusercontent.com/omertov/encoder4editing/main/editings"
 FACEXLIB = "https://github.com/xinntao/facexlib/releases/download"
 
 
@@ -166,6 +167,22 @@ def _editing(name: str, part: str, purpose: str, file: str, key: str) -> KnownWe
     return KnownWeights(name, part, purpose, EDITING_TERMS, source, file, page=_drive(key))
 
 
+def _e4e_edit(
+    name: str, part: str, purpose: str, path: str, size: int, sha256: str
+) -> KnownWeights:
+    return KnownWeights(
+        name,
+        part,
+        purpose,
+        E4E_TERMS,
+        "https://github.com/omertov/encoder4editing",
+        f"e4e_{path.rpartition('/')[2]}",
+        url=f"{E4E_EDITINGS}/{path}",
+        size=size,
+        sha256=sha256,
+    )
+
+
 def _styleganex(
     task: str, purpose: str, size: int | None = None, sha256: str | None = None
 ) -> KnownWeights:
@@ -295,6 +312,26 @@ KNOWN: tuple[KnownWeights, ...] = (
         page=_drive("1cUv_reLE6k3604or78EranS7XzuVMWeO"),
         size=1_201_649_680,
         sha256="2ace1d9a8c05c10a399bcd500b8dda118f759ff1aac89dbdab7435f2136a0999",
+    ),
+    _e4e_edit(
+        "interfacegan-sg2-age", "direction", "older and younger, StyleGAN2",
+        "interfacegan_directions/age.pt", 2_808,
+        "50074516b1629707d89b5e43d6b8abd1792212fa3b961a87a11323d6a5222ae0",
+    ),
+    _e4e_edit(
+        "interfacegan-sg2-smile", "direction", "smile, StyleGAN2",
+        "interfacegan_directions/smile.pt", 2_808,
+        "817a7e732b59dee9eba862bec8bd7e8373568443bc9f9731a21cf9b0356f0653",
+    ),
+    _e4e_edit(
+        "interfacegan-sg2-pose", "direction", "turn of the head, StyleGAN2",
+        "interfacegan_directions/pose.pt", 37_624,
+        "736e0eacc8488fa0b020a2e7bd256b957284c364191dfea693705e5d06d43e7d",
+    ),
+    _e4e_edit(
+        "ganspace-sg2", "components", "80 principal components of W, StyleGAN2",
+        "ganspace_pca/ffhq_pca.pt", 167_562,
+        "4d7f9df1c96180d9026b9cb8d04753579fbf385f321a9d0e263641601c5e5d36",
     ),
     _styleganex(
         "inversion", "whole frames into StyleGANEX", 1_203_237_610,

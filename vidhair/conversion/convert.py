@@ -18,6 +18,7 @@ from vidhair.errors import OutputNotWritable, WeightsDoNotFit, os_errors
 from vidhair.models.generators.mapping import GeneratorConfig
 from vidhair.models.generators.stylegan2 import StyleGAN2Config
 from vidhair.models.generators.stylegan3 import StyleGAN3Config
+from vidhair.models.pack import MAPPER
 
 GENERATORS: dict[str, type[GeneratorConfig]] = {
     "stylegan3": StyleGAN3Config,
@@ -101,7 +102,7 @@ def _chosen(read: Sequence[tuple[Origin, Found]]) -> tuple[Chosen, list[tuple[st
     for origin, network in sorted(read, key=lambda pair: pair[1].beside):
         part = network.part
         if part == "mapper":  # a pack may have many
-            part = f"mapper-{origin[0].stem}"
+            part = MAPPER + origin[0].stem
         if part not in taken:
             taken[part] = origin, network
         elif network.beside:

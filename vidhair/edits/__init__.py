@@ -2,6 +2,8 @@
 
 from vidhair.edits.attribute import Attribute
 from vidhair.edits.bald import Bald
+from vidhair.edits.channels import Channels
+from vidhair.edits.component import Component
 from vidhair.edits.direction import Direction
 from vidhair.edits.edit import Edit
 from vidhair.edits.hair_attribute import Fringe, HairLength, Volume, Wave
@@ -11,8 +13,10 @@ from vidhair.edits.hair_proxy import HairMask, HairReferenceLatent
 from vidhair.edits.hair_reference import HairReference
 from vidhair.edits.invert_frame import InvertFrame
 from vidhair.edits.labels_to_face import MaskToFace, SketchToFace
+from vidhair.edits.mapper import Mapper
 from vidhair.edits.mix import Mix
 from vidhair.edits.reconstruct import Reconstruct
+from vidhair.edits.sefa import Sefa
 from vidhair.edits.toonify import Toonify
 from vidhair.edits.wide import FaceAttribute, Restore, ToonifyNetwork
 
@@ -20,6 +24,8 @@ __all__ = [
     "EDITS",
     "Attribute",
     "Bald",
+    "Channels",
+    "Component",
     "Direction",
     "Edit",
     "FaceAttribute",
@@ -31,10 +37,12 @@ __all__ = [
     "HairReference",
     "HairReferenceLatent",
     "InvertFrame",
+    "Mapper",
     "MaskToFace",
     "Mix",
     "Reconstruct",
     "Restore",
+    "Sefa",
     "SketchToFace",
     "Toonify",
     "ToonifyNetwork",
@@ -57,6 +65,10 @@ EDITS: dict[str, type[Edit]] = {
         HairMask,
         Attribute,
         Direction,
+        Component,
+        Sefa,
+        Channels,
+        Mapper,
         Mix,
         Reconstruct,
         Toonify,

@@ -9,6 +9,7 @@ from vidhair.edits.edit import FaceEdit, Strength, check_attributes, has_attribu
 from vidhair.errors import InvalidSetting
 from vidhair.models.encoders.attributes import AttributeSpace
 from vidhair.models.faces.effects import Effect, FaceEffects, part_of
+from vidhair.models.generators.aligned import MovableGenerator
 from vidhair.models.pack import Pack
 from vidhair.settings import Curve, setting
 from vidhair.stages.align import FaceTrack
@@ -51,7 +52,7 @@ class Attribute(FaceEdit):
     def told(self, known: FaceEffects) -> Effect | None:
         return known.of(self.name)
 
-    def change(self, count: int, width: int, space: AttributeSpace | None) -> Tensor:
+    def change(self, generator: MovableGenerator, space: AttributeSpace | None) -> Tensor:
         assert space is not None
         return space.direction(self.name)
 

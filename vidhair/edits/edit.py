@@ -138,8 +138,8 @@ class FaceEdit(GradedEdit):
         """Its effect, if the pack tells it."""
         return None
 
-    def change(self, count: int, width: int, space: AttributeSpace | None) -> Tensor:
-        """Of `count` codes of a width, by one unit, [D] or [L, D]."""
+    def change(self, generator: MovableGenerator, space: AttributeSpace | None) -> Tensor:
+        """Of a generator's codes, by one unit, [D] or [L, D]."""
         raise NotImplementedError
 
     def motion_makers(self) -> dict[str, Any]:
@@ -157,7 +157,7 @@ class FaceEdit(GradedEdit):
         if effect is not None:
             return FaceEffect.of_effect(effect, self.part, -1)
         most = self.furthest or 1.0
-        step = self.change(generator.config.num_ws, generator.config.w_dim, space)
+        step = self.change(generator, space)
         effect, seen = seen_effect(generator, space, most * step, face_of(track))
         return FaceEffect.of_effect(effect.times(1 / most), self.part, seen)
 

@@ -26,12 +26,17 @@ def add_change(ws: Tensor, change: Tensor, strength: float) -> Tensor:
 
 
 def set_component(
-    ws: Tensor, mean: Tensor, component: Tensor, std: Tensor | float, value: float, codes: slice
+    ws: Tensor,
+    mean: Tensor,
+    component: Tensor,
+    std: Tensor | float,
+    value: Tensor | float,
+    codes: slice | list[int],
 ) -> Tensor:
     """GANSpace (Härkönen et al. 2020): give a principal component a value in standard deviations.
 
-    ws: [B, L, W]. mean, component: [W], the component of unit length. codes: which ones change.
-    Where the codes stand is read from the first of them.
+    ws: [B, L, W]. mean, component: [W], the component of unit length. value: one, or [B]. codes:
+    which ones change. Where the codes stand is read from the first of them.
     """
     mean, component = mean.flatten(), component.flatten()
     position = (ws[:, 0] - mean) @ component / std

@@ -6,6 +6,7 @@ import numpy as np
 
 from vidhair.edits.edit import Strength, moved
 from vidhair.edits.latent_file import EditFromFile
+from vidhair.models.generators.aligned import MovableGenerator
 from vidhair.settings import Curve, setting
 from vidhair.stages.align import FaceTrack
 from vidhair.stages.render import Codes
@@ -24,8 +25,10 @@ class Mix(EditFromFile):
         return makers(strength=self.over_time, edited_codes=self.mixed)
 
     @stage(keep=False)
-    def mixed(self, codes: Codes, track: FaceTrack, strength: Strength) -> Codes:
-        rows, layers = self.rows(codes.styles.shape[1])
+    def mixed(
+        self, codes: Codes, track: FaceTrack, strength: Strength, generator: MovableGenerator
+    ) -> Codes:
+        rows, layers = self.rows(generator.config)
         change = np.zeros_like(codes.styles)
         change[:, layers] = rows.numpy() - codes.styles[:, layers]
         return moved(codes, track, strength, change)

@@ -40,7 +40,7 @@ from vidhair.models.faces.effects import FaceEffects
 from vidhair.models.faces.identity import FaceIdentity
 from vidhair.models.generators.aligned import MovableGenerator
 from vidhair.models.mappers import BaldMapper
-from vidhair.models.pack import EditingVector, Pack
+from vidhair.models.pack import EditingVector, Mappers, Pack
 from vidhair.models.parsers.hair_segmenter import ChosenSegmenter, HairSegmenter, find_segmenter
 from vidhair.models.parsers.head_parser import Parser
 from vidhair.models.perceptual import Perceptual, find_perceptual
@@ -205,7 +205,7 @@ class Flow:
         if len(beyond) > 1:
             raise InvalidSetting(
                 f"{beyond[1]} changes more than codes, as {beyond[0]} does, and one edit of a "
-                "recipe can; let the other one have space = 'w+'"
+                "recipe can; leave it out, or choose space = 'w+' where there is such a setting"
             )
         whole = [place for place, edit in recipe.places() if edit.whole_frames]
         if len(whole) > 1:
@@ -314,6 +314,7 @@ class Flow:
                 lambda: self.bald,
                 lambda: self._weights("bald_mapper") if pack.has("bald_mapper") else {},
             ),
+            Mappers: Provision(lambda: pack.mappers, lambda: self._weights(*pack.mappers.parts)),
         }
 
     @cached_property

@@ -51,6 +51,7 @@ BUILDERS: dict[str, Callable[[dict[str, Any]], nn.Module]] = {
 TABLES = ("attributes", "effects", "editing_vector", "standardiser")
 # What building or filling a network raises if its configuration or its weights make no sense.
 MISFITS = (RuntimeError, TypeError, AssertionError, ValueError, ArithmeticError, LookupError)
+MAPPER = "mapper-"  # before the name of a mapper, as a part
 # Parts for which the bundled pack stands in: they do not belong to a generator.
 STAND_INS = ("parser",)
 
@@ -80,6 +81,18 @@ class EditingVector:
     @property
     def signed(self) -> Tensor:
         return self.sign * self.values
+
+
+@dataclass(frozen=True)
+class Mappers:
+    """The mappers of StyleCLIP in a pack. build: the network of a name."""
+
+    names: tuple[str, ...]
+    build: Callable[[str], CodeMapper | LevelsMapper]
+
+    @property
+    def parts(self) -> list[str]:
+        return [MAPPER + name for name in self.names]
 
 
 class Pack:
@@ -174,6 +187,11 @@ class Pack:
     def parser(self) -> Parser:
         network = self.faster("parser")
         return HeadParser(network).eval() if isinstance(network, BiSeNet) else network
+
+    @property
+    def mappers(self) -> Mappers:
+        names = sorted(part.removeprefix(MAPPER) for part in self.files.parts if MAPPER in part)
+        return Mappers(tuple(names), lambda name: self.build(MAPPER + name))
 
     @cached_property
     def attributes(self) -> AttributeSpace | None:

@@ -218,9 +218,10 @@ def _locality(
     z = torch.randn(1, generator.config.z_dim, generator=rng).to(styles.device)
     with torch.no_grad():
         step = generator.mapping(z) - styles[:1]
-        length = step.flatten(1).norm(dim=1)[:, None, None]
-        unusual = styles[:1].sub(generator.mapping.w_avg).flatten(1).norm(dim=1)[:, None, None]
-        alpha = LOCALITY_DISTANCE * unusual
+        # Every code as far as the clip's codes usually lie from the average one.
+        length = step.norm(dim=2, keepdim=True).clamp_min(1e-6)
+        unusual = styles[:1].sub(generator.mapping.w_avg).norm(dim=2, keepdim=True)
+        alpha = LOCALITY_DISTANCE * unusual.square().mean().sqrt()
         other = styles[:1] + step / length * torch.minimum(length, alpha + 1e-6)
         want = before(other, dtype=dtype)
     distance: Tensor = (after(other, dtype=dtype) - want).square().mean()
@@ -260,7 +261,7 @@ def traits(pivots: Pivots) -> NDArray[np.float64]:
     return np.column_stack([pivots.styles.mean(1), similarity.angle_deg, similarity.scale])
 
 
-@stage(version=2, steps=lambda config: config.refine_steps + config.steps)
+@stage(version=3, steps=lambda config: config.refine_steps + config.steps)
 def tuned(
     frames: Series[Frames],
     pivots: Series[Pivots],

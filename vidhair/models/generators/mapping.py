@@ -33,6 +33,12 @@ class GeneratorConfig(ABC):
     def num_ws(self) -> int:
         """Codes per image."""
 
+    @property
+    def level_ends(self) -> tuple[int, int]:
+        """Behind which codes the coarse and the middle ones end (Karras et al. 2019, section 3.1):
+        pose and shape up to 8 pixels, features and hair up to 32, then color and texture."""
+        return 4, 8
+
 
 class EqualizedLinear(nn.Module):
     """Fully connected layer whose weight is scaled at run time (Karras et al. 2018)."""

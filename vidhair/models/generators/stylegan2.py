@@ -211,6 +211,12 @@ class Synthesis(nn.Module):
         """What pivotal tuning may change: all but the learned constant."""
         return [*self.blocks]
 
+    def code_affines(self) -> list[tuple[int, Tensor]]:
+        """(code, weights [C, W] of the affine map that it goes through) of every convolution but
+        those to colors."""
+        convs = [conv for block in self.blocks for conv in block.convs]
+        return [(index, conv.affine.weight) for index, conv in enumerate(convs)]
+
     def styles(self, ws: Tensor) -> list[Tensor]:
         """W+ [B, L, W] → S: [B, C_in] per layer in order of execution, torgb last in a block."""
         assert ws.ndim == 3 and ws.shape[1] == self.config.num_ws, (

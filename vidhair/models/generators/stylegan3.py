@@ -53,6 +53,16 @@ class StyleGAN3Config(GeneratorConfig):
     def num_ws(self) -> int:
         return self.num_layers + 2
 
+    @property
+    def level_ends(self) -> tuple[int, int]:
+        """By the layers' rates, as far as they go, for there are none below 16; the first code, of
+        the transform, is a coarse one."""
+        rates = [geometry.result.rate for geometry in layer_geometries(self)]
+        coarse, middle = (
+            1 + sum(rate <= finest for rate in rates) for finest in (16, HALFWAY_RATE)
+        )
+        return coarse, middle
+
 
 @dataclass(frozen=True)
 class Signal:
@@ -421,6 +431,12 @@ class Synthesis(nn.Module):
     def tunable(self) -> list[nn.Module]:
         """What pivotal tuning may change: all but the Fourier features."""
         return [*self.layers]
+
+    def code_affines(self) -> list[tuple[int, Tensor]]:
+        """(code, weights [C, W] of the affine map that it goes through) of every layer but ToRGB.
+
+        The transform's is none of them: it turns and moves the picture."""
+        return [(index + 1, layer.affine.weight) for index, layer in enumerate(self.layers[:-1])]
 
     def styles(self, ws: Tensor) -> list[Tensor]:
         """W+ [B, L, W] → S: the input's [B, 4], then [B, C_in] per layer, ToRGB last."""
