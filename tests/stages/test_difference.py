@@ -10,29 +10,27 @@ from numpy.typing import NDArray
 
 from tests.models.tiny import random
 from tests.stages.faces import face_mesh, face_track
-from tests.stages.series import InMemory
 from vidhair.geometry import Box, Grid, crop_axes
+from vidhair.models.faces.expressions import LOWER_MIDDLE, UPPER_MIDDLE
 from vidhair.models.faces.landmarks import MOUTH_LEFT, MOUTH_RIGHT, POINTS, eyes_and_mouth
 from vidhair.stages import difference
 from vidhair.stages.compose import Fade, fold
 from vidhair.stages.difference import (
     FaceEffect,
     FaceMotion,
-    affine,
     dense,
-    face_of,
     flowing_effect,
     former_motion,
     motion_of,
     resampled,
     seen_effect,
     sharpened,
-    steady,
     warped,
     warped_patch,
 )
+from vidhair.stages.mouth import Mouth
+from vidhair.stages.steady_face import SteadyFace
 from vidhair.types import Frames
-from vidhair.wiring import Span
 
 HEIGHT, WIDTH = 150, 160
 MESH = face_mesh(80, 75, 40)
@@ -44,6 +42,16 @@ def waves(height: int = HEIGHT, width: int = WIDTH) -> NDArray[Any]:
     y, x = np.mgrid[:height, :width]
     planes = [128 + 90 * np.sin(x / 3 + k) * np.cos(y / (4 + k)) for k in range(3)]
     return np.stack(planes, -1).astype(np.uint8)
+
+
+def no_mouth(count: int) -> Mouth:
+    """One that tells nothing of what other frames show."""
+    empty = np.zeros((1, 4, 4), np.float32)
+    white = np.full((1, 3), 220, np.float32)
+    shot = np.zeros(count, np.int64)
+    return Mouth(
+        shot, 0.24, white, empty[..., None].repeat(3, -1), empty, np.zeros((1, 2), np.float32)
+    )
 
 
 def located(mesh: NDArray[Any]) -> NDArray[Any]:
@@ -143,16 +151,11 @@ class TestMotion:
         tinted[:, 1] = 2
         return FaceEffect(self.face, moved, tinted, 8)
 
-    def test_an_affine_map_is_found(self) -> None:
-        a = np.array([[30.0, -8.0], [5.0, 41.0]])
-        found = affine(self.face, (self.face @ a.T + [7, 9]).astype(np.float32))
-        assert np.allclose(found, a, atol=1e-3)
-
     @pytest.mark.parametrize("turn", [0.0, 30.0])
     def test_it_follows_the_face_and_the_strength(self, turn: float) -> None:
         track = face_track([(80, 75, 40, turn), None, (60, 50, 20, turn)], BOX)
         strength = np.array([1, 1, -0.5], np.float32)
-        found = motion_of(self.effect(), strength, track, former_motion(track))
+        found = motion_of(self.effect(), strength, track, track.mesh, former_motion(track))
         side = track.axes.side
         up = np.array([-np.sin(np.deg2rad(turn)), -np.cos(np.deg2rad(turn))])
         assert np.allclose(found.moved[0, MOUTH_LEFT], 0.02 * side[0] * up, atol=0.02)
@@ -162,17 +165,23 @@ class TestMotion:
 
     def test_edits_add_up(self) -> None:
         track = face_track([(80, 75, 40)], BOX)
-        once = motion_of(self.effect(), np.ones(1, np.float32), track, former_motion(track))
-        twice = motion_of(self.effect(), np.ones(1, np.float32), track, once)
+        once = motion_of(
+            self.effect(), np.ones(1, np.float32), track, track.mesh, former_motion(track)
+        )
+        twice = motion_of(self.effect(), np.ones(1, np.float32), track, track.mesh, once)
         assert np.allclose(twice.moved, 2 * once.moved) and not former_motion(track).moved.any()
 
-    def test_the_straightest_face_is_the_persons(self) -> None:
-        places = [(80, 75, 40), None, (60, 50, 20)]
-        track = face_track(places, BOX)
-        turned = track.mesh[0].copy()
-        turned[1, 0] += 20  # the nose
-        track.mesh[0] = turned
-        assert np.allclose(face_of(InMemory(track)), self.face, atol=0.01)
+    def test_an_open_mouth_smiles_by_less_width_and_more_height(self) -> None:
+        track = face_track([(80, 75, 40), (80, 75, 40)], BOX)
+        wide = abs(MESH[MOUTH_RIGHT, 0] - MESH[MOUTH_LEFT, 0])
+        track.mesh[1, LOWER_MIDDLE, 1] = track.mesh[1, UPPER_MIDDLE, 1] + wide
+        moved = np.zeros((POINTS, 2), np.float32)
+        moved[[MOUTH_LEFT, MOUTH_RIGHT]] = (-0.02, -0.02), (0.02, -0.02)
+        effect = FaceEffect(self.face, moved, no_tint(), -1)
+        ones = np.ones(2, np.float32)
+        found = motion_of(effect, ones, track, track.mesh, former_motion(track)).moved
+        closed, opened = found[:, MOUTH_RIGHT]
+        assert opened[0] < 0.7 * closed[0] and opened[1] < 1.1 * closed[1] < 0
 
 
 def test_the_layer_fades_and_leaves_out_who_is_absent() -> None:
@@ -181,8 +190,8 @@ def test_the_layer_fades_and_leaves_out_who_is_absent() -> None:
     motion = FaceMotion(moved, np.zeros((4, POINTS, 3), np.float32))
     pixels = np.repeat(waves()[None], 4, 0)
     fade = Fade(np.array([1.0, 1.0, 0.3, 0.0]))
-    effect = FaceEffect(located(MESH), smiling(0), no_tint(), 1)
-    layer = warped(Frames.of_pixels(pixels), track, fade, motion, effect, Span(0, 4))
+    face = SteadyFace(track.mesh, located(MESH))
+    layer = warped(Frames.of_pixels(pixels), track, face, fade, motion, no_mouth(4))
     full, absent, faded, gone = layer.patches
     assert absent is None and gone is None and full is not None and faded is not None
     change = [np.abs(p.pixels.astype(int) - waves()[p.window.pixels]).sum() for p in (full, faded)]
@@ -227,24 +236,6 @@ class _Blind:
 
     def __call__(self, before: NDArray[Any], after: NDArray[Any]) -> None:
         return None
-
-
-class TestSteady:
-    def test_a_head_that_moves_is_followed_at_once(self) -> None:
-        places = [(80 + 3 * k, 75 - k, 40 + k, 5.0 * k) for k in range(7)]
-        track = face_track(places, BOX)
-        assert np.allclose(steady(track, located(MESH)), track.mesh, atol=0.02)
-
-    def test_points_that_tremble_do_so_less_and_cuts_are_kept(self) -> None:
-        track = face_track([(80, 75, 40)] * 10 + [None], BOX, cuts=(5,))
-        track.mesh[::2, MOUTH_LEFT] += 1
-        track.mesh[5:10, MOUTH_RIGHT] += 6
-        found = steady(track, located(MESH))
-        trembling = np.abs(np.diff(found[:5, MOUTH_LEFT, 0])).max()
-        assert trembling < 0.5
-        assert np.allclose(found[:5, MOUTH_RIGHT], track.mesh[:5, MOUTH_RIGHT], atol=0.1)
-        assert np.allclose(found[5:10, MOUTH_RIGHT], track.mesh[5:10, MOUTH_RIGHT], atol=0.1)
-        assert np.isnan(found[10]).all()
 
 
 def test_detail_that_interpolation_takes_is_given_back() -> None:

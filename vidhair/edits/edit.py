@@ -18,8 +18,9 @@ from vidhair.models.generators.aligned import MovableGenerator
 from vidhair.models.pack import Pack
 from vidhair.settings import Curve, identity
 from vidhair.stages.align import FaceTrack
-from vidhair.stages.difference import FaceEffect, FaceMotion, face_of, motion_of, seen_effect
+from vidhair.stages.difference import FaceEffect, FaceMotion, motion_of, seen_effect
 from vidhair.stages.render import Codes
+from vidhair.stages.steady_face import SteadyFace, face_of
 from vidhair.types import Clip
 from vidhair.wiring import Makers, Series, Value, makers, stage
 
@@ -145,7 +146,7 @@ class FaceEdit(GradedEdit):
     def motion_makers(self) -> dict[str, Any]:
         return makers(face_effect=self.face_effect, face_motion=self.face_motion)
 
-    @stage()
+    @stage(version=2)
     def face_effect(
         self,
         track: Series[FaceTrack],
@@ -171,11 +172,13 @@ class FaceEdit(GradedEdit):
     def face_motion(
         self,
         track: FaceTrack,
+        steady_face: SteadyFace,
         former_motion: FaceMotion,
         strength: Strength,
         face_effect: FaceEffect,
     ) -> FaceMotion:
-        return motion_of(face_effect, strength.values, track, former_motion)
+        mesh = steady_face.mesh
+        return motion_of(face_effect, strength.values, track, mesh, former_motion)
 
 
 def moved(codes: Codes, track: FaceTrack, strength: Strength, change: NDArray[np.float32]) -> Codes:

@@ -57,12 +57,14 @@ from vidhair.stages import (
     invert,
     labels,
     matte,
+    mouth,
     people,
     region,
     render,
     segment,
     skull,
     smooth,
+    steady_face,
     tune,
 )
 from vidhair.stages.doubts import doubts
@@ -95,7 +97,8 @@ HEAD = makers(
     skull.head_pose, skull.skull, behind.behind, bare.bare,
     render.canvas, render.rendered,
     compose.former_change, former_dye, compose.fade, compose.composed, compose.changes,
-    compose.frame_alpha, compose.cut_out, difference.former_motion,
+    compose.frame_alpha, compose.cut_out, difference.former_motion, steady_face.steady_face,
+    mouth.mouth,
     drawn_change=render.no_drawn_change,
 )  # fmt: skip
 TUNED = makers(tune.tuned, drawer=tune.fine_tuned, codes=tune.offset_pivots)

@@ -12,7 +12,7 @@ P points of the mesh.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from vidhair.geometry import CropAxes, Grid, crop_axes
+from vidhair.geometry import Grid, crop_axes
 from vidhair.imaging.blur import blur
 from vidhair.imaging.color import lab_to_rgb, rgb_to_lab
 from vidhair.imaging.fill import fill
@@ -38,14 +38,16 @@ from vidhair.models.faces.effects import (
     local,
     typical,
 )
+from vidhair.models.faces.expressions import OPEN_SMILE, opening, rise, with_face
 from vidhair.models.faces.landmarks import FACE_OVAL, POINTS, eyes_and_mouth
 from vidhair.models.generators.aligned import MovableGenerator
 from vidhair.models.parsers.face_parser import polygon_mask
-from vidhair.stages.align import FaceTrack, frontal
+from vidhair.stages.align import FaceTrack
 from vidhair.stages.compose import Fade, Layer, Patch, make_layer, patch_of, unit, window_of
-from vidhair.stages.smooth import runs, smooth_over_time
+from vidhair.stages.mouth import Mouth, Opening
+from vidhair.stages.steady_face import SteadyFace, affine
 from vidhair.types import Frames
-from vidhair.wiring import Near, Series, Span, Value, ranges, stage
+from vidhair.wiring import Value, stage
 
 PEOPLE = 8  # on whom an edit is looked at
 TRIES = 3  # times as many are drawn, if in some no face is found
@@ -58,8 +60,6 @@ AROUND = 1.3  # size of the outline beyond which nothing moves, beside the face'
 STILL, PLAIN = 1 / 64, 0.1  # pixels of motion, and tint in Lab, that are not seen
 CUBIC_REACH = 4  # pixels around those that are sampled
 SHARPEN = 0.1  # share of the detail of neighbouring pixels, where one lies between two in x and y
-STEADY_TAPS = np.hanning(9)[1:-1]  # over time, of single points of the mesh
-STEADY_REACH = len(STEADY_TAPS) // 2
 LARGEST_STEP = 1.1  # pixels of the source from one sample to the next that need no more samples
 
 
@@ -79,7 +79,7 @@ class FaceEffect(Value):
     @classmethod
     def of_effect(cls, effect: Effect, part: tuple[int, ...], seen: int) -> "FaceEffect":
         """part: points of the part of the face that it is for; none for all of it."""
-        effect = local(effect, part) if part else effect
+        effect = with_face(local(effect, part) if part else effect)
         return cls(effect.face, effect.moved, effect.tinted, seen)
 
 
@@ -171,22 +171,22 @@ def flowing_effect(
 # ---- onto the frames
 
 
-def affine(face: NDArray[np.float32], mesh: NDArray[np.float32]) -> NDArray[np.float64]:
-    """The map [2, 2] from offsets on a face [P, 2] to those on a mesh [P, 2] (least squares): how
-    the face is turned, and its size."""
-    known = np.concatenate([face, np.ones((len(face), 1))], 1).astype(np.float64)
-    found, *_ = np.linalg.lstsq(known, mesh.astype(np.float64), rcond=None)
-    return np.asarray(found[:2].T)
-
-
 def motion_of(
-    effect: FaceEffect, strength: NDArray[np.float32], track: FaceTrack, former: FaceMotion
+    effect: FaceEffect,
+    strength: NDArray[np.float32],
+    track: FaceTrack,
+    mesh: NDArray[np.float32],
+    former: FaceMotion,
 ) -> FaceMotion:
-    """That of one edit beside that of former ones. strength: [T]."""
+    """That of one edit beside that of former ones. strength: [T]; mesh: [T, P, 2], steady."""
     moved, tinted = former.moved.copy(), former.tinted.copy()
+    smiles = rise(Effect(effect.face, effect.moved, effect.tinted)) > 0
     for row in np.flatnonzero(track.present):
-        onto = affine(effect.face, track.mesh[row])
-        moved[row] += (effect.moved @ onto.T * strength[row]).astype(np.float32)
+        onto, _ = affine(effect.face, mesh[row])
+        ways = effect.moved
+        if smiles:
+            ways = ways * (1 + opening(mesh[row]) * (np.array(OPEN_SMILE) - 1))
+        moved[row] += (ways @ onto.T * strength[row]).astype(np.float32)
         tinted[row] += effect.tinted * strength[row]
     return FaceMotion(moved, tinted)
 
@@ -197,21 +197,6 @@ def former_motion(track: FaceTrack) -> FaceMotion:
     count = len(track.present)
     zeros = np.zeros((count, POINTS, 5), np.float32)
     return FaceMotion(zeros[..., :2], zeros[..., 2:])
-
-
-def face_of(track: Series[FaceTrack]) -> NDArray[np.float32]:
-    """The person's face where it is seen most from the front, [P, 2] in sides of its crop."""
-    best, face = -1.0, np.zeros((POINTS, 2), np.float32)
-    for start, stop in ranges(track.count):
-        rows = track.rows(start, stop)
-        axes = rows.axes
-        straight = np.where(rows.present, frontal(rows.mesh, axes), -1)
-        row = int(np.argmax(straight))
-        if straight[row] > best:
-            best = float(straight[row])
-            own = CropAxes(axes.centre[row], axes.x[row])
-            face = own.locate(rows.mesh[row]).astype(np.float32)
-    return face
 
 
 def dense(
@@ -255,9 +240,11 @@ def warped_patch(
     mesh: NDArray[np.float32],
     moved: NDArray[np.float32],
     tinted: NDArray[np.float32],
+    opening: Opening | None = None,
 ) -> Patch | None:
     """A frame [H, W, 3] whose face is moved and tinted. mesh, moved: [P, 2] in pixels; tinted:
-    [P, 3]. Where neither is seen, and outside the face, its pixels are those of the frame."""
+    [P, 3]; opening: of its mouth. Where neither is seen, and outside
+    the face, its pixels are those of the frame."""
     old = mesh.astype(np.float64)
     oval = old[list(FACE_OVAL)]
     oval = oval.mean(0) + AROUND * (oval - oval.mean(0))
@@ -275,6 +262,9 @@ def warped_patch(
     picture = unit(torch.from_numpy(frame[around.pixels][None].copy()))
     result = resampled(picture, window.seen_from(around), full[:, :2])
     result = by_rows(lambda x, t: lab_to_rgb(rgb_to_lab(x) + t), result, full[:, 2:])
+    if opening is not None:
+        corner = round(window.left), round(window.top)
+        opening.put_into(result[0].movedim(0, -1).numpy(), corner)
     seen = frame[window.pixels][None].copy()
     return patch_of(window, seen, result, _changes(full).float())
 
@@ -320,40 +310,23 @@ def sharpened(picture: Tensor, shift: Tensor) -> Tensor:
     return torch.addcmul(picture, picture - mean, loss, value=SHARPEN).clamp(0, 1)
 
 
-def steady(track: FaceTrack, face: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The meshes without the trembling of single points: what a frame's has beside a face [P, 2],
-    as that is turned there, is smoothed over time. [T, P, 2]."""
-    meshes, whole = track.mesh, np.zeros_like(track.mesh)
-    for row in np.flatnonzero(track.present):
-        whole[row] = face @ affine(face, meshes[row]).T
-        whole[row] += (meshes[row] - whole[row]).mean(0)
-    own = np.where(track.present[:, None, None], meshes - whole, 0)
-    own = smooth_over_time(own, runs(track.present, track.cuts), taps=STEADY_TAPS)
-    return np.where(track.present[:, None, None], whole + own, meshes)
-
-
 @stage(keep=False)
 def warped(
     frames: Frames,
-    track: Annotated[FaceTrack, Near(STEADY_REACH)],
+    track: FaceTrack,
+    steady_face: SteadyFace,
     fade: Fade,
     face_motion: FaceMotion,
-    face_effect: FaceEffect,
-    span: Span,
+    mouth: Mouth,
 ) -> Layer:
     """The source's face, moved and tinted."""
-    core = span.core(STEADY_REACH)
-    meshes, here = steady(track, face_effect.face)[core], track.rows(core.start, core.stop)
 
-    def make(rows: NDArray[np.intp]) -> list[Patch | None]:
-        return [
-            warped_patch(
-                frames.rows(row, row + 1).pixels[0],
-                meshes[row],
-                face_motion.moved[row] * np.float32(fade.strength[row]),
-                face_motion.tinted[row] * np.float32(fade.strength[row]),
-            )
-            for row in rows
-        ]
+    def patch(row: int) -> Patch | None:
+        (frame,), mesh = frames.rows(row, row + 1), steady_face.mesh[row]
+        share = np.float32(fade.strength[row])
+        moved = face_motion.moved[row] * share
+        lips = Opening(frame, mesh, moved, mouth, int(mouth.shot[row]), steady_face.face)
+        return warped_patch(frame, mesh, moved, face_motion.tinted[row] * share, lips)
 
-    return make_layer(frames, here, Fade((fade.strength > 0).astype(float)), make)
+    shown = Fade((fade.strength > 0).astype(float))
+    return make_layer(frames, track, shown, lambda rows: [patch(int(row)) for row in rows])
