@@ -2,20 +2,23 @@
 
 import numpy as np
 import pytest
-import torch
 
 from tests.small import person
+from tests.stages.photos import mesh_at
 from vidhair.errors import NoFaceFound
 from vidhair.models.parsers.head_parser import Parser
 from vidhair.stages.matte import MatteConfig
 from vidhair.stages.photo import (
+    _still,
     continued,
     cut_out,
     ended,
     hidden_hair,
-    hue_of_hair,
+    of_parts,
+    textured,
     towards,
 )
+from vidhair.stages.skull import Place
 
 
 def test_a_picture_goes_on_as_its_stretched_reflection() -> None:
@@ -58,6 +61,13 @@ class TestEnds:
         assert (np.diff(below.astype(int), axis=0) <= 0).all(), "it fades"
         assert not below[-1].any()
 
+    def test_cut_at_the_side_it_begins_round(self) -> None:
+        alpha = np.zeros((100, 120))
+        alpha[50:, :60] = 255
+        reach = (self.ended(alpha)[60:160, :60] > 100).sum(1)
+        assert not reach[:50].any()
+        assert reach[51] < reach[70:95].max() / 2
+
     def test_cut_above_it_is_round(self) -> None:
         alpha = np.zeros((100, 120))
         alpha[:60, 20:100] = 255
@@ -66,17 +76,45 @@ class TestEnds:
         assert np.abs(above - above[::-1]).max() <= 1
 
 
-def test_what_has_another_hue_is_no_hair() -> None:
-    front = torch.zeros(1, 3, 60, 80)
-    front[:] = torch.tensor([0.45, 0.3, 0.2])[None, :, None, None]
-    front[..., 40:] = torch.tensor([0.3, 0.35, 0.5])[None, :, None, None]
-    alpha = torch.zeros(1, 1, 60, 80)
-    alpha[..., :40], alpha[..., 40:50] = 1, 0.9
-    found = hue_of_hair(front, alpha, 100.0)
-    assert (found[..., :36] > 0.99).all() and (found[..., 44:50] < 0.01).all()
-    lighter = (front * 1.2).clamp(0, 1)
-    front[..., 40:] = lighter[..., :40]
-    assert (hue_of_hair(front, alpha, 100.0)[..., 44:50] > 0.9).all(), "light strands are"
+class TestTexture:
+    SIDE = 100.0
+
+    def striped(self) -> tuple[np.ndarray, np.ndarray]:  # type: ignore[type-arg]
+        """Strands on the left half of a picture, and one color on the other."""
+        colors = np.full((60, 80, 3), 90, np.float32)
+        colors[:, :40] += 20 * np.where(np.arange(40) // 2 % 2, 1, -1)[None, :, None]
+        sure = np.zeros((60, 80), np.float32)
+        sure[:, :40] = 1
+        return colors, sure
+
+    def test_it_goes_on_beyond_what_is_seen_and_fades(self) -> None:
+        colors, sure = self.striped()
+        found = textured(colors, sure, self.SIDE)
+        assert (found[:, :40] == colors[:, :40]).all()
+        assert found[30, 42:50].std() > 1.3 * found[30, 68:76].std()
+        assert abs(found[:, 40:].mean() - 90) < 3, "its colors stay"
+
+    def test_where_nothing_is_seen_it_stays(self) -> None:
+        colors, sure = self.striped()
+        assert (textured(colors, np.zeros_like(sure), self.SIDE) == colors).all()
+
+
+def test_colors_at_the_border_are_those_within() -> None:
+    """What the photo shows of its background along the hair is not taken along."""
+    from vidhair.stages.region import HairWindow
+
+    picture = np.full((120, 120, 3), (90, 120, 200), np.uint8)
+    picture[40:80, 30:90] = (110, 70, 40)
+    alpha = np.zeros((120, 120), np.uint8)
+    alpha[38:82, 28:92] = 255  # two pixels too far
+    mesh = mesh_at(Place(np.eye(3), 20.0, np.array([60.0, 60.0])))
+    window = HairWindow(0, 0, 1, 120, 120, 300.0)
+    found = of_parts(picture, alpha, _still(mesh), window, (120, 120))
+    margin = (len(found.alpha) - 120) // 2
+    shown = found.alpha[margin:-margin, margin:-margin] > 127
+    assert shown.sum() == (alpha > 127).sum()
+    colors = found.levels[margin:-margin, margin:-margin][shown].astype(int)
+    assert (colors[:, 0] > colors[:, 2]).all()
 
 
 def test_hair_goes_on_under_the_jaw_and_not_over_the_forehead() -> None:

@@ -1,6 +1,7 @@
 """The hair of somebody on a photo, cut out: its own colors, how far it covers, and the face's pose.
 
-A photo is looked at as a clip of one frame, by the functions that find a clip's hair.
+A photo is looked at as a clip of one frame, by the functions that find a clip's hair, and by what
+is known of a single picture (`photo_matte`).
 """
 
 from dataclasses import dataclass
@@ -9,23 +10,24 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from scipy.ndimage import distance_transform_edt
 
 from vidhair.errors import NoFaceFound
-from vidhair.geometry import Box
+from vidhair.geometry import Box, Grid
 from vidhair.imaging.blur import blur, wide_blur
-from vidhair.imaging.color import rgb_to_lab
 from vidhair.imaging.fill import fill
 from vidhair.imaging.matting import split_colors
 from vidhair.imaging.morphology import dilate, erode
 from vidhair.imaging.motion import sample
-from vidhair.models.faces.landmarks import FACE_OVAL
+from vidhair.imaging.warp import cut_grid, spread_grid
+from vidhair.models.faces.landmarks import FACE_OVAL, PersonSegmenter
 from vidhair.models.parsers.face_parser import polygon_mask
 from vidhair.models.parsers.hair_segmenter import HairSegmenter
 from vidhair.models.parsers.head_parser import Parser
 from vidhair.stages import labels, segment
 from vidhair.stages.align import FaceTrack, largest_face
-from vidhair.stages.matte import SURE_ALPHA, MatteConfig, matte
+from vidhair.stages.matte import MatteConfig, matte
+from vidhair.stages.photo_matte import near, of_person, solid, without_brows
 from vidhair.stages.region import (
     MIDDLE,
     NECK,
@@ -35,7 +37,7 @@ from vidhair.stages.region import (
     plan_region,
     plan_window,
 )
-from vidhair.stages.skull import poses
+from vidhair.stages.skull import Place, look, mean_skull, poses
 from vidhair.types import Frames
 from vidhair.wiring import Span, Value
 
@@ -43,20 +45,25 @@ from vidhair.wiring import Span, Value
 LEAST_HAIR = 0.004  # of the picture around the head, that has to be surely hair
 LEAST_CERTAINTY = 0.25  # how far a face has to be seen from the front
 COLOR_REACH = 0.06  # how far the colors of hair and of what is behind are looked for
-PURE = (0.3, 0.8)  # alpha from which on a pixel's own color counts, and where it counts alone
+PURE = (0.8, 0.98)  # alpha from which on a pixel's own color counts, and where it counts alone
+WITHIN, AT_BORDER = (
+    0.008,
+    0.03,
+)  # how far within the border, and how much it counts outside of that
 SPREAD_LEVELS = 8
+SEEN = 0.6  # how far a color is trusted, to be taken
+STRANDS, REFLECTED = 0.03, 0.3  # how wide those are that go on, and how far
 BEYOND = 0.36  # how far hair goes on, at most, that the photo cuts off
 ENDS, SIDES = (0.12, 0.34), (0.0, 0.12)  # lengths of the strands' ends below and beside it
+TAPERED = (0.08, 0.3)  # how far along the border they begin, below and beside it
 STRETCHED = 0.4  # how fast the reflection is run through that it goes on as
 SOFT_ENDS = 2.5  # the share of that in which they fade is its inverse
 ROUND = 0.55  # radius of a head with its hair
-CORE = 0.03  # how far within the border hair is surely nothing else
-HUE_REACH = 0.12  # how far around that its hue is that of hair
-UNLIKE, LEAST_UNLIKE = 2.0, 7.0  # deviations of hue, and the least in Lab, from which it is not
 LOCKS = (0.07, 0.012)  # how wide locks and strands are that end at different places
 WAVES = (0.3, 0.06)  # the same of what stands out at the sides
 OUTER = 0.6  # how far out hair may be that ears are seen before, as a share of the way there
 EARS, EAR_EDGE = 0.2, 0.025  # how far above its middle they begin, and how far hair goes on there
+BESIDE_FACE = 0.47  # how far from its middle they are, in its widths
 FAINT = 60  # levels of alpha that count as hair further out
 RAYS = 9  # places that are looked at along a ray
 BEHIND = 0.14  # how far hair reaches under the face and neck that hide it
@@ -113,10 +120,46 @@ def cut_out(
         prior = segment.segmented(frames, track, region, segmenter, map)
     else:
         prior = _classified(frames, track, region, parser, config)
+    seen, mesh = window.cut(picture), window.places(track.mesh[0]).astype(np.float32)
+    likely = _likely(seen, prior, mesh, region, window)
+    prior = _on_grid(likely, prior, region, window)
     found = matte(frames, prior, track, region, window, Span(0, 1), config, map)
     if found.area[0] < LEAST_HAIR:
         raise NoFaceFound(f"no hair is seen in {path}; give a photo that shows the hair to take")
-    return of_parts(window.cut(picture), found.alpha[0], track, window, size)
+    pose, long = poses(mesh[None], np.ones(1, bool), np.ones(1, bool))
+    alpha = without_brows(found.alpha[0].astype(np.float32) / 255, mesh, side / window.step)
+    head = look(mean_skull(long), Place.of(pose, 0), Grid.of_pixels(*alpha.shape)).inside > 0
+    alpha = near(alpha, likely, window.side)
+    alpha = solid(alpha, likely, soft_edge(head, 0.02 * window.side), window.side)
+    return of_parts(seen, np.rint(alpha * 255).astype(np.uint8), track, window, size)
+
+
+def _likely(
+    seen: NDArray[np.uint8],
+    prior: segment.HairPrior,
+    mesh: NDArray[np.float32],
+    region: HeadRegion,
+    window: HairWindow,
+) -> Plane:
+    """A prior on the window [h, w], in 0 … 1, less what is not this person's hair."""
+    segmenter = PersonSegmenter()
+    person = torch.from_numpy(segmenter(seen))[None, None]
+    segmenter.close()
+    levels = torch.from_numpy(prior.levels[None].astype(np.float32) / 255)
+    levels = spread_grid(levels, prior.grid(region), window).clamp(0, 1)
+    face = polygon_mask(mesh[list(FACE_OVAL)], *seen.shape[:2])
+    face = np.maximum(face, polygon_mask(NECK(mesh), *seen.shape[:2]))
+    picture = torch.from_numpy(seen.copy()).movedim(-1, 0)[None].float() / 255
+    face_plane = torch.from_numpy(face)[None, None]
+    return of_person(levels, person, picture, face_plane, window.side)[0, 0].numpy()
+
+
+def _on_grid(
+    likely: Plane, prior: segment.HairPrior, region: HeadRegion, window: HairWindow
+) -> segment.HairPrior:
+    planes = torch.from_numpy(likely)[None, None]
+    found = cut_grid(planes, prior.grid(region), on=window, padding="border")
+    return segment.HairPrior((found[0] * 255).round().to(torch.uint8).numpy())
 
 
 def _still(mesh: NDArray[np.float32]) -> FaceTrack:
@@ -153,18 +196,20 @@ def of_parts(
     share = torch.from_numpy(alpha)[None, None].float() / 255
     unit = torch.from_numpy(picture.copy()).movedim(-1, 0)[None].float() / 255
     front, _, _ = split_colors(unit.contiguous(), share, max(2, round(COLOR_REACH * side)))
-    share = share * hue_of_hair(front, share, side)
-    alpha = np.rint(share[0, 0].numpy() * 255).astype(np.uint8)
     low, high = PURE
     trust = ((share - low) / (high - low)).clamp(0, 1)
+    deeper = erode(trust, 2 * max(1, round(WITHIN * side)) + 1)
+    trust = trust * (AT_BORDER + (1 - AT_BORDER) * deeper)
     own = continued(torch.cat([front, trust], 1)[0].movedim(0, -1).numpy(), margin)
     colors, sure = torch.from_numpy(own).movedim(-1, 0)[None].contiguous().split([3, 1], 1)
     covered = ended(alpha, margin, side)
+    hidden = hidden_hair(covered, mesh + margin, side)
     filled = fill(colors, sure, SPREAD_LEVELS)[0].movedim(0, -1).numpy()
+    filled = textured(filled * 255, sure[0, 0].numpy(), side)
     return PhotoHair(
-        np.rint(filled * 255).clip(0, 255).astype(np.uint8),
+        np.rint(filled).clip(0, 255).astype(np.uint8),
         covered,
-        hidden_hair(covered, mesh + margin, side),
+        hidden,
         np.pad(picture, [(margin, margin)] * 2 + [(0, 0)], "edge"),
         mesh + margin,
         pose.rotation[0],
@@ -173,6 +218,26 @@ def of_parts(
         long,
         side,
     )
+
+
+def textured(colors: NDArray[Any], sure: Plane, side: float) -> Plane:
+    """Colors [h, w, 3] of which only some are seen, where texture goes on as the reflection of what
+    is seen at its border. sure: how far they are, [h, w]; elsewhere they vary slowly."""
+    seen = sure > SEEN
+    planes = torch.from_numpy(np.dstack([colors * seen[..., None], seen]).astype(np.float32))
+    sums = wide_blur(planes.movedim(-1, 0)[None].contiguous(), STRANDS * side)[0].numpy()
+    detail = colors - np.moveaxis(sums[:3] / (sums[3:] + 1e-4), 0, -1)
+    if not seen.any():
+        return colors.astype(np.float32)
+    away, nearest = distance_transform_edt(~seen, return_indices=True)
+    places = np.indices(seen.shape)
+    inner = distance_transform_edt(seen)
+    back = nearest - np.rint(STRETCHED * (places - nearest)).astype(int)
+    back = np.stack([np.clip(back[0], 0, len(seen) - 1), np.clip(back[1], 0, seen.shape[1] - 1)])
+    back = np.where(inner[tuple(back)] > 0, back, nearest)
+    share = np.exp(-away / (REFLECTED * side)) * ~seen
+    found: Plane = (colors + share[..., None] * detail[tuple(back)]).astype(np.float32)
+    return found
 
 
 def towards(plane: Plane, centre: NDArray[Any], reach: float) -> Plane:
@@ -216,34 +281,22 @@ def ended(alpha: NDArray[np.uint8], margin: int, side: float) -> NDArray[np.uint
     rows, columns = np.arange(height + 2 * margin), np.arange(width + 2 * margin)
     above = _rounded(found[margin] > 127, ROUND * side)[None]
     across = _lengths(len(columns), ENDS, LOCKS, side)
+    across *= _tapered(found[margin + height - 1] > 127, TAPERED[0] * side)
     down = _lengths(len(rows), SIDES, WAVES, side)
+    left, right = (
+        down * _tapered(found[:, column] > 127, TAPERED[1] * side)
+        for column in (margin, margin + width - 1)
+    )
     beyond = [
         (np.maximum(margin - rows, 0)[:, None], above),
         (np.maximum(rows - margin - height + 1, 0)[:, None], across[None]),
-        (np.maximum(margin - columns, 0)[None], down[:, None]),
-        (np.maximum(columns - margin - width + 1, 0)[None], down[:, None]),
+        (np.maximum(margin - columns, 0)[None], left[:, None]),
+        (np.maximum(columns - margin - width + 1, 0)[None], right[:, None]),
     ]
     for way, length in beyond:
-        left = np.clip(SOFT_ENDS * (1 - way / np.clip(length, 1, 0.95 * margin)), 0, 1)
-        found *= left * left * (3 - 2 * left)
+        rest = np.clip(SOFT_ENDS * (1 - way / np.clip(length, 1, 0.95 * margin)), 0, 1)
+        found *= rest * rest * (3 - 2 * rest)
     return np.rint(found).astype(np.uint8)
-
-
-def hue_of_hair(front: Tensor, alpha: Tensor, side: float) -> Tensor:
-    """How far colors [1, 3, h, w] have the hue of what is surely hair around, [1, 1, h, w]: other
-    things that touch it on a photo are sometimes taken for hair. alpha: [1, 1, h, w]."""
-    core = erode((alpha > SURE_ALPHA).float(), 2 * round(CORE * side) + 1)
-    if not core.any():
-        return torch.ones_like(alpha)
-    hue = rgb_to_lab(front)[:, 1:]
-    sums = wide_blur(torch.cat([hue * core, core], 1), HUE_REACH * side)
-    weight = sums[:, 2:]
-    usual = fill(sums[:, :2] / (weight + 1e-5), (20 * weight).clamp(max=1), SPREAD_LEVELS)
-    away = (hue - usual).square().sum(1, keepdim=True)
-    usually = float((away * core).sum() / core.sum())
-    limit = max(LEAST_UNLIKE, UNLIKE * usually**0.5)
-    like = (2 - away.sqrt() / limit).clamp(0, 1)
-    return blur(like, 0.004 * side)
 
 
 def _rounded(cut: NDArray[np.bool_], radius: float) -> NDArray[np.float64]:
@@ -255,6 +308,16 @@ def _rounded(cut: NDArray[np.bool_], radius: float) -> NDArray[np.float64]:
     radius = max(radius, half)
     height = np.sqrt(np.maximum(radius**2 - (np.arange(len(cut)) - middle) ** 2, 0))
     found: NDArray[np.float64] = np.maximum(height - np.sqrt(radius**2 - half**2), 0)
+    return found
+
+
+def _tapered(hair: NDArray[np.bool_], reach: float) -> NDArray[np.float64]:
+    """How a run of hair on a line [n] begins and ends: as a quarter of a circle of a reach. Where
+    the line ends, it goes on."""
+    if hair.all():
+        return np.ones(len(hair))
+    away = distance_transform_edt(np.pad(hair, len(hair), "edge"))[len(hair) : -len(hair)]
+    found: NDArray[np.float64] = np.sqrt(1 - (1 - np.minimum(away / reach, 1)) ** 2)
     return found
 
 
@@ -285,9 +348,15 @@ def hidden_hair(
     jaw = mesh[[n for n in FACE_OVAL if mesh[n, 1] > (left[1] + right[1]) / 2]]
     neck = np.stack([left, right, right + below, chin + below, left + below])
     there = np.maximum(polygon_mask(jaw, *alpha.shape), polygon_mask(neck, *alpha.shape))
-    # And where ears are seen before it.
+    # No further down than hair is seen beside.
+    there = there * np.maximum.accumulate((alpha > 127).any(1)[::-1])[::-1, None]
+    # And where ears are seen before it, beside the face.
     oval = polygon_mask(mesh[list(FACE_OVAL)], *alpha.shape)
     level = np.arange(alpha.shape[0])[:, None] > (left[1] + right[1]) / 2 - EARS * side
+    rows, columns = np.indices(alpha.shape)
+    way = right - left
+    across = ((columns - left[0]) * way[0] + (rows - left[1]) * way[1]) / (way @ way)
+    level = level * (np.abs(across - 0.5) > BESIDE_FACE)
     within = towards(alpha.astype(np.float32), (left + right) / 2, OUTER)
     ears = soft_edge(level * (1 - oval) * (within > FAINT), EAR_EDGE * side)
     grown, there = np.maximum(grown, 255 * ears), np.maximum(there, ears)

@@ -52,8 +52,8 @@ DARKEST = 0.002  # light that is seen, of 1
 EVEN = 0.5  # points' worth of belief that light is even
 LIGHT_FRAMES = 1.5  # deviation of the mean over which light is followed
 # Skin differs in its own color, too: how far a difference is taken for that of the light.
-LIGHTNESS_TOLD, TINT_TOLD, SLOPE_TOLD = 0.35, 0.6, 0.5
-MOST_LIGHTNESS, MOST_TINT, MOST_SLOPE = 0.5, 0.2, 0.25  # of the logarithm
+LIGHTNESS_TOLD, TINT_TOLD, SLOPE_TOLD = 0.3, 0.4, 0.35
+MOST_LIGHTNESS, MOST_TINT, MOST_SLOPE = 0.3, 0.12, 0.12  # of the logarithm
 
 
 @dataclass(frozen=True)

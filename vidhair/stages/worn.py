@@ -145,7 +145,8 @@ def over(
     skull = scalp.astype(np.float32) / 255
     # Of neighbours that meet, both count where the border between them is soft.
     kept = np.minimum(oval + skull + person * (1 - drawn), 1)
-    back = np.maximum(behind - alpha, 0) * (1 - kept)
+    # So that nothing is seen between the two.
+    back = np.maximum(behind - alpha, 0) / np.maximum(1 - alpha, 1e-3) * (1 - kept)
     result = bare.astype(np.float32)
     result += back[..., None] * (DEEP * hair + grain[..., None] - result)
     color, unknown = unseen

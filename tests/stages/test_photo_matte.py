@@ -1,0 +1,94 @@
+"""What of a photo is its person's hair."""
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from vidhair.stages.photo_matte import likelihood, near, of_person, solid, without_brows
+
+SIDE = 200.0
+HAIR, SKIN, WALL = (0.25, 0.15, 0.1), (0.8, 0.6, 0.5), (0.2, 0.22, 0.3)
+
+
+def scene() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+    """picture, prior, person and face of somebody with hair from column 40 to 110 around a face,
+    of whom the prior takes the wall beside for hair, up to 125, and a chair further away."""
+    random = torch.Generator().manual_seed(3)
+    picture = torch.tensor(WALL)[None, :, None, None].repeat(1, 1, 140, 200)
+    picture[:, :, 20:120, 40:110] = torch.tensor(HAIR)[None, :, None, None]
+    face = torch.zeros(1, 1, 140, 200)
+    face[..., 60:110, 60:90] = 1
+    picture = torch.where(face > 0, torch.tensor(SKIN)[None, :, None, None], picture)
+    picture = picture + 0.02 * torch.randn(picture.shape, generator=random)
+    prior, person = torch.zeros(1, 1, 140, 200), torch.zeros(1, 1, 140, 200)
+    prior[..., 20:120, 40:112], prior[..., 60:120, 160:180] = 0.95, 0.95
+    prior[..., 20:120, 112:125] = 0.85
+    prior = torch.where(face > 0, 0.0, prior)
+    person[..., 20:140, 40:118] = 1
+    return picture.clamp(0, 1), prior, person, face
+
+
+def test_walls_and_chairs_are_no_hair() -> None:
+    picture, prior, person, face = scene()
+    found = of_person(prior, person, picture, face, SIDE)[0, 0]
+    assert (found[30:110, 44:56] > 0.85).all(), "hair stays"
+    assert (found[60:120, 160:180] < 0.01).all(), "beyond the silhouette there is none"
+    assert (found[30:110, 114:118] < 0.5).float().mean() > 0.9, "within it colors tell"
+    assert (found <= prior + 1e-6).all()
+
+
+def test_without_a_background_the_silhouette_tells() -> None:
+    picture, prior, person, face = scene()
+    found = of_person(prior, torch.ones_like(person), picture, face, SIDE)
+    assert torch.allclose(found, prior, atol=1e-3)
+
+
+def test_colors_are_told_by_those_nearby() -> None:
+    picture, prior, _, _ = scene()
+    known = torch.zeros_like(prior)
+    known[..., 20:120, 40:50] = 1
+    lab = 100 * picture
+    log = likelihood(lab, known, SIDE)[0, 0]
+    assert log[60, 52] > log[60, 75] + 10
+    assert torch.isfinite(log).all()
+
+
+def brows() -> NDArray[np.float32]:
+    """A mesh with the brow on the left, and the way up."""
+    mesh = np.full((478, 2), 300, np.float32)
+    mesh[[70, 63, 105, 66, 107]] = [[20, 62], [30, 58], [40, 57], [50, 58], [60, 60]]
+    mesh[[55, 65, 52, 53, 46]] = [[60, 65], [50, 63], [40, 62], [30, 63], [20, 66]]
+    mesh[9], mesh[10] = [70, 60], [70, 20]
+    return mesh
+
+
+class TestBrows:
+    def test_a_brow_is_no_hair(self) -> None:
+        alpha = np.zeros((100, 120), np.float32)
+        alpha[56:66, 15:62], alpha[:20] = 1, 1
+        found = without_brows(alpha, brows(), 100.0)
+        assert found[61, 25:58].max() < 0.2
+        assert (found[:20] == 1).all()
+
+    def test_under_a_fringe_it_is(self) -> None:
+        alpha = np.zeros((100, 120), np.float32)
+        alpha[:70] = 1
+        assert (without_brows(alpha, brows(), 100.0) == alpha).all()
+
+
+def test_within_hair_on_a_head_nothing_is_seen_through() -> None:
+    likely = np.zeros((100, 100), np.float32)
+    likely[20:80, 20:80] = 0.95
+    alpha = 0.7 * likely
+    covered = np.ones_like(likely)
+    found = solid(alpha, likely, covered, SIDE)
+    assert (found[35:65, 35:65] > 0.97).all()
+    assert found[20, 50] < 0.8 and (found >= alpha).all()
+    assert (solid(alpha, likely, 0 * covered, SIDE) == alpha).all(), "beside it, locks are open"
+
+
+def test_strands_do_not_stand_far_from_hair() -> None:
+    likely, alpha = np.zeros((60, 60), np.float32), np.ones((60, 60), np.float32)
+    likely[:, :30] = 1
+    found = near(alpha, likely, SIDE)
+    assert (found[:, :31] > 0.9).all() and not found[:, 40:].any()

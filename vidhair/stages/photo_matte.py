@@ -1,0 +1,126 @@
+"""What of a photo is the hair of its person: a prior, corrected by what else the picture tells.
+
+One picture says nothing of what moves with the head, so that walls, chairs and other people of
+about the hair's color are sometimes taken for hair. What tells them apart here is the person's
+silhouette, and along its border the colors of surely hair and of what is surely behind, nearby.
+"""
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from vidhair.imaging.blur import blur, wide_blur
+from vidhair.imaging.color import rgb_to_lab
+from vidhair.imaging.fill import fill
+from vidhair.imaging.morphology import dilate, erode
+from vidhair.models.parsers.face_parser import polygon_mask
+
+# Lengths are in sides of the face's crop.
+BEYOND_PERSON = 0.03  # how far out of the silhouette hair may stand
+SURE, CORE = 0.9, 0.02  # probability of hair, and how far within the border it is surely that
+BORDER = 0.1  # how far within the silhouette what is behind may show
+NEAR = 0.12  # how far around colors are compared
+SPREAD_LEVELS = 8
+NOISE = 3.0  # deviation in Lab that colors have at least
+TOLD, MOST_TOLD = 0.5, 6.0  # how far logarithms of likelihoods are believed, and the most
+UNDOUBTED = -1.0  # logarithm from which on surely hair stays that
+SMOOTH = 0.006  # over which they are
+BROWS = (
+    (70, 63, 105, 66, 107, 55, 65, 52, 53, 46),
+    (300, 293, 334, 296, 336, 285, 295, 282, 283, 276),
+)
+ABOVE, FRINGE = 0.35, 0.4  # of the way to the hairline; hair there, from which on it is a fringe
+BROW_EDGE = 0.02
+STRANDS = 0.014  # how far beyond likely hair single ones stand
+SOLID = (0.008, 0.035)  # how far within the border hair shows what is behind, and shows nothing
+
+Plane = NDArray[np.float32]
+
+
+def of_person(prior: Tensor, person: Tensor, picture: Tensor, face: Tensor, side: float) -> Tensor:
+    """A prior [1, 1, h, w] without what is unlike this person's hair.
+
+    person: of the silhouette; face: where skin is, that is behind no hair's outer border; picture:
+    [1, 3, h, w]; all in 0 … 1. side: of the face's crop, in samples.
+    """
+    reach = 2 * max(1, round(BEYOND_PERSON * side)) + 1
+    within = blur(dilate(person, reach), BEYOND_PERSON * side / 2)
+    core = erode((prior > SURE).float(), 2 * max(1, round(CORE * side)) + 1)
+    beyond = 1 - dilate(torch.maximum(person, prior * within), reach)
+    beyond = (beyond > 1 - SURE).float() * (face < 0.5)
+    if not core.any() or not beyond.any():
+        return prior * within
+    lab = rgb_to_lab(picture)
+    other = likelihood(lab, beyond, side)
+    log = likelihood(lab, core, side) - other
+    if (own := core * (log > UNDOUBTED)).any():  # without what is rather of the others
+        log = likelihood(lab, own, side) - other
+    log = blur((TOLD * log).clamp(-MOST_TOLD, MOST_TOLD), SMOOTH * side)
+    odds = prior.clamp(0.03, 0.97).logit()
+    told = torch.minimum(prior, torch.sigmoid(odds + log))
+    inner = erode(torch.maximum(person, face), 2 * round(BORDER * side) + 1)
+    inner = blur(inner, BORDER * side / 4)
+    return within * (told + inner * (prior - told))
+
+
+def likelihood(lab: Tensor, known: Tensor, side: float) -> Tensor:
+    """The logarithm, up to a constant, of how likely colors [1, 3, h, w] are by a normal
+    distribution of those nearby that are known [1, 1, h, w] to be of a kind. [1, 1, h, w]."""
+    pairs = [(i, j) for i in range(3) for j in range(i, 3)]
+    squares = [lab[:, i : i + 1] * lab[:, j : j + 1] for i, j in pairs]
+    sums = wide_blur(torch.cat([lab * known, *(s * known for s in squares), known], 1), NEAR * side)
+    weight = sums[:, 9:]
+    found = fill(sums[:, :9] / (weight + 1e-6), (30 * weight).clamp(max=1), SPREAD_LEVELS)
+    mean, away = found[:, :3], lab - found[:, :3]
+    cov = lab.new_zeros(*lab.shape[2:], 3, 3)
+    for k, (i, j) in enumerate(pairs):
+        value = found[0, 3 + k] - mean[0, i] * mean[0, j]
+        cov[..., i, j] = value
+        cov[..., j, i] = value
+    cov = cov + NOISE**2 * torch.eye(3)
+    rest = away[0].movedim(0, -1)[..., None]
+    lower, _ = torch.linalg.cholesky_ex(cov)
+    scaled = torch.linalg.solve_triangular(lower, rest, upper=False)
+    spread = lower.diagonal(dim1=-2, dim2=-1).clamp(min=0.1).log().sum(-1)
+    log: Tensor = -0.5 * scaled.square().sum((-2, -1)) - spread
+    return log.nan_to_num(-100.0).clamp(min=-100)[None, None]
+
+
+def without_brows(alpha: Plane, mesh: NDArray[Any], side: float) -> Plane:
+    """A matte [h, w] without brows, but for those that a fringe covers. mesh: [478, 2]."""
+    found = alpha
+    up = (mesh[10] - mesh[9]) * ABOVE
+    for brow in BROWS:
+        points = mesh[list(brow)]
+        here = polygon_mask(points, *alpha.shape)
+        above = polygon_mask(np.concatenate([points[:5], points[4::-1] + up]), *alpha.shape)
+        if not here.any() or (alpha * above).sum() > FRINGE * above.sum():
+            continue
+        plane = torch.from_numpy(here)[None, None]
+        grown = blur(dilate(plane, 2 * max(1, round(BROW_EDGE * side)) + 1), 0.4 * BROW_EDGE * side)
+        found = found * (1 - grown[0, 0].clamp(0, 1).numpy())
+    return found
+
+
+def near(alpha: Plane, likely: Plane, side: float) -> Plane:
+    """A matte [h, w] no further than a little beyond where hair is likely [h, w]."""
+    reach = STRANDS * side
+    there = torch.from_numpy((likely > 0.3).astype(np.float32))[None, None]
+    grown = blur(dilate(there, 2 * max(1, round(reach)) + 1), reach / 2)[0, 0].numpy()
+    found: Plane = alpha * np.clip(1.3 * grown, 0, 1)
+    return found
+
+
+def solid(alpha: Plane, likely: Plane, covered: Plane, side: float) -> Plane:
+    """A matte [h, w] through which nothing is seen where hair covers a head [h, w] and is likely
+    [h, w], away from its border."""
+    inside = torch.from_numpy(((likely > 0.5) & (alpha > 0.3)).astype(np.float32))[None, None]
+    low, high = (2 * max(1, round(reach * side)) + 1 for reach in SOLID)
+    middle = (low + high) // 4
+    core = blur(erode(inside, 2 * middle + 1), (SOLID[1] - SOLID[0]) * side / 4)[0, 0].numpy()
+    share = np.clip(core, 0, 1) * covered
+    found: Plane = np.maximum(alpha, share * np.minimum(1, 0.3 + likely)).astype(np.float32)
+    return found
