@@ -1,18 +1,33 @@
 """Longer or shorter hair, a fringe, waves, volume: one attribute of the pack each."""
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
 
 from vidhair.checkpoints.packs import PackFiles
 from vidhair.edits.edit import GradedEdit, Strength, check_attributes, has_attribute, moved
+from vidhair.edits.proxies import Scene, draw, scene_at
 from vidhair.models.encoders.attributes import AttributeSpace
 from vidhair.models.pack import Pack
+from vidhair.models.parsers.face_parser import polygon_mask
+from vidhair.models.parsers.head_parser import Parser
+from vidhair.precision import resolve
 from vidhair.settings import Curve, setting
 from vidhair.stages.align import FaceTrack
-from vidhair.stages.render import Codes
-from vidhair.wiring import Makers, makers, stage
+from vidhair.stages.render import Canvas, Codes, Drawer
+from vidhair.stages.smooth import Pivots
+from vidhair.stages.tune import choose_frames, traits
+from vidhair.wiring import Fact, Makers, Series, Setting, Value, makers, ranges, stage
+
+# Points of the mesh around the forehead, from hairline to brows.
+FOREHEAD = (54, 103, 67, 109, 10, 338, 297, 332, 284, 300, 293, 334, 296, 336, 107, 66, 105, 63, 70)
+FULL_FRINGE = 0.33  # share of it that a fringe to the brows covers more than none
+MOVES = (0.5, 0.9, 1.3, 1.7, 2.2, -0.5, -1.0, -1.5)  # of the attribute, that are looked at
+SEEN_ON = 3  # keyframes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,8 +69,39 @@ class HairLength(HairAttribute):
     )
 
 
+@dataclass(frozen=True)
+class Shown(Value):
+    """What is seen of an attribute that is moved. by: [S], 0 first; share: [S], of the forehead
+    that hair covers then."""
+
+    by: NDArray[np.float32]
+    share: NDArray[np.float32]
+
+    def needed(self, amounts: NDArray[np.float32]) -> NDArray[np.float32]:
+        """How far to move it so that as many full fringes [T] more are seen; or less, or as near
+        to it as it gets."""
+        found = np.zeros_like(amounts)
+        for row, amount in enumerate(amounts):
+            way = np.sign(amount)
+            there = self.by * way >= 0
+            order = np.argsort(np.abs(self.by[there]))
+            by = self.by[there][order]
+            more = way * (self.share[there][order] - self.share[0])
+            enough = np.flatnonzero(more >= abs(amount) * FULL_FRINGE)
+            last = int(enough[0]) if len(enough) else int(np.argmax(more))
+            if not len(enough) or not last:
+                found[row] = by[last]
+                continue
+            low, high = more[last - 1], more[last]
+            share = (abs(amount) * FULL_FRINGE - low) / (high - low)
+            found[row] = by[last - 1] + share * (by[last] - by[last - 1])
+        return found
+
+
 @dataclass(frozen=True, kw_only=True)
 class Fringe(HairAttribute):
+    """How much of it a generator draws for an attribute depends on the person, so that is seen."""
+
     kind = "fringe"
     attribute = "hair_fringe"
     amount: float | Curve = setting(
@@ -64,6 +110,65 @@ class Fringe(HairAttribute):
         low=-1.5,
         high=1.5,
     )
+
+    def makers(self) -> Makers:
+        return {**super().makers(), **makers(shown_fringe=self.seen, edited_codes=self.shown)}
+
+    @stage()
+    def seen(
+        self,
+        codes: Series[Codes],
+        pivots: Series[Pivots],
+        track: Series[FaceTrack],
+        strength: Series[Strength],
+        canvas: Canvas,
+        drawer: Drawer,
+        parser: Parser,
+        face_pixels: Annotated[int, Fact("face_pixels")],
+        precision: Annotated[str, Setting("tune.precision")],
+        space: AttributeSpace | None,
+    ) -> Shown:
+        """On keyframes, of what the generator draws."""
+        assert space is not None
+        looks = np.concatenate([traits(pivots.rows(*some)) for some in ranges(pivots.count)])
+        chosen = choose_frames(looks, track.field("present"), SEEN_ON)
+        dtype = resolve(precision, next(drawer.synthesis.parameters()).device, "tune").dtype
+        given = codes, pivots, track, canvas, drawer, parser, face_pixels, dtype
+        scene, box = scene_at(chosen, *given), canvas.nominal
+        meshes = [track.rows(frame, frame + 1).mesh[0] for frame in chosen.tolist()]
+        places = [box.grid.places(mesh[list(FOREHEAD)]) for mesh in meshes]
+        masks = np.stack([polygon_mask(one, box.height, box.width) for one in places])
+        forehead = torch.from_numpy(masks)[:, None].to(scene.hair)
+        asked = strength.field("values")
+        moves = [0.0, *(m for m in MOVES if m * asked.max() > 0 or m * asked.min() > 0)]
+        change = space.direction(self.attribute).to(scene.codes)
+        share = [share_seen(scene, move * change, forehead) for move in moves]
+        return Shown(np.float32(moves), np.float32(share))
+
+    @stage(keep=False)
+    def shown(
+        self,
+        codes: Codes,
+        track: FaceTrack,
+        strength: Strength,
+        shown_fringe: Shown,
+        space: AttributeSpace | None,
+    ) -> Codes:
+        assert space is not None
+        needed = Strength(shown_fringe.needed(strength.values))
+        return moved(codes, track, needed, space.direction(self.attribute).numpy())
+
+
+@torch.no_grad()
+def share_seen(scene: Scene, change: Tensor, part: Tensor) -> float:
+    """How much of a part [N, 1, R, R] of the pictures hair covers with a change of codes [D]."""
+    found = []
+    for row in range(len(scene.codes)):
+        one = slice(row, row + 1)
+        picture = draw(scene, change[None, None], "w+", one)
+        hair = scene.hair_of(scene.scores(picture, one))
+        found.append((hair * part[one]).sum() / part[one].sum().clamp_min(1e-6))
+    return float(torch.stack(found).mean())
 
 
 @dataclass(frozen=True, kw_only=True)

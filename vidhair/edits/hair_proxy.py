@@ -4,7 +4,8 @@ By a photo of somebody with that hair, or by where it is painted on a frame.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Annotated, Any, ClassVar
 
 import numpy as np
@@ -16,8 +17,9 @@ from vidhair.cache import fingerprint
 from vidhair.edits.area import PaintedArea, check_area, check_area_fits
 from vidhair.edits.bald import NO_HAIR
 from vidhair.edits.edit import GradedEdit, Strength, moved
+from vidhair.edits.fitting import Wanted, change_of, fit_attributes
 from vidhair.edits.hair_losses import gram_matrices
-from vidhair.edits.proxies import SPACES, Aim, Loop, Scene, find_change
+from vidhair.edits.proxies import SPACES, Aim, Loop, Scene, find_change, scene_at, still
 from vidhair.edits.recolor import HAIR_COLOR
 from vidhair.errors import InvalidSetting, NoFaceFound
 from vidhair.geometry import CropAxes, crop_axes
@@ -37,7 +39,7 @@ from vidhair.precision import resolve
 from vidhair.settings import Curve, setting
 from vidhair.stages.align import TURNED, FaceTrack, frontal, largest_face, turned
 from vidhair.stages.labels import LEAST_HAIR, still_labels
-from vidhair.stages.render import Canvas, Codes, Drawer, DrawnChange, input_transforms
+from vidhair.stages.render import Canvas, Codes, Drawer, DrawnChange
 from vidhair.stages.smooth import Pivots
 from vidhair.stages.tune import choose_frames, traits
 from vidhair.types import Clip
@@ -59,6 +61,7 @@ from vidhair.wiring import (
 HAIRSTYLE = (*NO_HAIR, "hair_wave_rate", "hair_part", "hair_recede", "hairline")
 SAME_POSE = 0.15  # deviation, of `turned`, up to which another head shows where hair would be
 SHARED, FIXED, FRAME = "shared", "fixed", "frame"
+FITTED_ON = 3  # keyframes, of those that show best where hair is to be
 EACH_AT_ONCE = 4  # frames that are optimised together where each has a change of its own
 
 
@@ -114,6 +117,10 @@ class HairProxy(GradedEdit):
         choices=(SHARED, FIXED, FRAME),
     )
     frames: int = setting(6, "keyframes, chosen to differ", low=1, high=64)
+    rounds: int = setting(
+        3, "rounds in which the pack's attributes of hair are fitted, before any steps",
+        low=0, high=50,
+    )  # fmt: skip
     steps: int = setting(20, "steps towards the hair", low=0, high=2000)
     refine_steps: int = setting(
         6, "further steps, by all codes, so that all but the hair stays", low=0, high=2000
@@ -121,7 +128,7 @@ class HairProxy(GradedEdit):
 
     @property
     def all_steps(self) -> int:
-        return self.steps + self.refine_steps
+        return self.rounds + self.steps + self.refine_steps
 
     def makers(self) -> Makers:
         own = makers(self.keyframes, strength=self.over_time, edited_codes=self.coded)
@@ -140,8 +147,7 @@ class HairProxy(GradedEdit):
         precision: Annotated[str, Setting("tune.precision")],
     ) -> Keyframes:
         """Those that differ most, in one scene; or all, a few in each, for changes of their own."""
-        device = next(drawer.synthesis.parameters()).device
-        dtype = resolve(precision, device, "tune").dtype
+        dtype = resolve(precision, next(drawer.synthesis.parameters()).device, "tune").dtype
         present = track.field("present")
         if self.consistency == FRAME:
             chosen = np.flatnonzero(present)
@@ -151,21 +157,9 @@ class HairProxy(GradedEdit):
             parts = [choose_frames(looks, present, self.frames)]
         scenes, turns, axes = [], [], []
         for part in parts:
-            frames = part.tolist()
-            seen = [track.rows(frame, frame + 1) for frame in frames]
-            poses = [pivots.rows(frame, frame + 1).similarity for frame in frames]
-            given = [codes.rows(frame, frame + 1).styles for frame in frames]
-            scene = Scene.of(
-                drawer.synthesis,
-                torch.from_numpy(np.concatenate(given)).to(device),
-                torch.cat([input_transforms(pose, device) for pose in poses]),
-                np.concatenate([one.mesh for one in seen]),
-                canvas.nominal,
-                parser,
-                face_pixels,
-                dtype,
-            )
-            scenes.append(scene)
+            given = codes, pivots, track, canvas, drawer, parser, face_pixels, dtype
+            scenes.append(scene_at(part, *given))
+            seen = [track.rows(frame, frame + 1) for frame in part.tolist()]
             turns.append(np.array([float(turned(one.mesh, one.axes)[0]) for one in seen]))
             axes.append([one.axes for one in seen])
         return Keyframes(tuple(parts), tuple(scenes), tuple(turns), tuple(axes), len(present))
@@ -177,21 +171,26 @@ class HairProxy(GradedEdit):
         space: AttributeSpace | None,
         perceptual: Perceptual,
         meter: Meter,
+        inverter: Inverter | None = None,
     ) -> Proxy:
-        """aim_of: of a scene of the keyframes, by its place among them."""
+        """aim_of: of a scene of the keyframes, by its place among them. inverter: what reads the
+        attributes of `Aim.reading`."""
         distance = perceptual.build()
         published = "lpips_vgg" in perceptual.weights
         loop = Loop(space=self.space, steps=self.steps, refine=self.refine_steps)
         changes, codes = [], torch.cat([scene.codes for scene in keyframes.scenes])
         for index, scene in enumerate(keyframes.scenes):
 
-            def told(done: int, loss: float, index: int = index) -> None:
+            def told(done: int, loss: float, before: int = 0, index: int = index) -> None:
                 share = 1 / len(keyframes.scenes)
-                meter((index * self.all_steps + done) * share, f"loss {loss:.3f}")
+                meter((index * self.all_steps + before + done) * share, f"loss {loss:.3f}")
 
             aim = aim_of(index, scene, distance)
+            if self.rounds and self.consistency != FRAME and space is not None:
+                aim = self.fitted(scene, aim, space, inverter, told)
+            further = partial(told, before=self.rounds)
             changes.append(
-                find_change(scene, aim, distance, space, loop, told, published=published)
+                find_change(scene, aim, distance, space, loop, further, published=published)
             )
         change = torch.cat(changes)
         if self.consistency == FRAME:
@@ -199,6 +198,24 @@ class HairProxy(GradedEdit):
             spread[torch.from_numpy(np.concatenate(keyframes.frames))] = change
             change = spread
         return Proxy.of_change(change, self.space, codes.mean(0))
+
+    def fitted(
+        self,
+        scene: Scene,
+        aim: Aim,
+        space: AttributeSpace,
+        inverter: Inverter | None,
+        told: Callable[[int, float], None],
+    ) -> Aim:
+        """The aim with a start by which the hair that is drawn comes near it."""
+        names = tuple(name for name in NO_HAIR if name in space.names)
+        best = aim.certain.argsort(descending=True)[:FITTED_ON]
+        # Of heads that are turned otherwise, too, with less weight: what is fitted is coarse.
+        certain = aim.certain[best] ** 0.25
+        wanted = Wanted(aim.hair[best], certain, aim.read, aim.reading, inverter)
+        start = still(aim.start, space)
+        values = fit_attributes(scene.rows(best), wanted, start, names, space, self.rounds, told)
+        return replace(aim, start=start + change_of(values, names, space).to(start))
 
     @stage(keep=False)
     def coded(
@@ -299,6 +316,7 @@ class HairReferenceLatent(HairProxy):
         hairstyle: Hairstyle,
         keyframes: Keyframes,
         space: AttributeSpace | None,
+        inverter: Inverter,
         perceptual: Perceptual,
         meter: Meter,
     ) -> Proxy:
@@ -307,7 +325,7 @@ class HairReferenceLatent(HairProxy):
         def aim(index: int, scene: Scene, distance: FeaturesDistance) -> Aim:
             return self.aim(hairstyle, scene, keyframes.turns[index], distance, space)
 
-        return self.find(keyframes, aim, space, perceptual, meter)
+        return self.find(keyframes, aim, space, perceptual, meter, inverter)
 
     def aim(
         self,
@@ -330,7 +348,13 @@ class HairReferenceLatent(HairProxy):
         with torch.no_grad():
             textures = gram_matrices(distance.features, there, wanted)
         certain = np.exp(-(((turns - hairstyle.turn) / SAME_POSE) ** 2))
-        return Aim(start, wanted, torch.from_numpy(certain).to(hair), textures)
+        read, reading = (), None
+        if space is not None:
+            # The encoder tells a fringe less well than the parser does.
+            read = tuple(name for name in NO_HAIR if name in space.names and name != "hair_fringe")
+            reading = space.read(given.cpu())[space.index(read)]
+        aimed = torch.from_numpy(certain).to(hair)
+        return Aim(start, wanted, aimed, textures, read=read, reading=reading)
 
 
 def towards(

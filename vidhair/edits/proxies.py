@@ -23,8 +23,19 @@ from vidhair.models.generators.aligned import MovableSynthesis
 from vidhair.models.parsers.face_parser import Label
 from vidhair.models.parsers.head_parser import Parser
 from vidhair.models.perceptual import FeaturesDistance
+from vidhair.stages.align import FaceTrack
 from vidhair.stages.labels import canvas_guides, parser_grid
-from vidhair.stages.render import FEATURES_REACH, Canvas, carried, styled
+from vidhair.stages.render import (
+    FEATURES_REACH,
+    Canvas,
+    Codes,
+    Drawer,
+    carried,
+    input_transforms,
+    styled,
+)
+from vidhair.stages.smooth import Pivots
+from vidhair.wiring import Series
 
 RATE = 0.01  # step length of Adam, of all loops of HairCLIPv2
 # Weights of the published loops; that of a step's length damps the next one. Textures by other
@@ -108,6 +119,27 @@ class Scene:
         return Grid.of_pixels(self.canvas.height, self.canvas.width)
 
 
+def scene_at(
+    frames: NDArray[np.intp],
+    codes: Series[Codes],
+    pivots: Series[Pivots],
+    track: Series[FaceTrack],
+    canvas: Canvas,
+    drawer: Drawer,
+    parser: Parser,
+    face_pixels: int,
+    dtype: torch.dtype,
+) -> Scene:
+    """Some frames [N] of a clip, all of which show the face."""
+    rows = [(frame, frame + 1) for frame in frames.tolist()]
+    device = next(drawer.synthesis.parameters()).device
+    styles = np.concatenate([codes.rows(*one).styles for one in rows])
+    places = [input_transforms(pivots.rows(*one).similarity, device) for one in rows]
+    meshes = np.concatenate([track.rows(*one).mesh for one in rows])
+    given = torch.from_numpy(styles).to(device), torch.cat(places), meshes
+    return Scene.of(drawer.synthesis, *given, canvas.nominal, parser, face_pixels, dtype)
+
+
 @dataclass(frozen=True)
 class Aim:
     """What a proxy is to look like.
@@ -115,6 +147,7 @@ class Aim:
     start: [M, L, D], the change to begin with, M of one or N. textures: Gram matrices [N] of the
     hair that is wanted, by `gram_matrices`; none for no matter. hair: [N, 1, R, R] where it is
     wanted, and certain: [N] in 0 … 1, how sure that is. sees: another loss, of [B, 3, R, R].
+    reading: [Q], what the encoder is to read of the attributes `read`, if they are known.
     """
 
     start: Tensor
@@ -122,6 +155,8 @@ class Aim:
     certain: Tensor
     textures: list[list[Tensor]] | None = None
     sees: Callable[[Tensor], Tensor] | None = None
+    read: tuple[str, ...] = ()
+    reading: Tensor | None = None
 
 
 def still(change: Tensor, space: AttributeSpace | None) -> Tensor:

@@ -824,7 +824,7 @@ def replaced(
     def make(rows: NDArray[np.intp]) -> list[Patch | None]:
         source = _source_parts(labels, rows, region, canvas)
         shown = parse_canvas(edited.levels[rows], track.mesh[rows], canvas, parser, face_pixels)
-        drawn = _drawn(pivots, track, rows, drawer, canvas)
+        drawn = drawn_share(pivots, track, rows, drawer, canvas)
         side = track.box.side
         masks = replace_masks(config, source, shown, drawn, side / canvas.step)
         return compose_replace(
@@ -842,7 +842,7 @@ def _source_parts(
     return {n: on_canvas(planes[:, k : k + 1], region, canvas) for n, k in places.items()}
 
 
-def _drawn(
+def drawn_share(
     pivots: Pivots, track: FaceTrack, rows: NDArray[np.intp], drawer: Drawer, canvas: Canvas
 ) -> Tensor:
     """Where what is drawn counts, [T, 1, h, w]: where the generator draws, and nobody is nearer."""
@@ -874,7 +874,7 @@ def replaced_hair(
         source = _source_parts(labels, rows, region, canvas)
         levels = torch.from_numpy(hair_drawn.levels[rows]).float() / 255
         before, hair, skin = levels.split(1, 1)
-        drawn = _drawn(pivots, track, rows, drawer, canvas)
+        drawn = drawn_share(pivots, track, rows, drawer, canvas)
         side = track.box.side
         edit = None
         if config.keep:
