@@ -226,7 +226,7 @@ class InvertFrame(WideEdit):
         """Codes [1, L, D], moved along the direction and mixed with another style."""
         if self.direction:
             direction = read_directions(Path(self.direction))[self.row]
-            layers = chosen_layers(self.layers, ws.shape[1])
+            layers = chosen_layers(self.layers, network.config.generator)
             ws = ws.clone()
             ws[:, layers] += self.strength * direction
         if self.mix >= 0:
