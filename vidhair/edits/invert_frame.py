@@ -85,7 +85,7 @@ class InvertFrame(WideEdit):
     )
     row: int = setting(0, "which one, from 0, of a file that holds several", low=0)
     strength: float = setting(1.0, "how far along that direction", low=-100.0, high=100.0)
-    layers: str = setting("all", "codes that it changes: all, or such as 0-3,8")
+    layers: str = setting("all", "codes that it changes: all, coarse, middle, fine, or such as 0-3,8")
     mix: int = setting(
         -1,
         "seed of a style that takes the place of the last codes; -1 for none",
@@ -104,8 +104,8 @@ class InvertFrame(WideEdit):
     def check(self, pack: Pack, place: str) -> None:
         super().check(pack, place)
         network = StyleGANEXConfig(**pack.files.parts["styleganex"].config)
-        codes, width = network.generator.num_ws, network.w_dim
-        chosen_layers(self.layers, codes, f"{place}.layers")
+        width = network.w_dim
+        chosen_layers(self.layers, network.generator, f"{place}.layers")
         if self.direction:
             rows = read_directions(Path(self.direction))
             if rows.shape[1] != width or self.row >= len(rows):
