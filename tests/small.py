@@ -20,9 +20,11 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from safetensors.torch import save_file
 from torch import nn
 
 from tests.media.clips import ffmpeg
+from tests.models.clip_files import MERGES, official_clip
 from tests.models.tiny import (
     R,
     seeded,
@@ -273,6 +275,18 @@ def classifier(net: str = "alex") -> Path:
     return path
 
 
+# ---- what tells of texts
+
+
+@cache
+def clip_files() -> tuple[Path, Path]:
+    """CLIP's weights, random and tiny, and its merges."""
+    weights, merges = folder() / "clip.safetensors", folder() / "merges.txt"
+    merges.write_text("#version: 0.2\n" + "\n".join(" ".join(pair) for pair in MERGES) + "\n")
+    save_file(official_clip(), weights)
+    return weights, merges
+
+
 # ---- the clip
 
 
@@ -388,7 +402,11 @@ def needed(name: str) -> dict[str, Any]:
         "hair_reference": "edit.style",
         "hair_reference_latent": "edit.style",
         "hair_mask": "edit.mask",
+        "hair_sketch": "edit.sketch",
     }
+    if name == "hair_text":
+        weights, merges = clip_files()
+        return {"edit.text": "long hair", "edit.clip": str(weights), "edit.merges": str(merges)}
     return {pictures[name]: str(matte() / "1.png")} if name in pictures else {}
 
 

@@ -18,7 +18,6 @@ AWAITED = {
         "vidhair.edits.hair_losses.linear_to_xyz",
         "vidhair.edits.hair_losses.masked_mean",
         "vidhair.edits.hair_losses.prior_loss",
-        "vidhair.imaging.morphology.enlarge_mask",
     ),
     "hairstyles by text will call it": ("vidhair.edits.hair_losses.angle_loss",),
     "edits along directions that are found here, or by text, will call them": (

@@ -11,10 +11,13 @@ from vidhair.edits.hair_color import HairColor
 from vidhair.edits.hair_color_latent import HairColorLatent
 from vidhair.edits.hair_proxy import HairMask, HairReferenceLatent
 from vidhair.edits.hair_reference import HairReference
+from vidhair.edits.hair_sketch import HairSketch
+from vidhair.edits.hair_text import HairText
 from vidhair.edits.mapper import Mapper
 from vidhair.edits.mix import Mix
 from vidhair.edits.reconstruct import Reconstruct
 from vidhair.edits.sefa import Sefa
+from vidhair.edits.text_direction import TextDirection
 from vidhair.edits.toonify import Toonify
 
 __all__ = [
@@ -32,10 +35,13 @@ __all__ = [
     "HairMask",
     "HairReference",
     "HairReferenceLatent",
+    "HairSketch",
+    "HairText",
     "Mapper",
     "Mix",
     "Reconstruct",
     "Sefa",
+    "TextDirection",
     "Toonify",
     "Volume",
     "Wave",
@@ -54,11 +60,14 @@ EDITS: dict[str, type[Edit]] = {
         HairReference,
         HairReferenceLatent,
         HairMask,
+        HairSketch,
+        HairText,
         Attribute,
         Direction,
         Component,
         Sefa,
         Channels,
+        TextDirection,
         Mapper,
         Mix,
         Reconstruct,
