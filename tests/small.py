@@ -324,6 +324,16 @@ def painted_hair() -> Path:
     return path
 
 
+@cache
+def sketched() -> Path:
+    """A line as large as the clip's frames, down from the hair."""
+    path = folder() / "sketch.png"
+    levels = np.zeros((SIZE[1], SIZE[0], 3), np.uint8)
+    levels[40:110, 50:53] = 255
+    write_png(path, levels)
+    return path
+
+
 def nobody(count: int) -> NDArray[Any]:
     """Grey pictures with a pattern, by which a lost or changed one would be noticed."""
     width, height = SIZE
@@ -402,8 +412,9 @@ def needed(name: str) -> dict[str, Any]:
         "hair_reference": "edit.style",
         "hair_reference_latent": "edit.style",
         "hair_mask": "edit.mask",
-        "hair_sketch": "edit.sketch",
     }
+    if name == "hair_sketch":
+        return {"edit.sketch": str(sketched())}
     if name == "hair_text":
         weights, merges = clip_files()
         return {"edit.text": "long hair", "edit.clip": str(weights), "edit.merges": str(merges)}

@@ -302,6 +302,10 @@ KNOWN: tuple[KnownWeights, ...] = (
         "interfacegan-sg3-male", "direction", "CelebA's attribute Male, aligned StyleGAN3",
         "Male_boundary.npy", "18dpXS5j1h54Y3ah5HaUpT03y58Ze2YEY",
     ),
+    _editing(
+        "styleclip-sg3-effects", "effects", "what channels do to CLIP's view, StyleGAN3-R",
+        "delta_i_c.npy", "1HOUGvtumLFwjbwOZrTbIloAwBBzs2NBN",
+    ),
     KnownWeights(
         "psp-ffhq",
         "encoder",
