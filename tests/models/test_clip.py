@@ -90,8 +90,9 @@ class TestTokens:
 
     def test_merges_are_read(self, tmp_path: Path) -> None:
         path = tmp_path / "merges.txt"
-        path.write_text("#version: 0.2\n" + "\n".join(" ".join(pair) for pair in MERGES) + "\n")
-        assert read_merges(path).number == TOKENS.number
+        for head in ("#version: 0.2", '"bpe_simple_vocab_16e6.txt#version: 0.2'):
+            path.write_text("\n".join([head, *(" ".join(pair) for pair in MERGES), ""]))
+            assert read_merges(path).number == TOKENS.number
         for text in ("", "a b c\n", "one\n"):
             path.write_text(text)
             with pytest.raises(CheckpointUnreadable, match=r"merges\.txt is no list of merges"):

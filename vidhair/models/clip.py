@@ -247,7 +247,7 @@ def read_merges(path: Path) -> Tokens:
         raise CheckpointUnreadable(
             f"{shown_path(path)} cannot be read ({error}); give CLIP's merges.txt"
         ) from error
-    pairs = [tuple(line.split(" ")) for line in lines if line and not line.startswith("#version")]
+    pairs = [tuple(line.split(" ")) for line in lines if line and "#version:" not in line]
     merges = [(pair[0], pair[1]) for pair in pairs if len(pair) == 2 and all(pair)]
     if not merges or len(merges) < len(pairs):
         raise CheckpointUnreadable(
