@@ -20,10 +20,12 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from safetensors.torch import save_file
 from torch import nn
 
 from tests.checkpoints.test_styleganex_names import official as official_styleganex
 from tests.media.clips import ffmpeg
+from tests.models.clip_files import MERGES, official_clip
 from tests.models.tiny import (
     R,
     seeded,
@@ -321,6 +323,18 @@ def classifier(net: str = "alex") -> Path:
     return path
 
 
+# ---- what tells of texts
+
+
+@cache
+def clip_files() -> tuple[Path, Path]:
+    """CLIP's weights, random and tiny, and its merges."""
+    weights, merges = folder() / "clip.safetensors", folder() / "merges.txt"
+    merges.write_text("#version: 0.2\n" + "\n".join(" ".join(pair) for pair in MERGES) + "\n")
+    save_file(official_clip(), weights)
+    return weights, merges
+
+
 # ---- the clip
 
 
@@ -354,6 +368,16 @@ def painted_hair() -> Path:
     path = folder() / "painted.png"
     levels = np.zeros((SIZE[1], SIZE[0], 3), np.uint8)
     levels[: SIZE[1] // 2] = 255
+    write_png(path, levels)
+    return path
+
+
+@cache
+def sketched() -> Path:
+    """A line as large as the clip's frames, down from the hair."""
+    path = folder() / "sketch.png"
+    levels = np.zeros((SIZE[1], SIZE[0], 3), np.uint8)
+    levels[40:110, 50:53] = 255
     write_png(path, levels)
     return path
 
@@ -437,6 +461,11 @@ def needed(name: str) -> dict[str, Any]:
         "hair_reference_latent": "edit.style",
         "hair_mask": "edit.mask",
     }
+    if name == "hair_sketch":
+        return {"edit.sketch": str(sketched())}
+    if name == "hair_text":
+        weights, merges = clip_files()
+        return {"edit.text": "long hair", "edit.clip": str(weights), "edit.merges": str(merges)}
     return {pictures[name]: str(matte() / "1.png")} if name in pictures else {}
 
 

@@ -812,6 +812,19 @@ def test_synth_renders_a_clip_its_twin_and_the_truth(
         (["demo", "-o", "file/made"], 18, "file/made"),
         (["train", "pack", "-o", "a", "--work", "b", "--preset", "huge"], 15, "must be one of cpu"),
         (["train", "pack", "-o", "a", "--work", "b", "--device", "banana"], 20, "banana"),
+        (["train", "direction", "-o", "a", "--by", "beauty"], 15, "--by 'beauty' is nothing that"),
+        (["train", "direction", "-o", "a"], 15, "--by is not given; pack 'rendered-faces' can"),
+        (
+            ["train", "channels", "-o", "a", "--by", "smile", "--share", "2"],
+            15,
+            "--share 2.0 is no",
+        ),
+        (["train", "channels", "-o", "a", "--by", "smile", "--keep", "0"], 15, "--keep 0 keeps"),
+        (
+            ["train", "direction", "-o", "a", "--by", "smile", "--count", "0"],
+            15,
+            "--count 0 must be",
+        ),
     ],
     ids=lambda value: value[0] if isinstance(value, list) else "",
 )

@@ -15,7 +15,7 @@ from vidhair.recipe import load_recipe, parse_override, recipe_names
 ROOT = Path(__file__).parents[1]
 PAGES = {path.name: path.read_text() for path in [ROOT / "README.md", *ROOT.glob("docs/*.md")]}
 WEIGHTS = PAGES["weights.md"]
-OWN_FILES = {"network-snapshot.pkl", "hair_length.npy"}  # as a reader may call theirs
+OWN_FILES = {"network-snapshot.pkl", "hair_length.npy", "codes.npy"}  # as a reader may call theirs
 
 every_page = pytest.mark.parametrize("page", PAGES)
 

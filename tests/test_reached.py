@@ -18,14 +18,6 @@ AWAITED = {
         "vidhair.edits.hair_losses.linear_to_xyz",
         "vidhair.edits.hair_losses.masked_mean",
         "vidhair.edits.hair_losses.prior_loss",
-        "vidhair.imaging.morphology.enlarge_mask",
-    ),
-    "hairstyles by text will call it": ("vidhair.edits.hair_losses.angle_loss",),
-    "edits along directions that are found here, or by text, will call them": (
-        "vidhair.edits.latents.factorize",
-        "vidhair.edits.latents.set_component",
-        "vidhair.edits.latents.style_direction",
-        "vidhair.edits.latents.text_direction",
     ),
     "comparing clips with what they should be will": ("vidhair.metrics",),
     "they stand beside what the product calls: both steps at once, of a file": (

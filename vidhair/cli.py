@@ -734,7 +734,7 @@ def _train_channels(options: argparse.Namespace) -> int:
     for one in found:
         if not options.quiet:
             where = f", {one.share:.0%} of its change in {one.region}" if one.region else ""
-            print(f"{one.layer}_{one.channel}  {one.amount:+.2f} deviations{where}")
+            print(f"{one.layer}/{one.channel}  {one.amount:+.2f} deviations{where}")
     print(options.output)
     return 0
 

@@ -23,7 +23,7 @@ def test_names_are_fit_for_a_command_line_and_files_stay_in_their_folder(
     entry: KnownWeights,
 ) -> None:
     assert re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", entry.name)
-    assert re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*\.(pkl|pth?|npy|tflite)", entry.file)
+    assert re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*\.(pkl|pth?|npy|tflite|txt)", entry.file)
     assert re.fullmatch(r"[a-z]+", entry.part)
     assert entry.purpose and entry.licence.name and entry.licence.terms
 

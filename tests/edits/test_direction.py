@@ -103,10 +103,10 @@ def test_the_flow_takes_both_and_their_keys_hold_the_numbers(tmp_path: Path) -> 
     ("text", "chosen"),
     [
         ("coarse", [0]), ("middle", [1, 2]), ("fine", [3]), ("fine, coarse", [0, 3]),
-        ("middle,0", [0, 1, 2]), ("all", [0, 1, 2, 3]), ("all,1", [0, 1, 2, 3]),
+        (2, [2]), ("middle,0", [0, 1, 2]), ("all", [0, 1, 2, 3]), ("all,1", [0, 1, 2, 3]),
     ],
 )  # fmt: skip
-def test_levels_are_named(text: str, chosen: list[int]) -> None:
+def test_levels_are_named(text: int | str, chosen: list[int]) -> None:
     assert chosen_layers(text, CONFIG) == chosen
 
 

@@ -167,7 +167,7 @@ def test_the_transforms_code_does_not_move(components: str) -> None:
 
 
 def test_channels_as_they_are_written() -> None:
-    assert parsed_channels(" 6_501:-2,9_409 ", "") == [(6, 501, -2.0), (9, 409, 1.0)]
+    assert parsed_channels(" 6/501:-2,9_409 ", "") == [(6, 501, -2.0), (9, 409, 1.0)]
     for text in ("6-501", "6_501:", "6_501:x", "_3", "6_501,", "1_2:1e9"):
         with pytest.raises(InvalidSetting, match=r"edit\.channels = .* is no list of channels"):
             parsed_channels(text, "edit.channels")
@@ -177,7 +177,7 @@ def test_channels_as_they_are_written() -> None:
 def test_a_channel_moves_by_its_deviations_alone(pack: Callable[[], Pack]) -> None:
     generator = pack().generator
     spread = style_spread(generator)
-    edit = Channels(channels="3_1:-2, 2_0")
+    edit = Channels(channels="3/1:-2, 2/0")
     edit.check(pack(), "edit")
     parts = np.split(edit.style_change(spread), np.cumsum(spread.sizes)[:-1])
     spreads = np.split(spread.deviation, np.cumsum(spread.sizes)[:-1])
@@ -251,7 +251,7 @@ def test_a_mapper_makes_one_change_per_shot() -> None:
         (Channels(), r"edit\.channels or edit\.file is needed, and neither is given"),
         (Channels(channels="1_1", file="x"), "and both are given"),
         (Channels(channels="99_1"), "there is no layer 99; this pack's generator has"),
-        (Channels(channels="1_9999"), "layer 1 of .* so there is no 1_9999"),
+        (Channels(channels="1_9999"), "layer 1 of .* so there is no 1/9999"),
         (Mapper(name="bob"), r"edit\.name = 'bob' is no mapper of this pack; it has afro"),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, Edit) else "",

@@ -8,7 +8,7 @@ import pytest
 
 from tests import small
 from tests.edits.test_stack import takes
-from tests.flow.made_up import a_pack
+from tests.flow.made_up import a_pack, nodes_of
 from tests.stages.photos import photo
 from vidhair.cache import MemoryStore
 from vidhair.edits import Bald, HairColor, HairReference
@@ -41,6 +41,19 @@ class TestRefusals:
     def test_frames_that_are_drawn(self, style: Path) -> None:
         told = self.refused({"edit.style": str(style), "compose.mode": "replace"})
         assert "lays a photo's hair over the frames" in told
+
+
+def test_a_pack_may_draw_it(style: Path) -> None:
+    """As hair_reference_latent does, key for key."""
+    settings = {"edit.style": str(style)}
+    latent = load_recipe("hair_reference", settings | {"edit.by": "latent"})
+    own = load_recipe("hair_reference_latent", settings | {"edit.color": "photo"})
+    assert draws(latent)
+    flows = [Flow(recipe, small.pack()) for recipe in (latent, own)]
+    nodes = [{node.name: node for node in nodes_of(flow)} for flow in flows]
+    assert nodes[0].keys() == nodes[1].keys()
+    for name in ("hairstyle", "proxy", "edited_codes", "edited"):
+        assert nodes[0][name].settings == nodes[1][name].settings
 
 
 def test_what_the_photo_shows_is_in_the_keys_and_not_its_name(style: Path, tmp_path: Path) -> None:

@@ -318,6 +318,8 @@ EDITS: dict[str, dict[str, Any]] = {
     "volume": {"edit.amount": 0.25},
     "hair_reference_latent": {"edit.steps": 2, "edit.frames": 2, "edit.strength": 0.5},
     "hair_mask": {"edit.refine_steps": 2, "edit.consistency": "frame", "edit.frames": 2},
+    "hair_sketch": {"edit.refine_steps": 2, "edit.consistency": "frame", "edit.frames": 2},
+    "hair_text": {"edit.text": "curly hair", "edit.steps": 2, "edit.frames": 2},
     "bald": {"edit.strength": 0.5},
     "attribute": {"edit.name": "yaw", "edit.strength": 0.25},
     "smile": {"edit.name": "yaw", "edit.strength": 0.25},

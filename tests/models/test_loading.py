@@ -25,6 +25,7 @@ from tests.models.tiny import (
 )
 from vidhair.models.backbones.irse import FoldedIRSEBlock, irse50
 from vidhair.models.backbones.resnet import resnet18, resnet34
+from vidhair.models.clip import CLIP, CLIPConfig
 from vidhair.models.convolution import Conv2d
 from vidhair.models.encoders.heads import StyleHead
 from vidhair.models.encoders.inversion import PublishedEncoder
@@ -54,6 +55,10 @@ SMALL = SmallEncoderConfig(size=8, num_ws=3, w_dim=5, widths=(4,), hidden=6)
 STYLEGAN1 = stylegan1.StyleGAN1Config(
     resolution=16, z_dim=8, w_dim=8, channel_base=64, channel_max=6, mapping_layers=2
 )
+CLIP_CONFIG = CLIPConfig(
+    side=32, patch=16, width=8, layers=2, words=9, length=4, text_width=6, text_layers=1,
+    embedding=5,
+)  # fmt: skip
 Z, CODES, IMAGE, SKIP = random(2, 8), random(2, 9, 6), random(2, 3, 32, 32), random(2, 2, 5, 5)
 
 
@@ -144,6 +149,10 @@ MODULES: dict[str, tuple[Callable[[], nn.Module], Callable[[Any], Tensor]]] = {
         lambda segmenter: segmenter.logits(IMAGE.double(), IMAGE[:, :1].double()),
     ),
     "small encoder": (lambda: SmallEncoder(SMALL), lambda encoder: encoder(IMAGE[..., :8, :8])),
+    "CLIP": (
+        lambda: CLIP(CLIP_CONFIG),
+        lambda clip: torch.cat(clip(IMAGE, torch.tensor([[1, 2, 8, 0], [3, 8, 0, 0]]))),
+    ),
     "identity": (lambda: FaceIdentity(size=32, width=7, **BACKBONE), pictures),
 }
 

@@ -204,9 +204,9 @@ class TestTune:
             seen.append(codes)
             return codes
 
-        both: Any = synthesis, synthesis
+        both: Any = synthesis
         rng = torch.Generator().manual_seed(0)
-        lost = stages._locality(generator, *both, styles, rng, torch.float32)
+        lost = stages._locality(generator, both, both, styles, rng, torch.float32)
         assert lost == 0 and torch.equal(*seen)
         moved = (seen[0] - styles)[0].norm(dim=1)
         unusual = (styles - generator.mapping.w_avg)[0].norm(dim=1)
@@ -221,7 +221,11 @@ class TestTune:
         directions = [0.5 * random(12, seed=seed) for seed in range(13, 19)]
 
         def strayed(locality: float) -> float:
-            options = {"steps": 40, "learning_rate": 0.003, "locality_weight": locality}
+            options: dict[str, Any] = {
+                "steps": 40,
+                "learning_rate": 0.003,
+                "locality_weight": locality,
+            }
             both = generator.synthesis, with_weights(generator, tuned(pivots, generator, **options))
             errors = []
             for step in directions:

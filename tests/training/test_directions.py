@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 from tests import small
 from tests.models.tiny import random
 from vidhair.edits import Channels, Direction
+from vidhair.edits.style_space import style_sizes
 from vidhair.errors import InvalidSetting, NoFaceFound
 from vidhair.models.pack import Pack
 from vidhair.models.parsers.face_parser import Label
@@ -202,7 +203,9 @@ def test_what_does_not_fit_is_refused(tmp_path: Path, asked: dict[str, str], sai
     np.save(tmp_path / "codes.npy", np.ones((4, small.WIDTH)))
     np.save(tmp_path / "wide.npy", np.ones((4, 33)))
     (tmp_path / "labels.csv").write_text("1\n0\n1\n")
-    given = {k: tmp_path / v if k in ("labels", "codes") else v for k, v in asked.items()}
+    given: dict[str, Any] = {
+        k: tmp_path / v if k in ("labels", "codes") else v for k, v in asked.items()
+    }
     with pytest.raises(InvalidSetting, match=said):
         train_direction(small.pack(), Asked(**given), [], tmp_path / "out.safetensors")
     assert not (tmp_path / "out.safetensors").exists()
@@ -258,7 +261,7 @@ def test_channels_move_styles_towards_those_who_have_it(pack: Any, tmp_path: Pat
     codes = drawn_codes(pack(), 400, seed=0)
     scores = read(pack(), codes, name)
     styles = styles_of(pack().generator, codes)
-    sizes = directions.style_sizes(pack().generator)
+    sizes = style_sizes(pack().generator)
     for layer, channel, amount in chosen:
         place = sum(sizes[:layer]) + channel
         most = styles[scores.topk(40).indices, place].mean()

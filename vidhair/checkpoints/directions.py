@@ -133,12 +133,12 @@ def read_channels(path: Path) -> list[tuple[int, int, float]]:
     """(layer, channel, amount) of channels of S, of a safetensors file with the tensors "layer",
     "channel" and "amount" [K]. Raises CheckpointUnreadable, which names the file."""
     held = read_checkpoint(path).data
-    rows = [held.get(name) for name in CHANNELS] if isinstance(held, dict) else []
-    rows = [row for row in rows if isinstance(row, Tensor) and row.ndim == 1]
+    given = [held.get(name) for name in CHANNELS] if isinstance(held, dict) else []
+    rows = [row for row in given if isinstance(row, Tensor) and row.ndim == 1]
     if len(rows) < len(CHANNELS):
         raise _refused(path, f"has no rows {', '.join(CHANNELS)}")
     layers, channels, amounts = rows
-    whole = not any(row.is_floating_point() or (row < 0).any() for row in (layers, channels))
+    whole = not any(row.is_floating_point() or bool((row < 0).any()) for row in rows[:2])
     if not (whole and len(layers) == len(channels) == len(amounts) > 0):
         raise _refused(path, "holds channels that are none")
     if not amounts.isfinite().all():

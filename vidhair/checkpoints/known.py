@@ -119,6 +119,11 @@ MEDIAPIPE_TERMS = Licence(
     "any use, with its notice",
     "https://github.com/google-ai-edge/mediapipe/blob/master/LICENSE",
 )
+CLIP_TERMS = Licence(
+    "MIT, for the code",
+    "its model card: for research, not for products that were not examined",
+    "https://github.com/openai/CLIP/blob/main/LICENSE",
+)
 TORCHVISION_TERMS = Licence(
     "BSD-3-Clause, for the code",
     "trained on ImageNet, whose terms may bind the weights too",
@@ -222,6 +227,12 @@ def _backbone(name: str, network: str, file: str, size: int, sha256: str) -> Kno
     )
 
 
+def _clip(name: str, purpose: str, there: str, file: str) -> KnownWeights:
+    source = "https://huggingface.co/openai/clip-vit-base-patch32"
+    url = f"{source}/resolve/main/{there}"
+    return KnownWeights(name, "text", purpose, CLIP_TERMS, source, file, url=url)
+
+
 KNOWN: tuple[KnownWeights, ...] = (
     _stylegan3(
         "r", "ffhq", 1024, 237_040_112,
@@ -290,6 +301,10 @@ KNOWN: tuple[KnownWeights, ...] = (
     _editing(
         "interfacegan-sg3-male", "direction", "CelebA's attribute Male, aligned StyleGAN3",
         "Male_boundary.npy", "18dpXS5j1h54Y3ah5HaUpT03y58Ze2YEY",
+    ),
+    _editing(
+        "styleclip-sg3-effects", "effects", "what channels do to CLIP's view, StyleGAN3-R",
+        "delta_i_c.npy", "1HOUGvtumLFwjbwOZrTbIloAwBBzs2NBN",
     ),
     KnownWeights(
         "psp-ffhq",
@@ -421,6 +436,8 @@ KNOWN: tuple[KnownWeights, ...] = (
         "vgg", "VGG16", "vgg16-397923af.pth", 553_433_881,
         "397923af8e79cdbb6a7127f12361acd7a2f83e06b05044ddf496e83de57a5bf0",
     ),
+    _clip("clip-vit-b-32", "text and pictures, for hair_text", "pytorch_model.bin", "clip_b32.pt"),
+    _clip("clip-merges", "how CLIP splits words, for hair_text", "merges.txt", "clip_merges.txt"),
 )  # fmt: skip
 
 

@@ -13,20 +13,23 @@ from vidhair.edits.hair_proxy import HairMask, HairReferenceLatent
 from vidhair.edits.hair_reference import HairReference
 from vidhair.edits.invert_frame import InvertFrame
 from vidhair.edits.labels_to_face import MaskToFace, SketchToFace
+from vidhair.edits.hair_sketch import HairSketch
+from vidhair.edits.hair_text import HairText
 from vidhair.edits.mapper import Mapper
 from vidhair.edits.mix import Mix
 from vidhair.edits.reconstruct import Reconstruct
 from vidhair.edits.sefa import Sefa
+from vidhair.edits.text_direction import TextDirection
 from vidhair.edits.toonify import Toonify
 from vidhair.edits.wide import FaceAttribute, Restore, ToonifyNetwork
 
 __all__ = [
-    "EDITS",
     "Attribute",
     "Bald",
     "Channels",
     "Component",
     "Direction",
+    "EDITS",
     "Edit",
     "FaceAttribute",
     "Fringe",
@@ -36,6 +39,8 @@ __all__ = [
     "HairMask",
     "HairReference",
     "HairReferenceLatent",
+    "HairSketch",
+    "HairText",
     "InvertFrame",
     "Mapper",
     "MaskToFace",
@@ -44,39 +49,9 @@ __all__ = [
     "Restore",
     "Sefa",
     "SketchToFace",
+    "TextDirection",
     "Toonify",
     "ToonifyNetwork",
     "Volume",
     "Wave",
 ]
-
-EDITS: dict[str, type[Edit]] = {
-    cls.kind: cls
-    for cls in (
-        HairColor,
-        HairColorLatent,
-        HairLength,
-        Fringe,
-        Wave,
-        Volume,
-        Bald,
-        HairReference,
-        HairReferenceLatent,
-        HairMask,
-        Attribute,
-        Direction,
-        Component,
-        Sefa,
-        Channels,
-        Mapper,
-        Mix,
-        Reconstruct,
-        Toonify,
-        ToonifyNetwork,
-        Restore,
-        SketchToFace,
-        MaskToFace,
-        FaceAttribute,
-        InvertFrame,
-    )
-}

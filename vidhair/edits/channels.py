@@ -26,7 +26,7 @@ class Channels(StyleEdit):
 
     kind = "channels"
     channels: str = setting(
-        "", "layer_channel, and how much of it, such as 6_501 or 6_501:-2, 9_409"
+        "", "layer/channel, and how much of it, such as 6/501 or 6/501:-2, 9/409"
     )
     file: str = setting("", "instead, what `vidhair train channels` found")
     strength: float | Curve = setting(
@@ -51,7 +51,7 @@ class Channels(StyleEdit):
             if channel >= sizes[layer]:
                 raise InvalidSetting(
                     f"{place}.channels: layer {layer} of this pack's generator has "
-                    f"{sizes[layer]} channels, so there is no {layer}_{channel}"
+                    f"{sizes[layer]} channels, so there is no {layer}/{channel}"
                 )
 
     def chosen(self, place: str = "edit") -> Sequence[Channel]:
@@ -70,16 +70,16 @@ class Channels(StyleEdit):
 
 
 def parsed_channels(text: str, place: str) -> list[Channel]:
-    """ "6_501:-2, 9_409" → [(6, 501, −2.0), (9, 409, 1.0)]. Raises InvalidSetting."""
+    """ "6/501:-2, 9_409" → [(6, 501, −2.0), (9, 409, 1.0)]. Raises InvalidSetting."""
     found = []
     for part in text.split(","):
         match = re.fullmatch(
-            r"\s*(\d{1,4})_(\d{1,6})\s*(?::\s*([+-]?\d{1,4}(?:\.\d{1,6})?))?\s*", part, re.ASCII
+            r"\s*(\d{1,4})[/_](\d{1,6})\s*(?::\s*([+-]?\d{1,4}(?:\.\d{1,6})?))?\s*", part, re.ASCII
         )
         if match is None:
             raise InvalidSetting(
-                f"{place} = {text!r} is no list of channels; write layer_channel, and :amount "
-                "behind it if you like, such as 6_501 or 6_501:-2, 9_409"
+                f"{place} = {text!r} is no list of channels; write layer/channel, and :amount "
+                "behind it if you like, such as 6/501 or 6/501:-2, 9/409"
             )
         found.append((int(match[1]), int(match[2]), float(match[3] or 1.0)))
     return found

@@ -30,7 +30,7 @@ class Component(SteppedEdit):
     kind = "component"
     file: str = setting("", "components: GANSpace's .npz, or a table with mean, comp and std")
     component: int = setting(0, "which one, from 0, that with most variance", low=0)
-    layers: str = layers_setting()
+    layers: int | str = layers_setting()
     by: str = setting(
         "add",
         "add: strength is added, as in GANSpace; set: the component gets this value, as in "

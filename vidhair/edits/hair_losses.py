@@ -93,6 +93,31 @@ def shape_loss(scores: Tensor, hair: Tensor, weight: Tensor) -> Tensor:
     return (entropy * weight).mean()
 
 
+def courses(picture: Tensor) -> Tensor:
+    """Which way things run in a grey picture [B, 1, H, W]: [B, 2, H, W], the cosine and sine of
+    twice the angle across them, times how clearly. Of the structure tensor (Bigün and Granlund
+    1987), so that a line's two ways are one."""
+    padded = F.pad(picture, (1, 1, 1, 1), mode="replicate")
+    across = (padded[..., 1:-1, 2:] - padded[..., 1:-1, :-2]) / 2
+    down = (padded[..., 2:, 1:-1] - padded[..., :-2, 1:-1]) / 2
+    tensor = torch.cat([across.square() - down.square(), 2 * across * down], 1)
+    return F.avg_pool2d(tensor, 3, stride=1, padding=1, count_include_pad=False)
+
+
+def course_loss(picture: Tensor, lines: Tensor) -> Tensor:
+    """How far what is drawn at lines runs another way than they do: 0 along them, 2 across.
+
+    picture: [B, 3, H, W]; lines: [B, 1, H, W], 1 on a line; those count.
+    """
+    grey = (picture * picture.new_tensor([0.299, 0.587, 0.114])[:, None, None]).sum(1, keepdim=True)
+    got, want = courses(grey), courses(lines)
+    # Where nothing is seen to run any way, the loss is 1, and it pulls towards some texture.
+    likeness = (got * want).sum(1) / (got.square().sum(1) + 1e-6).sqrt()
+    clear = want.norm(dim=1)
+    loss: Tensor = 1 - likeness.sum() / (clear.sum() + TINY)
+    return loss
+
+
 def angle_loss(a: Tensor, b: Tensor) -> Tensor:
     """Half the squared angle between vectors [..., E], on average: 2·asin²(‖a − b‖/2) of unit
     ones."""

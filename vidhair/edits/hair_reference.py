@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from vidhair.cache import fingerprint
 from vidhair.edits.dye import Dyeing
 from vidhair.edits.edit import Edit
+from vidhair.edits.hair_proxy import HairReferenceLatent
 from vidhair.errors import InvalidSetting
 from vidhair.imaging.color import levels_to_lab
 from vidhair.imaging.warp import spread_grid
@@ -35,7 +36,10 @@ class HairReference(Edit):
     reshapes: ClassVar[bool] = True
     style: str = setting("", "a photo of somebody from the front, whose hair is to be worn")
     by: str = setting(
-        "layer", "layer: the photo's own pixels, turned with the head", choices=("layer",)
+        "layer",
+        "layer: the photo's own pixels, turned with the head; latent: the pack draws such hair, as "
+        "hair_reference_latent does without steps",
+        choices=("layer", "latent"),
     )
     color: str = setting(
         "photo", "of the hair: as on the photo, or the person's own", choices=("photo", "own")
@@ -43,7 +47,11 @@ class HairReference(Edit):
 
     @property
     def in_frames(self) -> bool:
-        return True
+        return self.by == "layer"
+
+    @property
+    def _drawn(self) -> HairReferenceLatent:
+        return HairReferenceLatent(style=self.style, color=self.color, steps=0, refine_steps=0)
 
     @property
     def note(self) -> str:
@@ -60,12 +68,17 @@ class HairReference(Edit):
         read_image(self.style)
 
     def check_drawn(self, pack: Pack, place: str) -> None:
+        if self.by == "latent":
+            return
         raise InvalidSetting(
             f"{place}.by = 'layer' lays a photo's hair over the frames, and this recipe draws "
-            "them; leave out compose.mode = 'replace' and edits that draw, or run them before"
+            "them; leave out compose.mode = 'replace' and edits that draw, run them before, or let "
+            f"{place}.by be 'latent'"
         )
 
     def makers(self) -> Makers:
+        if self.by == "latent":
+            return self._drawn.makers()
         hair = self.photo_hair if self.color == "photo" else self.photo_hair_in_own_color
         return makers(
             face_light, photo_fit, photo_look, worn, self.shown_matte,

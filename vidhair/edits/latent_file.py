@@ -33,7 +33,7 @@ class EditFromFile(GradedEdit):
         "", "rows of numbers: .npy, a tensor saved by torch, or what `vidhair train direction` made"
     )
     row: int | None = setting(None, "which one, from 0, of a file that holds several", low=0)
-    layers: str = layers_setting()
+    layers: int | str = layers_setting()
 
     def identity(self) -> dict[str, Any]:
         """The numbers themselves, so that the file's name does not matter."""
@@ -74,7 +74,9 @@ def check_width(width: int, config: GeneratorConfig, what: str) -> None:
         )
 
 
-def chosen_layers(text: str, config: GeneratorConfig, place: str = "edit.layers") -> list[int]:
+def chosen_layers(
+    text: int | str, config: GeneratorConfig, place: str = "edit.layers"
+) -> list[int]:
     """ "all", or levels, numbers and ranges such as "coarse,8-9" (ends included) → which codes.
 
     place: of the setting. Raises InvalidSetting.
@@ -83,7 +85,7 @@ def chosen_layers(text: str, config: GeneratorConfig, place: str = "edit.layers"
     first_middle, first_fine = (min(end, count) for end in config.level_ends)
     bounds = 0, first_middle, first_fine, count
     levels = {name: range(*pair) for name, pair in zip(LEVELS, pairwise(bounds), strict=True)}
-    for part in text.split(","):
+    for part in str(text).split(","):
         named = {"all": range(count), **levels}.get(part.strip(), range(0))
         match = re.fullmatch(r"\s*(\d{1,4})\s*(?:-\s*(\d{1,4})\s*)?", part, re.ASCII)
         first, last = (int(match[1]), int(match[2] or match[1])) if match else (1, 0)

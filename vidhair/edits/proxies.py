@@ -146,15 +146,16 @@ class Aim:
 
     start: [M, L, D], the change to begin with, M of one or N. textures: Gram matrices [N] of the
     hair that is wanted, by `gram_matrices`; none for no matter. hair: [N, 1, R, R] where it is
-    wanted, and certain: [N] in 0 … 1, how sure that is. sees: another loss, of [B, 3, R, R].
-    reading: [Q], what the encoder is to read of the attributes `read`, if they are known.
+    wanted, and certain: [N] in 0 … 1, how sure that is. sees: another loss, of [B, 3, R, R] of
+    some of the frames, and which these are, [B]. reading: [Q], what the encoder is to read of the
+    attributes `read`, if they are known.
     """
 
     start: Tensor
     hair: Tensor
     certain: Tensor
     textures: list[list[Tensor]] | None = None
-    sees: Callable[[Tensor], Tensor] | None = None
+    sees: Callable[[Tensor, Tensor], Tensor] | None = None
     read: tuple[str, ...] = ()
     reading: Tensor | None = None
 
@@ -254,7 +255,7 @@ def loss_of(
         weight = STYLE if published else RELATIVE_STYLE
         loss = loss + weight * style_loss(got, want, relative=not published)
     if aim.sees is not None:
-        loss = loss + aim.sees(pictures)
+        loss = loss + aim.sees(pictures, rows)
     source, source_hair = scene.pictures[rows], scene.hair[rows]
     loss = loss + BACKGROUND * background_loss(pictures, source, hair, source_hair)
     if refining:

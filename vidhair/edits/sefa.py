@@ -22,7 +22,7 @@ class Sefa(SteppedEdit):
 
     kind = "sefa"
     component: int = setting(0, "which direction, from 0, that which is felt most", low=0)
-    layers: str = layers_setting()
+    layers: int | str = layers_setting()
     strength: float | Curve = setting(
         2.0, "how far, in lengths of the direction, or a curve of it over time", low=-100, high=100
     )

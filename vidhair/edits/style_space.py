@@ -22,18 +22,19 @@ TRUNCATION, TRUNCATED_CODES = 0.5, 8
 
 @dataclass(frozen=True)
 class StyleSpread(Value):
-    """How the styles of random faces differ. mean, deviation: [C]; sizes: channels of every layer,
-    in the order in which they run."""
+    """How the styles of random faces differ. deviation: [C]; sizes: channels of every layer, in the
+    order in which they run; to_color: which of them draw colors."""
 
-    mean: NDArray[np.float32]
     deviation: NDArray[np.float32]
     sizes: NDArray[np.int64]
+    to_color: NDArray[np.bool_]
 
 
 @stage()
 def style_spread(generator: MovableGenerator) -> StyleSpread:
-    mean, deviation = style_statistics(generator, SAMPLES, TRUNCATION, TRUNCATED_CODES)
-    return StyleSpread(mean.numpy(), deviation.numpy(), np.array(style_sizes(generator)))
+    _, deviation = style_statistics(generator, SAMPLES, TRUNCATION, TRUNCATED_CODES)
+    sizes, to_color = style_sizes(generator), generator.synthesis.to_color()
+    return StyleSpread(deviation.numpy(), np.array(sizes), np.array(to_color))
 
 
 @torch.inference_mode()

@@ -132,7 +132,8 @@ def without(normal: Numbers, others: Sequence[Numbers]) -> Numbers:
     length = float(np.linalg.norm(left))
     if length < 1e-3:
         raise InvalidSetting("--without takes away all of the direction; leave some of them out")
-    return left / length
+    unit: Numbers = left / length
+    return unit
 
 
 def read_labels(path: Path, column: str | None) -> Numbers:

@@ -217,6 +217,10 @@ class Synthesis(nn.Module):
         convs = [conv for block in self.blocks for conv in block.convs]
         return [(index, conv.affine.weight) for index, conv in enumerate(convs)]
 
+    def to_color(self) -> list[bool]:
+        """Of every style, whether its layer draws colors."""
+        return [isinstance(layer, ToRGB) for block in self.blocks for layer in block.layers]
+
     def styles(self, ws: Tensor) -> list[Tensor]:
         """W+ [B, L, W] → S: [B, C_in] per layer in order of execution, torgb last in a block."""
         assert ws.ndim == 3 and ws.shape[1] == self.config.num_ws, (

@@ -438,6 +438,10 @@ class Synthesis(nn.Module):
         The transform's is none of them: it turns and moves the picture."""
         return [(index + 1, layer.affine.weight) for index, layer in enumerate(self.layers[:-1])]
 
+    def to_color(self) -> list[bool]:
+        """Of every style, whether its layer draws colors."""
+        return [False, *(layer.geometry.is_torgb for layer in self.layers)]
+
     def styles(self, ws: Tensor) -> list[Tensor]:
         """W+ [B, L, W] → S: the input's [B, 4], then [B, C_in] per layer, ToRGB last."""
         assert ws.ndim == 3 and ws.shape[1] == self.config.num_ws, (
