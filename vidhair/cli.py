@@ -268,7 +268,7 @@ def _parser() -> argparse.ArgumentParser:
     train = add(
         "train", _train, "make the bundled pack or a part of it from nothing, or train StyleGANEX"
     )
-    train.add_argument("what", choices=["pack", "parser", "effects", "styleganex"])
+    train.add_argument("what", choices=["pack", "parser", "effects", "proportions", "styleganex"])
     train.add_argument("-o", "--output", type=Path, required=True, help="folder of the new pack")
     train.add_argument("--work", type=Path, required=True, help="folder for data and progress")
     train.add_argument("--preset", default="cpu", help="size of the training: cpu, gpu or tiny")
@@ -607,13 +607,24 @@ def _train(options: argparse.Namespace) -> int:
 
     if options.what == "styleganex":
         return _train_styleganex(options)
-    from vidhair.training.pack import RECIPES, measure_effects, train_pack, train_parser_alone
+    from vidhair.training.pack import (
+        RECIPES,
+        measure_effects,
+        measure_proportions,
+        train_pack,
+        train_parser_alone,
+    )
 
     if options.preset not in RECIPES:
         raise InvalidSetting(f"--preset {options.preset!r} must be one of {', '.join(RECIPES)}")
     recipe = RECIPES[options.preset]
     device = choose_device(options.device)
-    ways = {"pack": train_pack, "parser": train_parser_alone, "effects": measure_effects}
+    ways = {
+        "pack": train_pack,
+        "parser": train_parser_alone,
+        "effects": measure_effects,
+        "proportions": measure_proportions,
+    }
     ways[options.what](recipe, options.work, options.output, seed=options.seed, device=device)
     print(options.output)
     return 0

@@ -160,7 +160,7 @@ CONFIGS = {
         batch=4,
         steps=2000,
         pretrain_steps=2000,
-        lr=1e-3,
+        lr=4e-3,
         pretrain_lr=2e-3,
         discriminator_lr=1e-3,
     ),
