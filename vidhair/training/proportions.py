@@ -87,7 +87,7 @@ def motion(faces: FaceParams, look: ToonLook, at: Tensor) -> Tensor:
 
 @torch.inference_mode()
 def toon_proportions(people: int, seed: int) -> FaceEffects:
-    """The median of some people without an expression. Raises ValueError if no face is found."""
+    """The median of some people without an expression."""
     generator = torch.Generator().manual_seed(seed)
     faces = sample_faces(people, generator, style="short", neutral=True)
     faces = faces.replace(light_azimuth=0.0, light_elevation=0.5)
@@ -107,9 +107,10 @@ def toon_proportions(people: int, seed: int) -> FaceEffects:
         face = axes.locate(mesh.numpy())
         found.append((face, axes.locate((mesh + pixels).numpy()) - face))
     find.close()
+    assert found, "no rendered face is found"
     face, known = (np.median([pair[k] for pair in found], axis=0) for k in range(2))
     sure = np.isfinite(known[:, 0])
     spread = RBFInterpolator(face[sure], known[sure], kernel="linear")
-    moved = np.where(sure[:, None], known, spread(face))
-    tables = face, moved[None], np.zeros((1, POINTS, 3))
+    whole = np.where(sure[:, None], known, spread(face))
+    tables = face, whole[None], np.zeros((1, POINTS, 3))
     return FaceEffects((NAME,), *(torch.tensor(t, dtype=torch.float32) for t in tables))
