@@ -92,10 +92,11 @@ TASKS = {
 @dataclass(frozen=True, kw_only=True)
 class TrainingConfig:
     """network: its shape; skips, labels and attention are the task's. side: S, a multiple of 40.
-    steps, lr: of every task, and of pretraining. memory: of `Ranger`. lowered: by how much super-resolution reduces its
-    pictures, one of these: a quarter of the recipe's `edit.factor`. blind: they are soft, noisy and
-    compressed, too. edit: the color of hair that `edit` goes to. look: of `synthetic.toon`.
-    people: rendered. check_every: steps from one look at held-out pictures to the next."""
+    steps, lr: of every task, and of pretraining. memory: of `Ranger`. lowered: by how much
+    super-resolution reduces its pictures, one of these: a quarter of the recipe's `edit.factor`.
+    blind: they are soft, noisy and compressed, too. edit: the color of hair that `edit` goes to.
+    look: of `synthetic.toon`. people: rendered. check_every: steps from one look at held-out
+    pictures to the next."""
 
     network: StyleGANEXConfig
     side: int
