@@ -772,6 +772,8 @@ def test_a_disk_that_is_full_for_a_pack(
 
 # ---- synth, demo, train
 
+STYLEGANEX = ("train", "styleganex", "-o", "a", "--work", "b")
+
 
 def test_synth_renders_a_clip_its_twin_and_the_truth(
     out: Path, capfd: pytest.CaptureFixture[str]
@@ -808,6 +810,7 @@ def test_synth_renders_a_clip_its_twin_and_the_truth(
         (["synth", "--style", "mohawk"], 15, "must be one of bald"),
         (["synth", "--seconds", "0"], 15, "--seconds"),
         (["synth", "--color", "blurple"], 15, "'blurple' is no color"),
+        (["synth", "--toon", "oil"], 15, "'oil' must be one of cel, comic, doll"),
         (["synth", "-o", "file/made"], 18, "file/made"),
         (["demo", "-o", "file/made"], 18, "file/made"),
         (["train", "pack", "-o", "a", "--work", "b", "--preset", "huge"], 15, "must be one of cpu"),
@@ -825,6 +828,13 @@ def test_synth_renders_a_clip_its_twin_and_the_truth(
             15,
             "--count 0 must be",
         ),
+        ([*STYLEGANEX, "--task", "caricature"], 15, "must be one of pretrain, inversion"),
+        ([*STYLEGANEX, "--task", "edit", "--pictures", "x"], 15, "learns from pairs"),
+        ([*STYLEGANEX, "--pictures", "nowhere", "--task", "pretrain"], 15, "nowhere is no folder"),
+        ([*STYLEGANEX, "--pairs", "nowhere", "--task", "edit"], 15, "nowhere/target is no folder"),
+        ([*STYLEGANEX[:3], "file/a", *STYLEGANEX[4:]], 18, "file/a"),
+        ([*STYLEGANEX, "--preset", "huge"], 15, "must be one of cpu, gpu, tiny"),
+        ([*STYLEGANEX, "--steps", "0"], 15, "--steps 0"),
     ],
     ids=lambda value: value[0] if isinstance(value, list) else "",
 )

@@ -276,6 +276,7 @@ def _parser() -> argparse.ArgumentParser:
         ("pack", _train, "the bundled pack, from nothing"),
         ("parser", _train, "the bundled pack with a new parser"),
         ("effects", _train, "the bundled pack with what its attributes do to faces, seen anew"),
+        ("proportions", _train, "the bundled pack with what a cartoon does to faces, seen anew"),
         ("styleganex", _train_styleganex, "a pack of StyleGANEX, a network for whole frames"),
     ):
         whole = add(name, do, f"make {made}", to=train_do)
@@ -645,13 +646,24 @@ def _bench(options: argparse.Namespace) -> int:
 
 def _train(options: argparse.Namespace) -> int:
     from vidhair.flow.edit_video import choose_device
-    from vidhair.training.pack import RECIPES, measure_effects, train_pack, train_parser_alone
+    from vidhair.training.pack import (
+        RECIPES,
+        measure_effects,
+        measure_proportions,
+        train_pack,
+        train_parser_alone,
+    )
 
     if options.preset not in RECIPES:
         raise InvalidSetting(f"--preset {options.preset!r} must be one of {', '.join(RECIPES)}")
     recipe = RECIPES[options.preset]
     device = choose_device(options.device)
-    ways = {"pack": train_pack, "parser": train_parser_alone, "effects": measure_effects}
+    ways = {
+        "pack": train_pack,
+        "parser": train_parser_alone,
+        "effects": measure_effects,
+        "proportions": measure_proportions,
+    }
     ways[options.what](recipe, options.work, options.output, seed=options.seed, device=device)
     print(options.output)
     return 0

@@ -5,7 +5,16 @@ import pytest
 import torch
 from torch import nn
 
-from vidhair.training.optim import Average, Muon, Optimisers, constant_then_linear, orthogonalise
+from vidhair.training.optim import (
+    Average,
+    Muon,
+    Optimisers,
+    Ranger,
+    constant_then_linear,
+    load_state_tensors,
+    orthogonalise,
+    state_tensors,
+)
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -190,3 +199,40 @@ def test_the_learning_rate_warms_up_stays_and_falls() -> None:
     assert constant_then_linear(8000, total) == pytest.approx((1 + 0.03) / 2)
     assert factors[-1] == pytest.approx(0.03)
     assert constant_then_linear(500, 1000, constant=0.4, end=0.0) == pytest.approx(5 / 6)
+
+
+class TestRanger:
+    def quadratic(self, optimiser: Any, at: torch.Tensor, steps: int) -> None:
+        scale = torch.tensor([1.0, 30.0])
+        for _ in range(steps):
+            optimiser.zero_grad()
+            (scale * at.square()).sum().backward()
+            optimiser.step()
+
+    @pytest.mark.parametrize("memory", [0.999, 0.99])
+    def test_it_goes_down_directions_of_different_steepness(self, memory: float) -> None:
+        at = torch.tensor([2.0, -1.0], requires_grad=True)
+        self.quadratic(Ranger([at], lr=0.1, memory=memory), at, 400)
+        assert at.abs().max() < 0.1
+
+    def test_every_sixth_step_goes_back_halfway(self) -> None:
+        at = torch.tensor([2.0, -1.0], requires_grad=True)
+        plain = at.detach().clone().requires_grad_(True)
+        ours = Ranger([at], lr=0.1)
+        theirs = torch.optim.RAdam([plain], lr=0.1, betas=(0.95, 0.999), eps=1e-5)
+        start = at.detach().clone()
+        for steps, want in ((5, 1.0), (1, 0.5)):
+            self.quadratic(ours, at, steps)
+            self.quadratic(theirs, plain, steps)
+            assert torch.allclose(at - start, want * (plain - start), atol=1e-6)
+
+    def test_its_state_goes_through_a_file(self) -> None:
+        one = torch.tensor([2.0, -1.0], requires_grad=True)
+        first = Ranger([one], lr=0.1)
+        self.quadratic(first, one, 9)
+        other = one.detach().clone().requires_grad_(True)
+        second = Ranger([other], lr=0.1)
+        load_state_tensors(second, {n: t.clone() for n, t in state_tensors(first).items()})
+        self.quadratic(first, one, 10)
+        self.quadratic(second, other, 10)
+        assert torch.equal(one, other)

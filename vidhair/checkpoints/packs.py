@@ -25,6 +25,7 @@ from vidhair.errors import PackDamaged, PackNotFound, os_errors
 
 FORMAT = 1
 BUNDLED = "rendered-faces"
+TOON = "toon"  # what a cartoon's proportions are
 PACKS_VARIABLE = "VIDHAIR_PACKS"
 
 

@@ -11,10 +11,10 @@ from vidhair.edits.hair_color import HairColor
 from vidhair.edits.hair_color_latent import HairColorLatent
 from vidhair.edits.hair_proxy import HairMask, HairReferenceLatent
 from vidhair.edits.hair_reference import HairReference
-from vidhair.edits.invert_frame import InvertFrame
-from vidhair.edits.labels_to_face import MaskToFace, SketchToFace
 from vidhair.edits.hair_sketch import HairSketch
 from vidhair.edits.hair_text import HairText
+from vidhair.edits.invert_frame import InvertFrame
+from vidhair.edits.labels_to_face import MaskToFace, SketchToFace
 from vidhair.edits.mapper import Mapper
 from vidhair.edits.mix import Mix
 from vidhair.edits.reconstruct import Reconstruct
@@ -24,12 +24,12 @@ from vidhair.edits.toonify import Toonify
 from vidhair.edits.wide import FaceAttribute, Restore, ToonifyNetwork
 
 __all__ = [
+    "EDITS",
     "Attribute",
     "Bald",
     "Channels",
     "Component",
     "Direction",
-    "EDITS",
     "Edit",
     "FaceAttribute",
     "Fringe",
@@ -55,3 +55,37 @@ __all__ = [
     "Volume",
     "Wave",
 ]
+
+EDITS: dict[str, type[Edit]] = {
+    cls.kind: cls
+    for cls in (
+        HairColor,
+        HairColorLatent,
+        HairLength,
+        Fringe,
+        Wave,
+        Volume,
+        Bald,
+        HairReference,
+        HairReferenceLatent,
+        HairMask,
+        HairSketch,
+        HairText,
+        Attribute,
+        Direction,
+        Component,
+        Sefa,
+        Channels,
+        TextDirection,
+        Mapper,
+        Mix,
+        Reconstruct,
+        Toonify,
+        ToonifyNetwork,
+        Restore,
+        SketchToFace,
+        MaskToFace,
+        FaceAttribute,
+        InvertFrame,
+    )
+}

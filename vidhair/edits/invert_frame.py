@@ -85,7 +85,9 @@ class InvertFrame(WideEdit):
     )
     row: int = setting(0, "which one, from 0, of a file that holds several", low=0)
     strength: float = setting(1.0, "how far along that direction", low=-100.0, high=100.0)
-    layers: str = setting("all", "codes that it changes: all, coarse, middle, fine, or such as 0-3,8")
+    layers: str = setting(
+        "all", "codes that it changes: all, coarse, middle, fine, or such as 0-3,8"
+    )
     mix: int = setting(
         -1,
         "seed of a style that takes the place of the last codes; -1 for none",

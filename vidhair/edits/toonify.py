@@ -6,14 +6,16 @@ are, where ink is to be light, and what grows and shrinks.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Annotated, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from vidhair.checkpoints.packs import TOON, bundled_folder, open_pack
 from vidhair.edits.edit import Edit
 from vidhair.edits.wide import ToonifyNetwork
-from vidhair.geometry import crop_axes
+from vidhair.geometry import Grid, crop_axes
 from vidhair.imaging.drawing import (
     Look,
     Sketch,
@@ -24,11 +26,14 @@ from vidhair.imaging.drawing import (
     working_size,
 )
 from vidhair.imaging.motion import fetch
+from vidhair.imaging.opencv import opencv
+from vidhair.models.faces.effects import pack_effects
 from vidhair.models.faces.landmarks import EYE_LEFT, EYE_RIGHT, FACE_OVAL, eyes_and_mouth
 from vidhair.models.pack import Pack
 from vidhair.models.parsers.face_parser import polygon_mask
 from vidhair.settings import setting
 from vidhair.stages.align import Faces, Shots
+from vidhair.stages.difference import dense
 from vidhair.stages.facial_hair import BROWS, LIPS
 from vidhair.stages.people import Tracks
 from vidhair.stages.smooth import smooth_over_time
@@ -40,9 +45,9 @@ WITHOUT = 0.6  # side of a face's crop in heights of the frame, where none is se
 LIGHT_INK = 0.5  # share of lines that is drawn on plain skin of faces
 CHIN = 152  # point of the mesh
 SOFT = 8  # pixels of a drawing over which borders of faces are soft
-# The largest changes of proportion, and how far around they reach, in distances between the eyes.
-EYES_GROW, EYES_REACH = 0.3, 0.62
-JAW_SHRINKS, JAW_REACH = 0.22, 1.1
+CELLS, AROUND = 128, 0.75  # in which proportions change, and in sides of a crop from its middle
+BEYOND = 1.3  # size of the outline beyond which nothing moves, beside the face's oval
+LEAST_FACE = 8  # pixels of a side, of which proportions are seen
 
 LOOKS = {
     "ink": Look(),
@@ -105,7 +110,7 @@ class Toonify(Edit):
         1.0, "how far the drawing takes the place of the frame", low=0.0, high=1.0
     )
     structure: float = setting(
-        0.3, "how far proportions are a cartoon's: larger eyes, a smaller chin", low=0.0, high=1.0
+        0.5, "how far proportions are a cartoon's: larger eyes, a smaller chin", low=0.0, high=1.0
     )
     steady: float = setting(
         0.7, "weight of the frames before and after, along the motion", low=0.0, high=1.0
@@ -126,7 +131,7 @@ class Toonify(Edit):
     def makers(self) -> Makers:
         return makers(heads, composed=self.drawn)
 
-    @stage(keep=False)
+    @stage(keep=False, version=2)
     def drawn(
         self,
         frames: Annotated[Frames, Near(NEIGHBOURS)],
@@ -209,23 +214,36 @@ def reshaped(
     present = anchors[np.isfinite(anchors[:, 0, 0])]
     if not len(present) or structure <= 0:
         return picture
+    known, field = proportions(structure)
     height, width = picture.shape[:2]
-    place = np.stack(np.meshgrid(np.arange(width), np.arange(height)), -1).astype(np.float32)
-    motion = np.zeros_like(place)
-    for left, right, chin in present:
-        apart = float(np.linalg.norm(right - left))
-        across = (right - left) / max(apart, 1e-3)
-        for eye in (left, right):
-            away = place - eye
-            motion -= away * (structure * EYES_GROW * _bump(away, EYES_REACH * apart))
-        away = place - chin
-        inwards = (away @ across)[..., None] * across
-        motion += inwards * (structure * JAW_SHRINKS * _bump(away, JAW_REACH * apart))
+    motion = np.zeros((height, width, 2), np.float32)
+    for points in present.astype(np.float64):
+        # From sides of the crop to pixels: the one affine map that takes three points to three.
+        onto = np.linalg.solve(np.hstack([known, np.ones((3, 1))]), points)
+        across, down = onto[:2] / CELLS * (2 * AROUND)
+        if abs(np.linalg.det([across, down])) * CELLS**2 < LEAST_FACE**2:
+            continue
+        corner = onto[2] - AROUND * (onto[0] + onto[1]) + (across + down) / 2
+        place = np.stack([across, down, corner], 1)
+        found = opencv().warpAffine(field, place, (width, height), flags=opencv().INTER_LINEAR)
+        motion += found @ onto[:2].astype(np.float32)
     return fetch(picture, motion)
 
 
-def _bump(away: NDArray[np.float32], reach: float) -> NDArray[np.float32]:
-    """[H, W, 1]: from one at a place to zero at a distance, smoothly."""
-    share = np.maximum(1 - np.square(away).sum(-1, keepdims=True) / max(reach, 1e-3) ** 2, 0)
-    bump: NDArray[np.float32] = np.square(share)
-    return bump
+@cache
+def proportions(structure: float) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
+    """What the toon pack tells. (Both eyes and the chin [3, 2] of its face, and where each place
+    around that is taken from, [CELLS, CELLS, 2]), in sides of a crop from its middle; zero beyond
+    the face."""
+    effects = pack_effects(open_pack(bundled_folder() / TOON))
+    effect = effects and effects.of("toon")
+    assert effect, "the pack that ships with vidhair tells this"
+    face = effect.face.astype(np.float64)
+    moved = structure * effect.moved.astype(np.float64)
+    left, right, _, _ = eyes_and_mouth(face)
+    grid = Grid(-AROUND, -AROUND, 2 * AROUND / CELLS, CELLS, CELLS)
+    oval = face[list(FACE_OVAL)]
+    oval = oval.mean(0) + BEYOND * (oval - oval.mean(0))
+    still = 1 - polygon_mask(grid.places(oval), CELLS, CELLS)
+    field = dense(face + moved, -moved, still, grid)[0].movedim(0, -1).contiguous().numpy()
+    return np.stack([left, right, face[CHIN]]), field

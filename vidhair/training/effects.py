@@ -33,10 +33,10 @@ def face_effects(people: int, seed: int) -> FaceEffects:
     read = EffectReader()
     found: dict[str, list[Effect]] = {name: [] for name in AMOUNTS}
     for index in range(people):
-        plain = _picture(faces[index])
+        plain = picture_of(faces[index])
         for name, amount in AMOUNTS.items():
             changed = faces[index].replace(**{name: getattr(faces[index], name) + amount})
-            effect = read(plain, _picture(changed))
+            effect = read(plain, picture_of(changed))
             if effect is not None:
                 found[name].append(effect.times(1 / amount))
     read.close()
@@ -47,7 +47,7 @@ def face_effects(people: int, seed: int) -> FaceEffects:
     return FaceEffects(names, *(torch.tensor(np.array(t), dtype=torch.float32) for t in tables))
 
 
-def _picture(face: FaceParams) -> NDArray[np.uint8]:
+def picture_of(face: FaceParams) -> NDArray[np.uint8]:
     """One face, uint8 [SEEN_SIDE, SEEN_SIDE, 3]."""
     image = shade(trace(face, VIEW), face, wall=VIEW).image[0]
     levels = (image.permute(1, 2, 0) * 255).round().to(torch.uint8).numpy()

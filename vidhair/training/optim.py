@@ -129,8 +129,9 @@ class Ranger(torch.optim.RAdam):
 
     LOOK_EVERY, LOOK_BACK = 6, 0.5
 
-    def __init__(self, params: Iterable[Tensor], lr: float):
-        super().__init__(params, lr=lr, betas=(0.95, 0.999), eps=1e-5)
+    def __init__(self, params: Iterable[Tensor], lr: float, memory: float = 0.999):
+        """memory: share of the mean square that a step keeps; short trainings need less."""
+        super().__init__(params, lr=lr, betas=(0.95, memory), eps=1e-5)
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]

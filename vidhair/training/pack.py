@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vidhair.checkpoints.packs import BUNDLED, bundled_folder, open_pack, write_pack
+from vidhair.checkpoints.packs import BUNDLED, TOON, bundled_folder, open_pack, write_pack
 from vidhair.models.encoders.attributes import fit_attributes
 from vidhair.models.encoders.small import SmallEncoder, SmallEncoderConfig
 from vidhair.models.generators.stylegan3 import Generator, StyleGAN3Config
@@ -27,6 +27,7 @@ from vidhair.training.encoder import (
 from vidhair.training.generator import DistillConfig, Standardiser, distill, evaluate
 from vidhair.training.parser import ParserTraining, evaluate_parser, train_parser
 from vidhair.training.portraits import Portraits, render_people
+from vidhair.training.proportions import toon_proportions
 
 PackPart = tuple[str, dict[str, Any], dict[str, Tensor]]  # kind, configuration, tensors
 
@@ -131,6 +132,22 @@ def measure_effects(
     """The bundled pack with what its attributes do to faces, seen anew."""
     command = {"command": "vidhair train effects", "seed": seed, "sitters": recipe.sitters}
     _with_part(target, "effects", _effects(recipe.sitters, seed), command, {})
+
+
+def measure_proportions(
+    recipe: PackRecipe, work: Path, target: Path, *, seed: int, device: str
+) -> None:
+    """The small pack of what a cartoon's proportions are."""
+    effects = toon_proportions(max(1, recipe.sitters), seed)
+    part: PackPart = ("effects", {"names": list(effects.names)}, effects.tensors())
+    about = {
+        "version": 1,
+        "licence": "Apache-2.0",
+        "about": "How a cartoon's proportions move a face, by rendered people and their cartoons. "
+        "No photograph of a person was used.",
+        "training": {"command": "vidhair train proportions", "seed": seed},
+    }
+    write_pack(target, TOON, {"effects": part}, about)
 
 
 def _effects(people: int, seed: int) -> PackPart:

@@ -92,10 +92,11 @@ TASKS = {
 @dataclass(frozen=True, kw_only=True)
 class TrainingConfig:
     """network: its shape; skips, labels and attention are the task's. side: S, a multiple of 40.
-    steps, lr: of every task, and of pretraining. lowered: by how much super-resolution reduces its
-    pictures, one of these: a quarter of the recipe's `edit.factor`. blind: they are soft, noisy and
-    compressed, too. edit: the color of hair that `edit` goes to. look: of `synthetic.toon`.
-    people: rendered. check_every: steps from one look at held-out pictures to the next."""
+    steps, lr: of every task, and of pretraining. memory: of `Ranger`. lowered: by how much
+    super-resolution reduces its pictures, one of these: a quarter of the recipe's `edit.factor`.
+    blind: they are soft, noisy and compressed, too. edit: the color of hair that `edit` goes to.
+    look: of `synthetic.toon`. people: rendered. check_every: steps from one look at held-out
+    pictures to the next."""
 
     network: StyleGANEXConfig
     side: int
@@ -106,6 +107,7 @@ class TrainingConfig:
     lr: float = 1e-4
     pretrain_lr: float = 1e-4
     discriminator_lr: float = 1e-4
+    memory: float = 0.999
     lowered: tuple[int, ...] = (4,)
     blind: bool = False
     edit: str = "blonde"
@@ -160,9 +162,10 @@ CONFIGS = {
         batch=4,
         steps=2000,
         pretrain_steps=2000,
-        lr=1e-3,
+        lr=4e-3,
         pretrain_lr=2e-3,
         discriminator_lr=1e-3,
+        memory=0.99,
     ),
     # What the authors train, in their number of steps.
     "gpu": TrainingConfig(
@@ -297,7 +300,7 @@ class Training:
         self.optimiser: torch.optim.Optimizer = (
             torch.optim.Adam(self.learning, lr=lr, betas=(0.9, 0.99))
             if pretrain
-            else Ranger(self.learning, lr=lr)
+            else Ranger(self.learning, lr=lr, memory=config.memory)
         )
         self.discriminator: Discriminator | None = None
         if self.task.adversarial:

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vidhair.checkpoints.packs import BUNDLED, bundled_folder, write_pack
-from vidhair.errors import InvalidSetting
+from vidhair.errors import InvalidSetting, os_errors
 from vidhair.models.pack import Pack, load_pack
 from vidhair.models.parsers.face_parser import FaceParser
 from vidhair.models.perceptual import find_perceptual
@@ -73,6 +73,10 @@ class Request:
             raise InvalidSetting(
                 f"--task {self.task} makes its own pairs; give --pictures, a folder of pictures"
             )
+        if self.pictures:
+            listed(self.pictures)
+        if self.pairs:
+            paired(self.pairs)
         if self.generator and self.task == "pretrain" and not self.start:
             raise InvalidSetting(
                 "--generator without --start has no encoder that knows its codes; give --start a "
@@ -83,9 +87,13 @@ class Request:
 def train_styleganex(request: Request, work: Path, target: Path, *, seed: int, device: str) -> None:
     """Train a task and write its pack; what is in `work` from an earlier run is taken up."""
     request.check()
+    with os_errors(target):
+        target.mkdir(parents=True, exist_ok=True)
     bundled = load_pack(bundled_folder() / BUNDLED, device=device)
     perceptual = find_perceptual("auto", "", lambda: bundled.parser.features, {}, device=device)
     start = _start(request, device)
+    if request.generator is not None:
+        _generator_of(request.generator, device)
     judges = Judges(
         perceptual=perceptual.build(),
         identity=load_pack(request.start, device=device).identity if request.start else None,
@@ -195,8 +203,8 @@ def _trained(
     return training
 
 
-def _take_generator(network: StyleGANEX, name: str, device: str) -> None:
-    """The StyleGAN2 of a pack in place of a network's own. Raises InvalidSetting."""
+def _generator_of(name: str, device: str) -> dict[str, Tensor]:
+    """The weights of a pack's StyleGAN2. Raises InvalidSetting."""
     pack = load_pack(name, device=device)
     part = pack.files.parts.get("generator")
     if part is None or part.kind != "stylegan2":
@@ -204,7 +212,13 @@ def _take_generator(network: StyleGANEX, name: str, device: str) -> None:
             f"--generator {name} has no StyleGAN2 (its generator: {part.kind if part else 'none'});"
             " give a pack that has"
         )
-    state = pack.build("generator").state_dict()
+    state: dict[str, Tensor] = pack.build("generator").state_dict()
+    return state
+
+
+def _take_generator(network: StyleGANEX, name: str, device: str) -> None:
+    """The StyleGAN2 of a pack in place of a network's own. Raises InvalidSetting."""
+    state = _generator_of(name, device)
     shapes = {n: t.shape for n, t in network.generator.state_dict().items()}
     if {n: t.shape for n, t in state.items()} != shapes:
         raise InvalidSetting(
