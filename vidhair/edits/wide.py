@@ -63,7 +63,7 @@ class Pictures(Value):
         return self.levels
 
 
-@stage(chunk=0, compress=True)
+@stage(chunk=4, compress=True)
 def own_pictures(composed: Frames) -> Pictures:
     """What is kept where the frames are no longer of the source's size."""
     return Pictures(composed.pixels)

@@ -357,7 +357,7 @@ def put_back(
     window = window_on(grid, height, width)
     fine = drawn_grid(grid, drawn)
     shown = drawn if undrawn is None else drawn - undrawn
-    made = cut_grid(shown.float().cpu(), window, on=fine, padding="border") * 127.5
+    made = (cut_grid(shown.float(), window, on=fine, padding="border") * 127.5).cpu()
     source = torch.from_numpy(frame[window.pixels].copy()).movedim(-1, 0)[None].float()
     reach = paste.feather * min(window.height, window.width)
     alpha = torch.from_numpy(inside(window, height, width, reach))[None, None]
