@@ -33,7 +33,7 @@ from vidhair.wiring import Series, Value, ranges
 REACH = 256  # pixels around the middle of the eyes, where they are EYE_DISTANCE apart
 TILTED = 0.5  # share of the eyes' distance that lies across, below which a head is lying
 # Pixels that a network sees at most, so that 4 GiB are enough; and one with masks of edits.
-LARGEST_INPUT, LARGEST_MASKED = 1280 * 736, 960 * 544
+LARGEST_INPUT, LARGEST_MASKED = 1280 * 736, 640 * 416
 LARGEST_SCALE = 16.0  # of a frame: the eyes of the smallest face that is found are some 16 apart
 FADE_SECONDS = 0.3  # in which a drawing goes where a face comes or goes within a shot
 COARSE = 8  # pixels of the frame per sample of what matches colors
