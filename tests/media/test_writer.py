@@ -120,6 +120,21 @@ def test_every_size_comes_out(tmp_path: Path, suffix: str, width: int, height: i
     assert [("4:4:4" in note) for note in writer.notes] == [True] * (odd and suffix != ".webm")
 
 
+def test_frames_may_have_another_size_than_the_clips(tmp_path: Path) -> None:
+    clip = a_clip([0, 40, 80], width=32, height=16)
+    given = VideoWriter(tmp_path / "a.mp4", clip, crf=1, preset="ultrafast")
+    assert given.sized(32, 16) is given
+    frames = np.full((3, 46, 70, 3), 90, np.uint8)
+    with given.sized(70, 46) as writer:
+        writer.write(frames)
+    with open_clip(tmp_path / "a.mp4") as copy:
+        seen = copy.clip
+        assert (seen.width, seen.height, seen.frame_count) == (70, 46, 3)
+        assert [p * seen.time_base for p in seen.pts.tolist()] == [
+            p * clip.time_base for p in clip.pts
+        ]
+
+
 def test_pixel_shapes_are_kept(tmp_path: Path) -> None:
     clip = a_clip(range(3), sample_aspect_ratio=Fraction(16, 11))
     for suffix in (".mp4", ".mkv", ".mov"):

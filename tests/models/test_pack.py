@@ -21,7 +21,7 @@ from vidhair.checkpoints.packs import write_pack
 from vidhair.errors import PackDamaged, PackNotFound
 from vidhair.models.encoders.inversion import ENCODERS
 from vidhair.models.encoders.small import SmallEncoder, SmallEncoderConfig
-from vidhair.models.pack import BUILDERS, load_pack
+from vidhair.models.pack import BUILDERS, Pack, load_pack
 from vidhair.models.parsers.face_parser import FaceParser, FaceParserConfig
 
 ENCODER = SmallEncoderConfig(size=8, num_ws=16, w_dim=12, widths=(4,), hidden=6)
@@ -264,3 +264,20 @@ def test_an_altered_file_is_found_when_its_part_is_loaded(tmp_path: Path) -> Non
     pack = load_pack(folder)
     with pytest.raises(PackDamaged, match=r"generator\.safetensors"):
         pack.generator  # noqa: B018
+
+
+class TestEditingVector:
+    def pack(self, folder: Path, sign: Any) -> Pack:
+        vector = {"editing_w": random(2, 10, 16)}
+        contents = {"editing_vector": ("editing_vector", {"sign": sign}, vector)}
+        write_pack(folder, "edits", contents, {}, dtype=None)
+        return load_pack(folder)
+
+    @pytest.mark.parametrize("sign", [1, -1])
+    def test_its_sign_is_the_packs(self, tmp_path: Path, sign: int) -> None:
+        vector = self.pack(tmp_path / "a", sign).editing_vector
+        assert torch.equal(vector.signed, sign * random(2, 10, 16)[:1])
+
+    def test_another_sign_is_refused(self, tmp_path: Path) -> None:
+        with pytest.raises(PackDamaged, match="sign of its editing vector is 'minus'"):
+            self.pack(tmp_path / "a", "minus").editing_vector  # noqa: B018

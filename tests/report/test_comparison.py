@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests import small
 from tests.media.clips import a_clip, ffmpeg, sine, smooth_frames, sound_packets, write
 from vidhair.errors import NotAVideo, OutputNotWritable
 from vidhair.media import open_clip
@@ -57,6 +58,20 @@ def test_a_shorter_result_is_compared_as_far_as_it_goes(
     write_comparison(source, tmp_path / "short.mp4", tmp_path / "both.mp4")
     with open_clip(tmp_path / "both.mp4") as both:
         assert both.clip.frame_count == 7
+
+
+@pytest.mark.parametrize("size", [(48, 30), (400, 300)])
+def test_a_result_of_another_size_is_brought_to_the_clips(
+    tmp_path: Path, clips: tuple[Path, Path], size: tuple[int, int]
+) -> None:
+    source, _ = clips
+    frames = np.full((4, size[1], size[0], 3), 200, np.uint8)
+    small.write_clip(tmp_path / "other.mp4", frames)
+    write_comparison(source, tmp_path / "other.mp4", tmp_path / "both.mp4")
+    before, both = small.decoded(source), small.decoded(tmp_path / "both.mp4")
+    width = before.shape[2]
+    assert both.shape[1:3] == (before.shape[1], 2 * width)
+    assert np.abs(both[:, :, width + 8 :].astype(int) - 200).max() < 6
 
 
 def test_neither_side_is_overwritten(tmp_path: Path, clips: tuple[Path, Path]) -> None:

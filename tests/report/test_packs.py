@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from tests import small
 from tests.checkpoints.test_packs import change_manifest
 from tests.models.official_files import one_sentence, pickled, psp, stylegan3, write
 from tests.models.test_pack import write as write_small
@@ -23,6 +24,7 @@ from vidhair.report.packs import (
     describe_pack,
     file_text,
     pack_text,
+    recipes_served,
     verify_pack,
 )
 
@@ -168,6 +170,42 @@ class TestConversions:
         text = conversion_text(Conversion(Path("made"), origins, []))
         assert "from a.npy, 'b\\nc.npy', 'd\\udcff.npy'" in text
         text.encode()
+
+    def test_what_a_network_has_no_use_for_is_listed(self) -> None:
+        origins: dict[str, tuple[Path, ...]] = {"styleganex": (Path("sr.pt"),)}
+        unused = (("encoder.skiplayer.bias", Path("sr.pt")), ("odd\n", Path("sr.pt")))
+        lines = conversion_text(Conversion(Path("made"), origins, [], unused)).splitlines()
+        assert "encoder.skiplayer.bias  of sr.pt is not used" in lines
+        assert "'odd\\n'                 of sr.pt is not used" in lines
+        assert not any("lacks" in line for line in lines), "it is complete"
+
+
+class TestRecipesServed:
+    def test_the_bundled_pack(self) -> None:
+        served = recipes_served(open_pack(bundled_folder() / packs.BUNDLED))
+        assert {"hair_color", "smile", "wave", "toonify", "hair_mask"} <= set(served)
+        assert not {"toonify_network", "restore", "face_attribute"} & set(served)
+
+    def test_a_pack_without_attributes(self, tmp_path: Path) -> None:
+        served = recipes_served(open_pack(write_small(tmp_path / "plain")))
+        assert "reconstruct" in served and not {"smile", "wave", "attribute"} & set(served)
+
+    @pytest.mark.parametrize(
+        ("task", "recipe"),
+        [
+            ("toonify", "toonify_network"), ("super_resolution", "restore"),
+            ("inversion", "invert_frame"), ("edit", "face_attribute"), ("mask", "mask_to_face"),
+            ("sketch", "sketch_to_face"),
+        ],
+    )  # fmt: skip
+    def test_a_network_of_whole_frames_serves_that_of_its_task(
+        self, task: str, recipe: str
+    ) -> None:
+        files = small.wide_pack(task).files
+        assert recipes_served(files) == sorted([recipe, "toonify"])
+        text = pack_text(describe_pack(files))
+        assert f"for the recipes {', '.join(sorted([recipe, 'toonify']))}" in text
+        assert f"task {task}" in text
 
 
 # ---- checking

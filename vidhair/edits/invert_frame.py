@@ -19,14 +19,14 @@ from vidhair.cache import fingerprint
 from vidhair.checkpoints.directions import read_directions
 from vidhair.edits.labels_to_face import sample
 from vidhair.edits.latent_file import chosen_layers
-from vidhair.edits.wide import Drawing, Styles, WideEdit, working
+from vidhair.edits.wide import Drawing, Styles, WideEdit, for_tiles, working
 from vidhair.errors import InvalidSetting
 from vidhair.models.generators.stylegan2 import mix_codes
 from vidhair.models.pack import Pack, load_pack
 from vidhair.models.perceptual import Perceptual
 from vidhair.models.styleganex.invert import Inversion, optimised
 from vidhair.models.styleganex.network import LAYOUT_CODES, Layout, StyleGANEX, StyleGANEXConfig
-from vidhair.models.styleganex.strips import draw
+from vidhair.models.styleganex.tiles import draw
 from vidhair.settings import setting
 from vidhair.stages.align import Shots
 from vidhair.stages.render import RenderConfig
@@ -219,7 +219,7 @@ class InvertFrame(WideEdit):
             with working(config, device):
                 feature = network.encode_layout(self.picture(frame, places, place).to(device))
                 layout = Layout(feature.feature + torch.as_tensor(change).to(device))
-                made = draw(drawer, layout, ws, memory=config.memory << 20)
+                made = draw(drawer, layout, ws, memory=for_tiles(config))
             return [made.float().clamp(-1, 1)], None
 
         return self.made(frames, places, span, network, draw_at)

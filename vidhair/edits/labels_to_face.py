@@ -76,7 +76,7 @@ class LabelEdit(WideEdit):
     )
     seed: int = setting(0, "of the face that is drawn", low=0, high=2**31 - 1)
     samples: int = setting(
-        1, "how many faces are drawn, by this and the next seeds, on a sheet", low=1, high=36
+        1, "how many faces are drawn, by this and the next seeds, on a sheet", low=1, high=16
     )
     style: str = setting("", "a picture of a face whose colors and light are used, not random ones")
 

@@ -22,13 +22,15 @@ from vidhair.geometry import Grid
 from vidhair.imaging.resize import bicubic_shrink
 from vidhair.models.pack import EditingVector, Pack
 from vidhair.models.styleganex.network import StyleGANEX
-from vidhair.models.styleganex.strips import draw
+from vidhair.models.styleganex.tiles import draw
 from vidhair.precision import resolve
 from vidhair.settings import Curve, setting
 from vidhair.stages.align import Faces, Shots
 from vidhair.stages.people import Tracks, Wanted
 from vidhair.stages.render import RenderConfig
 from vidhair.stages.wide import (
+    LARGEST_INPUT,
+    LARGEST_MASKED,
     Paste,
     Places,
     aligned_face,
@@ -61,7 +63,7 @@ class Pictures(Value):
         return self.levels
 
 
-@stage(chunk=0, compress=True)
+@stage(chunk=4, compress=True)
 def own_pictures(composed: Frames) -> Pictures:
     """What is kept where the frames are no longer of the source's size."""
     return Pictures(composed.pixels)
@@ -71,6 +73,11 @@ def working(config: RenderConfig, device: torch.device) -> AbstractContextManage
     """Computing in the precision of a recipe."""
     dtype = resolve(config.precision, device, "render").dtype
     return torch.autocast(device.type, dtype=dtype, enabled=dtype != torch.float32)
+
+
+def for_tiles(config: RenderConfig) -> int:
+    """Bytes that tiles may take; the other half is for what is held of whole pictures."""
+    return config.memory << 19
 
 
 # The number of a frame and a place → what is drawn there, [1, 3, h, w], one or several; with the
@@ -85,6 +92,7 @@ class WideEdit(Edit):
 
     whole_frames: ClassVar[bool] = True
     task: ClassVar[str]
+    most: ClassVar[int] = LARGEST_INPUT  # pixels that the network sees at once
     framing: str = setting(
         "crop",
         "what is drawn: crop, what lies around a face; frame, all that the frame shows",
@@ -155,7 +163,7 @@ class WideEdit(Edit):
         wanted: Wanted,
     ) -> Places:
         begins = shots.whole().begins
-        return find_places(faces, tracks.whole(), begins, clip, wanted, self.framing)
+        return find_places(faces, tracks.whole(), begins, clip, wanted, self.framing, self.most)
 
     @stage()
     def wide_styles(
@@ -297,7 +305,7 @@ def drawing(
     ws = torch.as_tensor(codes, device=device).reshape(1, *codes.shape[-2:])
     with working(config, device):
         layout = network.encode_layout(picture.to(device))
-        made = draw(network, layout, ws, editing=editing, memory=config.memory << 20)
+        made = draw(network, layout, ws, editing=editing, memory=for_tiles(config))
     return made.float().clamp(-1, 1)
 
 
@@ -391,6 +399,7 @@ def lowered(picture: Tensor, factor: float) -> Tensor:
 class FaceAttribute(WideEdit, GradedEdit):
     kind = "face_attribute"
     task: ClassVar[str] = "edit"
+    most: ClassVar[int] = LARGEST_MASKED
     strength: float | Curve = setting(
         1.0,
         "how far along the pack's editing vector, and which way, or a curve of it over time",

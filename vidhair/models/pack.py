@@ -29,7 +29,7 @@ from vidhair.models.parsers.face_parser import FaceParser, FaceParserConfig
 from vidhair.models.parsers.head_parser import HeadParser, Parser
 from vidhair.models.skip_init import SkipInit
 from vidhair.models.styleganex.network import StyleGANEX, StyleGANEXConfig
-from vidhair.models.styleganex.strips import use_own_statistics
+from vidhair.models.styleganex.tiles import use_own_statistics
 
 # kind of a part → how to build the empty module from its configuration
 BUILDERS: dict[str, Callable[[dict[str, Any]], nn.Module]] = {

@@ -146,7 +146,10 @@ def conversion_text(conversion: Conversion) -> str:
         for part, origin in conversion.parts.items()
     ]
     rows += [(part, f"of {shown_path(path)} is not used") for part, path in conversion.left_out]
-    rows += [(name, f"of {shown_path(path)} is not used") for name, path in conversion.unused]
+    rows += [
+        (name if name.isprintable() else ascii(name), f"of {shown_path(path)} is not used")
+        for name, path in conversion.unused
+    ]
     missing = [part for part in ("generator", "encoder") if part not in conversion.parts]
     if "styleganex" in conversion.parts:  # it is complete
         missing = []

@@ -17,7 +17,8 @@ def plan_text(recipe: Recipe) -> str:
         mark = " " if made.kept else "*"
         lines.append(f"# {mark}{name:<{width}}  {', '.join(_taken(made)) or 'nothing'}")
     fanned = [made.name for made in stages if made.fanned]
-    lines.append(f"# for each person: {', '.join(fanned)}")
+    if fanned:
+        lines.append(f"# for each person: {', '.join(fanned)}")
     for index, names in enumerate(sweeps(stages), 1):
         lines.append(f"# pass {index} over the clip: {', '.join(names)}")
     return "\n".join(lines)

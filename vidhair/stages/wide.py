@@ -32,7 +32,8 @@ from vidhair.wiring import Series, Value, ranges
 
 REACH = 256  # pixels around the middle of the eyes, where they are EYE_DISTANCE apart
 TILTED = 0.5  # share of the eyes' distance that lies across, below which a head is lying
-LARGEST_INPUT = 1920 * 1088  # pixels that a network sees of a frame at most
+# Pixels that a network sees at most, so that 4 GiB are enough; and one with masks of edits.
+LARGEST_INPUT, LARGEST_MASKED = 1280 * 736, 640 * 416
 LARGEST_SCALE = 16.0  # of a frame: the eyes of the smallest face that is found are some 16 apart
 FADE_SECONDS = 0.3  # in which a drawing goes where a face comes or goes within a shot
 COARSE = 8  # pixels of the frame per sample of what matches colors
@@ -75,10 +76,10 @@ class Places(Value):
                 yield place, share
 
 
-def whole_grid(height: int, width: int, scale: float = 1.0) -> Grid:
-    """All of a frame, scaled, but for the largest input; sides are multiples of CELL, so it may
+def whole_grid(height: int, width: int, scale: float = 1.0, most: int = LARGEST_INPUT) -> Grid:
+    """All of a frame, scaled, but to `most` pixels at most; sides are multiples of CELL, so it may
     reach beyond the right and the lower edge."""
-    scale = min(scale, LARGEST_SCALE, math.sqrt(LARGEST_INPUT / (height * width)))
+    scale = min(scale, LARGEST_SCALE, math.sqrt(most / (height * width)))
     sides = (math.ceil(round(n * scale, 6) / CELL) * CELL for n in (height, width))
     return Grid(0, 0, 1 / scale, *sides)
 
@@ -90,13 +91,19 @@ def scale_of(left: NDArray[Any], right: NDArray[Any]) -> float:
     return EYE_DISTANCE / (across if across > TILTED * apart else apart)
 
 
-def face_grid(eyes: NDArray[np.float64], height: int, width: int, framing: str = "crop") -> Grid:
+def face_grid(
+    eyes: NDArray[np.float64],
+    height: int,
+    width: int,
+    framing: str = "crop",
+    most: int = LARGEST_INPUT,
+) -> Grid:
     """The place of a face. eyes: [N, 2, 2], both in each of its frames; the first decides about
-    the scale. framing: "crop" or "frame"."""
+    the scale. framing: "crop" or "frame". most: samples that it may have."""
     left, right = eyes[0]
     scale = scale_of(left, right)
     if framing == "frame":
-        return whole_grid(height, width, scale)
+        return whole_grid(height, width, scale, most)
     middles = eyes.mean(1)
     first = middles[0]
     moves = first - middles.min(0), middles.max(0) - first  # [left, up], [right, down]
@@ -124,6 +131,7 @@ def find_places(
     clip: Clip,
     wanted: str | int,
     framing: str,
+    most: int = LARGEST_INPUT,
 ) -> Places:
     """One place for each face that is wanted: "all", or in every shot the "largest" ones that are
     not seen at the same time. Raises InvalidSetting for others, and NoFaceFound."""
@@ -166,7 +174,7 @@ def find_places(
             if len(free):
                 at[frame, free[0]], share[frame, free[0]] = place, weight[frame]
     first_axes = [tracks.axes[spans[k][0]][tracks.track[spans[k][0]] == k][0] for k in chosen]
-    grids = [face_grid(eyes[k], clip.height, clip.width, framing) for k in chosen]
+    grids = [face_grid(eyes[k], clip.height, clip.width, framing, most) for k in chosen]
     numbers = [(g.left, g.top, g.step, g.height, g.width) for g in grids]
     return Places(
         np.reshape(np.array(numbers, np.float64), (-1, 5)),
@@ -349,7 +357,7 @@ def put_back(
     window = window_on(grid, height, width)
     fine = drawn_grid(grid, drawn)
     shown = drawn if undrawn is None else drawn - undrawn
-    made = cut_grid(shown.float().cpu(), window, on=fine, padding="border") * 127.5
+    made = (cut_grid(shown.float(), window, on=fine, padding="border") * 127.5).cpu()
     source = torch.from_numpy(frame[window.pixels].copy()).movedim(-1, 0)[None].float()
     reach = paste.feather * min(window.height, window.width)
     alpha = torch.from_numpy(inside(window, height, width, reach))[None, None]

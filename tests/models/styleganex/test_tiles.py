@@ -1,4 +1,4 @@
-"""Drawn in strips, a picture is what it is when drawn at once."""
+"""Drawn in tiles, a picture is what it is when drawn at once."""
 
 from typing import Any
 
@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from tests.models.tiny import random, tiny_styleganex
-from vidhair.models.styleganex.network import StyleGANEX
-from vidhair.models.styleganex.strips import CONTEXT, draw, planned, strips, use_own_statistics
+from vidhair.models.styleganex.network import StyleGANEX, StyleGANEXConfig
+from vidhair.models.styleganex.tiles import CONTEXT, Plan, draw, planned, tiles, use_own_statistics
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -28,7 +28,7 @@ def both(network: StyleGANEX, memory: int, editing: bool = False) -> tuple[Any, 
 
 @pytest.mark.parametrize("memory", [1, 40_000, 200_000, 1 << 40])
 @pytest.mark.parametrize("skips", [0, 4, 6])
-def test_strips_leave_no_seam(memory: int, skips: int) -> None:
+def test_tiles_leave_no_seam(memory: int, skips: int) -> None:
     network = large(skips=skips)
     whole, got = both(network, memory)
     plan = planned(network, 25, 5, False, memory)
@@ -36,31 +36,44 @@ def test_strips_leave_no_seam(memory: int, skips: int) -> None:
     assert torch.allclose(got, whole, atol=1e-5 * float(whole.abs().max()), rtol=0)
 
 
-def test_where_masks_see_the_whole_picture_only_later_blocks_run_in_strips() -> None:
+def test_where_masks_see_the_whole_picture_only_later_blocks_run_in_tiles() -> None:
     network = large(skips=5, attention_depth=1)
     plan = planned(network, 25, 5, True, 1)
-    assert plan.split == 6 and planned(network, 25, 5, False, 1).split == 4
+    assert plan.split == 5 and planned(network, 25, 5, False, 1).split == 4
     whole, got = both(network, 1, editing=True)
     assert torch.allclose(got, whole, atol=1e-5 * float(whole.abs().max()), rtol=0)
 
 
-def test_fewer_rows_around_a_strip_would_leave_seams(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("vidhair.models.styleganex.strips.CONTEXT", 1)
+def test_less_around_a_tile_would_leave_seams(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vidhair.models.styleganex.tiles.CONTEXT", 1)
     whole, got = both(large(skips=6), 1)
     assert not torch.allclose(got, whole, atol=1e-4 * float(whole.abs().max()), rtol=0)
 
 
-def test_less_memory_makes_earlier_splits_and_shorter_strips() -> None:
+def test_less_memory_makes_earlier_splits_and_smaller_tiles() -> None:
     network = large(skips=4)
     plans = [planned(network, 200, 100, False, memory) for memory in (1 << 24, 1 << 22, 1 << 20)]
     assert [plan.split for plan in plans] == sorted((p.split for p in plans), reverse=True)
     assert all(plan.rows > 0 for plan in plans[1:])
 
 
-def test_strips_cover_every_row_once() -> None:
-    found = list(strips(47, 10))
-    assert [inner.start for inner, _ in found] == [0, 10, 20, 30, 40] and found[-1][0].stop == 47
-    assert all(o.start == max(0, i.start - CONTEXT) for i, o in found)
+def test_tiles_cover_every_sample_once() -> None:
+    covered = torch.zeros(47, 33)
+    for inner, outer in tiles(47, 33, Plan(4, 10, 15)):
+        covered[inner] += 1
+        for a, b, length in zip(inner, outer, (47, 33), strict=True):
+            assert b.start == max(0, a.start - CONTEXT) and b.stop == min(length, a.stop + CONTEXT)
+    assert bool((covered == 1).all())
+
+
+def test_wide_pictures_are_tiled_both_ways() -> None:
+    """Strips of a few rows would be drawn several times over for what lies around them."""
+    config = StyleGANEXConfig(skips=7, fuse_rgb=True, task="toonify")
+    with torch.device("meta"):
+        network = StyleGANEX(config)
+    plan = planned(network, 92, 160, False, 1 << 30)
+    sides = plan.rows + 2 * CONTEXT, plan.columns + 2 * CONTEXT
+    assert plan.columns < 160 * 2 and sides[0] * sides[1] < 2.5 * plan.rows * plan.columns
 
 
 @torch.no_grad()
