@@ -46,8 +46,13 @@ from vidhair.wiring import Span, Value, stage
 AROUND = 0.12  # around hair and face, in which their light is compared
 LIGHT_BLUR = 0.035  # over which that of a layer is
 LIGHT_LEVELS = 8  # halvings over which it spreads to where nothing is seen
-OTHERS = 60  # levels of difference, from which on a layer and the frame show different things
+# Levels of difference from which on a layer and the frame show different things, and where skin
+# that is drawn meets the face.
+OTHERS, OTHERS_MEETING = 60, 110
 SHADOW, SHADOW_BLUR = 0.18, 0.02  # how far the shadow of hair on skin reaches, and its blur
+ROOTS = 0.05, 0.026  # how far skin is drawn around hair, and the blur of its border
+MEETS, JOIN_BLUR = 0.09, 0.016  # how far from drawn skin the face tells its color; blur of that
+SHADOWS_FROM = 4  # levels by which the skin has to be lighter, for a shadow to be one
 STRAND_REACH = 0.04  # how far colors behind single strands are looked for
 EAR_TINTS = np.array([0.85, 1.0, 1.0])  # exponents of its tone by channel: blood shines through
 
@@ -78,15 +83,21 @@ class Layers:
 
 
 def relit(
-    layer: NDArray[np.float32], picture: NDArray[Any], known: Mask, side: float, sigma: float
+    layer: NDArray[np.float32],
+    picture: NDArray[Any],
+    known: Mask,
+    side: float,
+    sigma: float,
+    others: float = OTHERS,
 ) -> Plane:
     """A layer [h, w, 3] in the light of a picture, by what both show where it is known [h, w].
 
-    sigma: of the blur over which they are compared, in crop sides; side: of that, in samples.
+    sigma: of the blur over which they are compared, in crop sides; side: of that, in samples;
+    others: levels of difference, from which on they show different things.
     """
     step = max(1, int(0.25 * sigma * side))
     away = picture - layer
-    weight = torch.from_numpy(known & (np.abs(away).max(-1) < OTHERS)).float()
+    weight = torch.from_numpy(known & (np.abs(away).max(-1) < others)).float()
     planes = torch.from_numpy(away.astype(np.float32)) * weight[..., None]
     planes = torch.cat([planes, weight[..., None]], -1).movedim(-1, 0)[None].contiguous()
     sums = F.avg_pool2d(planes, step, ceil_mode=True, count_include_pad=False)
@@ -106,9 +117,11 @@ def without_hair(view: View, layers: Layers) -> tuple[Picture, Picture, Picture]
     skin = relit(layers.skin, view.picture, view.skin, side, LIGHT_BLUR)
     new += layers.cover[..., None] * (body - new)
     new += view.head[..., None] * (skin - new)
+    skin_share = view.head.copy()
     for tone, cover in layers.ears:
         color = _flesh(skin, view, cover) * tone[..., None] ** EAR_TINTS
         new += cover[..., None] * (color.astype(np.float32) - new)
+        skin_share *= 1 - cover
     new += layers.noise[..., None]
 
     # The shadow of the hair on the forehead goes, and what skin shows in it stays.
@@ -118,6 +131,7 @@ def without_hair(view: View, layers: Layers) -> tuple[Picture, Picture, Picture]
     shadow = shadow * soft(view.face, 0.5 * HAIR_EDGE * side) * view.face
     shadow *= 1 - soft(view.eyes_and_ears, HAIR_EDGE * side)
     lighter = relit(picture, skin, free, side, SHADOW_BLUR) - picture
+    lighter *= np.clip(lighter.mean(-1, keepdims=True) / SHADOWS_FROM, 0, 1)
     strands = torch.from_numpy(alpha)[None, None]
     unit = torch.from_numpy(picture / 255).movedim(-1, 0)[None].contiguous()
     _, rest, _ = split_colors(unit, strands, max(2, round(STRAND_REACH * side)))
@@ -125,9 +139,13 @@ def without_hair(view: View, layers: Layers) -> tuple[Picture, Picture, Picture]
     back += shadow[..., None] * lighter
 
     margin = _margin(view)
+    share = np.maximum(alpha, margin)
+    meets = view.face & ~grown(view.features, HAIR_EDGE * side) & (alpha < 0.02) & (margin < 0.05)
+    meets &= (view.label(Label.SKIN) > 0.5) & grown(share * view.head > 0.5, MEETS * side)
+    joined = relit(skin, back, meets, side, JOIN_BLUR, OTHERS_MEETING)
+    new += skin_share[..., None] * (joined - skin)
     result = back + alpha[..., None] * (new - back)
     result += margin[..., None] * (new - result)
-    share = np.maximum(alpha, margin)
     changed = np.maximum(share, shadow * (np.abs(lighter).max(-1) > 0.5))
     changed = np.where(changed > 1 / 255, changed, 0)
     levels = np.where(changed[..., None] > 0, np.rint(result).clip(0, 255), view.picture)
@@ -146,7 +164,7 @@ def _margin(view: View) -> Plane:
     """
     side, sure = view.side, view.alpha > 0.5
     found = _ramp(view.alpha > 0.04, 0.5 * HAIR_EDGE * side, 0.5 * HAIR_EDGE * side)
-    roots = _ramp(sure, 0.4 * HAIRLINE * side, 0.22 * HAIRLINE * side)
+    roots = _ramp(sure, ROOTS[0] * side, ROOTS[1] * side)
     found = np.maximum(found, view.head * roots)
     strays = _ramp(sure, 0.8 * STRAY * side, 0.15 * STRAY * side)
     found = np.maximum(found, strays * (view.person < 0.5) * (1 - view.head))
