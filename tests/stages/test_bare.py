@@ -280,3 +280,19 @@ def test_what_hair_hides_of_a_body_is_like_the_other_side() -> None:
     hidden = ~known & there
     assert hidden[-1].sum() > 10 and not hidden[: int(mesh[152, 1])].any()
     assert np.abs(made - bare_share)[hidden].mean() < 0.15
+
+
+def test_an_ear_without_a_shape_goes_on_behind_the_head_without_a_seam() -> None:
+    """What is drawn in place of an ear's hidden part has the head's own color on the head."""
+    found: Behind = given()["behind"]
+    flat, none = (
+        bared(behind=replace(found, ears=np.full((1, 2), level, np.float32))) for level in (0, -1)
+    )
+    view = list(views_of(given()))[1]
+    on_head_only = view.head > 0.999
+    assert np.array_equal(flat.levels[1][on_head_only], none.levels[1][on_head_only])
+    rim = (view.head > 0.2) & (view.head < 0.8) & (view.alpha > 0.99)
+    ears = np.max([ear[1] for ear in view.ears if ear is not None], axis=0) > 0.99
+    assert (rim & ears).any()
+    color = np.median(flat.levels[1][ears & (view.alpha > 0.99)], 0)
+    assert np.abs(flat.levels[1][rim & ears] - color).mean() < 25
