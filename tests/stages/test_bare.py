@@ -13,12 +13,21 @@ from tests.stages.faces import face_mesh
 from tests.stages.series import InMemory
 from vidhair.geometry import Box
 from vidhair.models.faces.landmarks import FACE_OVAL
-from vidhair.models.parsers.face_parser import polygon_mask
+from vidhair.models.parsers.face_parser import Label, polygon_mask
 from vidhair.stages.align import FaceTrack
 from vidhair.stages.bare import Bare, bare, relit
 from vidhair.stages.bare_skin import TEXELS, from_atlas, lit, on_head, to_atlas
-from vidhair.stages.bare_view import View
-from vidhair.stages.behind import Behind, behind, neck_color, tint, usual_body
+from vidhair.stages.bare_view import View, grown
+from vidhair.stages.behind import (
+    Behind,
+    behind,
+    kinds,
+    middle_of,
+    mirrored,
+    neck_color,
+    tint,
+    usual_body,
+)
 from vidhair.stages.labels import Labels
 from vidhair.stages.matte import Matte
 from vidhair.stages.region import HairWindow, HeadRegion
@@ -228,3 +237,62 @@ def views_of(values: dict[str, Any]) -> Iterator[View]:
             values["labels"].planes[frame], values["track"].mesh[frame],
             Place.of(values["head_pose"], frame), values["skull"], WINDOW, REGION,
         )  # fmt: skip
+
+
+def test_skin_that_is_drawn_joins_the_face_where_it_meets_it() -> None:
+    """A face whose temples and forehead are brighter towards the hair than its middle tells."""
+    values = given()
+    pixels = values["frames"].pixels.copy()
+    _, _, alpha, *_ = scene(1)
+    cap = alpha > 0
+    view = list(views_of(values))[1]
+    near = grown(cap, 16) & view.face & ~cap
+    pixels[1][near] = (pixels[1][near].astype(int) + 30).clip(0, 255).astype(np.uint8)
+    bright, plain = bared(frames=Frames.of_pixels(pixels)), bared()
+    drawn = (bright.scalp[1] > 250) & grown(near, 6)
+    gained = bright.levels[1][drawn].astype(int) - plain.levels[1][drawn]
+    assert 18 < np.median(gained) < 40
+    far = (bright.scalp[1] > 250) & (np.arange(HIGH)[:, None] < 40)
+    assert np.median(bright.levels[1][far].astype(int) - plain.levels[1][far]) > 8
+
+
+def test_bare_arms_are_no_clothes() -> None:
+    view = list(views_of(given()))[1]
+    view.picture = view.picture.copy()
+    body = view.body & (view.label(Label.CLOTHES) > 0.9)
+    rows = np.arange(HIGH)[:, None]
+    upper, lower = body & (rows < 135), body & (rows >= 135)
+    view.picture[upper], view.picture[lower] = SKIN, SHIRT
+    wall_seen, skin, clothes = kinds(view)
+    assert upper.sum() > 100 and skin[upper].all() and not clothes[upper].any()
+    assert lower.sum() > 100 and clothes[lower].all() and not skin[lower].any()
+    assert not (wall_seen & (skin | clothes)).any()
+
+
+def test_what_hair_hides_of_a_body_is_like_the_other_side() -> None:
+    mesh = scene(0)[-1].astype(np.float64)
+    axis, wide = middle_of(mesh)
+    columns = np.arange(WIDE) + 0.5 - (axis + 0.2 * wide)
+    bare_share = np.where(abs(columns) < 0.6 * wide, 1.0, 0.0)[None].repeat(HIGH, 0)
+    known = np.ones((HIGH, WIDE), bool)
+    known[:, columns > 0.3 * wide] = False
+    made, there = mirrored(bare_share, known, mesh)
+    hidden = ~known & there
+    assert hidden[-1].sum() > 10 and not hidden[: int(mesh[152, 1])].any()
+    assert np.abs(made - bare_share)[hidden].mean() < 0.15
+
+
+def test_an_ear_without_a_shape_goes_on_behind_the_head_without_a_seam() -> None:
+    """What is drawn in place of an ear's hidden part has the head's own color on the head."""
+    found: Behind = given()["behind"]
+    flat, none = (
+        bared(behind=replace(found, ears=np.full((1, 2), level, np.float32))) for level in (0, -1)
+    )
+    view = list(views_of(given()))[1]
+    on_head_only = view.head > 0.999
+    assert np.array_equal(flat.levels[1][on_head_only], none.levels[1][on_head_only])
+    rim = (view.head > 0.2) & (view.head < 0.8) & (view.alpha > 0.99)
+    ears = np.max([ear[1] for ear in view.ears if ear is not None], axis=0) > 0.99
+    assert (rim & ears).any()
+    color = np.median(flat.levels[1][ears & (view.alpha > 0.99)], 0)
+    assert np.abs(flat.levels[1][rim & ears] - color).mean() < 25

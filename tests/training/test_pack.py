@@ -9,12 +9,12 @@ import torch
 
 from tests.training.world import RECIPE, SHARD, SIZE, InProcess
 from vidhair.checkpoints.packs import BUNDLED, bundled_folder
-from vidhair.errors import OutputNotWritable
+from vidhair.errors import InvalidSetting, OutputNotWritable
 from vidhair.models.encoders.small import SmallEncoder
 from vidhair.models.pack import load_pack
 from vidhair.synthetic.params import column_names
 from vidhair.training import dataset, portraits
-from vidhair.training.pack import RECIPES, train_pack, train_parser_alone
+from vidhair.training.pack import RECIPES, measure_effects, train_pack, train_parser_alone
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -148,3 +148,9 @@ def test_traces_leave_something_to_train_on() -> None:
     for recipe in RECIPES.values():
         assert min(recipe.traces.values()) > dataset.SHARD_TRACES
         assert recipe.parser.people > portraits.SHARD_PEOPLE
+
+
+def test_effects_need_people_to_look_at(tmp_path: Path) -> None:
+    with pytest.raises(InvalidSetting, match="'tiny' looks at nobody"):
+        measure_effects(RECIPES["tiny"], tmp_path, tmp_path / "new", seed=0, device="cpu")
+    assert not (tmp_path / "new").exists()

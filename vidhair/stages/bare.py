@@ -25,7 +25,6 @@ from vidhair.stages.bare_view import (
     HAIR_EDGE,
     HAIRLINE,
     STRAY,
-    Ear,
     Mask,
     Picture,
     Plane,
@@ -46,8 +45,14 @@ from vidhair.wiring import Span, Value, stage
 AROUND = 0.12  # around hair and face, in which their light is compared
 LIGHT_BLUR = 0.035  # over which that of a layer is
 LIGHT_LEVELS = 8  # halvings over which it spreads to where nothing is seen
-OTHERS = 60  # levels of difference, from which on a layer and the frame show different things
+# Levels of difference from which on a layer and the frame show different things, and where skin
+# that is drawn meets the face.
+OTHERS, OTHERS_MEETING = 60, 110
 SHADOW, SHADOW_BLUR = 0.18, 0.02  # how far the shadow of hair on skin reaches, and its blur
+ROOTS = 0.04, 0.02  # how far skin is drawn around hair, and the blur of its border
+MEETS, JOIN_BLUR = 0.07, 0.016  # how far from drawn skin the face tells its color; blur of that
+FEATURES_EDGE = 0.006  # blur of the border of brows and eyes, that are not drawn over
+SHADOWS_FROM = 4  # levels by which the skin has to be lighter, for a shadow to be one
 STRAND_REACH = 0.04  # how far colors behind single strands are looked for
 EAR_TINTS = np.array([0.85, 1.0, 1.0])  # exponents of its tone by channel: blood shines through
 
@@ -67,26 +72,32 @@ class Bare(Value):
 @dataclass(frozen=True)
 class Layers:
     """Behind the hair of one view: wall, body, skin [h, w, 3] in levels, the cover [h, w] of the
-    body, the ears that are drawn, and noise [h, w]."""
+    body, the ears that are drawn with how far each has its shape, and noise [h, w]."""
 
     wall: Plane
     body: Plane
     cover: Plane
     skin: Plane
-    ears: list[Ear]
+    ears: list[tuple[Plane, Plane, float]]
     noise: Plane
 
 
 def relit(
-    layer: NDArray[np.float32], picture: NDArray[Any], known: Mask, side: float, sigma: float
+    layer: NDArray[np.float32],
+    picture: NDArray[Any],
+    known: Mask,
+    side: float,
+    sigma: float,
+    others: float = OTHERS,
 ) -> Plane:
     """A layer [h, w, 3] in the light of a picture, by what both show where it is known [h, w].
 
-    sigma: of the blur over which they are compared, in crop sides; side: of that, in samples.
+    sigma: of the blur over which they are compared, in crop sides; side: of that, in samples;
+    others: levels of difference, from which on they show different things.
     """
     step = max(1, int(0.25 * sigma * side))
     away = picture - layer
-    weight = torch.from_numpy(known & (np.abs(away).max(-1) < OTHERS)).float()
+    weight = torch.from_numpy(known & (np.abs(away).max(-1) < others)).float()
     planes = torch.from_numpy(away.astype(np.float32)) * weight[..., None]
     planes = torch.cat([planes, weight[..., None]], -1).movedim(-1, 0)[None].contiguous()
     sums = F.avg_pool2d(planes, step, ceil_mode=True, count_include_pad=False)
@@ -101,34 +112,27 @@ def relit(
 def without_hair(view: View, layers: Layers) -> tuple[Picture, Picture, Picture]:
     """levels, changed and scalp of one view, as in `Bare`."""
     side, alpha = view.side, view.alpha
+    skin = relit(layers.skin, view.picture, view.skin, side, LIGHT_BLUR)
+    back, light = _beside_hair(view, skin)
+    margin = _margin(view)
+    share = np.maximum(alpha, margin)
+    skin = _joined(skin, back, view, share)
+
     new = relit(layers.wall, view.picture, view.wall, side, LIGHT_BLUR)
     body = relit(layers.body, view.picture, view.body, side, LIGHT_BLUR)
-    skin = relit(layers.skin, view.picture, view.skin, side, LIGHT_BLUR)
     new += layers.cover[..., None] * (body - new)
-    new += view.head[..., None] * (skin - new)
-    for tone, cover in layers.ears:
-        color = _flesh(skin, view, cover) * tone[..., None] ** EAR_TINTS
-        new += cover[..., None] * (color.astype(np.float32) - new)
+    for before in (True, False):  # an ear without a shape of its own only goes on beyond the head
+        for tone, cover, shape in layers.ears:
+            color = _flesh(skin, view, cover) * tone[..., None] ** EAR_TINTS
+            over = cover if before else cover * shape
+            new += over[..., None] * (color.astype(np.float32) - new)
+        if before:
+            new += view.head[..., None] * (skin - new)
     new += layers.noise[..., None]
 
-    # The shadow of the hair on the forehead goes, and what skin shows in it stays.
-    free = view.face & ~view.features & ~view.near_matte
-    picture = view.picture.astype(np.float32)
-    shadow = _ramp(alpha > 0.5, 0.3 * SHADOW * side, 0.35 * SHADOW * side)
-    shadow = shadow * soft(view.face, 0.5 * HAIR_EDGE * side) * view.face
-    shadow *= 1 - soft(view.eyes_and_ears, HAIR_EDGE * side)
-    lighter = relit(picture, skin, free, side, SHADOW_BLUR) - picture
-    strands = torch.from_numpy(alpha)[None, None]
-    unit = torch.from_numpy(picture / 255).movedim(-1, 0)[None].contiguous()
-    _, rest, _ = split_colors(unit, strands, max(2, round(STRAND_REACH * side)))
-    back: Plane = rest[0].movedim(0, -1).numpy() * np.float32(255)
-    back += shadow[..., None] * lighter
-
-    margin = _margin(view)
     result = back + alpha[..., None] * (new - back)
     result += margin[..., None] * (new - result)
-    share = np.maximum(alpha, margin)
-    changed = np.maximum(share, shadow * (np.abs(lighter).max(-1) > 0.5))
+    changed = np.maximum(share, light)
     changed = np.where(changed > 1 / 255, changed, 0)
     levels = np.where(changed[..., None] > 0, np.rint(result).clip(0, 255), view.picture)
     return (
@@ -136,6 +140,34 @@ def without_hair(view: View, layers: Layers) -> tuple[Picture, Picture, Picture]
         np.ceil(changed * 255).astype(np.uint8),
         np.rint(share * view.head * 255 * (changed > 0)).astype(np.uint8),
     )
+
+
+def _beside_hair(view: View, skin: Plane) -> tuple[Plane, Plane]:
+    """What is seen behind and beside the hair [h, w, 3], without its shadow on the face, and how
+    far that was there, [h, w]."""
+    side, alpha = view.side, view.alpha
+    free = view.face & ~view.features & ~view.near_matte
+    picture = view.picture.astype(np.float32)
+    shadow = _ramp(alpha > 0.5, 0.3 * SHADOW * side, 0.35 * SHADOW * side)
+    shadow = shadow * soft(view.face, 0.5 * HAIR_EDGE * side) * view.face
+    shadow *= 1 - soft(view.eyes_and_ears, HAIR_EDGE * side)
+    lighter = relit(picture, skin, free, side, SHADOW_BLUR) - picture
+    lighter *= np.clip(lighter.mean(-1, keepdims=True) / SHADOWS_FROM, 0, 1)
+    strands = torch.from_numpy(alpha)[None, None]
+    unit = torch.from_numpy(picture / 255).movedim(-1, 0)[None].contiguous()
+    _, rest, _ = split_colors(unit, strands, max(2, round(STRAND_REACH * side)))
+    back: Plane = rest[0].movedim(0, -1).numpy() * np.float32(255)
+    back += shadow[..., None] * lighter
+    return back, shadow * (np.abs(lighter).max(-1) > 0.5)
+
+
+def _joined(skin: Plane, back: Plane, view: View, share: Plane) -> Plane:
+    """Skin [h, w, 3] of the head, as bright and red as the face where the two meet. share: [h, w],
+    how far it is drawn."""
+    edge = HAIR_EDGE * view.side
+    meets = view.face & ~grown(view.features, edge) & (share < 0.05)
+    meets &= (view.label(Label.SKIN) > 0.5) & grown(share * view.head > 0.5, MEETS * view.side)
+    return relit(skin, back, meets, view.side, JOIN_BLUR, OTHERS_MEETING)
 
 
 def _margin(view: View) -> Plane:
@@ -146,7 +178,7 @@ def _margin(view: View) -> Plane:
     """
     side, sure = view.side, view.alpha > 0.5
     found = _ramp(view.alpha > 0.04, 0.5 * HAIR_EDGE * side, 0.5 * HAIR_EDGE * side)
-    roots = _ramp(sure, 0.4 * HAIRLINE * side, 0.22 * HAIRLINE * side)
+    roots = _ramp(sure, ROOTS[0] * side, ROOTS[1] * side)
     found = np.maximum(found, view.head * roots)
     strays = _ramp(sure, 0.8 * STRAY * side, 0.15 * STRAY * side)
     found = np.maximum(found, strays * (view.person < 0.5) * (1 - view.head))
@@ -154,7 +186,7 @@ def _margin(view: View) -> Plane:
     for ear in view.ears:
         if ear is not None:
             own |= ear[1] > 0.2
-    kept = soft(view.features | (own & ~sure), 1.0)
+    kept = np.maximum(soft(view.features, FEATURES_EDGE * side), soft(own & ~sure, 1.0))
     return found * (1 - kept)
 
 
@@ -230,7 +262,7 @@ def _layers(view: View, behind: Behind, row: int, part: tuple[slice, slice], fra
         cover.astype(np.float32) / 255,
         on_head(behind.skin[shot], view.look),
         [
-            (1 + shape * (ear[0] - 1), ear[1])
+            (1 + shape * (ear[0] - 1), ear[1], float(shape))
             for ear, shape in zip(view.ears, behind.ears[shot], strict=True)
             if ear is not None and shape >= 0
         ],

@@ -51,7 +51,13 @@ LOOKED_AT = 14  # frames of a shot that its layers are put together from
 AT_ONCE = 8  # frames that are read
 FOLLOWED = 200  # samples along the longer side of pictures in which motion is followed
 AROUND = 0.02  # around what hair hides in the frames that are looked at, in crop sides
-SHOULDERS = 0.12  # weight of where neck and shoulders mostly are, beside what is seen of them
+# Weights, beside what is seen, of where neck and shoulders mostly are, and of the other side.
+SHOULDERS, MIRRORED = 0.12, 0.5
+# Half widths of a face by which a body's middle may lie beside that of its neck, and what that
+# costs beside likeness.
+OFF_AXIS, OFF_AXIS_COST = 0.3, 1.0
+NECK_SPAN = 1.4  # half widths beside the middle, beyond which bare skin is that of arms
+SKIN_TINT, SKIN_TONE = 0.045, (0.5, 1.35)  # of a body's skin, beside the face's: off it, and shares
 NECK, NECK_LENGTH = 0.76, 0.7  # half width, and length below the chin, in half widths of a face
 CHIN_AND_BROW = (152, 10)  # points of the mesh
 LEAST_SKIN = 0.002  # of a crop's square, that tells the color of a neck
@@ -147,32 +153,83 @@ def body_of(views: Sequence[View], moves: Moves) -> tuple[Picture, Picture]:
     """Neck and clothes, and how far they cover what is behind them."""
     size, side = views[0].alpha.shape, views[0].side
     colors, seen = put_together(views, [view.body for view in views], moves)
-    skin = [view.label(Label.SKIN) > view.label(Label.CLOTHES) for view in views]
-    bodies = [view.body for view in views]
-    kinds = (
-        [view.wall for view in views],
-        [a & b for a, b in zip(bodies, skin, strict=True)],
-        [a & ~b for a, b in zip(bodies, skin, strict=True)],
-    )
-    counts = np.stack([np.sum(moves.shares(masks), axis=0) for masks in kinds])
-    total = counts.sum(0)
-    sure = total > 0.5
+    shown = [kinds(view) for view in views]
+    wall, skin, clothes = (np.sum(moves.shares(list(m)), axis=0) for m in zip(*shown, strict=True))
     figure, neck = usual_body(views[0].mesh, *size)
-    usual = np.stack([1 - figure, figure * neck, figure * (1 - neck)])
-    told = np.where(sure, counts / np.maximum(total, 1e-6), usual)
-    weight = torch.from_numpy(np.where(sure, 1, SHOULDERS).astype(np.float32))[None, None]
-    share = fill(torch.from_numpy(told.astype(np.float32))[None], weight, SPREAD_LEVELS)[0].numpy()
-    share = np.stack([soft(plane, 0.012 * side) for plane in share])
-    person = share[1:].sum(0)
-    cover = _edge(person / np.maximum(share.sum(0), 1e-6))
-    flesh = _edge(share[1] / np.maximum(person, 1e-6))[..., None]
+    counted = skin + clothes
+    sure = wall + counted > 0.5
+    person = np.where(sure, counted / np.maximum(wall + counted, 1e-6), figure)
+    cover = _edge(soft(_spread(person, np.where(sure, 1, SHOULDERS)), 0.012 * side))
+
+    # Where clothes begin is told by the other side, too, but not by arms, which end elsewhere.
+    bare = skin / np.maximum(counted, 1e-6)
+    axis, wide = middle_of(views[0].mesh)
+    beside = np.abs(np.arange(size[1]) + 0.5 - axis) > NECK_SPAN * wide
+    known = (counted > 0.5) & ~(beside & (bare > 0.5))
+    other, there = mirrored(bare, known, views[0].mesh)
+    told = np.where(known, bare, np.where(there, other, neck))
+    weight = np.where(known, 1, np.where(there, MIRRORED, SHOULDERS))
+    flesh = _edge(soft(_spread(told, weight), 0.012 * side))[..., None]
     wanted = wanted_of(views, moves) & (cover > 0)
-    made, is_skin = colors.astype(np.float32), counts[1] > counts[2]
+    made, is_skin = colors.astype(np.float32), bare > 0.5
     cloth = inpaint(made, wanted & ~seen & (flesh[..., 0] < 1), seen & ~is_skin)
-    drawn = cloth + flesh * (neck_color(views, made, seen & is_skin) - cloth)
+    drawn = cloth + flesh * (neck_color(views, made, seen & is_skin & ~beside) - cloth)
     made = np.where(seen[..., None], made, drawn)
     made = np.where((seen | wanted)[..., None], made, spread(made, seen | wanted))
     return _levels(made), _levels(cover * 255)
+
+
+def _spread(values: NDArray[Any], weight: NDArray[Any]) -> Plane:
+    """Values [h, w] where their weight is high, and evenly on from there."""
+    known, trust = (torch.from_numpy(p.astype(np.float32))[None, None] for p in (values, weight))
+    found: Plane = fill(known, trust, SPREAD_LEVELS)[0, 0].numpy()
+    return found
+
+
+def kinds(view: View) -> tuple[Mask, Mask, Mask]:
+    """Where a view shows wall, skin of the body, and clothes. Bare arms and shoulders, which labels
+    take for clothes, are told from them by the color of the face."""
+    skin = view.label(Label.SKIN) > view.label(Label.CLOTHES)
+    face = view.picture[view.skin]
+    if len(face):
+        usual = np.median(face, 0)
+        away = np.abs(tint(view.picture) - tint(usual)).max(-1)
+        tone = view.picture.mean(-1) / max(1.0, float(usual.mean()))
+        skin |= (away < SKIN_TINT) & (tone > SKIN_TONE[0]) & (tone < SKIN_TONE[1])
+    return view.wall, view.body & skin, view.body & ~skin
+
+
+def middle_of(mesh: NDArray[np.float64]) -> tuple[float, float]:
+    """The column of the base of the neck below a face [478, 2], and half the face's width."""
+    left, right, chin = mesh[[*EARS, CHIN_AND_BROW[0]]]
+    middle = (left + right)[0] / 2
+    return float(chin[0] + 0.3 * (middle - chin[0])), float(np.hypot(*(right - left)) / 2)
+
+
+def mirrored(values: NDArray[Any], known: Mask, mesh: NDArray[np.float64]) -> tuple[Plane, Mask]:
+    """Values [h, w] in 0 … 1 of what lies opposite, below a face [478, 2], as bodies are
+    symmetric, and where they are known [h, w].
+
+    They are mirrored at the column near the neck at which they are most like themselves.
+    """
+    usual, wide = middle_of(mesh)
+    columns = np.arange(known.shape[1])
+
+    def opposite(axis: float) -> tuple[NDArray[np.intp], Mask]:
+        there = np.rint(2 * axis - 1 - columns).astype(int)
+        at = there.clip(0, len(columns) - 1)
+        return at, known[:, at] & (there == at)
+
+    def likeness(axis: float) -> float:
+        at, other = opposite(axis)
+        unlike = np.abs(values - values[:, at])[known & other]
+        off = OFF_AXIS_COST * abs(axis - usual) / wide
+        return float((0.5 - unlike).sum()) / wide**2 - off
+
+    axis = max(usual + wide * np.linspace(-OFF_AXIS, OFF_AXIS, 17), key=likeness)
+    at, there = opposite(axis)
+    there[: int(np.clip(mesh[CHIN_AND_BROW[0], 1], 0, None))] = False
+    return values[:, at].astype(np.float32), there
 
 
 def neck_color(views: Sequence[View], colors: Plane, seen: Mask) -> Plane:
@@ -258,7 +315,7 @@ def grain_of(views: Sequence[View], moves: Moves, wall: Picture) -> float:
 Parts = tuple[Picture, Picture, Picture, NDArray[np.float32], Place]  # as `View` takes them
 
 
-@stage(compress=True)
+@stage(version=2, compress=True)
 def behind(
     frames: Series[Frames],
     matte: Series[Matte],

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from vidhair.checkpoints.packs import BUNDLED, TOON, bundled_folder, open_pack, write_pack
+from vidhair.errors import InvalidSetting
 from vidhair.models.encoders.attributes import fit_attributes
 from vidhair.models.encoders.small import SmallEncoder, SmallEncoderConfig
 from vidhair.models.generators.stylegan3 import Generator, StyleGAN3Config
@@ -129,7 +130,11 @@ def train_parser_alone(
 def measure_effects(
     recipe: PackRecipe, work: Path, target: Path, *, seed: int, device: str
 ) -> None:
-    """The bundled pack with what its attributes do to faces, seen anew."""
+    """The bundled pack with what its attributes do to faces, seen anew. Raises InvalidSetting."""
+    if not recipe.sitters:
+        raise InvalidSetting(
+            f"--preset {recipe.name!r} looks at nobody, so it tells nothing of attributes; use cpu"
+        )
     command = {"command": "vidhair train effects", "seed": seed, "sitters": recipe.sitters}
     _with_part(target, "effects", _effects(recipe.sitters, seed), command, {})
 
