@@ -54,6 +54,7 @@ SOFT = 0.008  # blur of the border of what goes
 STRAND_BLUR = 0.03  # blur that tells the color of a place from its strands
 LEAST_RUN = 0.04  # of own hair in a column whose strands go on
 CERTAIN = (0.3, 0.7)  # how likely new hair is where it begins to show, and where it hides all
+OWN = (0.6, 0.95)  # share of a pixel that own hair has, between which it comes in front of new
 SURE = 0.9  # share of a pixel that own hair has, whose colors go on
 LIGHT_REACH = 0.03  # as in `compose`
 
@@ -88,7 +89,7 @@ def reshaped(
 
     own: how much of a sample is the person's hair. before, after: how likely hair is in drawings
     without and with the edit. free: where new hair may be though none is drawn, as it shows the
-    surroundings, and skin in the drawing. side: of the face's crop, in samples.
+    surroundings, and the person in the drawing. side: of the face's crop, in samples.
 
     The drawings do not quite fit the person. What they say nothing about goes with the hair next to
     it, and gaps between own and new hair are closed.
@@ -172,8 +173,11 @@ def regrown_picture(
     own, kept = torch.from_numpy(alpha)[None, None], 1 - soft
     lab = levels_to_lab(torch.from_numpy(picture)[None])
     color = lab_to_rgb(grown_color(lab, own, kept, side))[0].movedim(0, -1).numpy() * 255
-    # Own hair stays in front.
-    share = new * (1 - alpha * (1 - away))
+    # Own hair stays in front; at its border, which what is behind it shines through, new hair hides
+    # both.
+    low, high = OWN
+    front = ((alpha * (1 - away) - low) / (high - low)).clip(0, 1)
+    share = new * (1 - front)
     result += share[..., None] * (color - result)
     return result
 
@@ -223,7 +227,7 @@ def regrown(
         alpha = torch.from_numpy(matte.alpha[row])[None, None].float() / 255
         own = cut_grid(alpha, canvas.grid, on=hair_window)[0, 0].numpy()
         before, after, skin = (seen[0, k].numpy() for k in (OLD_HAIR, NEW_HAIR, NEW_SKIN))
-        free = (around[0, 0].numpy() > 0.5) & (skin > 0.5)
+        free = (around[0, 0].numpy() > 0.5) & (after + skin > 0.5)
         gone, new = reshaped(own, before, after, free, side / canvas.step)
         given = torch.from_numpy(np.stack([gone, new]))[None] * drawn
         gone, new = spread_grid(given, canvas.grid, hair_window)[0].clamp(0, 1).numpy()
