@@ -21,7 +21,7 @@ from vidhair.models.parsers.face_parser import Label
 from vidhair.stages.align import FaceTrack
 from vidhair.stages.bare import Bare
 from vidhair.stages.compose import (
-    OTHERWISE,
+    LIGHT_REACH,
     ComposeConfig,
     Fade,
     Layer,
@@ -56,7 +56,7 @@ LEAST_RUN = 0.04  # of own hair in a column whose strands go on
 CERTAIN = (0.3, 0.7)  # how likely new hair is where it begins to show, and where it hides all
 OWN = (0.6, 0.95)  # share of a pixel that own hair has, between which it comes in front of new
 SURE = 0.9  # share of a pixel that own hair has, whose colors go on
-LIGHT_REACH = 0.03  # as in `compose`
+OTHERWISE = 10.0  # difference in Lab from which hair is drawn in another color
 
 
 def _square(x: Mask, reach: float, grow: bool) -> Mask:
@@ -68,7 +68,7 @@ def _square(x: Mask, reach: float, grow: bool) -> Mask:
 
 def changed_part(where: Mask, sure: Mask, reach: float) -> Mask:
     """What hangs together within a mask with squares of `reach` to either side that are sure."""
-    core = _square(_square(sure, reach, grow=False), reach, grow=True) & sure
+    core = _square(_square(sure, reach, grow=False), reach, grow=True) & sure & where
     found: Mask = binary_propagation(core, mask=where)
     return found
 
@@ -129,7 +129,7 @@ def strands_below(own: Mask, detail: Plane, least: float) -> Plane:
     # The last sample of own hair above each one that belongs to a run that is long enough.
     ends = own & (run >= least)
     last = np.maximum.accumulate(np.where(ends, rows, -1), axis=0)
-    length = np.maximum(np.take_along_axis(run, last.clip(0), 0), 1)
+    length = np.maximum(np.take_along_axis(run, last.clip(0), 0) - 1, 1)
     away = (rows - last) % (2 * length)
     place = last - np.minimum(away, 2 * length - away)
     found = np.take_along_axis(detail, place.clip(0, height - 1)[None], 1)
