@@ -94,15 +94,23 @@ class TestStrands:
         own = np.zeros((12, 1), bool)
         own[1:4] = True
         detail = np.arange(12, dtype=np.float32)[None, :, None]
-        got = strands_below(own, detail, 3)[0, :, 0]
+        got = strands_below(own, detail, 3, 0)[0, :, 0]
         assert got[3:].tolist() == [3, 2, 1, 2, 3, 2, 1, 2, 3] and not got[:3].any()
 
     def test_single_samples_have_none_to_give(self) -> None:
         own = np.zeros((12, 1), bool)
         own[1:4], own[8] = True, True
         detail = np.arange(12, dtype=np.float32)[None, :, None]
-        assert strands_below(own, detail, 3)[0, 7:, 0].tolist() == [3, 2, 1, 2, 3]
-        assert not strands_below(np.zeros_like(own), detail, 2).any()
+        assert strands_below(own, detail, 3, 0)[0, 7:, 0].tolist() == [3, 2, 1, 2, 3]
+        assert not strands_below(np.zeros_like(own), detail, 2, 0).any()
+
+    def test_neighbors_end_alike(self) -> None:
+        own = np.zeros((40, 30), bool)
+        own[5:20] = True
+        own[18:20, ::2] = False  # every other column ends two samples higher
+        detail = np.broadcast_to(np.arange(40, dtype=np.float32)[:, None], (1, 40, 30))
+        rough, smooth = (strands_below(own, detail, 3, even)[0, 26] for even in (0, 3))
+        assert np.ptp(rough) >= 4 and np.ptp(smooth[7:-7]) < 1
 
 
 WALL, HAIR, SKIN = (150, 180, 170), (90, 60, 40), (210, 160, 140)

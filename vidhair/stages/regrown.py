@@ -9,7 +9,7 @@ same columns of the picture, mirrored where they end.
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.ndimage import binary_propagation, distance_transform_edt
+from scipy.ndimage import binary_propagation, distance_transform_edt, uniform_filter
 from torch import Tensor
 
 from vidhair.imaging.blur import blur
@@ -52,6 +52,7 @@ STAYS = 0.2  # how likely hair is, from which on own hair is left where it is
 GAP = 0.05  # half the width of gaps between own and new hair that are closed
 SOFT = 0.008  # blur of the border of what goes
 STRAND_BLUR = 0.03  # blur that tells the color of a place from its strands
+HOLES, EVEN = 0.01, 0.03  # half the width of what is closed, and of what ends alike, of own hair
 LEAST_RUN = 0.04  # of own hair in a column whose strands go on
 CERTAIN = (0.3, 0.7)  # how likely new hair is where it begins to show, and where it hides all
 OWN = (0.6, 0.95)  # share of a pixel that own hair has, between which it comes in front of new
@@ -115,11 +116,12 @@ def reshaped(
     return gone, np.where(around, share, 0).astype(np.float32)
 
 
-def strands_below(own: Mask, detail: Plane, least: float) -> Plane:
+def strands_below(own: Mask, detail: Plane, least: float, even: float) -> Plane:
     """What own hair of a column shows, mirrored at its lower end, and at its upper one again, below
     it; zero where there is none.
 
-    own: [h, w]; detail: [C, h, w]; least: samples of a column that must hang together.
+    own: [h, w]; detail: [C, h, w]; least: samples of a column that must hang together; even: of
+    columns to either side, which end alike: else strands would be torn.
     """
     height = len(own)
     rows = np.arange(height)[:, None]
@@ -130,10 +132,17 @@ def strands_below(own: Mask, detail: Plane, least: float) -> Plane:
     ends = own & (run >= least)
     last = np.maximum.accumulate(np.where(ends, rows, -1), axis=0)
     length = np.maximum(np.take_along_axis(run, last.clip(0), 0) - 1, 1)
-    away = (rows - last) % (2 * length)
-    place = last - np.minimum(away, 2 * length - away)
-    found = np.take_along_axis(detail, place.clip(0, height - 1)[None], 1)
-    return np.where(last >= 0, found, 0).astype(np.float32)
+    across = (1, 2 * round(even) + 1)
+    end, long = (
+        uniform_filter(uniform_filter(x.astype(float), across), across) for x in (last, length)
+    )
+    away = (rows - end) % (2 * long)
+    place = (end - np.minimum(away, 2 * long - away)).clip(0, height - 1)
+    above = place.astype(np.int64)
+    share = (place - above)[None]
+    below = (above + 1).clip(max=height - 1)
+    first, second = (np.take_along_axis(detail, x[None], 1) for x in (above, below))
+    return np.where(last >= 0, first + share * (second - first), 0).astype(np.float32)
 
 
 def grown_color(lab: Tensor, alpha: Tensor, kept: Tensor, side: float) -> Tensor:
@@ -148,7 +157,8 @@ def grown_color(lab: Tensor, alpha: Tensor, kept: Tensor, side: float) -> Tensor
     known = (4 * share).clamp(0, 1) * (share > 0.02)
     color = blur(fill(even, known, levels=8), sigma / 2)
     detail = ((lab - even) * sure)[0].numpy()
-    strands = strands_below(sure[0, 0].numpy() > 0.5, detail, LEAST_RUN * side)
+    whole = _square(_square(sure[0, 0].numpy() > 0.5, HOLES * side, True), HOLES * side, False)
+    strands = strands_below(whole, detail, LEAST_RUN * side, EVEN * side)
     return color + torch.from_numpy(strands)[None]
 
 
