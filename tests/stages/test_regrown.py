@@ -72,6 +72,11 @@ class TestReshaped:
         gone, new = self.found(own, box(10, 30), box(10, 50))
         assert new[29:50, 11:29].all() and not new[:27].any() and not gone.any()
 
+    def test_what_does_not_hang_on_own_hair_is_not_hair(self) -> None:
+        apart = box(10, 30) + box(48, 60, 10, 20)
+        _, new = self.found(box(8, 30), box(10, 30), apart)
+        assert not new.any()
+
     def test_surroundings_where_the_person_is_drawn_are_a_gap(self) -> None:
         own, after = box(8, 30), box(10, 30) + box(30, 50, 10, 26)
         drawn_skin = box(30, 50, 26, 28)

@@ -50,6 +50,7 @@ SPOT = 0.02  # half the width of what is a change, and not the border of two dra
 CHANGED = 0.4  # how much likelier hair is there with the edit, or without it
 STAYS = 0.2  # how likely hair is, from which on own hair is left where it is
 GAP = 0.05  # half the width of gaps between own and new hair that are closed
+HANGS = 0.3  # from own hair, at most, that new hair begins
 SOFT = 0.008  # blur of the border of what goes
 STRAND_BLUR = 0.03  # blur that tells the color of a place from its strands
 HOLES, EVEN = 0.01, 0.03  # half the width of what is closed, and of what ends alike, of own hair
@@ -108,7 +109,9 @@ def reshaped(
     closed = _square(_square(either, reach, grow=True), reach, grow=False)
     edge = round(GAP * side) + 1
     gaps = closed[edge:-edge, edge:-edge] & ~kept & (new | free)
+    # New hair hangs on own hair; what is drawn elsewhere belongs to nobody.
     filled = binary_propagation(gained, mask=gained | gaps)
+    filled = binary_propagation(_square(kept, HANGS * side, grow=True) & filled, mask=filled)
     low, high = CERTAIN
     share = ((after - low) / (high - low)).clip(0, 1)
     share[filled & ~gained] = 1
