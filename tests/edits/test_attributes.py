@@ -1,10 +1,12 @@
 """Edits along one attribute of a pack."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 
 from tests.edits.codes import (
@@ -21,8 +23,11 @@ from tests.edits.codes import (
     steady,
     styles,
 )  # fmt: skip
+from tests.edits.test_fitting import dark_is_hair
+from tests.edits.test_proxies import scene_of
 from vidhair.edits import Attribute, Fringe, HairLength, Volume, Wave
 from vidhair.edits.edit import GradedEdit, Strength
+from vidhair.edits.hair_attribute import FULL_FRINGE, Shown, share_seen
 from vidhair.errors import InvalidSetting
 from vidhair.stages.render import Codes
 
@@ -73,3 +78,44 @@ def test_an_unknown_attribute_is_said_with_those_there_are() -> None:
 def test_hair_length_where_the_pack_has_none() -> None:
     with pytest.raises(InvalidSetting, match="hair_length"):
         HairLength().check(pack_of(space_of(("smile", "yaw"))), "edit")
+
+
+class TestFringe:
+    """A generator that draws next to none of it at first, and then no more."""
+
+    SEEN = Shown(
+        np.array([0, 0.5, 1.0, 1.5, 2.0, -0.5, -1.0], np.float32),
+        np.array([0.2, 0.2, 0.3, 0.6, 0.55, 0.15, 0.1], np.float32),
+    )
+
+    def needed(self, amount: float) -> float:
+        return float(self.SEEN.needed(np.array([amount], np.float32))[0])
+
+    def test_it_goes_as_far_as_the_forehead_needs_to_be_covered(self) -> None:
+        assert self.needed(0) == 0
+        half = 0.5 * FULL_FRINGE  # between 0.3 and 0.6 of the forehead
+        assert self.needed(0.5) == pytest.approx(1 + 0.5 * (half - 0.1) / 0.3)
+        assert self.needed(-0.05 / FULL_FRINGE) == pytest.approx(-0.5)
+
+    def test_where_it_cannot_it_goes_as_far_as_there_is_more(self) -> None:
+        assert self.needed(1.5) == 1.5
+        assert self.needed(-1) == -1
+
+    def test_every_frame_moves_by_what_its_amount_needs(self) -> None:
+        strength = Strength(np.linspace(0, 0.9, COUNT).astype(np.float32))
+        edit = Fringe()
+        got = edit.shown(Codes(styles()), TRACK, strength, self.SEEN, SPACE).styles - styles()
+        want = self.SEEN.needed(strength.values) * PRESENT
+        moved = got[:, :, NAMES.index("hair_fringe")]
+        np.testing.assert_allclose(moved, np.broadcast_to(want[:, None], moved.shape), atol=1e-6)
+
+    def test_what_hair_covers_of_a_part(self) -> None:
+        scene: Any = replace(scene_of(), parser=dark_is_hair)
+        with torch.no_grad():
+            scene = replace(scene, hair=scene.hair_of(scene.scores(scene.pictures, slice(None))))
+        part = torch.zeros_like(scene.hair)
+        part[..., :8] = 1
+        none = torch.zeros(scene.codes.shape[-1])
+        want = (scene.hair[..., :8]).mean()
+        assert share_seen(scene, none, part) == pytest.approx(float(want), abs=1e-4)
+        assert abs(share_seen(scene, none + 1, part) - float(want)) > 0.01

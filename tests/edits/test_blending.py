@@ -170,7 +170,7 @@ class TestBlended:
         shape = self.COUNT, 3, self.BOX.height, self.BOX.width
         return blended(
             self.codes(0), self.codes(3), change or no_drawn_change(clip),
-            HairDrawn(np.broadcast_to(levels, shape).copy()),
+            HairDrawn(np.broadcast_to(levels, shape).copy(), np.zeros((self.COUNT, 3), np.float32)),
             how="smoothed", **self.parts(),
         ).levels  # fmt: skip
 

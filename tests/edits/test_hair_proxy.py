@@ -167,7 +167,7 @@ def test_steps_are_those_of_the_edit(space: str) -> None:
     edit |= {"style": str(small.matte() / "1.png"), "steps": 7, "refine_steps": 2}
     flow = Flow(build("stack", "", {"edit": edit, "compose": {"mode": "replace"}}), a_pack())
     (node,) = (node for node in nodes_of(flow) if node.name == "proxy")
-    assert node.steps == 9 and node.whole and node.kept
+    assert node.steps == 3 + 9 and node.whole and node.kept
     assert "beyond_codes" not in flow.stages
     drawn = flow.stages["drawn_change"]
     assert (drawn.owner is not None) == (space != "w+")

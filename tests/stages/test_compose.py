@@ -1,5 +1,4 @@
 from collections.abc import Callable
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,7 @@ from tests.stages.series import InMemory
 from vidhair.flow.overlap import Workers
 from vidhair.geometry import Box, Grid
 from vidhair.imaging.blur import CELL_SIDES
-from vidhair.imaging.color import delta_e_2000, lab_to_rgb, rgb_to_lab
+from vidhair.imaging.color import delta_e_2000, rgb_to_lab
 from vidhair.models.generators.aligned import AlignedGenerator
 from vidhair.models.generators.stylegan3 import Extent, Generator
 from vidhair.stages import compose as stages
@@ -24,17 +23,14 @@ from vidhair.stages.compose import (
     ComposeConfig,
     Fade,
     HairChange,
-    HairEdit,
     Layer,
     Patch,
     ReplaceMasks,
     add_residual,
     compose_replace,
     compose_residual,
-    drawn_alpha,
     fold,
     frame_matte,
-    hair_edit,
     replace_masks,
     shading_share,
     strengths,
@@ -293,7 +289,7 @@ def replaced(
 ) -> NDArray[Any]:
     """hair: what is hair in source and rendering alike."""
     hair = np.zeros_like(taken) if hair is None else hair
-    masks = ReplaceMasks(taken, same, hair, hair, np.full_like(hair, 255))
+    masks = ReplaceMasks(taken, same, hair, hair)
     return over(frames, compose_replace(frames, recon, edited, masks, CANVAS, CROP_SIDE))
 
 
@@ -482,9 +478,9 @@ class TestBatches:
     @pytest.mark.parametrize("count", [1, 3])
     def test_nor_in_a_replacement(self, count: int) -> None:
         frames, recon, edited, _ = moving()
-        levels = np.zeros((5, COUNT, CANVAS.height, CANVAS.width), np.uint8)
+        levels = np.zeros((4, COUNT, CANVAS.height, CANVAS.width), np.uint8)
         for t in range(COUNT - 1):
-            masks = np.array([230, 90, 200, 60, 120])[:, None, None]
+            masks = np.array([230, 90, 200, 60])[:, None, None]
             levels[:, t, t : 8 + t, 2 * t : 9 + 2 * t] = masks
 
         def part(rows: slice) -> NDArray[Any]:
@@ -679,108 +675,6 @@ class TestResidualStages:
         assert not np.array_equal(scene.residual(), scene.residual(self.WANTED))
         loose = scene.residual(exact=False), scene.residual(self.WANTED, exact=False)
         assert np.array_equal(*loose)
-
-
-class TestHairEdit:
-    """On a line of 60 samples, with a crop of 50: hair on a bright wall."""
-
-    CROP = 50.0
-    WALL, HAIR = (80.0, 0.0, 0.0), (20.0, 10.0, 15.0)
-
-    @staticmethod
-    def plane(*parts: slice) -> torch.Tensor:
-        plane = torch.zeros(1, 1, 12, 60)
-        for part in parts:
-            plane[..., part] = 1
-        return plane
-
-    def drawn(self, hair: torch.Tensor, color: Any = HAIR) -> torch.Tensor:
-        wall, own = (torch.tensor(c).view(1, 3, 1, 1) for c in (self.WALL, color))
-        return wall + hair * (own - wall)
-
-    def edit(self, source: Any, recon: Any, edited: Any, color: Any = HAIR) -> HairEdit:
-        own, before, after = (self.plane(*x) for x in (source, recon, edited))
-        drawn = self.drawn(before), self.drawn(after, color)
-        return hair_edit(own, before, after, drawn[0], drawn[1], self.CROP)
-
-    def rows(self, mask: torch.Tensor) -> set[int]:
-        return set(np.flatnonzero(mask[0, 0, 6].numpy() > 0))
-
-    def test_hair_that_stays_is_the_persons_own(self) -> None:
-        found = self.edit([slice(8, 22)], [slice(10, 20)], [slice(10, 20)])
-        assert not found.added.any() and not found.removed.any()
-
-    def test_new_hair_is_added_up_to_the_sources(self) -> None:
-        """The renderings' hair ends before the source's, on one side, and after it on the other."""
-        found = self.edit([slice(12, 22)], [slice(10, 20)], [slice(10, 40)])
-        added = self.rows(found.added)
-        assert set(range(22, 40)) <= added and not added & set(range(12, 22))
-        assert not self.rows(found.removed) & set(range(12, 40))
-
-    def test_hair_goes_where_the_renderings_lose_it_and_at_the_border_of_that(self) -> None:
-        found = self.edit([slice(10, 42)], [slice(10, 40)], [slice(10, 20)])
-        removed = self.rows(found.removed)
-        assert set(range(20, 42)) <= removed and not removed & set(range(10, 18))
-
-    def test_hair_of_another_color_is_drawn(self) -> None:
-        same = [slice(10, 40)]
-        found = self.edit(same, same, same, color=(60.0, 40.0, 50.0))
-        assert set(range(12, 38)) <= self.rows(found.added)
-        assert not self.edit(same, same, same, color=(24.0, 10.0, 15.0)).added.any()
-
-    def test_the_alpha_of_new_hair_is_as_it_was_drawn(self) -> None:
-        """A parser is too sure of what lies beside hair; the two renderings know better."""
-        alpha = self.plane(slice(20, 40)).float()
-        alpha[..., 40:44] = torch.tensor([0.8, 0.6, 0.4, 0.2])
-        parsed = self.plane(slice(18, 47)).float()
-        before, after = self.drawn(torch.zeros_like(alpha)), self.drawn(alpha)
-        got = drawn_alpha(parsed, before, after, self.CROP)
-        torch.testing.assert_close(got[0, 0, 6], alpha[0, 0, 6], atol=0.08, rtol=0)
-
-    def test_hair_before_its_own_color_is_as_opaque_as_it_is_likely(self) -> None:
-        parsed = 0.7 * self.plane(slice(20, 40))
-        flat = torch.full((1, 3, 12, 60), 20.0)
-        got = drawn_alpha(parsed, flat, flat, self.CROP)
-        torch.testing.assert_close(got, parsed)
-
-    def test_what_is_behind_new_hair_does_not_shine_at_its_border(self) -> None:
-        """Drawn before a bright wall, on a dark one."""
-        alpha = self.plane(slice(5, 40)).float()
-        alpha[..., 40:44] = torch.tensor([0.8, 0.6, 0.4, 0.2])
-        parsed, source = self.plane(slice(5, 47)).float(), self.plane(slice(5, 21))
-        before, after = self.drawn(self.plane(slice(5, 21))), self.drawn(alpha)
-        edit = hair_edit(source, source, parsed, before, after, self.CROP)
-        none = torch.zeros_like(alpha)
-        parts = {"hair": source, "skin": none}, {"hair": parsed, "skin": none}
-        config = ComposeConfig(mode="replace", region="hair")
-        masks = replace_masks(config, *parts, torch.ones_like(alpha), self.CROP, edit)
-        box = Canvas(60, Extent(), 0.0, 0.0, 1.0)
-        grid = Grid.of_pixels(12, 60)
-        canvas: Any = SimpleNamespace(grid=grid, step=1.0, height=12, width=60, extent=box.extent)
-
-        def levels(lab: torch.Tensor) -> NDArray[np.uint8]:
-            rgb = lab_to_rgb(lab)[0].movedim(0, -1)
-            return (rgb * 255).round().to(torch.uint8).numpy()[None]
-
-        dark = torch.tensor((5.0, 0.0, 0.0)).view(1, 3, 1, 1)
-        own = torch.tensor(self.HAIR).view(1, 3, 1, 1)
-        frames = levels(dark + source * (own - dark))
-        patches = compose_replace(frames, levels(before), levels(after), masks, canvas, self.CROP)
-        got = over(frames, patches)[0, 6].mean(-1)
-        assert got[24:38].min() > 30, "hair"
-        assert got.max() <= got[24:38].max() + 4, "no brighter border"
-
-
-def test_hair_of_which_none_is_sure_has_the_color_that_is_drawn() -> None:
-    hair, taken = np.full((2, CANVAS.height, CANVAS.width), 255, np.uint8), matte_on_canvas()
-    none = np.zeros_like(taken)
-    masks = ReplaceMasks(taken, none, hair, none, none)
-    grey = levels(90, 90, 90)
-    patches = compose_replace(
-        grey, on_canvas(90, 90, 90), on_canvas(120, 80, 60), masks, CANVAS, CROP_SIDE
-    )
-    got = over(grey, patches)[MIDDLE]
-    assert np.abs(got.astype(int) - [120, 80, 60]).max() < 4
 
 
 def matte_on_canvas() -> NDArray[np.uint8]:

@@ -5,6 +5,7 @@ Newton's steps, damped (Levenberg 1944), with differences in place of derivative
 attributes, L codes, D width of a code.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -51,7 +52,8 @@ def read_drawn(scene: Scene, pictures: Tensor, inverter: Inverter, space: Attrib
 
 def change_of(values: Tensor, names: tuple[str, ...], space: AttributeSpace) -> Tensor:
     """[1, 1, D], of codes, that moves attributes by [P]."""
-    return (values @ space.directions[space.index(names)])[None, None]
+    change: Tensor = values @ space.directions[space.index(names)]
+    return change[None, None]
 
 
 @torch.no_grad()
@@ -114,8 +116,8 @@ def _comparison(
     spread = (space.high - space.low)[index]
 
     def coarse(hair: Tensor) -> Tensor:
-        cells = F.adaptive_avg_pool2d(hair, min(CELLS, hair.shape[-1])).flatten(1)
-        return cells / cells.shape[1] ** 0.5
+        cells: Tensor = F.adaptive_avg_pool2d(hair, min(CELLS, hair.shape[-1])).flatten(1)
+        return cells / math.sqrt(cells.shape[1])
 
     goal = coarse(wanted.hair)
 

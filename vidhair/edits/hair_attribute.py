@@ -143,7 +143,7 @@ class Fringe(HairAttribute):
         moves = [0.0, *(m for m in MOVES if m * asked.max() > 0 or m * asked.min() > 0)]
         change = space.direction(self.attribute).to(scene.codes)
         share = [share_seen(scene, move * change, forehead) for move in moves]
-        return Shown(np.float32(moves), np.float32(share))
+        return Shown(np.array(moves, np.float32), np.array(share, np.float32))
 
     @stage(keep=False)
     def shown(
@@ -165,7 +165,7 @@ def share_seen(scene: Scene, change: Tensor, part: Tensor) -> float:
     found = []
     for row in range(len(scene.codes)):
         one = slice(row, row + 1)
-        picture = draw(scene, change[None, None], "w+", one)
+        picture = draw(scene, change[None, None], "w+", torch.tensor([row]))
         hair = scene.hair_of(scene.scores(picture, one))
         found.append((hair * part[one]).sum() / part[one].sum().clamp_min(1e-6))
     return float(torch.stack(found).mean())

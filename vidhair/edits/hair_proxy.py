@@ -348,7 +348,8 @@ class HairReferenceLatent(HairProxy):
         with torch.no_grad():
             textures = gram_matrices(distance.features, there, wanted)
         certain = np.exp(-(((turns - hairstyle.turn) / SAME_POSE) ** 2))
-        read, reading = (), None
+        read: tuple[str, ...] = ()
+        reading = None
         if space is not None:
             # The encoder tells a fringe less well than the parser does.
             read = tuple(name for name in NO_HAIR if name in space.names and name != "hair_fringe")

@@ -265,7 +265,7 @@ def loss_of(
     return loss
 
 
-def draw(scene: Scene, change: Tensor, space: str, rows: Tensor) -> Tensor:
+def draw(scene: Scene, change: Tensor, space: str, rows: Tensor | slice) -> Tensor:
     """Some of the frames [B] with a change, of one or B: [B, 3, R, R]."""
     synthesis, codes, transforms = scene.synthesis, scene.codes[rows], scene.transforms[rows]
     if space == "w+":

@@ -140,8 +140,8 @@ def makers_of(recipe: Recipe, segmenter: bool = False) -> Makers:
     if mode == "replace" and "edited_codes" in edits:
         ends |= makers(fade=compose.fade_of_edits)
         if recipe.compose.region == "hair":
-            layer = regrown.regrown if recipe.compose.keep else compose.replaced_hair
-            ends |= makers(drawn.hair_drawn, layer=layer)
+            hair = regrown.regrown if recipe.compose.keep else compose.replaced_hair
+            ends |= makers(drawn.hair_drawn, layer=hair)
             if recipe.compose.blend != "none":
                 ends |= makers(edited=blending.blended)
     if people.is_reference(recipe.align.person):

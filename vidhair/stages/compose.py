@@ -23,7 +23,7 @@ from vidhair.imaging.blur import blur, blur_, box_radius, whole_cells
 from vidhair.imaging.color import lab_to_rgb, levels_to_lab, rgb_to_lab
 from vidhair.imaging.fill import fill
 from vidhair.imaging.matting import guided_filter
-from vidhair.imaging.morphology import dilate, erode
+from vidhair.imaging.morphology import dilate
 from vidhair.imaging.rows import by_rows, mean_over, put_levels
 from vidhair.imaging.warp import cut_grid, spread_grid
 from vidhair.models.parsers.head_parser import Parser
@@ -50,11 +50,6 @@ from vidhair.wiring import AtOnce, Derived, Every, Fact, Series, Setting, Value,
 BRIGHTEST = (1.1, 1.8)
 SHEEN = 0.5  # share of the strands' contrast that is a reflection
 LIGHT_REACH = 0.03  # blur that tells light from strands, in crop sides
-NEAR_CHANGE = 0.06  # crop sides around changed hair where the source's counts, too
-SURE, OPAQUE = 0.7, 0.9  # how likely hair is, and how opaque, that has its own color alone
-FAINT = 0.2  # of drawn hair, how likely it is where it begins to show
-APART_BLUR = 0.02  # crop sides over which that difference is averaged
-OTHERWISE = 10.0  # difference in Lab from which hair is drawn otherwise than without the edit
 LARGEST_UNEVENNESS = 0.12  # of the difference over the hair, as a share of its mean
 
 
@@ -87,7 +82,7 @@ class ComposeConfig:
         choices=("smoothed", "frame", "none"),
     )
     keep: bool = setting(
-        True, "let hair that the edit does not change stay the person's own (replace, of hair)"
+        True, "let hair be the person's own, where it stays and where it comes (replace, of hair)"
     )
     feather: float = setting(
         0.03, "softness of the border (replace), in crop sides", low=0.0, high=0.3
@@ -402,15 +397,13 @@ class ReplaceMasks:
 
     taken: how much `replace` takes from the rendering. same: where source and reconstruction show
     the same, so that their difference is the color error that the rendering is to be corrected by.
-    hair, same_hair: where hair is drawn, and where source and rendering both show it. sure: where
-    what is drawn has a color of its own, and is not the border of hair before something else.
+    hair, same_hair: where hair is drawn, and where source and rendering both show it.
     """
 
     taken: NDArray[np.uint8]
     same: NDArray[np.uint8]
     hair: NDArray[np.uint8]
     same_hair: NDArray[np.uint8]
-    sure: NDArray[np.uint8]
 
 
 def compose_replace(
@@ -441,10 +434,6 @@ def compose_replace(
         enough = (amount / (0.1 * hair.sum((2, 3), keepdim=True) + 1e-6)).clamp(max=1)
         error = torch.lerp(error, hair_error, hair * enough)
         drawn = levels_to_lab(torch.from_numpy(edited[one]))
-        sure = _share(masks.sure[one])
-        if (sure < 1).any():
-            weight = sure * hair + 1e-4 * hair  # where no hair is sure, all of it counts
-            drawn = torch.lerp(drawn, fill(drawn, weight, levels=4), 1 - sure)
         drawn += error
         alpha = spread_grid(_share(taken), canvas.grid, window).clamp_(0, 1)
         alpha = by_rows(lambda a: a * (a >= 1 / 128), alpha)
@@ -458,31 +447,17 @@ def compose_replace(
     return patches
 
 
-@dataclass(frozen=True)
-class HairEdit:
-    """What an edit does to hair, [T, 1, h, w].
-
-    added: bool, where hair that it draws is to be seen; removed: bool, where hair is gone;
-    elsewhere the person keeps their own. alpha: of drawn hair, 0 … 1.
-    """
-
-    added: Tensor
-    removed: Tensor
-    alpha: Tensor
-
-
 def replace_masks(
     config: ComposeConfig,
     source: dict[str, Tensor],
     edited: dict[str, Tensor],
     drawn: Tensor,
     crop_pixels: float,
-    edit: HairEdit | None = None,
 ) -> ReplaceMasks:
     """source, edited: probabilities [T, 1, h, w] of "skin" and "hair" in source and rendering.
 
     drawn: [T, 1, h, w] in 0 … 1, where the rendering counts at all. crop_pixels: side of the face
-    crop on the canvas. edit: of the hair, if nothing else is to be taken.
+    crop on the canvas.
     """
     edited = {name: probability * drawn for name, probability in edited.items()}
     hair = torch.maximum(source["hair"], edited["hair"])
@@ -493,71 +468,15 @@ def replace_masks(
     taken = _touching(region > 0.35, torch.maximum(source["hair"], source["skin"]) > 0.35)
     feather = config.feather * crop_pixels
     widened = 2 * max(1, round(feather)) + 1
-    if edit is None:
-        soft, drawn_hair = blur(dilate(taken.float(), widened), feather), edited["hair"]
-        sure = torch.ones_like(drawn_hair)
-    else:
-        # New hair has the borders that it is drawn with, but not what is behind it there.
-        here = dilate((taken & edit.added).float(), 3)
-        drawn_hair = (edit.alpha > 0).float() * here
-        sure = 1 - drawn_hair * (1 - ((edit.alpha - OPAQUE) / (1 - OPAQUE)).clamp(0, 1))
-        new = blur(here, 1) * edit.alpha
-        gone = blur(dilate((taken & edit.removed).float(), widened), feather)
-        soft = torch.maximum(new, gone)
+    soft = blur(dilate(taken.float(), widened), feather)
     same = torch.minimum(source["skin"], edited["skin"])
     outside = 1 - torch.maximum(hair, skin)
     return ReplaceMasks(
         taken=_levels(soft * drawn),
         same=_levels(torch.maximum(same, 0.5 * outside) * (1 - hair) * drawn),
-        hair=_levels(drawn_hair),
+        hair=_levels(edited["hair"]),
         same_hair=_levels(torch.minimum(source["hair"], edited["hair"]).square()),
-        sure=_levels(sure),
     )
-
-
-def hair_edit(
-    source: Tensor, recon: Tensor, edited: Tensor, before: Tensor, after: Tensor, crop_pixels: float
-) -> HairEdit:
-    """source, recon, edited: how likely hair is in the source and in both renderings,
-    [T, 1, h, w]. before, after: the renderings in Lab, [T, 3, h, w].
-
-    What the edit adds and takes away shows between the renderings; as they do not quite fit the
-    source, hair near to that counts by the source, too. Hair that is drawn otherwise in both, by
-    its color, is not the person's own.
-    """
-    reach = 2 * max(1, round(NEAR_CHANGE * crop_pixels)) + 1
-
-    def near(part: Tensor) -> Tensor:
-        return dilate((part > 0.4).float(), reach) > 0
-
-    both, wide = recon * edited, APART_BLUR * crop_pixels
-    apart = blur((after - before) * both, wide) / (blur(both, wide) + 1e-3)
-    gained = near(edited * (1 - recon)) & (source < 0.65)
-    lost = near(recon * (1 - edited)) & (edited < 0.65) & (torch.maximum(source, recon) > 0.35)
-    otherwise = (apart.norm(dim=1, keepdim=True) > OTHERWISE) & (both > 0.6)
-    alpha = torch.lerp(drawn_alpha(edited, before, after, crop_pixels), edited, recon)
-    return HairEdit(gained | otherwise, lost, alpha)
-
-
-def drawn_alpha(hair: Tensor, before: Tensor, after: Tensor, crop_pixels: float) -> Tensor:
-    """The alpha of hair that is new in a rendering, [T, 1, h, w]: what is behind it is known from
-    the other one, so colors lie on the line from there to the hair's, C = B + α(F − B).
-
-    hair: how likely it is; before, after: Lab [T, 3, h, w]. Where hair has the color of what is
-    behind it, it is as opaque as it is likely.
-    """
-    reach = max(1, round(NEAR_CHANGE / 2 * crop_pixels))
-    # The hair's color is that of its inside: a parser is too sure of what lies beside hair.
-    core = blur(erode((hair > SURE).float(), 2 * reach + 1), reach) ** 16 + 1e-6 * hair
-    sums, weight = (blur(x, 2 * reach) for x in (after * core, core))
-    color = fill(sums / (weight + 1e-12), (1e3 * weight).clamp(max=1), levels=5)
-    way = color - before
-    length = way.square().sum(1, keepdim=True)
-    alpha = ((after - before) * way).sum(1, keepdim=True) / (length + 1e-3)
-    trust = (length.sqrt() / OTHERWISE - 1).clamp(0, 1)
-    there = dilate((hair > FAINT).float(), 3)
-    mixed: Tensor = torch.lerp(hair, alpha.clamp(0, 1), trust) * there
-    return mixed
 
 
 def _touching(parts: Tensor, person: Tensor) -> Tensor:
@@ -868,20 +787,16 @@ def replaced_hair(
     drawer: Drawer,
     config: ComposeConfig,
 ) -> Layer:
-    """The rendered hair in place of the source's, where the edit changes it."""
+    """The rendered hair in place of the source's."""
 
     def make(rows: NDArray[np.intp]) -> list[Patch | None]:
         source = _source_parts(labels, rows, region, canvas)
         levels = torch.from_numpy(hair_drawn.levels[rows]).float() / 255
-        before, hair, skin = levels.split(1, 1)
+        _, hair, skin = levels.split(1, 1)
         drawn = drawn_share(pivots, track, rows, drawer, canvas)
         side = track.box.side
-        edit = None
-        if config.keep:
-            old, new = (levels_to_lab(torch.from_numpy(x.levels[rows])) for x in (rendered, edited))
-            edit = hair_edit(source["hair"], before, hair, old, new, side / canvas.step)
         shown = {"skin": skin, "hair": hair}
-        masks = replace_masks(config, source, shown, drawn, side / canvas.step, edit)
+        masks = replace_masks(config, source, shown, drawn, side / canvas.step)
         return compose_replace(
             frames.pixels[rows], rendered.levels[rows], edited.levels[rows], masks, canvas, side
         )

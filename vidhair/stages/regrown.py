@@ -9,7 +9,7 @@ same columns of the picture, mirrored where they end.
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.ndimage import binary_propagation, distance_transform_edt
+from scipy.ndimage import binary_propagation, distance_transform_edt, uniform_filter
 from torch import Tensor
 
 from vidhair.imaging.blur import blur
@@ -21,7 +21,7 @@ from vidhair.models.parsers.face_parser import Label
 from vidhair.stages.align import FaceTrack
 from vidhair.stages.bare import Bare
 from vidhair.stages.compose import (
-    OTHERWISE,
+    LIGHT_REACH,
     ComposeConfig,
     Fade,
     Layer,
@@ -50,12 +50,15 @@ SPOT = 0.02  # half the width of what is a change, and not the border of two dra
 CHANGED = 0.4  # how much likelier hair is there with the edit, or without it
 STAYS = 0.2  # how likely hair is, from which on own hair is left where it is
 GAP = 0.05  # half the width of gaps between own and new hair that are closed
+HANGS = 0.3  # from own hair, at most, that new hair begins
 SOFT = 0.008  # blur of the border of what goes
 STRAND_BLUR = 0.03  # blur that tells the color of a place from its strands
+HOLES, EVEN = 0.01, 0.03  # half the width of what is closed, and of what ends alike, of own hair
 LEAST_RUN = 0.04  # of own hair in a column whose strands go on
 CERTAIN = (0.3, 0.7)  # how likely new hair is where it begins to show, and where it hides all
+OWN = (0.6, 0.95)  # share of a pixel that own hair has, between which it comes in front of new
 SURE = 0.9  # share of a pixel that own hair has, whose colors go on
-LIGHT_REACH = 0.03  # as in `compose`
+OTHERWISE = 10.0  # difference in Lab from which hair is drawn in another color
 
 
 def _square(x: Mask, reach: float, grow: bool) -> Mask:
@@ -67,7 +70,7 @@ def _square(x: Mask, reach: float, grow: bool) -> Mask:
 
 def changed_part(where: Mask, sure: Mask, reach: float) -> Mask:
     """What hangs together within a mask with squares of `reach` to either side that are sure."""
-    core = _square(_square(sure, reach, grow=False), reach, grow=True) & sure
+    core = _square(_square(sure, reach, grow=False), reach, grow=True) & sure & where
     found: Mask = binary_propagation(core, mask=where)
     return found
 
@@ -88,7 +91,7 @@ def reshaped(
 
     own: how much of a sample is the person's hair. before, after: how likely hair is in drawings
     without and with the edit. free: where new hair may be though none is drawn, as it shows the
-    surroundings, and skin in the drawing. side: of the face's crop, in samples.
+    surroundings, and the person in the drawing. side: of the face's crop, in samples.
 
     The drawings do not quite fit the person. What they say nothing about goes with the hair next to
     it, and gaps between own and new hair are closed.
@@ -106,7 +109,9 @@ def reshaped(
     closed = _square(_square(either, reach, grow=True), reach, grow=False)
     edge = round(GAP * side) + 1
     gaps = closed[edge:-edge, edge:-edge] & ~kept & (new | free)
+    # New hair hangs on own hair; what is drawn elsewhere belongs to nobody.
     filled = binary_propagation(gained, mask=gained | gaps)
+    filled = binary_propagation(_square(kept, HANGS * side, grow=True) & filled, mask=filled)
     low, high = CERTAIN
     share = ((after - low) / (high - low)).clip(0, 1)
     share[filled & ~gained] = 1
@@ -114,11 +119,12 @@ def reshaped(
     return gone, np.where(around, share, 0).astype(np.float32)
 
 
-def strands_below(own: Mask, detail: Plane, least: float) -> Plane:
+def strands_below(own: Mask, detail: Plane, least: float, even: float) -> Plane:
     """What own hair of a column shows, mirrored at its lower end, and at its upper one again, below
     it; zero where there is none.
 
-    own: [h, w]; detail: [C, h, w]; least: samples of a column that must hang together.
+    own: [h, w]; detail: [C, h, w]; least: samples of a column that must hang together; even: of
+    columns to either side, which end alike: else strands would be torn.
     """
     height = len(own)
     rows = np.arange(height)[:, None]
@@ -128,11 +134,18 @@ def strands_below(own: Mask, detail: Plane, least: float) -> Plane:
     # The last sample of own hair above each one that belongs to a run that is long enough.
     ends = own & (run >= least)
     last = np.maximum.accumulate(np.where(ends, rows, -1), axis=0)
-    length = np.maximum(np.take_along_axis(run, last.clip(0), 0), 1)
-    away = (rows - last) % (2 * length)
-    place = last - np.minimum(away, 2 * length - away)
-    found = np.take_along_axis(detail, place.clip(0, height - 1)[None], 1)
-    return np.where(last >= 0, found, 0).astype(np.float32)
+    length = np.maximum(np.take_along_axis(run, last.clip(0), 0) - 1, 1)
+    across = (1, 2 * round(even) + 1)
+    end, long = (
+        uniform_filter(uniform_filter(x.astype(float), across), across) for x in (last, length)
+    )
+    away = (rows - end) % (2 * long)
+    place = (end - np.minimum(away, 2 * long - away)).clip(0, height - 1)
+    above = place.astype(np.int64)
+    share = (place - above)[None]
+    below = (above + 1).clip(max=height - 1)
+    first, second = (np.take_along_axis(detail, x[None], 1) for x in (above, below))
+    return np.where(last >= 0, first + share * (second - first), 0).astype(np.float32)
 
 
 def grown_color(lab: Tensor, alpha: Tensor, kept: Tensor, side: float) -> Tensor:
@@ -147,7 +160,8 @@ def grown_color(lab: Tensor, alpha: Tensor, kept: Tensor, side: float) -> Tensor
     known = (4 * share).clamp(0, 1) * (share > 0.02)
     color = blur(fill(even, known, levels=8), sigma / 2)
     detail = ((lab - even) * sure)[0].numpy()
-    strands = strands_below(sure[0, 0].numpy() > 0.5, detail, LEAST_RUN * side)
+    whole = _square(_square(sure[0, 0].numpy() > 0.5, HOLES * side, True), HOLES * side, False)
+    strands = strands_below(whole, detail, LEAST_RUN * side, EVEN * side)
     return color + torch.from_numpy(strands)[None]
 
 
@@ -172,8 +186,11 @@ def regrown_picture(
     own, kept = torch.from_numpy(alpha)[None, None], 1 - soft
     lab = levels_to_lab(torch.from_numpy(picture)[None])
     color = lab_to_rgb(grown_color(lab, own, kept, side))[0].movedim(0, -1).numpy() * 255
-    # Own hair stays in front.
-    share = new * (1 - alpha * (1 - away))
+    # Own hair stays in front; at its border, which what is behind it shines through, new hair hides
+    # both.
+    low, high = OWN
+    front = ((alpha * (1 - away) - low) / (high - low)).clip(0, 1)
+    share = new * (1 - front)
     result += share[..., None] * (color - result)
     return result
 
@@ -223,7 +240,7 @@ def regrown(
         alpha = torch.from_numpy(matte.alpha[row])[None, None].float() / 255
         own = cut_grid(alpha, canvas.grid, on=hair_window)[0, 0].numpy()
         before, after, skin = (seen[0, k].numpy() for k in (OLD_HAIR, NEW_HAIR, NEW_SKIN))
-        free = (around[0, 0].numpy() > 0.5) & (skin > 0.5)
+        free = (around[0, 0].numpy() > 0.5) & (after + skin > 0.5)
         gone, new = reshaped(own, before, after, free, side / canvas.step)
         given = torch.from_numpy(np.stack([gone, new]))[None] * drawn
         gone, new = spread_grid(given, canvas.grid, hair_window)[0].clamp(0, 1).numpy()
