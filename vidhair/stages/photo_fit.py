@@ -38,10 +38,15 @@ STILL = (10, 127, 356, 162, 389, 21, 251, 234, 454, 93, 323, 139, 368, 116, 345,
 # The dome: a bell around the head's middle. Its width and height in half axes of the skull.
 BELL, HEIGHT, PLANE = 0.66, 1.12, 0.16
 MOST_SHEAR = 0.62  # of its depth, so that it has no folds: about 32°
-STIFF, BENT_WIDTH = 0.12, 0.55  # of what is bent away: how far not, and how far around, half widths
-FOLLOWED, FOLLOWED_JAW = 1.2, 6.0  # deviations, in frames, of the means over which points are
+# Of what is bent away: how far not, and how far around, in half widths.
+BROAD, NARROW = (0.12, 0.55), (0.02, 0.38)
+MOST_REST = 0.06  # of the latter: an outline that turns is not the same part of the head
+FOLLOWED, FOLLOWED_JAW = 0.6, 6.0  # deviations, in frames, of the means over which points are
 ROUNDS = 12  # to find where on the relief a place is
 STEP = 4  # samples between which the map is a straight line
+
+Pair = tuple[float, float]
+Bells = tuple[NDArray[np.float64], NDArray[np.float64], float]
 
 SKIN = (
     151, 108, 337, 69, 299, 104, 333, 50, 280, 101, 330, 36, 266, 205, 425, 118, 347, 117, 346,
@@ -140,26 +145,37 @@ def nearer(at: Place, seen: NDArray[np.float64], there: NDArray[np.float32]) -> 
 
 
 def bending(points: NDArray[np.float64], away: NDArray[np.float64]) -> "Bending":
-    """A smooth displacement of the plane that is nearly `away` [K, 2] at points [K, 2]."""
-    near = _bells(points, points) + STIFF * np.eye(len(points))
-    return Bending(points, np.linalg.solve(near, away))
+    """A smooth displacement of the plane that is nearly `away` [K, 2] at POINTS [K, 2]: that of all
+    in broad bells, and of what is left at UPPER in narrower ones."""
+    broad = _solved(points, away, BROAD)
+    upper = points[: len(UPPER)]
+    rest = away[: len(UPPER)] - Bending((broad,))(upper)
+    rest *= np.minimum(1, MOST_REST / (np.linalg.norm(rest, axis=1, keepdims=True) + 1e-9))
+    return Bending((broad, _solved(upper, rest, NARROW)))
+
+
+def _solved(points: NDArray[np.float64], away: NDArray[np.float64], bells: Pair) -> Bells:
+    stiff, width = bells
+    near = _bells(points, points, width) + stiff * np.eye(len(points))
+    return points, np.linalg.solve(near, away), width
 
 
 @dataclass(frozen=True)
 class Bending:
-    """weights [K, 2] of bells around points [K, 2]."""
+    """The sum of bells of a width: around points [K, 2], with weights [K, 2]."""
 
-    points: NDArray[np.float64]
-    weights: NDArray[np.float64]
+    parts: tuple[Bells, ...]
 
     def __call__(self, places: NDArray[np.float64]) -> NDArray[np.float64]:
-        found: NDArray[np.float64] = _bells(places, self.points) @ self.weights
+        found = np.zeros_like(places)
+        for points, weights, width in self.parts:
+            found += _bells(places, points, width) @ weights
         return found
 
 
-def _bells(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
+def _bells(a: NDArray[np.float64], b: NDArray[np.float64], width: float) -> NDArray[np.float64]:
     square = np.square(a[..., None, :] - b).sum(-1)
-    found: NDArray[np.float64] = np.exp(-square / (2 * BENT_WIDTH**2))
+    found: NDArray[np.float64] = np.exp(-square / (2 * width**2))
     return found
 
 
