@@ -88,10 +88,12 @@ def test_the_upper_face_is_followed_closely_and_by_no_kinks() -> None:
     points += 0.02 * np.random.default_rng(1).normal(size=points.shape)
     away = np.stack([0.05 * points[:, 1] ** 2, 0.03 * np.sin(2 * points[:, 0])], 1)
     upper = slice(len(UPPER))
-    bend = bending(points, away)
+    bend = bending(points, away, np.zeros_like(away))
     assert np.abs(bend(points) - away)[upper].max() < 0.012
+    held = bending(points, away, away)  # as always in this shot
+    np.testing.assert_allclose(held(PLACES), bending(points, away)(PLACES), atol=1e-9)
     away[POINTS.index(454)] += 0.5  # of one point alone, not all
-    other = bending(points, away)
+    other = bending(points, away, np.zeros_like(away))
     assert np.abs(other(PLACES) - bend(PLACES)).max() < 0.35
 
 
