@@ -81,6 +81,12 @@ class TestStack:
         assert {"shown", "shown_matte", "dye"} <= in_frames(edits, "upper_3") | {"dye"}
         assert "shown_matte" in in_frames(edits, "hair_light")
 
+    def test_what_looks_at_the_face_alone_reads_the_clip(self) -> None:
+        """Else a frame would be bared only for the light on its face."""
+        for value in ("face_light", "photo_look"):
+            names = in_frames(list(self.EDITS), value)
+            assert "frames" in names and not {"shown", "shown_1"} & names
+
     def test_layers_lie_over_each_other(self) -> None:
         edits = list(self.EDITS)
         assert in_frames(edits, "layer_2") == {"frames", "layer_1", "upper_2"}
@@ -102,6 +108,23 @@ def test_hair_in_the_persons_own_color_keeps_its_strands() -> None:
     assert dyed.levels[hair].mean() < 0.7 * given.levels[hair].mean()
     assert dyed.levels[hair].std() > 3
     assert (dyed.alpha == given.alpha).all()
+
+
+def test_of_another_photo_only_what_shows_it_is_made(style: Path, tmp_path: Path) -> None:
+    """What is known of the clip is shared, so that many photos can be tried."""
+    other, store = tmp_path / "other.png", MemoryStore()
+    write_png(other, small.person()[0])
+    made = []
+    with open_clip(small.clip()) as reader:
+        for path in (style, other):
+            changes = {"edit.style": str(path), "matte.segmenter": "none"}
+            _, runner = small.flow_on(
+                store, reader, name="hair_reference", changes=changes, until="photo_look"
+            )
+            made.append({report.name for report in runner.reports if report.computed})
+    first, again = made
+    assert {"track", "matte", "labels", "behind", "skull", "face_light"} <= first
+    assert again == {"photo_hair", "photo_fit", "photo_look"}
 
 
 def test_a_whole_run(style: Path) -> None:

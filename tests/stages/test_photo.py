@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 
 from tests.small import person
 from tests.stages.photos import mesh_at
@@ -13,6 +14,7 @@ from vidhair.stages.photo import (
     continued,
     cut_out,
     ended,
+    hair_hue,
     hidden_hair,
     of_parts,
     textured,
@@ -74,6 +76,20 @@ class TestEnds:
         above = (self.ended(alpha)[:60, 80:160] > 60).sum(0)
         assert above[40] > above[10] > above[1]
         assert np.abs(above - above[::-1]).max() <= 1
+
+
+def test_what_shines_through_at_the_border_gets_the_hue_of_hair() -> None:
+    colors = torch.zeros(1, 3, 60, 120)
+    colors[:] = torch.tensor([0.4, 0.25, 0.12])[None, :, None, None]
+    colors[..., 70:80] = torch.tensor([0.4, 0.4, 0.45])[None, :, None, None]
+    colors[..., 30, 68:72] = torch.tensor([0.5, 0.2, 0.0])[None, :, None]
+    trust = torch.zeros(1, 1, 60, 120)
+    trust[..., :80] = 1
+    found = hair_hue(colors, trust, 300.0)
+    assert torch.allclose(found[..., :40], colors[..., :40], atol=0.01), "within it stays"
+    assert (found[:, 0, 5:25, 72:80] > 1.5 * found[:, 2, 5:25, 72:80]).all(), "grey turns brown"
+    assert torch.allclose(found[0, :, 30, 68], colors[0, :, 30, 68], atol=0.02), "red strands stay"
+    assert (hair_hue(colors, 0 * trust, 300.0) == colors).all()
 
 
 class TestTexture:

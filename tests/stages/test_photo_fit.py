@@ -8,6 +8,7 @@ from vidhair.geometry import Grid
 from vidhair.stages.photo_fit import (
     POINTS,
     SKIN,
+    UPPER,
     Relief,
     bending,
     light_on_hair,
@@ -79,6 +80,21 @@ def test_a_bending_is_smooth() -> None:
     bend = bending(points, np.array([[0.2, 0.0], [0.0, 0.0]]))
     assert bend(points)[0, 0] == pytest.approx(0.18, abs=0.03)
     assert np.abs(bend(np.array([[9.0, 0.0]]))).max() < 1e-6
+
+
+def test_the_upper_face_is_followed_closely_and_by_no_kinks() -> None:
+    head = Place(turned(0), 1.0, np.zeros(2))
+    points = mesh_at(head)[list(POINTS)].astype(np.float64)
+    points += 0.02 * np.random.default_rng(1).normal(size=points.shape)
+    away = np.stack([0.05 * points[:, 1] ** 2, 0.03 * np.sin(2 * points[:, 0])], 1)
+    upper = slice(len(UPPER))
+    bend = bending(points, away, np.zeros_like(away))
+    assert np.abs(bend(points) - away)[upper].max() < 0.012
+    held = bending(points, away, away)  # as always in this shot
+    np.testing.assert_allclose(held(PLACES), bending(points, away)(PLACES), atol=1e-9)
+    away[POINTS.index(454)] += 0.5  # of one point alone, not all
+    other = bending(points, away, np.zeros_like(away))
+    assert np.abs(other(PLACES) - bend(PLACES)).max() < 0.35
 
 
 # ---- light

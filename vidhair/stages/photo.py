@@ -11,10 +11,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt
+from torch import Tensor
 
 from vidhair.errors import NoFaceFound
 from vidhair.geometry import Box, Grid
 from vidhair.imaging.blur import blur, wide_blur
+from vidhair.imaging.color import lab_to_rgb, rgb_to_lab
 from vidhair.imaging.fill import fill
 from vidhair.imaging.matting import split_colors
 from vidhair.imaging.morphology import dilate, erode
@@ -52,6 +54,9 @@ WITHIN, AT_BORDER = (
 )  # how far within the border, and how much it counts outside of that
 SPREAD_LEVELS = 8
 SEEN = 0.6  # how far a color is trusted, to be taken
+CORES, LEAST_CORE = (0.06, 0.03, 0.015), 0.15  # how far within its border hair's hue is told, if
+HUE_REACH = 0.1  # that is so much of it; how far around it is
+MOST_HUE, LEAST_HUE = 0.6, 0.03  # deviations, and the least of its share, up to which it is another
 STRANDS, REFLECTED = 0.03, 0.3  # how wide those are that go on, and how far
 BEYOND = 0.36  # how far hair goes on, at most, that the photo cuts off
 ENDS, SIDES = (0.12, 0.34), (0.0, 0.12)  # lengths of the strands' ends below and beside it
@@ -198,8 +203,11 @@ def of_parts(
     front, _, _ = split_colors(unit.contiguous(), share, max(2, round(COLOR_REACH * side)))
     low, high = PURE
     trust = ((share - low) / (high - low)).clamp(0, 1)
-    deeper = erode(trust, 2 * max(1, round(WITHIN * side)) + 1)
-    trust = trust * (AT_BORDER + (1 - AT_BORDER) * deeper)
+    # Within hair its own colors are seen through gaps, too.
+    reach = max(1, round(WITHIN * side))
+    whole = erode(dilate(trust, 4 * reach + 1), 6 * reach + 1)
+    trust = torch.maximum(AT_BORDER * trust, whole)
+    front = hair_hue(front, trust, side)
     own = continued(torch.cat([front, trust], 1)[0].movedim(0, -1).numpy(), margin)
     colors, sure = torch.from_numpy(own).movedim(-1, 0)[None].contiguous().split([3, 1], 1)
     covered = ended(alpha, margin, side)
@@ -218,6 +226,33 @@ def of_parts(
         long,
         side,
     )
+
+
+def hair_hue(colors: Tensor, trust: Tensor, side: float) -> Tensor:
+    """Colors [1, 3, h, w] in 0 … 1, whose hue near the border is about that of hair within: what
+    shines through thin hair has another. trust: that they are of hair, [1, 1, h, w]."""
+    shown = (trust > SEEN).float()
+    cores = (erode(shown, 2 * max(1, round(reach * side)) + 1) for reach in CORES)
+    core = next((one for one in cores if one.sum() > LEAST_CORE * shown.sum()), None)
+    if core is None:
+        return colors
+    lab = rgb_to_lab(colors)
+    brightness = lab[:, :1] + 16  # as much as which things of one hue are saturated
+    hue = lab[:, 1:] / brightness
+    sums = wide_blur(torch.cat([hue * core, core], 1), HUE_REACH * side)
+    weight = sums[:, 2:]
+    usual = fill(sums[:, :2] / (weight + 1e-5), (20 * weight).clamp(max=1), SPREAD_LEVELS)
+    away = hue - usual
+    distance = away.square().sum(1, keepdim=True).sqrt()
+    usually = float((distance.square() * core).sum() / core.sum()) ** 0.5
+    limit = max(LEAST_HUE, MOST_HUE * usually)
+    share = (limit / (distance + 1e-5)).clamp(max=1)
+    # Near the border; and more saturated strands are hair.
+    free = torch.maximum(
+        3 * wide_blur(core, CORES[0] / 2 * side) - 2, (away * usual).sum(1, True).sign()
+    )
+    found = usual + away * (share + free.clamp(0, 1) * (1 - share))
+    return lab_to_rgb(torch.cat([lab[:, :1], brightness * found], 1)).clamp(0, 1)
 
 
 def textured(colors: NDArray[Any], sure: Plane, side: float) -> Plane:

@@ -38,10 +38,15 @@ STILL = (10, 127, 356, 162, 389, 21, 251, 234, 454, 93, 323, 139, 368, 116, 345,
 # The dome: a bell around the head's middle. Its width and height in half axes of the skull.
 BELL, HEIGHT, PLANE = 0.66, 1.12, 0.16
 MOST_SHEAR = 0.62  # of its depth, so that it has no folds: about 32°
-STIFF, BENT_WIDTH = 0.12, 0.55  # of what is bent away: how far not, and how far around, half widths
-FOLLOWED, FOLLOWED_JAW = 1.2, 6.0  # deviations, in frames, of the means over which points are
+# Of what is bent away: how far not, and how far around, in half widths.
+BROAD, NARROW = (0.12, 0.55), (0.02, 0.38)
+MOST_REST = 0.06  # of the latter: an outline that turns is not the same part of the head
+FOLLOWED, FOLLOWED_JAW = 0.6, 6.0  # deviations, in frames, of the means over which points are
 ROUNDS = 12  # to find where on the relief a place is
 STEP = 4  # samples between which the map is a straight line
+
+Pair = tuple[float, float]
+Bells = tuple[NDArray[np.float64], NDArray[np.float64], float]
 
 SKIN = (
     151, 108, 337, 69, 299, 104, 333, 50, 280, 101, 330, 36, 266, 205, 425, 118, 347, 117, 346,
@@ -68,11 +73,13 @@ class FaceLight(Value):
 @dataclass(frozen=True)
 class PhotoFit(HeadPose):
     """The pose, in every frame as its points say. bent: [T, K, 2], where points of the head are
-    beside where that puts those of the photo, in half widths. light: [T, 3, 3], of the frame on the
-    photo's hair, as `FaceLight`. long: of the face, beside the mean one."""
+    beside where that puts those of the photo, in half widths; usual: the same, of the shot. light:
+    [T, 3, 3], of the frame on the photo's hair, as `FaceLight`. long: of the face, beside the mean
+    one."""
 
-    ROWS: ClassVar[tuple[str, ...]] = (*HeadPose.ROWS, "bent", "light")
+    ROWS: ClassVar[tuple[str, ...]] = (*HeadPose.ROWS, "bent", "usual", "light")
     bent: NDArray[np.float32]
+    usual: NDArray[np.float32]
     light: NDArray[np.float32]
     long: float
 
@@ -139,32 +146,54 @@ def nearer(at: Place, seen: NDArray[np.float64], there: NDArray[np.float32]) -> 
     return Place(flat @ at.rotation, float(abs(factor)), np.array([rest.real, rest.imag]))
 
 
-def bending(points: NDArray[np.float64], away: NDArray[np.float64]) -> "Bending":
-    """A smooth displacement of the plane that is nearly `away` [K, 2] at points [K, 2]."""
-    near = _bells(points, points) + STIFF * np.eye(len(points))
-    return Bending(points, np.linalg.solve(near, away))
+def bending(
+    points: NDArray[np.float64],
+    away: NDArray[np.float64],
+    usual: NDArray[np.float64] | None = None,
+) -> "Bending":
+    """A smooth displacement of the plane that is nearly `away` [K, 2] at POINTS [K, 2], in broad
+    bells; and at UPPER in narrower ones, as far as it is not as usual there, if that is known."""
+    broad = _solved(points, away, BROAD)
+    if usual is None:
+        return Bending((broad,))
+    varying = away - usual
+    rest = (varying - Bending((_solved(points, varying, BROAD),))(points))[: len(UPPER)]
+    rest *= np.minimum(1, MOST_REST / (np.linalg.norm(rest, axis=1, keepdims=True) + 1e-9))
+    return Bending((broad, _solved(points[: len(UPPER)], rest, NARROW)))
+
+
+def _solved(points: NDArray[np.float64], away: NDArray[np.float64], bells: Pair) -> Bells:
+    stiff, width = bells
+    near = _bells(points, points, width) + stiff * np.eye(len(points))
+    return points, np.linalg.solve(near, away), width
 
 
 @dataclass(frozen=True)
 class Bending:
-    """weights [K, 2] of bells around points [K, 2]."""
+    """The sum of bells of a width: around points [K, 2], with weights [K, 2]."""
 
-    points: NDArray[np.float64]
-    weights: NDArray[np.float64]
+    parts: tuple[Bells, ...]
 
     def __call__(self, places: NDArray[np.float64]) -> NDArray[np.float64]:
-        found: NDArray[np.float64] = _bells(places, self.points) @ self.weights
+        found = np.zeros_like(places)
+        for points, weights, width in self.parts:
+            found += _bells(places, points, width) @ weights
         return found
 
 
-def _bells(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
+def _bells(a: NDArray[np.float64], b: NDArray[np.float64], width: float) -> NDArray[np.float64]:
     square = np.square(a[..., None, :] - b).sum(-1)
-    found: NDArray[np.float64] = np.exp(-square / (2 * BENT_WIDTH**2))
+    found: NDArray[np.float64] = np.exp(-square / (2 * width**2))
     return found
 
 
 def photo_places(
-    photo: PhotoHair, at: Place, bent: NDArray[np.float32], long: float, grid: Grid
+    photo: PhotoHair,
+    at: Place,
+    bent: NDArray[np.float32],
+    long: float,
+    grid: Grid,
+    usual: NDArray[np.float32] | None = None,
 ) -> NDArray[np.float32]:
     """Which sample of the photo is seen at those of a grid: columns and rows, [h, w, 2], of which
     whole numbers are samples."""
@@ -175,7 +204,8 @@ def photo_places(
     frame = np.stack(np.meshgrid(x, y), -1)
     there = (frame - at.shift) / at.scale
     start = relief.seen(photo.mesh[list(POINTS)].astype(np.float64), at, long)
-    bend = bending(start + bent, bent.astype(np.float64))
+    held = None if usual is None else usual.astype(np.float64)
+    bend = bending(start + bent, bent.astype(np.float64), held)
     coarse = relief.samples(there - bend(there), at, long) - 0.5
     fine = np.stack(
         np.meshgrid(np.arange(grid.width) / STEP, np.arange(grid.height) / STEP), -1
@@ -270,7 +300,7 @@ def face_light(frames: Frames, track: FaceTrack) -> FaceLight:
     return FaceLight(found)
 
 
-@stage()
+@stage(version=2)
 def photo_fit(
     photo_hair: PhotoHair,
     track: Series[FaceTrack],
@@ -289,6 +319,7 @@ def photo_fit(
         exact.rotation[row], exact.scale[row], exact.shift[row] = at.rotation, at.scale, at.shift
         there = (mesh[row, list(POINTS)] - at.shift) / at.scale
         bent[row] = there - relief.seen(points, at, long)
+    usual = np.zeros_like(bent)
     shot, jaw = np.cumsum(begins), slice(len(UPPER), None)
     for number in np.unique(shot[rows]):
         run = rows[shot[rows] == number]
@@ -296,6 +327,7 @@ def photo_fit(
         bent[run, : len(UPPER)] = gaussian_filter1d(upper, FOLLOWED, 0, mode="nearest")
         steady = median_filter(lower, (15, 1, 1), mode="nearest")
         bent[run, jaw] = gaussian_filter1d(steady, FOLLOWED_JAW, 0, mode="nearest")
+        usual[run] = np.median(bent[run], 0)
     photo_light = skin_light(photo_hair.picture, photo_hair.mesh, photo_hair.side)
     light = light_on_hair(face_light.whole().log, photo_light, present, begins)
-    return PhotoFit(exact.rotation, exact.scale, exact.shift, bent, light, long)
+    return PhotoFit(exact.rotation, exact.scale, exact.shift, bent, usual, light, long)

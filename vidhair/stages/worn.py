@@ -192,7 +192,9 @@ def photo_look(
         inner = (mesh[list(FACE_OVAL)] - mesh[4]) * 0.8 + mesh[4]
         face = polygon_mask(inner, *seen.shape) > 0.5
         fit = photo_fit.rows(*one)
-        places = photo_places(photo_hair, Place.of(fit, 0), fit.bent[0], fit.long, hair_window)
+        places = photo_places(
+            photo_hair, Place.of(fit, 0), fit.bent[0], fit.long, hair_window, fit.usual[0]
+        )
         photo = _grey(taken(photo_hair.picture, places))
         if face.any():
             grains.append(noise_of(seen, face))
@@ -223,7 +225,10 @@ def worn(
         alpha = np.zeros(changed.shape, np.float32)
         if track.present[row]:
             at = Place.of(photo_fit, row)
-            places = photo_places(photo_hair, at, photo_fit.bent[row], photo_fit.long, hair_window)
+            places = photo_places(
+                photo_hair, at, photo_fit.bent[row], photo_fit.long, hair_window,
+                photo_fit.usual[row],
+            )  # fmt: skip
             hair, alpha, behind = _hair(planes, places, photo_look.blur)
             here = look(skull, at, hair_window)
             middle = hair_window.places(at.seen(np.zeros(3)))
