@@ -326,11 +326,8 @@ EDITS: dict[str, dict[str, Any]] = {
     "reconstruct": {},
     "longer_auburn": {"edit.amount": 0.25, "edit.color": "blue", "edit.strength": 0.5},
 }
-OTHERS = (
-    "tune.perceptual",
-    "matte.from",
-    "compose.keep",
-)  # that change which stages there are, or whose they are
+# That change which stages there are, or whose they are.
+OTHERS = ("tune.perceptual", "matte.from", "compose.keep", "compose.region", "compose.blend")
 OFF = {"tune.steps": 0, "tune.refine_steps": 0}
 COMBINATIONS = [
     pytest.param(name, tuned, mode, id=f"{name}-{'tuned' if tuned else 'untuned'}-{mode}")
