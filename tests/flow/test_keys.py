@@ -80,7 +80,7 @@ EXPECTED: dict[str, tuple[Any, set[str]]] = {
     "matte.edge": (0.05, MATTED | EDITED),
     "matte.segmenter": ("none", set()),  # which "auto" is, where none was pulled
     "matte.from": (lambda: str(small.matte()), {"matte"} | EDITED),
-    "compose.mode": ("replace", {"hair_drawn", "changes"}),
+    "compose.mode": ("replace", {"changes", "hair_drawn", "skull", "behind"}),
     "compose.region": ("face", {"changes"}),
     "compose.blur": (0.1, {"changes"}),
     "compose.shadows": (0.1, {"changes"}),
@@ -206,7 +206,8 @@ DRAWN_BALD = {"edit.by": "latent"}
 
 def test_another_edit_shares_everything_before_it() -> None:
     color, bald = keys(load_recipe(small.RECIPE)), keys(load_recipe("bald", DRAWN_BALD))
-    assert changed(color, bald) == {"shot_changes", "hair_drawn", "edited", "changes"}
+    bared = {"skull", "behind"}
+    assert changed(color, bald) == {"shot_changes", "hair_drawn", "changes"} | bared
 
 
 def test_a_recipe_without_an_edit_shares_everything() -> None:
@@ -217,9 +218,10 @@ def test_a_recipe_without_an_edit_shares_everything() -> None:
 
 
 def test_what_a_recipe_does_not_read_is_not_made() -> None:
-    """Of a matte only colors read, and its settings are none of the others' business."""
+    """A head that is drawn needs no matte, and its settings are none of its business."""
     bald, other = (
-        keys(load_recipe("bald", DRAWN_BALD | changes)) for changes in ({}, {"matte.edge": 0.05})
+        keys(load_recipe("bald", DRAWN_BALD | {"compose.region": "head"} | changes))
+        for changes in ({}, {"matte.edge": 0.05})
     )
     assert not ({"hair_colors", "prior"} | MATTED) & set(bald)
     assert bald == other
@@ -326,7 +328,8 @@ EDITS: dict[str, dict[str, Any]] = {
     "reconstruct": {},
     "longer_auburn": {"edit.amount": 0.25, "edit.color": "blue", "edit.strength": 0.5},
 }
-OTHERS = ("tune.perceptual", "matte.from")  # that change which stages there are, or whose they are
+# That change which stages there are, or whose they are.
+OTHERS = ("tune.perceptual", "matte.from", "compose.keep", "compose.region", "compose.blend")
 OFF = {"tune.steps": 0, "tune.refine_steps": 0}
 COMBINATIONS = [
     pytest.param(name, tuned, mode, id=f"{name}-{'tuned' if tuned else 'untuned'}-{mode}")
