@@ -24,7 +24,6 @@ AWAITED = {
         "vidhair.metrics.hair.measure_recoloring",
         "vidhair.synthetic.render.render",
         "vidhair.synthetic.toon.render_toon",
-        "vidhair.cache.key.file_fingerprint",
     ),
     "packs of these networks are to come, and golden numbers check them already": (
         "vidhair.models.generators.stylegan1",

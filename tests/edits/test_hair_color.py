@@ -391,7 +391,7 @@ def test_alone_a_color_needs_no_generator_nor_codes(recipe: Recipe) -> None:
 def test_beside_what_is_drawn_a_color_is_drawn(edits: list[dict[str, Any]], mode: str) -> None:
     recipe = build("drawn", "", {"edit": edits, "compose": {"mode": mode}})
     stages = Flow(recipe, a_pack()).stages
-    assert {"edited_codes", "code_change", "rendered", "edited", "tuned"} <= set(stages)
+    assert {"edited_codes", "code_change", "rendered", "tuned"} <= set(stages)
     assert not {"dye", "hair_light", "clip_light"} & set(stages)
 
 

@@ -27,7 +27,7 @@ class HairText(HairProxy, WordedEdit):
     kind: ClassVar[str] = "hair_text"
     text: str = setting("", "what the hair is like, in English, such as 'a bob cut hairstyle'")
     rounds: int = setting(
-        0, "rounds in which attributes are fitted to the hair as it is: none, as a text has no shape",
+        0, "rounds in which attributes are fitted; none, as a text tells no shape",
         low=0, high=50,
     )  # fmt: skip
     steps: int = setting(60, "steps towards the hair", low=0, high=2000)
