@@ -52,7 +52,7 @@ def test_a_pack_may_draw_it(style: Path) -> None:
     flows = [Flow(recipe, small.pack()) for recipe in (latent, own)]
     nodes = [{node.name: node for node in nodes_of(flow)} for flow in flows]
     assert nodes[0].keys() == nodes[1].keys()
-    for name in ("hairstyle", "proxy", "edited_codes", "layer"):
+    for name in ("hairstyle", "proxy", "edited_codes", "hair_drawn"):
         assert nodes[0][name].settings == nodes[1][name].settings
 
 
