@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt
 from torch import Tensor
@@ -208,8 +209,10 @@ def of_parts(
     whole = erode(dilate(trust, 4 * reach + 1), 6 * reach + 1)
     trust = torch.maximum(AT_BORDER * trust, whole)
     front = hair_hue(front, trust, side)
-    own = continued(torch.cat([front, trust], 1)[0].movedim(0, -1).numpy(), margin)
-    colors, sure = torch.from_numpy(own).movedim(-1, 0)[None].contiguous().split([3, 1], 1)
+    # Locks go on below the photo; beside it, the hair's own colors spread.
+    own = continued(torch.cat([front, trust], 1)[0].movedim(0, -1).numpy(), margin, axes=(0,))
+    planes = F.pad(torch.from_numpy(own).movedim(-1, 0)[None].contiguous(), (margin, margin))
+    colors, sure = planes.split([3, 1], 1)
     covered = ended(alpha, margin, side)
     hidden = hidden_hair(covered, mesh + margin, side)
     filled = fill(colors, sure, SPREAD_LEVELS)[0].movedim(0, -1).numpy()
@@ -231,8 +234,9 @@ def of_parts(
 def hair_hue(colors: Tensor, trust: Tensor, side: float) -> Tensor:
     """Colors [1, 3, h, w] in 0 … 1, whose hue near the border is about that of hair within: what
     shines through thin hair has another. trust: that they are of hair, [1, 1, h, w]."""
-    shown = (trust > SEEN).float()
-    cores = (erode(shown, 2 * max(1, round(reach * side)) + 1) for reach in CORES)
+    # What a photo cuts off is a border as well, at which little shows what is hair.
+    shown = F.pad((trust > SEEN).float(), (1, 1, 1, 1))
+    cores = (erode(shown, 2 * max(1, round(r * side)) + 1)[..., 1:-1, 1:-1] for r in CORES)
     core = next((one for one in cores if one.sum() > LEAST_CORE * shown.sum()), None)
     if core is None:
         return colors
@@ -296,9 +300,9 @@ def soft_edge(mask: NDArray[Any], reach: float) -> Plane:
     return grown[0, 0].clamp(0, 1).numpy()
 
 
-def continued(values: NDArray[Any], margin: int) -> NDArray[Any]:
+def continued(values: NDArray[Any], margin: int, axes: tuple[int, ...] = (0, 1)) -> NDArray[Any]:
     """Planes [h, w, ...] with a margin around them, as which their stretched reflection goes on."""
-    for axis in (0, 1):
+    for axis in axes:
         count = values.shape[axis]
         place = np.arange(-margin, count + margin).astype(float)
         place = np.where(place < 0, -STRETCHED * place, place)
