@@ -56,7 +56,7 @@ RUNS: dict[str, tuple[Callable[[], Pack], str, dict[str, Any]]] = {
 COMMON = {"tune.steps": 1, "tune.frames": 2, "tune.precision": "auto"}
 COLORED = [name for name, (_, recipe, _) in RUNS.items() if recipe == "hair_color_latent"]
 ALIGNED = [name for name in RUNS if name not in COLORED and name.startswith("StyleGAN2")]
-REPLACED = ["StyleGAN2, bald", "StyleGAN2, attribute"]  # by much of a change
+REPLACED = ["StyleGAN2, attribute"]  # by much of a change
 
 
 @pytest.fixture(scope="module")

@@ -108,8 +108,8 @@ def test_a_matte_that_does_not_fit_is_refused_before_any_work(tmp_path: Path) ->
     with pytest.raises(MatteDoesNotFit, match=r"has 1 picture, and .*small.mp4 has"):
         edit_given(tmp_path / "a.mp4", tmp_path / "cache", {"matte.from": path})
     with pytest.raises(InvalidSetting, match=r"matte.from = .* leave it out"):
-        changes = {"matte.from": path, "edit.by": "latent"}
-        small.edit(tmp_path / "a.mp4", tmp_path / "c", name="bald", changes=changes)
+        changes = {"matte.from": path}
+        small.edit(tmp_path / "a.mp4", tmp_path / "c", name="reconstruct", changes=changes)
     mine = tmp_path / "mine.mov"
     mine.write_bytes(b"years of work")
     with pytest.raises(OutputNotWritable, match=r"mine.mov is the matte that is read"):

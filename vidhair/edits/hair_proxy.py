@@ -209,6 +209,8 @@ class HairProxy(GradedEdit):
     ) -> Aim:
         """The aim with a start by which the hair that is drawn comes near it."""
         names = tuple(name for name in NO_HAIR if name in space.names)
+        if not names:
+            return aim
         best = aim.certain.argsort(descending=True)[:FITTED_ON]
         # Of heads that are turned otherwise, too, with less weight: what is fitted is coarse.
         certain = aim.certain[best] ** 0.25
