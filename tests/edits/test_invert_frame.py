@@ -18,11 +18,11 @@ from tests.models.tiny import tiny_styleganex
 from tests.stages.faces import clip_of
 from tests.stages.series import InMemory
 from vidhair.checkpoints.packs import write_pack
-from vidhair.edits import invert_frame
 from vidhair.edits.invert_frame import MOST_KEYS, InvertFrame, Keyframes
 from vidhair.edits.labels_to_face import sample
 from vidhair.errors import InvalidSetting
 from vidhair.flow.graph import Flow
+from vidhair.models.pack import load_pack
 from vidhair.models.perceptual import Perceptual
 from vidhair.models.styleganex.network import LAYOUT_CODES, Layout
 from vidhair.recipe import load_recipe
@@ -135,8 +135,8 @@ class TestAfterwards:
         assert np.abs(made.pixels[0] - made.plain(codes)).max() <= 1
 
     def test_another_generator(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        loaded = Mock(wraps=invert_frame.load_pack)
-        monkeypatch.setattr(invert_frame, "load_pack", loaded)
+        loaded = Mock(wraps=load_pack)
+        monkeypatch.setattr("vidhair.edits.invert_frame.load_pack", loaded)
         other = tiny_styleganex(skips=0, fuse_rgb=False)
         with torch.no_grad():
             for weight in other.generator.synthesis.parameters():
