@@ -448,6 +448,21 @@ def test_a_wrong_command_shows_the_usage(
     assert "usage: vidhair" in capfd.readouterr().err
 
 
+@pytest.mark.parametrize("seed", ["-1", "2147483648", "1.5", "x", ""])
+@pytest.mark.parametrize(
+    "command",
+    [["synth"], ["train", "direction", "-o", "a"], ["train", "pack", "-o", "a", "--work", "b"]],
+    ids=str,
+)
+def test_a_seed_is_a_whole_number(
+    capfd: pytest.CaptureFixture[str], command: list[str], seed: str
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        vidhair(*command, f"--seed={seed}")
+    assert caught.value.code == 2
+    assert f"{seed!r} must be a whole number, 0 … 2147483647" in capfd.readouterr().err
+
+
 # ---- run
 
 
@@ -815,19 +830,35 @@ def test_synth_renders_a_clip_its_twin_and_the_truth(
         (["demo", "-o", "file/made"], 18, "file/made"),
         (["train", "pack", "-o", "a", "--work", "b", "--preset", "huge"], 15, "must be one of cpu"),
         (["train", "pack", "-o", "a", "--work", "b", "--device", "banana"], 20, "banana"),
-        (["train", "direction", "-o", "a", "--by", "beauty"], 15, "--by 'beauty' is nothing that"),
-        (["train", "direction", "-o", "a"], 15, "--by is not given; pack 'rendered-faces' can"),
         (
-            ["train", "channels", "-o", "a", "--by", "smile", "--share", "2"],
+            ["train", "direction", "-o", "a.safetensors", "--by", "beauty"],
+            15,
+            "--by 'beauty' is nothing that",
+        ),
+        (
+            ["train", "direction", "-o", "a.safetensors"],
+            15,
+            "--by is not given; pack 'rendered-faces' can",
+        ),
+        (
+            ["train", "channels", "-o", "a.safetensors", "--by", "smile", "--share", "2"],
             15,
             "--share 2.0 is no",
         ),
-        (["train", "channels", "-o", "a", "--by", "smile", "--keep", "0"], 15, "--keep 0 keeps"),
         (
-            ["train", "direction", "-o", "a", "--by", "smile", "--count", "0"],
+            ["train", "channels", "-o", "a.safetensors", "--by", "smile", "--keep", "0"],
+            15,
+            "--keep 0 keeps",
+        ),
+        (
+            ["train", "direction", "-o", "a.safetensors", "--by", "smile", "--count", "0"],
             15,
             "--count 0 must be",
         ),
+        (["train", "direction", "-o", "a.npy", "--by", "smile"], 18, "give a .safetensors file"),
+        (["train", "direction", "-o", "no/a.safetensors", "--by", "smile"], 18, "that is there"),
+        (["train", "pack", "-o", "a", "--work", "file"], 18, "file is a file"),
+        ([*STYLEGANEX[:4], "--work", "file/b"], 18, "file is a file; name another"),
         ([*STYLEGANEX, "--task", "caricature"], 15, "must be one of pretrain, inversion"),
         ([*STYLEGANEX, "--task", "edit", "--pictures", "x"], 15, "learns from pairs"),
         ([*STYLEGANEX, "--pictures", "nowhere", "--task", "pretrain"], 15, "nowhere is no folder"),

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vidhair import __version__, bench
-from vidhair.errors import InvalidSetting, VidhairError
+from vidhair.errors import InvalidSetting, OutputNotWritable, VidhairError
 from vidhair.process import prepare_process
 
 if TYPE_CHECKING:  # what takes long to import is imported where it is used
@@ -228,7 +228,7 @@ def _parser() -> argparse.ArgumentParser:
     synth.add_argument("--fps", type=int, default=25)
     synth.add_argument("--size", default="512x512", help="WIDTHxHEIGHT")
     synth.add_argument("--style", help="hair style (default: a different one per clip)")
-    synth.add_argument("--seed", type=int, default=0)
+    synth.add_argument("--seed", type=_seed, default=0)
     synth.add_argument(
         "--scene",
         help="instead, what is always the same: a scene of several people (crossing, cuts or "
@@ -286,7 +286,7 @@ def _parser() -> argparse.ArgumentParser:
         whole.add_argument("--work", type=Path, required=True, help="folder for data and progress")
         whole.add_argument("--preset", default="cpu", help="size of the training: cpu, gpu or tiny")
         whole.add_argument("--device", default="auto", help="auto (default), cpu or cuda")
-        whole.add_argument("--seed", type=int, default=1)
+        whole.add_argument("--seed", type=_seed, default=1)
     wide = whole.add_argument_group("what StyleGANEX learns")
 
     wide.add_argument(
@@ -334,7 +334,7 @@ def _parser() -> argparse.ArgumentParser:
         )
         found.add_argument("--pack", help="model pack: a name or a folder")
         found.add_argument("--device", default="auto", help="auto (default), cpu or cuda")
-        found.add_argument("--seed", type=int, default=0)
+        found.add_argument("--seed", type=_seed, default=0)
     return parser
 
 
@@ -357,6 +357,13 @@ def _settings(options: argparse.Namespace) -> dict[str, Any]:
     from vidhair.recipe import parse_override
 
     return dict(parse_override(text) for text in options.settings)
+
+
+def _seed(text: str) -> int:
+    """Of whatever is drawn at random; argparse says what is wrong."""
+    if not (text.isdecimal() and len(text) < 11 and int(text) < 1 << 31):
+        raise argparse.ArgumentTypeError(f"{text!r} must be a whole number, 0 … {(1 << 31) - 1}")
+    return int(text)
 
 
 def _bytes(text: str) -> int:
@@ -468,8 +475,6 @@ def _demo(options: argparse.Namespace) -> int:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        from vidhair.errors import OutputNotWritable
-
         raise OutputNotWritable(
             f"{folder} cannot be made ({error.strerror}); give another folder with -o"
         ) from error
@@ -644,6 +649,13 @@ def _bench(options: argparse.Namespace) -> int:
     return 0
 
 
+def _check_folder(folder: Path) -> None:
+    """Raises OutputNotWritable if something else is in its way."""
+    way = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not way.is_dir():
+        raise OutputNotWritable(f"{folder} cannot be made, as {way} is a file; name another folder")
+
+
 def _train(options: argparse.Namespace) -> int:
     from vidhair.flow.edit_video import choose_device
     from vidhair.training.pack import (
@@ -664,6 +676,7 @@ def _train(options: argparse.Namespace) -> int:
         "effects": measure_effects,
         "proportions": measure_proportions,
     }
+    _check_folder(options.work)
     ways[options.what](recipe, options.work, options.output, seed=options.seed, device=device)
     print(options.output)
     return 0
@@ -691,6 +704,7 @@ def _train_styleganex(options: argparse.Namespace) -> int:
         steps=options.steps,
     )
     device = choose_device(options.device)
+    _check_folder(options.work)
     train_styleganex(request, options.work, options.output, seed=options.seed, device=device)
     print(options.output)
     return 0
@@ -707,6 +721,11 @@ def _asked(options: argparse.Namespace) -> tuple[Any, Any]:
         raise InvalidSetting(f"--share {options.share} is no share; give one above 0, up to 0.5")
     if not 1 <= options.count <= MOST_CODES:
         raise InvalidSetting(f"--count {options.count} must be 1 … {MOST_CODES}")
+    target: Path = options.output
+    if target.suffix != ".safetensors" or target.is_dir() or not target.parent.is_dir():
+        raise OutputNotWritable(
+            f"{target} cannot be written; give a .safetensors file in a folder that is there"
+        )
     pack = load_pack(options.pack or BUNDLED, device=choose_device(options.device))
     names = ("by", "labels", "codes", "count", "share", "seed")
     return pack, Asked(**{name: getattr(options, name) for name in names})

@@ -603,6 +603,7 @@ FILES: dict[str, tuple[Callable[[], bytes] | bytes, str]] = {
     "an empty file": (b"", "is empty"),
     "a video": (b"\0\0\0\x20ftypisom" + bytes(100), "a video"),
     "a picture": (b"\x89PNG\r\n\x1a\n" + bytes(100), "a picture"),
+    "an array of numpy's": (b"\x93NUMPY\1\0" + bytes(100), "an array of numpy's"),
     "a web page": (b"<!DOCTYPE html><html>quota exceeded", "web page"),
     "a tar archive": (bytes(257) + b"ustar" + bytes(300), "tar archive"),
     "a compressed file": (b"\x1f\x8b\x08" + bytes(50), "unpacked first"),

@@ -269,6 +269,14 @@ def test_what_does_not_fit_a_file_is_refused(components: str, tmp_path: Path) ->
         Component(file=str(tmp_path / "narrow.pt")).check(small.stylegan2_pack(), "edit")
 
 
+def test_a_file_of_channels_of_another_generator_is_named(tmp_path: Path) -> None:
+    place = torch.tensor([99])
+    table = {"layer": place, "channel": place.clone(), "amount": torch.ones(1)}
+    save_file(table, tmp_path / "found.safetensors")
+    with pytest.raises(InvalidSetting, match=r"edit\.file = .*found.* there is no layer 99"):
+        Channels(file=str(tmp_path / "found.safetensors")).check(small.stylegan2_pack(), "edit")
+
+
 def test_a_pack_without_mappers_is_refused() -> None:
     with pytest.raises(InvalidSetting, match="needs a pack with a mapper of StyleCLIP"):
         Mapper().check(small.stylegan3_pack(), "edit")

@@ -16,7 +16,7 @@ from vidhair.edits.latents import style_direction, text_direction
 from vidhair.edits.style_space import StyleSpread, style_sizes, style_spread
 from vidhair.edits.text import PHRASES
 from vidhair.edits.text_direction import covered
-from vidhair.errors import InvalidSetting, WeightsDoNotFit
+from vidhair.errors import CheckpointUnreadable, InvalidSetting, WeightsDoNotFit
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -35,12 +35,18 @@ def text_edit(**settings: Any) -> HairText:
 # ---- hair by text
 
 
-def test_without_weights_it_is_said_what_to_pull(tmp_path: Path) -> None:
-    said = (
-        r"needs CLIP, and .*none\.pt is not here; `vidhair models pull clip-vit-b-32 clip-merges`"
+def test_without_weights_it_is_said_what_to_pull(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pull = r"`vidhair models pull clip-vit-b-32 clip-merges`$"
+    monkeypatch.setenv("VIDHAIR_WEIGHTS", str(tmp_path))
+    with pytest.raises(InvalidSetting, match=rf"needs CLIP, and .* here; fetch it by {pull}"):
+        HairText(text="long hair").check(small.pack(), "edit")
+    own = (
+        rf"none\.txt is not a file that is here; check edit\.merges, or leave it out and run {pull}"
     )
-    with pytest.raises(InvalidSetting, match=said):
-        text_edit(clip=str(tmp_path / "none.pt")).check(small.pack(), "edit")
+    with pytest.raises(InvalidSetting, match=own):
+        text_edit(merges=str(tmp_path / "none.txt")).check(small.pack(), "edit")
     with pytest.raises(InvalidSetting, match=r"edit\.text is empty; say what is wanted"):
         text_edit(text=" ").check(small.pack(), "edit")
     text_edit().check(small.pack(), "edit")
@@ -50,6 +56,14 @@ def test_weights_and_words_that_do_not_belong_together(tmp_path: Path) -> None:
     (tmp_path / "few.txt").write_text("h a\n")
     with pytest.raises(WeightsDoNotFit, match=r"few\.txt makes 515 tokens, .* knows 520"):
         text_edit(merges=str(tmp_path / "few.txt")).reader()
+
+
+@pytest.mark.parametrize("name", ["clip", "merges"])
+def test_a_file_of_another_kind_is_refused_before_any_work(name: str, tmp_path: Path) -> None:
+    (tmp_path / "note.txt").write_text("hello\n")
+    wrong = text_edit(**{name: str(tmp_path / "note.txt")})
+    with pytest.raises(CheckpointUnreadable, match=r"note\.txt is (in no known|no list of merges)"):
+        wrong.check(small.pack(), "edit")
 
 
 def test_the_files_are_in_the_key_and_their_names_are_not(tmp_path: Path) -> None:
@@ -104,8 +118,8 @@ def test_a_run_by_text(tmp_path: Path) -> None:
 # ---- global directions
 
 
-def effects_file(path: Path, count: int) -> str:
-    np.save(path, random(count, E, seed=4).numpy())
+def effects_file(path: Path, count: int, width: int = E) -> str:
+    np.save(path, random(count, width, seed=4).numpy())
     return str(path)
 
 
@@ -181,7 +195,10 @@ def test_what_does_not_fit_is_refused(tmp_path: Path) -> None:
         ({"file": effects_file(tmp_path / "few.npy", count - 1)},
          rf"tells of {count - 1} channels, and this pack's generator has {count}"),
         ({"target": embeddings(tmp_path / "wide.npy", 2, E + 1)}, r"edit\.target = .* give those"),
-        ({"target": "smile", "clip": "absent.pt"}, r"needs CLIP, and absent\.pt is not here"),
+        ({"target": "smile", "clip": "absent.pt"}, r"needs CLIP, and absent\.pt is not a file"),
+        (with_clip(
+            file=effects_file(tmp_path / "of others.npy", count, E + 1), target="smile",
+         ), rf"others\.npy' tells of embeddings of {E + 1} numbers, and CLIP gives {E}; take"),
         ({"target": ""}, r"edit\.target is empty"),
     ):  # fmt: skip
         with pytest.raises(InvalidSetting, match=said):

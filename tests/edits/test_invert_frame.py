@@ -2,6 +2,7 @@
 
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -21,6 +22,7 @@ from vidhair.edits.invert_frame import MOST_KEYS, InvertFrame, Keyframes
 from vidhair.edits.labels_to_face import sample
 from vidhair.errors import InvalidSetting
 from vidhair.flow.graph import Flow
+from vidhair.models.pack import load_pack
 from vidhair.models.perceptual import Perceptual
 from vidhair.models.styleganex.network import LAYOUT_CODES, Layout
 from vidhair.recipe import load_recipe
@@ -121,6 +123,10 @@ class TestAfterwards:
         codes[:, [0, 1, 2, 3, 8]] -= 2 * torch.from_numpy(rows[1])
         assert np.abs(made.pixels[0] - made.plain(codes)).max() <= 1
 
+    def test_one_of_the_codes(self) -> None:
+        """A plain number, as the command line reads it."""
+        assert load_recipe("invert_frame", {"edit.layers": 8}).edits[0] == InvertFrame(layers=8)
+
     def test_another_style(self) -> None:
         made = Made(steps=0, mix=4)
         codes = torch.from_numpy(made.styles.codes.copy())
@@ -128,7 +134,9 @@ class TestAfterwards:
             codes[:, LAYOUT_CODES:] = sample(made.network, 4)[:, LAYOUT_CODES:]
         assert np.abs(made.pixels[0] - made.plain(codes)).max() <= 1
 
-    def test_another_generator(self, tmp_path: Path) -> None:
+    def test_another_generator(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        loaded = Mock(wraps=load_pack)
+        monkeypatch.setattr("vidhair.edits.invert_frame.load_pack", loaded)
         other = tiny_styleganex(skips=0, fuse_rgb=False)
         with torch.no_grad():
             for weight in other.generator.synthesis.parameters():
@@ -137,6 +145,8 @@ class TestAfterwards:
         contents = {"styleganex": (part.kind, part.config, other.state_dict())}
         write_pack(tmp_path / "other", "other", contents, {}, dtype=None)
         made = Made(steps=0, generator=str(tmp_path / "other"))
+        # To where the network is that its features come from.
+        loaded.assert_called_once_with(str(tmp_path / "other"), device=made.network.w_avg.device)
         plain = made.plain(torch.from_numpy(made.styles.codes))
         made.network = other
         with torch.no_grad():

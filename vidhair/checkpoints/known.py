@@ -227,10 +227,19 @@ def _backbone(name: str, network: str, file: str, size: int, sha256: str) -> Kno
     )
 
 
-def _clip(name: str, purpose: str, there: str, file: str) -> KnownWeights:
+def _clip(name: str, purpose: str, there: str, file: str, size: int, sha256: str) -> KnownWeights:
     source = "https://huggingface.co/openai/clip-vit-base-patch32"
-    url = f"{source}/resolve/main/{there}"
-    return KnownWeights(name, "text", purpose, CLIP_TERMS, source, file, url=url)
+    return KnownWeights(
+        name,
+        "text",
+        purpose,
+        CLIP_TERMS,
+        source,
+        file,
+        url=f"{source}/resolve/main/{there}",
+        size=size,
+        sha256=sha256,
+    )
 
 
 KNOWN: tuple[KnownWeights, ...] = (
@@ -436,8 +445,14 @@ KNOWN: tuple[KnownWeights, ...] = (
         "vgg", "VGG16", "vgg16-397923af.pth", 553_433_881,
         "397923af8e79cdbb6a7127f12361acd7a2f83e06b05044ddf496e83de57a5bf0",
     ),
-    _clip("clip-vit-b-32", "text and pictures, for hair_text", "pytorch_model.bin", "clip_b32.pt"),
-    _clip("clip-merges", "how CLIP splits words, for hair_text", "merges.txt", "clip_merges.txt"),
+    _clip(
+        "clip-vit-b-32", "text and pictures, for hair_text", "pytorch_model.bin", "clip_b32.pt",
+        605_247_071, "a63082132ba4f97a80bea76823f544493bffa8082296d62d71581a4feff1576f",
+    ),
+    _clip(
+        "clip-merges", "how CLIP splits words, for hair_text", "merges.txt", "clip_merges.txt",
+        524_657, "f526393189112391ce6f9795d4695f704121ce452c3aad1f5335cc41337eba85",
+    ),
 )  # fmt: skip
 
 

@@ -115,6 +115,8 @@ def other_kind(data: memoryview) -> str:
         return "a video or a sound"
     if start[:8] == b"\x89PNG\r\n\x1a\n" or start[:3] == b"\xff\xd8\xff":
         return "a picture"
+    if start[:6] == b"\x93NUMPY":
+        return "an array of numpy's"
     if start[:8] == b"\x89HDF\r\n\x1a\n":
         return "an HDF5 file, as Keras writes"
     if start[257:262] == b"ustar":

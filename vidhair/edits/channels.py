@@ -42,15 +42,16 @@ class Channels(StyleEdit):
             given = "both are" if self.file else "neither is"
             raise InvalidSetting(f"{place}.channels or {place}.file is needed, and {given} given")
         sizes = style_sizes(pack.generator)
+        told = f"{place}.file = {self.file!r}" if self.file else f"{place}.channels"
         for layer, channel, _ in self.chosen(place):
             if layer >= len(sizes):
                 raise InvalidSetting(
-                    f"{place}.channels: there is no layer {layer}; this pack's generator has "
+                    f"{told}: there is no layer {layer}; this pack's generator has "
                     f"{len(sizes)}, 0 … {len(sizes) - 1}"
                 )
             if channel >= sizes[layer]:
                 raise InvalidSetting(
-                    f"{place}.channels: layer {layer} of this pack's generator has "
+                    f"{told}: layer {layer} of this pack's generator has "
                     f"{sizes[layer]} channels, so there is no {layer}/{channel}"
                 )
 

@@ -18,7 +18,7 @@ from torch import Tensor
 from vidhair.cache import fingerprint
 from vidhair.checkpoints.directions import read_directions
 from vidhair.edits.labels_to_face import sample
-from vidhair.edits.latent_file import chosen_layers
+from vidhair.edits.latent_file import chosen_layers, layers_setting
 from vidhair.edits.wide import Drawing, Styles, WideEdit, for_tiles, working
 from vidhair.errors import InvalidSetting
 from vidhair.models.generators.stylegan2 import mix_codes
@@ -85,9 +85,7 @@ class InvertFrame(WideEdit):
     )
     row: int = setting(0, "which one, from 0, of a file that holds several", low=0)
     strength: float = setting(1.0, "how far along that direction", low=-100.0, high=100.0)
-    layers: str = setting(
-        "all", "codes that it changes: all, coarse, middle, fine, or such as 0-3,8"
-    )
+    layers: int | str = layers_setting()
     mix: int = setting(
         -1,
         "seed of a style that takes the place of the last codes; -1 for none",
@@ -208,7 +206,7 @@ class InvertFrame(WideEdit):
         config: RenderConfig,
     ) -> Frames:
         device = network.w_avg.device
-        drawer = _generator(self.generator).styleganex if self.generator else network
+        drawer = _generator(self.generator, device).styleganex if self.generator else network
 
         @torch.no_grad()
         def draw_at(frame: NDArray[np.uint8], row: int, place: int) -> Drawing:
@@ -237,5 +235,5 @@ class InvertFrame(WideEdit):
 
 
 @cache
-def _generator(pack: str) -> Pack:
-    return load_pack(pack)
+def _generator(pack: str, device: str | torch.device = "cpu") -> Pack:
+    return load_pack(pack, device=device)

@@ -68,17 +68,24 @@ class WordedEdit(GradedEdit):
         weights, merges = map(file_fingerprint, self.files)
         return {"clip": weights, "merges": merges}
 
-    def check_words(self, texts: Sequence[tuple[str, str]], place: str) -> None:
-        """texts: setting and text of each. Raises InvalidSetting, before anything is read."""
+    def check_words(self, texts: Sequence[tuple[str, str]], place: str) -> Reader:
+        """What they are read with. texts: setting and text of each.
+
+        Raises InvalidSetting, and what `reader` does.
+        """
         for name, text in texts:
             if not text.strip():
                 raise InvalidSetting(f"{place}.{name} is empty; say what is wanted, in English")
-        for path in self.files:
+        for path, name, given in zip(
+            self.files, ("clip", "merges"), (self.clip, self.merges), strict=True
+        ):
             if not path.is_file():
+                own = f"check {place}.{name}, or leave it out and run " if given else "fetch it by "
                 raise InvalidSetting(
-                    f"{place}.kind = {self.kind!r} needs CLIP, and {path} is not here; "
-                    f"`vidhair models pull {WEIGHTS} {MERGES}` fetches it"
+                    f"{place}.kind = {self.kind!r} needs CLIP, and {path} is not a file that is "
+                    f"here; {own}`vidhair models pull {WEIGHTS} {MERGES}`"
                 )
+        return self.reader()
 
     def reader(self) -> Reader:
         """Raises CheckpointUnreadable or WeightsDoNotFit."""

@@ -64,8 +64,6 @@ class TextDirection(StyleEdit, WordedEdit):
                 "to CLIP's embedding, such as delta_i_c.npy"
             )
         spoken = [pair for pair in self._texts if not pair[1].endswith(NUMBERS)]
-        if spoken:
-            self.check_words(spoken, place)
         effects = read_directions(Path(self.file), MOST_EFFECTS)
         sizes, to_color = style_sizes(pack.generator), pack.generator.synthesis.to_color()
         if not covered(len(effects), sizes, to_color).any():
@@ -73,6 +71,14 @@ class TextDirection(StyleEdit, WordedEdit):
                 f"{place}.file = {self.file!r} tells of {len(effects)} channels, and this pack's "
                 f"generator has {sum(sizes)}; take one that was made for it"
             )
+        if spoken:
+            width = self.check_words(spoken, place).clip.config.embedding
+            if width != effects.shape[1]:
+                raise InvalidSetting(
+                    f"{place}.file = {self.file!r} tells of embeddings of {effects.shape[1]} "
+                    f"numbers, and CLIP gives {width}; take weights of the CLIP that it was made "
+                    "with"
+                )
         for name, text in self._texts:
             rows = read_directions(Path(text)) if text.endswith(NUMBERS) else effects
             if rows.shape[1] != effects.shape[1]:
@@ -93,11 +99,6 @@ class TextDirection(StyleEdit, WordedEdit):
             return reader.phrased(text)
 
         wanted = text_direction(*map(embedded, texts))
-        if len(wanted) != effects.shape[1]:
-            raise InvalidSetting(
-                f"{self.file!r} tells of embeddings of {effects.shape[1]} numbers, and CLIP gives "
-                f"{len(wanted)}; take weights of the CLIP that it was made with"
-            )
         told = covered(len(effects), spread.sizes.tolist(), spread.to_color.tolist())
         parts = torch.from_numpy(spread.deviation[told])
         change = np.zeros_like(spread.deviation)

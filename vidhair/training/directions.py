@@ -141,9 +141,8 @@ def read_labels(path: Path, column: str | None) -> Numbers:
     try:
         rows = [row for row in csv.reader(path.read_text().splitlines()) if row]
     except (OSError, ValueError, csv.Error) as error:
-        raise InvalidSetting(
-            f"--labels {path} cannot be read ({error}); name a CSV file"
-        ) from error
+        said = error.strerror if isinstance(error, OSError) else "it is no text"
+        raise InvalidSetting(f"--labels {path} cannot be read ({said}); name a CSV file") from error
     place = 0
     if rows and (column in rows[0] or not _is_number(rows[0][0])):
         if column is not None and column not in rows[0]:
