@@ -370,10 +370,7 @@ KNOWN: tuple[KnownWeights, ...] = (
         sha256="57eeb6dab3c3e12fca919cc93d6d33edb33914a937965940468b8fddbcbef15c",
     ),
     _styleganex("sketch2face", "sketches into faces"),
-    _styleganex(
-        "mask2face", "label maps into faces",
-        sha256="71c564c078dea2cdf1115e147cdf1587a3a94f57aff10e8e6656b840e2",
-    ),
+    _styleganex("mask2face", "label maps into faces"),
     _styleganex(
         "edit_hair", "hair color in videos", 1_475_996_775,
         "b0b8025d5356b4113b412a5759e14fdd2de8c733a61024c565a36af312554d48",
