@@ -199,6 +199,11 @@ class HairProxy(GradedEdit):
             change = spread
         return Proxy.of_change(change, self.space, codes.mean(0))
 
+    def unchanged(self, scene: Scene) -> Tensor:
+        """No change, [M, L, D]: M of one, or of every keyframe where each has its own."""
+        count = len(scene.codes) if self.consistency == FRAME else 1
+        return torch.zeros_like(scene.codes[:1]).repeat(count, 1, 1)
+
     def fitted(
         self,
         scene: Scene,
@@ -437,8 +442,7 @@ class HairMask(HairProxy):
             wanted = torch.cat([painted_hair.on(axes, grid) for axes in keyframes.axes[index]])
             with torch.no_grad():
                 textures = gram_matrices(distance.features, scene.pictures, scene.hair)
-            count = len(scene.codes) if self.consistency == FRAME else 1
-            start = torch.zeros_like(scene.codes[:1]).repeat(count, 1, 1)
+            start = self.unchanged(scene)
             return Aim(start, wanted.to(scene.codes), scene.codes.new_ones(len(wanted)), textures)
 
         return self.find(keyframes, aim, space, perceptual, meter)

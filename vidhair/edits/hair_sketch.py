@@ -9,7 +9,7 @@ from torch import Tensor
 from vidhair.cache import fingerprint
 from vidhair.edits.area import PaintedArea, check_area, check_area_fits
 from vidhair.edits.hair_losses import course_loss, gram_matrices
-from vidhair.edits.hair_proxy import FRAME, HairProxy, Keyframes, Proxy
+from vidhair.edits.hair_proxy import HairProxy, Keyframes, Proxy
 from vidhair.edits.proxies import Aim, Scene
 from vidhair.errors import InvalidSetting
 from vidhair.imaging.morphology import enlarge_mask
@@ -90,8 +90,7 @@ class HairSketch(HairProxy):
 
             with torch.no_grad():
                 textures = gram_matrices(distance.features, scene.pictures, scene.hair)
-            count = len(scene.codes) if self.consistency == FRAME else 1
-            start = torch.zeros_like(scene.codes[:1]).repeat(count, 1, 1)
+            start = self.unchanged(scene)
             certain = scene.codes.new_ones(len(wanted))
             return Aim(start, wanted, certain, textures, sees)
 

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vidhair.edits.hair_losses import angle_loss
-from vidhair.edits.hair_proxy import FRAME, HairProxy, Keyframes, Proxy
+from vidhair.edits.hair_proxy import HairProxy, Keyframes, Proxy
 from vidhair.edits.proxies import Aim, Scene
 from vidhair.edits.text import WordedEdit
 from vidhair.models.clip import CLIP
@@ -59,8 +59,7 @@ class HairText(HairProxy, WordedEdit):
             return WORDS * words_loss(judge, pictures, wanted.to(device), rng)
 
         def aim(index: int, scene: Scene, distance: FeaturesDistance) -> Aim:
-            count = len(scene.codes) if self.consistency == FRAME else 1
-            start = torch.zeros_like(scene.codes[:1]).repeat(count, 1, 1)
+            start = self.unchanged(scene)
             # Where hair is to be nobody has said.
             return Aim(start, scene.hair, scene.codes.new_zeros(len(scene.codes)), None, sees)
 
