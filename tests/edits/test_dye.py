@@ -238,6 +238,16 @@ def test_a_border_into_which_the_wall_is_mixed_is_told_from_hair() -> None:
     torch.testing.assert_close(after[..., 60:], mixed[..., 60:], atol=0.02, rtol=0)
 
 
+def test_a_border_is_as_dark_as_the_hair_next_to_it() -> None:
+    """And not as the hair is on average: dark roots, into which a lens has mixed some wall."""
+    front, alpha = hair(DARK, contrast=0.0), matte(1.0)
+    front[:, 0, :, EDGE + 16 :] += 30
+    mixed = front.clone()
+    mixed[:, 0, :, EDGE : EDGE + 2] += 12
+    after = dyeing(lab_of(DARK), BLONDE)._inside(mixed, alpha, alpha > 0)
+    assert (after - front)[:, 0, :, EDGE : EDGE + 2].mean() < 2
+
+
 class TestTiles:
     """What CPUs do, against the definition."""
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from vidhair.imaging.morphology import dilate, enlarge_mask, erode, span_of
+from vidhair.imaging.morphology import dilate, enlarge_mask, erode, reconstruct, span_of
 
 
 def mask(seed: int = 0, share: float = 0.1) -> torch.Tensor:
@@ -71,3 +71,15 @@ def test_a_span_holds_what_is_seen_and_begins_with_a_cell() -> None:
     assert span_of(seen, 2) == (slice(16, 33), slice(8, 20))
     assert span_of(seen, 60)[0].start == 0
     assert [x.stop - x.start for x in span_of(seen & False, 0)] == [0, 0]
+
+
+def test_a_way_never_rises_again_and_goes_no_further_than_its_steps() -> None:
+    values, limit = torch.zeros(1, 1, 3, 9), torch.zeros(1, 1, 3, 9)
+    values[..., 0] = 1
+    limit[..., 1, :] = torch.tensor([1, 0.8, 0.5, 0.2, 0.6, 0.2, 0.1, 0.1, 0.1])
+    limit[..., 0] = 1
+    found = reconstruct(values, limit, 6)
+    wanted = torch.tensor([1, 0.8, 0.5, 0.2, 0.2, 0.2, 0.1, 0, 0])
+    assert torch.equal(found[0, 0, 1], wanted)
+    assert (found[0, 0, [0, 2], 1:] == 0).all() and (found[..., 0] == 1).all()
+    assert reconstruct(values, limit, 0) is values

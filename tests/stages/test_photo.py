@@ -92,6 +92,15 @@ def test_what_shines_through_at_the_border_gets_the_hue_of_hair() -> None:
     assert (hair_hue(colors, 0 * trust, 300.0) == colors).all()
 
 
+def test_what_a_photo_cuts_off_is_a_border_of_the_hair() -> None:
+    """The wall that shines through at the photo's edge has the hair's hue, and its own within."""
+    colors = torch.tensor([0.4, 0.25, 0.1]).view(1, 3, 1, 1).repeat(1, 1, 60, 80)
+    colors[..., :4] = 0.5
+    found = hair_hue(colors, torch.ones(1, 1, 60, 80), 300.0)
+    assert (found[:, 0, :, :4] > 1.3 * found[:, 2, :, :4]).all()
+    assert torch.allclose(found[..., 30:50], colors[..., 30:50], atol=0.01)
+
+
 class TestTexture:
     SIDE = 100.0
 

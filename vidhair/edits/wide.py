@@ -313,17 +313,12 @@ def drawing(
 
 
 @dataclass(frozen=True, kw_only=True)
-class ToonifyNetwork(WideEdit):
-    kind = "toonify_network"
-    task: ClassVar[str] = "toonify"
-    framing: str = setting(
-        "frame",
-        "what is drawn: crop, what lies around a face; frame, all that the frame shows",
-        choices=("crop", "frame"),
-    )
-    strength: float = setting(
-        1.0, "how far the drawing takes the place of the frame", low=0.0, high=1.0
-    )
+class PictureEdit(WideEdit):
+    """Base of edits for which a network draws what it sees, in the style of its first frame."""
+
+    def strengths(self, count: int) -> Sequence[float] | None:
+        """How far the drawing takes the place of so many frames; None for fully."""
+        return None
 
     @stage(keep=False)
     def drawn(
@@ -339,11 +334,28 @@ class ToonifyNetwork(WideEdit):
             picture = self.picture(frame, places, place)
             return [drawing(network, picture, wide_styles.codes[place], config)], None
 
-        return self.made(frames, places, span, network, draw_at, [self.strength] * len(span))
+        return self.made(frames, places, span, network, draw_at, self.strengths(len(span)))
 
 
 @dataclass(frozen=True, kw_only=True)
-class Restore(WideEdit):
+class ToonifyNetwork(PictureEdit):
+    kind = "toonify_network"
+    task: ClassVar[str] = "toonify"
+    framing: str = setting(
+        "frame",
+        "what is drawn: crop, what lies around a face; frame, all that the frame shows",
+        choices=("crop", "frame"),
+    )
+    strength: float = setting(
+        1.0, "how far the drawing takes the place of the frame", low=0.0, high=1.0
+    )
+
+    def strengths(self, count: int) -> Sequence[float]:
+        return [self.strength] * count
+
+
+@dataclass(frozen=True, kw_only=True)
+class Restore(PictureEdit):
     kind = "restore"
     task: ClassVar[str] = "super_resolution"
     factor: float = setting(
@@ -360,22 +372,6 @@ class Restore(WideEdit):
     def picture(self, frame: NDArray[np.uint8], places: Places, place: int) -> Tensor:
         picture = seen(frame, places.grid(place))
         return picture if self.blind else lowered(picture, self.factor / PLAIN_FACTOR)
-
-    @stage(keep=False)
-    def drawn(
-        self,
-        frames: Frames,
-        places: Places,
-        wide_styles: Styles,
-        network: StyleGANEX,
-        span: Span,
-        config: RenderConfig,
-    ) -> Frames:
-        def draw_at(frame: NDArray[np.uint8], row: int, place: int) -> Drawing:
-            picture = self.picture(frame, places, place)
-            return [drawing(network, picture, wide_styles.codes[place], config)], None
-
-        return self.made(frames, places, span, network, draw_at)
 
 
 def lowered(picture: Tensor, factor: float) -> Tensor:

@@ -156,9 +156,8 @@ def _with_border(picture: Tensor, alpha: Tensor, reach: int, color_reach: float)
     hair = 1 - dilate((alpha <= SURE_ALPHA).float(), 2 * (reach // 2) + 1)
     behind = 1 - dilate((alpha > UNLIKELY).float(), 2 * reach + 1)
     told, belief = _told_by_colors(picture, hair, behind, color_reach)
-    claimed, share = blurred_cells(torch.cat([told * behind, behind], 1), color_reach, 1).split(
-        1, 1
-    )
+    sums = blurred_cells(torch.cat([told * behind, behind], 1), color_reach, 1)
+    claimed, share = sums.split(1, 1)
     belief = belief / (1 + (claimed / (share + 1e-5) / CLAIMED) ** 2)
     steps, mixed = BORDER * reach, (alpha > MORE_THAN_NOT).float()
     for _ in range(steps):
