@@ -97,6 +97,9 @@ class TestTokens:
             path.write_text(text)
             with pytest.raises(CheckpointUnreadable, match=r"merges\.txt is no list of merges"):
                 read_merges(path)
+        path.write_bytes(b"\x93NUMPY v\n\xff\xfe\n")
+        with pytest.raises(CheckpointUnreadable, match=r"merges\.txt is no list of merges"):
+            read_merges(path)
 
 
 def test_sizes_are_read_from_the_weights(clip: CLIP) -> None:

@@ -242,14 +242,15 @@ def byte_letters() -> dict[int, str]:
 def read_merges(path: Path) -> Tokens:
     """Of merges.txt, two parts per line. Raises CheckpointUnreadable."""
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, ValueError) as error:
+        # What is no text at all is no list either; a codec's words about bytes help nobody.
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError as error:
         raise CheckpointUnreadable(
             f"{shown_path(path)} cannot be read ({error}); give CLIP's merges.txt"
         ) from error
     pairs = [tuple(line.split(" ")) for line in lines if line and "#version:" not in line]
     merges = [(pair[0], pair[1]) for pair in pairs if len(pair) == 2 and all(pair)]
-    if not merges or len(merges) < len(pairs):
+    if not merges or len(merges) < len(pairs) or "\ufffd" in "".join(lines):
         raise CheckpointUnreadable(
             f"{shown_path(path)} is no list of merges, two parts a line; give CLIP's merges.txt"
         )
