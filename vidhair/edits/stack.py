@@ -13,6 +13,7 @@ HANDED_ON = {
     "former_change": "hair_change",
     "former_dye": "dye",
     "former_motion": "face_motion",
+    "former_drawn": "drawn_change",
 }
 # The same of edits that reshape the hair in the frames themselves.
 IN_FRAMES = {"frames": "shown", "matte": "shown_matte"}

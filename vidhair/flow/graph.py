@@ -30,6 +30,7 @@ from vidhair.cache import fingerprint
 from vidhair.edits import blending
 from vidhair.edits.hair_color import former_dye
 from vidhair.edits.stack import stacked
+from vidhair.edits.style_space import StyleEdit, style_spread
 from vidhair.errors import InvalidSetting
 from vidhair.flow.node import Node
 from vidhair.flow.runner import Means, Work
@@ -100,7 +101,7 @@ HEAD = makers(
     compose.former_change, former_dye, compose.fade, compose.composed, compose.changes,
     compose.frame_alpha, compose.cut_out, difference.former_motion, steady_face.steady_face,
     mouth.mouth,
-    drawn_change=render.no_drawn_change,
+    style_spread, drawn_change=render.no_drawn_change, former_drawn=render.no_drawn_change,
 )  # fmt: skip
 TUNED = makers(tune.tuned, drawer=tune.fine_tuned, codes=tune.offset_pivots)
 UNTUNED = makers(drawer=tune.untuned, codes=tune.plain_pivots)
@@ -206,11 +207,12 @@ class Flow:
                 f"matte.from = {recipe.matte.from_!r} is for recipes that read a matte, and this "
                 "one draws the head without; leave it out"
             )
-        beyond = [place for place, edit in recipe.places() if "drawn_change" in edit.makers()]
-        if len(beyond) > 1:
+        beyond = [pair for pair in recipe.places() if "drawn_change" in pair[1].makers()]
+        if len(beyond) > 1 and not all(isinstance(edit, StyleEdit) for _, edit in beyond):
             raise InvalidSetting(
-                f"{beyond[1]} changes more than codes, as {beyond[0]} does, and one edit of a "
-                "recipe can; leave it out, or choose space = 'w+' where there is such a setting"
+                f"{beyond[1][0]} changes more than codes, as {beyond[0][0]} does, and where one "
+                "edit of a recipe finds its change, no other can; leave it out, or choose space = "
+                "'w+' where there is such a setting"
             )
         whole = [place for place, edit in recipe.places() if edit.whole_frames]
         if len(whole) > 1:
