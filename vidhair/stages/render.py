@@ -209,7 +209,8 @@ class DrawnChange(Value):
         this is."""
         values = torch.from_numpy(getattr(self, name))
         chosen = values if len(values) == 1 else values[frames.start : frames.stop]
-        degree = torch.from_numpy(self.strength).view(*self.strength.shape, *[1] * (values.ndim - 2))
+        ones = [1] * (values.ndim - 2)
+        degree = torch.from_numpy(self.strength).view(*self.strength.shape, *ones)
         return (degree * chosen).sum(1)
 
     def with_styles(
