@@ -447,7 +447,9 @@ def _run(options: argparse.Namespace) -> int:
 def _hairstyles(options: argparse.Namespace) -> int:
     from vidhair.checkpoints.packs import BUNDLED
     from vidhair.flow.edit_video import choose_device
+    from vidhair.flow.runner import Silent
     from vidhair.report.hairstyles import hairstyles
+    from vidhair.report.progress import ProgressBars
 
     target = options.output or Path(f"{options.clip.stem}-hairstyles.png")
     frame = hairstyles(
@@ -457,6 +459,7 @@ def _hairstyles(options: argparse.Namespace) -> int:
         settings=_settings(options),
         pack=options.pack or BUNDLED,
         device=choose_device(options.device),
+        reporter=Silent() if options.quiet else ProgressBars(),
     )
     if not options.quiet:
         print(f"{target}  (frame {frame})")

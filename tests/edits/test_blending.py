@@ -197,8 +197,8 @@ class TestBlended:
         channels = self.GENERATOR.synthesis.geometries[
             self.GENERATOR.synthesis.halfway_layer
         ].result.channels
-        features = random(1, channels, 30, 30).mul(2).numpy()
-        change = DrawnChange(strength, np.zeros((0, 0), np.float32), features)
+        features = random(1, 1, channels, 30, 30).mul(2).numpy()
+        change = DrawnChange(strength[:, None], np.zeros((0, 1, 0), np.float32), features)
         got = self.drawn(np.uint8(255), change)
         differs = np.abs(got.astype(int) - self.plain(3)).mean((1, 2, 3))
         assert differs[0] == 0 and differs[1] > differs[3] > 0.5

@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 from tests import small
 from tests.edits.codes import COUNT, PRESENT, RAMP, TRACK, steady
 from tests.models.tiny import random
+from tests.stages.faces import clip_of
 from tests.stages.series import InMemory
 from vidhair.edits import Channels, Component, Mapper, Sefa
 from vidhair.edits.channels import parsed_channels
@@ -25,7 +26,7 @@ from vidhair.flow.graph import Flow
 from vidhair.models.generators.sampling import sampled_codes, style_statistics
 from vidhair.models.pack import Pack
 from vidhair.recipe import build
-from vidhair.stages.render import Codes
+from vidhair.stages.render import Codes, DrawnChange, no_drawn_change
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -183,9 +184,31 @@ def test_a_channel_moves_by_its_deviations_alone(pack: Callable[[], Pack]) -> No
     spreads = np.split(spread.deviation, np.cumsum(spread.sizes)[:-1])
     assert parts[3][1] == -2 * spreads[3][1] != 0 and parts[2][0] == spreads[2][0] != 0
     assert sum(np.count_nonzero(part) for part in parts) == 2
-    made = edit.of_styles(spread, InMemory(RAMP))
-    assert np.array_equal(made.strength, RAMP.values)
-    assert np.array_equal(made.styles, np.concatenate(parts)[None]) and not made.features.size
+    made = edit.of_styles(spread, InMemory(RAMP), InMemory(unchanged(len(RAMP.values))))
+    assert np.array_equal(made.strength, RAMP.values[:, None])
+    assert np.array_equal(made.styles, np.concatenate(parts)[None, None])
+    assert not made.features.size
+
+
+def unchanged(count: int) -> DrawnChange:
+    return no_drawn_change(clip_of(8, 8, np.arange(count).tolist()))
+
+
+def test_channels_of_several_edits_add_up_each_by_its_own_strength() -> None:
+    generator = small.stylegan3_pack().generator
+    spread, count = style_spread(generator), len(RAMP.values)
+    first, second = Channels(channels="3/1"), Channels(channels="2/0:-2, 3/1")
+    half = steady(0.5)
+    one = first.of_styles(spread, InMemory(RAMP), InMemory(unchanged(count)))
+    both = second.of_styles(spread, InMemory(half), InMemory(one))
+    a, b = (edit.style_change(spread) for edit in (first, second))
+    want = RAMP.values[:, None] * a + 0.5 * b
+    got = both.of_frames("styles", range(count)).numpy()
+    np.testing.assert_allclose(got, want, rtol=1e-6)
+    part = both.rows(1, 3).of_frames("styles", range(1, 3)).numpy()
+    assert np.array_equal(part, got[1:3])
+    each = DrawnChange(one.strength, np.repeat(one.styles, count, 0), one.features)
+    assert np.array_equal(each.with_styles(half.values, b).of_frames("styles", range(count)), got)
 
 
 @pytest.mark.parametrize("pack", KINDS)
@@ -282,10 +305,15 @@ def test_a_pack_without_mappers_is_refused() -> None:
         Mapper().check(small.stylegan3_pack(), "edit")
 
 
-def test_one_edit_alone_changes_styles() -> None:
-    channels = {"kind": "channels", "channels": "3_1"}
+def test_edits_of_styles_stack_and_none_that_is_found_does_with_them() -> None:
+    channels: dict[str, Any] = {"kind": "channels", "channels": "3_1"}
+    stages = Flow(build("both", "", {"edit": [channels, channels]}), small.pack()).stages
+    assert "drawn_change_1" in stages["drawn_change"].values
+    assert "former_drawn" in stages["drawn_change_1"].values
+    assert [name for name in stages if name.startswith("style_spread")] == ["style_spread"]
+    found = {"kind": "hair_mask", "mask": str(small.painted_hair()), "space": "s"}
     with pytest.raises(InvalidSetting, match=r"edit\.2 changes more than codes, as edit\.1 does"):
-        Flow(build("both", "", {"edit": [channels, channels]}), small.pack())
+        Flow(build("both", "", {"edit": [channels, found]}), small.pack())
 
 
 def test_set_components_are_not_moved_in_the_frames(components: str) -> None:

@@ -15,6 +15,7 @@ from vidhair.edits import Bald, HairColor, HairReference
 from vidhair.edits.hair_reference import in_color
 from vidhair.edits.stack import stacked
 from vidhair.errors import InvalidSetting, SourceNotFound
+from vidhair.flow import graph
 from vidhair.flow.graph import Flow, draws
 from vidhair.media import open_clip, write_png
 from vidhair.recipe import load_recipe
@@ -76,14 +77,14 @@ class TestStack:
     def test_each_takes_frames_and_matte_as_the_former_left_them(self) -> None:
         edits = list(self.EDITS)
         assert {"frames", "bare"} < in_frames(edits, "layer_1")
-        assert "shown_1" in in_frames(edits, "worn") and "frames" not in in_frames(edits, "worn")
+        assert "shown_1" in in_frames(edits, "upper_2")
         assert {"shown", "shown_matte"} < in_frames(edits, "upper_3")
         assert {"shown", "shown_matte", "dye"} <= in_frames(edits, "upper_3") | {"dye"}
-        assert "shown_matte" in in_frames(edits, "hair_light")
+        assert "shown_tone" in in_frames(edits, "hair_light")
 
     def test_what_looks_at_the_face_alone_reads_the_clip(self) -> None:
         """Else a frame would be bared only for the light on its face."""
-        for value in ("face_light", "photo_look"):
+        for value in ("face_light", "photo_look", "clip_light"):
             names = in_frames(list(self.EDITS), value)
             assert "frames" in names and not {"shown", "shown_1"} & names
 
@@ -94,7 +95,20 @@ class TestStack:
         assert in_frames(edits, "shown") == {"frames", "layer_2"}
 
     def test_drawn_heads_are_handed_on_by_their_codes_alone(self) -> None:
-        assert "matte" in takes([Bald(), HairColor()], "hair_light")
+        assert "hair_tone" in takes([Bald(), HairColor()], "hair_light")
+
+    def test_the_light_on_new_hair_is_told_without_drawing_it(self) -> None:
+        """Else every frame would be bared, and the hair put on, once more."""
+        own = HairReference(style="a.jpg", color="own")
+        for edits, value in ((list(self.EDITS), "hair_light"), ([own, own], "photo_hair")):
+            names, todo = set(), [value]
+            found = graph.HEAD | stacked(edits, in_frames=True)
+            while todo:
+                new = stage_of(todo[0], found[todo.pop(0)]).values.keys() & found.keys() - names
+                names |= new
+                todo += new
+            plain = {name.rstrip("_123") for name in names}
+            assert "shown_tone" in plain and not {"bare", "worn", "behind"} & plain
 
     def test_one_dye_after_the_other_is_laid_over_once(self) -> None:
         edits = [HairReference(style="a.jpg"), HairColor(), HairColor()]

@@ -25,6 +25,7 @@ from vidhair.media import open_clip
 from vidhair.models.generators.stylegan3 import Generator
 from vidhair.recipe import load_recipe
 from vidhair.stages.align import AlignConfig, Faces, FaceTrack, Shots, Thumbnails
+from vidhair.stages.compose import Changes
 from vidhair.stages.doubts import Doubts
 from vidhair.stages.invert import Latents
 from vidhair.stages.people import Person
@@ -376,6 +377,49 @@ def test_what_is_made_for_each_is_made_from_ones_own_and_gathered_in_order(
     assert got[:, 0, 0].tolist() == [[3, 12, 18], [4, 16, 24]]
     one = flow.value(runner.work, "thumbnails", 3, 5, unit=1).pictures
     assert one[:, 0, 0, 0].tolist() == [9, 12]
+
+
+def test_what_is_not_kept_is_made_once_for_the_takers_of_a_chunk(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """And nothing of it stays: a stage that sees the whole clip reads it bit by bit."""
+    made: list[tuple[int, int]] = []
+
+    @stage(keep=False)
+    def thumbnails(frames: Frames, span: Span) -> Thumbnails:
+        made.append((span.start, span.stop))
+        return Thumbnails(frames.pixels)
+
+    @stage(keep=False)
+    def latents(thumbnails: Thumbnails) -> Latents:
+        return Latents(thumbnails.pictures[..., 0].astype(np.float32))
+
+    @stage()
+    def changes(frames: Frames, thumbnails: Thumbnails, latents: Latents) -> Changes:
+        return Changes(thumbnails.pictures + latents.styles[..., None].astype(np.uint8))
+
+    @stage()
+    def shots(thumbnails: Series[Thumbnails], latents: Series[Latents]) -> Shots:
+        for row in range(thumbnails.count):
+            thumbnails.rows(row, row + 1)
+            latents.rows(row, row + 1)
+        return Shots(np.zeros(thumbnails.count, bool))
+
+    for one in (thumbnails, latents, changes, shots):
+        monkeypatch.setitem(graph.HEAD, one.__name__, one)
+    pixels = np.arange(4, dtype=np.uint8)[:, None, None, None] * np.ones((2, 3, 3), np.uint8)
+    clip = clip_of(3, 2, range(4))
+    work = Work(cast(Any, SimpleNamespace(clip=clip, read=lambda a, b: pixels[a:b])))
+    flow = Flow(load_recipe("toonify"), a_pack(), goal="changes")
+    (node,) = (node for node in flow.nodes() if node.name == "changes")
+    for start, stop in ((0, 2), (2, 4)):
+        assert np.array_equal(node.compute(work, start, stop)["levels"], 2 * pixels[start:stop])
+    assert made == [(0, 2), (2, 4)]
+    made.clear()
+    flow = Flow(load_recipe("toonify"), a_pack(), goal="shots")
+    (node,) = (node for node in flow.nodes() if node.name == "shots")
+    node.compute(work)
+    assert made == [(row, row + 1) for row in range(4) for _ in range(2)]
 
 
 # ---- the segmenter

@@ -26,7 +26,7 @@ from vidhair.stages.light import (
     tint_of_white,
     whites_of_eyes,
 )
-from vidhair.stages.matte import Matte
+from vidhair.stages.matte import HairTone
 from vidhair.stages.region import MIDDLE, HairWindow, face_part
 from vidhair.types import Frames
 
@@ -46,11 +46,9 @@ class TestHairLight:
     def light(self, rgb: Any, area: Any = None, cuts: tuple[int, ...] = ()) -> HairLight:
         count = len(rgb)
         areas = np.full(count, 0.2) if area is None else np.array(area)
-        matte = Matte(
-            np.zeros((count, 2, 2), np.uint8), areas.astype(np.float32), lab(np.array(rgb))
-        )
+        tone = HairTone(areas.astype(np.float32), lab(np.array(rgb)))
         track = face_track([(30.0, 30.0, 10.0)] * count, Box(0.0, 0.0, 28.0), cuts)
-        return hair_light(InMemory(matte), InMemory(track))
+        return hair_light(InMemory(tone), InMemory(track))
 
     def test_steady_light_is_the_clips(self) -> None:
         got = self.light([BROWN] * 5)

@@ -301,8 +301,8 @@ class TestRenderedStage:
         change = (new - old)[:1]
         change[:, :4] = 0
         strength = np.array([0, 0, 1, 1, 0.5], np.float32)
-        none = np.zeros((0, 0, 0, 0), np.float32)
-        beyond = stages.DrawnChange(strength, change.numpy(), none)
+        none = stages.no_drawn_change(clip_of(64, 64, [0, 100, 200, 300, 400]))
+        beyond = none.with_styles(strength, change[0].numpy())
         parts = pivots, self.TRACK, self.CANVAS, drawer, self.CONFIG
         got = stages.edited(Codes(self.STYLES), beyond, Span(0, 5), *parts).levels
         plain = self.picture(drawer).astype(int)

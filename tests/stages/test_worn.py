@@ -6,10 +6,15 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
+from tests.stages.faces import face_track
 from tests.stages.photos import photo, turned
-from vidhair.geometry import Grid
+from vidhair.geometry import Box, Grid
+from vidhair.imaging.motion import sample
+from vidhair.stages.matte import mean_of
+from vidhair.stages.photo_fit import POINTS, PhotoFit, lit, photo_places
+from vidhair.stages.region import HairWindow
 from vidhair.stages.skull import Place, look, mean_skull
-from vidhair.stages.worn import noise_of, over, softness, taken, unseen_hair
+from vidhair.stages.worn import noise_of, over, softness, taken, unseen_hair, worn_tone
 
 SHAPE = (40, 50)
 
@@ -77,6 +82,29 @@ def test_no_scalp_is_left_outside_of_the_hair_and_all_within() -> None:
     levels, _ = worn(scalp=scalp, alpha=alpha)
     assert (levels[6, 20:30, 1] == 0).all(), "above it"
     assert levels[18, 25, 1] > 100, "on the forehead"
+
+
+def test_the_tone_of_new_hair_is_about_that_of_all_its_samples() -> None:
+    given, count = photo(), 2
+    at = Place(given.rotation, 1.2 * given.scale, np.array([150.0, 170.0]))
+    track = face_track([(150.0, 170.0, 40.0), None], Box(0.0, 0.0, 240.0))
+    bent = np.zeros((count, len(POINTS), 2), np.float32)
+    light = np.zeros((count, 3, 3), np.float32)
+    light[:, 1, 0] = -0.2
+    fit = PhotoFit(
+        *(np.stack([one] * count) for one in (at.rotation, np.array(at.scale), at.shift)),
+        bent, bent, light, given.long,
+    )  # fmt: skip
+    window = HairWindow(0, 0, 1, 360, 300, 240.0)
+    tone = worn_tone(track, given, fit, window)
+    places = photo_places(given, at, bent[0], given.long, window)
+    hair = sample(given.levels.astype(np.float32), places)
+    sure = sample(given.alpha, places) > 0.95 * 255
+    levels = np.rint(lit(hair, light[0], at, window)).astype(np.uint8)
+    area, lab = mean_of(levels, sure)
+    assert tone.area[0] == pytest.approx(area, rel=0.05) and tone.area[1] == 0
+    np.testing.assert_allclose(tone.mean_lab[0], lab, atol=0.6)
+    assert not tone.mean_lab[1].any()
 
 
 class TestUnseen:

@@ -22,7 +22,7 @@ from vidhair.stages.bare import Bare
 from vidhair.stages.bare_skin import TEXELS, on_head
 from vidhair.stages.behind import Behind
 from vidhair.stages.compose import Fade, Layer, Patch, make_layer, patch_of, unit, window_of
-from vidhair.stages.matte import Matte, no_matte
+from vidhair.stages.matte import Matte, no_matte, no_tone
 from vidhair.stages.region import HairWindow
 from vidhair.stages.render import Codes
 from vidhair.stages.skull import HeadPose, Place, Skull, look
@@ -82,7 +82,7 @@ class Bald(GradedEdit):
     def makers(self) -> Makers:
         return makers(
             strength=self.over_time, shot_changes=self.shot_changes, edited_codes=self.bared,
-            layer=self.bared_head, shown_matte=no_matte,
+            layer=self.bared_head, shown_matte=no_matte, shown_tone=no_tone,
         )  # fmt: skip
 
     @stage(keep=False)

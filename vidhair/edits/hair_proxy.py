@@ -239,7 +239,8 @@ class HairProxy(GradedEdit):
 
     @stage(keep=False)
     def beyond_codes(self, proxy: Proxy, strength: Series[Strength]) -> DrawnChange:
-        return DrawnChange(strength.field("values"), proxy.styles, proxy.features)
+        degree = strength.field("values")[:, None]
+        return DrawnChange(degree, proxy.styles[:, None], proxy.features[:, None])
 
 
 # ---- by a photo

@@ -21,11 +21,11 @@ from vidhair.models.parsers.head_parser import Parser
 from vidhair.settings import setting
 from vidhair.stages.align import FaceTrack
 from vidhair.stages.compose import Fade, Layer, Patch, make_layer, patch_of, unit, window_of
-from vidhair.stages.matte import SURE_ALPHA, Matte, MatteConfig
+from vidhair.stages.matte import SURE_ALPHA, HairTone, Matte, MatteConfig
 from vidhair.stages.photo import PhotoHair, cut_out
 from vidhair.stages.photo_fit import face_light, photo_fit
 from vidhair.stages.region import HairWindow
-from vidhair.stages.worn import Worn, photo_look, worn
+from vidhair.stages.worn import Worn, photo_look, worn, worn_tone
 from vidhair.types import Frames
 from vidhair.wiring import Makers, Series, makers, stage
 
@@ -82,7 +82,7 @@ class HairReference(Edit):
         hair = self.photo_hair if self.color == "photo" else self.photo_hair_in_own_color
         return makers(
             face_light, photo_fit, photo_look, worn, self.shown_matte,
-            photo_hair=hair, layer=self.worn_hair,
+            photo_hair=hair, layer=self.worn_hair, shown_tone=worn_tone,
         )  # fmt: skip
 
     @stage(version=3)
@@ -94,13 +94,13 @@ class HairReference(Edit):
     @stage(version=3)
     def photo_hair_in_own_color(
         self,
-        matte: Series[Matte],
+        hair_tone: Series[HairTone],
         parser: Parser,
         segmenter: HairSegmenter | None,
         config: MatteConfig,
     ) -> PhotoHair:
         found = cut_out(read_image(self.style), self.style, parser, segmenter, config)
-        area, lab = matte.field("area"), matte.field("mean_lab")
+        area, lab = hair_tone.field("area"), hair_tone.field("mean_lab")
         if not area.any():
             return found
         own = (lab * area[:, None]).sum(0) / area.sum()
@@ -127,8 +127,8 @@ class HairReference(Edit):
         return make_layer(frames, track, fade, lambda rows: [patch(int(row)) for row in rows])
 
     @stage(keep=False)
-    def shown_matte(self, worn: Worn) -> Matte:
-        return Matte(worn.alpha, worn.area, worn.mean_lab)
+    def shown_matte(self, worn: Worn, shown_tone: HairTone) -> Matte:
+        return Matte(worn.alpha, shown_tone.area, shown_tone.mean_lab)
 
 
 def in_color(photo: PhotoHair, lab: NDArray[np.float32]) -> PhotoHair:

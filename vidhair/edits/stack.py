@@ -13,11 +13,12 @@ HANDED_ON = {
     "former_change": "hair_change",
     "former_dye": "dye",
     "former_motion": "face_motion",
+    "former_drawn": "drawn_change",
 }
 # The same of edits that reshape the hair in the frames themselves.
-IN_FRAMES = {"frames": "shown", "matte": "shown_matte"}
+IN_FRAMES = {"frames": "shown", "matte": "shown_matte", "hair_tone": "shown_tone"}
 # What looks at faces alone, which hair changes nothing of: it reads the clip, and is made sooner.
-OF_FACES = ("face_light", "photo_look")
+OF_FACES = ("face_light", "photo_look", "clip_light")
 
 
 def stacked(edits: Sequence[Edit], in_frames: bool = False) -> dict[str, Callable[..., Any]]:

@@ -51,9 +51,8 @@ class StyleEdit(GradedEdit):
 
     def makers(self) -> Makers:
         return makers(
-            style_spread, strength=self.over_time, edited_codes=self.same_codes,
-            drawn_change=self.of_styles,
-        )  # fmt: skip
+            strength=self.over_time, edited_codes=self.same_codes, drawn_change=self.of_styles
+        )
 
     def style_change(self, spread: StyleSpread) -> NDArray[np.float32]:
         """Of one unit of strength, [C]."""
@@ -64,6 +63,11 @@ class StyleEdit(GradedEdit):
         return codes
 
     @stage(keep=False)
-    def of_styles(self, style_spread: StyleSpread, strength: Series[Strength]) -> DrawnChange:
-        change = self.style_change(style_spread)[None]
-        return DrawnChange(strength.field("values"), change, np.zeros((0, 0, 0, 0), np.float32))
+    def of_styles(
+        self,
+        style_spread: StyleSpread,
+        strength: Series[Strength],
+        former_drawn: Series[DrawnChange],
+    ) -> DrawnChange:
+        change = self.style_change(style_spread)
+        return former_drawn.whole().with_styles(strength.field("values"), change)

@@ -30,6 +30,7 @@ from vidhair.cache import fingerprint
 from vidhair.edits import blending
 from vidhair.edits.hair_color import former_dye
 from vidhair.edits.stack import stacked
+from vidhair.edits.style_space import StyleEdit, style_spread
 from vidhair.errors import InvalidSetting
 from vidhair.flow.node import Node
 from vidhair.flow.runner import Means, Work
@@ -95,12 +96,12 @@ HEAD = makers(
     align.thumbnails, align.faces, align.shots, people.tracks, people.looks, people.people,
     people.person, people.track, invert.latents, smooth.shot_codes, smooth.pivots,
     region.region, region.hair_window, labels.labels, labels.hair_colors, matte.matte,
-    skull.head_pose, skull.skull, behind.behind, bare.bare,
+    matte.hair_tone, skull.head_pose, skull.skull, behind.behind, bare.bare,
     render.canvas, render.rendered,
     compose.former_change, former_dye, compose.fade, compose.composed, compose.changes,
     compose.frame_alpha, compose.cut_out, difference.former_motion, steady_face.steady_face,
     mouth.mouth,
-    drawn_change=render.no_drawn_change,
+    style_spread, drawn_change=render.no_drawn_change, former_drawn=render.no_drawn_change,
 )  # fmt: skip
 TUNED = makers(tune.tuned, drawer=tune.fine_tuned, codes=tune.offset_pivots)
 UNTUNED = makers(drawer=tune.untuned, codes=tune.plain_pivots)
@@ -200,17 +201,19 @@ class Flow:
         # Whom the flow fans out to, once that is known; one, without a name, if it does not.
         self.units: Sequence[Value] | None = None
         self._made: dict[tuple[str, int], Any] = {}  # what holds for the clip, by name and unit
+        self._at_hand: dict[tuple[str, int, int], Any] | None = None
         self._identities: dict[Any, dict[str, Any]] = {}  # of owners of stages; some read files
         if recipe.matte.from_ and "matte" not in self.stages:
             raise InvalidSetting(
                 f"matte.from = {recipe.matte.from_!r} is for recipes that read a matte, and this "
                 "one draws the head without; leave it out"
             )
-        beyond = [place for place, edit in recipe.places() if "drawn_change" in edit.makers()]
-        if len(beyond) > 1:
+        beyond = [pair for pair in recipe.places() if "drawn_change" in pair[1].makers()]
+        if len(beyond) > 1 and not all(isinstance(edit, StyleEdit) for _, edit in beyond):
             raise InvalidSetting(
-                f"{beyond[1]} changes more than codes, as {beyond[0]} does, and one edit of a "
-                "recipe can; leave it out, or choose space = 'w+' where there is such a setting"
+                f"{beyond[1][0]} changes more than codes, as {beyond[0][0]} does, and where one "
+                "edit of a recipe finds its change, no other can; leave it out, or choose space = "
+                "'w+' where there is such a setting"
             )
         whole = [place for place, edit in recipe.places() if edit.whole_frames]
         if len(whole) > 1:
@@ -445,8 +448,32 @@ class Flow:
         value = self._make(made, work, start, stop, unit)
         return (piece.arrays() for piece in value) if made.streamed else value.arrays()
 
+    @contextmanager
+    def at_hand(self, found: dict[tuple[str, int, int], Any] | None) -> Iterator[None]:
+        """Meanwhile what the cache does not hold is made once for its takers. found: what is there
+        already; None to make it for each of them."""
+        former, self._at_hand = self._at_hand, found
+        try:
+            yield
+        finally:
+            self._at_hand = former
+
+    def _once(self, made: Stage, work: Work, start: int, stop: int, unit: int) -> Any:
+        if self._at_hand is None:
+            return self._make(made, work, start, stop, unit)
+        which = self.node_name(made.name, unit), start, stop
+        if which not in self._at_hand:
+            self._at_hand[which] = self._make(made, work, start, stop, unit)
+        return self._at_hand[which]
+
     def _make(self, made: Stage, work: Work, start: int = 0, stop: int = 0, unit: int = 0) -> Any:
         """Call a stage for the frames start … stop − 1, or for the clip."""
+        # What sees the whole clip reads it bit by bit, and none of it stays at hand.
+        found = {} if self._at_hand is None else self._at_hand
+        with self.at_hand(None if made.whole else found):
+            return self._called(made, work, start, stop, unit)
+
+    def _called(self, made: Stage, work: Work, start: int, stop: int, unit: int) -> Any:
         arguments: dict[str, Any] = {}
         for name, needed in made.inputs.items():
             if needed.given is not None:
@@ -492,7 +519,7 @@ class Flow:
             fixed = work.per_clip(node) if made.whole else {}
             return made.makes.of(fixed | work.per_frame(node, start, stop))
         if not made.whole:
-            return self._make(made, work, start, stop, unit)
+            return self._once(made, work, start, stop, unit)
         unit = unit if made.fanned else 0
         if (name, unit) not in self._made:
             kept = made.kept
@@ -645,4 +672,6 @@ class _Every:
 
     def __iter__(self) -> Iterator[Any]:
         for unit in range(len(self)):
-            yield self.flow.value(self.work, self.name, self.start, self.stop, unit)
+            with self.flow.at_hand({**(self.flow._at_hand or {})}):
+                value = self.flow.value(self.work, self.name, self.start, self.stop, unit)
+            yield value

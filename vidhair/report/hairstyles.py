@@ -4,6 +4,8 @@ import dataclasses
 import os
 import tempfile
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +15,9 @@ from PIL import Image, ImageDraw, ImageFont
 
 from vidhair.cache import MemoryStore
 from vidhair.checkpoints.packs import BUNDLED
-from vidhair.errors import NoFaceFound
+from vidhair.errors import InvalidSetting, NoFaceFound
 from vidhair.flow.graph import GOAL, Flow
-from vidhair.flow.runner import Runner
+from vidhair.flow.runner import Meter, Reporter, Runner, Silent
 from vidhair.geometry import crop_axes
 from vidhair.media import ClipReader, VideoWriter, check_distinct, open_clip, read_image, write_png
 from vidhair.models.faces.landmarks import FaceMesh, eyes_and_mouth
@@ -38,13 +40,20 @@ def hairstyles(
     settings: Mapping[str, Any] | None = None,
     pack: str | os.PathLike[str] = BUNDLED,
     device: str = "cpu",
+    reporter: Reporter | None = None,
 ) -> int:
     """Write a PNG: the most frontal of some frames, and in a row for every photo that photo and the
     frame with its hair. Returns the number of the frame.
 
-    Raises NoFaceFound if no frame that was looked at shows a face, and what `Flow` and the photos
-    raise.
+    Raises NoFaceFound if no frame that was looked at shows a face, InvalidSetting for a style among
+    the settings, and what `Flow` and the photos raise.
     """
+    settings = settings or {}
+    for name in settings.keys() & {"edit.style", "edit.1.style"}:
+        raise InvalidSetting(
+            f"{name} = {settings[name]!r} says whose hair is worn, and so do the photos of the "
+            "sheet; leave it out, or name it among them"
+        )
     check_distinct(clip, target, *photos)
     models, store = load_pack(pack, device=device), MemoryStore()
     with tempfile.TemporaryDirectory() as folder, open_clip(clip) as reader:
@@ -57,9 +66,12 @@ def hairstyles(
             (frame,) = one.read(0, 1)
             shown = _around(frame, axes.centre, float(axes.side))
             rows.append(_row(clip.stem, [frame[shown]]))
-            for photo in photos:
-                worn = _worn(one, photo, settings or {}, models, store)
-                rows.append(_row(photo.name, [read_image(photo), worn[shown]]))
+            told = reporter or Silent()
+            with told.stage("hairstyles", len(photos), "photo") as meter:
+                for done, photo in enumerate(photos, 1):
+                    worn = _worn(one, photo, settings, models, store, _OfSteps(told))
+                    rows.append(_row(photo.name, [read_image(photo), worn[shown]]))
+                    meter(done)
     width = max(row.shape[1] for row in rows)
     padded = [np.pad(row, ((0, GAP), (0, width - row.shape[1]), (0, 0))) for row in rows]
     write_png(target, np.concatenate(padded))
@@ -97,14 +109,29 @@ def _write_still(reader: ClipReader, number: int, target: Path) -> None:
 
 
 def _worn(
-    reader: ClipReader, photo: Path, settings: Mapping[str, Any], pack: Pack, store: MemoryStore
+    reader: ClipReader,
+    photo: Path,
+    settings: Mapping[str, Any],
+    pack: Pack,
+    store: MemoryStore,
+    reporter: Reporter,
 ) -> Picture:
     flow = Flow(load_recipe("hair_reference", {**settings, "edit.style": str(photo)}), pack)
-    runner = Runner(store, reader)
+    runner = Runner(store, reader, reporter)
     runner.run(flow.nodes())
     runner.run([node for node in flow.fanned_nodes(runner.work) if node.stage != GOAL])
     found: Picture = flow.value(runner.work, "composed", 0, 1).pixels[0]
     return found
+
+
+@dataclass(frozen=True)
+class _OfSteps:
+    """Tells of what takes several steps alone, as of one frame all else is soon done."""
+
+    whom: Reporter
+
+    def stage(self, name: str, total: int, unit: str) -> AbstractContextManager[Meter]:
+        return (self.whom if total > 1 else Silent()).stage(name, total, unit)
 
 
 def _around(frame: Picture, centre: NDArray[np.float64], side: float) -> tuple[slice, slice]:

@@ -580,7 +580,7 @@ def fade_of_edits(
     for some in ranges(track.count):
         changed = (codes.rows(*some).styles != edited_codes.rows(*some).styles).any((1, 2))
         more = drawn_change.rows(*some)
-        changed |= (more.strength != 0) & (not more.is_none)
+        changed |= (more.strength != 0).any(1) & (not more.is_none)
         seen.append(track.rows(*some).certainty * changed)
     return _faded(seen, track, clip, fade_seconds)
 

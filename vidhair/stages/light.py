@@ -18,7 +18,7 @@ from vidhair.imaging.color import (
 from vidhair.models.faces.landmarks import EYE_LEFT, EYE_RIGHT, IRIS_LEFT, IRIS_RIGHT
 from vidhair.models.parsers.face_parser import polygon_mask
 from vidhair.stages.align import FaceTrack
-from vidhair.stages.matte import Matte
+from vidhair.stages.matte import HairTone
 from vidhair.stages.region import MIDDLE, HairWindow, face_part
 from vidhair.types import Frames
 from vidhair.wiring import Series, Value, stage
@@ -56,9 +56,9 @@ class HairLight(Value):
 
 
 @stage()
-def hair_light(matte: Series[Matte], track: Series[FaceTrack]) -> HairLight:
+def hair_light(hair_tone: Series[HairTone], track: Series[FaceTrack]) -> HairLight:
     """Followed from frame to frame within a shot: it dims with a fade and turns with a lamp."""
-    area, lab = matte.field("area").astype(np.float64), matte.field("mean_lab")
+    area, lab = hair_tone.field("area").astype(np.float64), hair_tone.field("mean_lab")
     rgb = lab_to_rgb(torch.from_numpy(lab), dim=1)
     linear = srgb_to_linear(rgb).numpy().astype(np.float64)
     shot = np.cumsum(track.field("cuts"))

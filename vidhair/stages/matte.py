@@ -31,8 +31,8 @@ from vidhair.settings import setting
 from vidhair.stages.align import FaceTrack
 from vidhair.stages.region import HairWindow, HeadRegion, head_mask, own_share
 from vidhair.stages.segment import HairPrior
-from vidhair.types import Frames
-from vidhair.wiring import AtOnce, Near, Span, Value, stage
+from vidhair.types import Clip, Frames
+from vidhair.wiring import AtOnce, Near, Series, Span, Value, stage
 
 SMALLEST_FACE = 48  # pixels
 NEIGHBOURS = 2  # frames on either side that smoothing over time looks at
@@ -106,6 +106,15 @@ class Matte(Value):
 
     ROWS = ("alpha", "area", "mean_lab")
     alpha: NDArray[np.uint8]
+    area: NDArray[np.float32]
+    mean_lab: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class HairTone(Value):
+    """area, mean_lab: as of `Matte`, without the mattes."""
+
+    ROWS = ("area", "mean_lab")
     area: NDArray[np.float32]
     mean_lab: NDArray[np.float32]
 
@@ -228,7 +237,7 @@ def matte(
 
     def row(seen: "Seen") -> tuple[Any, ...]:
         picture, alpha = seen
-        return np.rint(alpha * 255).astype(np.uint8), *_sure_hair(alpha, picture)
+        return np.rint(alpha * 255).astype(np.uint8), *mean_of(picture, alpha > SURE_ALPHA)
 
     made = settled(frames, track, hair_window, span, config.smooth, look, at_once)
     return Matte(*map(np.stack, zip(*at_once(row, made), strict=True)))
@@ -292,11 +301,10 @@ def settled(
     return at_once(settle, beside())
 
 
-def _sure_hair(
-    alpha: NDArray[np.float32], picture: NDArray[np.uint8]
+def mean_of(
+    picture: NDArray[np.uint8], sure: NDArray[np.bool_]
 ) -> tuple[np.float32, NDArray[np.float32]]:
-    """Of what is surely hair, its share of a picture [h, w, 3], and its mean in Lab [3]."""
-    sure = alpha > SURE_ALPHA
+    """Of what is surely hair [h, w], its share of a picture [h, w, 3], and its mean in Lab [3]."""
     lab = levels_to_lab(torch.from_numpy(picture[sure])[None, None])[0, :, 0]
     # Rounded, so that it does not matter how many threads take powers and add up.
     mean = lab.double().mean(1).numpy().round(3) if sure.any() else np.zeros(3)
@@ -308,6 +316,18 @@ def no_matte(matte: Matte) -> Matte:
     """Where hair was taken away."""
     none = np.zeros_like
     return Matte(none(matte.alpha), none(matte.area), none(matte.mean_lab))
+
+
+@stage(keep=False)
+def hair_tone(matte: Series[Matte]) -> HairTone:
+    return HairTone(matte.field("area"), matte.field("mean_lab"))
+
+
+@stage(keep=False)
+def no_tone(clip: Clip) -> HairTone:
+    """Of the same."""
+    count = clip.frame_count
+    return HairTone(np.zeros(count, np.float32), np.zeros((count, 3), np.float32))
 
 
 @stage(chunk=0, compress=True)
@@ -322,6 +342,6 @@ def given(
         share = own_share(track, range(row, row + 1), hair_window)
         if share.min() < 1:
             alpha[row] = np.rint(alpha[row] * share[0, 0].numpy())
-        found.append(_sure_hair(alpha[row] / np.float32(255), frame))
+        found.append(mean_of(frame, alpha[row] / np.float32(255) > SURE_ALPHA))
     area, mean_lab = zip(*found, strict=True)
     return Matte(alpha, np.stack(area), np.stack(mean_lab))

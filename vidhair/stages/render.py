@@ -188,11 +188,11 @@ class Picture(Value):
 
 @dataclass(frozen=True)
 class DrawnChange(Value):
-    """What an edit changes beyond the codes, in every frame by its strength [T].
+    """What K edits change beyond the codes, in every frame by their strength [T, K].
 
-    styles: [N, C], of all layers' styles one after the other. features: [N, C, h, w], of what is
-    halfway, over the square of FEATURES_REACH sides around the aligned face. N is 1, for all frames
-    alike, or T; an edit has one of both, and the other one is empty, [0, 0] or [0, 0, 0, 0].
+    styles: [N, K, C], of all layers' styles one after the other. features: [N, K, C, h, w], of what
+    is halfway, over the square of FEATURES_REACH sides around the aligned face. N is 1, for all
+    frames alike, or T; edits have one of both, and the other one is empty.
     """
 
     ROWS = ("strength",)
@@ -205,17 +205,30 @@ class DrawnChange(Value):
         return not (self.styles.size or self.features.size)
 
     def of_frames(self, name: str, frames: range) -> Tensor:
-        """`styles` or `features` of some of the clip's frames, by their strength."""
+        """The sum of all edits' `styles` or `features` in some of the clip's frames, of whose rows
+        this is."""
         values = torch.from_numpy(getattr(self, name))
         chosen = values if len(values) == 1 else values[frames.start : frames.stop]
-        degree = torch.from_numpy(self.strength).view(-1, *[1] * (values.ndim - 1))
-        return degree * chosen
+        ones = [1] * (values.ndim - 2)
+        degree = torch.from_numpy(self.strength).view(*self.strength.shape, *ones)
+        return (degree * chosen).sum(1)
+
+    def with_styles(
+        self, strength: NDArray[np.float32], styles: NDArray[np.float32]
+    ) -> "DrawnChange":
+        """With another edit's change of styles [C], by its strength [T]."""
+        former = self.styles if self.styles.size else np.zeros((1, 0, len(styles)), np.float32)
+        own = np.broadcast_to(styles, (len(former), 1, len(styles)))
+        degrees = [self.strength[:, : former.shape[1]], strength[:, None]]
+        return DrawnChange(
+            np.concatenate(degrees, 1), np.concatenate([former, own], 1), self.features
+        )
 
 
 @stage(keep=False)
 def no_drawn_change(clip: Clip) -> DrawnChange:
-    none = np.zeros((0, 0), np.float32)
-    return DrawnChange(np.zeros(clip.frame_count, np.float32), none, none[..., None, None])
+    none = np.zeros((0, 0, 0), np.float32)
+    return DrawnChange(np.zeros((clip.frame_count, 0), np.float32), none, none[..., None, None])
 
 
 def styled(synthesis: MovableSynthesis, codes: Tensor, change: Tensor | None) -> list[Tensor]:

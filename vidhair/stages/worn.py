@@ -10,7 +10,6 @@ from scipy.ndimage import gaussian_filter, laplace
 
 from vidhair.geometry import Grid
 from vidhair.imaging.blur import blur
-from vidhair.imaging.color import levels_to_lab
 from vidhair.imaging.motion import sample
 from vidhair.imaging.warp import spread_grid
 from vidhair.models.faces.landmarks import FACE_OVAL
@@ -18,7 +17,7 @@ from vidhair.models.parsers.face_parser import Label, polygon_mask
 from vidhair.stages.align import FaceTrack
 from vidhair.stages.bare import Bare
 from vidhair.stages.labels import Labels
-from vidhair.stages.matte import SURE_ALPHA
+from vidhair.stages.matte import SURE_ALPHA, HairTone, mean_of
 from vidhair.stages.photo import PhotoHair, towards
 from vidhair.stages.photo_fit import PhotoFit, lit, photo_places
 from vidhair.stages.region import HairWindow, HeadRegion
@@ -41,6 +40,7 @@ OUTWARDS = 0.3  # how far out of hair the scalp is covered, as a share of the wa
 TURNED_AWAY = (-0.02, 0.1)
 NAPE_HAIR, NAPE_SOFT = 0.25, 0.2
 DEEP = 0.72  # light on hair behind the neck
+TONE_STEP = 4  # samples between those that tell the mean color
 AT_ONCE = 4  # planes that OpenCV looks up
 NOTHING = 3  # levels of alpha that show no hair
 
@@ -48,15 +48,13 @@ NOTHING = 3  # levels of alpha that show no hair
 @dataclass(frozen=True)
 class Worn(Value):
     """The person with the photo's hair, in the hair's window. levels: uint8 [T, h, w, 3]; changed:
-    uint8 [T, h, w], how far a sample is not the frame's; alpha: uint8 [T, h, w], of the new hair;
-    area, mean_lab: of that, as in `Matte`."""
+    uint8 [T, h, w], how far a sample is not the frame's; alpha: uint8 [T, h, w], of the new hair.
+    """
 
-    ROWS = ("levels", "changed", "alpha", "area", "mean_lab")
+    ROWS = ("levels", "changed", "alpha")
     levels: Picture
     changed: Picture
     alpha: Picture
-    area: NDArray[np.float32]
-    mean_lab: NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -203,9 +201,30 @@ def photo_look(
     return PhotoLook(float(np.median(blurs[1:] or blurs)), grain)
 
 
+@stage()
+def worn_tone(
+    track: FaceTrack, photo_hair: PhotoHair, photo_fit: PhotoFit, hair_window: HairWindow
+) -> HairTone:
+    """Of the new hair, by every TONE_STEP-th sample along both sides of the window."""
+    height, width = (-(-n // TONE_STEP) for n in (hair_window.height, hair_window.width))
+    step = hair_window.step * TONE_STEP
+    coarse = Grid(hair_window.left, hair_window.top, step, height, width)
+    area, mean_lab = np.zeros(len(track.mesh), np.float32), np.zeros((len(track.mesh), 3))
+    for row in np.flatnonzero(track.present).tolist():
+        at = Place.of(photo_fit, row)
+        places = photo_places(
+            photo_hair, at, photo_fit.bent[row], photo_fit.long, coarse, photo_fit.usual[row]
+        )
+        sure = _within(places, *photo_hair.alpha.shape)
+        sure &= sample(photo_hair.alpha, places) > SURE_ALPHA * 255
+        colors = sample(photo_hair.levels.astype(np.float32), places)
+        levels = np.rint(lit(colors, photo_fit.light[row], at, coarse)).astype(np.uint8)
+        area[row], mean_lab[row] = mean_of(levels, sure)
+    return HairTone(area, mean_lab.astype(np.float32))
+
+
 @stage(keep=False)
 def worn(
-    frames: Frames,
     bare: Bare,
     labels: Labels,
     track: FaceTrack,
@@ -244,27 +263,27 @@ def worn(
                 hair, alpha, behind, (color, cover), middle, hair_window.side,
                 photo_look.grain * grain,
             )  # fmt: skip
-        sure = alpha > SURE_ALPHA
-        lab = levels_to_lab(torch.from_numpy(levels[sure])[None, None])[0, :, 0]
-        mean = lab.double().mean(1).float().numpy() if sure.any() else np.zeros(3, np.float32)
-        values = levels, changed, np.rint(alpha * 255).astype(np.uint8), sure.mean(), mean
+        values = levels, changed, np.rint(alpha * 255).astype(np.uint8)
         for name, value in zip(Worn.ROWS, values, strict=True):
             made[name].append(value)
-    area = np.array(made.pop("area"), np.float32)
-    return Worn(area=area, **{name: np.stack(values) for name, values in made.items()})
+    return Worn(**{name: np.stack(values) for name, values in made.items()})
 
 
 def _hair(planes: NDArray[Any], places: Plane, softer: float) -> tuple[Plane, Plane, Plane]:
     """Colors [h, w, 3] in levels, and both mattes [h, w] in 0 … 1."""
     found = taken(planes, places)
-    high, wide = planes.shape[:2]
-    inside = (places > 0).all(-1) & (places[..., 0] < wide - 1) & (places[..., 1] < high - 1)
-    found[..., 3:] *= inside[..., None]
+    found[..., 3:] *= _within(places, *planes.shape[:2])[..., None]
     if softer >= 0.3:
         given = torch.from_numpy(found).movedim(-1, 0)[None].contiguous()
         found = blur(given, softer)[0].movedim(0, -1).contiguous().numpy()
     alpha, behind = np.where(found[..., 3:] > NOTHING, found[..., 3:] / 255, 0).clip(0, 1).T
     return found[..., :3].clip(0, 255), np.ascontiguousarray(alpha.T), behind.T.copy()
+
+
+def _within(places: Plane, high: int, wide: int) -> NDArray[np.bool_]:
+    """Which places [h, w, 2] lie within a photo of that size."""
+    found: NDArray[np.bool_] = (places > 0).all(-1)
+    return found & (places[..., 0] < wide - 1) & (places[..., 1] < high - 1)
 
 
 def _person(labels: Labels, row: int, region: HeadRegion, grid: Grid) -> Plane:

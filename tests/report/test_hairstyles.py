@@ -1,0 +1,53 @@
+"""A sheet of hairstyles: what is refused before any work, and what is told meanwhile."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests import small
+from vidhair.errors import InvalidSetting
+from vidhair.flow.runner import Meter
+from vidhair.report import hairstyles
+
+
+class Listed:
+    """A reporter that writes down what it is told of."""
+
+    def __init__(self) -> None:
+        self.stages: list[tuple[str, int]] = []
+        self.done: list[float] = []
+
+    @contextmanager
+    def stage(self, name: str, total: int, unit: str) -> Iterator[Meter]:
+        self.stages.append((name, total))
+        yield lambda done, note="": self.done.append(done)
+
+
+@pytest.mark.parametrize("name", ["edit.style", "edit.1.style"])
+def test_a_style_among_the_settings_is_refused_before_any_work(name: str, tmp_path: Path) -> None:
+    target = tmp_path / "sheet.png"
+    with pytest.raises(InvalidSetting, match=f"{name} = 'a.jpg' says whose hair is worn"):
+        hairstyles.hairstyles(
+            tmp_path / "no clip.mp4", [small.portrait()], target, settings={name: "a.jpg"}
+        )
+    assert not target.exists()
+
+
+def test_what_takes_several_steps_is_shown_and_stages_of_one_frame_are_not() -> None:
+    told = Listed()
+    shown = hairstyles._OfSteps(told)
+    for name, total in (("matte", 1), ("proxy", 40)):
+        with shown.stage(name, total, "step") as meter:
+            meter(total)
+    assert told.stages == [("proxy", 40)] and told.done == [40]
+
+
+@pytest.mark.slow
+def test_the_sheet_says_how_many_photos_are_done(tmp_path: Path) -> None:
+    told = Listed()
+    photos = [small.portrait(), small.portrait()]
+    hairstyles.hairstyles(small.clip(), photos, tmp_path / "sheet.png", reporter=told)
+    assert ("hairstyles", 2) in told.stages and {1, 2} <= set(told.done)
+    assert all(total > 1 for _, total in told.stages)
