@@ -179,10 +179,17 @@ def _parser() -> argparse.ArgumentParser:
     inspect.add_argument("--pack", help="name or folder of the pack that tells people apart")
     inspect.add_argument("--json", action="store_true", help="as JSON")
 
-    judge = add("eval", _eval, "measure what a new hair color did to a clip")
+    judge = add("eval", _eval, "measure what a new hair color did to a clip, or how it was drawn")
     judge.add_argument("source", type=Path, help="the clip")
     judge.add_argument("edited", type=Path, help="what became of it, frame by frame")
     judge.add_argument("--color", help="that was wanted, as edit.color (default: as it came out)")
+    judge.add_argument(
+        "--drawn", action="store_true", help="the whole clip is drawn: how steady the drawing is"
+    )
+    judge.add_argument(
+        "--truth", type=Path, metavar="CLIP",
+        help="with --drawn: how it should be drawn, as `vidhair synth --toon` does",
+    )  # fmt: skip
     judge.add_argument(
         "--segmenter", default="auto", help="that says where hair is, as matte.segmenter"
     )
@@ -521,6 +528,11 @@ def _inspect(options: argparse.Namespace) -> int:
 def _eval(options: argparse.Namespace) -> int:
     from vidhair.checkpoints.packs import BUNDLED
     from vidhair.flow.edit_video import choose_device
+
+    if options.drawn:
+        return _eval_drawing(options)
+    if options.truth is not None:
+        raise InvalidSetting("--truth is for clips that were drawn as a whole; add --drawn")
     from vidhair.report.evaluation import evaluate, evaluation_text
 
     found = evaluate(
@@ -532,6 +544,26 @@ def _eval(options: argparse.Namespace) -> int:
         device=choose_device(options.device),
     )
     print(json.dumps(found.as_data(), indent=2) if options.json else evaluation_text(found))
+    return 0
+
+
+def _eval_drawing(options: argparse.Namespace) -> int:
+    from vidhair.checkpoints.packs import BUNDLED
+    from vidhair.flow.edit_video import choose_device
+    from vidhair.report.drawing import drawing_text, evaluate_drawing
+
+    if options.color is not None:
+        raise InvalidSetting(
+            f"--color {options.color!r} has no meaning with --drawn; leave one of the two out"
+        )
+    found = evaluate_drawing(
+        options.source,
+        options.edited,
+        truth=options.truth,
+        pack=options.pack or BUNDLED,
+        device=choose_device(options.device),
+    )
+    print(json.dumps(found.as_data(), indent=2) if options.json else drawing_text(found))
     return 0
 
 

@@ -11,15 +11,16 @@ from tests.flow.made_up import a_pack
 from tests.stages.faces import clip_of, face_mesh
 from tests.stages.series import InMemory
 from vidhair.edits import toonify
-from vidhair.edits.toonify import LOOKS, NEIGHBOURS, WITHOUT, Heads, Toonify, face_parts, reshaped
+from vidhair.edits.toonify import LOOKS, WITHOUT, Heads, Toonify, face_parts, moved_along, reshaped
 from vidhair.flow.graph import Flow
+from vidhair.flow.overlap import Workers
 from vidhair.geometry import crop_axes
-from vidhair.models.faces.landmarks import POINTS, eyes_and_mouth
+from vidhair.models.faces.landmarks import EYE_LEFT, POINTS, eyes_and_mouth
 from vidhair.recipe import load_recipe
 from vidhair.stages.align import MAX_FACES, Faces, Shots
 from vidhair.stages.people import tracks
 from vidhair.types import Frames
-from vidhair.wiring import Span
+from vidhair.wiring import AtOnce
 
 Place = tuple[float, float, float]
 SIZE = 96
@@ -121,14 +122,45 @@ class TestReshaped:
         assert reshaped(noise, absent, 1.0) is noise
 
 
-def test_plain_skin_lies_within_a_face_and_beside_its_features() -> None:
+class TestFaceParts:
+    MESH = face_mesh(48, 48, 30)
+
+    def test_plain_skin_lies_beside_features(self) -> None:
+        found = face_parts(np.stack([self.MESH, np.full_like(self.MESH, np.nan)]), (SIZE, SIZE))
+        left, *_ = eyes_and_mouth(self.MESH)
+        x, y = np.rint(left).astype(int)
+        assert found.face[y, x] > 0.9 and found.face[4, 4] == 0
+        assert found.detail[y, x] > 0.9 and found.detail[60, 36] == 0
+        assert found.ink[60, 36] < 0.95 and found.ink[4, 4] == 1
+        assert all(part.min() >= 0 and part.max() <= 1 for part in (found.face, found.ink))
+
+    def test_eyes_and_the_open_mouth_are_livened(self) -> None:
+        found = face_parts(self.MESH[None], (SIZE, SIZE))
+        assert 2 <= len(found.features) <= 3
+        for rows, columns, mask in found.features:
+            assert mask.shape == (rows.stop - rows.start, columns.stop - columns.start)
+            assert np.allclose(found.detail[rows, columns].clip(mask), found.detail[rows, columns])
+
+    def test_what_lies_beyond_the_frame_is_left_out(self) -> None:
+        for shift in (-200, 60):
+            found = face_parts(self.MESH[None] + np.float32(shift), (SIZE, SIZE))
+            assert all(mask.size for _, _, mask in found.features)
+        assert not face_parts(self.MESH[None] + 500, (SIZE, SIZE)).features
+
+
+def test_a_mesh_goes_where_its_face_is_moved_to() -> None:
+    """The middle of an eye stays, its lids part, and the chin rises."""
     mesh = face_mesh(48, 48, 30)
-    face, skin = face_parts(np.stack([mesh, np.full_like(mesh, np.nan)]), (SIZE, SIZE))
-    left, *_ = eyes_and_mouth(mesh)
-    x, y = np.rint(left).astype(int)
-    assert face[y, x] > 0.9 > 0.5 > skin[y, x]
-    assert skin[60, 36] > 0.9 and face[4, 4] == skin[4, 4] == 0
-    assert (skin <= face + 1e-3).all()
+    left, right, *_ = eyes_and_mouth(mesh)
+    anchors = np.stack([left, right, mesh[toonify.CHIN]])[None].astype(np.float32)
+    absent = np.full((1, 3, 2), np.nan, np.float32)
+    moved = moved_along(mesh[None], anchors, 1.0)[0]
+    assert np.array_equal(moved_along(mesh[None], absent, 1.0)[0], mesh)
+    assert np.array_equal(moved_along(mesh[None], anchors, 0.0)[0], mesh)
+    assert moved[toonify.CHIN, 1] < mesh[toonify.CHIN, 1] - 0.3
+    lids = [m[list(EYE_LEFT)] for m in (moved, mesh)]
+    assert np.hypot(*(lids[0].mean(0) - lids[1].mean(0))) < 1
+    assert lids[0][:, 0].std() > 1.05 * lids[1][:, 0].std()
 
 
 class TestDrawn:
@@ -139,47 +171,59 @@ class TestDrawn:
         return np.stack([np.roll(picture, n, 1) for n in range(count)])
 
     def draw(
-        self, pixels: NDArray[np.uint8], start: int, stop: int, *cuts: int, **settings: Any
-    ) -> Any:
+        self, pixels: NDArray[np.uint8], *cuts: int, at_once: AtOnce = map, **settings: Any
+    ) -> NDArray[np.uint8]:
         count = len(pixels)
-        low, high = max(0, start - NEIGHBOURS), min(count, stop + NEIGHBOURS)
         heads = Heads(
             np.full(count, 150, np.float32), np.full((count, MAX_FACES, 3, 2), np.nan, np.float32)
         )
-        part = slice(low, high)
-        return (
-            Toonify(**settings)
-            .drawn(
-                Frames.of_pixels(pixels[part]),
-                Faces(faces_of([[]] * count).meshes[part]),
-                heads.rows(low, high),
-                Shots(shots_of(count, *cuts).begins[part]),
-                Span(start, stop),
-            )
-            .pixels
+        pieces = Toonify(**settings).drawn(
+            InMemory(Frames.of_pixels(pixels)),
+            InMemory(faces_of([[]] * count)),
+            InMemory(heads),
+            InMemory(shots_of(count, *cuts)),
+            at_once,
+            lambda done, note="": None,
         )
+        return np.concatenate([piece.levels for piece in pieces])
 
-    def test_chunks_give_what_the_whole_gives(self) -> None:
+    def test_every_frame_is_drawn_however_many_are_read_at_once(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         pixels = self.frames(7)
-        whole = self.draw(pixels, 0, 7)
-        parts = [self.draw(pixels, *span) for span in ((0, 3), (3, 4), (4, 7))]
-        assert whole.shape == pixels.shape and np.array_equal(np.concatenate(parts), whole)
+        whole = self.draw(pixels)
+        assert whole.shape == pixels.shape and whole.dtype == np.uint8
+        for count in (1, 3):
+            monkeypatch.setattr(toonify, "AT_ONCE", count)
+            assert np.array_equal(self.draw(pixels), whole)
+
+    def test_threads_draw_the_same(self) -> None:
+        pixels = self.frames(7)
+        with Workers(2) as at_once:
+            assert np.array_equal(self.draw(pixels, at_once=at_once), self.draw(pixels))
+
+    def test_what_trembles_is_held(self) -> None:
+        pixels = np.repeat(self.frames(1), 6, 0)
+        noise = np.random.default_rng(3).normal(0, 3, pixels.shape)
+        trembling = np.rint(pixels + noise).clip(0, 255).astype(np.uint8)
+        free, held = (self.draw(trembling, steady=s).astype(int) for s in (0.0, 1.0))
+        assert np.abs(np.diff(held, axis=0)).mean() < 0.5 * np.abs(np.diff(free, axis=0)).mean()
 
     def test_nothing_is_taken_over_a_cut(self) -> None:
         pixels = self.frames(6)
         pixels[3:] = 255 - pixels[3:]
-        alone = self.draw(pixels[:3], 0, 3)
-        assert np.array_equal(self.draw(pixels, 0, 6, 3)[:3], alone)
+        alone = self.draw(pixels[3:])
+        assert np.array_equal(self.draw(pixels, 3)[3:], alone)
 
     def test_strength_mixes(self) -> None:
         pixels = self.frames(2)
-        none, half, all_ = (self.draw(pixels, 0, 2, strength=s).astype(int) for s in (0, 0.5, 1))
+        none, half, all_ = (self.draw(pixels, strength=s).astype(int) for s in (0, 0.5, 1))
         assert np.array_equal(none, pixels)
         assert np.abs(half - (pixels + all_) / 2).max() <= 1
 
     def test_looks_differ(self) -> None:
         pixels = self.frames(1)
-        found = {look: self.draw(pixels, 0, 1, look=look) for look in LOOKS}
+        found = {look: self.draw(pixels, look=look) for look in LOOKS}
         assert found["ink"].mean() < found["pencil"].mean() < found["paint"].mean()
 
 
@@ -195,7 +239,7 @@ class TestInAFlow:
     def test_after_other_edits_it_draws_what_they_made(self) -> None:
         dyed = load_recipe("hair_color", {})
         flow = Flow(dataclasses.replace(dyed, edits=(*dyed.edits, Toonify())), a_pack())
-        assert "folded" in flow.stages["composed"].inputs and "layer" in flow.stages
+        assert "folded" in flow.stages["changes"].inputs and "layer" in flow.stages
 
     @pytest.mark.parametrize("key", ["look", "strength", "structure", "steady"])
     def test_its_settings_are_in_the_keys_of_what_is_drawn(self, key: str) -> None:

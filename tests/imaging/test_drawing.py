@@ -1,21 +1,25 @@
 """Strokes, tones and lines of drawings, on small pictures."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from vidhair.imaging.drawing import (
+    BEHIND,
     FACE,
     MOST_PIXELS,
     Look,
+    Parts,
     Sketch,
     Strokes,
     at_size,
     directions,
     finished,
+    held,
     resized,
     sketch,
-    steadied,
     working_size,
 )
 
@@ -68,11 +72,43 @@ class TestSketch:
         assert lines[32, 28:32].min() < -0.5 < lines[32, 4:20].min()
         assert lines[32, 33:37].min() > -0.2 and (lines <= 0).all()
 
+    def parts(self, **given: Any) -> Parts:
+        zero = np.zeros((64, 64), np.float32)
+        return Parts(**{"face": zero, "ink": zero + 1, "detail": zero, "features": []} | given)
+
     def test_where_only_the_fine_pen_draws_lines_are_thinner(self) -> None:
         def inked(fine: float) -> int:
-            return int((sketch(halves(), np.full((64, 64), fine, np.float32)).lines < -0.5).sum())
+            parts = self.parts(face=np.full((64, 64), fine, np.float32))
+            return int((sketch(halves(), parts).lines < -0.5).sum())
 
         assert 0 < inked(1) < inked(0) == int((sketch(halves()).lines < -0.5).sum())
+
+    def test_what_is_out_of_focus_has_no_broad_lines(self) -> None:
+        row = (130 + 60 * np.tanh((np.arange(96) - 48) / 12)).astype(np.uint8)
+        blurred = np.broadcast_to(row[None, :, None], (96, 96, 3)).copy()
+        assert sketch(halves(96)).lines.min() < 3 * sketch(blurred).lines.min()
+
+    def test_details_and_contrast_of_features_are_kept(self) -> None:
+        """A small light spot, as that of an eye."""
+        picture = np.full((64, 64, 3), 120, np.uint8)
+        picture[30:33, 30:33] = 170
+        mask = np.ones((20, 20), np.float32)
+        detail = np.zeros((64, 64), np.float32)
+        detail[22:42, 22:42] = 1
+        area = slice(22, 42)
+        found = [
+            sketch(picture, parts).tones[31, 31, 0] - sketch(picture, parts).tones[26, 26, 0]
+            for parts in (
+                None,
+                self.parts(detail=detail),
+                self.parts(detail=detail, features=[(area, area, mask)]),
+            )
+        ]
+        assert found[0] < found[1] and 1.4 * found[1] < found[2]
+
+    def test_ink_is_as_much_as_parts_say(self) -> None:
+        half = sketch(halves(), self.parts(ink=np.full((64, 64), 0.5, np.float32)))
+        assert np.allclose(half.lines, 0.5 * sketch(halves()).lines)
 
     def test_little_contrast_is_drawn_as_well(self) -> None:
         """A dim clip has lines, too."""
@@ -131,27 +167,53 @@ def test_resizing_to_the_same_size_changes_nothing() -> None:
     assert np.array_equal(resized(picture, (64, 64)), picture)
 
 
-class TestSteadied:
-    def frames(self) -> tuple[list[Sketch], list[Levels]]:
-        pictures = [halves(noise=3)] * 3
-        sketches = [sketch(p) for p in pictures]
-        lines = sketches[1].lines.copy()
-        lines[10:20, 10:20] -= 1
-        sketches[1] = Sketch(sketches[1].tones, lines, sketches[1].gain)
-        return sketches, pictures
+class TestHeld:
+    def pair(self, by: float) -> tuple[Sketch, Sketch, tuple[Levels, Levels]]:
+        """A frame, whose tones a spot of differs from the frame before, and that."""
+        picture = halves(noise=3)
+        before = sketch(picture)
+        tones = before.tones.copy()
+        tones[10:20, 10:20, 0] += by
+        return Sketch(tones, before.lines, before.gain), before, (picture, picture)
 
-    def test_what_flickers_is_averaged_away(self) -> None:
-        sketches, pictures = self.frames()
-        got = steadied(sketches, pictures, 1, 1.0)
-        away = (got.lines - sketches[0].lines)[12:18, 12:18]
-        assert np.allclose(away, -1 / 3, atol=0.05)
+    def away(self, by: float, steady: float = 1.0) -> float:
+        """By how much the spot is then lighter than before."""
+        now, before, pictures = self.pair(by)
+        got = held(now, before, pictures, steady)
+        return float((got.tones - before.tones)[12:18, 12:18, 0].mean())
 
-    def test_without_weight_a_sketch_stays(self) -> None:
-        sketches, pictures = self.frames()
-        assert np.array_equal(steadied(sketches, pictures, 1, 0.0).lines, sketches[1].lines)
+    def test_what_differs_little_stays(self) -> None:
+        assert abs(self.away(0.8 * BEHIND[0])) < 0.15 * BEHIND[0]
+        assert abs(self.away(-0.8 * BEHIND[0])) < 0.15 * BEHIND[0]
 
-    def test_what_looks_different_does_not_count(self) -> None:
-        sketches, pictures = self.frames()
-        other = [np.invert(pictures[0]), pictures[1], np.invert(pictures[2])]
-        got = steadied(sketches, other, 1, 1.0)
-        assert np.allclose(got.lines, sketches[1].lines, atol=0.05)
+    def test_what_differs_more_follows_and_is_never_further_behind(self) -> None:
+        for by in (2 * BEHIND[0], 10 * BEHIND[0]):
+            assert by - BEHIND[0] <= self.away(by) < by - 0.8 * BEHIND[0]
+
+    def test_a_small_difference_that_lasts_is_followed_in_the_end(self) -> None:
+        now, before, pictures = self.pair(0.5 * BEHIND[0])
+        for _ in range(60):
+            before = held(now, before, pictures, 1.0)
+        assert np.abs(before.tones - now.tones).max() < 0.1 * BEHIND[0]
+
+    def test_without_weight_a_sketch_is_its_own(self) -> None:
+        now, before, pictures = self.pair(1)
+        assert held(now, before, pictures, 0.0) is now
+
+    def test_what_looks_different_is_not_held(self) -> None:
+        now, before, (picture, _) = self.pair(0.8 * BEHIND[0])
+        got = held(now, before, (picture, np.invert(picture)), 1.0)
+        assert np.allclose(got.planes(), now.planes(), atol=0.05)
+
+    def test_it_goes_along_with_what_moves(self) -> None:
+        picture = np.kron(
+            np.random.default_rng(4).integers(0, 256, (8, 8, 3)), np.ones((8, 8, 1))
+        ).astype(np.uint8)
+        before = sketch(picture)
+        noisy = before.tones + np.random.default_rng(5).normal(0, 0.8, before.tones.shape)
+        kept = Sketch(noisy.astype(np.float32), before.lines, before.gain)
+        moved = np.roll(picture, 3, 1)
+        got = held(sketch(moved), kept, (moved, picture), 1.0).tones
+        part = np.s_[20:44, 20:44]
+        away = np.abs(got - np.roll(kept.tones, 3, 1))[part].mean()
+        assert away < 0.6 * np.abs(got - kept.tones)[part].mean()

@@ -4,30 +4,31 @@ Whole frames are drawn, whether they show a face or not. Faces tell how large a 
 are, where ink is to be light, and what grows and shrinks.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
-from typing import Annotated, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vidhair.checkpoints.packs import TOON, bundled_folder, open_pack
 from vidhair.edits.edit import Edit
-from vidhair.edits.wide import ToonifyNetwork
+from vidhair.edits.wide import Pictures, ToonifyNetwork
 from vidhair.geometry import Grid, crop_axes
 from vidhair.imaging.drawing import (
     Look,
+    Parts,
     Sketch,
     at_size,
+    held,
     resized,
     sketch,
-    steadied,
     working_size,
 )
 from vidhair.imaging.motion import fetch
 from vidhair.imaging.opencv import opencv
-from vidhair.models.faces.effects import pack_effects
+from vidhair.models.faces.effects import Effect, pack_effects
 from vidhair.models.faces.landmarks import EYE_LEFT, EYE_RIGHT, FACE_OVAL, eyes_and_mouth
 from vidhair.models.pack import Pack
 from vidhair.models.parsers.face_parser import polygon_mask
@@ -38,12 +39,16 @@ from vidhair.stages.facial_hair import BROWS, LIPS
 from vidhair.stages.people import Tracks
 from vidhair.stages.smooth import smooth_over_time
 from vidhair.types import Clip, Frames
-from vidhair.wiring import Makers, Near, Series, Span, Value, makers, ranges, stage
+from vidhair.wiring import AtOnce, Makers, Meter, Series, Value, makers, ranges, stage
 
-NEIGHBOURS = 2  # frames on either side along whose motion drawings are averaged
+AT_ONCE = 8  # frames that are read, and handed on
 WITHOUT = 0.6  # side of a face's crop in heights of the frame, where none is seen
 LIGHT_INK = 0.5  # share of lines that is drawn on plain skin of faces
+EYES_INK, LIPS_INK = 0.3, 0.6  # of that within eyes and open mouths, and on lips
 CHIN = 152  # point of the mesh
+MOUTH = (  # within the lips
+    78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308, 324, 318, 402, 317, 14, 87, 178, 88, 95,
+)  # fmt: skip
 SOFT = 8  # pixels of a drawing over which borders of faces are soft
 CELLS, AROUND = 128, 0.75  # in which proportions change, and in sides of a crop from its middle
 BEYOND = 1.3  # size of the outline beyond which nothing moves, beside the face's oval
@@ -91,6 +96,15 @@ def heads(faces: Series[Faces], tracks: Series[Tracks], shots: Series[Shots], cl
     return Heads(side, smoothed)
 
 
+@dataclass(frozen=True)
+class Seen:
+    """One frame [H, W, 3], with what is known of its faces."""
+
+    frame: NDArray[np.uint8]
+    faces: Faces
+    heads: Heads
+
+
 @dataclass(frozen=True, kw_only=True)
 class Toonify(Edit):
     kind = "toonify"
@@ -113,7 +127,7 @@ class Toonify(Edit):
         0.5, "how far proportions are a cartoon's: larger eyes, a smaller chin", low=0.0, high=1.0
     )
     steady: float = setting(
-        0.7, "weight of the frames before and after, along the motion", low=0.0, high=1.0
+        0.7, "how far tones and lines stay as they were in the frame before", low=0.0, high=1.0
     )
 
     @property
@@ -129,75 +143,99 @@ class Toonify(Edit):
         """It draws what was moved."""
 
     def makers(self) -> Makers:
-        return makers(heads, composed=self.drawn)
+        return makers(heads, changes=self.drawn)
 
-    @stage(keep=False, version=2)
+    @stage(version=3, compress=True)
     def drawn(
         self,
-        frames: Annotated[Frames, Near(NEIGHBOURS)],
-        faces: Annotated[Faces, Near(NEIGHBOURS)],
-        heads: Annotated[Heads, Near(NEIGHBOURS)],
-        shots: Annotated[Shots, Near(NEIGHBOURS)],
-        span: Span,
-    ) -> Frames:
-        shot, look = np.cumsum(shots.begins), LOOKS[self.look]
-        made: dict[int, tuple[NDArray[np.uint8], Sketch]] = {}
+        frames: Series[Frames],
+        faces: Series[Faces],
+        heads: Series[Heads],
+        shots: Series[Shots],
+        at_once: AtOnce,
+        meter: Meter,
+    ) -> Iterator[Pictures]:
+        """One frame after the other, as each remembers the one before."""
+        begins = shots.field("begins")
 
-        def made_of(frame: int) -> tuple[NDArray[np.uint8], Sketch]:
-            (picture,) = frames.rows(frame, frame + 1)
-            height, width = picture.shape[:2]
-            size = working_size(width, height, float(heads.side[frame]))
-            scale = np.array([size[0] / width, size[1] / height], np.float32)
-            small = resized(reshaped(picture, heads.anchors[frame], self.structure), size)
-            face, skin = face_parts(faces.meshes[frame] * scale, size[::-1])
-            found = sketch(small, face)
-            lines = found.lines * (1 - (1 - LIGHT_INK) * skin)
-            return small, Sketch(found.tones, lines, found.gain)
+        def seen() -> Iterator[Seen]:
+            for start, stop in ranges(frames.count, AT_ONCE):
+                parts = faces.rows(start, stop), heads.rows(start, stop)
+                for row, frame in enumerate(frames.rows(start, stop)):
+                    yield Seen(frame, *(part.rows(row, row + 1) for part in parts))
 
-        core, drawn = span.core(NEIGHBOURS), []
-        for frame in range(core.start, core.stop):
-            near = [
-                f
-                for f in range(max(0, frame - NEIGHBOURS), min(len(frames), frame + NEIGHBOURS + 1))
-                if shot[f] == shot[frame]
-            ]
-            made = {f: made.get(f) or made_of(f) for f in near}
-            pictures, sketches = zip(*made.values(), strict=True)
-            steady = steadied(sketches, pictures, near.index(frame), self.steady)
-            (source,) = frames.rows(frame, frame + 1)
-            height, width = source.shape[:2]
-            picture = at_size(steady, look, (width, height))
-            if self.strength < 1:
-                mixed = source + np.float32(self.strength) * (picture.astype(np.float32) - source)
-                picture = np.rint(mixed).astype(np.uint8)
-            drawn.append(picture)
-        return Frames.of_pixels(np.stack(drawn))
+        def steadied() -> Iterator[tuple[NDArray[np.uint8], Sketch]]:
+            last: tuple[NDArray[np.uint8], Sketch] | None = None
+            for number, (frame, small, found) in enumerate(at_once(self.sketched, seen())):
+                if last is not None and not begins[number]:
+                    found = held(found, last[1], (small, last[0]), self.steady)
+                last = small, found
+                yield frame, found
+
+        made: list[NDArray[np.uint8]] = []
+        for number, picture in enumerate(at_once(self.painted, steadied()), 1):
+            made.append(picture)
+            if len(made) == AT_ONCE or number == frames.count:
+                yield Pictures(np.stack(made))
+                made.clear()
+            meter(number)
+
+    def sketched(self, seen: Seen) -> tuple[NDArray[np.uint8], NDArray[np.uint8], Sketch]:
+        """A frame, as it is analysed, and what a drawing of it is made of."""
+        height, width = seen.frame.shape[:2]
+        size = working_size(width, height, float(seen.heads.side[0]))
+        scale = np.array([size[0] / width, size[1] / height], np.float32)
+        anchors = seen.heads.anchors[0]
+        small = resized(reshaped(seen.frame, anchors, self.structure), size)
+        meshes = moved_along(seen.faces.meshes[0], anchors, self.structure)
+        return seen.frame, small, sketch(small, face_parts(meshes * scale, size[::-1]))
+
+    def painted(self, drawn: tuple[NDArray[np.uint8], Sketch]) -> NDArray[np.uint8]:
+        """Over the frame, as far as `strength` says."""
+        frame, found = drawn
+        height, width = frame.shape[:2]
+        picture = at_size(found, LOOKS[self.look], (width, height))
+        if self.strength < 1:
+            mixed = frame + np.float32(self.strength) * (picture.astype(np.float32) - frame)
+            picture = np.rint(mixed).astype(np.uint8)
+        return picture
 
 
-def face_parts(
-    meshes: NDArray[np.float32], size: tuple[int, int]
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Inside of faces [F, 478, 2], NaN for none, and what is plain skin of that, [h, w] in 0 … 1
-    each, with soft borders."""
-    faces, skins = np.zeros((2, *size), np.float32)
+def face_parts(meshes: NDArray[np.float32], size: tuple[int, int]) -> Parts:
+    """Of faces [F, 478, 2], NaN for none, in a picture [h, w]."""
+    face, plain, eyes, lips = np.zeros((4, *size), np.float32)
+    features = []
     for mesh in meshes[np.isfinite(meshes[:, 0, 0])]:
-        face = _outlined(mesh, FACE_OVAL, 0.92, size)
-        features = [
-            _outlined(mesh, part, 1.5, size) for part in (EYE_LEFT, EYE_RIGHT, LIPS, *BROWS)
-        ]
-        faces = np.maximum(faces, face)
-        skins = np.maximum(skins, face * (1 - np.maximum.reduce(features)))
-    faces = _softened(faces)
-    return faces, np.minimum(_softened(skins), faces)
+        _put(face, mesh[list(FACE_OVAL)], 0.92)
+        for part in (EYE_LEFT, EYE_RIGHT, LIPS, *BROWS):
+            _put(plain, mesh[list(part)], 1.5)
+        _put(lips, mesh[list(LIPS)], 1.0)
+        for part, grown in ((EYE_LEFT, 1.1), (EYE_RIGHT, 1.1), (MOUTH, 1.0)):
+            found = _put(eyes, mesh[list(part)], grown)
+            features += [found] if found else []
+    face = _softened(face)
+    skin = np.minimum(_softened(face * (1 - plain)), face)
+    ink = 1 - (1 - LIGHT_INK) * skin
+    ink *= 1 - (1 - LIPS_INK) * lips
+    ink *= 1 - (1 - EYES_INK) * eyes
+    return Parts(face, ink, eyes, features)
 
 
-def _outlined(
-    mesh: NDArray[np.float32], part: Sequence[int], grown: float, size: tuple[int, int]
-) -> NDArray[np.float32]:
-    outline = mesh[list(part)]
+def _put(
+    mask: NDArray[np.float32], outline: NDArray[np.float32], grown: float
+) -> tuple[slice, slice, NDArray[np.float32]] | None:
+    """Adds an outline [K, 2] to a mask [h, w]; where that is, and its own mask; None if beyond."""
     middle = outline.mean(0)
-    mask: NDArray[np.float32] = polygon_mask(middle + grown * (outline - middle), *size)
-    return mask
+    outline = middle + grown * (outline - middle)
+    low = np.floor(outline.min(0)).astype(int).clip(0, None)
+    high = np.ceil(outline.max(0)).astype(int).clip(None, mask.shape[::-1])
+    wide, tall = high - low
+    if min(wide, tall) <= 0:
+        return None
+    own: NDArray[np.float32] = polygon_mask(outline - low, int(tall), int(wide))
+    rows, columns = slice(low[1], high[1]), slice(low[0], high[0])
+    mask[rows, columns] = np.maximum(mask[rows, columns], own)
+    return rows, columns, own
 
 
 def _softened(mask: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -205,6 +243,19 @@ def _softened(mask: NDArray[np.float32]) -> NDArray[np.float32]:
     coarse = resized(mask, (max(1, width // SOFT), max(1, height // SOFT)))
     soft: NDArray[np.float32] = resized(coarse, (width, height)).clip(0, 1)
     return soft
+
+
+def moved_along(
+    meshes: NDArray[np.float32], anchors: NDArray[np.float32], structure: float
+) -> NDArray[np.float32]:
+    """Meshes [F, 478, 2] as `reshaped` moves what they lie on."""
+    known, _ = proportions(structure)
+    effect = _effect()
+    found = meshes.copy()
+    for index in np.flatnonzero(np.isfinite(anchors[:, 0, 0])):
+        onto = np.linalg.solve(np.hstack([known, np.ones((3, 1))]), anchors[index].astype(float))
+        found[index] += structure * effect.moved @ onto[:2]
+    return found
 
 
 def reshaped(
@@ -231,13 +282,20 @@ def reshaped(
 
 
 @cache
+def _effect() -> Effect:
+    """What the toon pack tells of a face's mesh."""
+    effects = pack_effects(open_pack(bundled_folder() / TOON))
+    effect = effects and effects.of("toon")
+    assert effect, "the pack that ships with vidhair tells this"
+    return effect
+
+
+@cache
 def proportions(structure: float) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
     """What the toon pack tells. (Both eyes and the chin [3, 2] of its face, and where each place
     around that is taken from, [CELLS, CELLS, 2]), in sides of a crop from its middle; zero beyond
     the face."""
-    effects = pack_effects(open_pack(bundled_folder() / TOON))
-    effect = effects and effects.of("toon")
-    assert effect, "the pack that ships with vidhair tells this"
+    effect = _effect()
     face = effect.face.astype(np.float64)
     moved = structure * effect.moved.astype(np.float64)
     left, right, _, _ = eyes_and_mouth(face)

@@ -172,7 +172,7 @@ class Work:
             count = len(next(iter(rows.values()))) if rows else 0
             for start in range(0, count, ROWS_AT_ONCE):
                 piece = {k: a[start : start + ROWS_AT_ONCE] for k, a in rows.items()}
-                entry.write(written + start, piece)
+                entry.write(written + start, piece, node.compress)
             written += count
             rest = {key: array for key, array in arrays.items() if key not in rows}
         entry.write_clip(rest)
@@ -267,11 +267,11 @@ class Runner:
         if not self.work.has_clip(node.name):
             total = self.work.frame_count if node.steps is None else node.steps
             unit = "frame" if node.steps is None else "step"
-            with self.reporter.stage(node.name, total, unit) as meter:
+            with self.reporter.stage(node.name, total, unit) as meter, ExitStack() as open_now:
                 self.work.meter = meter
-                arrays = node.compute(self.work)
+                self._work_at_once(open_now)
+                self.work.write_clip(node.name, node.compute(self.work))
                 meter(total)
-            self.work.write_clip(node.name, arrays)
             computed = 1
         self._report(node, computed, time.perf_counter() - started)
 
@@ -323,20 +323,33 @@ class Runner:
         for node in nodes:
             self._report(node, totals[node.name], seconds[node.name])
 
+    def _work_at_once(self, open_now: ExitStack) -> bool:
+        """Let threads work on frames until `open_now` is closed, where the executor says so."""
+        work, clip = self.work, self.work.reader.clip
+
+        def end() -> None:
+            work.at_once = map
+
+        open_now.callback(end)
+        overlapped = work.means.executor == "overlapped"
+        if overlapped:
+            work.at_once = open_now.enter_context(
+                Workers(work.means.workers(clip.width, clip.height))
+            )
+        return overlapped
+
     def _begin(self, nodes: list[Node], open_now: ExitStack) -> None:
         """Set up what a pass reads from and writes to, until `open_now` is closed."""
         work, clip = self.work, self.work.reader.clip
 
         def end() -> None:
-            work.source, work.at_once, work.store = None, map, Now()
+            work.source, work.store = None, Now()
             work.last.clear()
 
         open_now.callback(end)
-        overlapped = work.means.executor == "overlapped"
+        overlapped = self._work_at_once(open_now)
         if overlapped:
             work.store = open_now.enter_context(Behind("store", WAITING, finish=True))
-            most = work.means.workers(clip.width, clip.height)
-            work.at_once = open_now.enter_context(Workers(most))
         reading = [node for node in nodes if node.source]
         if reading:
             longest = max(node.chunk for node in reading)

@@ -31,6 +31,11 @@ GAIN = (0.7, 2.2)
 FINE_PEN, BROAD_PEN = (1.2, 1.0), (2.4, 0.62)  # widths in pixels, and how hard each is pressed
 WIDER = 1.6  # the second of the Gaussians whose difference a line is
 PAPER, CRISP = -0.5, 9.0  # response at which ink begins, and how suddenly
+IN_FOCUS, FOCUS_AROUND = (
+    1.3,
+    9,
+)  # how much stronger than the fine lines around, in pixels, a broad one is
+LIVELIER, LIGHTER, LIGHTEST = 1.7, 5.0, 95.0  # contrast of eyes, what is added to their L, its most
 CRISPEST, SOFTEST = 5.0, 1.5  # borders of bands
 STEEP = 1.6  # how much crisper they are, the steeper the light falls
 
@@ -50,6 +55,18 @@ class Sketch:
     @classmethod
     def of(cls, planes: Floats) -> "Sketch":
         return cls(planes[..., :3], planes[..., 3], planes[..., 4])
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Where a picture shows what of faces, [h, w] in 0 … 1. face: only the fine pen draws. ink: how
+    much of it. detail: tones keep what is small. features: eyes and open mouths, whose tones are
+    livened: rows, columns and a mask of those."""
+
+    face: Floats
+    ink: Floats
+    detail: Floats
+    features: Sequence[tuple[slice, slice, Floats]]
 
 
 def _gauss(x: Floats, sigma: float) -> Floats:
@@ -119,27 +136,48 @@ class Strokes:
         return total
 
 
-def sketch(picture: NDArray[np.uint8], fine: Floats | None = None) -> Sketch:
-    """Of a picture uint8 [h, w, 3] in which the crop of a face has about FACE pixels a side.
-
-    fine: [h, w] in 0 … 1, where only the fine pen draws.
-    """
+def sketch(picture: NDArray[np.uint8], parts: Parts | None = None) -> Sketch:
+    """Of a picture uint8 [h, w, 3] in which the crop of a face has about FACE pixels a side."""
     cv2 = opencv()
     lab = cv2.cvtColor(picture / np.float32(255), cv2.COLOR_RGB2LAB)
     strokes = Strokes(directions(lab), max(STROKE, LINE_STROKE))
-    tones, once = lab, lab
+    tones = lab
+    fine = once = lab
     for number in range(ROUNDS):
         tones = cv2.bilateralFilter(tones, 0, RANGE + RANGE_GROWS * number, REACH)
+        fine = fine if number else tones
         tones = strokes.mean(tones, STROKE)
         once = once if number else tones
     light = np.ascontiguousarray(once[..., 0])
     mean = _gauss(light, AROUND)
     deviation = np.sqrt(np.maximum(_gauss(light * light, AROUND) - mean * mean, 0))
     gain = np.clip(USUAL / (deviation + LEAST_CONTRAST), *GAIN).astype(np.float32)
-    lines = gain * np.minimum(_pen(light, *FINE_PEN), 0)
-    broad = gain * _pen(light, *BROAD_PEN)
-    lines = np.minimum(lines, broad if fine is None else broad * (1 - fine))
-    return Sketch(tones, strokes.mean(lines, LINE_STROKE), gain)
+    lines = np.minimum(_pen(light, *FINE_PEN), 0)
+    broad = np.maximum(np.minimum(_pen(light, *BROAD_PEN), 0), IN_FOCUS * _lowest(lines))
+    if parts is not None:
+        broad *= 1 - parts.face
+    lines = strokes.mean(gain * np.minimum(lines, broad), LINE_STROKE)
+    if parts is None:
+        return Sketch(tones, lines, gain)
+    tones = tones + parts.detail[..., None] * (fine - tones)
+    for rows, columns, mask in parts.features:
+        tones[rows, columns, 0] = _livened(tones[rows, columns, 0], mask)
+    return Sketch(tones, lines * parts.ink, gain)
+
+
+def _lowest(lines: Floats) -> Floats:
+    """Of what is around, as far as a broad line reaches."""
+    cv2 = opencv()
+    found: Floats = cv2.erode(lines, np.ones((FOCUS_AROUND, FOCUS_AROUND), np.uint8))
+    return found
+
+
+def _livened(light: Floats, mask: Floats) -> Floats:
+    """Lightness [h, w] with more contrast under a mask, about its own mean."""
+    mean = (light * mask).sum() / max(float(mask.sum()), 1.0)
+    raised = np.clip(mean + LIVELIER * (light - mean) + LIGHTER, 0, LIGHTEST)
+    found: Floats = light + mask * (raised - light)
+    return found
 
 
 def _pen(light: Floats, width: float, press: float) -> Floats:
@@ -209,15 +247,29 @@ def at_size(drawn: Sketch, look: Look, size: tuple[int, int]) -> NDArray[np.uint
     return finished(Sketch.of(planes), look, size[0] / width)
 
 
-def steadied(
-    sketches: Sequence[Sketch], pictures: Sequence[NDArray[np.uint8]], index: int, weight: float
-) -> Sketch:
-    """One of neighbouring frames' sketches, averaged with the others along the motion.
+# ---- from frame to frame
 
-    pictures: uint8 [h, w, 3] that they were made of. weight: of `seen_in_others`.
+# What tones in Lab, lines and gain may stay behind by before they follow, and how far they do so in
+# each frame where they need not.
+BEHIND = np.array([4.5, 3.5, 3.5, 0.5, 0.3], np.float32)
+FOLLOWS = 0.06
+
+
+def held(
+    now: Sketch,
+    before: Sketch,
+    pictures: tuple[NDArray[np.uint8], NDArray[np.uint8]],
+    steady: float,
+) -> Sketch:
+    """A frame's sketch where it differs enough from that of the frame before, taken along the
+    motion; else as that was: a play (Prandtl 1928), so bands and lines have a hysteresis, and
+    nothing trails by more than BEHIND.
+
+    pictures: uint8 [h, w, 3], the frame and the one before. steady: a factor of BEHIND; 0 for now.
     """
-    total, weights = sketches[index].planes(), np.ones(sketches[index].lines.shape, np.float32)
-    for other, motion, seen in seen_in_others(pictures, index, weight):
-        total += seen[..., None] * fetch(sketches[other].planes(), motion)
-        weights += seen
-    return Sketch.of(total / weights[..., None])
+    if steady <= 0:
+        return now
+    ((_, motion, seen),) = seen_in_others(pictures, 0, 1.0)
+    planes, most = now.planes(), np.float32(steady) * BEHIND
+    away = np.clip(fetch(before.planes(), motion) - planes, -most, most)
+    return Sketch.of(planes + ((1 - np.float32(FOLLOWS)) * seen)[..., None] * away)

@@ -46,7 +46,7 @@ class Evaluation:
 
     def as_data(self) -> dict[str, Any]:
         """As plain values, None for what could not be measured."""
-        found: dict[str, Any] = _plain(dataclasses.asdict(self))
+        found: dict[str, Any] = plain(dataclasses.asdict(self))
         return found
 
 
@@ -71,7 +71,7 @@ def evaluate(
     flow = Flow(load_recipe(RECIPE, {"matte.segmenter": segmenter}), models)
     chosen = flow.segmenter
     with open_clip(source) as before, open_clip(edited) as after:
-        _check_alike(before, after)
+        check_alike(before, after)
         runner = Runner(MemoryStore(), before)
         runner.run(flow.nodes())
         fanned = flow.fanned_nodes(runner.work)
@@ -130,7 +130,8 @@ def _wanted(color: str, parser: Parser) -> list[float]:
     )
 
 
-def _check_alike(before: ClipReader, after: ClipReader) -> None:
+def check_alike(before: ClipReader, after: ClipReader) -> None:
+    """Raises InvalidSetting for clips that differ in size or number of frames."""
     sizes = [(r.clip.width, r.clip.height, r.clip.frame_count) for r in (before, after)]
     if sizes[0] != sizes[1]:
         told = [
@@ -140,9 +141,10 @@ def _check_alike(before: ClipReader, after: ClipReader) -> None:
         raise InvalidSetting(f"{' and '.join(told)}; compare a clip with an edit of itself")
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """The same, for JSON: None for NaN."""
     if isinstance(value, dict):
-        return {key: _plain(inner) for key, inner in value.items()}
+        return {key: plain(inner) for key, inner in value.items()}
     return None if value != value else value  # NaN is unlike itself
 
 
