@@ -330,8 +330,8 @@ def edited_frames(
 
 # Stages that depend on the edit.
 OWN = (
-    "shot_changes", "hairstyle", "proxy", "shown_fringe", "edited_codes", "hair_drawn", "edited",
-    "drawn_change",
+    "shot_changes", "hairstyle", "proxy", "shown_fringe", "edited_codes", "hair_drawn", "reshaped",
+    "edited", "drawn_change",
 )  # fmt: skip
 
 

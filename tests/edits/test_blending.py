@@ -4,7 +4,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-import pytest
 import torch
 
 from tests.models.tiny import random, tiny_generator
@@ -14,12 +13,10 @@ from vidhair.edits.blending import (
     blended,
     color_mask,
     enlarged_hair,
-    neighbour_weights,
-    on_features,
 )
 from vidhair.geometry import Box
 from vidhair.models.faces.landmarks import POINTS
-from vidhair.models.generators.stylegan3 import Extent, Generator, make_transform
+from vidhair.models.generators.stylegan3 import Extent, Generator
 from vidhair.stages.align import FaceTrack
 from vidhair.stages.drawn import HairDrawn
 from vidhair.stages.render import (
@@ -31,7 +28,7 @@ from vidhair.stages.render import (
     no_drawn_change,
     rendered,
 )
-from vidhair.stages.smooth import TAPS, Pivots
+from vidhair.stages.smooth import Pivots
 from vidhair.wiring import Span
 
 UNDER, OVER, PROXY = (random(2, 3, 16, 16, seed=k) for k in range(3))
@@ -89,39 +86,6 @@ def test_hair_is_enlarged_where_it_was_and_not_where_it_comes() -> None:
     assert row[9] > 0.9 and row[38] < 0.05
     softer = enlarged_hair(levels, CANVAS, cutoff=4)[0, 0, 30]
     assert 0.05 < softer[36] < 0.95 and softer.diff().abs().max() < 0.2
-
-
-def test_neighbours_count_within_their_run_and_sum_to_one() -> None:
-    begins = np.array([1, 0, 0, 1, 0, 0, 0, 0], bool)
-    for row in range(len(begins)):
-        weights = neighbour_weights(row, begins, TAPS)
-        assert weights.sum() == pytest.approx(1)
-        same = np.cumsum(begins) == np.cumsum(begins)[row]
-        assert not weights[~same].any() and weights.argmax() == row
-    assert np.array_equal(neighbour_weights(3, begins, np.ones(1)), np.arange(8) == 3)
-
-
-def test_masks_of_neighbours_are_seen_where_the_head_was() -> None:
-    """A spot that stays on the head is in one place, however the head moves."""
-    moves = [make_transform((0.03 * k, -0.02 * k), 8.0 * k) for k in range(5)]
-    faces = torch.stack([move.inverse().float() for move in moves])
-    spot = torch.tensor([0.1, -0.15])
-    masks = torch.zeros(5, 1, CANVAS.height, CANVAS.width)
-    y, x = torch.meshgrid(
-        torch.arange(CANVAS.height) + 0.5, torch.arange(CANVAS.width) + 0.5, indexing="ij"
-    )
-    for mask, move in zip(masks, moves, strict=True):
-        place = (move[:2, :2].float() @ spot + move[:2, 2].float() + 0.5) * 64
-        at = place + torch.tensor([CANVAS.extent.left, CANVAS.extent.top])
-        mask[0] = torch.exp(-((x - at[0]) ** 2 + (y - at[1]) ** 2) / 50)
-    index = (torch.arange(32) + 0.5) / 32 - 0.5
-    places = torch.stack(torch.meshgrid(index, index, indexing="xy"), -1)[None]
-    weights = neighbour_weights(2, np.arange(5) == 0, TAPS)
-    alone = on_features(masks, 2, (np.arange(5) == 2).astype(float), places, faces, CANVAS)
-    smoothed = on_features(masks, 2, weights, places, faces, CANVAS)
-    torch.testing.assert_close(smoothed, alone, atol=0.02, rtol=0)
-    still = on_features(masks, 2, weights, places, torch.eye(3).repeat(5, 1, 1), CANVAS)
-    assert (still - alone).abs().max() > 0.05
 
 
 def colorful(generator: Generator) -> Generator:

@@ -3,32 +3,30 @@
 from typing import Any
 
 import numpy as np
-import pytest
 import torch
 from numpy.typing import NDArray
 
-from tests.models.tiny import tiny_generator
 from tests.stages.faces import face_track
 from vidhair.geometry import Box
-from vidhair.imaging.color import levels_to_lab
+from vidhair.imaging.color import lab_to_rgb, levels_to_lab
 from vidhair.models.generators.stylegan3 import Extent
 from vidhair.stages.bare import Bare
 from vidhair.stages.compose import ComposeConfig, Fade
-from vidhair.stages.drawn import NEW_HAIR, NEW_SKIN, OLD_HAIR, HairDrawn
-from vidhair.stages.labels import Labels
 from vidhair.stages.matte import Matte
-from vidhair.stages.region import HairWindow, HeadRegion
+from vidhair.stages.region import HairWindow
 from vidhair.stages.regrown import (
-    nearest,
+    grown_color,
     recolored,
     regrown,
     regrown_picture,
-    reshaped,
     strands_below,
+    with_tips,
 )
-from vidhair.stages.render import Canvas, Drawer
+from vidhair.stages.render import Canvas
+from vidhair.stages.reshaped import Reshaped
 from vidhair.stages.smooth import Pivots
 from vidhair.types import Frames
+from vidhair.wiring import Span
 
 SIDE = 50.0  # of the face's crop
 SIZE = 60, 40
@@ -39,59 +37,6 @@ def box(top: int, bottom: int, left: int = 10, right: int = 30) -> NDArray[Any]:
     plane = np.zeros(SIZE, np.float32)
     plane[top:bottom, left:right] = 1
     return plane
-
-
-class TestReshaped:
-    """A cap of hair from row 10 on, which ends further down or up with the edit."""
-
-    def found(self, own: Any, before: Any, after: Any, free: Any = NOTHING) -> Any:
-        gone, new = reshaped(own, before, after, free, SIDE)
-        return (gone > 0.5) & (own > 0.5), new > 0.5
-
-    def test_drawings_that_do_not_fit_the_person_change_nothing(self) -> None:
-        gone, new = self.found(box(8, 32), box(10, 30, 12, 28), box(10, 30, 11, 28))
-        assert not gone.any() and not new.any()
-
-    def test_hair_goes_below_where_it_ends_with_the_edit(self) -> None:
-        own = box(8, 52)
-        gone, new = self.found(own, box(10, 50, 12, 28), box(10, 30, 12, 28))
-        assert gone[31:52, 10:30].all() and not gone[:30].any() and not new.any()
-
-    def test_with_it_goes_what_hangs_beside_it_and_is_not_drawn(self) -> None:
-        own = box(8, 50) + box(40, 50, 30, 36)
-        gone, _ = self.found(own, box(10, 50, 12, 28), box(10, 30, 12, 28))
-        assert gone[41:50, 30:36].all()
-
-    def test_hair_that_may_still_be_there_stays(self) -> None:
-        unsure = box(10, 30, 12, 28) + 0.3 * box(30, 50, 12, 28)
-        gone, _ = self.found(box(8, 52), box(10, 50, 12, 28), unsure)
-        assert not gone.any()
-
-    def test_new_hair_comes_below_own_and_the_gap_between_is_closed(self) -> None:
-        own = box(8, 28)  # ends above where it is drawn to end
-        gone, new = self.found(own, box(10, 30), box(10, 50))
-        assert new[29:50, 11:29].all() and not new[:27].any() and not gone.any()
-
-    def test_what_does_not_hang_on_own_hair_is_not_hair(self) -> None:
-        apart = box(10, 30) + box(48, 60, 10, 20)
-        _, new = self.found(box(8, 30), box(10, 30), apart)
-        assert not new.any()
-
-    def test_surroundings_where_the_person_is_drawn_are_a_gap(self) -> None:
-        own, after = box(8, 30), box(10, 30) + box(30, 50, 10, 26)
-        drawn_skin = box(30, 50, 26, 28)
-        wall = drawn_skin > 0
-        _, without = self.found(own, box(10, 30), after)
-        _, with_gap = self.found(own + box(30, 50, 28, 30), box(10, 30), after, wall)
-        assert not without[34:46, 26:28].any() and with_gap[34:46, 26:28].all()
-
-
-def test_what_is_not_known_is_as_what_is_nearest() -> None:
-    values = np.zeros((1, 5), np.float32)
-    values[0, 4] = 1
-    known = np.array([[True, False, False, False, True]])
-    assert nearest(known, values)[0].tolist()[1::2] == [0, 1]
-    assert not nearest(np.zeros_like(known), values).any()
 
 
 class TestStrands:
@@ -118,6 +63,32 @@ class TestStrands:
         assert np.ptp(rough) >= 4 and np.ptp(smooth[7:-7]) < 1
 
 
+class TestTips:
+    """Hair in rows up to 20, and more of it below, up to 50."""
+
+    OWN, NEW, SIDE = box(0, 20, 0, 40), box(20, 50, 0, 40), 200.0
+
+    def test_hair_of_one_tone_keeps_its_border_and_joins_own_hair(self) -> None:
+        flat = np.full(SIZE, 40, np.float32)
+        got = with_tips(self.NEW, self.OWN, flat, self.SIDE)
+        assert got[20:46].min() > 0.95 and got[55:].max() < 0.05
+        assert np.abs((got[:, 20] > 0.5).nonzero()[0].max() - 49) <= 1
+        assert not got[:8].any(), "own hair elsewhere"
+
+    def test_lighter_strands_reach_further(self) -> None:
+        striped = np.full(SIZE, 40, np.float32)
+        striped[:, ::4] += 10
+        got = with_tips(self.NEW, self.OWN, striped, self.SIDE)[:, 4:36]
+        ends = (got > 0.5).sum(0)
+        assert ends[::4].min() > ends[2::4].max() and got[20:44].min() > 0.9
+
+    def test_a_jagged_border_becomes_even(self) -> None:
+        jagged = self.NEW.copy()
+        jagged[48:52, 0:40:4] = jagged[48:52, 1:40:4] = 1
+        got = with_tips(jagged, self.OWN, np.full(SIZE, 40, np.float32), self.SIDE)
+        assert np.ptp((got[:, 6:-6] > 0.5).sum(0)) <= 1
+
+
 WALL, HAIR, SKIN = (150, 180, 170), (90, 60, 40), (210, 160, 140)
 
 
@@ -132,8 +103,11 @@ class TestPicture:
 
     def made(self, gone: Any, new: Any) -> Any:
         bare = np.full((*SIZE, 3), SKIN, np.uint8)
+        lab = levels_to_lab(torch.from_numpy(painted(self.OWN))[None])
+        own, kept = (torch.from_numpy(x)[None, None] for x in (self.OWN, 1 - np.float32(gone)))
+        color = lab_to_rgb(grown_color(lab, own, kept, SIDE))[0].movedim(0, -1).numpy() * 255
         given = painted(self.OWN), self.OWN, bare, gone.astype(np.float32), new.astype(np.float32)
-        return regrown_picture(*given, SIDE)
+        return regrown_picture(*given, color if new.any() else None, SIDE)
 
     def test_where_hair_goes_the_bare_head_is_seen(self) -> None:
         got = self.made(box(20, 60, 0, 40), box(0, 0))
@@ -170,42 +144,36 @@ class TestStage:
     COUNT, SIDE = 2, 24.0
     CANVAS = Canvas(40, Extent(top=10, bottom=10), 0.0, 0.0, 1.0)
 
-    def layer(self, after: NDArray[Any], place: bool = True) -> tuple[Any, Any]:
+    def layer(self, gone: Any, new: Any, place: bool = True) -> tuple[Any, Any]:
         own = box(8, 30)
         frames = np.stack([painted(own)] * self.COUNT)
         places = [(20.0, 30.0, 8.0) if place else None, None]
-        drawn = np.zeros((self.COUNT, 3, *SIZE), np.uint8)
-        drawn[:, OLD_HAIR], drawn[:, NEW_HAIR] = 255 * own, 255 * after
-        drawn[:, NEW_SKIN] = 0
         alpha = np.stack([(255 * own).astype(np.uint8)] * self.COUNT)
         bare = np.full((self.COUNT, *SIZE, 3), SKIN, np.uint8)
         numbers = np.zeros(self.COUNT, np.float32), np.zeros((self.COUNT, 3), np.float32)
-        transform = np.array([[0, 0, 0, 1.0]] * self.COUNT)
-        generator = tiny_generator(16, num_layers=4)
+        levels = np.stack([(255 * np.stack([gone, new])).astype(np.uint8)] * self.COUNT)
         given = Frames.of_pixels(frames)
         layer = regrown(
-            given, HairDrawn(drawn, numbers[1]), Labels(np.zeros((2, 5, 30, 20), np.uint8)),
-            Matte(alpha, *numbers), Bare(bare, alpha, alpha),
-            Pivots(np.zeros((self.COUNT, 1, 1), np.float32), transform),
-            face_track(places, Box(8.0, 18.0, self.SIDE)), Fade(np.ones(self.COUNT)), self.CANVAS,
-            HeadRegion(0, 0, 2.0, 30, 20), HairWindow(0, 0, 1, *SIZE, self.SIDE),
-            Drawer(generator.synthesis), ComposeConfig(mode="replace"),
+            given, Reshaped(levels, numbers[1]), Matte(alpha, *numbers),
+            Pivots(np.zeros((self.COUNT, 1, 1), np.float32), np.array([[0, 0, 0, 1.0]] * 2)),
+            face_track(places, Box(8.0, 18.0, self.SIDE)), Bare(bare, alpha, alpha),
+            Fade(np.ones(self.COUNT)), Span(0, self.COUNT), self.CANVAS,
+            HairWindow(0, 0, 1, *SIZE, self.SIDE), ComposeConfig(mode="replace"),
         )  # fmt: skip
         return frames, layer.over(given).rows(0, self.COUNT).pixels
 
-    @pytest.mark.parametrize("after", [box(8, 30), box(9, 29, 11, 29)], ids=["same", "nearly"])
-    def test_without_a_change_it_is_the_frame(self, after: NDArray[Any]) -> None:
-        frames, got = self.layer(after)
+    def test_without_a_change_it_is_the_frame(self) -> None:
+        frames, got = self.layer(box(0, 0), box(0, 0))
         assert np.array_equal(got, frames)
 
     def test_shorter_and_longer(self) -> None:
-        frames, got = self.layer(box(8, 18))
+        frames, got = self.layer(box(18, 60, 0, 40), box(0, 0))
         assert np.abs(got[0, 22:29, 12:28].astype(int) - SKIN).max() < 4
         assert np.array_equal(got[0, :14], frames[0, :14])
-        frames, got = self.layer(box(8, 50))
+        frames, got = self.layer(box(0, 0), box(30, 50))
         assert np.abs(got[0, 33:47, 12:28].astype(int) - HAIR).max() < 8
         assert np.array_equal(got[1], frames[1]), "no face"
 
     def test_a_chunk_without_a_face_passes_bit_for_bit(self) -> None:
-        frames, got = self.layer(box(8, 50), place=False)
+        frames, got = self.layer(box(0, 0), box(30, 50), place=False)
         assert np.array_equal(got, frames)

@@ -29,9 +29,9 @@ from vidhair.stages.render import (
     DrawnChange,
     Picture,
     RenderConfig,
-    input_transforms,
 )
 from vidhair.stages.smooth import REACH, TAPS, Pivots, runs
+from vidhair.stages.steady import faces_of, mean_on_head, neighbour_weights
 from vidhair.wiring import Near, Setting, Span, stage
 
 ENLARGEMENT = 30  # side of the square, in pixels of a mask of 512
@@ -83,46 +83,6 @@ def enlarged_hair(levels: NDArray[np.uint8], canvas: Canvas, cutoff: float) -> T
     return blur(either, HALF_POWER / cutoff * canvas.resolution)
 
 
-def on_features(
-    masks: Tensor, row: int, weights: NDArray[np.float64], places: Tensor, faces: Tensor,
-    canvas: Canvas,
-) -> Tensor:  # fmt: skip
-    """Masks of neighbouring frames [T, 1, h, w] averaged at the samples of one frame's features.
-
-    weights: [T], of the frames for `row`; places: [1, h', w', 2], where its samples lie in the
-    box; faces: [T, 3, 3], positions in the box → in the face. Returns [1, 1, h', w'].
-    """
-    face = faces[row]
-    total = places.new_zeros(1, 1, *places.shape[1:3])
-    extent, side = canvas.extent, canvas.resolution
-    size = places.new_tensor([canvas.width, canvas.height])
-    corner = places.new_tensor([extent.left, extent.top])
-    for other in np.flatnonzero(weights).tolist():
-        # From the place on this frame's head to the same place of the head in the other one.
-        way = torch.linalg.inv(faces[other]) @ face
-        there = places @ way[:2, :2].t() + way[:2, 2]
-        at = ((there + 0.5) * side + corner) * 2 / size - 1
-        mask = masks[other : other + 1].to(places)
-        found = F.grid_sample(mask, at, padding_mode="border", align_corners=False)
-        total += float(weights[other]) * found
-    return total.clamp(0, 1)
-
-
-def neighbour_weights(
-    row: int, begins: NDArray[np.bool_], taps: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """[T], summing to one: of the frames around `row`, in the same run of frames."""
-    run = np.cumsum(begins)
-    weights = np.zeros(len(begins))
-    reach = len(taps) // 2
-    for offset, tap in zip(range(-reach, reach + 1), taps, strict=True):
-        other = row + offset
-        if 0 <= other < len(begins) and run[other] == run[row]:
-            weights[other] = tap
-    found: NDArray[np.float64] = weights / weights.sum()
-    return found
-
-
 ALONE = np.ones(1)
 
 
@@ -145,8 +105,7 @@ def blended(
     made = np.zeros((len(span), canvas.height, canvas.width, 3), np.uint8)
     drawing = Drawing.of(drawer, canvas, config)
     masks = enlarged_hair(hair_drawn.levels, canvas, drawing.synthesis.halfway_cutoff)
-    faces = torch.eye(3).repeat(len(track.present), 1, 1)
-    faces[track.present] = input_transforms(pivots.similarity)[track.present]
+    faces = faces_of(pivots, track)
     begins = runs(track.present, track.cuts)
     for row in (np.flatnonzero(track.present[core]) + core.start).tolist():
         own, frame = row - core.start, span.start + row - core.start
@@ -159,7 +118,8 @@ def blended(
         all_places = drawing.synthesis.halfway_places(transform, canvas.extent)
         half = []
         for low, high, places in zip(under, over, all_places, strict=True):
-            mask = on_features(masks, row, weights, places.cpu(), faces, canvas)
+            given = weights, places.cpu(), faces, canvas.grid, track.box
+            mask = mean_on_head(masks, row, *given).clamp(0, 1)
             half.append(torch.lerp(low, high, mask.to(low)))
         made[one] = drawing.finished(tuple(half), styles, transform)
     return Picture(made)

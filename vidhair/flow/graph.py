@@ -63,6 +63,7 @@ from vidhair.stages import (
     region,
     regrown,
     render,
+    reshaped,
     segment,
     skull,
     smooth,
@@ -142,7 +143,7 @@ def makers_of(recipe: Recipe, segmenter: bool = False) -> Makers:
         ends |= makers(fade=compose.fade_of_edits)
         if recipe.compose.region == "hair":
             hair = regrown.regrown if recipe.compose.keep else compose.replaced_hair
-            ends |= makers(drawn.hair_drawn, layer=hair)
+            ends |= makers(drawn.hair_drawn, reshaped.reshaped, layer=hair)
             if recipe.compose.blend != "none":
                 ends |= makers(edited=blending.blended)
     if people.is_reference(recipe.align.person):

@@ -1,0 +1,120 @@
+"""Where hair goes and comes."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tests.models.tiny import tiny_generator
+from tests.stages.faces import face_track
+from vidhair.geometry import Box
+from vidhair.models.generators.stylegan3 import Extent
+from vidhair.stages.drawn import NEW_HAIR, OLD_HAIR, HairDrawn
+from vidhair.stages.labels import Labels
+from vidhair.stages.matte import Matte
+from vidhair.stages.region import HairWindow, HeadRegion
+from vidhair.stages.render import Canvas, Drawer
+from vidhair.stages.reshaped import decided, nearest, reshaped
+from vidhair.stages.smooth import Pivots
+from vidhair.wiring import Span
+
+SIDE = 50.0  # of the face's crop
+SIZE = 60, 40
+NOTHING = np.zeros(SIZE, bool)
+
+
+def box(top: int, bottom: int, left: int = 10, right: int = 30) -> NDArray[Any]:
+    plane = np.zeros(SIZE, np.float32)
+    plane[top:bottom, left:right] = 1
+    return plane
+
+
+class TestReshaped:
+    """A cap of hair from row 10 on, which ends further down or up with the edit."""
+
+    def found(self, own: Any, before: Any, after: Any, free: Any = NOTHING) -> Any:
+        gone, new = decided(own, before, after, free, SIDE)
+        return (gone > 0.5) & (own > 0.5), new > 0.5
+
+    def test_drawings_that_do_not_fit_the_person_change_nothing(self) -> None:
+        gone, new = self.found(box(8, 32), box(10, 30, 12, 28), box(10, 30, 11, 28))
+        assert not gone.any() and not new.any()
+
+    def test_hair_goes_below_where_it_ends_with_the_edit(self) -> None:
+        own = box(8, 52)
+        gone, new = self.found(own, box(10, 50, 12, 28), box(10, 30, 12, 28))
+        assert gone[31:52, 10:30].all() and not gone[:30].any() and not new.any()
+
+    def test_with_it_goes_what_hangs_beside_it_and_is_not_drawn(self) -> None:
+        own = box(8, 50) + box(40, 50, 30, 36)
+        gone, _ = self.found(own, box(10, 50, 12, 28), box(10, 30, 12, 28))
+        assert gone[41:50, 30:36].all()
+
+    def test_hair_that_may_still_be_there_stays(self) -> None:
+        unsure = box(10, 30, 12, 28) + 0.3 * box(30, 50, 12, 28)
+        gone, _ = self.found(box(8, 52), box(10, 50, 12, 28), unsure)
+        assert not gone.any()
+
+    def test_new_hair_comes_below_own_and_the_gap_between_is_closed(self) -> None:
+        own = box(8, 28)  # ends above where it is drawn to end
+        gone, new = self.found(own, box(10, 30), box(10, 50))
+        assert new[29:50, 11:29].all() and not new[:27].any() and not gone.any()
+
+    def test_what_does_not_hang_on_own_hair_is_not_hair(self) -> None:
+        apart = box(10, 30) + box(48, 60, 10, 20)
+        _, new = self.found(box(8, 30), box(10, 30), apart)
+        assert not new.any()
+
+    def test_surroundings_where_the_person_is_drawn_are_a_gap(self) -> None:
+        own, after = box(8, 30), box(10, 30) + box(30, 50, 10, 26)
+        drawn_skin = box(30, 50, 26, 28)
+        wall = drawn_skin > 0
+        _, without = self.found(own, box(10, 30), after)
+        _, with_gap = self.found(own + box(30, 50, 28, 30), box(10, 30), after, wall)
+        assert not without[34:46, 26:28].any() and with_gap[34:46, 26:28].all()
+
+
+def test_what_is_not_known_is_as_what_is_nearest() -> None:
+    values = np.zeros((1, 5), np.float32)
+    values[0, 4] = 1
+    known = np.array([[True, False, False, False, True]])
+    assert nearest(known, values)[0].tolist()[1::2] == [0, 1]
+    assert not nearest(np.zeros_like(known), values).any()
+
+
+class TestStage:
+    """A canvas of as many pixels as the frame."""
+
+    def new(self, after: list[NDArray[Any]], absent: tuple[int, ...] = ()) -> NDArray[Any]:
+        """How far there is new hair below own hair, by frames, at a place of the head."""
+        own, count = box(8, 30), len(after)
+        drawn = np.zeros((count, 3, *SIZE), np.uint8)
+        drawn[:, OLD_HAIR], drawn[:, NEW_HAIR] = 255 * own, 255 * np.stack(after)
+        alpha = np.stack([(255 * own).astype(np.uint8)] * count)
+        places = [None if k in absent else (20.0, 30.0, 8.0) for k in range(count)]
+        generator = tiny_generator(16, num_layers=4)
+        found = reshaped(
+            HairDrawn(drawn, np.zeros((count, 3), np.float32)),
+            Labels(np.zeros((count, 5, 30, 20), np.uint8)),
+            Matte(alpha, np.zeros(count, np.float32), np.zeros((count, 3), np.float32)),
+            Pivots(np.zeros((count, 1, 1), np.float32), np.array([[0, 0, 0, 1.0]] * count)),
+            face_track(places, Box(8.0, 18.0, 24.0)), Span(0, count),
+            Canvas(40, Extent(top=10, bottom=10), 0.0, 0.0, 1.0),
+            HeadRegion(0, 0, 2.0, 30, 20), HairWindow(0, 0, 1, *SIZE, 24.0),
+            Drawer(generator.synthesis),
+        )  # fmt: skip
+        shown: NDArray[Any] = found.levels[:, 1, 38, 20] / 255
+        return shown
+
+    def test_what_is_drawn_in_every_frame_comes(self) -> None:
+        assert self.new([box(8, 50)] * 3).tolist() == [1, 1, 1]
+        assert not self.new([box(8, 30)] * 3).any()
+
+    def test_what_one_frame_says_otherwise_does_not_count(self) -> None:
+        longer, same = box(8, 50), box(8, 30)
+        assert self.new([*[longer] * 5, same, *[longer] * 5]).min() > 0.9
+        assert self.new([*[same] * 5, longer, *[same] * 5]).max() < 0.1
+
+    def test_frames_without_the_face_say_nothing(self) -> None:
+        found = self.new([box(8, 50)] * 4, absent=(1,))
+        assert found.tolist() == [1, 0, 1, 1]

@@ -1,0 +1,163 @@
+"""Where hair goes and comes with an edit, as drawings without and with it tell.
+
+The drawings do not quite fit the person. What they say nothing about goes with the hair next to it,
+and gaps between own and new hair are closed. That is decided on the mean of neighbouring frames at
+the same place of the head, and most of the frames around have to agree: else what lies near a bound
+would come and go.
+"""
+
+from dataclasses import dataclass
+from typing import Annotated, ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.ndimage import binary_propagation, distance_transform_edt
+from torch import Tensor
+
+from vidhair.imaging.morphology import dilate, erode
+from vidhair.imaging.warp import cut_grid
+from vidhair.models.parsers.face_parser import Label
+from vidhair.stages.align import FaceTrack
+from vidhair.stages.compose import drawn_share
+from vidhair.stages.drawn import NEW_HAIR, NEW_SKIN, OLD_HAIR, HairDrawn
+from vidhair.stages.labels import Labels
+from vidhair.stages.matte import Matte
+from vidhair.stages.region import HairWindow, HeadRegion, on_canvas
+from vidhair.stages.render import Canvas, Drawer
+from vidhair.stages.smooth import TAPS, Pivots, runs
+from vidhair.stages.steady import Averaged, faces_of, neighbour_weights
+from vidhair.wiring import Near, Span, Value, stage
+
+Mask = NDArray[np.bool_]
+Plane = NDArray[np.float32]
+
+# Lengths are in sides of the face's crop.
+SPOT = 0.02  # half the width of what is a change, and not the border of two drawings
+CHANGED = 0.4  # how much likelier hair is there with the edit, or without it
+STAYS = 0.2  # how likely hair is, from which on own hair is left where it is
+GAP = 0.05  # half the width of gaps between own and new hair that are closed
+HANGS = 0.3  # from own hair, at most, that new hair begins
+CERTAIN = (0.3, 0.7)  # how likely new hair is where it begins to show, and where it hides all
+EVIDENCE = len(TAPS) // 2  # frames on either side whose drawings are averaged
+VOTERS = 4  # and whose decisions are
+AROUND = EVIDENCE + VOTERS
+MAJORITY = (0.3, 0.7)  # share of those, from which on it shows, and shows fully
+
+
+def square(x: Mask, reach: float, grow: bool) -> Mask:
+    """A mask [h, w] grown, or shrunk, by a square that reaches so far."""
+    side = 2 * max(1, round(reach)) + 1
+    plane = torch.from_numpy(x.astype(np.float32))[None, None]
+    found: Mask = (dilate if grow else erode)(plane, side)[0, 0].numpy() > 0.5
+    return found
+
+
+def changed_part(where: Mask, sure: Mask, reach: float) -> Mask:
+    """What hangs together within a mask with squares of `reach` to either side that are sure."""
+    core = square(square(sure, reach, grow=False), reach, grow=True) & sure & where
+    found: Mask = binary_propagation(core, mask=where)
+    return found
+
+
+def nearest(known: Mask, values: Plane) -> Plane:
+    """Values [h, w] where they are known, and elsewhere those of the nearest place that is."""
+    if not known.any():
+        return np.zeros_like(values)
+    index = distance_transform_edt(~known, return_distances=False, return_indices=True)
+    found: Plane = values[tuple(index)]
+    return found
+
+
+def decided(
+    own: Plane, before: Plane, after: Plane, free: Mask, side: float
+) -> tuple[Plane, Plane]:
+    """Where hair goes, as far as there is any, and where there is new one; [h, w] in 0 … 1.
+
+    own: how much of a sample is the person's hair. before, after: how likely hair is in drawings
+    without and with the edit. free: where new hair may be though none is drawn, as it shows the
+    surroundings, and the person in the drawing. side: of the face's crop, in samples.
+    """
+    old, new, hair = before > 0.5, after > 0.5, own > 0.5
+    stays = after > STAYS
+    lost = changed_part(old & ~stays, before - after > CHANGED, SPOT * side)
+    gained = changed_part(new & ~old, after - before > CHANGED, SPOT * side) & ~hair
+    gone = nearest(old | stays, lost.astype(np.float32))
+    kept = hair & (gone < 0.5)
+    gone = nearest(hair, gone)
+    if not gained.any():
+        return gone, np.zeros_like(own)
+    either, reach = np.pad(kept | gained, round(GAP * side) + 1), GAP * side
+    closed = square(square(either, reach, grow=True), reach, grow=False)
+    edge = round(GAP * side) + 1
+    gaps = closed[edge:-edge, edge:-edge] & ~kept & (new | free)
+    # New hair hangs on own hair; what is drawn elsewhere belongs to nobody.
+    filled = binary_propagation(gained, mask=gained | gaps)
+    filled = binary_propagation(square(kept, HANGS * side, grow=True) & filled, mask=filled)
+    low, high = CERTAIN
+    share = ((after - low) / (high - low)).clip(0, 1)
+    share[filled & ~gained] = 1
+    around = square(filled, SPOT * side / 2, grow=True)
+    return gone, np.where(around, share, 0).astype(np.float32)
+
+
+# ---- the stage
+
+
+@dataclass(frozen=True)
+class Reshaped(Value):
+    """levels: uint8 [T, 2, h, w] on the canvas: where own hair goes, as far as there is any, and
+    where there is new hair. color: [T, 3], by how much the mean of hair changes in Lab."""
+
+    ROWS: ClassVar[tuple[str, ...]] = ("levels", "color")
+    levels: NDArray[np.uint8]
+    color: NDArray[np.float32]
+
+
+@stage(compress=True)
+def reshaped(
+    hair_drawn: Annotated[HairDrawn, Near(AROUND)],
+    labels: Annotated[Labels, Near(AROUND)],
+    matte: Annotated[Matte, Near(AROUND)],
+    pivots: Annotated[Pivots, Near(AROUND)],
+    track: Annotated[FaceTrack, Near(AROUND)],
+    span: Span,
+    canvas: Canvas,
+    region: HeadRegion,
+    hair_window: HairWindow,
+    drawer: Drawer,
+) -> Reshaped:
+    core, side = span.core(AROUND), track.box.side / canvas.step
+    begins = runs(track.present, track.cuts)
+    places = faces_of(pivots, track), begins, canvas.grid, track.box
+
+    def seen(row: int) -> Tensor:
+        """Own hair, surroundings, what is drawn of hair and skin, and how far any is: [6, h, w]."""
+        drawn = drawn_share(pivots, track, np.array([row]), drawer, canvas)
+        told = torch.from_numpy(hair_drawn.levels[row : row + 1]).float() / 255 * drawn
+        wall = labels.planes[row : row + 1, Label.BACKGROUND : Label.BACKGROUND + 1]
+        around = on_canvas(torch.from_numpy(wall).float() / 255, region, canvas)
+        alpha = torch.from_numpy(matte.alpha[row])[None, None].float() / 255
+        own = cut_grid(alpha, canvas.grid, on=hair_window)
+        return torch.cat([own, around, told, drawn], 1)[0]
+
+    evidence = Averaged(seen, TAPS, *places)
+
+    def look(row: int) -> Tensor:
+        """Where hair goes and comes, [2, h, w]."""
+        around, *told = evidence(row)[1:5].numpy()
+        own, drawn = evidence.of(row)[[0, -1]]
+        before, after, skin = (told[k] for k in (OLD_HAIR, NEW_HAIR, NEW_SKIN))
+        free = (around > 0.5) & (after + skin > 0.5)
+        found = decided(own.numpy(), before, after, free, side)
+        return torch.from_numpy(np.stack(found)) * drawn
+
+    voters, (low, high) = np.ones(2 * VOTERS + 1), MAJORITY
+    decisions = Averaged(look, voters, *places)
+    made = np.zeros((len(span), 2, canvas.height, canvas.width), np.uint8)
+    color = np.zeros((len(span), 3), np.float32)
+    for row in (np.flatnonzero(track.present[core]) + core.start).tolist():
+        share = (decisions(row) - low) / (high - low)
+        made[row - core.start] = (share.clamp(0, 1) * 255).round().to(torch.uint8).numpy()
+        color[row - core.start] = neighbour_weights(row, begins, voters) @ hair_drawn.color
+    return Reshaped(made, color)
