@@ -822,6 +822,8 @@ def test_synth_renders_a_clip_its_twin_and_the_truth(
     [
         (["synth", "--size", "big"], 15, "WIDTHxHEIGHT"),
         (["synth", "--scene", "fight"], 15, "must be one of crossing, cuts, returning, strands"),
+        (["synth", "--scene", "cuts", "--toon", "cel"], 15, "--toon would do nothing"),
+        (["synth", "--scene", "cuts", "--size", "64x64"], 15, "--size would do nothing"),
         (["synth", "--style", "mohawk"], 15, "must be one of bald"),
         (["synth", "--seconds", "0"], 15, "--seconds"),
         (["synth", "--color", "blurple"], 15, "'blurple' is no color"),
@@ -864,7 +866,7 @@ def test_synth_renders_a_clip_its_twin_and_the_truth(
         ([*STYLEGANEX, "--pictures", "nowhere", "--task", "pretrain"], 15, "nowhere is no folder"),
         ([*STYLEGANEX, "--pairs", "nowhere", "--task", "edit"], 15, "nowhere/target is no folder"),
         ([*STYLEGANEX[:3], "file/a", *STYLEGANEX[4:]], 18, "file/a"),
-        ([*STYLEGANEX, "--preset", "huge"], 15, "must be one of cpu, gpu, tiny"),
+        ([*STYLEGANEX, "--preset", "huge"], 15, "must be one of cpu, gpu, small, tiny"),
         ([*STYLEGANEX, "--steps", "0"], 15, "--steps 0"),
     ],
     ids=lambda value: value[0] if isinstance(value, list) else "",

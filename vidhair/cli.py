@@ -25,6 +25,11 @@ Command = Callable[[argparse.Namespace], int]
 MOST_CODES = 1_000_000
 LEFT_TO_DO = 4  # some of what was asked for needs a person
 INTERRUPTED = 130
+# What `synth` takes for its clips, unless told otherwise; scenes are always the same.
+CLIPS: dict[str, Any] = {
+    "count": 1, "seconds": 4.0, "fps": 25, "size": "512x512", "style": None, "seed": 0,
+    "color": None, "toon": [],
+}  # fmt: skip
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -230,25 +235,24 @@ def _parser() -> argparse.ArgumentParser:
 
     synth = add("synth", _synth, "render clips of made-up people, with the truth about them")
     synth.add_argument("-o", "--output", type=Path, default=Path("synth"), help="folder")
-    synth.add_argument("-n", "--count", type=int, default=1, help="how many clips")
-    synth.add_argument("--seconds", type=float, default=4.0)
-    synth.add_argument("--fps", type=int, default=25)
-    synth.add_argument("--size", default="512x512", help="WIDTHxHEIGHT")
+    synth.add_argument("-n", "--count", type=int, help="how many clips")
+    synth.add_argument("--seconds", type=float)
+    synth.add_argument("--fps", type=int)
+    synth.add_argument("--size", help="WIDTHxHEIGHT")
     synth.add_argument("--style", help="hair style (default: a different one per clip)")
-    synth.add_argument("--seed", type=_seed, default=0)
+    synth.add_argument("--seed", type=_seed)
     synth.add_argument(
         "--scene",
         help="instead, what is always the same: a scene of several people (crossing, cuts or "
         "returning), or thirty short clips of hair made of strands, with exact mattes and twins "
         "(strands, or a group of them: fades, beards, occluders, to_blonde or long)",
     )
+    synth.add_argument("--color", action="append", help="hair color of a twin; may be repeated")
     synth.add_argument(
-        "--color", action="append", default=None, help="hair color of a twin; may be repeated"
-    )
-    synth.add_argument(
-        "--toon", action="append", default=[], metavar="LOOK",
+        "--toon", action="append", metavar="LOOK",
         help="of a twin that is the clip as a cartoon: cel, comic or doll; may be repeated",
     )  # fmt: skip
+    synth.set_defaults(**CLIPS)
 
     about = "measure how fast vidhair is here, against the machine's limits and against others"
     measure = add("bench", _bench, about)
@@ -640,6 +644,12 @@ def _synth(options: argparse.Namespace) -> int:
     if options.scene is not None:
         from vidhair.samples import render_scene
 
+        for name, usual in CLIPS.items():
+            if getattr(options, name) != usual:
+                raise InvalidSetting(
+                    f"--scene {options.scene} is always the same, so --{name} would do nothing; "
+                    "leave one of the two out"
+                )
         print(render_scene(options.scene, options.output))
         return 0
     from vidhair.samples import render_clips
@@ -726,6 +736,12 @@ def _train_styleganex(options: argparse.Namespace) -> int:
         raise InvalidSetting(f"--preset {options.preset!r} must be one of {', '.join(CONFIGS)}")
     changes: dict[str, Any] = {}
     if options.look is not None:
+        if options.task != "toonify" or options.pairs or options.pictures:
+            raise InvalidSetting(
+                f"--look {options.look!r} is of rendered people's cartoons, which --task "
+                f"{options.task} {'with --pairs ' if options.pairs else ''}does not learn from; "
+                "leave it out"
+            )
         changes["look"] = options.look
     if options.steps is not None and options.steps < 1:
         raise InvalidSetting(f"--steps {options.steps} must be 1 or more")

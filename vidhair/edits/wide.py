@@ -165,7 +165,7 @@ class WideEdit(Edit):
         begins = shots.whole().begins
         return find_places(faces, tracks.whole(), begins, clip, wanted, self.framing, self.most)
 
-    @stage()
+    @stage(version=2)
     def wide_styles(
         self,
         frames: Series[Frames],
@@ -320,7 +320,7 @@ class PictureEdit(WideEdit):
         """How far the drawing takes the place of so many frames; None for fully."""
         return None
 
-    @stage(keep=False)
+    @stage(version=2, keep=False)
     def drawn(
         self,
         frames: Frames,
@@ -370,7 +370,8 @@ class Restore(PictureEdit):
     )
 
     def picture(self, frame: NDArray[np.uint8], places: Places, place: int) -> Tensor:
-        picture = seen(frame, places.grid(place))
+        # By the kernel that networks for it have learned; lines make steps of slanted edges.
+        picture = seen(frame, places.grid(place), "bicubic")
         return picture if self.blind else lowered(picture, self.factor / PLAIN_FACTOR)
 
 

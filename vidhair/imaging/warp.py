@@ -61,12 +61,18 @@ def cut_squares(
 
 
 def cut_grid(
-    values: Tensor, grid: Grid, *, on: Grid | None = None, padding: str = "zeros"
+    values: Tensor,
+    grid: Grid,
+    *,
+    on: Grid | None = None,
+    padding: str = "zeros",
+    mode: str = "bilinear",
 ) -> Tensor:
     """Values at the samples of a grid, without aliasing.
 
     values: [T, C, H, W], the frames' pixels, or what the samples of the grid `on` hold.
-    padding: "zeros", "border" or "reflection", beyond them. Returns [T, C, height, width].
+    padding: "zeros", "border" or "reflection", beyond them. mode: "bilinear" or "bicubic", where
+    they are enlarged. Returns [T, C, height, width].
     """
     place = grid if on is None else grid.seen_from(on)
     step = place.step
@@ -82,11 +88,18 @@ def cut_grid(
 
     ys, xs = positions(place.top, place.height, h), positions(place.left, place.width, w)
     at = torch.stack(torch.meshgrid(xs, ys, indexing="xy"), -1).expand(len(values), -1, -1, -1)
-    sampled = F.grid_sample(values, at, padding_mode=padding, align_corners=False)
+    mode = mode if step < 1 else "bilinear"
+    sampled = F.grid_sample(values, at, mode, padding, align_corners=False)
     return F.avg_pool2d(sampled, fine) if fine > 1 else sampled
 
 
-def cut_frame(frame: NDArray[np.uint8], grid: Grid, device: str | torch.device = "cpu") -> Tensor:
+def cut_frame(
+    frame: NDArray[np.uint8],
+    grid: Grid,
+    device: str | torch.device = "cpu",
+    *,
+    mode: str = "bilinear",
+) -> Tensor:
     """`cut_grid` of a frame [H, W, 3] in −1 … 1, which goes on mirrored, [1, 3, height, width].
     Only what is seen of it is converted."""
     spans = (grid.top, grid.height, frame.shape[0]), (grid.left, grid.width, frame.shape[1])
@@ -98,7 +111,7 @@ def cut_frame(frame: NDArray[np.uint8], grid: Grid, device: str | torch.device =
     height, width = part.shape[:2]
     on = Grid.of_pixels(height, width, columns.start, rows.start)
     levels = torch.from_numpy(part).to(device).movedim(-1, 0)[None].contiguous()
-    return cut_grid(levels / 127.5 - 1, grid, on=on, padding="reflection")
+    return cut_grid(levels / 127.5 - 1, grid, on=on, padding="reflection", mode=mode)
 
 
 def _seen(start: float, end: float, length: int, margin: float) -> slice:

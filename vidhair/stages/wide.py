@@ -225,9 +225,10 @@ def _eyes(
 # ---- what a network sees
 
 
-def seen(frame: NDArray[np.uint8], grid: Grid) -> Tensor:
-    """A place in a frame [H, W, 3], which goes on mirrored: [1, 3, height, width] in −1 … 1."""
-    return cut_frame(frame, grid)
+def seen(frame: NDArray[np.uint8], grid: Grid, mode: str = "bilinear") -> Tensor:
+    """A place in a frame [H, W, 3], which goes on mirrored: [1, 3, height, width] in −1 … 1. mode:
+    how small ones are enlarged."""
+    return cut_frame(frame, grid, mode=mode)
 
 
 def nearest(frame: NDArray[np.uint8], grid: Grid) -> NDArray[np.uint8]:

@@ -2,8 +2,9 @@
 pictures.
 
 The encoder alone is trained, with its fusions, against a generator that stays as it is. Where
-nobody gives a generator, the task that needs a new one makes it: `pretrain` one of the pictures,
-`toonify` one of cartoons, in the same steps as the encoder.
+nobody gives a generator, it is made in the same steps: by `pretrain` one of the pictures, with
+which the tasks behind go on, by `toonify` one of cartoons. Small networks (`SMALL`) begin with
+nothing and go without what their task does not need.
 
 Shapes: B pictures, S side of what a network sees, T = S · R/256 of what it draws, L codes of width
 W.
@@ -12,6 +13,7 @@ W.
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,9 +23,11 @@ from tqdm import tqdm
 
 from vidhair.media.images import write_png
 from vidhair.models.faces.identity import FaceIdentity, face_of_aligned
+from vidhair.models.generators.mapping import MAPPING_LR_MULTIPLIER
 from vidhair.models.generators.stylegan2 import mix_codes
 from vidhair.models.perceptual import PerceptualDistance
 from vidhair.models.styleganex.network import (
+    CELL,
     ENCODER_SIZE,
     LAYOUT_CODES,
     StyleGANEX,
@@ -37,7 +41,7 @@ from vidhair.training.discriminator import (
 )
 from vidhair.training.disguise import Chance, Disguise, blurred
 from vidhair.training.generator import Standardiser, to_images
-from vidhair.training.optim import Ranger, load_state_tensors, state_tensors
+from vidhair.training.optim import Ranger, constant_then_linear, load_state_tensors, state_tensors
 from vidhair.training.pairs import WIDER, Examples, Sample, one_hot, sketch_of
 from vidhair.training.placement import Placement, still, unaligned
 from vidhair.training.state import Table, load_state, prefixed, save_state, strip
@@ -59,7 +63,10 @@ class Task:
     """How the authors train one. start: the task whose network it goes on from. skips: blocks that
     are fused with the encoder's features, at most. l2, perceptual, identity, codes, adversarial,
     flicker: weights of losses; codes is that of how far they lie from the average. moved, cropped:
-    whether pictures leave their alignment."""
+    whether pictures leave their alignment. residual, styled: of the network. window: side of what
+    is seen at once, in place of whole pictures; 0: these. told: share of a batch whose style comes
+    from the parameters of rendered people by the mapping, not from their faces. settles: in the
+    second half normalisations stay as they are, and rates fall."""
 
     start: str | None
     skips: int = 0
@@ -73,6 +80,11 @@ class Task:
     flicker: float = 0.0
     moved: bool = True
     cropped: bool = True
+    residual: bool = False
+    styled: bool = True
+    window: int = 0
+    told: float = 0.0
+    settles: bool = False
 
 
 TASKS = {
@@ -88,15 +100,28 @@ TASKS = {
     "toonify": Task(start="inversion", skips=7, adversarial=0.1, flicker=30.0, cropped=False),
 }  # fmt: skip
 
+_ADDED: dict[str, Any] = {
+    "start": None, "skips": 7, "perceptual": 0.0, "moved": False, "cropped": False,
+    "residual": True, "styled": False, "settles": True,
+}  # fmt: skip
+# Networks that ship: what is restored or dyed is added to the picture, by what lies around it.
+SMALL = {
+    "super_resolution": Task(**_ADDED, window=96),
+    "mask": Task(
+        start=None, skips=2, labels=LABELS, moved=False, cropped=False, told=0.5, settles=True
+    ),
+    "edit": Task(**_ADDED, window=160),
+}
+
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingConfig:
-    """network: its shape; skips, labels and attention are the task's. side: S, a multiple of 40.
-    steps, lr: of every task, and of pretraining. memory: of `Ranger`. lowered: by how much
-    super-resolution reduces its pictures, one of these: a quarter of the recipe's `edit.factor`.
-    blind: they are soft, noisy and compressed, too. edit: the color of hair that `edit` goes to.
-    look: of `synthetic.toon`. people: rendered. check_every: steps from one look at held-out
-    pictures to the next."""
+    """network: its shape; skips, labels and attention are the task's. small: tasks are those of
+    SMALL. side: S, a multiple of 40. steps, lr: of every task, and of pretraining. memory: of
+    `Ranger`. lowered: by how much super-resolution reduces its pictures, one of these: a quarter of
+    the recipe's `edit.factor`. blind: in so many steps they are soft, noisy and compressed, too;
+    worn: how far. edit: the color of hair that `edit` goes to. look: of `synthetic.toon`. people:
+    rendered. check_every: steps from one look at held-out pictures to the next."""
 
     network: StyleGANEXConfig
     side: int
@@ -109,15 +134,20 @@ class TrainingConfig:
     discriminator_lr: float = 1e-4
     memory: float = 0.999
     lowered: tuple[int, ...] = (4,)
-    blind: bool = False
+    blind: float = 0.0
+    worn: float = 1.0
     edit: str = "blonde"
     look: str = "cel"
     save_every_s: float = 300
     check_every: int = 200
+    small: bool = False
 
     def __post_init__(self) -> None:
         assert self.side % 40 == 0, f"pictures of {self.side} pixels, a quarter more than faces"
-        assert all(self.side % n == 0 for n in self.lowered)
+
+    @property
+    def tasks(self) -> dict[str, Task]:
+        return SMALL if self.small else TASKS
 
     @property
     def aligned(self) -> int:
@@ -134,7 +164,7 @@ class TrainingConfig:
         return round(self.side * max(1.0, self.times))
 
     def of_task(self, name: str) -> StyleGANEXConfig:
-        task, network = TASKS[name], self.network
+        task, network = self.tasks[name], self.network
         most = len(network.generator.sizes) - 1
         return replace(
             network,
@@ -143,6 +173,8 @@ class TrainingConfig:
             fuse_rgb=bool(task.skips),
             attention_depth=task.attention,
             label_channels=task.labels,
+            residual=task.residual,
+            styled=task.styled,
         )
 
 
@@ -177,6 +209,20 @@ CONFIGS = {
         lowered=(1, 2, 4, 8),
         check_every=2000,
     ),
+    # What ships: faces of 256 pixels, in an hour or two of a CPU core for each task.
+    "small": TrainingConfig(
+        network=_network(256, 64, 4096, 2),
+        side=320,
+        people=256,
+        batch=8,
+        steps=6000,
+        pretrain_steps=1000,
+        lr=2e-3,
+        lowered=(2, 3, 4, 4),
+        blind=0.5,
+        worn=0.25,
+        small=True,
+    ),
     # Seconds; shows that every part runs, not that it learns.
     "tiny": TrainingConfig(
         network=_network(256, 64, 512, 2),
@@ -202,12 +248,14 @@ class Judges:
 @dataclass(frozen=True)
 class Shown:
     """A batch as a network is shown it, all in −1 … 1. seen: [B, 3, S, S], or labels in 0 … 1; face
-    [B, 3, A, A], the aligned face of whose style it shall be; wanted [B, 3, T, T]. amount: [B]."""
+    [B, 3, A, A], the aligned face of whose style it shall be; wanted [B, 3, T, T]. amount: [B].
+    told: [K, Z], what the mapping takes for the style of the first K, in place of their faces."""
 
     seen: Tensor
     face: Tensor
     wanted: Tensor
     amount: Tensor
+    told: Tensor | None = None
 
 
 def resized(image: Tensor, side: int) -> Tensor:
@@ -225,29 +273,36 @@ def middle(image: Tensor, share: float = 1 / WIDER) -> Tensor:
     return image[..., start : start + kept, start : start + kept]
 
 
-def lowered(image: Tensor, factor: int) -> Tensor:
-    """[B, 3, S, S] reduced by a factor and enlarged again, as inference does it."""
+def lowered(image: Tensor, factor: int, *, crisp: bool = False) -> Tensor:
+    """[B, 3, S, S] reduced by a factor and enlarged again, as inference does it.
+
+    crisp: by the kernel of small faces in a clip, cubic convolution with −¾ for −½.
+    """
     if factor == 1:
         return image
     side = image.shape[-1]
     small = F.interpolate(image, size=(side // factor,) * 2, mode="bicubic", antialias=True)
-    large = F.interpolate(small.clamp(-1, 1), size=(side, side), mode="bicubic", antialias=True)
+    size = (side, side)
+    large = F.interpolate(small.clamp(-1, 1), size=size, mode="bicubic", antialias=not crisp)
     return large.clamp(-1, 1)
 
 
-def worn(image: Tensor, factor: int, generator: torch.Generator) -> Tensor:
+def worn(image: Tensor, factor: int, generator: torch.Generator, share: float = 1.0) -> Tensor:
     """As `lowered`, of a picture that was soft before, and is noisy and at times compressed: blurs
-    of up to a thirtieth of a side, factors around the given one, grain of up to 20 levels."""
+    of up to a thirtieth of a side, factors around the given one, grain of up to 20 levels.
+
+    share: of blurs and grain.
+    """
     chance = Chance(generator)
     batch, side = len(image), image.shape[-1]
-    sigma = chance.uniform(batch, low=0.1, high=max(0.2, side / 32))
+    sigma = chance.uniform(batch, low=0.1, high=max(0.2, share * side / 32))
     soft = torch.lerp(image, blurred(image, sigma), chance.chance(batch, 0.8))
     around = int(torch.randint(max(1, round(0.75 * factor)), 2 + factor * 3 // 2, (),
                                generator=generator))  # fmt: skip
     small_side = max(8, side // around)
     small = F.interpolate(soft, size=(small_side,) * 2, mode="bicubic", antialias=True)
     grain = torch.randn(small.shape, generator=generator)
-    small = small + grain * chance.uniform(batch, 1, 1, 1, high=20 / 127.5)
+    small = small + grain * chance.uniform(batch, 1, 1, 1, high=share * 20 / 127.5)
     unit = ((small + 1) / 2).clamp(0, 1)
     unit = Disguise(generator).compress(unit)
     large = F.interpolate(unit * 2 - 1, size=(side, side), mode="bicubic", antialias=True)
@@ -277,7 +332,7 @@ class Training:
         """start: the network to go on from; None: random weights. own_generator: whether the
         generator learns, too. standardiser: of rendered people's parameters, from which `pretrain`
         learns what its own generator draws of which numbers."""
-        self.name, self.task, self.config, self.judges = name, TASKS[name], config, judges
+        self.name, self.task, self.config, self.judges = name, config.tasks[name], config, judges
         self.own_generator, self.standardiser, self.device = own_generator, standardiser, device
         shape = config.of_task(name)
         if start is not None:
@@ -288,6 +343,9 @@ class Training:
         self.network = StyleGANEX(shape)
         if start is not None:
             fill(self.network, start)
+        elif self.task.residual:
+            for block in self.network.synthesis.blocks:
+                nn.init.zeros_(block.torgb.weight)  # it begins with the picture itself
         self.network.to(device)
         self.learning = list(self._learning())
         for parameter in self.network.parameters():
@@ -296,11 +354,12 @@ class Training:
             parameter.requires_grad_(True)
         pretrain = name == "pretrain"
         self.steps = config.pretrain_steps if pretrain else config.steps
-        lr = config.pretrain_lr if pretrain else config.lr
+        self.lr = config.pretrain_lr if pretrain else config.lr
+        groups = self._groups()
         self.optimiser: torch.optim.Optimizer = (
-            torch.optim.Adam(self.learning, lr=lr, betas=(0.9, 0.99))
-            if pretrain
-            else Ranger(self.learning, lr=lr, memory=config.memory)
+            torch.optim.Adam(groups, lr=self.lr, betas=(0.9, 0.99), foreach=True)
+            if self.task.start is None
+            else Ranger(groups, lr=self.lr, memory=config.memory)
         )
         self.discriminator: Discriminator | None = None
         if self.task.adversarial:
@@ -324,19 +383,43 @@ class Training:
             found += [p for n, p in network.generator.named_parameters() if "noise" not in n]
         return found
 
+    def _groups(self) -> list[dict[str, Any]]:
+        """What learns, with the factor of its rate: a mapping's weights are a hundred times as
+        large as what they do."""
+        mapping = set(self.network.generator.mapping.parameters())
+        parts = (
+            [p for p in self.learning if p not in mapping],
+            [p for p in self.learning if p in mapping],
+        )
+        factors = 1.0, 1 / MAPPING_LR_MULTIPLIER
+        return [
+            {"params": part, "lr": factor * self.lr, "factor": factor}
+            for part, factor in zip(parts, factors, strict=True) if part
+        ]  # fmt: skip
+
     # ---- what is shown
 
-    def shown(self, sample: Sample, generator: torch.Generator) -> Shown:
-        """A batch on the device, still aligned."""
+    def shown(self, sample: Sample, generator: torch.Generator, *, whole: bool = False) -> Shown:
+        """A batch on the device, still aligned. whole: no windows of it."""
         c = self.config
-        image = to_images(sample["image"], "cpu")
-        wanted = to_images(sample["target"], "cpu")
-        seen, wanted = resized(image, c.side), resized(wanted, round(c.side * c.times))
+        image, wanted, side = sample["image"], sample["target"], c.side
+        if self.task.window and not whole:
+            side = self.task.window
+            image, wanted = windowed(image, wanted, side / c.side, generator)
+        image, wanted = to_images(image, "cpu"), to_images(wanted, "cpu")
+        seen, wanted = resized(image, side), resized(wanted, round(side * c.times))
         face = middle(seen)
         if self.name == "super_resolution":
             index = int(torch.randint(len(c.lowered), (), generator=generator))
             factor = c.lowered[index]
-            seen = worn(seen, factor, generator) if c.blind else lowered(seen, factor)
+            blind, crisp = (
+                torch.rand(2, generator=generator) < torch.tensor([c.blind, 0.5])
+            ).tolist()
+            seen = (
+                worn(seen, factor, generator, c.worn)
+                if blind
+                else lowered(seen, factor, crisp=crisp)
+            )
             face = middle(seen)
         elif self.name == "sketch":
             seen = sketch_of(seen)
@@ -348,14 +431,26 @@ class Training:
                 worn(seen, 1, generator), seen,
             )  # fmt: skip
         parts = (seen, face, wanted, sample["amount"].float())
-        return Shown(*(part.to(self.device) for part in parts))
+        shown = Shown(*(part.to(self.device) for part in parts))
+        count = round(self.task.told * len(seen))
+        if whole or not count or self.standardiser is None or "params" not in sample:
+            return shown
+        return replace(shown, told=self.standardiser(sample["params"][:count].to(self.device)))
 
-    def drawn(self, seen: Tensor, face: Tensor, amount: Tensor) -> tuple[Tensor, Tensor]:
-        """What the network makes of it, [B, 3, ·, ·], and its codes [B, L, W]."""
+    def drawn(self, shown: Shown, seen: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """What the network makes of it, [B, 3, ·, ·], and its codes [B, L, W].
+
+        seen: in place of what is shown of the frame.
+        """
+        seen, face, amount = shown.seen if seen is None else seen, shown.face, shown.amount
         network = self.network
         if self.task.labels:
             ws, layout = network.encode(seen)
-            ws = mix_codes(ws, network.encode_face(face), min(LAYOUT_CODES, ws.shape[1]))
+            count = 0 if shown.told is None else len(shown.told)
+            styles = [network.encode_face(face[count:])] if count < len(face) else []
+            if shown.told is not None:
+                styles.insert(0, network.generator.mapping(shown.told))
+            ws = mix_codes(ws, torch.cat(styles), min(LAYOUT_CODES, ws.shape[1]))
         else:
             ws, layout = network.encode_style(face), network.encode_layout(seen)
         editing = None
@@ -379,7 +474,8 @@ class Training:
             whole = round(self.config.times)
             got, want = F.avg_pool2d(got, whole), F.avg_pool2d(want, whole)
         found = {"l2": task.l2 * F.mse_loss(got, want)}
-        found["perceptual"] = task.perceptual * self.perceived(got, want)
+        if task.perceptual:
+            found["perceptual"] = task.perceptual * self.perceived(got, want)
         if task.identity and self.judges.identity is not None:
             # In the alignment that the network of identities knows.
             faces = [
@@ -397,7 +493,7 @@ class Training:
         labels = self.name == "mask"
         seen = placed(shown.seen, labels=labels) if task.moved else shown.seen
         wanted = placed(shown.wanted) if task.moved else shown.wanted
-        got, ws = self.drawn(seen, shown.face, shown.amount)
+        got, ws = self.drawn(shown, seen)
         found = self.compared(got, wanted, placed)
         if task.codes:
             away = (ws - self.network.w_avg).flatten(1).norm(dim=1)
@@ -408,7 +504,7 @@ class Training:
         late = 2 * self.step >= self.steps
         if task.flicker and late:
             # What is drawn of a moved picture is what is drawn of the picture, moved.
-            first, _ = self.drawn(shown.seen, shown.face, shown.amount)
+            first, _ = self.drawn(shown)
             grows = min(1.0, 4 * (self.step / self.steps - 0.5))
             found["flicker"] = task.flicker * grows * F.mse_loss(got, placed(first))
         return found, got
@@ -440,6 +536,8 @@ class Training:
         sample = data.take(chosen)
         shown = self.shown(sample, generator)
         self.network.train()
+        if self.task.settles:
+            self._settle()
         found, got = self.losses(shown, generator)
         if self.own_generator and self.name == "pretrain":
             found["generator"] = self.generator_losses(shown, sample.get("params"))
@@ -461,6 +559,17 @@ class Training:
         self.step += 1
         return {"loss": loss.item(), **values}
 
+    def _settle(self) -> None:
+        """The rates of this step; in the second half pictures are normalised as they will be in
+        use, but for labels, which are by themselves."""
+        factor = constant_then_linear(self.step, self.steps)
+        for group in self.optimiser.param_groups:
+            group["lr"] = factor * group["factor"] * self.lr
+        if 2 * self.step >= self.steps and not self.task.labels:
+            for module in self.network.modules():
+                if isinstance(module, nn.BatchNorm2d):
+                    module.eval()
+
     @torch.no_grad()
     def held_out(self, data: Examples, sheet: Path | None = None) -> float:
         """What pictures that were not trained on are told apart by: the first two losses alone, out
@@ -471,13 +580,13 @@ class Training:
         with self.judging():
             for index in range(count):
                 generator = torch.Generator().manual_seed(index)
-                shown = self.shown(data.take([index]), generator)
+                shown = self.shown(data.take([index]), generator, whole=True)
                 placed = unaligned(1, generator) if self.task.moved else still(1)
                 seen = placed(shown.seen, labels=self.name == "mask")
                 wanted = placed(shown.wanted)
-                got, _ = self.drawn(seen, shown.face, shown.amount)
+                got, _ = self.drawn(shown, seen)
                 found = self.compared(got, wanted, placed)
-                total += (found["l2"] + found["perceptual"]).item()
+                total += sum(found[n].item() for n in ("l2", "perceptual") if n in found)
                 if index < SHOWN:
                     rows.append([as_picture(seen, got.shape[-1]), got[0], wanted[0]])
         if sheet is not None:
@@ -549,6 +658,24 @@ def fill(network: StyleGANEX, start: StyleGANEX) -> None:
     network.load_state_dict(same, strict=False)
 
 
+def windowed(
+    image: Tensor, target: Tensor, share: float, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """A square out of each picture [B, C, M, M] and its target, half of them mirrored. share: of
+    the side; squares begin at multiples of CELL, so that a network sees no other grid later."""
+    side = image.shape[-1]
+    kept = round(side * share)
+    starts = torch.randint((side - kept) // CELL + 1, (len(image), 2), generator=generator) * CELL
+    mirrored = torch.rand(len(image), generator=generator) < 0.5
+    both = torch.stack([image, target], 1)
+    cut = [
+        one[..., top : top + kept, left : left + kept].flip([-1] if flip else [])
+        for one, (top, left), flip in zip(both, starts.tolist(), mirrored, strict=True)
+    ]
+    first, second = torch.stack(cut).unbind(1)
+    return first, second
+
+
 def as_picture(seen: Tensor, side: int) -> Tensor:
     """What a network sees [1, C, S, S] as a picture [3, side, side]."""
     if seen.shape[1] == 1:
@@ -562,7 +689,10 @@ def as_picture(seen: Tensor, side: int) -> Tensor:
 @torch.no_grad()
 def vector_of(network: StyleGANEX, data: Examples, config: TrainingConfig, count: int) -> Tensor:
     """The editing vector v [1, L, W]: what pairs differ by in their codes for a whole edit, by
-    least squares over pairs with edits of different amounts."""
+    least squares over pairs with edits of different amounts. What a network without styles goes
+    along are ones."""
+    if not network.config.styled:
+        return torch.ones(1, network.config.generator.num_ws, network.config.w_dim)
     total, weight = torch.zeros(()), 0.0
     for index in range(min(count, len(data))):
         sample = data.take([index])

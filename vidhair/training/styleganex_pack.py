@@ -28,7 +28,7 @@ from vidhair.training.pairs import (
     paired,
     rendered_pairs,
 )
-from vidhair.training.styleganex import TASKS, Judges, Training, TrainingConfig, train
+from vidhair.training.styleganex import Judges, Training, TrainingConfig, train
 
 NEED_PAIRS = ("edit", "toonify")
 
@@ -58,8 +58,9 @@ class Request:
 
     def check(self) -> None:
         """Raises InvalidSetting."""
-        if self.task not in TASKS:
-            raise InvalidSetting(f"--task {self.task!r} must be one of {', '.join(TASKS)}")
+        known = self.config.tasks
+        if self.task not in known:
+            raise InvalidSetting(f"--task {self.task!r} must be one of {', '.join(known)}")
         if self.config.look not in LOOKS:
             raise InvalidSetting(f"--look {self.config.look!r} must be one of {', '.join(LOOKS)}")
         if self.pictures and self.pairs:
@@ -173,19 +174,18 @@ def _trained(
     device: str,
 ) -> Training:
     """The training of a task, done, after those that it goes on from."""
-    task, start = TASKS[request.task], given
+    task, start = request.config.tasks[request.task], given
     if start is None and task.start is not None:
         before = replace(request, task=task.start, generator=None, steps=None)
         if request.task in NEED_PAIRS and request.pairs is not None:
             before = replace(before, pairs=None, pictures=request.pairs / "source")
         options: dict[str, Any] = {"seed": seed, "device": device}
         start = _trained(before, None, judges, bundled, work, **options).network
-    own = request.generator is None and (
-        request.task == "toonify" or (request.task == "pretrain" and given is None)
-    )
+    # One that was made here goes on learning, as long as no pack holds it.
+    own = request.generator is None and (request.task == "toonify" or given is None)
     data, held_out = _examples(request, bundled, work, seed)
     standardiser = None
-    if own and request.task == "pretrain" and isinstance(data, RenderedPairs):
+    if own and (request.task == "pretrain" or task.told) and isinstance(data, RenderedPairs):
         params = data.arrays["params"]
         if params.shape[1] < request.config.network.w_dim:
             standardiser = Standardiser(params.shape[1], request.config.network.w_dim)

@@ -20,6 +20,7 @@ from vidhair.checkpoints.official import load_official
 from vidhair.checkpoints.styleganex_names import styleganex
 from vidhair.errors import WeightsDoNotFit
 from vidhair.models.backbones.backbone import STEM
+from vidhair.models.backbones.irse import UNITS
 from vidhair.models.encoders.heads import SLOPE
 from vidhair.models.encoders.style import GradualEncoder, StyleEncoderConfig
 from vidhair.models.generators.stylegan2 import FIRST_SIZE, Noise, StyleGAN2Config
@@ -63,6 +64,8 @@ class StyleGANEXConfig:
     label_channels: int = 0
     label_blocks: int = LABEL_BLOCKS
     task: str = "inversion"
+    residual: bool = False
+    styled: bool = True
 
     def __post_init__(self) -> None:
         assert self.resolution >= FEATURE_SIZE, f"{self.resolution} of {FEATURE_SIZE} pixels"
@@ -71,6 +74,8 @@ class StyleGANEXConfig:
         assert 0 <= self.skips <= most, f"{self.skips} skips where {most} are possible"
         assert self.label_channels != RGB, f"labels of {RGB} channels look like pictures"
         assert self.task in TASKS, f"the task {self.task!r}, where one of {', '.join(TASKS)} is"
+        plain = self.styled and not self.residual
+        assert plain or not self.label_channels, "labels are no picture, and need a style"
 
     @property
     def generator(self) -> StyleGAN2Config:
@@ -90,16 +95,28 @@ class StyleGANEXConfig:
             w_dim=self.w_dim,
             size=ENCODER_SIZE,
             widths=tuple(self.w_dim // k for k in (8, 4, 2, 1)),
+            units=None if self.styled else (*UNITS[:-1], 0),
         )
 
 
 @dataclass(frozen=True)
 class Layout:
     """Where things are in a picture: f [B, C, H/8, W/8], in place of the generator's constant,
-    and the features to be fused with, coarse to fine; none of them: an inversion."""
+    and the features to be fused with, coarse to fine; none of them: an inversion. picture:
+    [B, 3, H, W], to which what is drawn is added, if it is."""
 
     feature: Tensor
     skips: tuple[Tensor, ...] = ()
+    picture: Tensor | None = None
+
+    def added(self, drawn: Tensor) -> Tensor:
+        """What is drawn, or the picture with it: [B, 3, h, w]."""
+        if self.picture is None:
+            return drawn
+        size = drawn.shape[2:]
+        if size == self.picture.shape[2:]:
+            return self.picture + drawn
+        return drawn + F.interpolate(self.picture, size=size, mode="bicubic", antialias=True)
 
 
 class _Residual(nn.Module):
@@ -138,6 +155,9 @@ class WideEncoder(GradualEncoder):
 
     def __init__(self, config: StyleGANEXConfig):
         super().__init__(config.encoder, pooled=True)
+        self.residual, self.styled = config.residual, config.styled
+        if not config.styled:
+            del self.heads, self.lateral_middle, self.lateral_fine
         self.layout_taps = (*FEATURE_TAPS, *SKIP_TAPS[: config.skips])
         widths = [self.backbone.width_at(tap) for tap in FEATURE_TAPS]
         self.feature = nn.Conv2d(sum(widths), config.generator.channels(FIRST_SIZE), 1)
@@ -156,18 +176,26 @@ class WideEncoder(GradualEncoder):
         stem = self.label_stem if labelled else self.backbone.stem
         return self.backbone.after_stem(stem(image), blocks)
 
+    def forward(self, image: Tensor) -> Tensor:
+        if self.styled:
+            return super().forward(image)
+        return image.new_zeros(len(image), self.config.num_ws, self.config.w_dim)
+
     def layout(self, image: Tensor) -> Layout:
-        return self._layout(self.taps(image, self.layout_taps))
+        return self._layout(image, self.taps(image, self.layout_taps))
 
     def codes_and_layout(self, image: Tensor) -> tuple[Tensor, Layout]:
         """Both from one pass: codes [B, L, W] relative to the average code."""
+        if not self.styled:
+            return self(image), self.layout(image)
         maps = self.taps(image, (*self.pyramid_taps, *self.layout_taps))
         count = len(self.pyramid_taps)
-        return self.codes(*maps[:count]), self._layout(maps[count:])
+        return self.codes(*maps[:count]), self._layout(image, maps[count:])
 
-    def _layout(self, maps: list[Tensor]) -> Layout:
+    def _layout(self, image: Tensor, maps: list[Tensor]) -> Layout:
         count = len(FEATURE_TAPS)
-        return Layout(self.feature(torch.cat(maps[:count], 1)), tuple(maps[count:]))
+        feature = self.feature(torch.cat(maps[:count], 1))
+        return Layout(feature, tuple(maps[count:]), image if self.residual else None)
 
 
 class StyleGANEX(nn.Module):
@@ -243,9 +271,10 @@ class StyleGANEX(nn.Module):
         editing: [B or 1, L, W], the vector v of a video edit. noise: default `stored_noise()` of
         the synthesis; `no_noise()` for video.
         """
-        return self.synthesis.render_fused(
+        drawn = self.synthesis.render_fused(
             layout.feature, ws, layout.skips, self.fusions, editing=editing, noise=noise
         )
+        return layout.added(drawn)
 
     def reduced(self, picture: Tensor) -> Tensor:
         """For losses: pictures of 1024 networks at a quarter of their sides, others as 256²."""

@@ -90,7 +90,7 @@ def draw(
         before=fusing(layout.skips, fusions, editing),
     )
     if plan.split == len(synthesis.blocks):
-        return whole.picture
+        return layout.added(whole.picture)
     masked = editing is not None and network.config.attention_depth > 0
     if masked:
         whole = fusing(layout.skips, fusions, editing)(plan.split, whole)
@@ -109,7 +109,7 @@ def draw(
         made = synthesis.run(canvas, styles, quiet, start=plan.split, before=fuse).picture
         lead = _from(inner, outer)
         _cut(picture, _times(inner, times)).copy_(_cut(made, _times(lead, times)))
-    return picture
+    return layout.added(picture)
 
 
 Area = tuple[slice, slice]  # rows and columns
