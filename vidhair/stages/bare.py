@@ -18,6 +18,7 @@ from vidhair.imaging.blur import blur
 from vidhair.imaging.fill import fill
 from vidhair.imaging.follow import moved_back
 from vidhair.imaging.matting import split_colors
+from vidhair.imaging.patches import spread
 from vidhair.imaging.warp import spread_grid
 from vidhair.models.parsers.face_parser import Label
 from vidhair.stages.align import FaceTrack
@@ -37,7 +38,7 @@ from vidhair.stages.bare_view import (
 )
 from vidhair.stages.behind import Behind
 from vidhair.stages.labels import Labels
-from vidhair.stages.matte import Matte
+from vidhair.stages.matte import SURE_ALPHA, Matte
 from vidhair.stages.region import HairWindow, HeadRegion
 from vidhair.stages.skull import HeadPose, Place, Skull
 from vidhair.types import Frames
@@ -53,6 +54,7 @@ OTHERS, OTHERS_MEETING = 60, 110
 SHADOW, SHADOW_BLUR = 0.18, 0.02  # how far the shadow of hair on skin reaches, and its blur
 ROOTS = 0.04, 0.02  # how far skin is drawn around hair, and the blur of its border
 MEETS, JOIN_BLUR = 0.07, 0.016  # how far from drawn skin the face tells its color; blur of that
+UNLIKE_BODY = 25, 60  # levels of difference from which on a sample near hair is not the body's
 TINTED = 0.1  # how far from the face its tint goes on
 FEATURES_EDGE = 0.006  # blur of the border of brows and eyes, that are not drawn over
 SHADOWS_FROM = 4  # levels by which the skin has to be lighter, for a shadow to be one
@@ -117,12 +119,12 @@ def without_hair(view: View, layers: Layers) -> tuple[Picture, Picture, Picture]
     side, alpha = view.side, view.alpha
     skin = relit(layers.skin, view.picture, view.skin, side, LIGHT_BLUR)
     back, light = _beside_hair(view, skin)
-    margin = _margin(view)
+    body = relit(layers.body, view.picture, view.body, side, LIGHT_BLUR)
+    margin = np.maximum(_margin(view), _strands_on_body(view, body, layers.cover))
     share = np.maximum(alpha, margin)
     skin = _joined(skin, back, view, share)
 
     new = relit(layers.wall, view.picture, view.wall, side, LIGHT_BLUR)
-    body = relit(layers.body, view.picture, view.body, side, LIGHT_BLUR)
     new += layers.cover[..., None] * (body - new)
     for before in (True, False):  # an ear without a shape of its own only goes on beyond the head
         for tone, cover, shape in layers.ears:
@@ -198,6 +200,23 @@ def _margin(view: View) -> Plane:
     return found * (1 - kept)
 
 
+def _strands_on_body(view: View, body: Plane, cover: Plane) -> Plane:
+    """How far a sample on the body shows single strands, [h, w]: near hair, of its color rather
+    than the body's [h, w, 3]."""
+    side, sure = view.side, view.alpha > SURE_ALPHA
+    near = _ramp(sure, STRAY * side, 0.15 * STRAY * side) * cover * (1 - view.head)
+    if not near.any():
+        return near
+    picture = view.picture.astype(np.float32)
+    hair = spread(picture, sure)
+    from_body, from_hair = furthest(picture - body), furthest(picture - hair)
+    like_hair = np.clip((from_body - from_hair) / (from_body + from_hair + 1), 0, 1)
+    low, high = UNLIKE_BODY
+    unlike = np.clip((from_body - low) / (high - low), 0, 1)
+    strands = ((like_hair * unlike) > 0.2) & (near > 0.5) & ~view.features
+    return near * soft(grown(strands, 0.5 * HAIR_EDGE * side), 0.25 * HAIR_EDGE * side)
+
+
 def _ramp(mask: Mask, reach: float, sigma: float) -> Plane:
     return soft(grown(mask, reach), sigma)
 
@@ -226,7 +245,7 @@ def part_with_hair(alpha: Picture, mesh: NDArray[np.float32], side: float) -> tu
 # ---- stages
 
 
-@stage(keep=False)
+@stage(version=2, keep=False)
 def bare(
     frames: Frames,
     matte: Matte,

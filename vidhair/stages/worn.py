@@ -223,7 +223,7 @@ def worn_tone(
     return HairTone(area, mean_lab.astype(np.float32))
 
 
-@stage(keep=False)
+@stage(version=2, keep=False)
 def worn(
     bare: Bare,
     labels: Labels,
