@@ -49,6 +49,12 @@ class Frames(Value, Collection[NDArray[Any]]):
     def rows(self, start: int, stop: int) -> "Frames":
         return Frames(self.read, self.start + start, self.start + stop)
 
+    def numbered(self, rows: NDArray[np.intp]) -> Iterator[tuple[int, NDArray[Any]]]:
+        """Some of them, by their rows [n], each with its row."""
+        return (
+            (row, self.read(self.start + row, self.start + row + 1)[0]) for row in rows.tolist()
+        )
+
     def __len__(self) -> int:
         return self.stop - self.start
 

@@ -156,7 +156,7 @@ def layer_of(strength: float, step: int = 1, **settings: Any) -> tuple[Any, NDAr
     track = face_track([(20.0, 20.0, 10.0)] * 2, Box(0, 0, 30.0))
     layer = Bald(**settings).bared_head(
         frames, bare, behind, matte, track, pose, mean_skull(1), Fade(np.ones(2)),
-        Strength(np.array([strength, 0], np.float32)), window,
+        Strength(np.array([strength, 0], np.float32)), window, map,
     )  # fmt: skip
     return layer, frames.pixels
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from vidhair.imaging.morphology import dilate, enlarge_mask, erode, reconstruct, span_of
+from vidhair.imaging.morphology import dilate, enlarge_mask, erode, grown, reconstruct, span_of
 
 
 def mask(seed: int = 0, share: float = 0.1) -> torch.Tensor:
@@ -29,6 +29,14 @@ def test_is_the_extreme_of_the_square(
             top, left = i - size // 2, j - size // 2
             seen = x[:, max(top, 0) : top + size, max(left, 0) : left + size].flatten(1)
             assert got[:, i, j].tolist() == [pick(row.tolist()) for row in seen]
+
+
+@pytest.mark.parametrize("reach", [1, 7, 30])
+def test_a_mask_grows_as_the_definition_says(reach: int) -> None:
+    seen = mask(share=0.03)[0].bool()
+    want = dilate(seen[None, None].float(), 2 * reach + 1)[0, 0].numpy() > 0
+    for turn in (1, -1):
+        assert np.array_equal(grown(seen.numpy()[::turn], reach), want[::turn])
 
 
 def test_one_pixel_does_nothing() -> None:

@@ -21,6 +21,7 @@ from vidhair.stages.bare_view import View, grown
 from vidhair.stages.behind import (
     Behind,
     behind,
+    between,
     kinds,
     middle_of,
     mirrored,
@@ -116,7 +117,9 @@ def given() -> dict[str, Any]:
 
 
 def bared(**changes: Any) -> Bare:
-    return bare(**given() | changes, region=REGION, hair_window=WINDOW, span=Span(0, FRAMES))
+    return bare(
+        **given() | changes, region=REGION, hair_window=WINDOW, span=Span(0, FRAMES), at_once=map
+    )
 
 
 def test_hair_goes_and_nothing_else_changes() -> None:
@@ -276,10 +279,21 @@ def test_what_hair_hides_of_a_body_is_like_the_other_side() -> None:
     bare_share = np.where(abs(columns) < 0.6 * wide, 1.0, 0.0)[None].repeat(HIGH, 0)
     known = np.ones((HIGH, WIDE), bool)
     known[:, columns > 0.3 * wide] = False
-    made, there = mirrored(bare_share, known, mesh)
+    at, there, alike = mirrored(bare_share, known, mesh)
+    made = bare_share[:, at]
     hidden = ~known & there
     assert hidden[-1].sum() > 10 and not hidden[: int(mesh[152, 1])].any()
     assert np.abs(made - bare_share)[hidden].mean() < 0.15
+    assert alike > 0.8
+    other = np.where(columns < 0, bare_share, 1 - bare_share)
+    assert mirrored(other, np.ones((HIGH, WIDE), bool), mesh)[2] < 0.3
+
+
+def test_what_is_hidden_between_two_parts_of_a_body_is_body() -> None:
+    rows = [".p..p.", "pw..p.", "p....w", "......"]
+    person, wall = (np.array([[c == mark for c in row] for row in rows]) for mark in "pw")
+    found = ["".join("x" if one else "." for one in row) for row in between(person, wall)]
+    assert found == ["..xx..", "......", "......", "......"]
 
 
 def test_an_ear_without_a_shape_goes_on_behind_the_head_without_a_seam() -> None:

@@ -891,8 +891,8 @@ class TestFading:
         none = InMemory(no_drawn_change(clip))
         got = stages.fade_of_edits(InMemory(track), *both, none, clip, 0.2).strength
         np.testing.assert_allclose(got, [0, 0, 0.5, 1, 1])
-        degree, change = np.array([0, 0, 1, 1, 1], np.float32), np.ones(4, np.float32)
-        beyond = none.value.with_styles(degree, change)
+        degree = np.array([0, 0, 1, 1, 1], np.float32)
+        beyond = none.value.with_styles(degree, np.ones(4, np.float32))
         same = InMemory(Codes(codes)), InMemory(Codes(codes))
         for change, want in ((InMemory(beyond), [0, 0, 0.5, 1, 1]), (none, [0] * 5)):
             got = stages.fade_of_edits(InMemory(track), *same, change, clip, 0.2).strength

@@ -1,5 +1,6 @@
 """No hair: taken away in the frames themselves, or drawn by a pack, by its mapper or attributes."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -28,7 +29,7 @@ from vidhair.stages.render import Codes
 from vidhair.stages.skull import HeadPose, Place, Skull, look
 from vidhair.stages.smooth import ShotCodes, means_of_shots
 from vidhair.types import Frames
-from vidhair.wiring import Makers, Series, makers, stage
+from vidhair.wiring import AtOnce, Makers, Series, makers, stage
 
 # What makes a head bald; the rest of the hair's attributes no longer matter then.
 NO_HAIR = {
@@ -98,9 +99,10 @@ class Bald(GradedEdit):
         fade: Fade,
         strength: Strength,
         hair_window: HairWindow,
+        at_once: AtOnce,
     ) -> Layer:
-        def patch(row: int) -> Patch | None:
-            (frame,) = frames.rows(row, row + 1)
+        def patch(item: tuple[int, NDArray[np.uint8]]) -> Patch | None:
+            row, frame = item
             changed, levels = bare.changed[row], bare.levels[row].astype(np.float32)
             window = window_of(changed[None], hair_window, (frame.shape[1], frame.shape[0]))
             share = min(1.0, float(strength.values[row]))
@@ -120,7 +122,10 @@ class Bald(GradedEdit):
             result = (source + share * away).clamp(0, 1)
             return patch_of(window, seen, result, full.clamp(0, 1) * (full >= 1 / 255))
 
-        return make_layer(frames, track, fade, lambda rows: [patch(int(row)) for row in rows])
+        def make(rows: NDArray[np.intp]) -> Iterator[Patch | None]:
+            return at_once(patch, frames.numbered(rows))
+
+        return make_layer(frames, track, fade, make)
 
     @stage()
     def shot_changes(

@@ -242,7 +242,7 @@ class HairColor(HairColorLatent):
             return patch_of(window, seen, result, full * (allowed > 0))
 
         def make(rows: NDArray[np.intp]) -> Iterator[Patch | None]:
-            return at_once(patch, ((t, frames.rows(t, t + 1).pixels[0]) for t in rows.tolist()))
+            return at_once(patch, frames.numbered(rows))
 
         return make_layer(frames, track, fade, make)
 

@@ -1,5 +1,6 @@
 """The hair of somebody on a photo, its own pixels, in place of the person's."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
@@ -27,7 +28,7 @@ from vidhair.stages.photo_fit import face_light, photo_fit
 from vidhair.stages.region import HairWindow
 from vidhair.stages.worn import Worn, photo_look, worn, worn_tone
 from vidhair.types import Frames
-from vidhair.wiring import Makers, Series, makers, stage
+from vidhair.wiring import AtOnce, Makers, Series, makers, stage
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,10 +109,16 @@ class HairReference(Edit):
 
     @stage(keep=False)
     def worn_hair(
-        self, frames: Frames, worn: Worn, track: FaceTrack, fade: Fade, hair_window: HairWindow
+        self,
+        frames: Frames,
+        worn: Worn,
+        track: FaceTrack,
+        fade: Fade,
+        hair_window: HairWindow,
+        at_once: AtOnce,
     ) -> Layer:
-        def patch(row: int) -> Patch | None:
-            (frame,) = frames.rows(row, row + 1)
+        def patch(item: tuple[int, NDArray[np.uint8]]) -> Patch | None:
+            row, frame = item
             changed = worn.changed[row]
             window = window_of(changed[None], hair_window, (frame.shape[1], frame.shape[0]))
             if window is None:
@@ -124,7 +131,10 @@ class HairReference(Edit):
             result = (unit(torch.from_numpy(seen)) + moved).clamp(0, 1)
             return patch_of(window, seen, result, full.clamp(0, 1) * (full >= 1 / 255))
 
-        return make_layer(frames, track, fade, lambda rows: [patch(int(row)) for row in rows])
+        def make(rows: NDArray[np.intp]) -> Iterator[Patch | None]:
+            return at_once(patch, frames.numbered(rows))
+
+        return make_layer(frames, track, fade, make)
 
     @stage(keep=False)
     def shown_matte(self, worn: Worn, shown_tone: HairTone) -> Matte:

@@ -11,12 +11,14 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
+from scipy.ndimage import distance_transform_edt
 
 from vidhair.geometry import Grid
 from vidhair.imaging.blur import blur
 from vidhair.imaging.fill import fill
 from vidhair.imaging.follow import moved_back
 from vidhair.imaging.matting import split_colors
+from vidhair.imaging.patches import spread
 from vidhair.imaging.warp import spread_grid
 from vidhair.models.parsers.face_parser import Label
 from vidhair.stages.align import FaceTrack
@@ -29,17 +31,18 @@ from vidhair.stages.bare_view import (
     Picture,
     Plane,
     View,
+    furthest,
     grown,
     part_of,
     soft,
 )
 from vidhair.stages.behind import Behind
 from vidhair.stages.labels import Labels
-from vidhair.stages.matte import Matte
+from vidhair.stages.matte import SURE_ALPHA, Matte
 from vidhair.stages.region import HairWindow, HeadRegion
 from vidhair.stages.skull import HeadPose, Place, Skull
 from vidhair.types import Frames
-from vidhair.wiring import Span, Value, stage
+from vidhair.wiring import AtOnce, Span, Value, stage
 
 # Lengths are in sides of the face's crop.
 AROUND = 0.12  # around hair and face, in which their light is compared
@@ -51,6 +54,8 @@ OTHERS, OTHERS_MEETING = 60, 110
 SHADOW, SHADOW_BLUR = 0.18, 0.02  # how far the shadow of hair on skin reaches, and its blur
 ROOTS = 0.04, 0.02  # how far skin is drawn around hair, and the blur of its border
 MEETS, JOIN_BLUR = 0.07, 0.016  # how far from drawn skin the face tells its color; blur of that
+UNLIKE_BODY = 25, 60  # levels of difference from which on a sample near hair is not the body's
+TINTED = 0.1  # how far from the face its tint goes on
 FEATURES_EDGE = 0.006  # blur of the border of brows and eyes, that are not drawn over
 SHADOWS_FROM = 4  # levels by which the skin has to be lighter, for a shadow to be one
 STRAND_REACH = 0.04  # how far colors behind single strands are looked for
@@ -97,7 +102,7 @@ def relit(
     """
     step = max(1, int(0.25 * sigma * side))
     away = picture - layer
-    weight = torch.from_numpy(known & (np.abs(away).max(-1) < others)).float()
+    weight = torch.from_numpy(known & (furthest(away) < others)).float()
     planes = torch.from_numpy(away.astype(np.float32)) * weight[..., None]
     planes = torch.cat([planes, weight[..., None]], -1).movedim(-1, 0)[None].contiguous()
     sums = F.avg_pool2d(planes, step, ceil_mode=True, count_include_pad=False)
@@ -114,12 +119,12 @@ def without_hair(view: View, layers: Layers) -> tuple[Picture, Picture, Picture]
     side, alpha = view.side, view.alpha
     skin = relit(layers.skin, view.picture, view.skin, side, LIGHT_BLUR)
     back, light = _beside_hair(view, skin)
-    margin = _margin(view)
+    body = relit(layers.body, view.picture, view.body, side, LIGHT_BLUR)
+    margin = np.maximum(_margin(view), _strands_on_body(view, body, layers.cover))
     share = np.maximum(alpha, margin)
     skin = _joined(skin, back, view, share)
 
     new = relit(layers.wall, view.picture, view.wall, side, LIGHT_BLUR)
-    body = relit(layers.body, view.picture, view.body, side, LIGHT_BLUR)
     new += layers.cover[..., None] * (body - new)
     for before in (True, False):  # an ear without a shape of its own only goes on beyond the head
         for tone, cover, shape in layers.ears:
@@ -158,7 +163,7 @@ def _beside_hair(view: View, skin: Plane) -> tuple[Plane, Plane]:
     _, rest, _ = split_colors(unit, strands, max(2, round(STRAND_REACH * side)))
     back: Plane = rest[0].movedim(0, -1).numpy() * np.float32(255)
     back += shadow[..., None] * lighter
-    return back, shadow * (np.abs(lighter).max(-1) > 0.5)
+    return back, shadow * (furthest(lighter) > 0.5)
 
 
 def _joined(skin: Plane, back: Plane, view: View, share: Plane) -> Plane:
@@ -167,7 +172,12 @@ def _joined(skin: Plane, back: Plane, view: View, share: Plane) -> Plane:
     edge = HAIR_EDGE * view.side
     meets = view.face & ~grown(view.features, edge) & (share < 0.05)
     meets &= (view.label(Label.SKIN) > 0.5) & grown(share * view.head > 0.5, MEETS * view.side)
-    return relit(skin, back, meets, view.side, JOIN_BLUR, OTHERS_MEETING)
+    found = relit(skin, back, meets, view.side, JOIN_BLUR, OTHERS_MEETING)
+    # Roots tint the skin where the two meet, and nothing further up.
+    tint = found - skin
+    tint -= tint.mean(-1, keepdims=True)
+    away = distance_transform_edt(~meets).astype(np.float32) if meets.any() else np.zeros(1)
+    return found - (1 - np.exp(-away / (TINTED * view.side)))[..., None] * tint
 
 
 def _margin(view: View) -> Plane:
@@ -188,6 +198,23 @@ def _margin(view: View) -> Plane:
             own |= ear[1] > 0.2
     kept = np.maximum(soft(view.features, FEATURES_EDGE * side), soft(own & ~sure, 1.0))
     return found * (1 - kept)
+
+
+def _strands_on_body(view: View, body: Plane, cover: Plane) -> Plane:
+    """How far a sample on the body shows single strands, [h, w]: near hair, of its color rather
+    than the body's [h, w, 3]."""
+    side, sure = view.side, view.alpha > SURE_ALPHA
+    near = _ramp(sure, STRAY * side, 0.15 * STRAY * side) * cover * (1 - view.head)
+    if not near.any():
+        return near
+    picture = view.picture.astype(np.float32)
+    hair = spread(picture, sure)
+    from_body, from_hair = furthest(picture - body), furthest(picture - hair)
+    like_hair = np.clip((from_body - from_hair) / (from_body + from_hair + 1), 0, 1)
+    low, high = UNLIKE_BODY
+    unlike = np.clip((from_body - low) / (high - low), 0, 1)
+    strands = ((like_hair * unlike) > 0.2) & (near > 0.5) & ~view.features
+    return near * soft(grown(strands, 0.5 * HAIR_EDGE * side), 0.25 * HAIR_EDGE * side)
 
 
 def _ramp(mask: Mask, reach: float, sigma: float) -> Plane:
@@ -218,7 +245,7 @@ def part_with_hair(alpha: Picture, mesh: NDArray[np.float32], side: float) -> tu
 # ---- stages
 
 
-@stage(keep=False)
+@stage(version=2, keep=False)
 def bare(
     frames: Frames,
     matte: Matte,
@@ -230,13 +257,13 @@ def bare(
     region: HeadRegion,
     hair_window: HairWindow,
     span: Span,
+    at_once: AtOnce,
 ) -> Bare:
     levels = np.stack([hair_window.cut(frame) for frame in frames])
     changed, scalp = np.zeros_like(matte.alpha), np.zeros_like(matte.alpha)
-    for row in np.flatnonzero(track.present).tolist():
+
+    def take_away(row: int) -> None:
         alpha = matte.alpha[row]
-        if not alpha.any():
-            continue
         mesh = track.mesh[row]
         part = part_with_hair(alpha, hair_window.places(mesh), hair_window.side)
         view = View(
@@ -245,6 +272,9 @@ def bare(
         )  # fmt: skip
         layers = _layers(view, behind, row, part, span.start + row)
         levels[row][part], changed[row][part], scalp[row][part] = without_hair(view, layers)
+
+    for _ in at_once(take_away, np.flatnonzero(track.present & matte.alpha.any((1, 2))).tolist()):
+        pass
     return Bare(levels, changed, scalp)
 
 

@@ -9,8 +9,8 @@ import torch
 from numpy.typing import NDArray
 
 from vidhair.geometry import Grid
+from vidhair.imaging import morphology
 from vidhair.imaging.blur import blur
-from vidhair.imaging.morphology import dilate
 from vidhair.imaging.warp import shrink, spread_grid
 from vidhair.models.faces.landmarks import EYE_LEFT, EYE_RIGHT, FACE_OVAL
 from vidhair.models.parsers.face_parser import Label, polygon_mask
@@ -38,15 +38,20 @@ TEMPLES, EARS, MOUTH, NOSE = (162, 389), (234, 454), (61, 291), 4  # points of t
 
 def grown(mask: Mask, reach: float) -> Mask:
     """A mask [h, w] with what is within a reach of it, in samples."""
-    plane = torch.from_numpy(mask.astype(np.float32))[None, None]
-    found: Mask = dilate(plane, 2 * max(1, round(reach)) + 1)[0, 0].numpy() > 0
-    return found
+    return morphology.grown(mask, max(1, round(reach)))
 
 
 def soft(plane: NDArray[Any], sigma: float) -> Plane:
     """A plane [h, w], blurred."""
     given = torch.from_numpy(np.ascontiguousarray(plane, np.float32))[None, None]
     found: Plane = blur(given, sigma)[0, 0].numpy()
+    return found
+
+
+def furthest(away: NDArray[Any]) -> NDArray[Any]:
+    """The largest distance in any of three channels, [h, w] of [h, w, 3]."""
+    red, green, blue = (np.abs(away[..., channel]) for channel in range(3))
+    found: NDArray[Any] = np.maximum(np.maximum(red, green), blue)
     return found
 
 
@@ -167,7 +172,7 @@ class View:
         seen &= (self.label(Label.SKIN) > 0.6) & ~self._below(self.mesh[list(MOUTH), 1].mean())
         if seen.any():
             usual = np.median(self.picture[seen], 0)
-            seen &= np.abs(self.picture - usual).max(-1) < UNLIKE_SKIN
+            seen &= furthest(self.picture - usual) < UNLIKE_SKIN
         return seen
 
     def _below(self, y: float) -> Mask:

@@ -37,6 +37,7 @@ from vidhair.stages.bare_view import (
     Plane,
     View,
     coarse_view,
+    furthest,
     grown,
     soft,
 )
@@ -53,6 +54,9 @@ FOLLOWED = 200  # samples along the longer side of pictures in which motion is f
 AROUND = 0.02  # around what hair hides in the frames that are looked at, in crop sides
 # Weights, beside what is seen, of where neck and shoulders mostly are, and of the other side.
 SHOULDERS, MIRRORED = 0.12, 0.5
+# How far both sides have to be alike for clothes to be taken from the other one, and how far they
+# stay away from those that are seen, to which they are joined, in crop sides.
+ALIKE, SEAM = 0.5, 0.03
 # Half widths of a face by which a body's middle may lie beside that of its neck, and what that
 # costs beside likeness.
 OFF_AXIS, OFF_AXIS_COST = 0.3, 1.0
@@ -65,6 +69,7 @@ STRANDS = (0.025, 0.055)  # share of green more, or of blue less, than a face ha
 IN_SHADE = 0.82  # tone of a neck beside that of its face
 # Share of an ear that hair hides, from which on skin is drawn there, and its own shape.
 HIDDEN_EAR, SHAPED_EAR = 0.2, (0.35, 0.7)
+ACROSS = 0.3  # how far surroundings are filled on behind the person, in crop sides
 SPREAD_LEVELS = 8
 MOVING = 0.7  # deviation, in frames, of the mean over which moves are smoothed
 
@@ -145,6 +150,8 @@ def wall_of(views: Sequence[View], moves: Moves) -> Picture:
     if not seen.any():
         return views[0].picture
     wanted, colors = wanted_of(views, moves), seen_colors.astype(np.float32)
+    # Behind the person, too, so that what is on one side goes over into what is on the other.
+    wanted = grown(wanted, ACROSS * views[0].side)
     made = inpaint(colors, wanted & ~seen, seen)
     return _levels(np.where((wanted | seen)[..., None], made, spread(colors, seen)))
 
@@ -159,20 +166,32 @@ def body_of(views: Sequence[View], moves: Moves) -> tuple[Picture, Picture]:
     counted = skin + clothes
     sure = wall + counted > 0.5
     person = np.where(sure, counted / np.maximum(wall + counted, 1e-6), figure)
-    cover = _edge(soft(_spread(person, np.where(sure, 1, SHOULDERS)), 0.012 * side))
+    # Shoulders, where they are hidden, are like the other ones, as far as both sides are alike.
+    at, there, alike = mirrored(person, sure, views[0].mesh)
+    person = np.where(there & ~sure, person[:, at], person)
+    weight = np.where(sure, 1, np.where(there, max(SHOULDERS, MIRRORED * alike**2), SHOULDERS))
+    inner = between(sure & (person > 0.5), sure & (person <= 0.5))
+    inner[: max(0, int(views[0].mesh[CHIN_AND_BROW[0], 1]))] = False
+    person, weight = np.where(inner, 1, person), np.where(inner, 1, weight)
+    cover = _edge(soft(_spread(person, weight), 0.012 * side))
 
     # Where clothes begin is told by the other side, too, but not by arms, which end elsewhere.
     bare = skin / np.maximum(counted, 1e-6)
     axis, wide = middle_of(views[0].mesh)
     beside = np.abs(np.arange(size[1]) + 0.5 - axis) > NECK_SPAN * wide
     known = (counted > 0.5) & ~(beside & (bare > 0.5))
-    other, there = mirrored(bare, known, views[0].mesh)
-    told = np.where(known, bare, np.where(there, other, neck))
+    at, there, _ = mirrored(bare, known, views[0].mesh)
+    told = np.where(known, bare, np.where(there, bare[:, at], neck))
     weight = np.where(known, 1, np.where(there, MIRRORED, SHOULDERS))
     flesh = _edge(soft(_spread(told, weight), 0.012 * side))[..., None]
     wanted = wanted_of(views, moves) & (cover > 0)
     made, is_skin = colors.astype(np.float32), bare > 0.5
-    cloth = inpaint(made, wanted & ~seen & (flesh[..., 0] < 1), seen & ~is_skin)
+    shown = seen & ~is_skin
+    from_other = there & shown[:, at] & ~grown(shown, SEAM * side) & (alike > ALIKE)
+    clothes = np.where(from_other[..., None], made[:, at], made)
+    cloth = inpaint(
+        clothes, wanted & ~seen & ~from_other & (flesh[..., 0] < 1), shown | (wanted & from_other)
+    )
     drawn = cloth + flesh * (neck_color(views, made, seen & is_skin & ~beside) - cloth)
     made = np.where(seen[..., None], made, drawn)
     made = np.where((seen | wanted)[..., None], made, spread(made, seen | wanted))
@@ -193,10 +212,23 @@ def kinds(view: View) -> tuple[Mask, Mask, Mask]:
     face = view.picture[view.skin]
     if len(face):
         usual = np.median(face, 0)
-        away = np.abs(tint(view.picture) - tint(usual)).max(-1)
+        away = furthest(tint(view.picture) - tint(usual))
         tone = view.picture.mean(-1) / max(1.0, float(usual.mean()))
         skin |= (away < SKIN_TINT) & (tone > SKIN_TONE[0]) & (tone < SKIN_TONE[1])
     return view.wall, view.body & skin, view.body & ~skin
+
+
+def between(person: Mask, wall: Mask) -> Mask:
+    """What is unknown [h, w], and has the person to both sides in its row, where either is known
+    next."""
+    known = np.where(person, 1, np.where(wall, -1, 0))
+
+    def before(values: NDArray[np.int64]) -> NDArray[np.int64]:
+        last = np.maximum.accumulate(np.where(values != 0, np.arange(values.shape[1]), 0), 1)
+        return np.take_along_axis(values, last, 1)
+
+    found: Mask = (known == 0) & (before(known) > 0) & (before(known[:, ::-1])[:, ::-1] > 0)
+    return found
 
 
 def middle_of(mesh: NDArray[np.float64]) -> tuple[float, float]:
@@ -206,9 +238,12 @@ def middle_of(mesh: NDArray[np.float64]) -> tuple[float, float]:
     return float(chin[0] + 0.3 * (middle - chin[0])), float(np.hypot(*(right - left)) / 2)
 
 
-def mirrored(values: NDArray[Any], known: Mask, mesh: NDArray[np.float64]) -> tuple[Plane, Mask]:
-    """Values [h, w] in 0 … 1 of what lies opposite, below a face [478, 2], as bodies are
-    symmetric, and where they are known [h, w].
+def mirrored(
+    values: NDArray[Any], known: Mask, mesh: NDArray[np.float64]
+) -> tuple[NDArray[np.intp], Mask, float]:
+    """Which columns [w] lie opposite, below a face [478, 2], as bodies are symmetric; where values
+    [h, w] in 0 … 1 are known there; and how far those known on both sides are alike, their
+    intersection over their union.
 
     They are mirrored at the column near the neck at which they are most like themselves.
     """
@@ -229,7 +264,10 @@ def mirrored(values: NDArray[Any], known: Mask, mesh: NDArray[np.float64]) -> tu
     axis = max(usual + wide * np.linspace(-OFF_AXIS, OFF_AXIS, 17), key=likeness)
     at, there = opposite(axis)
     there[: int(np.clip(mesh[CHIN_AND_BROW[0], 1], 0, None))] = False
-    return values[:, at].astype(np.float32), there
+    given, other = (side[known & there] for side in (values, values[:, at]))
+    either = float(np.maximum(given, other).sum())
+    alike = float(np.minimum(given, other).sum()) / either if either else 0.0
+    return at, there, alike
 
 
 def neck_color(views: Sequence[View], colors: Plane, seen: Mask) -> Plane:
@@ -315,7 +353,7 @@ def grain_of(views: Sequence[View], moves: Moves, wall: Picture) -> float:
 Parts = tuple[Picture, Picture, Picture, NDArray[np.float32], Place]  # as `View` takes them
 
 
-@stage(version=2, compress=True)
+@stage(version=3, compress=True)
 def behind(
     frames: Series[Frames],
     matte: Series[Matte],

@@ -24,7 +24,7 @@ from vidhair.stages.region import HairWindow, HeadRegion
 from vidhair.stages.skull import Look as Seen
 from vidhair.stages.skull import Place, Skull, look
 from vidhair.types import Frames
-from vidhair.wiring import Series, Value, stage
+from vidhair.wiring import AtOnce, Series, Span, Value, stage
 
 Picture = NDArray[np.uint8]
 Plane = NDArray[np.float32]
@@ -223,7 +223,7 @@ def worn_tone(
     return HairTone(area, mean_lab.astype(np.float32))
 
 
-@stage(keep=False)
+@stage(version=2, keep=False)
 def worn(
     bare: Bare,
     labels: Labels,
@@ -234,39 +234,40 @@ def worn(
     photo_look: PhotoLook,
     region: HeadRegion,
     hair_window: HairWindow,
+    span: Span,
+    at_once: AtOnce,
 ) -> Worn:
     colors = photo_hair.levels.astype(np.float32)
     planes = np.dstack([photo_hair.levels, photo_hair.alpha, photo_hair.behind])
-    made: dict[str, list[Any]] = {name: [] for name in Worn.ROWS}
     random = np.random.default_rng(3).standard_normal((hair_window.height, hair_window.width))
-    for row in range(len(track.mesh)):
-        levels, changed = bare.levels[row], bare.changed[row]
-        alpha = np.zeros(changed.shape, np.float32)
-        if track.present[row]:
-            at = Place.of(photo_fit, row)
-            places = photo_places(
-                photo_hair, at, photo_fit.bent[row], photo_fit.long, hair_window,
-                photo_fit.usual[row],
-            )  # fmt: skip
-            hair, alpha, behind = _hair(planes, places, photo_look.blur)
-            here = look(skull, at, hair_window)
-            middle = hair_window.places(at.seen(np.zeros(3)))
-            around, cover = unseen_hair(photo_hair, here, skull, photo_fit.long)
-            color = lit(sample(colors, around), photo_fit.light[row], at, hair_window)
-            hair = lit(hair, photo_fit.light[row], at, hair_window)
-            mesh = hair_window.places(track.mesh[row])
-            oval = polygon_mask(mesh[list(FACE_OVAL)], *changed.shape)
-            oval = gaussian_filter(oval.astype(np.float32), 1.0)
-            grain = np.roll(random, (17 * row, 29 * row), (0, 1)).astype(np.float32)
-            levels, changed = over(
-                levels, changed, bare.scalp[row], _person(labels, row, region, hair_window), oval,
-                hair, alpha, behind, (color, cover), middle, hair_window.side,
-                photo_look.grain * grain,
-            )  # fmt: skip
-        values = levels, changed, np.rint(alpha * 255).astype(np.uint8)
-        for name, value in zip(Worn.ROWS, values, strict=True):
-            made[name].append(value)
-    return Worn(**{name: np.stack(values) for name, values in made.items()})
+    made = Worn(bare.levels.copy(), bare.changed.copy(), np.zeros_like(bare.changed))
+
+    def put_on(row: int) -> None:
+        at = Place.of(photo_fit, row)
+        places = photo_places(
+            photo_hair, at, photo_fit.bent[row], photo_fit.long, hair_window, photo_fit.usual[row]
+        )
+        hair, alpha, behind = _hair(planes, places, photo_look.blur)
+        here = look(skull, at, hair_window)
+        middle = hair_window.places(at.seen(np.zeros(3)))
+        around, cover = unseen_hair(photo_hair, here, skull, photo_fit.long)
+        color = lit(sample(colors, around), photo_fit.light[row], at, hair_window)
+        hair = lit(hair, photo_fit.light[row], at, hair_window)
+        mesh = hair_window.places(track.mesh[row])
+        oval = polygon_mask(mesh[list(FACE_OVAL)], *alpha.shape)
+        oval = gaussian_filter(oval.astype(np.float32), 1.0)
+        frame = span.start + row
+        grain = np.roll(random, (17 * frame, 29 * frame), (0, 1)).astype(np.float32)
+        made.levels[row], made.changed[row] = over(
+            bare.levels[row], bare.changed[row], bare.scalp[row],
+            _person(labels, row, region, hair_window), oval, hair, alpha, behind, (color, cover),
+            middle, hair_window.side, photo_look.grain * grain,
+        )  # fmt: skip
+        made.alpha[row] = np.rint(alpha * 255)
+
+    for _ in at_once(put_on, np.flatnonzero(track.present).tolist()):
+        pass
+    return made
 
 
 def _hair(planes: NDArray[Any], places: Plane, softer: float) -> tuple[Plane, Plane, Plane]:
