@@ -137,14 +137,14 @@ class TestFaceParts:
     def test_eyes_and_the_open_mouth_are_livened(self) -> None:
         found = face_parts(self.MESH[None], (SIZE, SIZE))
         assert 2 <= len(found.features) <= 3
-        for rows, columns, mask in found.features:
+        for rows, columns, mask, _ in found.features:
             assert mask.shape == (rows.stop - rows.start, columns.stop - columns.start)
             assert np.allclose(found.detail[rows, columns].clip(mask), found.detail[rows, columns])
 
     def test_what_lies_beyond_the_frame_is_left_out(self) -> None:
         for shift in (-200, 60):
             found = face_parts(self.MESH[None] + np.float32(shift), (SIZE, SIZE))
-            assert all(mask.size for _, _, mask in found.features)
+            assert all(mask.size for _, _, mask, _ in found.features)
         assert not face_parts(self.MESH[None] + 500, (SIZE, SIZE)).features
 
 

@@ -101,7 +101,7 @@ class TestSketch:
             for parts in (
                 None,
                 self.parts(detail=detail),
-                self.parts(detail=detail, features=[(area, area, mask)]),
+                self.parts(detail=detail, features=[(area, area, mask, 0.0)]),
             )
         ]
         assert found[0] < found[1] and 1.4 * found[1] < found[2]
