@@ -58,7 +58,7 @@ LEAST_FACE = 8  # pixels of a side, of which proportions are seen
 LOOKS = {
     "ink": Look(),
     "pencil": Look(bands=9, flat=0.5, ink=0.55, chroma=1.05),
-    "paint": Look(bands=6, flat=0.8, ink=0.0, chroma=1.4),
+    "paint": Look(bands=6, flat=0.8, ink=0.4, tinted=1.0, chroma=1.4),
 }
 
 
@@ -119,7 +119,7 @@ class Toonify(Edit):
         affects=False,
     )
     look: str = setting(
-        "ink", "ink: a comic; pencil: thin grey lines; paint: no lines", choices=tuple(LOOKS)
+        "ink", "ink: a comic; pencil: grey lines; paint: tones, faint lines", choices=tuple(LOOKS)
     )
     strength: float = setting(
         1.0, "how far the drawing takes the place of the frame", low=0.0, high=1.0

@@ -215,11 +215,13 @@ def resized(values: NDArray[Any], size: tuple[int, int]) -> NDArray[Any]:
 @dataclass(frozen=True)
 class Look:
     """How a sketch is finished. bands: of lightness, from black to white. flat: 0 … 1, how far
-    tones are drawn to their bands. ink: 0 … 1, how dark lines are. chroma: a factor."""
+    tones are drawn to their bands. ink: 0 … 1, how dark lines are. tinted: 0 … 1, how far they have
+    the color of what they are drawn on. chroma: a factor."""
 
     bands: int = 7
     flat: float = 0.65
     ink: float = 0.9
+    tinted: float = 0.0
     chroma: float = 1.3
 
 
@@ -238,8 +240,8 @@ def finished(drawn: Sketch, look: Look, scale: float = 1.0) -> NDArray[np.uint8]
     dark = 1 - np.float32(look.ink) * (1 - paper)
     lab = np.empty_like(drawn.tones)
     lab[..., 0] = light * dark
-    # Ink has no color of its own.
-    lab[..., 1:] = drawn.tones[..., 1:] * (look.chroma * (1 - look.ink * (1 - paper)))[..., None]
+    grey = 1 - np.float32(look.ink * (1 - look.tinted)) * (1 - paper)
+    lab[..., 1:] = drawn.tones[..., 1:] * (np.float32(look.chroma) * grey)[..., None]
     rgb = np.clip(cv2.cvtColor(lab, cv2.COLOR_LAB2RGB), 0, 1)
     levels: NDArray[np.uint8] = np.rint(rgb * 255).astype(np.uint8)
     return levels
