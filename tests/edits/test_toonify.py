@@ -1,20 +1,27 @@
 """Clips that are drawn: what faces tell of it, proportions, and the stage on a few frames."""
 
 import dataclasses
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from tests import small
 from tests.flow.made_up import a_pack
 from tests.stages.faces import clip_of, face_mesh
 from tests.stages.series import InMemory
+from vidhair.cache import DiskStore, MemoryStore, Store
 from vidhair.edits import toonify
 from vidhair.edits.toonify import LOOKS, WITHOUT, Heads, Toonify, face_parts, moved_along, reshaped
 from vidhair.flow.graph import Flow
 from vidhair.flow.overlap import Workers
+from vidhair.flow.runner import Means, Meter, Runner
 from vidhair.geometry import crop_axes
+from vidhair.media import open_clip
 from vidhair.models.faces.landmarks import EYE_LEFT, POINTS, eyes_and_mouth
 from vidhair.recipe import load_recipe
 from vidhair.stages.align import MAX_FACES, Faces, Shots
@@ -137,14 +144,14 @@ class TestFaceParts:
     def test_eyes_and_the_open_mouth_are_livened(self) -> None:
         found = face_parts(self.MESH[None], (SIZE, SIZE))
         assert 2 <= len(found.features) <= 3
-        for rows, columns, mask in found.features:
+        for rows, columns, mask, _ in found.features:
             assert mask.shape == (rows.stop - rows.start, columns.stop - columns.start)
             assert np.allclose(found.detail[rows, columns].clip(mask), found.detail[rows, columns])
 
     def test_what_lies_beyond_the_frame_is_left_out(self) -> None:
         for shift in (-200, 60):
             found = face_parts(self.MESH[None] + np.float32(shift), (SIZE, SIZE))
-            assert all(mask.size for _, _, mask in found.features)
+            assert all(mask.size for _, _, mask, _ in found.features)
         assert not face_parts(self.MESH[None] + 500, (SIZE, SIZE)).features
 
 
@@ -249,3 +256,39 @@ class TestInAFlow:
             return {n.name: n.settings for n in flow.nodes()}
 
         assert settings(self.flow()) != settings(self.flow(**{f"edit.{key}": other}))
+
+
+class Stops:
+    """A reporter that stops a run once so many frames are drawn."""
+
+    def __init__(self, after: int):
+        self.after = after
+
+    @contextmanager
+    def stage(self, name: str, total: int, unit: str) -> Iterator[Meter]:
+        def hear(done: float, note: str = "") -> None:
+            if name == "changes" and done == self.after:
+                raise KeyboardInterrupt
+
+        yield hear
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("one_thread")
+def test_a_run_that_is_stopped_ends_as_if_it_had_not_been(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(toonify, "AT_ONCE", 3)
+
+    def drawn(store: Store, stop: int = 0, executor: str = "overlapped") -> NDArray[np.uint8]:
+        flow = Flow(load_recipe("toonify", {}), a_pack())
+        with open_clip(small.clip()) as reader:
+            reporter = Stops(stop) if stop else None
+            runner = Runner(store, reader, reporter, Means(executor=executor))
+            runner.run(flow.nodes())
+            return flow.pictures(runner.work, 0, small.FRAMES)[0]
+
+    want = drawn(MemoryStore(), executor="in-order")
+    with pytest.raises(KeyboardInterrupt):
+        drawn(DiskStore(tmp_path), stop=7)
+    assert np.array_equal(drawn(DiskStore(tmp_path)), want)

@@ -101,7 +101,7 @@ class TestSketch:
             for parts in (
                 None,
                 self.parts(detail=detail),
-                self.parts(detail=detail, features=[(area, area, mask)]),
+                self.parts(detail=detail, features=[(area, area, mask, 0.0)]),
             )
         ]
         assert found[0] < found[1] and 1.4 * found[1] < found[2]
@@ -142,6 +142,12 @@ class TestFinished:
         tones.tones[..., 1] = 20
         grey, vivid = (finished(tones, Look(ink=0, chroma=c)) for c in (0.0, 1.5))
         assert np.ptp(grey[0, 0]) < 2 and np.ptp(vivid[0, 0].astype(int)) > 40
+
+    def test_lines_have_as_much_color_as_they_say(self) -> None:
+        inked = self.flat(50, -3)
+        inked.tones[..., 1] = 40
+        black, red = (finished(inked, Look(ink=0.5, tinted=t))[0, 0].astype(int) for t in (0, 1))
+        assert np.ptp(red) > 1.5 * np.ptp(black)
 
     @pytest.mark.parametrize("size", [(32, 48), (64, 64), (150, 97)])
     def test_it_comes_at_any_size(self, size: tuple[int, int]) -> None:

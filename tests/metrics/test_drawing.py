@@ -45,7 +45,7 @@ def test_a_clip_is_as_steady_as_itself() -> None:
 def test_what_boils_more_than_its_source_is_told() -> None:
     found = measured(clip(2), clip(6, 50))
     assert 2.2 < found.change < 3.5 and 2.2 < found.at_rest < 3.5
-    assert measured(clip(2), [wall()] * COUNT).change == 0
+    assert measured(clip(2), [wall()] * COUNT).change < 0.15
 
 
 def test_motion_is_no_change() -> None:

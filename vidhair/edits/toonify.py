@@ -43,8 +43,9 @@ from vidhair.wiring import AtOnce, Makers, Meter, Series, Value, makers, ranges,
 
 AT_ONCE = 8  # frames that are read, and handed on
 WITHOUT = 0.6  # side of a face's crop in heights of the frame, where none is seen
-LIGHT_INK = 0.5  # share of lines that is drawn on plain skin of faces
-EYES_INK, LIPS_INK = 0.3, 0.6  # of that within eyes and open mouths, and on lips
+LIGHT_INK = 0.7  # share of lines that is drawn on plain skin of faces
+EYES_INK, LIPS_INK = 0.3, 0.6  # the same of eyes and open mouths, and of lips
+EYES_LIGHTER = 5.0  # L
 CHIN = 152  # point of the mesh
 MOUTH = (  # within the lips
     78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308, 324, 318, 402, 317, 14, 87, 178, 88, 95,
@@ -57,7 +58,7 @@ LEAST_FACE = 8  # pixels of a side, of which proportions are seen
 LOOKS = {
     "ink": Look(),
     "pencil": Look(bands=9, flat=0.5, ink=0.55, chroma=1.05),
-    "paint": Look(bands=6, flat=0.8, ink=0.0, chroma=1.4),
+    "paint": Look(bands=6, flat=0.8, ink=0.4, tinted=1.0, chroma=1.4),
 }
 
 
@@ -118,7 +119,7 @@ class Toonify(Edit):
         affects=False,
     )
     look: str = setting(
-        "ink", "ink: a comic; pencil: thin grey lines; paint: no lines", choices=tuple(LOOKS)
+        "ink", "ink: a comic; pencil: grey lines; paint: tones, faint lines", choices=tuple(LOOKS)
     )
     strength: float = setting(
         1.0, "how far the drawing takes the place of the frame", low=0.0, high=1.0
@@ -210,9 +211,9 @@ def face_parts(meshes: NDArray[np.float32], size: tuple[int, int]) -> Parts:
         for part in (EYE_LEFT, EYE_RIGHT, LIPS, *BROWS):
             _put(plain, mesh[list(part)], 1.5)
         _put(lips, mesh[list(LIPS)], 1.0)
-        for part, grown in ((EYE_LEFT, 1.1), (EYE_RIGHT, 1.1), (MOUTH, 1.0)):
-            found = _put(eyes, mesh[list(part)], grown)
-            features += [found] if found else []
+        for part, lighter in ((EYE_LEFT, EYES_LIGHTER), (EYE_RIGHT, EYES_LIGHTER), (MOUTH, 0.0)):
+            found = _put(eyes, mesh[list(part)], 1.1 if lighter else 1.0)
+            features += [(*found, lighter)] if found else []
     face = _softened(face)
     skin = np.minimum(_softened(face * (1 - plain)), face)
     ink = 1 - (1 - LIGHT_INK) * skin

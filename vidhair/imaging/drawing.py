@@ -35,7 +35,8 @@ IN_FOCUS, FOCUS_AROUND = (
     1.3,
     9,
 )  # how much stronger than the fine lines around, in pixels, a broad one is
-LIVELIER, LIGHTER, LIGHTEST = 1.7, 5.0, 95.0  # contrast of eyes, what is added to their L, its most
+MOST_INK, CLOSE = 0.27, 12.0  # share of a neighborhood, of so many pixels, that is drawn fully
+LIVELIER, LIGHTEST = 1.7, 95.0  # contrast of eyes and open mouths, and the most of their L
 CRISPEST, SOFTEST = 5.0, 1.5  # borders of bands
 STEEP = 1.6  # how much crisper they are, the steeper the light falls
 
@@ -61,12 +62,12 @@ class Sketch:
 class Parts:
     """Where a picture shows what of faces, [h, w] in 0 … 1. face: only the fine pen draws. ink: how
     much of it. detail: tones keep what is small. features: eyes and open mouths, whose tones are
-    livened: rows, columns and a mask of those."""
+    livened: rows, columns and a mask of those, and how much lighter they become, in L."""
 
     face: Floats
     ink: Floats
     detail: Floats
-    features: Sequence[tuple[slice, slice, Floats]]
+    features: Sequence[tuple[slice, slice, Floats, float]]
 
 
 def _gauss(x: Floats, sigma: float) -> Floats:
@@ -156,12 +157,12 @@ def sketch(picture: NDArray[np.uint8], parts: Parts | None = None) -> Sketch:
     broad = np.maximum(np.minimum(_pen(light, *BROAD_PEN), 0), IN_FOCUS * _lowest(lines))
     if parts is not None:
         broad *= 1 - parts.face
-    lines = strokes.mean(gain * np.minimum(lines, broad), LINE_STROKE)
+    lines = _sparing(strokes.mean(gain * np.minimum(lines, broad), LINE_STROKE))
     if parts is None:
         return Sketch(tones, lines, gain)
     tones = tones + parts.detail[..., None] * (fine - tones)
-    for rows, columns, mask in parts.features:
-        tones[rows, columns, 0] = _livened(tones[rows, columns, 0], mask)
+    for rows, columns, mask, lighter in parts.features:
+        tones[rows, columns, 0] = _livened(tones[rows, columns, 0], mask, lighter)
     return Sketch(tones, lines * parts.ink, gain)
 
 
@@ -172,10 +173,17 @@ def _lowest(lines: Floats) -> Floats:
     return found
 
 
-def _livened(light: Floats, mask: Floats) -> Floats:
+def _sparing(lines: Floats) -> Floats:
+    """Fewer of them where they lie close together, so that strands and knits become masses."""
+    inked = _gauss(np.clip((PAPER / 2 - lines) / -PAPER, 0, 1), CLOSE)
+    found: Floats = lines * np.minimum(1, MOST_INK / np.maximum(inked, 1e-3)) ** 2
+    return found
+
+
+def _livened(light: Floats, mask: Floats, lighter: float) -> Floats:
     """Lightness [h, w] with more contrast under a mask, about its own mean."""
     mean = (light * mask).sum() / max(float(mask.sum()), 1.0)
-    raised = np.clip(mean + LIVELIER * (light - mean) + LIGHTER, 0, LIGHTEST)
+    raised = np.clip(mean + LIVELIER * (light - mean) + lighter, 0, LIGHTEST)
     found: Floats = light + mask * (raised - light)
     return found
 
@@ -207,11 +215,13 @@ def resized(values: NDArray[Any], size: tuple[int, int]) -> NDArray[Any]:
 @dataclass(frozen=True)
 class Look:
     """How a sketch is finished. bands: of lightness, from black to white. flat: 0 … 1, how far
-    tones are drawn to their bands. ink: 0 … 1, how dark lines are. chroma: a factor."""
+    tones are drawn to their bands. ink: 0 … 1, how dark lines are. tinted: 0 … 1, how far they have
+    the color of what they are drawn on. chroma: a factor."""
 
     bands: int = 7
     flat: float = 0.65
     ink: float = 0.9
+    tinted: float = 0.0
     chroma: float = 1.3
 
 
@@ -230,8 +240,8 @@ def finished(drawn: Sketch, look: Look, scale: float = 1.0) -> NDArray[np.uint8]
     dark = 1 - np.float32(look.ink) * (1 - paper)
     lab = np.empty_like(drawn.tones)
     lab[..., 0] = light * dark
-    # Ink has no color of its own.
-    lab[..., 1:] = drawn.tones[..., 1:] * (look.chroma * (1 - look.ink * (1 - paper)))[..., None]
+    grey = 1 - np.float32(look.ink * (1 - look.tinted)) * (1 - paper)
+    lab[..., 1:] = drawn.tones[..., 1:] * (np.float32(look.chroma) * grey)[..., None]
     rgb = np.clip(cv2.cvtColor(lab, cv2.COLOR_LAB2RGB), 0, 1)
     levels: NDArray[np.uint8] = np.rint(rgb * 255).astype(np.uint8)
     return levels
