@@ -12,8 +12,9 @@ the same motion with other hair. Every edit runs up to the frames before encodin
     jitter    of the middle of the hair on the head, frame to frame, as a share of the source's
     seconds   of the processor, beyond what the clip's edits share
 
-with `!` behind what is out of bounds. With --ways, baselines and parts left out. OUT/numbers.json;
-OUT/EDIT-WAY.png of source | edited | twin. Clips and caches stay in OUT for the next time.
+with `!` behind what is out of bounds. With --ways, baselines and parts left out; with --ablation
+the table of them (--frames 8 --people 2 --motions 1 are enough). OUT/numbers.json; OUT/EDIT-WAY.png
+of source | edited | twin. Clips and caches stay in OUT for the next time.
 """
 
 import argparse
@@ -69,7 +70,9 @@ BOUNDS = {
     "iou": (0.75, 1.0), "distance": (0.0, 0.6), "identity": (0.9, 9.0), "warp": (0.0, 1.15),
     "jitter": (0.0, 1.2),
 }  # fmt: skip
-# What is changed of the recipes, by what the line is called.
+STEPS = {"edit.steps": 20, "edit.refine_steps": 6}
+# What is changed of the recipes, by what the line is called. Steps in the codes, W+, are compared
+# with such in styles, S, and in the features halfway, beside the frame's own styles, F/S.
 WAYS: dict[str, dict[str, Any]] = {
     "as it is": {},
     "no smoothing": {
@@ -80,20 +83,26 @@ WAYS: dict[str, dict[str, Any]] = {
     "drawn, blended": {"compose.keep": False, "compose.blend": "smoothed"},
     "drawn, blended by frame": {"compose.keep": False, "compose.blend": "frame"},
     "not fitted": {"edit.rounds": 0},
-    "further steps": {"edit.steps": 20, "edit.refine_steps": 6},
-    "no refinement": {"edit.steps": 20, "edit.refine_steps": 0},
+    "w+": {**STEPS, "edit.space": "w+"},
+    "s": {**STEPS, "edit.space": "s"},
+    "f/s": {**STEPS, "edit.space": "f"},
+    "no refinement": {**STEPS, "edit.refine_steps": 0},
     "no tuning": {"tune.steps": 0, "tune.refine_steps": 0},
     "by latent": {"edit.by": "latent", "compose.mode": "replace", "compose.region": "head"},
-    "s": {"edit.space": "s", "edit.steps": 20},
-    "f": {"edit.space": "f", "edit.steps": 20},
     "fixed code": {"edit.consistency": "fixed"},
     "code per frame": {
-        "edit.consistency": "frame", "edit.steps": 20, "smooth.latents": False,
+        **STEPS, "edit.consistency": "frame", "smooth.latents": False,
         "smooth.share": False, "smooth.average_fine_from": 18,
     },
 }  # fmt: skip
 FOR_PROXIES = (
-    "not fitted", "further steps", "no refinement", "s", "f", "fixed code", "code per frame"
+    "not fitted", "w+", "s", "f/s", "no refinement", "fixed code", "code per frame"
+)  # fmt: skip
+# Each beside what it is left out of: smoothing, tuning and fitting of what is shipped, blending of
+# what is drawn, refinement and spaces of steps, and the two baselines.
+ABLATION = (
+    "as it is", "no smoothing", "no tuning", "not fitted", "drawn, blended", "drawn", "w+", "s",
+    "f/s", "no refinement", "fixed code", "code per frame",
 )  # fmt: skip
 FOR_DRAWN = ("drawn", "drawn, blended", "drawn, blended by frame")  # not for bald by layer
 IN_A_ROW = 3
@@ -345,9 +354,13 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--photos", type=int, default=1, help="references per clip")
     parser.add_argument("--edits", nargs="+", default=[])
     parser.add_argument("--ways", nargs="*", choices=list(WAYS), help="none named: all of them")
+    parser.add_argument("--ablation", action="store_true", help="ABLATION's, of the reference")
     parser.add_argument("--pack", default="rendered-faces")
     parser.add_argument("--set", dest="settings", action="append", default=[])
-    return parser.parse_args()
+    options = parser.parse_args()
+    if options.ablation:
+        options.ways, options.edits = options.ways or list(ABLATION), options.edits or ["reference"]
+    return options
 
 
 def main() -> None:
@@ -359,7 +372,8 @@ def main() -> None:
     found: dict[tuple[str, str], list[dict[str, float]]] = {}
     rows: dict[tuple[str, str], list[list[Picture]]] = {}
     given = dict(map(parse_override, options.settings))
-    print(f"{perceptual.about}\n{'':<34}" + "".join(f"{name:>10}" for name in [*BOUNDS, "s"]))
+    head = f"{'':<34}" + "".join(f"{name:>9} " for name in [*BOUNDS, "s"])
+    print(f"{perceptual.about}\n{head}")
     people = list(PEOPLE.items())[: options.people]
     for number, (seed, style) in enumerate(people):
         for motion_seed in MOTIONS[: options.motions]:
@@ -402,10 +416,11 @@ def main() -> None:
                     chosen = np.linspace(0, len(source) - 1, IN_A_ROW + 2)[1:-1].astype(int)
                     row = [scaled(x[k], 256) for k in chosen for x in (source, made, twin)]
                     rows.setdefault((case.edit, way), []).append(row)
-    print()
+    print(f"\n{head}")
     for (edit, way), numbers_of in found.items():
         print(line(f"{edit}, {way} ({len(numbers_of)})", edit, mean_of(numbers_of)))
-        write_png(options.out / f"{edit}-{way.replace(' ', '_')}.png", stacked(rows[edit, way]))
+        name = f"{edit}-{way}.png".replace(" ", "_").replace("/", "")
+        write_png(options.out / name, stacked(rows[edit, way]))
     table = {f"{edit}, {way}": numbers for (edit, way), numbers in found.items()}
     (options.out / "numbers.json").write_text(json.dumps(table, indent=1))
 

@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 
 from tests.stages.faces import face_track
-from vidhair.geometry import Box
+from vidhair.geometry import Box, Grid
 from vidhair.imaging.color import lab_to_rgb, levels_to_lab
 from vidhair.models.generators.stylegan3 import Extent
 from vidhair.stages.bare import Bare
@@ -20,11 +20,13 @@ from vidhair.stages.regrown import (
     regrown,
     regrown_picture,
     strands_below,
+    streaks_at,
     with_tips,
 )
 from vidhair.stages.render import Canvas
 from vidhair.stages.reshaped import Reshaped
 from vidhair.stages.smooth import Pivots
+from vidhair.stages.steady import places_of
 from vidhair.types import Frames
 from vidhair.wiring import Span
 
@@ -44,23 +46,36 @@ class TestStrands:
         own = np.zeros((12, 1), bool)
         own[1:4] = True
         detail = np.arange(12, dtype=np.float32)[None, :, None]
-        got = strands_below(own, detail, 3, 0)[0, :, 0]
+        got, long = strands_below(own, detail, 3, 0)
+        got = got[0, :, 0]
         assert got[3:].tolist() == [3, 2, 1, 2, 3, 2, 1, 2, 3] and not got[:3].any()
+        assert long[:, 0].tolist() == [0, 0, 0, *[2] * 9]
 
     def test_single_samples_have_none_to_give(self) -> None:
         own = np.zeros((12, 1), bool)
         own[1:4], own[8] = True, True
         detail = np.arange(12, dtype=np.float32)[None, :, None]
-        assert strands_below(own, detail, 3, 0)[0, 7:, 0].tolist() == [3, 2, 1, 2, 3]
-        assert not strands_below(np.zeros_like(own), detail, 2, 0).any()
+        assert strands_below(own, detail, 3, 0)[0][0, 7:, 0].tolist() == [3, 2, 1, 2, 3]
+        assert not strands_below(np.zeros_like(own), detail, 2, 0)[0].any()
 
     def test_neighbors_end_alike(self) -> None:
         own = np.zeros((40, 30), bool)
         own[5:20] = True
         own[18:20, ::2] = False  # every other column ends two samples higher
         detail = np.broadcast_to(np.arange(40, dtype=np.float32)[:, None], (1, 40, 30))
-        rough, smooth = (strands_below(own, detail, 3, even)[0, 26] for even in (0, 3))
+        rough, smooth = (strands_below(own, detail, 3, even)[0][0, 26] for even in (0, 3))
         assert np.ptp(rough) >= 4 and np.ptp(smooth[7:-7]) < 1
+
+
+def test_streaks_hang_and_stay_on_the_head() -> None:
+    box, grid = Box(0.0, 0.0, 100.0), Grid.of_pixels(120, 100)
+    places = places_of(grid, box)
+    found = streaks_at(places)
+    assert abs(found.mean()) < 0.5 and 0.5 < found.std() < 1.5
+    across, along = (np.abs(np.diff(found, axis=axis)).mean() for axis in (1, 0))
+    assert along < 0.4 * across
+    moved = streaks_at(places + torch.tensor([0.05, 0.1]))
+    np.testing.assert_allclose(moved[:-10, :-5], found[10:, 5:], atol=0.05)
 
 
 class TestTips:
@@ -105,7 +120,12 @@ class TestPicture:
         bare = np.full((*SIZE, 3), SKIN, np.uint8)
         lab = levels_to_lab(torch.from_numpy(painted(self.OWN))[None])
         own, kept = (torch.from_numpy(x)[None, None] for x in (self.OWN, 1 - np.float32(gone)))
-        color = lab_to_rgb(grown_color(lab, own, kept, SIDE))[0].movedim(0, -1).numpy() * 255
+        color = (
+            lab_to_rgb(grown_color(lab, own, kept, np.zeros(SIZE, np.float32), SIDE))[0]
+            .movedim(0, -1)
+            .numpy()
+            * 255
+        )
         given = painted(self.OWN), self.OWN, bare, gone.astype(np.float32), new.astype(np.float32)
         return regrown_picture(*given, color if new.any() else None, SIDE)
 
@@ -117,7 +137,8 @@ class TestPicture:
     def test_new_hair_has_the_color_of_own_hair_which_stays_as_it_was(self) -> None:
         got = self.made(box(0, 0), box(20, 50))
         assert np.abs(got[32:48, 12:28] - HAIR).max() < 6
-        assert np.array_equal(got[:30], painted(self.OWN)[:30])
+        assert np.array_equal(got[:20], painted(self.OWN)[:20])
+        assert np.array_equal(got[20:26, 14:26], painted(self.OWN)[20:26, 14:26])
         assert np.array_equal(got[52:], painted(self.OWN)[52:])
 
 

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tests.models.tiny import tiny_generator
-from tests.stages.faces import face_track
+from tests.stages.faces import face_mesh, face_track
 from vidhair.geometry import Box
 from vidhair.models.generators.stylegan3 import Extent
 from vidhair.stages.drawn import NEW_HAIR, OLD_HAIR, HairDrawn
@@ -14,7 +14,15 @@ from vidhair.stages.labels import Labels
 from vidhair.stages.matte import Matte
 from vidhair.stages.region import HairWindow, HeadRegion
 from vidhair.stages.render import Canvas, Drawer
-from vidhair.stages.reshaped import decided, nearest, reshaped
+from vidhair.stages.reshaped import (
+    decided,
+    face_and_forehead,
+    fallen,
+    lengthened,
+    nearest,
+    reshaped,
+    under,
+)
 from vidhair.stages.smooth import Pivots
 from vidhair.wiring import Span
 
@@ -32,8 +40,11 @@ def box(top: int, bottom: int, left: int = 10, right: int = 30) -> NDArray[Any]:
 class TestReshaped:
     """A cap of hair from row 10 on, which ends further down or up with the edit."""
 
-    def found(self, own: Any, before: Any, after: Any, free: Any = NOTHING) -> Any:
-        gone, new = decided(own, before, after, free, SIDE)
+    def found(
+        self, own: Any, before: Any, after: Any, free: Any = NOTHING, *,
+        face: Any = NOTHING, covers: bool = True,
+    ) -> Any:  # fmt: skip
+        gone, new = decided(own, before, after, free, face, SIDE, covers)
         return (gone > 0.5) & (own > 0.5), new > 0.5
 
     def test_drawings_that_do_not_fit_the_person_change_nothing(self) -> None:
@@ -80,6 +91,65 @@ def test_what_is_not_known_is_as_what_is_nearest() -> None:
     known = np.array([[True, False, False, False, True]])
     assert nearest(known, values)[0].tolist()[1::2] == [0, 1]
     assert not nearest(np.zeros_like(known), values).any()
+
+    def test_hair_that_ends_above_a_place_falls_down_to_it_but_not_before_the_face(self) -> None:
+        own = box(8, 20)
+        after = box(8, 20) + box(30, 45)
+        _, new = self.found(own, own, after)
+        assert new[20:45, 12:28].all()
+        _, beside = self.found(own, own, after, face=box(20, 45, 16, 24) > 0, covers=False)
+        assert beside[22:44, 12:15].all() and beside[22:44, 25:28].all()
+        assert not beside[:, 18:22].any()
+
+    def test_only_what_covers_the_face_comes_before_it(self) -> None:
+        own, face = box(8, 20), box(20, 45, 12, 28) > 0
+        _, new = self.found(own, own, box(8, 40), face=face)
+        assert new[21:39, 14:26].all()
+        _, new = self.found(own, own, box(8, 40), face=face, covers=False)
+        assert not new[:, 15:25].any()
+
+
+class TestLengthened:
+    """Own hair down to row 30, drawn down to 20, and with the edit to 30."""
+
+    OWN, OLD, NEW = box(8, 30) > 0, box(8, 20) > 0, box(8, 30) > 0
+
+    def test_hair_longer_than_it_is_drawn_ends_as_much_further_down(self) -> None:
+        got = lengthened(self.OWN, self.OLD, self.NEW, SIDE)
+        rows = np.flatnonzero(got[:, 20])
+        assert rows[0] == 30 and abs(rows[-1] - 39) <= 1
+        assert not got[:, :10].any() and not got[:, 30:].any()
+
+    def test_what_hangs_out_thinly_or_ends_far_above_does_not(self) -> None:
+        own = self.OWN | (box(20, 21, 30, 38) > 0) | (box(4, 8, 0, 10) > 0)
+        got = lengthened(own, self.OLD, self.NEW, SIDE)
+        assert not got[:, 31:].any() and not got[:, :9].any()
+
+    def test_hair_that_is_drawn_as_long_as_it_is_does_not(self) -> None:
+        assert not lengthened(self.OLD, self.OLD, self.NEW, SIDE).any()
+        assert not lengthened(self.OWN, self.OLD, self.OLD, SIDE).any()
+        assert not lengthened(NOTHING, self.OLD, self.NEW, SIDE).any()
+
+
+def test_what_lies_between() -> None:
+    above, below = np.zeros((8, 2), bool), np.zeros((8, 2), bool)
+    above[:2], below[5:, 0] = True, True
+    assert fallen(above, below, 3)[:, 0].tolist() == [False, False, True, True, True, *[False] * 3]
+    assert not fallen(above, below, 2).any() and not fallen(above, below, 3)[:, 1].any()
+
+
+def test_what_is_under_one_of_two() -> None:
+    one, other = np.zeros((6, 2), bool), np.zeros((6, 2), bool)
+    one[1], other[3, 0] = True, True
+    assert under(one, other)[:, 0].tolist() == [False, True, True, False, False, False]
+    assert under(one, other)[:, 1].tolist() == [False, *[True] * 5]
+
+
+def test_a_forehead_is_above_the_oval() -> None:
+    mesh = face_mesh(20.0, 35.0, 12.0)
+    face = face_and_forehead(mesh, *SIZE)
+    rows = np.flatnonzero(face[:, 20])
+    assert abs(rows[-1] - 47) <= 1 and abs(rows[0] - (23 - 0.3 * 24)) <= 1
 
 
 class TestStage:

@@ -28,14 +28,16 @@ from vidhair.wiring import Makers, Series, Value, makers, stage
 @dataclass(frozen=True, kw_only=True)
 class Edit:
     """Base of all edits. kind: its name in recipes; the fields are its settings. reshapes: whether
-    what a later edit takes is no longer where it was in the frames. whole_frames: whether it makes
-    all of the `composed` frames, of those that the edits of persons leave.
+    what a later edit takes is no longer where it was in the frames. covers_face: whether hair that
+    it draws may come before the face. whole_frames: whether it makes all of the `composed` frames,
+    of those that the edits of persons leave.
 
     What it changes is made by stages that are methods of it, so its identity is in their keys.
     """
 
     kind: ClassVar[str]
     reshapes: ClassVar[bool] = False
+    covers_face: ClassVar[bool] = True
     whole_frames: ClassVar[bool] = False
 
     @property

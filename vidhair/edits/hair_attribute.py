@@ -35,6 +35,7 @@ class HairAttribute(GradedEdit):
     """attribute: its name in packs. unit: how much of it an amount of one is."""
 
     degree = "amount"
+    covers_face = False
     attribute: ClassVar[str]
     unit: ClassVar[float] = 1.0
     amount: float | Curve = setting(0.5, "how much more, or a curve of it over time")
@@ -103,6 +104,7 @@ class Fringe(HairAttribute):
     """How much of it a generator draws for an attribute depends on the person, so that is seen."""
 
     kind = "fringe"
+    covers_face = True
     attribute = "hair_fringe"
     amount: float | Curve = setting(
         0.9,

@@ -52,6 +52,7 @@ class HairColorLatent(GradedEdit):
     """Hair that a former edit colored is taken to the new color from there."""
 
     kind = "hair_color_latent"
+    covers_face = False
     color: str = setting(
         "auburn", f"a hex code (#8a4b2d), a picture of hair, or a name: {', '.join(HAIR_COLORS)}"
     )

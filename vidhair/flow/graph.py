@@ -143,7 +143,9 @@ def makers_of(recipe: Recipe, segmenter: bool = False) -> Makers:
         ends |= makers(fade=compose.fade_of_edits)
         if recipe.compose.region == "hair":
             hair = regrown.regrown if recipe.compose.keep else compose.replaced_hair
-            ends |= makers(drawn.hair_drawn, reshaped.reshaped, layer=hair)
+            covers = any(edit.covers_face for edit in recipe.edits)
+            shape = reshaped.reshaped if covers else reshaped.reshaped_beside_face
+            ends |= makers(drawn.hair_drawn, reshaped=shape, layer=hair)
             if recipe.compose.blend != "none":
                 ends |= makers(edited=blending.blended)
     if people.is_reference(recipe.align.person):

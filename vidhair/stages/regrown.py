@@ -7,12 +7,14 @@ same columns of the picture, mirrored where they end; averaged over neighbouring
 place of the head, as the hair next to it changes with every frame's matte.
 """
 
+from functools import cache
 from typing import Annotated
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
-from scipy.ndimage import uniform_filter
+from scipy.ndimage import gaussian_filter, uniform_filter
 from torch import Tensor
 
 from vidhair.imaging.blur import blur
@@ -39,7 +41,7 @@ from vidhair.stages.region import HairWindow
 from vidhair.stages.render import Canvas
 from vidhair.stages.reshaped import Reshaped, square
 from vidhair.stages.smooth import REACH, TAPS, Pivots, runs
-from vidhair.stages.steady import Averaged, faces_of
+from vidhair.stages.steady import Averaged, faces_of, places_of
 from vidhair.types import Frames
 from vidhair.wiring import Near, Span, stage
 
@@ -52,19 +54,26 @@ SOFT = 0.008  # blur of the border of what goes
 STRAND_BLUR = 0.03  # blur that tells the color of a place from its strands
 HOLES, EVEN = 0.01, 0.03  # half the width of what is closed, and of what ends alike, of own hair
 LEAST_RUN = 0.04  # of own hair in a column whose strands go on
+LONG_ENOUGH = (0.15, 0.4)  # of those, between which they take the place of streaks
+# Streaks, as long and as wide as strands and locks are, around the head; the waves in which they
+# hang, and how much lighter and darker than hair they are at most.
+STRANDS, STRAND_LENGTH, AROUND_HEAD, FINENESS = (0.003, 0.008, 0.02), 0.12, 1.5, 320
+WAVES = (0.012, 9.0)
+MOST_CONTRAST = 4.5
 # Of the border of new hair: blur, by how much strands move it, and how soft it is, both as shares
 # of that; the deviation of lightness below which there are no strands.
 TIPS, UNEVEN, SHARP, STILL = 0.012, 0.2, 0.5, 1.0
 SHOWS = 0.2  # how far hair comes, from which on it is looked at
+SEAM = 0.01  # of the border of own hair, that new hair hides
 OWN = (0.6, 0.95)  # share of a pixel that own hair has, between which it comes in front of new
 SURE = 0.9  # share of a pixel that own hair has, whose colors go on
 # Difference in Lab from which hair is drawn in another color, and fully so.
 OTHERWISE = (8.0, 12.0)
 
 
-def strands_below(own: Mask, detail: Plane, least: float, even: float) -> Plane:
+def strands_below(own: Mask, detail: Plane, least: float, even: float) -> tuple[Plane, Plane]:
     """What own hair of a column shows, mirrored at its lower end, and at its upper one again, below
-    it; zero where there is none.
+    it; zero where there is none. And how much of it there is, [h, w], in samples.
 
     own: [h, w]; detail: [C, h, w]; least: samples of a column that must hang together; even: of
     columns to either side, which end alike: else strands would be torn.
@@ -88,13 +97,40 @@ def strands_below(own: Mask, detail: Plane, least: float, even: float) -> Plane:
     share = (place - above)[None]
     below = (above + 1).clip(max=height - 1)
     first, second = (np.take_along_axis(detail, x[None], 1) for x in (above, below))
-    return np.where(last >= 0, first + share * (second - first), 0).astype(np.float32)
+    found = np.where(last >= 0, first + share * (second - first), 0).astype(np.float32)
+    return found, np.where(last >= 0, long, 0).astype(np.float32)
 
 
-def grown_color(lab: Tensor, alpha: Tensor, kept: Tensor, side: float) -> Tensor:
+@cache
+def _streaks() -> Tensor:
+    """Lightness of strands around a head, [1, 1, n, n], of mean 0 and deviation 1."""
+    rng, count = np.random.default_rng(1), round(2 * AROUND_HEAD * FINENESS)
+    total = np.zeros((count, count), np.float32)
+    for width in STRANDS:
+        noise = rng.standard_normal((count, count)).astype(np.float32)
+        sigma = STRAND_LENGTH * FINENESS, width * FINENESS
+        layer = gaussian_filter(noise, sigma, mode="wrap")
+        total += layer / layer.std()
+    return torch.from_numpy(total / total.std())[None, None]
+
+
+def streaks_at(places: Tensor) -> Plane:
+    """Lightness of strands that hang, [h, w], of about mean 0 and deviation 1.
+
+    places: [1, h, w, 2], on the head, in sides of the face's crop.
+    """
+    x, y = places.unbind(-1)
+    bent = x + WAVES[0] * torch.sin(WAVES[1] * y + 5 * x)
+    at = torch.stack([bent, y], -1) / AROUND_HEAD
+    found = F.grid_sample(_streaks(), at.float(), padding_mode="reflection", align_corners=False)
+    return found[0, 0].numpy()
+
+
+def grown_color(lab: Tensor, alpha: Tensor, kept: Tensor, streaks: Plane, side: float) -> Tensor:
     """What new hair looks like everywhere, [1, 3, h, w], by own hair: lab [1, 3, h, w].
 
-    alpha: of own hair, kept: whether it stays, [1, 1, h, w].
+    alpha: of own hair, kept: whether it stays, [1, 1, h, w]. streaks: [h, w], of `streaks_at`, for
+    where own hair is too short to tell how long strands look.
     """
     sure = erode(((alpha > SURE) & (kept > 0.5)).float(), 3)
     sigma = STRAND_BLUR * side
@@ -103,8 +139,14 @@ def grown_color(lab: Tensor, alpha: Tensor, kept: Tensor, side: float) -> Tensor
     known = (4 * share).clamp(0, 1) * (share > 0.02)
     color = blur(fill(even, known, levels=8), sigma / 2)
     detail = ((lab - even) * sure)[0].numpy()
-    whole = square(square(sure[0, 0].numpy() > 0.5, HOLES * side, True), HOLES * side, False)
-    strands = strands_below(whole, detail, LEAST_RUN * side, EVEN * side)
+    inside = sure[0, 0].numpy() > 0.5
+    whole = square(square(inside, HOLES * side, True), HOLES * side, False)
+    strands, long = strands_below(whole, detail, LEAST_RUN * side, EVEN * side)
+    low, high = LONG_ENOUGH
+    strands *= ((long / side - low) / (high - low)).clip(0, 1)
+    missing = np.sqrt(1 - ((long / side - low) / (high - low)).clip(0, 1) ** 2)
+    contrast = float(detail[0][inside].std()) if inside.any() else 0.0
+    strands[0] += min(contrast, MOST_CONTRAST) * missing * streaks
     return color + torch.from_numpy(strands)[None]
 
 
@@ -149,7 +191,10 @@ def regrown_picture(
     # Own hair stays in front; at its border, which what is behind it shines through, new hair hides
     # both.
     low, high = OWN
-    front = ((alpha * (1 - away) - low) / (high - low)).clip(0, 1)
+    reach = 2 * round(SEAM * side) + 1
+    inside = erode(torch.from_numpy(alpha * (1 - away))[None, None], reach)
+    inside = blur(inside, SEAM * side)[0, 0].numpy()
+    front = ((inside - low) / (high - low)).clip(0, 1)
     share = new * (1 - front)
     result += share[..., None] * (color - result)
     return result
@@ -207,10 +252,13 @@ def regrown(
     def grown(row: int) -> Tensor:
         picture, alpha, gone, _ = hair(row)
         lab = levels_to_lab(torch.from_numpy(picture)[None])
-        return grown_color(lab, alpha, 1 - torch.from_numpy(gone)[None, None], side)[0]
+        kept, face = 1 - torch.from_numpy(gone)[None, None], faces[row]
+        on_head = places @ face[:2, :2].t() + face[:2, 2]
+        return grown_color(lab, alpha, kept, streaks_at(on_head), side)[0]
 
-    begins = runs(track.present, track.cuts)
-    colors = Averaged(grown, TAPS, faces_of(pivots, track), begins, hair_window, track.box)
+    faces, begins = faces_of(pivots, track), runs(track.present, track.cuts)
+    places = places_of(hair_window, track.box)
+    colors = Averaged(grown, TAPS, faces, begins, hair_window, track.box)
 
     def patch(own: int) -> Patch | None:
         row = own + core.start

@@ -7,17 +7,18 @@ would come and go.
 """
 
 from dataclasses import dataclass
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.ndimage import binary_propagation, distance_transform_edt
+from scipy.ndimage import binary_propagation, distance_transform_edt, maximum_filter1d
 from torch import Tensor
 
 from vidhair.imaging.morphology import dilate, erode
 from vidhair.imaging.warp import cut_grid
-from vidhair.models.parsers.face_parser import Label
+from vidhair.models.faces.landmarks import FACE_OVAL
+from vidhair.models.parsers.face_parser import Label, polygon_mask
 from vidhair.stages.align import FaceTrack
 from vidhair.stages.compose import drawn_share
 from vidhair.stages.drawn import NEW_HAIR, NEW_SKIN, OLD_HAIR, HairDrawn
@@ -37,7 +38,15 @@ SPOT = 0.02  # half the width of what is a change, and not the border of two dra
 CHANGED = 0.4  # how much likelier hair is there with the edit, or without it
 STAYS = 0.2  # how likely hair is, from which on own hair is left where it is
 GAP = 0.05  # half the width of gaps between own and new hair that are closed
-HANGS = 0.3  # from own hair, at most, that new hair begins
+HANGS = 0.35  # below own hair, at most, that new hair begins which hangs on it
+# Own hair that is longer than it is drawn: by how much at least; how thick it is, half of it; how
+# far from its end others end; share of it, in percent, that is above the end.
+LONGER, THICK, ENDS, LAST = 0.06, 0.025, 0.3, 97
+SPREADS = 0.05  # beside own hair, at most, that such hair hangs
+TOUCHES = 0.03  # from own hair, at most, that new hair is which touches it
+CHEEK = 0.03  # of the face, from its outline inwards, that hair beside it may lie on
+TOP, CHIN = 10, 152  # of the mesh
+FOREHEAD = 0.3  # of the way between them, that foreheads reach above the mesh
 CERTAIN = (0.3, 0.7)  # how likely new hair is where it begins to show, and where it hides all
 EVIDENCE = len(TAPS) // 2  # frames on either side whose drawings are averaged
 VOTERS = 4  # and whose decisions are
@@ -69,14 +78,54 @@ def nearest(known: Mask, values: Plane) -> Plane:
     return found
 
 
+def fallen(above: Mask, below: Mask, most: float) -> Mask:
+    """What lies between one mask [h, w] and another one below it, no more than `most` rows away."""
+    height = len(above)
+    rows = np.broadcast_to(np.arange(height)[:, None], above.shape)
+    last = np.maximum.accumulate(np.where(above, rows, -height), axis=0)
+    first = np.minimum.accumulate(np.where(below, rows, 3 * height)[::-1], axis=0)[::-1]
+    found: Mask = (first - last - 1 <= most) & ~above & ~below
+    return found
+
+
+def under(one: Mask, other: Mask) -> Mask:
+    """Where the last thing above, or there, is of one mask [h, w], and not of the other one."""
+    rows = np.arange(len(one))[:, None]
+    last = [np.maximum.accumulate(np.where(mask, rows, -1), axis=0) for mask in (one, other)]
+    found: Mask = last[0] > last[1]
+    return found
+
+
+def lengthened(kept: Mask, old: Mask, new: Mask, side: float) -> Mask:
+    """Below own hair that is longer than it is drawn, as far as the end of the drawing moves down.
+
+    kept: own hair beside the face; old, new: what is drawn; all [h, w].
+    """
+    if not (kept.any() and old.any() and new.any()):
+        return np.zeros_like(kept)
+    own_end, before, after = (
+        float(np.percentile(np.nonzero(mask)[0], LAST)) for mask in (kept, old, new)
+    )
+    drop, reach = after - before, THICK * side
+    if drop < SPOT * side or own_end - before < LONGER * side:
+        return np.zeros_like(kept)
+    thick = square(square(kept, reach, grow=False), reach, grow=True) & kept
+    rows = np.arange(len(kept))[:, None]
+    last = np.maximum.accumulate(np.where(thick, rows, -len(kept)), axis=0)
+    found: Mask = (rows - last <= drop) & (last > own_end - ENDS * side) & ~kept
+    return found
+
+
 def decided(
-    own: Plane, before: Plane, after: Plane, free: Mask, side: float
+    own: Plane, before: Plane, after: Plane, free: Mask, face: Mask, side: float, covers: bool
 ) -> tuple[Plane, Plane]:
     """Where hair goes, as far as there is any, and where there is new one; [h, w] in 0 … 1.
 
     own: how much of a sample is the person's hair. before, after: how likely hair is in drawings
     without and with the edit. free: where new hair may be though none is drawn, as it shows the
-    surroundings, and the person in the drawing. side: of the face's crop, in samples.
+    surroundings, and the person in the drawing. face: see `face_and_forehead`. side: of the
+    face's crop, in samples. covers: whether new hair may come before the face; else it hangs
+    beside it.
     """
     old, new, hair = before > 0.5, after > 0.5, own > 0.5
     stays = after > STAYS
@@ -85,20 +134,38 @@ def decided(
     gone = nearest(old | stays, lost.astype(np.float32))
     kept = hair & (gone < 0.5)
     gone = nearest(hair, gone)
-    if not gained.any():
+    inner = square(face, CHEEK * side, grow=False)
+    ends = maximum_filter1d(kept, 2 * round(SPREADS * side) + 1, axis=1)
+    before_face = np.zeros_like(face) if covers else under(inner, ends)
+    gained &= ~before_face
+    longer = lengthened(kept & ~face, old, new, side) & ~hair & ~before_face
+    longer &= not covers
+    if not (gained | longer).any():
         return gone, np.zeros_like(own)
     either, reach = np.pad(kept | gained, round(GAP * side) + 1), GAP * side
     closed = square(square(either, reach, grow=True), reach, grow=False)
     edge = round(GAP * side) + 1
     gaps = closed[edge:-edge, edge:-edge] & ~kept & (new | free)
-    # New hair hangs on own hair; what is drawn elsewhere belongs to nobody.
-    filled = binary_propagation(gained, mask=gained | gaps)
-    filled = binary_propagation(square(kept, HANGS * side, grow=True) & filled, mask=filled)
+    # New hair hangs on own hair, over ears, too; what is drawn elsewhere belongs to nobody.
+    gaps |= fallen(ends, gained, HANGS * side) & ~inner
+    gaps &= ~before_face
+    filled = binary_propagation(gained | longer, mask=gained | longer | gaps)
+    filled = binary_propagation(square(kept, TOUCHES * side, grow=True) & filled, mask=filled)
     low, high = CERTAIN
     share = ((after - low) / (high - low)).clip(0, 1)
     share[filled & ~gained] = 1
     around = square(filled, SPOT * side / 2, grow=True)
     return gone, np.where(around, share, 0).astype(np.float32)
+
+
+def face_and_forehead(mesh: NDArray[Any], height: int, width: int) -> Mask:
+    """[height, width]: within the oval of a mesh [478, 2], or above it as far as foreheads go."""
+    oval = mesh[list(FACE_OVAL)]
+    up = FOREHEAD * (mesh[TOP] - mesh[CHIN])
+    found: Mask = np.maximum.reduce(
+        [polygon_mask(oval + share * up, height, width) > 0.5 for share in (0, 0.5, 1)]
+    )
+    return found
 
 
 # ---- the stage
@@ -127,6 +194,42 @@ def reshaped(
     hair_window: HairWindow,
     drawer: Drawer,
 ) -> Reshaped:
+    """New hair may come before the face."""
+    given = hair_drawn, labels, matte, pivots, track, span, canvas, region, hair_window, drawer
+    return _reshaped(*given, covers=True)
+
+
+@stage(compress=True)
+def reshaped_beside_face(
+    hair_drawn: Annotated[HairDrawn, Near(AROUND)],
+    labels: Annotated[Labels, Near(AROUND)],
+    matte: Annotated[Matte, Near(AROUND)],
+    pivots: Annotated[Pivots, Near(AROUND)],
+    track: Annotated[FaceTrack, Near(AROUND)],
+    span: Span,
+    canvas: Canvas,
+    region: HeadRegion,
+    hair_window: HairWindow,
+    drawer: Drawer,
+) -> Reshaped:
+    """New hair comes beside the face alone."""
+    given = hair_drawn, labels, matte, pivots, track, span, canvas, region, hair_window, drawer
+    return _reshaped(*given, covers=False)
+
+
+def _reshaped(
+    hair_drawn: HairDrawn,
+    labels: Labels,
+    matte: Matte,
+    pivots: Pivots,
+    track: FaceTrack,
+    span: Span,
+    canvas: Canvas,
+    region: HeadRegion,
+    hair_window: HairWindow,
+    drawer: Drawer,
+    covers: bool,
+) -> Reshaped:
     core, side = span.core(AROUND), track.box.side / canvas.step
     begins = runs(track.present, track.cuts)
     places = faces_of(pivots, track), begins, canvas.grid, track.box
@@ -149,7 +252,8 @@ def reshaped(
         own, drawn = evidence.of(row)[[0, -1]]
         before, after, skin = (told[k] for k in (OLD_HAIR, NEW_HAIR, NEW_SKIN))
         free = (around > 0.5) & (after + skin > 0.5)
-        found = decided(own.numpy(), before, after, free, side)
+        face = face_and_forehead(canvas.grid.places(track.mesh[row]), canvas.height, canvas.width)
+        found = decided(own.numpy(), before, after, free, face, side, covers)
         return torch.from_numpy(np.stack(found)) * drawn
 
     voters, (low, high) = np.ones(2 * VOTERS + 1), MAJORITY
