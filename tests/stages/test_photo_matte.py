@@ -63,6 +63,12 @@ def brows() -> NDArray[np.float32]:
 
 
 class TestBrows:
+    def test_hair_that_hangs_beside_a_brow_keeps_its_border(self) -> None:
+        alpha = np.zeros((100, 120), np.float32)
+        alpha[56:66, 15:62], alpha[:, :22] = 1, 1
+        found = without_brows(alpha, brows(), 100.0)
+        assert found[40:80, :18].min() > 0.9 and found[61, 32:58].max() < 0.2
+
     def test_a_brow_is_no_hair(self) -> None:
         alpha = np.zeros((100, 120), np.float32)
         alpha[56:66, 15:62], alpha[:20] = 1, 1
