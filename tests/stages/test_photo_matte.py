@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from vidhair.stages.photo_matte import likelihood, near, of_person, solid, without_brows
+from vidhair.stages.photo_matte import hanging, likelihood, near, of_person, solid, without_brows
 
 SIDE = 200.0
 HAIR, SKIN, WALL = (0.25, 0.15, 0.1), (0.8, 0.6, 0.5), (0.2, 0.22, 0.3)
@@ -60,6 +60,18 @@ def brows() -> NDArray[np.float32]:
     mesh[[55, 65, 52, 53, 46]] = [[60, 65], [50, 63], [40, 62], [30, 63], [20, 66]]
     mesh[9], mesh[10] = [70, 60], [70, 20]
     return mesh
+
+
+def test_what_hangs_by_a_thread_is_not_the_heads() -> None:
+    likely, face = np.zeros((120, 160), np.float32), np.zeros((120, 160), np.float32)
+    face[50:90, 50:80] = 1
+    likely[30:50, 40:90], likely[50:110, 84:100] = 1, 1  # above the face, and down its side
+    likely[60:90, 125:150], likely[70, 100:125] = 1, 1  # beside it, on a strand
+    likely[112:118, 20:40] = 1
+    found = hanging(likely, face, 100.0)
+    assert found[32:48, 42:88].min() > 0.9 and found[52:108, 86:98].min() > 0.9
+    assert not found[60:90, 125:].any() and not found[110:, 20:40].any()
+    assert found[70, 100:102].min() > 0.5, "strands that stand out stay"
 
 
 class TestBrows:

@@ -43,6 +43,7 @@ UNDER_HAIR = 0.06  # the same of what hair mostly hides
 NOTHING = 1e4  # levels beyond all
 UNLIKE, SURELY_UNLIKE = 16.0, 28.0  # levels of difference: may be something else, and is
 OWN_HAIR = 0.3  # alpha from which on a sample is hair
+HAIR_BESIDE = (0.3, 0.7)  # own alpha, between which less and less is such a thing
 ALIKE = 3.0, 6.0  # deviations of colors up to which one is among them; the least, in Lab
 NEAR_HAIR = 0.1  # how far around hair its colors count
 GOES_ON = 0.12  # how far the colors of such a thing do
@@ -306,7 +307,10 @@ def in_front(
         rows, columns = span_of(prior[0, 0].numpy() > 0, margin)
         part = torch.from_numpy(picture[rows, columns].copy()).movedim(-1, 0)[None].float() / 255
         solved = alpha_of(part, prior[..., rows, columns], hair_window.side, BORDER)
-        alpha[rows, columns] = solved[0, 0].numpy()
+        low, high = HAIR_BESIDE
+        own = matte.alpha[row][rows, columns].astype(np.float32) / 255
+        free = 1 - ((own - low) / (high - low)).clip(0, 1)
+        alpha[rows, columns] = solved[0, 0].numpy() * free
         return alpha
 
     made = settled(frames, track, hair_window, span, SMOOTH, look, at_once)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.ndimage import label
 from torch import Tensor
 
 from vidhair.imaging.blur import blur, wide_blur
@@ -21,7 +22,7 @@ from vidhair.models.parsers.face_parser import polygon_mask
 # Lengths are in sides of the face's crop.
 BEYOND_PERSON = 0.03  # how far out of the silhouette hair may stand
 SURE = 0.9  # probability of hair
-CORES, LEAST_CORE = (0.06, 0.02), 0.2  # how far within the border it is surely that, if so much is
+CORES, LEAST_CORE = (0.06, 0.02), 0.1  # how far within the border it is surely that, if so much is
 BORDER = 0.1  # how far within the silhouette what is behind may show
 NEAR = 0.12  # how far around colors are compared
 SPREAD_LEVELS = 8
@@ -36,6 +37,7 @@ BROWS = (
 ABOVE, FRINGE = 0.35, 0.4  # of the way to the hairline; hair there, from which on it is a fringe
 BROW_EDGE, BROW_HIGH = 0.02, 0.13  # and how high one is, at most
 STRANDS = 0.014  # how far beyond likely hair single ones stand
+HANGS_BY, AROUND_FACE = 0.02, 0.12  # half the width of what hangs together; beside a face
 SOLID = (0.008, 0.035)  # how far within the border hair shows what is behind, and shows nothing
 
 Plane = NDArray[np.float32]
@@ -109,6 +111,20 @@ def without_brows(alpha: Plane, mesh: NDArray[Any], side: float) -> Plane:
         plane = torch.from_numpy(here)[None, None]
         grown = blur(dilate(plane, 2 * max(1, round(BROW_EDGE * side)) + 1), 0.4 * BROW_EDGE * side)
         found = found * (1 - grown[0, 0].clamp(0, 1).numpy() * (1 - wide.clip(0, 1)))
+    return found
+
+
+def hanging(likely: Plane, face: Plane, side: float) -> Plane:
+    """Of where hair is likely [h, w], what hangs together by more than strands with what lies
+    around the face [h, w], and strands beside that."""
+    size, around = (2 * max(1, round(reach * side)) + 1 for reach in (HANGS_BY, AROUND_FACE))
+    core = erode(torch.from_numpy((likely > 0.5).astype(np.float32))[None, None], size)
+    head = dilate(torch.from_numpy(face)[None, None], around)[0, 0].numpy() > 0.5
+    parts, _ = label(core[0, 0].numpy() > 0)
+    own = np.isin(parts, np.setdiff1d(parts[head], 0)).astype(np.float32)
+    reach = 2 * max(1, round((HANGS_BY + STRANDS) * side)) + 1
+    grown = blur(dilate(torch.from_numpy(own)[None, None], reach), STRANDS / 2 * side)
+    found: Plane = likely * grown[0, 0].numpy()
     return found
 
 
