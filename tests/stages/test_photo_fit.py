@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from tests.stages.photos import mesh_at, photo, turned
 from vidhair.geometry import Grid
@@ -139,6 +140,20 @@ def test_a_fade_is_followed_wholly_and_the_skins_difference_in_part() -> None:
     share = light_on_hair(np.zeros_like(frames), other, seen, begins)[0, 0, 0]
     assert -0.6 < share < -0.2
     assert not light_on_hair(frames, other, ~seen, begins).any()
+
+
+def test_what_skins_differ_in_is_not_taken_for_light() -> None:
+    """Tanned skin beside pale skin, and skin in greenish light beside skin in daylight."""
+    seen, begins = np.ones(1, bool), np.ones(1, bool)
+
+    def told(color: tuple[float, float, float]) -> NDArray[np.float32]:
+        frame = np.zeros((1, 3, 3), np.float32)
+        frame[0, :, 0] = color
+        return light_on_hair(frame, np.zeros((3, 3), np.float32), seen, begins)[0, :, 0]
+
+    tanned, green = told((0.2, 0.0, -0.2)), told((-0.1, 0.2, -0.1))
+    assert np.ptp(tanned) < 0.2 * 0.4
+    assert green[1] - green[0] == pytest.approx(0.4 * 0.3, abs=0.01)
 
 
 def test_light_is_put_on_hair() -> None:

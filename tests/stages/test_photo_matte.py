@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from vidhair.stages.photo_matte import likelihood, near, of_person, solid, without_brows
+from vidhair.stages.photo_matte import hanging, likelihood, near, of_person, solid, without_brows
 
 SIDE = 200.0
 HAIR, SKIN, WALL = (0.25, 0.15, 0.1), (0.8, 0.6, 0.5), (0.2, 0.22, 0.3)
@@ -62,7 +62,25 @@ def brows() -> NDArray[np.float32]:
     return mesh
 
 
+def test_what_hangs_by_a_thread_is_not_the_heads() -> None:
+    likely, face = np.zeros((120, 160), np.float32), np.zeros((120, 160), np.float32)
+    face[50:90, 50:80] = 1
+    likely[30:50, 40:90], likely[50:110, 84:100] = 1, 1  # above the face, and down its side
+    likely[60:90, 125:150], likely[70, 100:125] = 1, 1  # beside it, on a strand
+    likely[112:118, 20:40] = 1
+    found = hanging(likely, face, 100.0)
+    assert found[32:48, 42:88].min() > 0.9 and found[52:108, 86:98].min() > 0.9
+    assert not found[60:90, 125:].any() and not found[110:, 20:40].any()
+    assert found[70, 100:102].min() > 0.5, "strands that stand out stay"
+
+
 class TestBrows:
+    def test_hair_that_hangs_beside_a_brow_keeps_its_border(self) -> None:
+        alpha = np.zeros((100, 120), np.float32)
+        alpha[56:66, 15:62], alpha[:, :22] = 1, 1
+        found = without_brows(alpha, brows(), 100.0)
+        assert found[40:80, :18].min() > 0.9 and found[61, 32:58].max() < 0.2
+
     def test_a_brow_is_no_hair(self) -> None:
         alpha = np.zeros((100, 120), np.float32)
         alpha[56:66, 15:62], alpha[:20] = 1, 1

@@ -1,10 +1,9 @@
-"""New hair over a head: from back to front, as sharp as the frame."""
+"""New hair over a head, from back to front."""
 
 from typing import Any
 
 import numpy as np
 import pytest
-from scipy.ndimage import gaussian_filter
 
 from tests.stages.faces import face_track
 from tests.stages.photos import photo, turned
@@ -14,7 +13,7 @@ from vidhair.stages.matte import mean_of
 from vidhair.stages.photo_fit import POINTS, PhotoFit, lit, photo_places
 from vidhair.stages.region import HairWindow
 from vidhair.stages.skull import Place, look, mean_skull
-from vidhair.stages.worn import noise_of, over, softness, taken, unseen_hair, worn_tone
+from vidhair.stages.worn import over, unseen_hair, worn_tone
 
 SHAPE = (40, 50)
 
@@ -126,31 +125,3 @@ class TestUnseen:
         rows, columns = np.nonzero(here.inside[:130] > 2)  # above the nape
         np.testing.assert_allclose(places[rows, columns, 0], columns, atol=0.2)
         np.testing.assert_allclose(places[rows, columns, 1], rows, atol=0.2)
-
-
-def test_a_photo_is_looked_up_without_aliasing() -> None:
-    random = np.random.default_rng(1).uniform(0, 255, (120, 120, 5)).astype(np.float32)
-    same = np.stack(np.meshgrid(np.arange(120.0), np.arange(120.0)), -1).astype(np.float32)
-    np.testing.assert_allclose(taken(random, same), random, atol=1e-3)
-    quarter = taken(random, np.ascontiguousarray(same[2::4, 2::4]))
-    assert quarter.shape == (30, 30, 5)
-    assert quarter[4:-4, 4:-4].std() < 0.4 * random.std()
-
-
-class TestSharpness:
-    SHARP = np.random.default_rng(2).uniform(0, 255, (80, 80)).astype(np.float32)
-    MASK = np.ones((80, 80), bool)
-
-    @pytest.mark.parametrize("sigma", [0.0, 0.7, 1.4])
-    def test_the_blur_that_makes_a_photo_as_soft(self, sigma: float) -> None:
-        soft = gaussian_filter(self.SHARP, sigma)
-        assert softness(self.SHARP, soft, self.MASK, 0.0) == pytest.approx(sigma, abs=0.05)
-
-    def test_a_softer_photo_is_left_alone(self) -> None:
-        soft = gaussian_filter(self.SHARP, 2)
-        assert softness(soft, self.SHARP, self.MASK, 0.0) == 0
-
-    def test_noise_is_measured_where_nothing_else_is(self) -> None:
-        noise = np.random.default_rng(3).normal(100, 3, (80, 80)).astype(np.float32)
-        noise[:, 40:] = self.SHARP[:, 40:]
-        assert noise_of(noise, self.MASK) == pytest.approx(3, abs=0.9)

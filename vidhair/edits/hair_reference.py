@@ -22,11 +22,13 @@ from vidhair.models.parsers.head_parser import Parser
 from vidhair.settings import setting
 from vidhair.stages.align import FaceTrack
 from vidhair.stages.compose import Fade, Layer, Patch, make_layer, patch_of, unit, window_of
+from vidhair.stages.in_front import in_front, usual_hair
 from vidhair.stages.matte import SURE_ALPHA, HairTone, Matte, MatteConfig
 from vidhair.stages.photo import PhotoHair, cut_out
 from vidhair.stages.photo_fit import face_light, photo_fit
+from vidhair.stages.photo_look import photo_look
 from vidhair.stages.region import HairWindow
-from vidhair.stages.worn import Worn, photo_look, worn, worn_tone
+from vidhair.stages.worn import Worn, worn, worn_tone
 from vidhair.types import Frames
 from vidhair.wiring import AtOnce, Makers, Series, makers, stage
 
@@ -82,17 +84,17 @@ class HairReference(Edit):
             return self._drawn.makers()
         hair = self.photo_hair if self.color == "photo" else self.photo_hair_in_own_color
         return makers(
-            face_light, photo_fit, photo_look, worn, self.shown_matte,
+            face_light, usual_hair, in_front, photo_fit, photo_look, worn, self.shown_matte,
             photo_hair=hair, layer=self.worn_hair, shown_tone=worn_tone,
         )  # fmt: skip
 
-    @stage(version=3)
+    @stage(version=4)
     def photo_hair(
         self, parser: Parser, segmenter: HairSegmenter | None, config: MatteConfig
     ) -> PhotoHair:
         return cut_out(read_image(self.style), self.style, parser, segmenter, config)
 
-    @stage(version=3)
+    @stage(version=4)
     def photo_hair_in_own_color(
         self,
         hair_tone: Series[HairTone],

@@ -17,8 +17,8 @@ HANDED_ON = {
 }
 # The same of edits that reshape the hair in the frames themselves.
 IN_FRAMES = {"frames": "shown", "matte": "shown_matte", "hair_tone": "shown_tone"}
-# What looks at faces alone, which hair changes nothing of: it reads the clip, and is made sooner.
-OF_FACES = ("face_light", "photo_look", "clip_light")
+# What hair changes nothing of: it reads the clip, and is made sooner.
+OF_CLIP = ("face_light", "photo_look", "clip_light", "usual_hair", "in_front")
 
 
 def stacked(edits: Sequence[Edit], in_frames: bool = False) -> dict[str, Callable[..., Any]]:
@@ -37,9 +37,9 @@ def stacked(edits: Sequence[Edit], in_frames: bool = False) -> dict[str, Callabl
     for number, own_makers in enumerate(made):
         own = {v: v if last[v] == number else f"{v}_{number + 1}" for v in own_makers}
         names = handed | own
-        of_faces = {taken: taken for taken in IN_FRAMES}
+        of_clip = {taken: taken for taken in IN_FRAMES}
         found |= {
-            own[value]: renamed(make, names | (of_faces if value in OF_FACES else {}))
+            own[value]: renamed(make, names | (of_clip if value in OF_CLIP else {}))
             for value, make in own_makers.items()
         }
         if in_frames and "layer" in own_makers:

@@ -30,7 +30,7 @@ from vidhair.models.parsers.head_parser import Parser
 from vidhair.stages import labels, segment
 from vidhair.stages.align import FaceTrack, largest_face
 from vidhair.stages.matte import MatteConfig, matte
-from vidhair.stages.photo_matte import near, of_person, solid, without_brows
+from vidhair.stages.photo_matte import hanging, near, of_person, solid, without_brows
 from vidhair.stages.region import (
     MIDDLE,
     NECK,
@@ -157,7 +157,8 @@ def _likely(
     face = np.maximum(face, polygon_mask(NECK(mesh), *seen.shape[:2]))
     picture = torch.from_numpy(seen.copy()).movedim(-1, 0)[None].float() / 255
     face_plane = torch.from_numpy(face)[None, None]
-    return of_person(levels, person, picture, face_plane, window.side)[0, 0].numpy()
+    own = of_person(levels, person, picture, face_plane, window.side)[0, 0].numpy()
+    return hanging(own, face, window.side)
 
 
 def _on_grid(

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.ndimage import label
 from torch import Tensor
 
 from vidhair.imaging.blur import blur, wide_blur
@@ -20,7 +21,8 @@ from vidhair.models.parsers.face_parser import polygon_mask
 
 # Lengths are in sides of the face's crop.
 BEYOND_PERSON = 0.03  # how far out of the silhouette hair may stand
-SURE, CORE = 0.9, 0.02  # probability of hair, and how far within the border it is surely that
+SURE = 0.9  # probability of hair
+CORES, LEAST_CORE = (0.06, 0.02), 0.1  # how far within the border it is surely that, if so much is
 BORDER = 0.1  # how far within the silhouette what is behind may show
 NEAR = 0.12  # how far around colors are compared
 SPREAD_LEVELS = 8
@@ -33,8 +35,9 @@ BROWS = (
     (300, 293, 334, 296, 336, 285, 295, 282, 283, 276),
 )
 ABOVE, FRINGE = 0.35, 0.4  # of the way to the hairline; hair there, from which on it is a fringe
-BROW_EDGE = 0.02
+BROW_EDGE, BROW_HIGH = 0.02, 0.13  # and how high one is, at most
 STRANDS = 0.014  # how far beyond likely hair single ones stand
+HANGS_BY, AROUND_FACE = 0.02, 0.12  # half the width of what hangs together; beside a face
 SOLID = (0.008, 0.035)  # how far within the border hair shows what is behind, and shows nothing
 
 Plane = NDArray[np.float32]
@@ -48,7 +51,9 @@ def of_person(prior: Tensor, person: Tensor, picture: Tensor, face: Tensor, side
     """
     reach = 2 * max(1, round(BEYOND_PERSON * side)) + 1
     within = blur(dilate(person, reach), BEYOND_PERSON * side / 2)
-    core = erode((prior > SURE).float(), 2 * max(1, round(CORE * side)) + 1)
+    hair = (prior > SURE).float()
+    cores = (erode(hair, 2 * max(1, round(reach * side)) + 1) for reach in CORES)
+    core = next((one for one in cores if one.sum() > LEAST_CORE * hair.sum()), hair)
     beyond = 1 - dilate(torch.maximum(person, prior * within), reach)
     beyond = (beyond > 1 - SURE).float() * (face < 0.5)
     if not core.any() or not beyond.any():
@@ -90,8 +95,12 @@ def likelihood(lab: Tensor, known: Tensor, side: float) -> Tensor:
 
 
 def without_brows(alpha: Plane, mesh: NDArray[Any], side: float) -> Plane:
-    """A matte [h, w] without brows, but for those that a fringe covers. mesh: [478, 2]."""
+    """A matte [h, w] without brows, but for those that a fringe covers, and for hair beside them,
+    which is wider. mesh: [478, 2]."""
     found = alpha
+    size = 2 * max(1, round(0.5 * BROW_HIGH * side)) + 1
+    hair = torch.from_numpy((alpha > 0.5).astype(np.float32))[None, None]
+    wide = blur(dilate(dilate(erode(hair, size), size), 3), 0.3 * BROW_EDGE * side)[0, 0].numpy()
     up = (mesh[10] - mesh[9]) * ABOVE
     for brow in BROWS:
         points = mesh[list(brow)]
@@ -101,7 +110,21 @@ def without_brows(alpha: Plane, mesh: NDArray[Any], side: float) -> Plane:
             continue
         plane = torch.from_numpy(here)[None, None]
         grown = blur(dilate(plane, 2 * max(1, round(BROW_EDGE * side)) + 1), 0.4 * BROW_EDGE * side)
-        found = found * (1 - grown[0, 0].clamp(0, 1).numpy())
+        found = found * (1 - grown[0, 0].clamp(0, 1).numpy() * (1 - wide.clip(0, 1)))
+    return found
+
+
+def hanging(likely: Plane, face: Plane, side: float) -> Plane:
+    """Of where hair is likely [h, w], what hangs together by more than strands with what lies
+    around the face [h, w], and strands beside that."""
+    size, around = (2 * max(1, round(reach * side)) + 1 for reach in (HANGS_BY, AROUND_FACE))
+    core = erode(torch.from_numpy((likely > 0.5).astype(np.float32))[None, None], size)
+    head = dilate(torch.from_numpy(face)[None, None], around)[0, 0].numpy() > 0.5
+    parts, _ = label(core[0, 0].numpy() > 0)
+    own = np.isin(parts, np.setdiff1d(parts[head], 0)).astype(np.float32)
+    reach = 2 * max(1, round((HANGS_BY + STRANDS) * side)) + 1
+    grown = blur(dilate(torch.from_numpy(own)[None, None], reach), STRANDS / 2 * side)
+    found: Plane = likely * grown[0, 0].numpy()
     return found
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter, laplace
+from scipy.ndimage import gaussian_filter
 
 from vidhair.geometry import Grid
 from vidhair.imaging.blur import blur
@@ -16,22 +16,21 @@ from vidhair.models.faces.landmarks import FACE_OVAL
 from vidhair.models.parsers.face_parser import Label, polygon_mask
 from vidhair.stages.align import FaceTrack
 from vidhair.stages.bare import Bare
+from vidhair.stages.in_front import InFront, under
 from vidhair.stages.labels import Labels
 from vidhair.stages.matte import SURE_ALPHA, HairTone, mean_of
 from vidhair.stages.photo import PhotoHair, towards
 from vidhair.stages.photo_fit import PhotoFit, lit, photo_places
+from vidhair.stages.photo_look import PhotoLook, smeared, taken
 from vidhair.stages.region import HairWindow, HeadRegion
 from vidhair.stages.skull import Look as Seen
 from vidhair.stages.skull import Place, Skull, look
 from vidhair.types import Frames
-from vidhair.wiring import AtOnce, Series, Span, Value, stage
+from vidhair.wiring import AtOnce, Span, Value, stage
 
 Picture = NDArray[np.uint8]
 Plane = NDArray[np.float32]
 
-LOOKED_AT = 6  # frames in which sharpness and grain are compared
-BLURS = (0.0, 0.4, 0.55, 0.7, 0.85, 1.0, 1.2, 1.4, 1.7, 2.0, 2.5)  # that are tried, in samples
-MOST_GRAIN = 8.0  # levels
 # Hair throws a shadow on skin: how dark, how soft and how far down, in crop sides.
 SHADOW, SHADOW_BLUR, SHADOW_FALL = 0.3, 0.02, 0.018
 # How far the skull faces the photo where that tells nothing of it, and where it does; y at which
@@ -41,7 +40,6 @@ TURNED_AWAY = (-0.02, 0.1)
 NAPE_HAIR, NAPE_SOFT = 0.25, 0.2
 DEEP = 0.72  # light on hair behind the neck
 TONE_STEP = 4  # samples between those that tell the mean color
-AT_ONCE = 4  # planes that OpenCV looks up
 NOTHING = 3  # levels of alpha that show no hair
 
 
@@ -55,48 +53,6 @@ class Worn(Value):
     levels: Picture
     changed: Picture
     alpha: Picture
-
-
-@dataclass(frozen=True)
-class PhotoLook(Value):
-    """How the frames show things. blur: deviation, in samples of the window, that makes the photo
-    as soft as they are; grain: deviation of their noise, in levels."""
-
-    blur: float
-    grain: float
-
-
-def taken(planes: NDArray[Any], places: Plane) -> Plane:
-    """What a photo's planes [H, W, C] hold at places [h, w, 2], filtered for how far those lie
-    apart."""
-    step = float(np.median(np.hypot(*np.moveaxis(np.diff(places, axis=1)[::8, ::8], -1, 0))))
-    softer = torch.from_numpy(np.ascontiguousarray(planes, np.float32)).movedim(-1, 0)[None]
-    sigma = 0.5 * np.sqrt(max(step * step - 1, 0))
-    ready = blur(softer.contiguous(), sigma)[0].movedim(0, -1).contiguous().numpy()
-    if ready.ndim < 3 or ready.shape[2] <= AT_ONCE:
-        return np.asarray(sample(ready, places, sharp=True), np.float32)
-    parts = [ready[..., :AT_ONCE], ready[..., AT_ONCE:]]
-    return np.dstack([sample(np.ascontiguousarray(p), places, sharp=True) for p in parts])
-
-
-def detail(picture: Plane, mask: NDArray[np.bool_]) -> float:
-    """How much of a grey picture [h, w] changes from sample to sample, where a mask says so."""
-    return float(np.sqrt(np.mean(np.square(laplace(gaussian_filter(picture, 0.5))[mask]))))
-
-
-def noise_of(picture: Plane, mask: NDArray[np.bool_]) -> float:
-    """Deviation of the noise of a grey picture [h, w] in its flattest parts."""
-    fine = laplace(picture)
-    rms = np.sqrt(gaussian_filter(fine * fine, 3)[mask]) / np.sqrt(20)
-    return float(np.quantile(rms, 0.1)) if rms.size else 0.0
-
-
-def softness(photo: Plane, frame: Plane, mask: NDArray[np.bool_], grain: float) -> float:
-    """The blur after which a grey picture has as much detail as another one with grain."""
-    noise = grain * np.sqrt(9.0)
-    wanted = np.sqrt(max(detail(frame, mask) ** 2 - noise**2, 0))
-    found = [detail(gaussian_filter(photo, b), mask) for b in BLURS]
-    return float(np.interp(-wanted, -np.array(found), BLURS))
 
 
 def unseen_hair(photo: PhotoHair, here: Seen, head: Skull, long: float) -> tuple[Plane, Plane]:
@@ -163,42 +119,7 @@ def over(
     return levels, np.ceil(share * 255).astype(np.uint8)
 
 
-def _grey(picture: NDArray[Any]) -> Plane:
-    found: Plane = picture.astype(np.float32) @ np.array([0.3, 0.59, 0.11], np.float32)
-    return found
-
-
 # ---- stages
-
-
-@stage()
-def photo_look(
-    frames: Series[Frames],
-    track: Series[FaceTrack],
-    photo_hair: PhotoHair,
-    photo_fit: Series[PhotoFit],
-    hair_window: HairWindow,
-) -> PhotoLook:
-    """By faces of frames that are spread over the clip, and the photo's face in their place."""
-    present = np.flatnonzero(track.field("present"))
-    chosen = present[np.linspace(0, len(present) - 1, min(LOOKED_AT, len(present))).astype(int)]
-    blurs, grains = [0.0], [0.0]
-    for frame in chosen.tolist():
-        one = frame, frame + 1
-        seen = _grey(hair_window.cut(frames.rows(*one).pixels[0]))
-        mesh = hair_window.places(track.rows(*one).mesh[0])
-        inner = (mesh[list(FACE_OVAL)] - mesh[4]) * 0.8 + mesh[4]
-        face = polygon_mask(inner, *seen.shape) > 0.5
-        fit = photo_fit.rows(*one)
-        places = photo_places(
-            photo_hair, Place.of(fit, 0), fit.bent[0], fit.long, hair_window, fit.usual[0]
-        )
-        photo = _grey(taken(photo_hair.picture, places))
-        if face.any():
-            grains.append(noise_of(seen, face))
-            blurs.append(softness(photo, seen, face, grains[-1]))
-    grain = min(float(np.median(grains[1:] or grains)), MOST_GRAIN)
-    return PhotoLook(float(np.median(blurs[1:] or blurs)), grain)
 
 
 @stage()
@@ -225,6 +146,7 @@ def worn_tone(
 
 @stage(version=2, keep=False)
 def worn(
+    frames: Frames,
     bare: Bare,
     labels: Labels,
     track: FaceTrack,
@@ -232,6 +154,7 @@ def worn(
     photo_hair: PhotoHair,
     photo_fit: PhotoFit,
     photo_look: PhotoLook,
+    in_front: InFront,
     region: HeadRegion,
     hair_window: HairWindow,
     span: Span,
@@ -247,7 +170,7 @@ def worn(
         places = photo_places(
             photo_hair, at, photo_fit.bent[row], photo_fit.long, hair_window, photo_fit.usual[row]
         )
-        hair, alpha, behind = _hair(planes, places, photo_look.blur)
+        hair, alpha, behind = _hair(planes, places, photo_look.blur, photo_look.smear[row])
         here = look(skull, at, hair_window)
         middle = hair_window.places(at.seen(np.zeros(3)))
         around, cover = unseen_hair(photo_hair, here, skull, photo_fit.long)
@@ -258,11 +181,17 @@ def worn(
         oval = gaussian_filter(oval.astype(np.float32), 1.0)
         frame = span.start + row
         grain = np.roll(random, (17 * frame, 29 * frame), (0, 1)).astype(np.float32)
-        made.levels[row], made.changed[row] = over(
+        levels, changed = over(
             bare.levels[row], bare.changed[row], bare.scalp[row],
             _person(labels, row, region, hair_window), oval, hair, alpha, behind, (color, cover),
             middle, hair_window.side, photo_look.grain * grain,
         )  # fmt: skip
+        (source,) = frames.rows(row, row + 1)
+        front = in_front.alpha[row].astype(np.float32) / 255
+        levels, changed, alpha = under(
+            levels, changed, alpha, hair_window.cut(source), front, hair_window.side
+        )
+        made.levels[row], made.changed[row] = levels, changed
         made.alpha[row] = np.rint(alpha * 255)
 
     for _ in at_once(put_on, np.flatnonzero(track.present).tolist()):
@@ -270,13 +199,16 @@ def worn(
     return made
 
 
-def _hair(planes: NDArray[Any], places: Plane, softer: float) -> tuple[Plane, Plane, Plane]:
+def _hair(
+    planes: NDArray[Any], places: Plane, softer: float, smear: NDArray[np.float32]
+) -> tuple[Plane, Plane, Plane]:
     """Colors [h, w, 3] in levels, and both mattes [h, w] in 0 … 1."""
     found = taken(planes, places)
     found[..., 3:] *= _within(places, *planes.shape[:2])[..., None]
     if softer >= 0.3:
         given = torch.from_numpy(found).movedim(-1, 0)[None].contiguous()
         found = blur(given, softer)[0].movedim(0, -1).contiguous().numpy()
+    found = smeared(found, smear)
     alpha, behind = np.where(found[..., 3:] > NOTHING, found[..., 3:] / 255, 0).clip(0, 1).T
     return found[..., :3].clip(0, 255), np.ascontiguousarray(alpha.T), behind.T.copy()
 

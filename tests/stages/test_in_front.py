@@ -1,0 +1,121 @@
+"""Things before a painted head, which come and go."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from tests.stages.series import InMemory
+from tests.stages.test_bare import FRAMES, REGION, SKIN, WINDOW, given, scene
+from vidhair.stages.in_front import InFront, beyond, in_front, like_colors, under, usual_hair
+from vidhair.stages.labels import Labels
+from vidhair.stages.matte import Matte
+from vidhair.types import Frames
+from vidhair.wiring import Span
+
+Mask = NDArray[np.bool_]
+HELD = slice(52, 125), slice(78, 96)  # before hair, cheek and shoulder
+
+
+def found(thing: tuple[slice, slice], color: tuple[int, int, int], frame: int = 1) -> InFront:
+    """What is found if a thing of a color comes in one frame, that nothing was told of."""
+    values = given()
+    pictures = values["frames"].pixels.copy()
+    alpha, labels = values["matte"].alpha.copy(), values["labels"].planes.copy()
+    pictures[frame][thing] = color
+    alpha[frame][thing] = 0
+    labels[frame][:, *thing] = np.array([0, 0, 0, 255, 255])[:, None, None]
+    changes: dict[str, Any] = {
+        "frames": Frames.of_pixels(pictures), "labels": Labels(labels),
+        "matte": Matte(alpha, values["matte"].area, values["matte"].mean_lab),
+    }  # fmt: skip
+    values = values | changes
+    series = {name: InMemory(values[name]) for name in ("matte", "track", "head_pose")}
+    usual = usual_hair(**series, hair_window=WINDOW)
+    return in_front(
+        **values, usual_hair=usual, region=REGION, hair_window=WINDOW, span=Span(0, FRAMES),
+        at_once=map,
+    )  # fmt: skip
+
+
+def mask(thing: tuple[slice, slice]) -> Mask:
+    there = np.zeros((WINDOW.height, WINDOW.width), bool)
+    there[thing] = True
+    return there
+
+
+class TestFound:
+    @pytest.mark.parametrize("color", [(30, 30, 160), (230, 220, 60)])
+    def test_what_is_held_before_hair_and_body(self, color: tuple[int, int, int]) -> None:
+        alpha = found(HELD, color).alpha
+        hair = scene(1)[2] > 0
+        before = alpha[1][mask(HELD) & hair]
+        assert (before > 200).mean() > 0.9
+        assert alpha[1][~mask(HELD)].mean() < 3
+        assert not alpha[[0, 2]].any(), "no ghost where it was or will be"
+
+    def test_a_hand_in_the_hair_has_the_color_of_the_face(self) -> None:
+        hand = slice(40, 70), slice(84, 120)
+        alpha = found(hand, SKIN).alpha[1]
+        hair = scene(1)[2] > 0
+        assert (alpha[mask(hand) & hair] > 200).mean() > 0.75
+
+    def test_nothing_where_nothing_is(self) -> None:
+        nothing = slice(0, 0), slice(0, 0)
+        assert not found(nothing, SKIN).alpha.any()
+
+    def test_what_goes_on_behind_covers_nothing(self) -> None:
+        beside = slice(20, 80), slice(108, 128)
+        assert not (scene(1)[3][4][beside] > 0).any(), "beside the person"
+        assert not found(beside, (30, 30, 160)).alpha.any()
+
+
+def test_a_layer_that_has_moved_a_little_explains_what_is_seen() -> None:
+    layer = np.zeros((20, 20, 3), np.float32)
+    layer[:, 10:] = 100
+    picture = np.roll(layer, 2, 1)
+    all_of_it = np.ones((20, 20), bool)
+    assert not beyond(picture, layer, all_of_it, 2)[:, 2:].any()
+    assert beyond(picture, layer, all_of_it, 1)[:, 11].all()
+    assert beyond(picture + 30, layer, all_of_it, 2)[5, 15] == 30
+    right = all_of_it.copy()
+    right[:, :10] = False
+    assert beyond(picture, layer, right, 2)[5, 9] == 100, "only what is known explains it"
+
+
+def test_hair_is_told_by_its_own_spread_of_colors() -> None:
+    random = np.random.default_rng(1)
+    picture = random.normal([60, 45, 35], 12, (30, 30, 3)).clip(0, 255).astype(np.uint8)
+    picture[:, 20:] = 200, 150, 130
+    hair = np.zeros((30, 30), bool)
+    hair[:, :10] = True
+    alike = like_colors(picture, hair)
+    assert alike[:, 10:20].mean() > 0.9 and not alike[:, 20:].any()
+    assert not like_colors(picture, np.zeros((30, 30), bool)).any()
+
+
+class TestUnder:
+    PICTURE = np.full((40, 60, 3), 90, np.uint8)
+    DRAWN = np.full((40, 60, 3), 200, np.uint8)
+    ALL = np.full((40, 60), 255, np.uint8)
+    ONES = np.ones((40, 60), np.float32)
+
+    def under(self, front: NDArray[np.float32]) -> tuple[Any, Any, Any]:
+        return under(self.DRAWN, self.ALL, self.ONES, self.PICTURE, front, 50.0)
+
+    def test_what_is_in_front_is_the_frames_own_bit_for_bit(self) -> None:
+        front = np.zeros((40, 60), np.float32)
+        front[10:30, 20:40] = 1
+        levels, changed, alpha = self.under(front)
+        there = front > 0
+        assert (levels[there] == 90).all() and not changed[there].any() and not alpha[there].any()
+        assert (levels[~there] == 200).all() and (changed[~there] == 255).all()
+
+    def test_a_border_is_a_mixture(self) -> None:
+        levels, changed, alpha = self.under(np.full((40, 60), 0.5, np.float32))
+        assert (levels == 145).all() and (changed == 255).all() and (alpha == 0.5).all()
+
+    def test_without_it_nothing_is_done(self) -> None:
+        levels, changed, _ = self.under(np.zeros((40, 60), np.float32))
+        assert levels is self.DRAWN and changed is self.ALL
