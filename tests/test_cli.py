@@ -868,6 +868,13 @@ def test_synth_renders_a_clip_its_twin_and_the_truth(
         ([*STYLEGANEX[:3], "file/a", *STYLEGANEX[4:]], 18, "file/a"),
         ([*STYLEGANEX, "--preset", "huge"], 15, "must be one of cpu, gpu, small, tiny"),
         ([*STYLEGANEX, "--steps", "0"], 15, "--steps 0"),
+        ([*STYLEGANEX, "--task", "mask", "--look", "doll"], 15, "'doll' is of rendered people's"),
+        ([*STYLEGANEX, "--task", "toonify", "--pairs", "x", "--look", "doll"], 15, "leave it out"),
+        (
+            [*STYLEGANEX, "--task", "sketch", "--preset", "small"],
+            15,
+            "one of super_resolution, mask",
+        ),
     ],
     ids=lambda value: value[0] if isinstance(value, list) else "",
 )

@@ -1,5 +1,6 @@
 """Sketches and label maps → faces, against a plain recomputation."""
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,8 @@ from vidhair.edits.labels_to_face import (
 from vidhair.errors import InvalidSetting
 from vidhair.flow.graph import Flow
 from vidhair.models.pack import load_pack
+from vidhair.models.parsers.face_parser import FaceParser, FaceParserConfig
+from vidhair.models.parsers.head_parser import HeadParser
 from vidhair.models.styleganex.network import LAYOUT_CODES, StyleGANEX
 from vidhair.recipe import load_recipe
 from vidhair.stages.render import RenderConfig
@@ -150,8 +153,34 @@ def test_frames_are_parsed_twice_as_large() -> None:
     parser = small.color_parser()
     picture = torch.full((1, 3, 64, 64), 0.9)
     picture[:, :, 16:48, 16:48] = -0.9
-    got = parsed(picture, parser)
+    got = parsed(picture, HeadParser(parser))
     assert got.shape == (64, 64) and got[32, 32] == 17 and got[4, 4] != 17
+
+
+def test_the_small_parser_sees_faces_as_small_as_it_has_learned() -> None:
+    torch.manual_seed(0)
+    parser = FaceParser(FaceParserConfig(widths=(4, 8))).eval()
+    sizes: list[Any] = []
+    parser.register_forward_pre_hook(lambda _, given: sizes.append(given[0].shape))
+    got = parsed(torch.rand(1, 3, 256, 512), parser)
+    assert sizes == [(1, 3, 80, 160)] and got.shape == (256, 512) and got.max() < 4
+
+
+@pytest.mark.parametrize(
+    ("parser", "labels", "served"),
+    [("face_parser", 4, True), (None, 4, True), ("celebamask_parser", 4, False), (None, 19, False)],
+)
+def test_frames_are_labelled_by_a_parser_of_the_networks_labels(
+    parser: str | None, labels: int, served: bool
+) -> None:
+    pack = pack_for("mask_to_face")
+    pack.files.parts["styleganex"].config["label_channels"] = labels
+    if parser is None:
+        del pack.files.parts["parser"]
+    else:
+        pack.files.parts["parser"].kind = parser
+    with nullcontext() if served else pytest.raises(InvalidSetting, match=f"the {labels} labels"):
+        Flow(load_recipe("mask_to_face"), pack)
 
 
 class TestRefused:

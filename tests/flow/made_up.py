@@ -56,7 +56,9 @@ def pack_for(name: str) -> Any:
     """A pack with the network that a recipe asks for."""
     pack, (edit, *_) = a_pack(), load_recipe(name, small.needed(name)).edits
     if isinstance(edit, WideEdit):
-        network = SimpleNamespace(config=asdict(TINY_STYLEGANEX) | {"task": edit.task})
+        _, shape = small.WIDE[edit.task]
+        config = asdict(TINY_STYLEGANEX) | {"task": edit.task, **shape}
+        network = SimpleNamespace(config=config)
         parser = SimpleNamespace(kind="celebamask_parser", config={})
         pack.files.parts |= {"styleganex": network, "editing_vector": network, "parser": parser}
     return pack

@@ -16,6 +16,7 @@ from vidhair.errors import InvalidSetting
 from vidhair.models.pack import load_pack
 from vidhair.models.styleganex.network import LAYOUT_CODES, StyleGANEX
 from vidhair.training import pairs, styleganex
+from vidhair.training.generator import Standardiser
 from vidhair.training.pairs import RenderedPairs, Sample
 from vidhair.training.placement import Placement, shifted, still
 from vidhair.training.styleganex import (
@@ -30,6 +31,7 @@ from vidhair.training.styleganex import (
     step_seed,
     train,
     vector_of,
+    windowed,
     worn,
 )
 from vidhair.training.styleganex_pack import Request, train_styleganex
@@ -233,8 +235,8 @@ class TestShown:
         training = training_of("mask")
         training.network.eval()
         shown = training.shown(Noise().take([0, 1]), torch.Generator().manual_seed(0))
-        _, ws = training.drawn(shown.seen, shown.face, shown.amount)
-        _, other = training.drawn(shown.seen, shown.face.flip(0), shown.amount)
+        _, ws = training.drawn(shown)
+        _, other = training.drawn(replace(shown, face=shown.face.flip(0)))
         assert torch.allclose(ws[:, :LAYOUT_CODES], other[:, :LAYOUT_CODES], atol=1e-5)
         assert torch.allclose(ws[:, LAYOUT_CODES:].flip(0), other[:, LAYOUT_CODES:], atol=1e-5)
 
@@ -262,6 +264,83 @@ class TestShown:
         picture = torch.rand(1, 3, 40, 40)
         assert torch.equal(middle(picture), picture[..., 4:36, 4:36])
         assert torch.allclose(resized(picture, 20)[0, :, 0, 0], picture[0, :, :2, :2].mean((1, 2)))
+
+
+class TestSmall:
+    """Networks that begin with nothing and see windows."""
+
+    CONFIG = replace(CONFIG, side=160, small=True, network=replace(CONFIG.network, w_dim=72))
+
+    def training(self, name: str) -> Training:
+        torch.manual_seed(1)
+        standardiser = Standardiser(62, 72)
+        return Training(
+            name, self.CONFIG, Judges(perceptual=difference), start=None, own_generator=True,
+            standardiser=standardiser,
+        )  # fmt: skip
+
+    def test_a_window_is_the_same_square_of_both(self) -> None:
+        place = torch.arange(40 * 40, dtype=torch.float32).view(1, 1, 40, 40).repeat(4, 3, 1, 1)
+        first, second = windowed(place, place + 1, 0.4, torch.Generator().manual_seed(0))
+        assert first.shape == (4, 3, 16, 16) and torch.equal(second, first + 1)
+        corners = first[:, 0, 0].min(1).values
+        assert bool((corners % 8 == 0).all()) and len(set(corners.tolist())) > 1
+        steps = (first[:, 0, 0, 1] - first[:, 0, 0, 0]).tolist()
+        assert set(steps) == {1.0, -1.0}  # some are mirrored
+
+    def test_it_begins_with_the_picture_itself(self) -> None:
+        training = self.training("super_resolution")
+        training.network.eval()
+        shown = training.shown(Large().take([0]), torch.Generator().manual_seed(0))
+        assert shown.seen.shape == (1, 3, 96, 96)
+        got, _ = training.drawn(shown)
+        assert torch.allclose(got, shown.seen, atol=1e-5)
+
+    def test_rates_fall_and_norms_are_those_of_the_first_batch(self) -> None:
+        training = self.training("super_resolution")
+        norm = training.network.encoder.backbone.blocks[3].main[0]
+        assert isinstance(norm, torch.nn.BatchNorm2d) and norm.running_mean is not None
+        training.steps, rates, kept = 1000, [], []
+        for step in (0, 200, 499, 999):
+            training.step = step
+            training.take_step(Large(), 1)
+            rates.append(training.optimiser.param_groups[0]["lr"])
+            kept.append(norm.running_mean.clone())
+            assert not norm.training
+        assert rates[0] < rates[1] == rates[2] and rates[3] < 0.1 * rates[1]
+        assert bool(kept[0].any()) and all(torch.equal(kept[0], other) for other in kept)
+        plain, drawn, mapping = (group["lr"] for group in training.optimiser.param_groups)
+        assert mapping == pytest.approx(100 * plain) and drawn == pytest.approx(3 * plain)
+
+    def test_half_of_the_styles_are_told(self) -> None:
+        training = self.training("mask")
+        shown = training.shown(Large().take([0, 1]), torch.Generator().manual_seed(0))
+        assert shown.told is not None and shown.told.shape == (1, 72)
+        training.network.eval()
+        _, ws = training.drawn(shown)
+        late = training.network.generator.mapping(shown.told)[0, LAYOUT_CODES:]
+        assert torch.allclose(ws[0, LAYOUT_CODES:], late)
+        assert not torch.allclose(ws[1, LAYOUT_CODES:], late)
+        whole = training.shown(Large().take([0, 1]), torch.Generator(), whole=True)
+        assert whole.told is None
+
+    def test_a_step_of_each_and_what_is_held_out(self) -> None:
+        for name in self.CONFIG.tasks:
+            training = self.training(name)
+            if name == "edit":
+                training.editing = training.begun_vector(Large())
+            assert training.take_step(Large(), 1)["loss"] > 0
+            assert training.held_out(Large(1)) > 0
+
+
+class Large(Noise):
+    """Of the side of small networks."""
+
+    def take(self, indices: list[int]) -> Sample:
+        return {
+            n: torch.nn.functional.interpolate(t, size=(160, 160)) if t.ndim == 4 else t
+            for n, t in super().take(indices).items()
+        }
 
 
 def test_steps_draw_other_numbers_and_always_the_same() -> None:

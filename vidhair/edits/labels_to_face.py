@@ -24,8 +24,14 @@ from vidhair.models.faces.landmarks import eyes_and_mouth
 from vidhair.models.generators.stylegan2 import mix_codes
 from vidhair.models.pack import Pack
 from vidhair.models.parsers.bisenet import CelebAMaskLabel, CelebAMaskParser
+from vidhair.models.parsers.face_parser import Label
 from vidhair.models.parsers.head_parser import HeadParser, Parser
-from vidhair.models.styleganex.network import ENCODER_SIZE, LAYOUT_CODES, StyleGANEX
+from vidhair.models.styleganex.network import (
+    ENCODER_SIZE,
+    LAYOUT_CODES,
+    StyleGANEX,
+    StyleGANEXConfig,
+)
 from vidhair.settings import setting
 from vidhair.stages.align import Shots, largest_face
 from vidhair.stages.render import RenderConfig
@@ -37,6 +43,9 @@ from vidhair.wiring import Makers, Series, Span, Value, makers, ranges, stage
 SHRINKS = 0.7  # codes drawn at random are that share of themselves: nearer to zero, as published
 EDGES = 0.75  # gain of the edges of a sketch
 SOBEL = ((-1, 0, 1), (-2, 0, 2), (-1, 0, 1))
+FACE_PARSER = "face_parser"  # the bundled pack's, which stands in where a pack has none
+# How many labels the parsers know that label frames.
+LABELS = {FACE_PARSER: len(Label), "celebamask_parser": len(CelebAMaskLabel)}
 LEAST_SIDE = 32  # of labels: an encoder's statistics need several cells
 
 
@@ -283,12 +292,12 @@ class MaskToFace(LabelEdit):
     def check(self, pack: Pack, place: str) -> None:
         super().check(pack, place)
         parts = pack.files.parts
-        if self.input == "frames" and (
-            "parser" not in parts or parts["parser"].kind != "celebamask_parser"
-        ):
+        known = StyleGANEXConfig(**parts["styleganex"].config).label_channels
+        parser = parts["parser"].kind if "parser" in parts else FACE_PARSER
+        if self.input == "frames" and LABELS.get(parser) != known:
             raise InvalidSetting(
-                f"{place}.input = 'frames' needs a parser of the {len(CelebAMaskLabel)} labels of "
-                f"CelebAMask-HQ, which the pack {pack.name!r} lacks; convert a BiSeNet together "
+                f"{place}.input = 'frames' needs a parser of the {known} labels of the network, "
+                f"which the pack {pack.name!r} lacks; convert a BiSeNet together "
                 "with the network, or give a clip of label maps and use labels"
             )
 
@@ -300,13 +309,11 @@ class MaskToFace(LabelEdit):
 
     @stage(chunk=8, compress=True)
     def parsed(self, frames: Frames, places: Places, parser: Parser) -> Layouts:
-        assert isinstance(parser, HeadParser)
-        assert isinstance(parser.network, CelebAMaskParser)
         made = []
         for row, frame in enumerate(frames):
             shown = list(places.shown(row))
             grid = places.grid(shown[-1][0]) if shown else None
-            made.append(None if grid is None else parsed(seen(frame, grid), parser.network))
+            made.append(None if grid is None else parsed(seen(frame, grid), parser))
         return layouts_of(places, len(frames), made)
 
     @stage(chunk=8, compress=True)
@@ -327,9 +334,17 @@ class MaskToFace(LabelEdit):
 
 
 @torch.no_grad()
-def parsed(picture: Tensor, parser: CelebAMaskParser) -> NDArray[np.uint8]:
-    """Numbers of labels [H, W] of a picture [1, 3, H, W] in −1 … 1, seen twice as large."""
-    device = next(parser.parameters()).device
-    large = F.interpolate(picture.to(device), scale_factor=2, mode="bilinear", align_corners=False)
-    logits = F.interpolate(parser(large), scale_factor=0.5)
+def parsed(picture: Tensor, parser: Parser) -> NDArray[np.uint8]:
+    """Numbers of labels [H, W] of a picture [1, 3, H, W] in −1 … 1 with faces of ENCODER_SIZE,
+    seen twice as large by a BiSeNet, by the small parser as small as it has learned."""
+    picture = picture.to(next(parser.parameters()).device)
+    if isinstance(parser, HeadParser):
+        assert isinstance(parser.network, CelebAMaskParser)
+        large = F.interpolate(picture, scale_factor=2, mode="bilinear", align_corners=False)
+        logits = F.interpolate(parser.network(large), scale_factor=0.5)
+    else:
+        share, stride = parser.face_pixels / ENCODER_SIZE, parser.stride
+        sides = [max(1, round(n * share / stride)) * stride for n in picture.shape[2:]]
+        small = F.interpolate(picture, size=sides, mode="bicubic", antialias=True)
+        logits = F.interpolate(parser(small), size=picture.shape[2:], mode="bilinear")
     return np.asarray(logits[0].argmax(0).byte().cpu().numpy())

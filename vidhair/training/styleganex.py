@@ -26,10 +26,12 @@ from vidhair.models.faces.identity import FaceIdentity, face_of_aligned
 from vidhair.models.generators.mapping import MAPPING_LR_MULTIPLIER
 from vidhair.models.generators.stylegan2 import mix_codes
 from vidhair.models.perceptual import PerceptualDistance
+from vidhair.models.styleganex.generator import SkipFusion
 from vidhair.models.styleganex.network import (
     CELL,
     ENCODER_SIZE,
     LAYOUT_CODES,
+    RGB,
     StyleGANEX,
     StyleGANEXConfig,
 )
@@ -49,6 +51,7 @@ from vidhair.training.state import Table, load_state, prefixed, save_state, stri
 LABELS = 4  # channels of label maps, by `Label`
 ATTENTION_DEPTH = 4
 R1_EVERY = 16
+GENERATOR_FACTOR = 3.0  # of its rate, in small networks
 HELD_OUT = 16  # pictures, at most, that a network is measured on
 SHOWN = 6  # of them on a sheet
 LEAST_PERCEIVED = 32  # pixels of a side, of which the perceptual distance makes something
@@ -65,8 +68,8 @@ class Task:
     flicker: weights of losses; codes is that of how far they lie from the average. moved, cropped:
     whether pictures leave their alignment. residual, styled: of the network. window: side of what
     is seen at once, in place of whole pictures; 0: these. told: share of a batch whose style comes
-    from the parameters of rendered people by the mapping, not from their faces. settles: in the
-    second half normalisations stay as they are, and rates fall."""
+    from the parameters of rendered people by the mapping, not from their faces. falls: whether the
+    rate does, in the end."""
 
     start: str | None
     skips: int = 0
@@ -84,7 +87,7 @@ class Task:
     styled: bool = True
     window: int = 0
     told: float = 0.0
-    settles: bool = False
+    falls: bool = False
 
 
 TASKS = {
@@ -102,13 +105,13 @@ TASKS = {
 
 _ADDED: dict[str, Any] = {
     "start": None, "skips": 7, "perceptual": 0.0, "moved": False, "cropped": False,
-    "residual": True, "styled": False, "settles": True,
+    "residual": True, "styled": False, "falls": True,
 }  # fmt: skip
 # Networks that ship: what is restored or dyed is added to the picture, by what lies around it.
 SMALL = {
     "super_resolution": Task(**_ADDED, window=96),
     "mask": Task(
-        start=None, skips=2, labels=LABELS, moved=False, cropped=False, told=0.5, settles=True
+        start=None, skips=2, labels=LABELS, moved=False, cropped=False, told=0.5, falls=True
     ),
     "edit": Task(**_ADDED, window=160),
 }
@@ -213,13 +216,13 @@ CONFIGS = {
     "small": TrainingConfig(
         network=_network(256, 64, 4096, 2),
         side=320,
-        people=256,
-        batch=8,
-        steps=6000,
+        people=96,
+        batch=4,
+        steps=4000,
         pretrain_steps=1000,
-        lr=2e-3,
-        lowered=(2, 3, 4, 4),
-        blind=0.5,
+        lr=1e-3,
+        lowered=(2, 4, 4, 4),
+        blind=0.25,
         worn=0.25,
         small=True,
     ),
@@ -344,8 +347,7 @@ class Training:
         if start is not None:
             fill(self.network, start)
         elif self.task.residual:
-            for block in self.network.synthesis.blocks:
-                nn.init.zeros_(block.torgb.weight)  # it begins with the picture itself
+            begin_with_nothing(self.network)
         self.network.to(device)
         self.learning = list(self._learning())
         for parameter in self.network.parameters():
@@ -384,18 +386,18 @@ class Training:
         return found
 
     def _groups(self) -> list[dict[str, Any]]:
-        """What learns, with the factor of its rate: a mapping's weights are a hundred times as
-        large as what they do."""
-        mapping = set(self.network.generator.mapping.parameters())
-        parts = (
-            [p for p in self.learning if p not in mapping],
-            [p for p in self.learning if p in mapping],
-        )
-        factors = 1.0, 1 / MAPPING_LR_MULTIPLIER
+        """What learns, with the factor of its rate. The weights of a generator that begins with
+        nothing are scaled when they are used, those of a mapping by a hundredth."""
+        generator = self.network.generator
+        factors = dict.fromkeys(self.learning, 1.0)
+        if self.config.small:
+            factors |= dict.fromkeys(generator.synthesis.parameters(), GENERATOR_FACTOR)
+        factors |= dict.fromkeys(generator.mapping.parameters(), 1 / MAPPING_LR_MULTIPLIER)
         return [
             {"params": part, "lr": factor * self.lr, "factor": factor}
-            for part, factor in zip(parts, factors, strict=True) if part
-        ]  # fmt: skip
+            for factor in sorted(set(factors.values()))
+            if (part := [p for p in self.learning if factors[p] == factor])
+        ]
 
     # ---- what is shown
 
@@ -536,8 +538,12 @@ class Training:
         sample = data.take(chosen)
         shown = self.shown(sample, generator)
         self.network.train()
-        if self.task.settles:
-            self._settle()
+        if self.task.residual:
+            self._keep_norms(shown)
+        if self.task.falls:
+            factor = constant_then_linear(self.step, self.steps)
+            for group in self.optimiser.param_groups:
+                group["lr"] = factor * group["factor"] * self.lr
         found, got = self.losses(shown, generator)
         if self.own_generator and self.name == "pretrain":
             found["generator"] = self.generator_losses(shown, sample.get("params"))
@@ -559,16 +565,18 @@ class Training:
         self.step += 1
         return {"loss": loss.item(), **values}
 
-    def _settle(self) -> None:
-        """The rates of this step; in the second half pictures are normalised as they will be in
-        use, but for labels, which are by themselves."""
-        factor = constant_then_linear(self.step, self.steps)
-        for group in self.optimiser.param_groups:
-            group["lr"] = factor * group["factor"] * self.lr
-        if 2 * self.step >= self.steps and not self.task.labels:
-            for module in self.network.modules():
-                if isinstance(module, nn.BatchNorm2d):
-                    module.eval()
+    @torch.no_grad()
+    def _keep_norms(self, shown: Shown) -> None:
+        """Normalise by what is seen of the first batch, and no more by any other: what is restored
+        by the statistics of its window is not what a whole frame gets (Lim et al. 2017, who leave
+        norms out)."""
+        norms = [m for m in self.network.modules() if isinstance(m, nn.BatchNorm2d)]
+        if self.step == 0:
+            for norm in norms:
+                norm.momentum = 1.0
+            self.drawn(shown)
+        for norm in norms:
+            norm.eval()
 
     @torch.no_grad()
     def held_out(self, data: Examples, sheet: Path | None = None) -> float:
@@ -594,6 +602,14 @@ class Training:
             levels = (picture.cpu().clamp(-1, 1) * 127.5 + 127.5).round().byte()
             write_png(sheet, levels.movedim(0, -1).numpy())
         return total / count
+
+    def begun_vector(self, data: Examples) -> Tensor:
+        """The editing vector [1, L, W]; what a network without styles goes along are ones."""
+        c = self.network.config
+        if not c.styled:
+            return torch.ones(1, c.generator.num_ws, c.w_dim)
+        with self.judging():
+            return vector_of(self.network, data, self.config, 256)
 
     def judging(self) -> "_Judging":
         return _Judging(self.network)
@@ -676,6 +692,19 @@ def windowed(
     return first, second
 
 
+@torch.no_grad()
+def begin_with_nothing(network: StyleGANEX) -> None:
+    """Nothing is drawn, so that a residual network gives the picture itself."""
+    for block in network.synthesis.blocks:
+        block.torgb.weight.zero_()
+    for fusion in network.fusions:
+        assert isinstance(fusion, SkipFusion)
+        if fusion.rgb is not None:
+            assert fusion.rgb.bias is not None
+            fusion.rgb.weight[:, RGB:] = 0
+            fusion.rgb.bias.zero_()
+
+
 def as_picture(seen: Tensor, side: int) -> Tensor:
     """What a network sees [1, C, S, S] as a picture [3, side, side]."""
     if seen.shape[1] == 1:
@@ -689,10 +718,7 @@ def as_picture(seen: Tensor, side: int) -> Tensor:
 @torch.no_grad()
 def vector_of(network: StyleGANEX, data: Examples, config: TrainingConfig, count: int) -> Tensor:
     """The editing vector v [1, L, W]: what pairs differ by in their codes for a whole edit, by
-    least squares over pairs with edits of different amounts. What a network without styles goes
-    along are ones."""
-    if not network.config.styled:
-        return torch.ones(1, network.config.generator.num_ws, network.config.w_dim)
+    least squares over pairs with edits of different amounts."""
     total, weight = torch.zeros(()), 0.0
     for index in range(min(count, len(data))):
         sample = data.take([index])
@@ -720,9 +746,7 @@ def train(
     name, config = training.name, training.config
     state = folder / f"{name}.safetensors"
     if not training.load(state) and name == "edit":
-        with training.judging():
-            vector = vector_of(training.network, data, config, 256)
-        training.editing = vector.to(training.device)
+        training.editing = training.begun_vector(data).to(training.device)
     table = Table(folder / f"{name}.csv", COLUMNS, training.step)
     bar = tqdm(total=training.steps, initial=training.step, desc=name, unit="step", disable=None)
     saved = began = time.monotonic()

@@ -175,6 +175,32 @@ class TestLabels:
             network.encode_face(pictures())
 
 
+class TestAdded:
+    """Networks that add what they draw to the picture, without styles."""
+
+    @pytest.mark.parametrize("resolution", [64, 256])
+    def test_what_draws_nothing_leaves_the_picture(self, resolution: int) -> None:
+        network = StyleGANEX(
+            replace(TINY_STYLEGANEX, resolution=resolution, skips=0, residual=True, styled=False)
+        )
+        for block in network.synthesis.blocks:
+            block.torgb.weight.data.zero_()
+        picture = pictures()
+        got = network.render(network.encode_layout(picture), network.encode_style(picture))
+        sides = [round(n * network.times) for n in picture.shape[2:]]
+        want = torch.nn.functional.interpolate(picture, sides, mode="bicubic", antialias=True)
+        assert torch.allclose(got, picture if network.times == 1 else want, atol=1e-6)
+
+    def test_the_average_is_all_the_style_there_is(self) -> None:
+        network = StyleGANEX(replace(TINY_STYLEGANEX, skips=2, residual=True, styled=False))
+        network.w_avg.fill_(0.5)
+        codes, layout = network.encode(pictures())
+        assert bool((codes == 0.5).all()) and torch.equal(codes, network.encode_style(pictures()))
+        assert len(layout.skips) == 2 and layout.picture is not None
+        assert not any("heads" in n or "lateral" in n for n in network.state_dict())
+        assert len(network.encoder.backbone.blocks) == 21  # behind its last feature nothing is left
+
+
 class TestConfig:
     @pytest.mark.parametrize("changes", [{}, {"label_channels": 19, "attention_depth": 2}])
     def test_json_keeps_it(self, changes: dict[str, Any]) -> None:

@@ -36,6 +36,15 @@ def test_tiles_leave_no_seam(memory: int, skips: int) -> None:
     assert torch.allclose(got, whole, atol=1e-5 * float(whole.abs().max()), rtol=0)
 
 
+def test_tiles_are_added_to_the_picture() -> None:
+    network = large(skips=4, residual=True)
+    whole, got = both(network, 1)
+    assert torch.allclose(got, whole, atol=1e-5 * float(whole.abs().max()), rtol=0)
+    network.encoder.residual = False
+    without, _ = both(network, 1)
+    assert torch.allclose(whole - without, random(1, 3, 200, 40), atol=1e-4)
+
+
 def test_where_masks_see_the_whole_picture_only_later_blocks_run_in_tiles() -> None:
     network = large(skips=5, attention_depth=1)
     plan = planned(network, 25, 5, True, 1)
