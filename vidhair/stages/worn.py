@@ -225,6 +225,7 @@ def worn_tone(
 
 @stage(version=2, keep=False)
 def worn(
+    frames: Frames,
     bare: Bare,
     labels: Labels,
     track: FaceTrack,
@@ -240,7 +241,8 @@ def worn(
     colors = photo_hair.levels.astype(np.float32)
     planes = np.dstack([photo_hair.levels, photo_hair.alpha, photo_hair.behind])
     random = np.random.default_rng(3).standard_normal((hair_window.height, hair_window.width))
-    made = Worn(bare.levels.copy(), bare.changed.copy(), np.zeros_like(bare.changed))
+    levels = [bare.over(row, hair_window.cut(frame)) for row, frame in enumerate(frames)]
+    made = Worn(np.stack(levels), bare.changed.copy(), np.zeros_like(bare.changed))
 
     def put_on(row: int) -> None:
         at = Place.of(photo_fit, row)
@@ -259,7 +261,7 @@ def worn(
         frame = span.start + row
         grain = np.roll(random, (17 * frame, 29 * frame), (0, 1)).astype(np.float32)
         made.levels[row], made.changed[row] = over(
-            bare.levels[row], bare.changed[row], bare.scalp[row],
+            levels[row], bare.changed[row], bare.scalp[row],
             _person(labels, row, region, hair_window), oval, hair, alpha, behind, (color, cover),
             middle, hair_window.side, photo_look.grain * grain,
         )  # fmt: skip
