@@ -101,7 +101,8 @@ class TestStack:
         """Else every frame would be bared, and the hair put on, once more."""
         own = HairReference(style="a.jpg", color="own")
         for edits, value in ((list(self.EDITS), "hair_light"), ([own, own], "photo_hair")):
-            names, todo = set(), [value]
+            names: set[str] = set()
+            todo = [value]
             found = graph.HEAD | stacked(edits, in_frames=True)
             while todo:
                 new = stage_of(todo[0], found[todo.pop(0)]).values.keys() & found.keys() - names

@@ -182,7 +182,8 @@ def _joined(skin: Plane, back: Plane, view: View, share: Plane) -> Plane:
     tint = found - skin
     tint -= tint.mean(-1, keepdims=True)
     away = distance_transform_edt(~meets).astype(np.float32) if meets.any() else np.zeros(1)
-    return found - (1 - np.exp(-away / (TINTED * view.side)))[..., None] * tint
+    joined: Plane = found - (1 - np.exp(-away / (TINTED * view.side)))[..., None] * tint
+    return joined
 
 
 def _margin(view: View) -> Plane:
