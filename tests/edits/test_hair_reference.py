@@ -77,7 +77,7 @@ class TestStack:
     def test_each_takes_frames_and_matte_as_the_former_left_them(self) -> None:
         edits = list(self.EDITS)
         assert {"frames", "bare"} < in_frames(edits, "layer_1")
-        assert "shown_1" in in_frames(edits, "upper_2")
+        assert "shown_1" in in_frames(edits, "worn") and "frames" not in in_frames(edits, "worn")
         assert {"shown", "shown_matte"} < in_frames(edits, "upper_3")
         assert {"shown", "shown_matte", "dye"} <= in_frames(edits, "upper_3") | {"dye"}
         assert "shown_tone" in in_frames(edits, "hair_light")
@@ -101,7 +101,8 @@ class TestStack:
         """Else every frame would be bared, and the hair put on, once more."""
         own = HairReference(style="a.jpg", color="own")
         for edits, value in ((list(self.EDITS), "hair_light"), ([own, own], "photo_hair")):
-            names, todo = set(), [value]
+            names: set[str] = set()
+            todo = [value]
             found = graph.HEAD | stacked(edits, in_frames=True)
             while todo:
                 new = stage_of(todo[0], found[todo.pop(0)]).values.keys() & found.keys() - names

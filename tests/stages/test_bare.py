@@ -117,9 +117,12 @@ def given() -> dict[str, Any]:
 
 
 def bared(**changes: Any) -> Bare:
-    return bare(
-        **given() | changes, region=REGION, hair_window=WINDOW, span=Span(0, FRAMES), at_once=map
-    )
+    """With the frames' own levels where nothing is changed."""
+    values = given() | changes
+    made = bare(**values, region=REGION, hair_window=WINDOW, span=Span(0, FRAMES), at_once=map)
+    assert not made.levels[made.changed == 0].any()
+    levels = [made.over(row, frame) for row, frame in enumerate(values["frames"].pixels)]
+    return replace(made, levels=np.stack(levels))
 
 
 def test_hair_goes_and_nothing_else_changes() -> None:

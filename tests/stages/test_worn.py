@@ -90,10 +90,10 @@ def test_the_tone_of_new_hair_is_about_that_of_all_its_samples() -> None:
     bent = np.zeros((count, len(POINTS), 2), np.float32)
     light = np.zeros((count, 3, 3), np.float32)
     light[:, 1, 0] = -0.2
-    fit = PhotoFit(
-        *(np.stack([one] * count) for one in (at.rotation, np.array(at.scale), at.shift)),
-        bent, bent, light, given.long,
-    )  # fmt: skip
+    turn, scale, shift = (
+        np.stack([one] * count) for one in (at.rotation, np.array(at.scale), at.shift)
+    )
+    fit = PhotoFit(turn, scale, shift, bent, bent, light, given.long)
     window = HairWindow(0, 0, 1, 360, 300, 240.0)
     tone = worn_tone(track, given, fit, window)
     places = photo_places(given, at, bent[0], given.long, window)

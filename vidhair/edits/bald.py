@@ -103,7 +103,8 @@ class Bald(GradedEdit):
     ) -> Layer:
         def patch(item: tuple[int, NDArray[np.uint8]]) -> Patch | None:
             row, frame = item
-            changed, levels = bare.changed[row], bare.levels[row].astype(np.float32)
+            changed, seen = bare.changed[row], hair_window.cut(frame)
+            levels = bare.over(row, seen).astype(np.float32)
             window = window_of(changed[None], hair_window, (frame.shape[1], frame.shape[0]))
             share = min(1.0, float(strength.values[row]))
             if window is None or share == 0:
@@ -114,13 +115,13 @@ class Bald(GradedEdit):
                 dense = on_head(area * bristles(), here) * (bare.scalp[row] / np.float32(255))
                 hair = lab_to_rgb(torch.from_numpy(matte.mean_lab[row]), dim=0).numpy() * 255
                 levels += BRISTLES * self.stubble * dense[..., None] * (hair - levels)
-            seen = frame[window.pixels][None].copy()
-            source = unit(torch.from_numpy(seen))
-            away = torch.from_numpy(levels - hair_window.cut(frame)).movedim(-1, 0)[None] / 255
+            away = torch.from_numpy(levels - seen).movedim(-1, 0)[None] / 255
+            pixels = frame[window.pixels][None].copy()
+            source = unit(torch.from_numpy(pixels))
             full = torch.from_numpy(changed)[None, None].float() / 255
             away, full = (spread_grid(x.contiguous(), hair_window, window) for x in (away, full))
             result = (source + share * away).clamp(0, 1)
-            return patch_of(window, seen, result, full.clamp(0, 1) * (full >= 1 / 255))
+            return patch_of(window, pixels, result, full.clamp(0, 1) * (full >= 1 / 255))
 
         def make(rows: NDArray[np.intp]) -> Iterator[Patch | None]:
             return at_once(patch, frames.numbered(rows))

@@ -65,13 +65,18 @@ EAR_TINTS = np.array([0.85, 1.0, 1.0])  # exponents of its tone by channel: bloo
 @dataclass(frozen=True)
 class Bare(Value):
     """The person without hair, in the hair's window. levels: uint8 [T, h, w, 3], the picture with
-    all hair of the head taken away; changed: uint8 [T, h, w], how far a sample is not the frame's;
-    scalp: uint8 [T, h, w], how far it shows skin that is drawn on the skull."""
+    all hair of the head taken away where that changes it, zero elsewhere; changed: uint8 [T, h, w],
+    how far a sample is not the frame's; scalp: uint8 [T, h, w], how far it shows skin that is drawn
+    on the skull."""
 
     ROWS = ("levels", "changed", "scalp")
     levels: Picture
     changed: Picture
     scalp: Picture
+
+    def over(self, row: int, seen: Picture) -> Picture:
+        """The whole picture, of what is seen in a frame [h, w, 3]."""
+        return np.where(self.changed[row][..., None] > 0, self.levels[row], seen)
 
 
 @dataclass(frozen=True)
@@ -139,7 +144,7 @@ def without_hair(view: View, layers: Layers) -> tuple[Picture, Picture, Picture]
     result += margin[..., None] * (new - result)
     changed = np.maximum(share, light)
     changed = np.where(changed > 1 / 255, changed, 0)
-    levels = np.where(changed[..., None] > 0, np.rint(result).clip(0, 255), view.picture)
+    levels = np.where(changed[..., None] > 0, np.rint(result).clip(0, 255), 0)
     return (
         levels.astype(np.uint8),
         np.ceil(changed * 255).astype(np.uint8),
@@ -177,7 +182,8 @@ def _joined(skin: Plane, back: Plane, view: View, share: Plane) -> Plane:
     tint = found - skin
     tint -= tint.mean(-1, keepdims=True)
     away = distance_transform_edt(~meets).astype(np.float32) if meets.any() else np.zeros(1)
-    return found - (1 - np.exp(-away / (TINTED * view.side)))[..., None] * tint
+    joined: Plane = found - (1 - np.exp(-away / (TINTED * view.side)))[..., None] * tint
+    return joined
 
 
 def _margin(view: View) -> Plane:
@@ -245,7 +251,7 @@ def part_with_hair(alpha: Picture, mesh: NDArray[np.float32], side: float) -> tu
 # ---- stages
 
 
-@stage(version=2, keep=False)
+@stage(version=2, chunk=0, compress=True)
 def bare(
     frames: Frames,
     matte: Matte,
@@ -259,23 +265,30 @@ def bare(
     span: Span,
     at_once: AtOnce,
 ) -> Bare:
-    levels = np.stack([hair_window.cut(frame) for frame in frames])
-    changed, scalp = np.zeros_like(matte.alpha), np.zeros_like(matte.alpha)
+    made = Bare(
+        np.zeros((*matte.alpha.shape, 3), np.uint8),
+        np.zeros_like(matte.alpha),
+        np.zeros_like(matte.alpha),
+    )
 
-    def take_away(row: int) -> None:
+    def take_away(item: tuple[int, Picture]) -> None:
+        row, frame = item
         alpha = matte.alpha[row]
         mesh = track.mesh[row]
         part = part_with_hair(alpha, hair_window.places(mesh), hair_window.side)
         view = View(
-            levels[row][part].copy(), alpha[part], labels.planes[row], mesh,
+            hair_window.cut(frame)[part].copy(), alpha[part], labels.planes[row], mesh,
             Place.of(head_pose, row), skull, part_of(hair_window, *part), region,
         )  # fmt: skip
         layers = _layers(view, behind, row, part, span.start + row)
-        levels[row][part], changed[row][part], scalp[row][part] = without_hair(view, layers)
+        planes = made.levels[row], made.changed[row], made.scalp[row]
+        for plane, found in zip(planes, without_hair(view, layers), strict=True):
+            plane[part] = found
 
-    for _ in at_once(take_away, np.flatnonzero(track.present & matte.alpha.any((1, 2))).tolist()):
+    rows = np.flatnonzero(track.present & matte.alpha.any((1, 2)))
+    for _ in at_once(take_away, frames.numbered(rows)):
         pass
-    return Bare(levels, changed, scalp)
+    return made
 
 
 def _layers(view: View, behind: Behind, row: int, part: tuple[slice, slice], frame: int) -> Layers:

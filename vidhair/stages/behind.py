@@ -57,6 +57,7 @@ SHOULDERS, MIRRORED = 0.12, 0.5
 # How far both sides have to be alike for clothes to be taken from the other one, and how far they
 # stay away from those that are seen, to which they are joined, in crop sides.
 ALIKE, SEAM = 0.5, 0.03
+RAISED = 0.13  # above usual shoulders, up to which hidden ones may be, likewise
 # Half widths of a face by which a body's middle may lie beside that of its neck, and what that
 # costs beside likeness.
 OFF_AXIS, OFF_AXIS_COST = 0.3, 1.0
@@ -168,9 +169,12 @@ def body_of(views: Sequence[View], moves: Moves) -> tuple[Picture, Picture]:
     person = np.where(sure, counted / np.maximum(wall + counted, 1e-6), figure)
     # Shoulders, where they are hidden, are like the other ones, as far as both sides are alike.
     at, there, alike = mirrored(person, sure, views[0].mesh)
+    possible = grown(figure > 0.5, RAISED * side)  # an arm that is lifted is no shoulder
+    there &= possible
     person = np.where(there & ~sure, person[:, at], person)
     weight = np.where(sure, 1, np.where(there, max(SHOULDERS, MIRRORED * alike**2), SHOULDERS))
     inner = between(sure & (person > 0.5), sure & (person <= 0.5))
+    inner &= possible
     inner[: max(0, int(views[0].mesh[CHIN_AND_BROW[0], 1]))] = False
     person, weight = np.where(inner, 1, person), np.where(inner, 1, weight)
     cover = _edge(soft(_spread(person, weight), 0.012 * side))

@@ -163,7 +163,9 @@ def worn(
     colors = photo_hair.levels.astype(np.float32)
     planes = np.dstack([photo_hair.levels, photo_hair.alpha, photo_hair.behind])
     random = np.random.default_rng(3).standard_normal((hair_window.height, hair_window.width))
-    made = Worn(bare.levels.copy(), bare.changed.copy(), np.zeros_like(bare.changed))
+    shown = [hair_window.cut(frame) for frame in frames]
+    bared = [bare.over(row, picture) for row, picture in enumerate(shown)]
+    made = Worn(np.stack(bared), bare.changed.copy(), np.zeros_like(bare.changed))
 
     def put_on(row: int) -> None:
         at = Place.of(photo_fit, row)
@@ -182,16 +184,14 @@ def worn(
         frame = span.start + row
         grain = np.roll(random, (17 * frame, 29 * frame), (0, 1)).astype(np.float32)
         levels, changed = over(
-            bare.levels[row], bare.changed[row], bare.scalp[row],
+            bared[row], bare.changed[row], bare.scalp[row],
             _person(labels, row, region, hair_window), oval, hair, alpha, behind, (color, cover),
             middle, hair_window.side, photo_look.grain * grain,
         )  # fmt: skip
-        (source,) = frames.rows(row, row + 1)
         front = in_front.alpha[row].astype(np.float32) / 255
-        levels, changed, alpha = under(
-            levels, changed, alpha, hair_window.cut(source), front, hair_window.side
+        made.levels[row], made.changed[row], alpha = under(
+            levels, changed, alpha, shown[row], front, hair_window.side
         )
-        made.levels[row], made.changed[row] = levels, changed
         made.alpha[row] = np.rint(alpha * 255)
 
     for _ in at_once(put_on, np.flatnonzero(track.present).tolist()):
