@@ -152,7 +152,7 @@ class TestFaceParts:
         for shift in (-200, 60):
             found = face_parts(self.MESH[None] + np.float32(shift), (SIZE, SIZE))
             assert all(mask.size for _, _, mask, _ in found.features)
-        assert not face_parts(self.MESH[None] + 500, (SIZE, SIZE)).features
+        assert not face_parts(self.MESH[None] + np.float32(500), (SIZE, SIZE)).features
 
 
 def test_a_mesh_goes_where_its_face_is_moved_to() -> None:

@@ -161,9 +161,9 @@ class Toonify(Edit):
 
         def seen() -> Iterator[Seen]:
             for start, stop in ranges(frames.count, AT_ONCE):
-                parts = faces.rows(start, stop), heads.rows(start, stop)
+                found, strokes = faces.rows(start, stop), heads.rows(start, stop)
                 for row, frame in enumerate(frames.rows(start, stop)):
-                    yield Seen(frame, *(part.rows(row, row + 1) for part in parts))
+                    yield Seen(frame, found.rows(row, row + 1), strokes.rows(row, row + 1))
 
         def steadied() -> Iterator[tuple[NDArray[np.uint8], Sketch]]:
             last: tuple[NDArray[np.uint8], Sketch] | None = None
