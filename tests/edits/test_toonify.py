@@ -22,7 +22,7 @@ from vidhair.flow.overlap import Workers
 from vidhair.flow.runner import Means, Meter, Runner
 from vidhair.geometry import crop_axes
 from vidhair.media import open_clip
-from vidhair.models.faces.landmarks import EYE_LEFT, POINTS, eyes_and_mouth
+from vidhair.models.faces.landmarks import EYE_LEFT, EYE_RIGHT, POINTS, eyes_and_mouth
 from vidhair.recipe import load_recipe
 from vidhair.stages.align import MAX_FACES, Faces, Shots
 from vidhair.stages.people import tracks
@@ -148,11 +148,21 @@ class TestFaceParts:
             assert mask.shape == (rows.stop - rows.start, columns.stop - columns.start)
             assert np.allclose(found.detail[rows, columns].clip(mask), found.detail[rows, columns])
 
+    def test_closed_eyes_are_lids(self) -> None:
+        shut = self.MESH.copy()
+        for eye in (list(EYE_LEFT), list(EYE_RIGHT)):
+            middle = shut[eye].mean(0)
+            shut[eye] = middle + (shut[eye] - middle) * np.array([1, 0.1], np.float32)
+        for mesh, seen in ((self.MESH, 0.9), (shut, 0.0)):
+            found = face_parts(mesh[None], (SIZE, SIZE))
+            peaks = [float(mask.max()) for _, _, mask, lighter in found.features if lighter]
+            assert len(peaks) == 2 and all(abs(peak - seen) <= 0.1 for peak in peaks)
+
     def test_what_lies_beyond_the_frame_is_left_out(self) -> None:
         for shift in (-200, 60):
             found = face_parts(self.MESH[None] + np.float32(shift), (SIZE, SIZE))
             assert all(mask.size for _, _, mask, _ in found.features)
-        assert not face_parts(self.MESH[None] + 500, (SIZE, SIZE)).features
+        assert not face_parts(self.MESH[None] + np.float32(500), (SIZE, SIZE)).features
 
 
 def test_a_mesh_goes_where_its_face_is_moved_to() -> None:
@@ -229,9 +239,13 @@ class TestDrawn:
         assert np.abs(half - (pixels + all_) / 2).max() <= 1
 
     def test_looks_differ(self) -> None:
+        """Ink is darkest, pencil has least color, and paint most."""
         pixels = self.frames(1)
-        found = {look: self.draw(pixels, look=look) for look in LOOKS}
-        assert found["ink"].mean() < found["pencil"].mean() < found["paint"].mean()
+        found = {look: self.draw(pixels, look=look).astype(int) for look in LOOKS}
+        light = {look: picture.mean() for look, picture in found.items()}
+        color = {look: np.ptp(picture, axis=-1).mean() for look, picture in found.items()}
+        assert light["ink"] < min(light["pencil"], light["paint"])
+        assert color["pencil"] < color["ink"] < color["paint"]
 
 
 class TestInAFlow:

@@ -74,7 +74,8 @@ class TestSketch:
 
     def parts(self, **given: Any) -> Parts:
         zero = np.zeros((64, 64), np.float32)
-        return Parts(**{"face": zero, "ink": zero + 1, "detail": zero, "features": []} | given)
+        plain: dict[str, Any] = {"face": zero, "ink": zero + 1, "detail": zero, "features": []}
+        return Parts(**plain | given)
 
     def test_where_only_the_fine_pen_draws_lines_are_thinner(self) -> None:
         def inked(fine: float) -> int:

@@ -46,6 +46,7 @@ WITHOUT = 0.6  # side of a face's crop in heights of the frame, where none is se
 LIGHT_INK = 0.7  # share of lines that is drawn on plain skin of faces
 EYES_INK, LIPS_INK = 0.3, 0.6  # the same of eyes and open mouths, and of lips
 EYES_LIGHTER = 5.0  # L
+SHUT, OPEN = 0.1, 0.2  # height over width, at which an eye or a mouth is closed, and fully open
 CHIN = 152  # point of the mesh
 MOUTH = (  # within the lips
     78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308, 324, 318, 402, 317, 14, 87, 178, 88, 95,
@@ -161,9 +162,9 @@ class Toonify(Edit):
 
         def seen() -> Iterator[Seen]:
             for start, stop in ranges(frames.count, AT_ONCE):
-                parts = faces.rows(start, stop), heads.rows(start, stop)
+                found, strokes = faces.rows(start, stop), heads.rows(start, stop)
                 for row, frame in enumerate(frames.rows(start, stop)):
-                    yield Seen(frame, *(part.rows(row, row + 1) for part in parts))
+                    yield Seen(frame, found.rows(row, row + 1), strokes.rows(row, row + 1))
 
         def steadied() -> Iterator[tuple[NDArray[np.uint8], Sketch]]:
             last: tuple[NDArray[np.uint8], Sketch] | None = None
@@ -212,7 +213,8 @@ def face_parts(meshes: NDArray[np.float32], size: tuple[int, int]) -> Parts:
             _put(plain, mesh[list(part)], 1.5)
         _put(lips, mesh[list(LIPS)], 1.0)
         for part, lighter in ((EYE_LEFT, EYES_LIGHTER), (EYE_RIGHT, EYES_LIGHTER), (MOUTH, 0.0)):
-            found = _put(eyes, mesh[list(part)], 1.1 if lighter else 1.0)
+            outline = mesh[list(part)]
+            found = _put(eyes, outline, 1.1 if lighter else 1.0, _open(outline))
             features += [(*found, lighter)] if found else []
     face = _softened(face)
     skin = np.minimum(_softened(face * (1 - plain)), face)
@@ -223,9 +225,10 @@ def face_parts(meshes: NDArray[np.float32], size: tuple[int, int]) -> Parts:
 
 
 def _put(
-    mask: NDArray[np.float32], outline: NDArray[np.float32], grown: float
+    mask: NDArray[np.float32], outline: NDArray[np.float32], grown: float, share: float = 1.0
 ) -> tuple[slice, slice, NDArray[np.float32]] | None:
-    """Adds an outline [K, 2] to a mask [h, w]; where that is, and its own mask; None if beyond."""
+    """Adds a share of an outline [K, 2] to a mask [h, w]; where that is, and its own mask; None if
+    beyond."""
     middle = outline.mean(0)
     outline = middle + grown * (outline - middle)
     low = np.floor(outline.min(0)).astype(int).clip(0, None)
@@ -233,10 +236,16 @@ def _put(
     wide, tall = high - low
     if min(wide, tall) <= 0:
         return None
-    own: NDArray[np.float32] = polygon_mask(outline - low, int(tall), int(wide))
+    own: NDArray[np.float32] = np.float32(share) * polygon_mask(outline - low, int(tall), int(wide))
     rows, columns = slice(low[1], high[1]), slice(low[0], high[0])
     mask[rows, columns] = np.maximum(mask[rows, columns], own)
     return rows, columns, own
+
+
+def _open(outline: NDArray[np.float32]) -> float:
+    """How far an eye or a mouth [K, 2] is open, 0 … 1: a lid has nothing of an eye."""
+    long, high = np.linalg.svd(outline - outline.mean(0), compute_uv=False)
+    return float(np.clip((high / max(long, 1e-6) - SHUT) / (OPEN - SHUT), 0, 1))
 
 
 def _softened(mask: NDArray[np.float32]) -> NDArray[np.float32]:
