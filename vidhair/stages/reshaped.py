@@ -259,7 +259,8 @@ def _reshaped(
         free = (around > 0.5) & (after + skin > 0.5)
         face = face_and_forehead(canvas.grid.places(track.mesh[row]), canvas.height, canvas.width)
         found = decided(own.numpy(), before, after, free, face, side, covers)
-        return torch.from_numpy(np.stack(found)) * drawn
+        shown: Tensor = torch.from_numpy(np.stack(found)) * drawn
+        return shown
 
     voters, (low, high) = np.ones(2 * VOTERS + 1), MAJORITY
     decisions = Averaged(look, voters, *places)
