@@ -80,7 +80,10 @@ EXPECTED: dict[str, tuple[Any, set[str]]] = {
     "matte.edge": (0.05, MATTED | EDITED),
     "matte.segmenter": ("none", set()),  # which "auto" is, where none was pulled
     "matte.from": (lambda: str(small.matte()), {"matte"} | EDITED),
-    "compose.mode": ("replace", {"changes", "hair_drawn", "skull", "behind", "bare"}),
+    "compose.mode": (
+        "replace",
+        {"changes", "hair_drawn", "reshaped", "skull", "behind", "bare"},
+    ),
     "compose.region": ("face", {"changes"}),
     "compose.blur": (0.1, {"changes"}),
     "compose.shadows": (0.1, {"changes"}),
@@ -207,7 +210,8 @@ DRAWN_BALD = {"edit.by": "latent"}
 def test_another_edit_shares_everything_before_it() -> None:
     color, bald = keys(load_recipe(small.RECIPE)), keys(load_recipe("bald", DRAWN_BALD))
     bared = {"skull", "behind", "bare"}
-    assert changed(color, bald) == {"shot_changes", "hair_drawn", "changes"} | bared
+    drawn = {"shot_changes", "hair_drawn", "reshaped", "changes"}
+    assert changed(color, bald) == drawn | bared
 
 
 def test_a_recipe_without_an_edit_shares_everything() -> None:

@@ -120,12 +120,8 @@ class TestPicture:
         bare = np.full((*SIZE, 3), SKIN, np.uint8)
         lab = levels_to_lab(torch.from_numpy(painted(self.OWN))[None])
         own, kept = (torch.from_numpy(x)[None, None] for x in (self.OWN, 1 - np.float32(gone)))
-        color = (
-            lab_to_rgb(grown_color(lab, own, kept, np.zeros(SIZE, np.float32), SIDE))[0]
-            .movedim(0, -1)
-            .numpy()
-            * 255
-        )
+        grown = grown_color(lab, own, kept, np.zeros(SIZE, np.float32), SIDE)
+        color = (lab_to_rgb(grown)[0] * 255).movedim(0, -1).numpy()
         given = painted(self.OWN), self.OWN, bare, gone.astype(np.float32), new.astype(np.float32)
         return regrown_picture(*given, color if new.any() else None, SIDE)
 

@@ -84,21 +84,13 @@ class TestReshaped:
         _, with_gap = self.found(own + box(30, 50, 28, 30), box(10, 30), after, wall)
         assert not without[34:46, 26:28].any() and with_gap[34:46, 26:28].all()
 
-
-def test_what_is_not_known_is_as_what_is_nearest() -> None:
-    values = np.zeros((1, 5), np.float32)
-    values[0, 4] = 1
-    known = np.array([[True, False, False, False, True]])
-    assert nearest(known, values)[0].tolist()[1::2] == [0, 1]
-    assert not nearest(np.zeros_like(known), values).any()
-
     def test_hair_that_ends_above_a_place_falls_down_to_it_but_not_before_the_face(self) -> None:
         own = box(8, 20)
         after = box(8, 20) + box(30, 45)
         _, new = self.found(own, own, after)
         assert new[20:45, 12:28].all()
-        _, beside = self.found(own, own, after, face=box(20, 45, 16, 24) > 0, covers=False)
-        assert beside[22:44, 12:15].all() and beside[22:44, 25:28].all()
+        _, beside = self.found(own, own, after, face=box(20, 45, 14, 26) > 0, covers=False)
+        assert beside[22:42, 11:14].all() and beside[22:42, 26:29].all()
         assert not beside[:, 18:22].any()
 
     def test_only_what_covers_the_face_comes_before_it(self) -> None:
@@ -107,6 +99,14 @@ def test_what_is_not_known_is_as_what_is_nearest() -> None:
         assert new[21:39, 14:26].all()
         _, new = self.found(own, own, box(8, 40), face=face, covers=False)
         assert not new[:, 15:25].any()
+
+
+def test_what_is_not_known_is_as_what_is_nearest() -> None:
+    values = np.zeros((1, 5), np.float32)
+    values[0, 4] = 1
+    known = np.array([[True, False, False, False, True]])
+    assert nearest(known, values)[0].tolist()[1::2] == [0, 1]
+    assert not nearest(np.zeros_like(known), values).any()
 
 
 class TestLengthened:
@@ -125,8 +125,12 @@ class TestLengthened:
         got = lengthened(own, self.OLD, self.NEW, SIDE)
         assert not got[:, 31:].any() and not got[:, :9].any()
 
-    def test_hair_that_is_drawn_as_long_as_it_is_does_not(self) -> None:
-        assert not lengthened(self.OLD, self.OLD, self.NEW, SIDE).any()
+    def test_hair_that_is_no_longer_than_it_is_drawn_ends_where_the_drawing_does(self) -> None:
+        for own in (self.OLD, box(8, 16) > 0):
+            rows = np.flatnonzero(lengthened(own, self.OLD, self.NEW, SIDE)[:, 20])
+            assert abs(rows[-1] - 29) <= 1
+
+    def test_a_drawing_that_is_no_longer_changes_nothing(self) -> None:
         assert not lengthened(self.OWN, self.OLD, self.OLD, SIDE).any()
         assert not lengthened(NOTHING, self.OLD, self.NEW, SIDE).any()
 

@@ -192,8 +192,8 @@ def regrown_picture(
     # both.
     low, high = OWN
     reach = 2 * round(SEAM * side) + 1
-    inside = erode(torch.from_numpy(alpha * (1 - away))[None, None], reach)
-    inside = blur(inside, SEAM * side)[0, 0].numpy()
+    eroded = erode(torch.from_numpy(alpha * (1 - away))[None, None], reach)
+    inside = blur(eroded, SEAM * side)[0, 0].numpy()
     front = ((inside - low) / (high - low)).clip(0, 1)
     share = new * (1 - front)
     result += share[..., None] * (color - result)
@@ -265,10 +265,10 @@ def regrown(
         (frame,) = frames.rows(row, row + 1)
         picture, alpha, gone, new = hair(row)
         gone = gone * (bare.changed[own] > 0)
-        color, plane = None, alpha[0, 0].numpy()
+        plane, color = alpha[0, 0].numpy(), None
         if (new > SHOWS).any():
             lab = colors(row)[None]
-            color = lab_to_rgb(lab)[0].movedim(0, -1).numpy() * 255
+            color = (lab_to_rgb(lab)[0] * 255).movedim(0, -1).numpy()
             new = with_tips(new, plane * (1 - gone), lab[0, 0].numpy(), side)
         made = regrown_picture(picture, plane, bare.levels[own], gone, new, color, side)
         changed = np.maximum(gone, new * (color is not None))

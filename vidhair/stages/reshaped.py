@@ -39,9 +39,9 @@ CHANGED = 0.4  # how much likelier hair is there with the edit, or without it
 STAYS = 0.2  # how likely hair is, from which on own hair is left where it is
 GAP = 0.05  # half the width of gaps between own and new hair that are closed
 HANGS = 0.35  # below own hair, at most, that new hair begins which hangs on it
-# Own hair that is longer than it is drawn: by how much at least; how thick it is, half of it; how
-# far from its end others end; share of it, in percent, that is above the end.
-LONGER, THICK, ENDS, LAST = 0.06, 0.025, 0.3, 97
+# Ends of own hair: how thick it is, half of it; how far from the lowest end others are; by which
+# share of that longer hair ends higher; share of it, in percent, that is above the lowest end.
+THICK, ENDS, TAPERS, LAST = 0.025, 0.3, 0.3, 97
 SPREADS = 0.05  # beside own hair, at most, that such hair hangs
 TOUCHES = 0.03  # from own hair, at most, that new hair is which touches it
 CHEEK = 0.03  # of the face, from its outline inwards, that hair beside it may lie on
@@ -97,22 +97,25 @@ def under(one: Mask, other: Mask) -> Mask:
 
 
 def lengthened(kept: Mask, old: Mask, new: Mask, side: float) -> Mask:
-    """Below own hair that is longer than it is drawn, as far as the end of the drawing moves down.
+    """Below own hair that ends about where all of it does: as far as the drawing ends, or, if own
+    hair is longer than it is drawn, as far as the end of the drawing moves down.
 
     kept: own hair beside the face; old, new: what is drawn; all [h, w].
     """
+    none = np.zeros_like(kept)
     if not (kept.any() and old.any() and new.any()):
-        return np.zeros_like(kept)
+        return none
     own_end, before, after = (
         float(np.percentile(np.nonzero(mask)[0], LAST)) for mask in (kept, old, new)
     )
-    drop, reach = after - before, THICK * side
-    if drop < SPOT * side or own_end - before < LONGER * side:
-        return np.zeros_like(kept)
+    if after - before < SPOT * side:
+        return none
+    end, reach = max(after, own_end + after - before), THICK * side
     thick = square(square(kept, reach, grow=False), reach, grow=True) & kept
     rows = np.arange(len(kept))[:, None]
     last = np.maximum.accumulate(np.where(thick, rows, -len(kept)), axis=0)
-    found: Mask = (rows - last <= drop) & (last > own_end - ENDS * side) & ~kept
+    above = own_end - last
+    found: Mask = (rows <= end - TAPERS * above) & (above < ENDS * side) & ~kept
     return found
 
 
@@ -136,7 +139,9 @@ def decided(
     gone = nearest(hair, gone)
     inner = square(face, CHEEK * side, grow=False)
     ends = maximum_filter1d(kept, 2 * round(SPREADS * side) + 1, axis=1)
-    before_face = np.zeros_like(face) if covers else under(inner, ends)
+    before_face = np.zeros_like(face)
+    if not covers:  # nothing hangs there, and own hair comes first from above
+        before_face = under(inner, ends) | under(inner[::-1], kept[::-1])[::-1]
     gained &= ~before_face
     longer = lengthened(kept & ~face, old, new, side) & ~hair & ~before_face
     longer &= not covers
@@ -254,7 +259,8 @@ def _reshaped(
         free = (around > 0.5) & (after + skin > 0.5)
         face = face_and_forehead(canvas.grid.places(track.mesh[row]), canvas.height, canvas.width)
         found = decided(own.numpy(), before, after, free, face, side, covers)
-        return torch.from_numpy(np.stack(found)) * drawn
+        shown: Tensor = torch.from_numpy(np.stack(found)) * drawn
+        return shown
 
     voters, (low, high) = np.ones(2 * VOTERS + 1), MAJORITY
     decisions = Averaged(look, voters, *places)
