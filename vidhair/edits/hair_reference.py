@@ -87,13 +87,13 @@ class HairReference(Edit):
             photo_hair=hair, layer=self.worn_hair,
         )  # fmt: skip
 
-    @stage(version=4)
+    @stage(version=5)
     def photo_hair(
         self, parser: Parser, segmenter: HairSegmenter | None, config: MatteConfig
     ) -> PhotoHair:
         return cut_out(read_image(self.style), self.style, parser, segmenter, config)
 
-    @stage(version=4)
+    @stage(version=5)
     def photo_hair_in_own_color(
         self,
         matte: Series[Matte],

@@ -38,7 +38,7 @@ MOST_GRAIN = 8.0  # levels
 AT_ONCE = 4  # planes that OpenCV looks up
 LEAST_MOTION, LEAST_SMEAR = 2.5, 0.8  # samples from frame to frame; of a smear that is seen
 SHUTTERS = tuple(n / 10 for n in range(11))  # shares of a frame's time that are tried
-LEAST_SHUTTER = 0.12  # that is told from none
+LEAST_SHUTTER = 0.05  # that is told from none
 STILLER = 12  # frames away at most, a stiller one is looked for
 
 
@@ -130,7 +130,8 @@ def line(way: NDArray[np.floating[Any]]) -> Plane:
         column, row = int(x), int(y)
         right, down = x - column, y - row
         kernel[row : row + 2, column : column + 2] += np.outer([1 - down, down], [1 - right, right])
-    return kernel / kernel.sum()
+    kernel /= kernel.sum()
+    return kernel
 
 
 def smeared(planes: Plane, way: NDArray[np.floating[Any]]) -> Plane:
