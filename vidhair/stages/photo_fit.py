@@ -61,7 +61,8 @@ LIGHT_FRAMES = 1.5  # deviation of the mean over which light is followed
 LIGHTNESS_TOLD, TINT_TOLD, SLOPE_TOLD = 0.3, 0.4, 0.35
 # Melanin takes from blue more than from green, and least from red: what differs so is rather skin.
 MELANIN, OF_MELANIN = np.array([1, 0, -1]) / np.sqrt(2), 0.15
-AGREED_TOLD = 0.8  # of that in which the white of the eyes agrees
+REDDEST = 2.0  # linear red of the white of eyes over its green
+AGREED_TOLD = 0.7  # of that in which the white of the eyes agrees
 MOST_LIGHTNESS, MOST_TINT, MOST_SLOPE = 0.3, 0.16, 0.12  # of the logarithm
 
 
@@ -251,8 +252,13 @@ def skin_light(
 
 
 def white_light(picture: NDArray[np.uint8], mesh: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The logarithm of the white of the eyes [3] in a picture [H, W, 3], NaN if none is seen."""
-    found = [np.log(white + DARKEST) for white in whites_of_eyes(picture, mesh)]
+    """The logarithm of the white of the eyes [3] in a picture [H, W, 3], NaN if none is seen: what
+    is too red is lids."""
+    found = [
+        np.log(white + DARKEST)
+        for white in whites_of_eyes(picture, mesh)
+        if white[0] < REDDEST * white[1]
+    ]
     return np.asarray(np.mean(found, 0) if found else np.full(3, np.nan), np.float32)
 
 
