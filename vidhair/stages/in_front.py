@@ -166,8 +166,8 @@ def in_front_of(view: View, known: Known) -> Mask:
     if not found.any():
         return found
     # Its color goes on where skin and body were no wonder.
-    more = something & grown(found, GOES_ON * side) & like_colors(view.picture, found)
-    parts, _ = label(found | more)
+    more = something & grown(found, GOES_ON * side) & like_colors(view.picture, found & surely)
+    parts, _ = label(found | grown(~grown(~more, 1), 1))  # without threads between hair and wall
     joined: Mask = np.isin(parts, np.unique(parts[found]))
     return joined
 
