@@ -12,6 +12,7 @@ from vidhair.stages.photo_fit import (
     UPPER,
     Relief,
     bending,
+    light_color,
     light_on_hair,
     lit,
     nearer,
@@ -154,6 +155,16 @@ def test_what_skins_differ_in_is_not_taken_for_light() -> None:
     tanned, green = told((0.2, 0.0, -0.2)), told((-0.1, 0.2, -0.1))
     assert np.ptp(tanned) < 0.2 * 0.4
     assert green[1] - green[0] == pytest.approx(0.4 * 0.3, abs=0.01)
+
+
+def test_in_which_the_white_of_eyes_agrees_is_the_lights() -> None:
+    skin = np.array([0.2, 0.0, -0.2])
+    agreed = light_color(skin, np.array([0.5, 0.1, 0.2]))
+    assert agreed[0] - agreed[1] == pytest.approx(0.7 * 0.2)
+    assert agreed[2] == pytest.approx(agreed[1]), "the eyes are not bluer"
+    assert agreed.sum() == pytest.approx(0)
+    assert light_color(skin, np.array([0.1, 0.1, 0.1])) == pytest.approx([0, 0, 0])
+    assert np.ptp(light_color(skin, None)) < 0.2 * 0.4
 
 
 def test_light_is_put_on_hair() -> None:

@@ -46,7 +46,7 @@ OWN_HAIR = 0.3  # alpha from which on a sample is hair
 HAIR_BESIDE = (0.3, 0.7)  # own alpha, between which less and less is such a thing
 ALIKE = 3.0, 6.0  # deviations of colors up to which one is among them; the least, in Lab
 NEAR_HAIR = 0.1  # how far around hair its colors count
-GOES_ON = 0.12  # how far the colors of such a thing do
+GOES_ON = 0.2  # how far the colors of such a thing do
 SKIN_EDGE = 0.03  # around face and ears, where skin is no wonder
 COVERED = 0.035  # within the border of the person, what is covered there is in front
 LEAST, COVERING = 0.002, 0.0012  # of the crop's square: such a thing, and what it covers
@@ -84,9 +84,10 @@ def beyond(picture: NDArray[Any], layer: Plane, known: Mask, reach: float) -> Pl
     size = 2 * max(1, round(reach)) + 1
     low, high = (
         f(torch.from_numpy(np.where(known[..., None], layer, no)).movedim(-1, 0), size)
+        .movedim(0, -1)
+        .numpy()
         for f, no in ((erode, np.float32(NOTHING)), (dilate, np.float32(-NOTHING)))
     )
-    low, high = (planes.movedim(0, -1).numpy() for planes in (low, high))
     found: Plane = np.maximum(picture - high, low - picture).max(-1).clip(0)
     return found
 
@@ -147,9 +148,8 @@ def in_front_of(view: View, known: Known) -> Mask:
     side, square = view.side, view.side**2
     maybe, surely, something = left_over(view, known)
     gap = 2 * max(1, round(CLOSED * side)) + 1
-    planes = torch.from_numpy(maybe.astype(np.float32))[None, None]
-    whole = dilate(erode(planes, 3), 3)
-    whole = erode(dilate(whole, gap), gap)[0, 0].numpy() > 0
+    opened = dilate(erode(torch.from_numpy(maybe.astype(np.float32))[None, None], 3), 3)
+    whole: Mask = erode(dilate(opened, gap), gap)[0, 0].numpy() > 0
     person = (view.head > 0.5) | (known.cover > 0.5) | (known.usual > 0.5)
     covered = ~grown(~binary_fill_holes(person), COVERED * side)
     parts, count = label(whole)
@@ -166,10 +166,10 @@ def in_front_of(view: View, known: Known) -> Mask:
     if not found.any():
         return found
     # Its color goes on where skin and body were no wonder.
-    more = something & grown(found, GOES_ON * side) & like_colors(view.picture, found)
-    parts, _ = label(found | more)
-    whole = np.isin(parts, np.unique(parts[found]))
-    return whole
+    more = something & grown(found, GOES_ON * side) & like_colors(view.picture, found & surely)
+    parts, _ = label(found | grown(~grown(~more, 1), 1))  # without threads between hair and wall
+    joined: Mask = np.isin(parts, np.unique(parts[found]))
+    return joined
 
 
 def under(

@@ -72,6 +72,7 @@ EARS, EAR_EDGE = 0.2, 0.025  # how far above its middle they begin, and how far 
 BESIDE_FACE = 0.47  # how far from its middle they are, in its widths
 FAINT = 60  # levels of alpha that count as hair further out
 RAYS = 9  # places that are looked at along a ray
+VEIL = 0.1  # alpha up to which a photo's border is no strands, and as much short of one
 BEHIND = 0.14  # how far hair reaches under the face and neck that hide it
 
 
@@ -137,6 +138,7 @@ def cut_out(
     head = look(mean_skull(long), Place.of(pose, 0), Grid.of_pixels(*alpha.shape)).inside > 0
     alpha = near(alpha, likely, window.side)
     alpha = solid(alpha, likely, soft_edge(head, 0.02 * window.side), window.side)
+    alpha = ((alpha - VEIL) / (1 - 2 * VEIL)).clip(0, 1)
     return of_parts(seen, np.rint(alpha * 255).astype(np.uint8), track, window, size)
 
 

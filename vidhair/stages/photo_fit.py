@@ -8,7 +8,7 @@ smoothly, so that hairline, temples and sides meet. T frames, K points.
 """
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -20,6 +20,7 @@ from vidhair.imaging.color import linear_to_srgb, srgb_to_linear
 from vidhair.imaging.motion import sample
 from vidhair.models.faces.landmarks import FACE_OVAL
 from vidhair.stages.align import FaceTrack
+from vidhair.stages.light import whites_of_eyes
 from vidhair.stages.photo import PhotoHair
 from vidhair.stages.skull import AXES, CENTRE, HeadPose, Place, poses
 from vidhair.types import Frames
@@ -60,16 +61,20 @@ LIGHT_FRAMES = 1.5  # deviation of the mean over which light is followed
 LIGHTNESS_TOLD, TINT_TOLD, SLOPE_TOLD = 0.3, 0.4, 0.35
 # Melanin takes from blue more than from green, and least from red: what differs so is rather skin.
 MELANIN, OF_MELANIN = np.array([1, 0, -1]) / np.sqrt(2), 0.15
-MOST_LIGHTNESS, MOST_TINT, MOST_SLOPE = 0.3, 0.12, 0.12  # of the logarithm
+REDDEST = 2.0  # linear red of the white of eyes over its green
+AGREED_TOLD = 0.7  # of that in which the white of the eyes agrees
+MOST_LIGHTNESS, MOST_TINT, MOST_SLOPE = 0.3, 0.16, 0.12  # of the logarithm
 
 
 @dataclass(frozen=True)
 class FaceLight(Value):
     """log: [T, 3, 3], of the light on a face by channel: in its middle, and how much it grows per
-    half width to the right and down. Zeros where it is absent."""
+    half width to the right and down. Zeros where it is absent. white: [T, 3], of the white of its
+    eyes, NaN where none is seen."""
 
-    ROWS = ("log",)
+    ROWS = ("log", "white")
     log: NDArray[np.float32]
+    white: NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -246,14 +251,45 @@ def skin_light(
     return light
 
 
+def white_light(picture: NDArray[np.uint8], mesh: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The logarithm of the white of the eyes [3] in a picture [H, W, 3], NaN if none is seen: what
+    is too red is lids."""
+    found = [
+        np.log(white + DARKEST)
+        for white in whites_of_eyes(picture, mesh)
+        if white[0] < REDDEST * white[1]
+    ]
+    return np.asarray(np.mean(found, 0) if found else np.full(3, np.nan), np.float32)
+
+
+def light_color(
+    skin: NDArray[np.floating[Any]], white: NDArray[np.floating[Any]] | None
+) -> NDArray[np.float64]:
+    """What differs in color, of mean zero, between two lights, of differences of logarithms [3]:
+    that of skin as far as the white of eyes agrees, or else a share of it, less of what skins
+    themselves differ in."""
+    if white is None:
+        rest = skin - skin.mean()
+        own = (rest @ MELANIN) * MELANIN
+        found: NDArray[np.float64] = TINT_TOLD * (rest - own) + OF_MELANIN * own
+        return found
+    one, other = (v[[0, 2]] - v[1] for v in (skin, white))
+    agreed = np.where(one * other > 0, np.sign(one) * np.minimum(np.abs(one), np.abs(other)), 0)
+    tint: NDArray[np.float64] = AGREED_TOLD * np.array([agreed[0], 0, agreed[1]])
+    tint -= tint.mean()
+    return tint
+
+
 def light_on_hair(
     frames: NDArray[np.float32],
     photo: NDArray[np.float32],
     present: NDArray[np.bool_],
     begins: NDArray[np.bool_],
+    whites: NDArray[np.floating[Any]] | None = None,
 ) -> NDArray[np.float32]:
     """How the light of frames [T, 3, 3] differs from a photo's [3, 3], as far as it is the light's
-    and not the skin's: over time wholly, and on the whole by a share."""
+    and not the skin's: over time wholly, and on the whole by a share. whites: [3], how the
+    logarithm of the white of eyes differs, if it is seen in both."""
     rows = np.flatnonzero(present)
     found = np.zeros_like(frames)
     if not len(rows):
@@ -262,9 +298,7 @@ def light_on_hair(
     base = usual - photo
     mean = base[:, 0].mean()
     told = np.clip(LIGHTNESS_TOLD * mean, -MOST_LIGHTNESS, MOST_LIGHTNESS)
-    rest = base[:, 0] - mean
-    skins = (rest @ MELANIN) * MELANIN
-    tint = np.clip(TINT_TOLD * (rest - skins) + OF_MELANIN * skins, -MOST_TINT, MOST_TINT)
+    tint = np.clip(light_color(base[:, 0], whites), -MOST_TINT, MOST_TINT)
     slope = np.clip(SLOPE_TOLD * base[:, 1:], -MOST_SLOPE, MOST_SLOPE)
     shot = np.cumsum(begins)
     for number in np.unique(shot[rows]):
@@ -294,14 +328,16 @@ def lit(
 # ---- stages
 
 
-@stage()
+@stage(version=2)
 def face_light(frames: Frames, track: FaceTrack) -> FaceLight:
     found = np.zeros((len(frames), 3, 3), np.float32)
+    white = np.full((len(frames), 3), np.nan, np.float32)
     for row in np.flatnonzero(track.present).tolist():
         (frame,) = frames.rows(row, row + 1)
         side = float(track.axes_of(np.array([row])).side[0])
         found[row] = skin_light(frame, track.mesh[row], side)
-    return FaceLight(found)
+        white[row] = white_light(frame, track.mesh[row])
+    return FaceLight(found, white)
 
 
 @stage(version=3)
@@ -333,5 +369,8 @@ def photo_fit(
         bent[run, jaw] = gaussian_filter1d(steady, FOLLOWED_JAW, 0, mode="nearest")
         usual[run] = np.median(bent[run], 0)
     photo_light = skin_light(photo_hair.picture, photo_hair.mesh, photo_hair.side)
-    light = light_on_hair(face_light.whole().log, photo_light, present, begins)
+    whites = face_light.field("white")
+    seen = whites[np.isfinite(whites).all(1)] - white_light(photo_hair.picture, photo_hair.mesh)
+    differ = np.median(seen, 0) if np.isfinite(seen).all() and len(seen) else None
+    light = light_on_hair(face_light.field("log"), photo_light, present, begins, differ)
     return PhotoFit(exact.rotation, exact.scale, exact.shift, bent, usual, light, long)

@@ -36,9 +36,11 @@ MOST_SOFTER = 1.2  # by how much hair may be softer than the face, in samples
 LEAST_HAIR = 400  # samples within hair, from which on its strands tell
 MOST_GRAIN = 8.0  # levels
 AT_ONCE = 4  # planes that OpenCV looks up
-LEAST_MOTION, LEAST_SMEAR = 2.5, 0.8  # samples from frame to frame; of a smear that is seen
+LEAST_MOTION, LEAST_SMEAR = 8.0, 0.8  # samples from frame to frame; of a smear that is seen
 SHUTTERS = tuple(n / 10 for n in range(11))  # shares of a frame's time that are tried
-LEAST_SHUTTER = 0.12  # that is told from none
+LEAST_SHUTTER = 0.05  # that is told from none
+# Blinks and other views of a face look like motion: as much of it counts as most frames show.
+LEAST_MOVING, AGREED = 3, 0.25
 STILLER = 12  # frames away at most, a stiller one is looked for
 
 
@@ -130,7 +132,8 @@ def line(way: NDArray[np.floating[Any]]) -> Plane:
         column, row = int(x), int(y)
         right, down = x - column, y - row
         kernel[row : row + 2, column : column + 2] += np.outer([1 - down, down], [1 - right, right])
-    return kernel / kernel.sum()
+    kernel /= kernel.sum()
+    return kernel
 
 
 def smeared(planes: Plane, way: NDArray[np.floating[Any]]) -> Plane:
@@ -240,7 +243,7 @@ def photo_look(
         if face.any():
             still = _brought(still, before[list(STILL)], mesh[list(STILL)])
             shutters.append(shutter(still, moving, face, moves[row]))
-    share = float(np.median(shutters)) if shutters else 0.0
+    share = float(np.quantile(shutters, AGREED)) if len(shutters) >= LEAST_MOVING else 0.0
     smear = moves * (share if share > LEAST_SHUTTER else 0)
     return PhotoLook(usual, grain, smear.astype(np.float32))
 
