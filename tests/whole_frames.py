@@ -66,9 +66,9 @@ class Drawn(NamedTuple):
     numbers: dict[str, float]
 
 
-def people(folder: Path, target: str) -> list[Person]:
-    """As many as a shard holds, rendered once."""
-    world = World(side=SIDE, people=SHARD, target=target)
+def people(folder: Path) -> list[Person]:
+    """As many as a shard holds, and as blondes, rendered once."""
+    world = World(side=SIDE, people=SHARD, target="blonde")
     path = folder / f"unseen_{world.name}.safetensors"
     if not path.exists():
         folder.mkdir(parents=True, exist_ok=True)
@@ -157,10 +157,7 @@ def measured(pack: Pack, out: Path) -> dict[str, float]:
         "edit": lambda number, person: dyed(pack, person),
     }
     assert task in ways, f"a network for {task}, where one for {', '.join(ways)} is measured"
-    found = [
-        ways[task](number, person)
-        for number, person in enumerate(people(out, "blonde" if task == "edit" else "same"))
-    ]
+    found = [ways[task](number, person) for number, person in enumerate(people(out))]
     columns = [torch.cat([d.seen, d.drawn, d.wanted], 2)[0] for d in found[:SHOWN]]
     levels = (torch.cat(columns, 2).clamp(-1, 1) * 127.5 + 127.5).round().byte()
     write_png(out / f"{task}.png", levels.movedim(0, -1).numpy())

@@ -295,7 +295,8 @@ def _parser() -> argparse.ArgumentParser:
             "-o", "--output", type=Path, required=True, help="folder of the new pack"
         )
         whole.add_argument("--work", type=Path, required=True, help="folder for data and progress")
-        whole.add_argument("--preset", default="cpu", help="size of the training: cpu, gpu or tiny")
+        sizes = "cpu, gpu, small or tiny" if name == "styleganex" else "cpu, gpu or tiny"
+        whole.add_argument("--preset", default="cpu", help=f"size of the training: {sizes}")
         whole.add_argument("--device", default="auto", help="auto (default), cpu or cuda")
         whole.add_argument("--seed", type=_seed, default=1)
     wide = whole.add_argument_group("what StyleGANEX learns")

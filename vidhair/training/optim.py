@@ -129,7 +129,12 @@ class Ranger(torch.optim.RAdam):
 
     LOOK_EVERY, LOOK_BACK = 6, 0.5
 
-    def __init__(self, params: Iterable[Tensor], lr: float, memory: float = 0.999):
+    def __init__(
+        self,
+        params: Iterable[Tensor] | Iterable[dict[str, Any]],
+        lr: float,
+        memory: float = 0.999,
+    ):
         """memory: share of the mean square that a step keeps; short trainings need less."""
         super().__init__(params, lr=lr, betas=(0.95, memory), eps=1e-5)
 

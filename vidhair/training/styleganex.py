@@ -26,7 +26,7 @@ from vidhair.models.faces.identity import FaceIdentity, face_of_aligned
 from vidhair.models.generators.mapping import MAPPING_LR_MULTIPLIER
 from vidhair.models.generators.stylegan2 import mix_codes
 from vidhair.models.perceptual import PerceptualDistance
-from vidhair.models.styleganex.generator import SkipFusion
+from vidhair.models.styleganex.generator import NEARLY_NOTHING, SkipFusion
 from vidhair.models.styleganex.network import (
     CELL,
     ENCODER_SIZE,
@@ -51,7 +51,7 @@ from vidhair.training.state import Table, load_state, prefixed, save_state, stri
 LABELS = 4  # channels of label maps, by `Label`
 ATTENTION_DEPTH = 4
 R1_EVERY = 16
-GENERATOR_FACTOR = 3.0  # of its rate, in small networks
+GENERATOR_FACTOR = 5.0  # of its rate, in small networks
 HELD_OUT = 16  # pictures, at most, that a network is measured on
 SHOWN = 6  # of them on a sheet
 LEAST_PERCEIVED = 32  # pixels of a side, of which the perceptual distance makes something
@@ -220,7 +220,7 @@ CONFIGS = {
         batch=4,
         steps=4000,
         pretrain_steps=1000,
-        lr=1e-3,
+        lr=5e-4,
         lowered=(2, 4, 4, 4),
         blind=0.25,
         worn=0.25,
@@ -359,7 +359,7 @@ class Training:
         self.lr = config.pretrain_lr if pretrain else config.lr
         groups = self._groups()
         self.optimiser: torch.optim.Optimizer = (
-            torch.optim.Adam(groups, lr=self.lr, betas=(0.9, 0.99), foreach=True)
+            torch.optim.Adam(groups, lr=self.lr, betas=(0.9, config.memory), foreach=True)
             if self.task.start is None
             else Ranger(groups, lr=self.lr, memory=config.memory)
         )
@@ -539,7 +539,11 @@ class Training:
         shown = self.shown(sample, generator)
         self.network.train()
         if self.task.residual:
-            self._keep_norms(shown)
+            # What is restored by the statistics of a window is not what a frame gets: norms scale
+            # and shift alone (Lim et al. 2017 leave them out).
+            for module in self.network.modules():
+                if isinstance(module, nn.BatchNorm2d):
+                    module.eval()
         if self.task.falls:
             factor = constant_then_linear(self.step, self.steps)
             for group in self.optimiser.param_groups:
@@ -564,19 +568,6 @@ class Training:
             self.against.step()
         self.step += 1
         return {"loss": loss.item(), **values}
-
-    @torch.no_grad()
-    def _keep_norms(self, shown: Shown) -> None:
-        """Normalise by what is seen of the first batch, and no more by any other: what is restored
-        by the statistics of its window is not what a whole frame gets (Lim et al. 2017, who leave
-        norms out)."""
-        norms = [m for m in self.network.modules() if isinstance(m, nn.BatchNorm2d)]
-        if self.step == 0:
-            for norm in norms:
-                norm.momentum = 1.0
-            self.drawn(shown)
-        for norm in norms:
-            norm.eval()
 
     @torch.no_grad()
     def held_out(self, data: Examples, sheet: Path | None = None) -> float:
@@ -694,11 +685,13 @@ def windowed(
 
 @torch.no_grad()
 def begin_with_nothing(network: StyleGANEX) -> None:
-    """Nothing is drawn, so that a residual network gives the picture itself."""
+    """Nothing is drawn, so that a residual network gives the picture itself; but what the encoder
+    adds to features is of its usual size, as there is no generator that it could disturb."""
     for block in network.synthesis.blocks:
         block.torgb.weight.zero_()
     for fusion in network.fusions:
         assert isinstance(fusion, SkipFusion)
+        fusion.feature.weight[:, fusion.feature.out_channels :] /= NEARLY_NOTHING
         if fusion.rgb is not None:
             assert fusion.rgb.bias is not None
             fusion.rgb.weight[:, RGB:] = 0

@@ -33,6 +33,7 @@ from vidhair.ops.upfirdn2d import setup_filter
 
 FEATURE_SIZE = 32  # blocks up to here run at the size of the feature map
 SPREAD_TAPS = (1, 2, 1)
+NEARLY_NOTHING = 0.01  # share of its usual size that what fusions merge begins with
 
 
 def dilation_of(size: int) -> int:
@@ -180,7 +181,7 @@ def _near_identity(kept: int, added: int) -> nn.Conv2d:
     """A convolution of [kept, added] channels that begins close to passing on the kept ones."""
     conv = nn.Conv2d(kept + added, kept, 3, padding=1)
     with torch.no_grad():
-        conv.weight *= 0.01
+        conv.weight *= NEARLY_NOTHING
         conv.weight[:, :kept, 1, 1] += torch.eye(kept)
     return conv
 
