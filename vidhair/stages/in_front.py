@@ -1,4 +1,4 @@
-"""What is held or worn in front of a head: hands, microphones, headphones, hats.
+"""What comes in front of a head: hands, microphones.
 
 Nothing says what such things look like, so they are what is left over: no hair of the person's own,
 and unlike the surroundings, the body and the skin that frames of the shot show at that place. What

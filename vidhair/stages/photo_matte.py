@@ -37,7 +37,7 @@ BROWS = (
 ABOVE, FRINGE = 0.35, 0.4  # of the way to the hairline; hair there, from which on it is a fringe
 BROW_EDGE, BROW_HIGH = 0.02, 0.13  # and how high one is, at most
 STRANDS = 0.014  # how far beyond likely hair single ones stand
-HANGS_BY, AROUND_FACE = 0.02, 0.12  # half the width of what hangs together; beside a face
+HANGS_BY, AROUND_FACE = 0.014, 0.12  # half the width of what hangs together; beside a face
 SOLID = (0.008, 0.035)  # how far within the border hair shows what is behind, and shows nothing
 
 Plane = NDArray[np.float32]
