@@ -21,6 +21,7 @@ from vidhair.flow.graph import Flow
 from vidhair.flow.overlap import Workers
 from vidhair.flow.runner import Means, Meter, Runner
 from vidhair.geometry import crop_axes
+from vidhair.imaging.drawing import Parts
 from vidhair.media import open_clip
 from vidhair.models.faces.landmarks import EYE_LEFT, EYE_RIGHT, POINTS, eyes_and_mouth
 from vidhair.recipe import load_recipe
@@ -132,8 +133,13 @@ class TestReshaped:
 class TestFaceParts:
     MESH = face_mesh(48, 48, 30)
 
+    def shifted(self, by: float) -> Parts:
+        meshes = self.MESH[None] + np.float32(by)
+        return face_parts(meshes, meshes, (SIZE, SIZE))
+
     def test_plain_skin_lies_beside_features(self) -> None:
-        found = face_parts(np.stack([self.MESH, np.full_like(self.MESH, np.nan)]), (SIZE, SIZE))
+        meshes = np.stack([self.MESH, np.full_like(self.MESH, np.nan)])
+        found = face_parts(meshes, meshes, (SIZE, SIZE))
         left, *_ = eyes_and_mouth(self.MESH)
         x, y = np.rint(left).astype(int)
         assert found.face[y, x] > 0.9 and found.face[4, 4] == 0
@@ -142,7 +148,7 @@ class TestFaceParts:
         assert all(part.min() >= 0 and part.max() <= 1 for part in (found.face, found.ink))
 
     def test_eyes_and_the_open_mouth_are_livened(self) -> None:
-        found = face_parts(self.MESH[None], (SIZE, SIZE))
+        found = face_parts(self.MESH[None], self.MESH[None], (SIZE, SIZE))
         assert 2 <= len(found.features) <= 3
         for rows, columns, mask, _ in found.features:
             assert mask.shape == (rows.stop - rows.start, columns.stop - columns.start)
@@ -154,15 +160,15 @@ class TestFaceParts:
             middle = shut[eye].mean(0)
             shut[eye] = middle + (shut[eye] - middle) * np.array([1, 0.1], np.float32)
         for mesh, seen in ((self.MESH, 0.9), (shut, 0.0)):
-            found = face_parts(mesh[None], (SIZE, SIZE))
+            found = face_parts(self.MESH[None], mesh[None], (SIZE, SIZE))
             peaks = [float(mask.max()) for _, _, mask, lighter in found.features if lighter]
             assert len(peaks) == 2 and all(abs(peak - seen) <= 0.1 for peak in peaks)
 
     def test_what_lies_beyond_the_frame_is_left_out(self) -> None:
         for shift in (-200, 60):
-            found = face_parts(self.MESH[None] + np.float32(shift), (SIZE, SIZE))
+            found = self.shifted(shift)
             assert all(mask.size for _, _, mask, _ in found.features)
-        assert not face_parts(self.MESH[None] + np.float32(500), (SIZE, SIZE)).features
+        assert not self.shifted(500).features
 
 
 def test_a_mesh_goes_where_its_face_is_moved_to() -> None:

@@ -189,8 +189,9 @@ class Toonify(Edit):
         scale = np.array([size[0] / width, size[1] / height], np.float32)
         anchors = seen.heads.anchors[0]
         small = resized(reshaped(seen.frame, anchors, self.structure), size)
-        meshes = moved_along(seen.faces.meshes[0], anchors, self.structure)
-        return seen.frame, small, sketch(small, face_parts(meshes * scale, size[::-1]))
+        meshes = seen.faces.meshes[0]
+        moved = moved_along(meshes, anchors, self.structure)
+        return seen.frame, small, sketch(small, face_parts(moved * scale, meshes, size[::-1]))
 
     def painted(self, drawn: tuple[NDArray[np.uint8], Sketch]) -> NDArray[np.uint8]:
         """Over the frame, as far as `strength` says."""
@@ -203,18 +204,22 @@ class Toonify(Edit):
         return picture
 
 
-def face_parts(meshes: NDArray[np.float32], size: tuple[int, int]) -> Parts:
-    """Of faces [F, 478, 2], NaN for none, in a picture [h, w]."""
+def face_parts(
+    meshes: NDArray[np.float32], seen: NDArray[np.float32], size: tuple[int, int]
+) -> Parts:
+    """Of faces [F, 478, 2], NaN for none, in a picture [h, w]. seen: as they were in the frame,
+    which says how far eyes and mouths are open."""
     face, plain, eyes, lips = np.zeros((4, *size), np.float32)
     features = []
-    for mesh in meshes[np.isfinite(meshes[:, 0, 0])]:
+    for index in np.flatnonzero(np.isfinite(meshes[:, 0, 0])):
+        mesh = meshes[index]
         _put(face, mesh[list(FACE_OVAL)], 0.92)
         for part in (EYE_LEFT, EYE_RIGHT, LIPS, *BROWS):
             _put(plain, mesh[list(part)], 1.5)
         _put(lips, mesh[list(LIPS)], 1.0)
         for part, lighter in ((EYE_LEFT, EYES_LIGHTER), (EYE_RIGHT, EYES_LIGHTER), (MOUTH, 0.0)):
-            outline = mesh[list(part)]
-            found = _put(eyes, outline, 1.1 if lighter else 1.0, _open(outline))
+            share = _open(seen[index, list(part)])
+            found = _put(eyes, mesh[list(part)], 1.1 if lighter else 1.0, share)
             features += [(*found, lighter)] if found else []
     face = _softened(face)
     skin = np.minimum(_softened(face * (1 - plain)), face)
