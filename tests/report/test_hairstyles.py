@@ -1,5 +1,6 @@
 """A sheet of hairstyles: what is refused before any work, and what is told meanwhile."""
 
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -47,7 +48,8 @@ def test_what_takes_several_steps_is_shown_and_stages_of_one_frame_are_not() -> 
 @pytest.mark.slow
 def test_the_sheet_says_how_many_photos_are_done(tmp_path: Path) -> None:
     told = Listed()
-    photos = [small.portrait(), small.portrait()]
+    photos = [small.portrait(), tmp_path / "another.png"]
+    shutil.copy(*photos)
     hairstyles.hairstyles(small.clip(), photos, tmp_path / "sheet.png", reporter=told)
     assert ("hairstyles", 2) in told.stages and {1, 2} <= set(told.done)
     assert all(total > 1 for _, total in told.stages)
