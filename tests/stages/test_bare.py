@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from tests.stages.faces import face_mesh
 from tests.stages.series import InMemory
 from vidhair.geometry import Box
+from vidhair.imaging.follow import STILL
 from vidhair.models.faces.landmarks import FACE_OVAL
 from vidhair.models.parsers.face_parser import Label, polygon_mask
 from vidhair.stages.align import FaceTrack
@@ -20,6 +21,7 @@ from vidhair.stages.bare_skin import TEXELS, from_atlas, lit, on_head, to_atlas
 from vidhair.stages.bare_view import View, grown
 from vidhair.stages.behind import (
     Behind,
+    Moves,
     behind,
     between,
     kinds,
@@ -28,6 +30,7 @@ from vidhair.stages.behind import (
     neck_color,
     tint,
     usual_body,
+    wall_of,
 )
 from vidhair.stages.labels import Labels
 from vidhair.stages.matte import Matte
@@ -273,6 +276,22 @@ def test_bare_arms_are_no_clothes() -> None:
     assert upper.sum() > 100 and skin[upper].all() and not clothes[upper].any()
     assert lower.sum() > 100 and clothes[lower].all() and not skin[lower].any()
     assert not (wall_seen & (skin | clothes)).any()
+
+
+@pytest.mark.parametrize(("color", "stays"), [(SKIN, False), ((90, 110, 180), True)])
+def test_a_hand_that_goes_by_is_no_wall(color: tuple[int, int, int], stays: bool) -> None:
+    """What hair hides in all frames but one, in which a hand, or the wall's own blue, is seen."""
+    patch = np.s_[100:116, 4:18]
+    views = list(views_of(given()))
+    for number, view in enumerate(views):
+        view.picture, view.alpha = view.picture.copy(), view.alpha.copy()
+        if number == 0:
+            view.picture[patch] = color
+        else:
+            view.alpha[patch] = 1
+    made = wall_of(views, Moves([STILL] * FRAMES, [None] * FRAMES))
+    away = np.abs(made[patch].astype(int) - color).max(-1)
+    assert (np.median(away) < 5) == stays
 
 
 def test_what_hair_hides_of_a_body_is_like_the_other_side() -> None:

@@ -70,6 +70,8 @@ STRANDS = (0.025, 0.055)  # share of green more, or of blue less, than a face ha
 IN_SHADE = 0.82  # tone of a neck beside that of its face
 # Share of an ear that hair hides, from which on skin is drawn there, and its own shape.
 HIDDEN_EAR, SHAPED_EAR = 0.2, (0.35, 0.7)
+# Share of the views up to which what is seen of a wall may be a hand, and how far its edge goes.
+RARE, HAND_EDGE = 0.34, 0.03
 ACROSS = 0.3  # how far surroundings are filled on behind the person, in crop sides
 SPREAD_LEVELS = 8
 MOVING = 0.7  # deviation, in frames, of the mean over which moves are smoothed
@@ -151,10 +153,26 @@ def wall_of(views: Sequence[View], moves: Moves) -> Picture:
     if not seen.any():
         return views[0].picture
     wanted, colors = wanted_of(views, moves), seen_colors.astype(np.float32)
+    shares = moves.shares([view.wall for view in views])
+    seen &= ~passing(views, colors, seen, np.sum([share > 0.99 for share in shares], 0))
     # Behind the person, too, so that what is on one side goes over into what is on the other.
     wanted = grown(wanted, ACROSS * views[0].side)
     made = inpaint(colors, wanted & ~seen, seen)
     return _levels(np.where((wanted | seen)[..., None], made, spread(colors, seen)))
+
+
+def passing(views: Sequence[View], colors: Plane, seen: Mask, often: NDArray[np.int64]) -> Mask:
+    """What is taken for wall and is rather a hand that goes by: of the face's tint, in few of the
+    views (often: [h, w], in how many), and unlike the wall that more of them show next to it."""
+    rare = seen & (often <= RARE * len(views))
+    faces = [view.picture[view.skin] for view in views]
+    if not rare.any() or not any(map(len, faces)) or not (seen & ~rare).any():
+        return np.zeros_like(seen)
+    usual = tint(np.median(np.concatenate(faces), 0))
+    skin = furthest(tint(colors) - usual) < SKIN_TINT
+    away = furthest(tint(colors) - tint(spread(colors, seen & ~rare)))
+    side = views[0].side
+    return grown(rare & skin & (away > SKIN_TINT), HAND_EDGE * side) & rare
 
 
 def body_of(views: Sequence[View], moves: Moves) -> tuple[Picture, Picture]:
@@ -357,7 +375,7 @@ def grain_of(views: Sequence[View], moves: Moves, wall: Picture) -> float:
 Parts = tuple[Picture, Picture, Picture, NDArray[np.float32], Place]  # as `View` takes them
 
 
-@stage(version=3, compress=True)
+@stage(version=4, compress=True)
 def behind(
     frames: Series[Frames],
     matte: Series[Matte],
