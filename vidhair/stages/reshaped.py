@@ -186,7 +186,7 @@ class Reshaped(Value):
     color: NDArray[np.float32]
 
 
-@stage(version=2, compress=True)
+@stage(compress=True)
 def reshaped(
     hair_drawn: Annotated[HairDrawn, Near(AROUND)],
     labels: Annotated[Labels, Near(AROUND)],
@@ -204,7 +204,7 @@ def reshaped(
     return _reshaped(*given, covers=True)
 
 
-@stage(version=2, compress=True)
+@stage(compress=True)
 def reshaped_beside_face(
     hair_drawn: Annotated[HairDrawn, Near(AROUND)],
     labels: Annotated[Labels, Near(AROUND)],
