@@ -44,7 +44,7 @@ HANGS = 0.35  # below own hair, at most, that new hair begins which hangs on it
 THICK, ENDS, TAPERS, LAST = 0.025, 0.3, 0.3, 97
 SPREADS = 0.05  # beside own hair, at most, that such hair hangs
 TOUCHES = 0.03  # from own hair, at most, that new hair is which touches it
-CHEEK = 0.03  # of the face, from its outline inwards, that hair beside it may lie on
+CHEEK = 0.005  # of the face, from its outline inwards, that hair beside it may lie on
 TOP, CHIN = 10, 152  # of the mesh
 FOREHEAD = 0.3  # of the way between them, that foreheads reach above the mesh
 CERTAIN = (0.3, 0.7)  # how likely new hair is where it begins to show, and where it hides all
@@ -140,10 +140,10 @@ def decided(
     inner = square(face, CHEEK * side, grow=False)
     ends = maximum_filter1d(kept, 2 * round(SPREADS * side) + 1, axis=1)
     before_face = np.zeros_like(face)
-    if not covers:  # nothing hangs there, and own hair comes first from above
-        before_face = under(inner, ends) | under(inner[::-1], kept[::-1])[::-1]
+    if not covers:  # nor above it, from where hair would fall before it
+        before_face = inner | under(inner[::-1], kept[::-1])[::-1]
     gained &= ~before_face
-    longer = lengthened(kept & ~face, old, new, side) & ~hair & ~before_face
+    longer = lengthened(kept & ~face, old, new, side) & ~hair & ~before_face & ~under(inner, ends)
     longer &= not covers
     if not (gained | longer).any():
         return gone, np.zeros_like(own)
