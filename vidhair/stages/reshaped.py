@@ -42,6 +42,7 @@ HANGS = 0.35  # below own hair, at most, that new hair begins which hangs on it
 # Ends of own hair: how thick it is, half of it; how far from the lowest end others are; by which
 # share of that longer hair ends higher; share of it, in percent, that is above the lowest end.
 THICK, ENDS, TAPERS, LAST = 0.025, 0.3, 0.3, 97
+LONGER = 0.08  # than it is drawn, from which on own hair is
 SPREADS = 0.05  # beside own hair, at most, that such hair hangs
 TOUCHES = 0.03  # from own hair, at most, that new hair is which touches it
 CHEEK = 0.005  # of the face, from its outline inwards, that hair beside it may lie on
@@ -97,8 +98,8 @@ def under(one: Mask, other: Mask) -> Mask:
 
 
 def lengthened(kept: Mask, old: Mask, new: Mask, side: float) -> Mask:
-    """Below own hair that ends about where all of it does: as far as the drawing ends, or, if own
-    hair is longer than it is drawn, as far as the end of the drawing moves down.
+    """Below own hair that is longer than it is drawn, and ends about where all of it does: as far as
+    the end of the drawing moves down.
 
     kept: own hair beside the face; old, new: what is drawn; all [h, w].
     """
@@ -108,9 +109,9 @@ def lengthened(kept: Mask, old: Mask, new: Mask, side: float) -> Mask:
     own_end, before, after = (
         float(np.percentile(np.nonzero(mask)[0], LAST)) for mask in (kept, old, new)
     )
-    if after - before < SPOT * side:
+    if after - before < SPOT * side or own_end - before < LONGER * side:
         return none
-    end, reach = max(after, own_end + after - before), THICK * side
+    end, reach = own_end + after - before, THICK * side
     thick = square(square(kept, reach, grow=False), reach, grow=True) & kept
     rows = np.arange(len(kept))[:, None]
     last = np.maximum.accumulate(np.where(thick, rows, -len(kept)), axis=0)
