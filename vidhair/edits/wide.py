@@ -76,8 +76,9 @@ def working(config: RenderConfig, device: torch.device) -> AbstractContextManage
 
 
 def for_tiles(config: RenderConfig) -> int:
-    """Bytes that tiles may take; the other half is for what is held of whole pictures."""
-    return config.memory << 19
+    """Bytes that tiles may take; the rest is for the weights, over a gigabyte where they are those
+    that were published, and for what is held of whole pictures."""
+    return config.memory << 18
 
 
 # The number of a frame and a place → what is drawn there, [1, 3, h, w], one or several; with the
