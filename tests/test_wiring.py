@@ -14,6 +14,7 @@ from vidhair.wiring import (
     Every,
     Fact,
     Near,
+    Progress,
     Series,
     Setting,
     Span,
@@ -173,6 +174,20 @@ class TestStreamed:
         made = stage_of("scaled", scaled)
         assert made.streamed and made.whole and made.makes is Numbers
         assert not stage_of("mean", mean).streamed
+
+    def test_only_such_a_stage_has_progress(self) -> None:
+        @stage()
+        def smoothed(numbers: Series[Numbers], progress: Progress) -> Iterator[Numbers]:
+            yield numbers.rows(progress.rows, numbers.count)
+
+        @stage()
+        def whole(numbers: Series[Numbers], progress: Progress) -> Numbers:
+            return numbers.whole()
+
+        assert stage_of("smoothed", smoothed).resumes
+        assert not stage_of("mean", mean).resumes
+        with pytest.raises(AssertionError, match="no progress"):
+            stage_of("whole", whole)
 
     def test_only_once_for_the_clip(self) -> None:
         @stage()

@@ -20,9 +20,10 @@ of it the stage sees. What a stage did not declare it cannot read, so keys are c
     parser: Parser                       a network of the pack, found by its type
     span: Span, meter: Meter             which frames are made; tells how far it is
     at_once: AtOnce                      makes results of several frames at once
+    progress: Progress                   how far a killed run came, and what it remembered there
 
 A stage that runs once may make a value `-> Iterator[FaceTrack]`, a few frames after the other, so
-that it is never held whole.
+that it is never held whole. If it takes its `progress`, it goes on where a killed run was.
 
 A stage `-> Each[Person]` fans out: it makes a list of values, and whatever is made from `person`
 is made once for every one of them, until a stage gathers it again.
@@ -169,9 +170,9 @@ class Series(Protocol[T_co]):
         ...
 
 
-def ranges(count: int, step: int = 256) -> Iterator[tuple[int, int]]:
-    """0 … count in steps, for what a stage that sees the whole clip reads bit by bit."""
-    return ((start, min(start + step, count)) for start in range(0, count, step))
+def ranges(count: int, step: int = 256, first: int = 0) -> Iterator[tuple[int, int]]:
+    """first … count in steps, for what a stage that sees the whole clip reads bit by bit."""
+    return ((start, min(start + step, count)) for start in range(first, count, step))
 
 
 @dataclass(frozen=True)
@@ -199,6 +200,23 @@ class AtOnce(Protocol):
     order. Threads may make several at once; the items are taken one by one by the caller."""
 
     def __call__(self, function: Callable[[A], B], items: Iterable[A], /) -> Iterator[B]: ...
+
+
+@dataclass
+class Progress:
+    """How far a stage has come that makes its value bit by bit, each frame with what it remembers
+    of those before. It begins with `rows` and `state` as they are given, yields what comes after
+    these rows, and tells of more before it yields their last one.
+
+    rows: frames that are made. state: arrays of any shape from which the next ones follow, bit for
+    bit; none at the beginning.
+    """
+
+    rows: int = 0
+    state: Arrays = dataclasses.field(default_factory=dict)
+
+    def reached(self, rows: int, state: Arrays) -> None:
+        self.rows, self.state = rows, state
 
 
 # ---- what a stage is
@@ -278,6 +296,11 @@ class Stage:
         return self.keep and issubclass(self.makes, Value) and not self.each
 
     @property
+    def resumes(self) -> bool:
+        """Whether it goes on in the midst of the clip."""
+        return any(i.kind is Progress for i in self.inputs.values())
+
+    @property
     def values(self) -> dict[str, Input]:
         """The parameters that other stages make."""
         return {name: i for name, i in self.inputs.items() if i.is_value}
@@ -326,6 +349,7 @@ def stage_of(name: str, make: Callable[..., Any]) -> Stage:
         name, make, version, chunk, inputs, makes, keep, steps, compress, each, streamed
     )  # fmt: skip
     assert not streamed or (found.whole and found.kept), f"{name} must run once, and be kept"
+    assert streamed or not found.resumes, f"{name} is made at once, so it has no progress"
     return found
 
 

@@ -171,6 +171,28 @@ class StoreContract:
         assert entry.read_clip() == {}
         assert entry.missing(0, 1) == [(0, 1)]
 
+    def test_the_latest_state_is_there_until_the_whole_clip_is(self, entry: Entry) -> None:
+        assert entry.read_state() is None
+        entry.write(0, frames(0, 4))
+        for rows in (2, 4):
+            planes = np.linspace(0, rows, 6, dtype=np.float32).reshape(2, 3)
+            entry.write_state(rows, {"planes": planes, "seen": np.arange(rows)})
+            state = entry.read_state()
+            assert state is not None and state[0] == rows
+            assert_equal(state[1], {"planes": planes, "seen": np.arange(rows)})
+        assert entry.missing(0, 6) == [(4, 6)] and entry.read_clip() is None
+        assert_equal(entry.read(0, 4), frames(0, 4))
+        entry.write_clip({})
+        assert entry.read_state() is None
+
+    def test_a_state_without_all_frames_before_it_is_none(self, entry: Entry) -> None:
+        entry.write_state(4, {})
+        assert entry.read_state() is None
+        entry.write(0, frames(0, 2))
+        assert entry.read_state() is None
+        entry.write(1, frames(1, 5))
+        assert entry.read_state() == (4, {})
+
     def test_names_dtypes_and_shapes_are_fixed_by_the_first_write(
         self, store: DiskStore | MemoryStore, entry: Entry
     ) -> None:
@@ -389,6 +411,26 @@ class TestDamage:
         assert not path.exists()
         entry.write_clip({"n": np.array(5)})
         assert_equal(entry.read_clip(), {"n": np.array(5)})
+
+    @pytest.mark.parametrize("name", ["state", "00000004-00000008"])
+    @pytest.mark.parametrize("size", [0, 100, -1])
+    def test_a_state_is_none_if_it_or_frames_before_it_are_cut_short(
+        self, store: DiskStore, folder: Path, name: str, size: int
+    ) -> None:
+        store.open(key_of()).write_state(12, {"a": np.arange(9)})
+        assert store.open(key_of()).read_state() is not None
+        path = folder / f"{name}.safetensors"
+        path.write_bytes(path.read_bytes()[:size])
+        assert store.open(key_of()).read_state() is None
+        assert not path.exists()
+
+    def test_no_altered_byte_of_a_state_goes_unseen(self, store: DiskStore, folder: Path) -> None:
+        entry, path = store.open(key_of()), folder / "state.safetensors"
+        entry.write_state(12, {"a": np.arange(3)})
+        content = path.read_bytes()
+        for at in range(len(content)):
+            path.write_bytes(content[:at] + bytes([content[at] ^ 0x10]) + content[at + 1 :])
+            assert entry.read_state() is None and not path.exists()
 
     def test_chunk_under_the_name_of_another_range(self, store: DiskStore, folder: Path) -> None:
         (folder / chunk_name(0, 4)).rename(folder / chunk_name(12, 16))

@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,21 @@ from tests.stages.faces import clip_of, face_mesh
 from tests.stages.series import InMemory
 from vidhair.cache import DiskStore, MemoryStore, Store
 from vidhair.edits import toonify
-from vidhair.edits.toonify import LOOKS, WITHOUT, Heads, Toonify, face_parts, moved_along, reshaped
+from vidhair.edits.toonify import (
+    LOOKS,
+    WITHOUT,
+    Heads,
+    Seen,
+    Steadied,
+    Toonify,
+    face_parts,
+    moved_along,
+    reshaped,
+)
+from vidhair.flow import runner as running
 from vidhair.flow.graph import Flow
 from vidhair.flow.overlap import Workers
-from vidhair.flow.runner import Means, Meter, Runner
+from vidhair.flow.runner import EXECUTORS, Means, Meter, Runner
 from vidhair.geometry import crop_axes
 from vidhair.imaging.drawing import Parts
 from vidhair.media import open_clip
@@ -28,7 +40,7 @@ from vidhair.recipe import load_recipe
 from vidhair.stages.align import MAX_FACES, Faces, Shots
 from vidhair.stages.people import tracks
 from vidhair.types import Frames
-from vidhair.wiring import AtOnce
+from vidhair.wiring import AtOnce, Progress
 
 Place = tuple[float, float, float]
 SIZE = 96
@@ -194,8 +206,15 @@ class TestDrawn:
         return np.stack([np.roll(picture, n, 1) for n in range(count)])
 
     def draw(
-        self, pixels: NDArray[np.uint8], *cuts: int, at_once: AtOnce = map, **settings: Any
+        self,
+        pixels: NDArray[np.uint8],
+        *cuts: int,
+        at_once: AtOnce = map,
+        progress: Progress | None = None,
+        stop: int | None = None,
+        **settings: Any,
     ) -> NDArray[np.uint8]:
+        """stop: pieces after which no more is asked for."""
         count = len(pixels)
         heads = Heads(
             np.full(count, 150, np.float32), np.full((count, MAX_FACES, 3, 2), np.nan, np.float32)
@@ -207,8 +226,9 @@ class TestDrawn:
             InMemory(shots_of(count, *cuts)),
             at_once,
             lambda done, note="": None,
+            progress or Progress(),
         )
-        return np.concatenate([piece.levels for piece in pieces])
+        return np.concatenate([piece.levels for piece in islice(pieces, stop)])
 
     def test_every_frame_is_drawn_however_many_are_read_at_once(
         self, monkeypatch: pytest.MonkeyPatch
@@ -224,6 +244,22 @@ class TestDrawn:
         pixels = self.frames(7)
         with Workers(2) as at_once:
             assert np.array_equal(self.draw(pixels, at_once=at_once), self.draw(pixels))
+
+    @pytest.mark.parametrize("cuts", [(), (4,)])
+    def test_it_goes_on_where_it_was(
+        self, monkeypatch: pytest.MonkeyPatch, cuts: tuple[int, ...]
+    ) -> None:
+        """Bit by bit the same, within a shot and where one begins."""
+        monkeypatch.setattr(toonify, "AT_ONCE", 2)
+        noise = np.random.default_rng(4).normal(0, 3, (6, SIZE, SIZE, 3))
+        pixels = np.rint(self.frames(6) + noise).clip(0, 255).astype(np.uint8)
+        whole, progress = self.draw(pixels, *cuts), Progress()
+        with Workers(2) as threads:  # which are ahead of what is handed on
+            self.draw(pixels, *cuts, at_once=threads, progress=progress, stop=2)
+        assert progress.rows == 4
+        assert np.array_equal(self.draw(pixels, *cuts, progress=progress), whole[4:])
+        forgetful = self.draw(pixels, *cuts, progress=Progress(4))
+        assert np.array_equal(forgetful, whole[4:]) == bool(cuts)
 
     def test_what_trembles_is_held(self) -> None:
         pixels = np.repeat(self.frames(1), 6, 0)
@@ -295,12 +331,27 @@ class Stops:
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("one_thread")
-def test_a_run_that_is_stopped_ends_as_if_it_had_not_been(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("executor", EXECUTORS)
+def test_a_run_that_is_stopped_goes_on_and_ends_as_if_it_had_not_been(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, executor: str
 ) -> None:
     monkeypatch.setattr(toonify, "AT_ONCE", 3)
+    monkeypatch.setattr(running, "STATE_AFTER", 3)
+    painted, sketched = Toonify.painted, Toonify.sketched
+    made = {"painted": 0, "sketched": 0}
 
-    def drawn(store: Store, stop: int = 0, executor: str = "overlapped") -> NDArray[np.uint8]:
+    def counted(self: Toonify, drawn: Steadied) -> NDArray[np.uint8]:
+        made["painted"] += 1
+        return painted(self, drawn)
+
+    def counted_too(self: Toonify, seen: Seen) -> Steadied:
+        made["sketched"] += 1
+        return sketched(self, seen)
+
+    monkeypatch.setattr(Toonify, "painted", counted)
+    monkeypatch.setattr(Toonify, "sketched", counted_too)
+
+    def drawn(store: Store, stop: int = 0, executor: str = executor) -> NDArray[np.uint8]:
         flow = Flow(load_recipe("toonify", {}), a_pack())
         with open_clip(small.clip()) as reader:
             reporter = Stops(stop) if stop else None
@@ -311,4 +362,6 @@ def test_a_run_that_is_stopped_ends_as_if_it_had_not_been(
     want = drawn(MemoryStore(), executor="in-order")
     with pytest.raises(KeyboardInterrupt):
         drawn(DiskStore(tmp_path), stop=7)
+    made.update(painted=0, sketched=0)
     assert np.array_equal(drawn(DiskStore(tmp_path)), want)
+    assert made == {"painted": small.FRAMES - 6, "sketched": small.FRAMES - 6}

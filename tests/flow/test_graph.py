@@ -410,13 +410,13 @@ def test_what_is_not_kept_is_made_once_for_the_takers_of_a_chunk(
     pixels = np.arange(4, dtype=np.uint8)[:, None, None, None] * np.ones((2, 3, 3), np.uint8)
     clip = clip_of(3, 2, range(4))
     work = Work(cast(Any, SimpleNamespace(clip=clip, read=lambda a, b: pixels[a:b])))
-    flow = Flow(load_recipe("toonify"), a_pack(), goal="changes")
+    flow = Flow(load_recipe("hair_color"), a_pack(), goal="changes")
     (node,) = (node for node in flow.nodes() if node.name == "changes")
     for start, stop in ((0, 2), (2, 4)):
         assert np.array_equal(node.compute(work, start, stop)["levels"], 2 * pixels[start:stop])
     assert made == [(0, 2), (2, 4)]
     made.clear()
-    flow = Flow(load_recipe("toonify"), a_pack(), goal="shots")
+    flow = Flow(load_recipe("hair_color"), a_pack(), goal="shots")
     (node,) = (node for node in flow.nodes() if node.name == "shots")
     node.compute(work)
     assert made == [(row, row + 1) for row in range(4) for _ in range(2)]

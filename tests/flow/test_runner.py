@@ -4,6 +4,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,7 +13,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from vidhair.cache import FramesMissing, MemoryStore, fingerprint
+from vidhair.cache import DiskStore, FramesMissing, MemoryStore, Store, fingerprint
 from vidhair.flow import runner as module
 from vidhair.flow.node import Node
 from vidhair.flow.runner import EXECUTORS, WORKED_ON, Means, Runner, Work
@@ -226,6 +227,7 @@ def test_a_key_names_all_that_a_node_depends_on() -> None:
     for same in (
         replace(node, chunk=3),
         replace(node, steps=9),
+        replace(node, resumes=True),
         replace(node, compute=Ramp().compute),
     ):
         assert runner.key(same).digest == key.digest
@@ -302,6 +304,115 @@ def test_what_is_made_bit_by_bit_is_read_as_if_it_had_been_made_at_once() -> Non
     assert work.per_frame("ramp", 0, 1300)["value"].tolist() == list(range(1300))
     assert {k: float(v) for k, v in work.per_clip("ramp").items()} == {"mean": 9.5}
     assert Ramp().run(store).work.per_frame("ramp", 299, 301)["value"].tolist() == [299, 300]
+
+
+class Sums:
+    """A node that makes sums of all frames up to each, four at a time, and goes on from the last.
+
+    stop: how many frames are made before it is killed. made: numbers of the frames.
+    """
+
+    def __init__(self, stop: int = FRAMES) -> None:
+        self.stop = stop
+        self.made: list[int] = []
+
+    def compute(self, work: Work) -> Iterator[dict[str, NDArray[Any]]]:
+        progress = work.progress
+        total = progress.state.get("total", np.zeros(2))
+        for start in range(progress.rows, work.frame_count, 4):
+            sums = []
+            for number in range(start, start + 4):
+                if number == self.stop:
+                    raise KeyboardInterrupt
+                self.made.append(number)
+                total = total / 3 + number  # such that rounding it is seen
+                sums.append(total)
+            progress.reached(start + 4, {"total": total})
+            yield {"sum": np.stack(sums), "count": np.array(work.frame_count)}
+
+    def run(self, store: Store, **changes: Any) -> Runner:
+        node = Node("sums", 1, self.compute, whole=True, source=True, rows=("sum",), resumes=True)
+        runner = Runner(store, a_reader(), changes.pop("reporter", None))
+        runner.run([replace(node, **changes)])
+        return runner
+
+    def result(self, store: Store) -> NDArray[Any]:
+        return self.run(store).work.per_frame("sums", 0, FRAMES)["sum"]
+
+
+class TestGoingOn:
+    """A node that remembers, killed and run again."""
+
+    @pytest.fixture(autouse=True)
+    def every_eight(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(module, "STATE_AFTER", 8)
+
+    @pytest.mark.parametrize("stop", range(FRAMES))
+    def test_wherever_it_was_killed(self, tmp_path: Path, stop: int) -> None:
+        with pytest.raises(KeyboardInterrupt):
+            Sums(stop).run(DiskStore(tmp_path))
+        again = Sums()
+        got = again.result(DiskStore(tmp_path))
+        assert got.tobytes() == Sums().result(MemoryStore()).tobytes()
+        assert again.made == list(range(stop // 8 * 8, FRAMES))
+        assert Sums().run(DiskStore(tmp_path)).work.per_clip("sums")["count"] == FRAMES
+        assert not list(tmp_path.glob("*/state.safetensors"))
+
+    def test_killed_again_and_again(self, tmp_path: Path) -> None:
+        for stop in (13, 9, 17, 19):
+            with pytest.raises(KeyboardInterrupt):
+                Sums(stop).run(DiskStore(tmp_path))
+        again = Sums()
+        want = Sums().result(MemoryStore())
+        assert again.result(DiskStore(tmp_path)).tobytes() == want.tobytes()
+        assert again.made == list(range(16, FRAMES))
+
+    def test_what_is_left_is_told_of(self) -> None:
+        store, listener = MemoryStore(), Listener()
+        with pytest.raises(KeyboardInterrupt):
+            Sums(11).run(store)
+        (report,) = Sums().run(store, reporter=listener).reports
+        assert (report.computed, report.total, report.status) == (12, FRAMES, "resumed")
+        assert listener.heard == [("sums", 12, "frame"), ("sums", 12, "")]
+
+    def test_until_it_is_done_nobody_else_reads_it_as_done(self) -> None:
+        store = MemoryStore()
+        with pytest.raises(KeyboardInterrupt):
+            Sums(19).run(store)
+        runner = Runner(store, a_reader())
+        node = Node("sums", 1, dict, whole=True, source=True, rows=("sum",), resumes=True)
+        runner.work.nodes["sums"] = node
+        runner.work.entries["sums"] = store.open(runner.key(node))
+        assert not runner.work.has_clip("sums")
+        with pytest.raises(FramesMissing):
+            runner.work.per_clip("sums")
+
+    @pytest.mark.parametrize("name", ["state", "00000000-00000004", "00000004-00000008"])
+    def test_what_is_damaged_begins_anew(self, tmp_path: Path, name: str) -> None:
+        with pytest.raises(KeyboardInterrupt):
+            Sums(14).run(DiskStore(tmp_path))
+        (path,) = tmp_path.glob(f"*/{name}.safetensors")
+        path.write_bytes(path.read_bytes()[:-3])
+        again = Sums()
+        want = Sums().result(MemoryStore())
+        assert again.result(DiskStore(tmp_path)).tobytes() == want.tobytes()
+        assert again.made == list(range(FRAMES))
+
+    def test_damage_that_shows_in_reading_is_mended(self, tmp_path: Path) -> None:
+        with pytest.raises(KeyboardInterrupt):
+            Sums(14).run(DiskStore(tmp_path))
+        (path,) = tmp_path.glob("*/00000004-00000008.safetensors")
+        path.write_bytes(path.read_bytes()[:-1] + b"\x7f")
+        want = Sums().result(MemoryStore())
+        assert Sums().result(DiskStore(tmp_path)).tobytes() == want.tobytes()
+
+    def test_a_node_that_does_not_go_on_is_not_told(self) -> None:
+        store = MemoryStore()
+        with pytest.raises(KeyboardInterrupt):
+            Sums(14).run(store)
+        again = Sums()
+        again.run(store, resumes=False)
+        assert again.made == list(range(FRAMES))
 
 
 def test_half_of_it_is_none() -> None:

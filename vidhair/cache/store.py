@@ -6,6 +6,7 @@ Frames count from 0 and ranges are half-open. On disk, below the root:
         key.json                          what the results depend on; touched at every use
         00000000-00000064.safetensors     frames 0 … 63
         clip.safetensors                  the whole-clip result
+        state.safetensors                 until that is there: what making it goes on from
         *.tmp                             a write under way, or one that was interrupted
     .*.tmp/                               an entry on its way in or out
 
@@ -31,7 +32,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,12 +42,15 @@ from vidhair.errors import CacheUnusable, DiskFull
 
 Arrays = dict[str, NDArray[Any]]
 Frames = tuple[int, int]
+Part = Frames | Literal["clip", "state"]
 
 # What an interrupted process left behind is removed after this time; no write takes that long.
 _STALE_SECONDS = 3600.0
 
 # How often a write starts again when its folder is removed under it.
 _ATTEMPTS = 10
+
+_ROWS = "rows"  # of a state: how many frames it follows
 
 _SAFETENSORS_TYPES = {
     "|b1": "BOOL", "|i1": "I8", "|u1": "U8", "<i2": "I16", "<u2": "U16", "<i4": "I32",
@@ -149,11 +153,26 @@ class Entry(ABC):
 
     def write_clip(self, arrays: Mapping[str, NDArray[Any]], compress: bool = False) -> None:
         """Store the whole-clip result in place of an earlier one; arrays may have any shape."""
-        self._save(None, _plain(arrays), compress)
+        self._save("clip", _plain(arrays), compress)
+        self._drop("state")
 
     def read_clip(self) -> Arrays | None:
         """The whole-clip result, or None if there is none."""
-        return self._load(None, None)
+        return self._load("clip", None)
+
+    def write_state(self, rows: int, arrays: Mapping[str, NDArray[Any]]) -> None:
+        """Store what the frames from `rows` on can be made from, where those before are stored, in
+        place of an earlier state; it is removed as the whole-clip result is written."""
+        assert rows > 0 and _ROWS not in arrays, (rows, list(arrays))
+        self._save("state", _plain({_ROWS: np.array(rows), **arrays}), False)
+
+    def read_state(self) -> tuple[int, Arrays] | None:
+        """What `write_state` was given; None if there is none, or frames before it are missing."""
+        arrays = self._load("state", None)
+        if arrays is None:
+            return None
+        rows = int(arrays.pop(_ROWS))
+        return None if self.missing(0, rows) else (rows, arrays)
 
     def _cover(self, start: int, stop: int) -> list[tuple[Frames, int, int]]:
         """(chunk, first, last): which chunk to read frames [first, last) from."""
@@ -177,12 +196,16 @@ class Entry(ABC):
     def _stored_layout(self) -> dict[str, tuple[str, tuple[int, ...]]] | None: ...
 
     @abstractmethod
-    def _save(self, frames: Frames | None, arrays: Arrays, compress: bool) -> None:
-        """Store a chunk, or the whole-clip result if frames is None."""
+    def _save(self, part: Part, arrays: Arrays, compress: bool) -> None:
+        """Store a chunk, the whole-clip result or a state."""
 
     @abstractmethod
-    def _load(self, frames: Frames | None, names: list[str] | None) -> Arrays | None:
-        """A chunk as fresh arrays, or None if it is gone; `_chunks` does not list it again."""
+    def _load(self, part: Part, names: list[str] | None) -> Arrays | None:
+        """A part as fresh arrays, or None if it is gone; `_chunks` does not list it again."""
+
+    @abstractmethod
+    def _drop(self, part: Part) -> None:
+        """Remove a part if it is there and can be removed."""
 
 
 class MemoryStore:
@@ -213,27 +236,30 @@ class _MemoryEntry(Entry):
     def __init__(self, key: Key) -> None:
         self.key = key
         self.last_use = 0.0
-        self.parts: dict[Frames | None, Arrays] = {}
+        self.parts: dict[Part, Arrays] = {}
 
     def bytes(self) -> int:
         return sum(array.nbytes for arrays in self.parts.values() for array in arrays.values())
 
     def _chunks(self) -> list[Frames]:
-        return [frames for frames in self.parts if frames is not None]
+        return [part for part in self.parts if isinstance(part, tuple)]
 
     def _stored_layout(self) -> None:
         return None
 
-    def _save(self, frames: Frames | None, arrays: Arrays, compress: bool) -> None:
+    def _save(self, part: Part, arrays: Arrays, compress: bool) -> None:
         self.last_use = time.time()
-        self.parts[frames] = {name: array.copy() for name, array in arrays.items()}
+        self.parts[part] = {name: array.copy() for name, array in arrays.items()}
 
-    def _load(self, frames: Frames | None, names: list[str] | None) -> Arrays | None:
+    def _load(self, part: Part, names: list[str] | None) -> Arrays | None:
         self.last_use = time.time()
-        arrays = self.parts.get(frames)
+        arrays = self.parts.get(part)
         if arrays is None:
             return None
         return {name: arrays[name].copy() for name in _chosen(names, arrays)}
+
+    def _drop(self, part: Part) -> None:
+        self.parts.pop(part, None)
 
 
 # Entries that this process holds open, in whichever store; they are not evicted.
@@ -351,7 +377,7 @@ class _DiskEntry(Entry):
                     continue
                 frames, inode = (int(match[1]), int(match[2])), file.inode()
                 known = self._seen.get(file.name, -1)
-                if known not in (None, inode) and self._inspect(frames, lambda part: True):
+                if known not in (None, inode) and self._inspect(frames, lambda file: True):
                     self._seen[file.name] = known = inode
                 if known == inode:
                     found.append(frames)
@@ -359,18 +385,23 @@ class _DiskEntry(Entry):
 
     def _stored_layout(self) -> dict[str, tuple[str, tuple[int, ...]]] | None:
         for frames in self._chunks():
-            layout = self._inspect(frames, lambda part: part.layout())
+            layout = self._inspect(frames, lambda file: file.layout())
             if layout is not None:
                 result: dict[str, tuple[str, tuple[int, ...]]] | None = layout
                 return result
         return None
 
-    def _load(self, frames: Frames | None, names: list[str] | None) -> Arrays | None:
+    def _load(self, part: Part, names: list[str] | None) -> Arrays | None:
         self._touch()
-        return self._inspect(frames, lambda part: part.read(names)) if self._is_mine() else None
+        return self._inspect(part, lambda file: file.read(names)) if self._is_mine() else None
 
-    def _save(self, frames: Frames | None, arrays: Arrays, compress: bool) -> None:
-        name = _part_name(frames)
+    def _drop(self, part: Part) -> None:
+        with contextlib.suppress(OSError):
+            if self._is_mine():
+                (self.folder / f"{_part_name(part)}.safetensors").unlink()
+
+    def _save(self, part: Part, arrays: Arrays, compress: bool) -> None:
+        name = _part_name(part)
         blocks = _serialized(self._key.digest, name, arrays, compress)
         with self._store._usable():
             for _ in range(_ATTEMPTS):
@@ -413,13 +444,13 @@ class _DiskEntry(Entry):
         with contextlib.suppress(OSError):
             os.utime(self.folder / "key.json", ns=(now, now))
 
-    def _inspect(self, frames: Frames | None, look: "Callable[[_Part], Any]") -> Any:
+    def _inspect(self, part: Part, look: "Callable[[_File], Any]") -> Any:
         """What `look` sees in a file; None if there is no such file or it is damaged."""
-        path = self.folder / f"{_part_name(frames)}.safetensors"
+        path = self.folder / f"{_part_name(part)}.safetensors"
         try:
             try:
                 with path.open("rb") as file:
-                    return look(_Part(file, self._key.digest, path.stem))
+                    return look(_File(file, self._key.digest, path.stem))
             except _Damaged:
                 path.unlink()
                 self._seen.pop(path.name, None)
@@ -436,8 +467,8 @@ class _Damaged(Exception):
 _HEADER_START = b'{"__metadata__":{"checksum":"'
 
 
-class _Part:
-    """An open chunk or whole-clip file whose header has been verified."""
+class _File:
+    """An open chunk, whole-clip or state file whose header has been verified."""
 
     def __init__(self, file: io.BufferedReader, digest: str, name: str) -> None:
         size = os.fstat(file.fileno()).st_size
@@ -555,8 +586,8 @@ def _size(folder: str) -> int:
     return size
 
 
-def _part_name(frames: Frames | None) -> str:
-    return "clip" if frames is None else f"{frames[0]:08d}-{frames[1]:08d}"
+def _part_name(part: Part) -> str:
+    return part if isinstance(part, str) else f"{part[0]:08d}-{part[1]:08d}"
 
 
 def _plain(arrays: Mapping[str, NDArray[Any]]) -> Arrays:

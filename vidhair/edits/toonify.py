@@ -5,7 +5,7 @@ are, where ink is to be light, and what grows and shrinks.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import ClassVar
 
@@ -39,7 +39,7 @@ from vidhair.stages.facial_hair import BROWS, LIPS
 from vidhair.stages.people import Tracks
 from vidhair.stages.smooth import smooth_over_time
 from vidhair.types import Clip, Frames
-from vidhair.wiring import AtOnce, Makers, Meter, Series, Value, makers, ranges, stage
+from vidhair.wiring import AtOnce, Makers, Meter, Progress, Series, Value, makers, ranges, stage
 
 AT_ONCE = 8  # frames that are read, and handed on
 WITHOUT = 0.6  # side of a face's crop in heights of the frame, where none is seen
@@ -107,6 +107,15 @@ class Seen:
     heads: Heads
 
 
+@dataclass(frozen=True)
+class Steadied:
+    """One frame [H, W, 3], with what a drawing of it is made of. small: as it is analysed."""
+
+    frame: NDArray[np.uint8]
+    small: NDArray[np.uint8]
+    sketch: Sketch
+
+
 @dataclass(frozen=True, kw_only=True)
 class Toonify(Edit):
     kind = "toonify"
@@ -156,34 +165,38 @@ class Toonify(Edit):
         shots: Series[Shots],
         at_once: AtOnce,
         meter: Meter,
+        progress: Progress,
     ) -> Iterator[Pictures]:
         """One frame after the other, as each remembers the one before."""
-        begins = shots.field("begins")
+        begins, first, state = shots.field("begins"), progress.rows, progress.state
 
         def seen() -> Iterator[Seen]:
-            for start, stop in ranges(frames.count, AT_ONCE):
+            for start, stop in ranges(frames.count, AT_ONCE, first):
                 found, strokes = faces.rows(start, stop), heads.rows(start, stop)
                 for row, frame in enumerate(frames.rows(start, stop)):
                     yield Seen(frame, found.rows(row, row + 1), strokes.rows(row, row + 1))
 
-        def steadied() -> Iterator[tuple[NDArray[np.uint8], Sketch]]:
-            last: tuple[NDArray[np.uint8], Sketch] | None = None
-            for number, (frame, small, found) in enumerate(at_once(self.sketched, seen())):
+        def steadied() -> Iterator[Steadied]:
+            last = (state["small"], Sketch.of(state["planes"])) if state else None
+            for number, now in enumerate(at_once(self.sketched, seen()), first):
+                found = now.sketch
                 if last is not None and not begins[number]:
-                    found = held(found, last[1], (small, last[0]), self.steady)
-                last = small, found
-                yield frame, found
+                    found = held(found, last[1], (now.small, last[0]), self.steady)
+                last = now.small, found
+                yield replace(now, sketch=found)
 
         made: list[NDArray[np.uint8]] = []
-        for number, picture in enumerate(at_once(self.painted, steadied()), 1):
+        drawn = at_once(lambda now: (self.painted(now), now.small, now.sketch), steadied())
+        for number, (picture, small, found) in enumerate(drawn, first + 1):
             made.append(picture)
             if len(made) == AT_ONCE or number == frames.count:
+                progress.reached(number, {"small": small, "planes": found.planes()})
                 yield Pictures(np.stack(made))
                 made.clear()
-            meter(number)
+            meter(number - first)
 
-    def sketched(self, seen: Seen) -> tuple[NDArray[np.uint8], NDArray[np.uint8], Sketch]:
-        """A frame, as it is analysed, and what a drawing of it is made of."""
+    def sketched(self, seen: Seen) -> Steadied:
+        """What a drawing of one frame alone is made of."""
         height, width = seen.frame.shape[:2]
         size = working_size(width, height, float(seen.heads.side[0]))
         scale = np.array([size[0] / width, size[1] / height], np.float32)
@@ -191,13 +204,14 @@ class Toonify(Edit):
         small = resized(reshaped(seen.frame, anchors, self.structure), size)
         meshes = seen.faces.meshes[0]
         moved = moved_along(meshes, anchors, self.structure)
-        return seen.frame, small, sketch(small, face_parts(moved * scale, meshes, size[::-1]))
+        found = sketch(small, face_parts(moved * scale, meshes, size[::-1]))
+        return Steadied(seen.frame, small, found)
 
-    def painted(self, drawn: tuple[NDArray[np.uint8], Sketch]) -> NDArray[np.uint8]:
+    def painted(self, drawn: Steadied) -> NDArray[np.uint8]:
         """Over the frame, as far as `strength` says."""
-        frame, found = drawn
+        frame = drawn.frame
         height, width = frame.shape[:2]
-        picture = at_size(found, LOOKS[self.look], (width, height))
+        picture = at_size(drawn.sketch, LOOKS[self.look], (width, height))
         if self.strength < 1:
             mixed = frame + np.float32(self.strength) * (picture.astype(np.float32) - frame)
             picture = np.rint(mixed).astype(np.uint8)

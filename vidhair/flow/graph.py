@@ -79,6 +79,7 @@ from vidhair.wiring import (
     Input,
     Makers,
     Meter,
+    Progress,
     Setting,
     Span,
     Stage,
@@ -355,7 +356,8 @@ class Flow:
         if isinstance(needed.given, Setting):
             table, _, key = needed.given.path.partition(".")
             return table in TABLES and hasattr(getattr(self.recipe, table), key)
-        known = needed.kind in (Clip, Span, Meter, AtOnce) or needed.kind in self._provisions
+        given = (Clip, Span, Meter, AtOnce, Progress)
+        known = needed.kind in given or needed.kind in self._provisions
         return known or self._config(needed.kind) is not None
 
     # ---- nodes
@@ -443,6 +445,7 @@ class Flow:
             compress=made.compress,
             before=max((n.near.before for n in made.values.values() if n.near), default=0),
             after=max((n.near.reach for n in made.values.values() if n.near), default=0),
+            resumes=made.resumes,
         )
 
     def _arrays(
@@ -498,6 +501,8 @@ class Flow:
                 arguments[name] = work.meter
             elif needed.kind is AtOnce:
                 arguments[name] = work.at_once
+            elif needed.kind is Progress:
+                arguments[name] = work.progress
             elif needed.kind in self._provisions:
                 arguments[name] = self._provisions[needed.kind].make()
             else:

@@ -21,6 +21,7 @@ class Node:
     rows: of a whole-clip node, the arrays that have a row per frame; they are read by range.
     before, after: frames around a chunk that it reads.
     sink: whether it hands the frames on and leaves nothing, so that it runs on every one.
+    resumes: whether it begins with `work.progress`, where a killed run has left some.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Node:
     before: int = 0
     after: int = 0
     sink: bool = False
+    resumes: bool = False
 
 
 @dataclass(frozen=True)

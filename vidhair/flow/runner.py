@@ -22,7 +22,7 @@ from vidhair.flow.node import Node, NodeReport, passes
 from vidhair.flow.overlap import Behind, Now, Window, Workers
 from vidhair.media import ClipReader
 from vidhair.process import give_back_memory
-from vidhair.wiring import Arrays, AtOnce
+from vidhair.wiring import Arrays, AtOnce, Progress
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +31,7 @@ MEMORY = 4 << 30  # bytes above the weights, unless a run is told otherwise
 LEAST_MEMORY = 512 << 20
 HELD_FRAMES = 16
 ROWS_AT_ONCE = 512  # of a whole-clip result, in a piece of the cache
+STATE_AFTER = 16  # rows at least, from one state that is stored to the next
 AHEAD = 8  # frames that are decoded before they are asked for
 WAITING = 1  # writes that may wait for the thread that makes them
 WORKED_ON = 32  # times its pixels: what a frame takes that is worked on
@@ -107,6 +108,7 @@ class Work:
     recomputed: dict[str, int] = field(default_factory=dict)
     clip_results: dict[str, Arrays] = field(default_factory=dict)
     meter: Meter = lambda done, note="": None
+    progress: Progress = field(default_factory=Progress)
     # Of the pass under way: where frames come from, what makes several at once, and each node's
     # last piece.
     source: Window | None = None
@@ -146,7 +148,7 @@ class Work:
     def _mend(self, name: str, start: int, stop: int) -> None:
         node, entry = self.nodes[name], self.entries[name]
         if node.whole:
-            self.write_clip(name, node.compute(self))
+            self.make_clip(name, Progress())
             self.recomputed[name] = self.recomputed.get(name, 0) + 1
             return
         for first, last in _pieces(entry.missing(start, stop), node.chunk):
@@ -162,11 +164,24 @@ class Work:
             self.clip_results[node] = arrays
         return self.clip_results[node]
 
-    def write_clip(self, name: str, made: Arrays | Iterator[Arrays]) -> None:
+    def begun(self, name: str) -> Progress:
+        """How far a killed run came with a whole-clip node that can go on."""
+        state = self.entries[name].read_state() if self.nodes[name].resumes else None
+        return Progress(*state) if state else Progress()
+
+    def make_clip(self, name: str, progress: Progress) -> None:
+        """Make and store the result of a whole-clip node, as far as there is none yet."""
+        former, self.progress = self.progress, progress
+        try:
+            self._write_clip(name, self.nodes[name].compute(self), progress)
+        finally:
+            self.progress = former
+
+    def _write_clip(self, name: str, made: Arrays | Iterator[Arrays], progress: Progress) -> None:
         """Store what a whole-clip node has made: what has rows in pieces, and the rest."""
         node, entry = self.nodes[name], self.entries[name]
         rest: Arrays = {}
-        written = 0
+        written = resumable = progress.rows
         for arrays in [made] if isinstance(made, dict) else made:
             rows = {key: arrays[key] for key in node.rows}
             count = len(next(iter(rows.values()))) if rows else 0
@@ -174,6 +189,9 @@ class Work:
                 piece = {k: a[start : start + ROWS_AT_ONCE] for k, a in rows.items()}
                 entry.write(written + start, piece, node.compress)
             written += count
+            if progress.rows == written and resumable + STATE_AFTER <= written < self.frame_count:
+                entry.write_state(written, progress.state)
+                resumable = written
             rest = {key: array for key, array in arrays.items() if key not in rows}
         entry.write_clip(rest)
         self.clip_results[name] = rest
@@ -185,7 +203,7 @@ class Work:
         if arrays is None:
             return False
         if node.rows and set(node.rows) <= set(arrays):  # as earlier versions stored it
-            self.write_clip(name, arrays)
+            self._write_clip(name, arrays, Progress())
         elif node.rows and entry.missing(0, self.frame_count):
             return False
         else:
@@ -257,23 +275,25 @@ class Runner:
         clip = self.work.reader.clip
         return replace(node, chunk=self.work.means.at_once(clip.width, clip.height))
 
-    def _report(self, node: Node, computed: int, seconds: float) -> None:
-        total = 1 if node.whole else self.work.frame_count
+    def _report(self, node: Node, computed: int, total: int, seconds: float) -> None:
         report = self._reports[node.name] = NodeReport(node.name, computed, total, seconds)
         log.info("%s: %s (%s)", node.name, report.status, self.keys[node.name].folder)
 
     def _whole(self, node: Node) -> None:
-        started, computed = time.perf_counter(), 0
+        started, computed, of = time.perf_counter(), 0, 1
         if not self.work.has_clip(node.name):
-            total = self.work.frame_count if node.steps is None else node.steps
+            progress, computed = self.work.begun(node.name), 1
+            if progress.rows:
+                of = self.work.frame_count
+                computed = of - progress.rows
+            total = self.work.frame_count - progress.rows if node.steps is None else node.steps
             unit = "frame" if node.steps is None else "step"
             with self.reporter.stage(node.name, total, unit) as meter, ExitStack() as open_now:
                 self.work.meter = meter
                 self._work_at_once(open_now)
-                self.work.write_clip(node.name, node.compute(self.work))
+                self.work.make_clip(node.name, progress)
                 meter(total)
-            computed = 1
-        self._report(node, computed, time.perf_counter() - started)
+        self._report(node, computed, of, time.perf_counter() - started)
 
     def _pass(self, nodes: list[Node]) -> None:
         """Compute what is missing of nodes of frames; makers come before takers."""
@@ -321,7 +341,7 @@ class Runner:
                     give_back_memory()
                     given_back = time.perf_counter()
         for node in nodes:
-            self._report(node, totals[node.name], seconds[node.name])
+            self._report(node, totals[node.name], count, seconds[node.name])
 
     def _work_at_once(self, open_now: ExitStack) -> bool:
         """Let threads work on frames until `open_now` is closed, where the executor says so."""
