@@ -98,8 +98,8 @@ def under(one: Mask, other: Mask) -> Mask:
 
 
 def lengthened(kept: Mask, old: Mask, new: Mask, side: float) -> Mask:
-    """Below own hair that is longer than it is drawn, and ends about where all of it does: as far as
-    the end of the drawing moves down.
+    """Below own hair that is longer than it is drawn, and ends about where all of it does: as far
+    as the end of the drawing moves down.
 
     kept: own hair beside the face; old, new: what is drawn; all [h, w].
     """
