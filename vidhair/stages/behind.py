@@ -65,7 +65,7 @@ NECK_SPAN = 1.4  # half widths beside the middle, beyond which bare skin is that
 SKIN_TINT, SKIN_TONE = 0.045, (0.5, 1.35)  # of a body's skin, beside the face's: off it, and shares
 NECK, NECK_LENGTH = 0.76, 0.7  # half width, and length below the chin, in half widths of a face
 CHIN_AND_BROW = (152, 10)  # points of the mesh
-LEAST_SKIN = 0.002  # of a crop's square, that tells the color of a neck
+LEAST_SKIN = 0.002  # of a crop's square, that tells the color of a neck, or of clothes
 STRANDS = (0.025, 0.055)  # share of green more, or of blue less, than a face has, that hair has
 IN_SHADE = 0.82  # tone of a neck beside that of its face
 # Share of an ear that hair hides, from which on skin is drawn there, and its own shape.
@@ -209,6 +209,8 @@ def body_of(views: Sequence[View], moves: Moves) -> tuple[Picture, Picture]:
     wanted = wanted_of(views, moves) & (cover > 0)
     made, is_skin = colors.astype(np.float32), bare > 0.5
     shown = seen & ~is_skin
+    if shown.sum() < LEAST_SKIN * side**2:  # clothes of the skin's color, or none that are seen
+        shown, flesh = seen, flesh if seen.any() else np.ones_like(flesh)
     from_other = there & shown[:, at] & ~grown(shown, SEAM * side) & (alike > ALIKE)
     clothes = np.where(from_other[..., None], made[:, at], made)
     cloth = inpaint(
@@ -375,7 +377,7 @@ def grain_of(views: Sequence[View], moves: Moves, wall: Picture) -> float:
 Parts = tuple[Picture, Picture, Picture, NDArray[np.float32], Place]  # as `View` takes them
 
 
-@stage(version=4, compress=True)
+@stage(version=5, compress=True)
 def behind(
     frames: Series[Frames],
     matte: Series[Matte],
