@@ -208,13 +208,13 @@ def body_of(views: Sequence[View], moves: Moves) -> tuple[Picture, Picture]:
     flesh = _edge(soft(_spread(told, weight), 0.012 * side))[..., None]
     wanted = wanted_of(views, moves) & (cover > 0)
     made, is_skin = colors.astype(np.float32), bare > 0.5
-    shown = seen & ~is_skin
-    if shown.sum() < LEAST_SKIN * side**2:  # clothes of the skin's color, or none that are seen
-        shown, flesh = seen, flesh if seen.any() else np.ones_like(flesh)
-    from_other = there & shown[:, at] & ~grown(shown, SEAM * side) & (alike > ALIKE)
+    dressed = seen & ~is_skin
+    if dressed.sum() < LEAST_SKIN * side**2:  # clothes of the skin's color, or none that are seen
+        dressed, flesh = seen, flesh if seen.any() else np.ones_like(flesh)
+    from_other = there & dressed[:, at] & ~grown(dressed, SEAM * side) & (alike > ALIKE)
     clothes = np.where(from_other[..., None], made[:, at], made)
     cloth = inpaint(
-        clothes, wanted & ~seen & ~from_other & (flesh[..., 0] < 1), shown | (wanted & from_other)
+        clothes, wanted & ~seen & ~from_other & (flesh[..., 0] < 1), dressed | (wanted & from_other)
     )
     drawn = cloth + flesh * (neck_color(views, made, seen & is_skin & ~beside) - cloth)
     made = np.where(seen[..., None], made, drawn)
