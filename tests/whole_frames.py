@@ -5,6 +5,8 @@ training has seen, as its recipe uses it. By its task:
     mask              IoU of what the pack's parser finds in the drawing with the labels it was
                       drawn of, by label, over all people
     edit              ΔE2000 to the twin inside the hair, and PSNR to the source outside of it
+    toonify           distance to the cartoon, as a share of the picture's own (LPIPS if its weights
+                      are here, else its form on the parser's features); of the first look, or LOOK
 
 with `!` behind what is out of bounds. OUT/numbers.json; OUT/TASK.png: seen, drawn, wanted.
 """
@@ -27,8 +29,10 @@ from vidhair.media import write_png
 from vidhair.models.generators.stylegan2 import mix_codes
 from vidhair.models.pack import Pack, load_pack
 from vidhair.models.parsers.face_parser import Label
+from vidhair.models.perceptual import PerceptualDistance, find_perceptual
 from vidhair.models.styleganex.network import ENCODER_SIZE, LAYOUT_CODES
 from vidhair.stages.render import RenderConfig
+from vidhair.synthetic.toon import LOOKS
 from vidhair.training.pairs import SHARD, WIDER, World, one_hot, render_shard
 from vidhair.training.styleganex import as_picture, middle
 from vidhair.training.styleganex_pack import labels_of
@@ -39,6 +43,7 @@ FACTOR = 4
 SHOWN = 6
 BOUNDS = {
     "face_db": (2.0, 99.0), "iou": (0.7, 1.0), "delta_e": (0.0, 10.0), "outside_db": (30.0, 99.0),
+    "distance": (0.0, 0.5),
 }  # fmt: skip
 CONFIG = RenderConfig()
 
@@ -66,9 +71,9 @@ class Drawn(NamedTuple):
     numbers: dict[str, float]
 
 
-def people(folder: Path) -> list[Person]:
-    """As many as a shard holds, and as blondes, rendered once."""
-    world = World(side=SIDE, people=SHARD, target="blonde")
+def people(folder: Path, target: str) -> list[Person]:
+    """As many as a shard holds, and as blondes or cartoons, rendered once. target: of `World`."""
+    world = World(side=SIDE, people=SHARD, target=target)
     path = folder / f"unseen_{world.name}.safetensors"
     if not path.exists():
         folder.mkdir(parents=True, exist_ok=True)
@@ -148,16 +153,26 @@ def dyed(pack: Pack, person: Person) -> Drawn:
     return Drawn(person.image, got, person.target, numbers)
 
 
-def measured(pack: Pack, out: Path) -> dict[str, float]:
+def tooned(pack: Pack, person: Person, distance: PerceptualDistance) -> Drawn:
+    got = drawing(pack.styleganex, person.image, codes_of(pack, person.image), CONFIG)
+    with torch.no_grad():
+        far, own = (float(distance(x, person.target)) for x in (got, person.image))
+    return Drawn(person.image, got, person.target, {"distance": far / own})
+
+
+def measured(pack: Pack, out: Path, look: str = "cel") -> dict[str, float]:
     """Means over people, and a sheet of the first ones. Labels: over the pixels of all."""
     task = pack.styleganex.config.task
+    perceptual = find_perceptual("auto", "", lambda: load_pack().parser.features, {}).build()
     ways: dict[str, Callable[[int, Person], Drawn]] = {
         "super_resolution": lambda number, person: restored(pack, person),
         "mask": lambda number, person: filled(pack, person, number),
         "edit": lambda number, person: dyed(pack, person),
+        "toonify": lambda number, person: tooned(pack, person, perceptual),
     }
     assert task in ways, f"a network for {task}, where one for {', '.join(ways)} is measured"
-    found = [ways[task](number, person) for number, person in enumerate(people(out))]
+    target = look if task == "toonify" else "blonde"
+    found = [ways[task](number, person) for number, person in enumerate(people(out, target))]
     columns = [torch.cat([d.seen, d.drawn, d.wanted], 2)[0] for d in found[:SHOWN]]
     levels = (torch.cat(columns, 2).clamp(-1, 1) * 127.5 + 127.5).round().byte()
     write_png(out / f"{task}.png", levels.movedim(0, -1).numpy())
@@ -181,8 +196,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("pack")
     parser.add_argument("out", type=Path)
+    parser.add_argument("--look", default=next(iter(LOOKS)), choices=list(LOOKS))
     options = parser.parse_args()
-    numbers = measured(load_pack(options.pack), options.out)
+    numbers = measured(load_pack(options.pack), options.out, options.look)
     (options.out / "numbers.json").write_text(json.dumps(numbers, indent=1) + "\n")
     for name, value in numbers.items():
         print(line(name, value))

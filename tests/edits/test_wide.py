@@ -15,6 +15,7 @@ from tests.edits.test_toonify import faces_of, shots_of
 from tests.flow.made_up import a_pack, pack_for
 from tests.stages.faces import clip_of, face_mesh
 from tests.stages.series import InMemory
+from vidhair.checkpoints.packs import SHIPPED
 from vidhair.edits import EDITS, FaceAttribute, Restore, Toonify, ToonifyNetwork
 from vidhair.edits.edit import Strength
 from vidhair.edits.wide import Styles, WideEdit, fitted, lowered, own_sides, sheet
@@ -22,7 +23,7 @@ from vidhair.errors import InvalidSetting
 from vidhair.flow.graph import Flow
 from vidhair.geometry import Grid, crop_axes, crop_quad
 from vidhair.models.faces.landmarks import eyes_and_mouth
-from vidhair.models.pack import EditingVector
+from vidhair.models.pack import EditingVector, load_pack
 from vidhair.recipe import TABLES, load_recipe
 from vidhair.stages.people import tracks
 from vidhair.stages.render import RenderConfig
@@ -220,7 +221,7 @@ class TestOwnSize:
 # ---- in a flow
 
 
-WIDE = [kind for kind, cls in EDITS.items() if issubclass(cls, WideEdit)]
+WIDE = {kind: cls.task for kind, cls in EDITS.items() if issubclass(cls, WideEdit)}
 
 
 class TestInAFlow:
@@ -233,11 +234,22 @@ class TestInAFlow:
 
     @pytest.mark.parametrize("name", WIDE)
     def test_a_pack_for_another_task_is_refused(self, name: str) -> None:
-        with pytest.raises(InvalidSetting, match=r"needs a StyleGANEX network.*has none"):
-            Flow(load_recipe(name), a_pack())
+        if WIDE[name] not in SHIPPED:
+            with pytest.raises(InvalidSetting, match=r"needs a StyleGANEX network.*has none"):
+                Flow(load_recipe(name), a_pack())
         other = "restore" if name != "restore" else "toonify_network"
         with pytest.raises(InvalidSetting, match="has one for"):
             Flow(load_recipe(name), pack_for(other))
+
+    @pytest.mark.parametrize("task", SHIPPED)
+    def test_a_pack_without_a_network_borrows_the_one_that_ships(self, task: str) -> None:
+        name = next(name for name, its in WIDE.items() if its == task)
+        shipped, own, lacking = load_pack(SHIPPED[task]), small.wide_pack(task), load_pack()
+        for pack, taken in ((lacking, shipped), (own, own)):
+            nodes = Flow(load_recipe(name), pack).nodes()
+            found = {n.weights["styleganex"] for n in nodes if "styleganex" in n.weights}
+            assert found == {taken.fingerprint("styleganex")}
+        assert lacking.lender is None and not lacking.has("styleganex")
 
     def test_after_other_edits_it_draws_what_they_made(self) -> None:
         dyed, pack = load_recipe("hair_color", {}), pack_for("toonify_network")

@@ -32,8 +32,9 @@ def a_pack(**changed: str) -> Any:
             ("directions", "readout"), torch.zeros(len(names), 2)
         ) | dict.fromkeys(("offset", "low", "high"), torch.zeros(len(names))),
     )  # fmt: skip
-    return SimpleNamespace(
+    pack = SimpleNamespace(
         files=files,
+        holder=lambda part: files,
         attributes=pack_attributes(files),
         fingerprint=lambda part: fingerprint(changed.get(part, part)),
         name="made up",
@@ -43,6 +44,8 @@ def a_pack(**changed: str) -> Any:
         parser=SimpleNamespace(face_pixels=256, stride=16),
         generator=SimpleNamespace(config=SimpleNamespace(resolution=32)),
     )
+    pack.lent = lambda lender: pack
+    return pack
 
 
 def nodes_of(flow: Flow, *people: Person) -> list[Node]:

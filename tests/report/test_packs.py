@@ -183,8 +183,8 @@ class TestConversions:
 class TestRecipesServed:
     def test_the_bundled_pack(self) -> None:
         served = recipes_served(open_pack(bundled_folder() / packs.BUNDLED))
-        assert {"hair_color", "smile", "wave", "toonify", "hair_mask"} <= set(served)
-        assert not {"toonify_network", "restore", "face_attribute"} & set(served)
+        assert {"hair_color", "smile", "wave", "toonify", "hair_mask", "restore"} <= set(served)
+        assert not {"toonify_network", "sketch_to_face"} & set(served)
 
     def test_a_pack_without_attributes(self, tmp_path: Path) -> None:
         served = recipes_served(open_pack(write_small(tmp_path / "plain")))

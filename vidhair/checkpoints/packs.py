@@ -26,6 +26,8 @@ from vidhair.errors import PackDamaged, PackNotFound, os_errors
 FORMAT = 1
 BUNDLED = "rendered-faces"
 TOON = "toon"  # what a cartoon's proportions are
+# The packs of small networks for whole frames, by StyleGANEX's task.
+SHIPPED = {"super_resolution": "restore"}
 PACKS_VARIABLE = "VIDHAIR_PACKS"
 
 

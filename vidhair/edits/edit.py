@@ -64,6 +64,10 @@ class Edit:
         """Whether a pack has what it asks for beside the networks that its stages take."""
         return True
 
+    def lender(self, files: PackFiles) -> PackFiles | None:
+        """The pack that ships for this edit, where a pack has nothing in its place."""
+        return None
+
     def for_pack(self, pack: Pack) -> "Edit":
         """The edit that is made with a pack: itself, or another that a setting stands for."""
         return self

@@ -103,7 +103,7 @@ class InvertFrame(WideEdit):
 
     def check(self, pack: Pack, place: str) -> None:
         super().check(pack, place)
-        network = StyleGANEXConfig(**pack.files.parts["styleganex"].config)
+        network = StyleGANEXConfig(**pack.holder("styleganex").parts["styleganex"].config)
         width = network.w_dim
         chosen_layers(self.layers, network.generator, f"{place}.layers")
         if self.direction:

@@ -292,7 +292,8 @@ class MaskToFace(LabelEdit):
     def check(self, pack: Pack, place: str) -> None:
         super().check(pack, place)
         parts = pack.files.parts
-        known = StyleGANEXConfig(**parts["styleganex"].config).label_channels
+        network = pack.holder("styleganex").parts["styleganex"]
+        known = StyleGANEXConfig(**network.config).label_channels
         parser = parts["parser"].kind if "parser" in parts else FACE_PARSER
         if self.input == "frames" and LABELS.get(parser) != known:
             raise InvalidSetting(

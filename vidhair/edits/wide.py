@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vidhair.checkpoints.packs import PackFiles
+from vidhair.checkpoints.packs import SHIPPED, PackFiles, bundled_folder, open_pack
 from vidhair.edits.edit import Edit, GradedEdit, Strength
 from vidhair.errors import InvalidSetting
 from vidhair.geometry import Grid
@@ -120,9 +120,14 @@ class WideEdit(Edit):
     def note(self) -> str:
         return f"StyleGANEX's network for {self.task} draws what changes"
 
+    def lender(self, files: PackFiles) -> PackFiles | None:
+        if task_of_pack(files) or self.task not in SHIPPED:
+            return None
+        return open_pack(bundled_folder() / SHIPPED[self.task])
+
     def served_by(self, files: PackFiles) -> bool:
-        """Whether a pack has a network for it."""
-        return task_of_pack(files) == self.task
+        """Whether a pack has a network for it, or none, and one ships."""
+        return task_of_pack(self.lender(files) or files) == self.task
 
     def check(self, pack: Pack, place: str) -> None:
         if not self.served_by(pack.files):
@@ -416,7 +421,7 @@ class FaceAttribute(WideEdit, GradedEdit):
 
     def check(self, pack: Pack, place: str) -> None:
         super().check(pack, place)
-        if "editing_vector" not in pack.files.parts:
+        if "editing_vector" not in pack.holder("editing_vector").parts:
             raise InvalidSetting(
                 f"{place}.kind = {self.kind!r} needs an editing vector (editing_w), which the pack "
                 f"{pack.name!r} lacks; convert a file of StyleGANEX that holds one"

@@ -190,8 +190,10 @@ class Flow:
         makers: Makers | None = None,
     ):
         """makers: of the recipe's values, where they are not the usual ones."""
-        self.pack, self.goal = pack, goal
         recipe = replace(recipe, edits=tuple(edit.for_pack(pack) for edit in recipe.edits))
+        for edit in recipe.edits:
+            pack = pack.lent(edit.lender(pack.files))
+        self.pack, self.goal = pack, goal
         self.precisions = precisions(recipe, pack.device)
         # So that keys hold what was computed in, not "auto".
         set_here = {p: d.name for p, d in self.precisions.items() if p != "probe"}

@@ -98,9 +98,11 @@ class Mappers:
 class Pack:
     """The networks of one pack on one device, in evaluation mode and without gradients."""
 
-    def __init__(self, files: PackFiles, device: str = "cpu"):
+    def __init__(self, files: PackFiles, device: str = "cpu", lender: PackFiles | None = None):
+        """lender: what parts are taken from that the pack lacks."""
         self.files = files
         self.device = device
+        self.lender = lender
 
     @property
     def name(self) -> str:
@@ -109,11 +111,17 @@ class Pack:
     def has(self, part: str) -> bool:
         return part in self.files.parts
 
-    def _holder(self, part: str) -> PackFiles:
-        """The files that a part is taken from."""
-        if part in STAND_INS and not self.has(part):
-            return self._bundled
-        return self.files
+    def lent(self, lender: PackFiles | None) -> "Pack":
+        """With the parts of another pack, where it has none of its own; itself for None."""
+        return Pack(self.files, self.device, lender) if lender else self
+
+    def holder(self, part: str) -> PackFiles:
+        """The files that a part is taken from; its own, if none has it."""
+        if self.has(part):
+            return self.files
+        if self.lender is not None and part in self.lender.parts:
+            return self.lender
+        return self._bundled if part in STAND_INS else self.files
 
     @cached_property
     def _bundled(self) -> PackFiles:
@@ -121,14 +129,14 @@ class Pack:
 
     def fingerprint(self, part: str) -> str:
         """sha256 over a part's weights and configuration; goes into cache keys."""
-        entry = self._holder(part).part(part)
+        entry = self.holder(part).part(part)
         text = json.dumps([entry.kind, entry.config, entry.sha256], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
     @torch.inference_mode(False)  # of weights made in that mode, kernels keep nothing prepared
     def build(self, part: str) -> Any:
         """The network of a part, from its file. Raises PackDamaged."""
-        files = self._holder(part)
+        files = self.holder(part)
         entry, tensors = files.part(part), files.tensors(part)
         if entry.kind not in BUILDERS:
             raise PackDamaged(
@@ -214,7 +222,7 @@ class Pack:
     @cached_property
     def editing_vector(self) -> EditingVector:
         """Raises PackDamaged."""
-        sign = self.files.part("editing_vector").config.get("sign", 1)
+        sign = self.holder("editing_vector").part("editing_vector").config.get("sign", 1)
         if sign not in (1, -1):
             raise PackDamaged(
                 f"pack {self.name!r} says that the sign of its editing vector is {sign!r}; write "
@@ -224,7 +232,7 @@ class Pack:
 
     def table(self, part: str) -> dict[str, Tensor]:
         """Tensors of a part that is no network, on the pack's device."""
-        return {n: t.to(self.device) for n, t in self.files.tensors(part).items()}
+        return {n: t.to(self.device) for n, t in self.holder(part).tensors(part).items()}
 
 
 def load_pack(

@@ -62,7 +62,9 @@ def recipes_served(files: PackFiles) -> list[str]:
             needed.kind for made in planned(makers_of(recipe)) for needed in made.inputs.values()
         }
         parts = {part for kind, part in ASKED.items() if kind in kinds}
-        if parts <= files.parts.keys() and all(edit.served_by(files) for edit in recipe.edits):
+        lenders = [edit.lender(files) for edit in recipe.edits]
+        held = files.parts.keys() | {part for one in lenders if one for part in one.parts}
+        if parts <= held and all(edit.served_by(files) for edit in recipe.edits):
             served.append(name)
     return served
 

@@ -114,6 +114,7 @@ SMALL = {
         start=None, skips=2, labels=LABELS, moved=False, cropped=False, told=0.5, falls=True
     ),
     "edit": Task(**_ADDED, window=160),
+    "toonify": Task(**_ADDED | {"perceptual": 0.1}, window=160),
 }
 
 
