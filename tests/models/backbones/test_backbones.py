@@ -90,9 +90,9 @@ def test_irse_block_without_its_main_path_is_its_shortcut(outputs: int) -> None:
     block: Any = seeded(lambda: IRSEBlock(4, outputs, 2))
     block.main[4].weight.zero_()
     x = random(1, 4, 8, 8)
-    got = block(x)
+    got, beside = block(x), x[..., ::2, ::2]
     assert got.shape == (1, outputs, 4, 4)
-    assert torch.equal(got, x[..., ::2, ::2] if outputs == 4 else block.shortcut(x))
+    assert torch.equal(got, beside if outputs == 4 else block.shortcut(beside))
 
 
 def test_basic_block_without_its_main_path_is_its_shortcut() -> None:
@@ -100,3 +100,16 @@ def test_basic_block_without_its_main_path_is_its_shortcut() -> None:
     block.main[4].weight.zero_()
     x = random(1, 4, 8, 8)
     assert torch.equal(block(x), x.relu())
+
+
+def test_a_narrow_block_that_halves_large_maps_has_a_gradient() -> None:
+    """Of few channels in the last axis, oneDNN's strided one ends the process with AVX-512."""
+    block = IRSEBlock(8, 16, 2)
+    x = torch.randn(4, 8, 160, 160).to(memory_format=torch.channels_last)
+    block(x).square().mean().backward()
+    assert block.shortcut is not None and isinstance(block.shortcut, torch.nn.Sequential)
+    convolution = block.shortcut[0]
+    assert isinstance(convolution, torch.nn.Conv2d) and convolution.weight.grad is not None
+    assert bool(convolution.weight.grad.any())
+    plain = torch.nn.functional.conv2d(x, convolution.weight, stride=2)
+    assert torch.allclose(convolution(x[..., ::2, ::2]), plain, atol=1e-5)

@@ -57,7 +57,7 @@ class IRSEBlock(nn.Module):
         self.shortcut = None
         if inputs != outputs:
             self.shortcut = nn.Sequential(
-                nn.Conv2d(inputs, outputs, 1, stride=stride, bias=False), nn.BatchNorm2d(outputs)
+                nn.Conv2d(inputs, outputs, 1, bias=False), nn.BatchNorm2d(outputs)
             )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -69,8 +69,10 @@ class IRSEBlock(nn.Module):
 
 
 def _beside(x: Tensor, shortcut: nn.Module | None, stride: int) -> Tensor:
-    """Where the width stays, the shortcut keeps every stride-th pixel."""
-    return x[..., ::stride, ::stride] if shortcut is None else shortcut(x)
+    """Every stride-th pixel, through a convolution where the width changes. It has no stride of its
+    own: oneDNN's gradient of such a one with few channels kills the process."""
+    x = x[..., ::stride, ::stride]
+    return x if shortcut is None else shortcut(x)
 
 
 class FoldedIRSEBlock(nn.Module):
