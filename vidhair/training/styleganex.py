@@ -69,7 +69,7 @@ class Task:
     whether pictures leave their alignment. residual, styled: of the network. window: side of what
     is seen at once, in place of whole pictures; 0: these. told: share of a batch whose style comes
     from the parameters of rendered people by the mapping, not from their faces. falls: whether the
-    rate does, in the end."""
+    rate does, in the end. between: whether steps on the way to an edit are shown, too."""
 
     start: str | None
     skips: int = 0
@@ -88,6 +88,7 @@ class Task:
     window: int = 0
     told: float = 0.0
     falls: bool = False
+    between: bool = False
 
 
 TASKS = {
@@ -113,7 +114,7 @@ SMALL = {
     "mask": Task(
         start=None, skips=2, labels=LABELS, moved=False, cropped=False, told=0.5, falls=True
     ),
-    "edit": Task(**_ADDED, window=160),
+    "edit": Task(**_ADDED, window=160, between=True),
     "toonify": Task(**_ADDED | {"perceptual": 0.1}, window=160),
 }
 
@@ -433,7 +434,10 @@ class Training:
                 torch.rand(len(seen), 1, 1, 1, generator=generator) < 0.3,
                 worn(seen, 1, generator), seen,
             )  # fmt: skip
-        parts = (seen, face, wanted, sample["amount"].float())
+        amount = sample["amount"].float()
+        if self.task.between and not whole:
+            wanted, amount = on_the_way(seen, wanted, amount, generator)
+        parts = (seen, face, wanted, amount)
         shown = Shown(*(part.to(self.device) for part in parts))
         count = round(self.task.told * len(seen))
         if whole or not count or self.standardiser is None or "params" not in sample:
@@ -697,6 +701,15 @@ def begin_with_nothing(network: StyleGANEX) -> None:
             assert fusion.rgb.bias is not None
             fusion.rgb.weight[:, RGB:] = 0
             fusion.rgb.bias.zero_()
+
+
+def on_the_way(
+    image: Tensor, target: Tensor, amount: Tensor, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Targets [B, 3, S, S] and amounts [B] of a random part of an edit: with one amount for each
+    picture, a network remembers that. Rendered hair is as bright as its color is."""
+    share = torch.rand(len(image), generator=generator)
+    return torch.lerp(image, target, share.view(-1, 1, 1, 1)), share * amount
 
 
 def as_picture(seen: Tensor, side: int) -> Tensor:

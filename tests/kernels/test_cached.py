@@ -1,0 +1,27 @@
+"""What kernels keep of weights."""
+
+import torch
+from torch import Tensor
+
+from vidhair.kernels.cached import forget, prepared
+
+
+def test_it_is_made_once_until_the_tensor_changes_or_is_forgotten() -> None:
+    made = []
+
+    def twice(tensor: Tensor) -> Tensor:
+        made.append(tensor)
+        return 2 * tensor
+
+    weight, other = torch.ones(3), torch.ones(3)
+    for _ in range(2):
+        assert torch.equal(prepared(weight, "twice", twice), 2 * weight)
+        prepared(other, "twice", twice)
+    assert len(made) == 2
+    weight += 1
+    assert torch.equal(prepared(weight, "twice", twice), 2 * weight) and len(made) == 3
+    forget([weight, torch.zeros(1)])
+    prepared(weight, "twice", twice)
+    assert len(made) == 4
+    prepared(other, "twice", twice)
+    assert len(made) == 4, "another one is kept"
