@@ -6,16 +6,22 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 from tests.stages.faces import face_mesh
 from tests.training.world import InProcess
+from vidhair.edits.colors import HAIR_COLORS
 from vidhair.errors import InvalidSetting, NoFaceFound
 from vidhair.media.images import read_image, write_png
+from vidhair.synthetic.params import sample_faces
+from vidhair.synthetic.render import aligned_view, shade, trace
 from vidhair.training import pairs
 from vidhair.training.pairs import (
+    WIDE,
     WIDER,
     World,
     file_pairs,
+    in_other_colors,
     listed,
     one_hot,
     paired,
@@ -65,6 +71,38 @@ class TestRendered:
         monkeypatch.setattr(pairs, "render_shard", no_more)
         again, _ = rendered_pairs(tmp_path, world, seed=1)
         assert torch.equal(before.arrays["image"], again.arrays["image"])
+
+
+def test_hair_of_each_others_colors_is_as_if_rendered() -> None:
+    draw = torch.Generator().manual_seed(4)
+    faces = sample_faces(3, draw).replace(
+        hair_colour=torch.tensor([[0.1, 0.07, 0.05], [0.6, 0.3, 0.1], [0.3, 0.2, 0.8]])
+    )
+    view = aligned_view(faces, 48, transform=WIDE.sample(3, draw))
+    with torch.inference_mode():
+        seen = trace(faces, view)
+
+        def rendered(hair: Tensor) -> Tensor:
+            return shade(seen, faces.replace(hair_colour=hair)).image * 255
+
+        wanted = torch.tensor(HAIR_COLORS["blonde"])
+        own, truth = faces.hair_colour, shade(seen, faces)
+        amount = torch.tensor([1.0, 0.75, 0.0])
+        target = rendered(torch.lerp(own, wanted, amount[:, None]))
+        parts = {"image": truth.image * 255, "target": target, "labels": truth.masks * 255}
+        sample = {name: x.round().byte() for name, x in parts.items()}
+        sample |= {"amount": amount, "params": faces.pack()}
+        found = in_other_colors(sample, "blonde", torch.Generator().manual_seed(0))
+        begin = own[torch.randperm(3, generator=torch.Generator().manual_seed(0))]
+        begin[2] = own[2]  # was not edited
+        assert found["amount"][2] == 0 and (found["amount"][:2] > 0).all()
+        assert not torch.equal(begin[:2], own[:2])
+        end = torch.lerp(begin, wanted, found["amount"][:, None])
+        for name, hair in (("image", begin), ("target", end)):
+            apart = (found[name].float() - rendered(hair)).abs()
+            assert apart.mean() < 1.5, name
+            where = (truth.masks[:, 2:3] > 0.9).expand_as(apart)
+            assert apart[where].mean() < 6, name
 
 
 class TestFiles:

@@ -325,17 +325,6 @@ class TestSmall:
         whole = training.shown(Large().take([0, 1]), torch.Generator(), whole=True)
         assert whole.told is None
 
-    def test_parts_of_an_edit_are_shown_with_their_amounts(self) -> None:
-        training, sample = self.training("edit"), Large().take([0, 1, 2])
-        sample["target"] = sample["image"] // 2
-        shown = training.shown(sample, torch.Generator().manual_seed(0))
-        assert len(set(shown.amount.tolist())) == 3 and bool((shown.amount < 0.5).all())
-        # Half the light is all of the edit, an amount of one half.
-        light = [(x + 1).flatten(1).mean(1) for x in (shown.seen, shown.wanted)]
-        assert torch.allclose(light[1] / light[0], 1 - shown.amount, atol=0.01)
-        whole = training.shown(sample, torch.Generator(), whole=True)
-        assert bool((whole.amount == 0.5).all())
-
     def test_a_step_of_each_and_what_is_held_out(self) -> None:
         for name in self.CONFIG.tasks:
             training = self.training(name)

@@ -30,6 +30,7 @@ from vidhair.models.parsers.head_parser import HeadParser, Parser
 from vidhair.models.skip_init import SkipInit
 from vidhair.models.styleganex.network import StyleGANEX, StyleGANEXConfig
 from vidhair.models.styleganex.tiles import use_own_statistics
+from vidhair.process import give_back_memory
 
 # kind of a part → how to build the empty module from its configuration
 BUILDERS: dict[str, Callable[[dict[str, Any]], nn.Module]] = {
@@ -156,7 +157,9 @@ class Pack:
     @torch.inference_mode(False)
     def faster(self, part: str) -> Any:
         """As `build`, for inference alone: normalisations folded into convolutions."""
-        return folded(self.build(part))
+        network = folded(self.build(part))
+        give_back_memory()  # of the weights as they were
+        return network
 
     @cached_property
     def generator(self) -> MovableGenerator:

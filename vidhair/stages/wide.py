@@ -322,8 +322,10 @@ def noise_of(picture: Tensor) -> float:
 
 def grained(drawn: Tensor, source: Tensor, share: float, seed: int) -> Tensor:
     """A drawing with as much noise as its source has, levels [1, 3, h, w] each."""
+    if share <= 0:
+        return drawn
     lacking = noise_of(source) ** 2 - noise_of(drawn) ** 2
-    if share <= 0 or lacking <= 0:
+    if lacking <= 0:
         return drawn
     random = np.random.default_rng(seed).standard_normal(drawn.shape[2:], np.float32)
     return drawn + share * math.sqrt(lacking) * torch.from_numpy(random)[None, None]

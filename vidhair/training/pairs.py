@@ -39,6 +39,8 @@ SHARD = 16  # people
 OVERSAMPLE = 2
 STEPS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25)  # how far an edit goes
 TINTS = (*HAIR_COLORS,)
+TOLD = 0.1  # colors that lie as far apart tell how light hair is
+LIGHTEST = 2.0  # of pictures of hair, over its color
 EVERY = 10  # one of so many of a user's pictures is held out
 PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 SOURCE, TARGET = "source", "target"  # folders of pairs
@@ -112,6 +114,29 @@ def dyed(faces: FaceParams, color: str, amount: float) -> FaceParams:
     """Hair on its way to a color; 0: as it was, 1: there."""
     wanted = torch.tensor(HAIR_COLORS[color])
     return faces.replace(hair_colour=torch.lerp(faces.hair_colour, wanted, amount).clamp(0.02, 1))
+
+
+def in_other_colors(sample: Sample, color: str, generator: torch.Generator) -> Sample:
+    """Image, target and amount of rendered people with hair of each other's colors, on its way to a
+    color by other amounts: of one color and amount for each, a network remembers those.
+
+    Channel by channel, pictures go with the color of the hair. How far they do at a pixel is what
+    image and target tell, or, where their colors are much alike, the hair itself. Who was not
+    edited stays so.
+    """
+    own, wanted = FaceParams.unpack(sample["params"]).hair_colour, torch.tensor(HAIR_COLORS[color])
+    image, target, hair = (sample[n].float() / 255 for n in ("image", "target", "labels"))
+    apart = (sample["amount"][:, None] * (wanted - own))[..., None, None]
+    told = apart.abs() >= TOLD
+    of_hair = hair[:, Label.HAIR, None] * image / own.clamp_min(TOLD)[..., None, None]
+    light = torch.where(told, (target - image) / torch.where(told, apart, 1), of_hair)
+    edited = sample["amount"] > 0
+    light = light.clamp(0, LIGHTEST) * edited[:, None, None, None]
+    begin = own[torch.randperm(len(own), generator=generator)]
+    amount = torch.rand(len(own), generator=generator) * STEPS[-1] * edited
+    end = torch.lerp(begin, wanted, amount[:, None]).clamp(0.02, 1)
+    made, goal = (image + light * (x - own)[..., None, None] for x in (begin, end))
+    return {"image": uint8(made), "target": uint8(goal), "amount": amount}
 
 
 class RenderedPairs:

@@ -44,7 +44,14 @@ from vidhair.training.discriminator import (
 from vidhair.training.disguise import Chance, Disguise, blurred
 from vidhair.training.generator import Standardiser, to_images
 from vidhair.training.optim import Ranger, constant_then_linear, load_state_tensors, state_tensors
-from vidhair.training.pairs import WIDER, Examples, Sample, one_hot, sketch_of
+from vidhair.training.pairs import (
+    WIDER,
+    Examples,
+    Sample,
+    in_other_colors,
+    one_hot,
+    sketch_of,
+)
 from vidhair.training.placement import Placement, still, unaligned
 from vidhair.training.state import Table, load_state, prefixed, save_state, strip
 
@@ -69,7 +76,7 @@ class Task:
     whether pictures leave their alignment. residual, styled: of the network. window: side of what
     is seen at once, in place of whole pictures; 0: these. told: share of a batch whose style comes
     from the parameters of rendered people by the mapping, not from their faces. falls: whether the
-    rate does, in the end. between: whether steps on the way to an edit are shown, too."""
+    rate does, in the end. recolored: whether rendered people get each other's colors of hair."""
 
     start: str | None
     skips: int = 0
@@ -88,7 +95,7 @@ class Task:
     window: int = 0
     told: float = 0.0
     falls: bool = False
-    between: bool = False
+    recolored: bool = False
 
 
 TASKS = {
@@ -114,7 +121,7 @@ SMALL = {
     "mask": Task(
         start=None, skips=2, labels=LABELS, moved=False, cropped=False, told=0.5, falls=True
     ),
-    "edit": Task(**_ADDED, window=160, between=True),
+    "edit": Task(**_ADDED, window=160, recolored=True),
     "toonify": Task(**_ADDED | {"perceptual": 0.1}, window=160),
 }
 
@@ -406,6 +413,8 @@ class Training:
     def shown(self, sample: Sample, generator: torch.Generator, *, whole: bool = False) -> Shown:
         """A batch on the device, still aligned. whole: no windows of it."""
         c = self.config
+        if self.task.recolored and not whole and "params" in sample:
+            sample = sample | in_other_colors(sample, c.edit, generator)
         image, wanted, side = sample["image"], sample["target"], c.side
         if self.task.window and not whole:
             side = self.task.window
@@ -434,10 +443,7 @@ class Training:
                 torch.rand(len(seen), 1, 1, 1, generator=generator) < 0.3,
                 worn(seen, 1, generator), seen,
             )  # fmt: skip
-        amount = sample["amount"].float()
-        if self.task.between and not whole:
-            wanted, amount = on_the_way(seen, wanted, amount, generator)
-        parts = (seen, face, wanted, amount)
+        parts = (seen, face, wanted, sample["amount"].float())
         shown = Shown(*(part.to(self.device) for part in parts))
         count = round(self.task.told * len(seen))
         if whole or not count or self.standardiser is None or "params" not in sample:
@@ -701,15 +707,6 @@ def begin_with_nothing(network: StyleGANEX) -> None:
             assert fusion.rgb.bias is not None
             fusion.rgb.weight[:, RGB:] = 0
             fusion.rgb.bias.zero_()
-
-
-def on_the_way(
-    image: Tensor, target: Tensor, amount: Tensor, generator: torch.Generator
-) -> tuple[Tensor, Tensor]:
-    """Targets [B, 3, S, S] and amounts [B] of a random part of an edit: with one amount for each
-    picture, a network remembers that. Rendered hair is as bright as its color is."""
-    share = torch.rand(len(image), generator=generator)
-    return torch.lerp(image, target, share.view(-1, 1, 1, 1)), share * amount
 
 
 def as_picture(seen: Tensor, side: int) -> Tensor:
