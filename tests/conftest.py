@@ -1,5 +1,6 @@
 """What all tests share: data from outside the repository, and how Hypothesis searches."""
 
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -7,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import settings
 
-from vidhair.process import prepare_process
+from vidhair.process import give_back_memory, prepare_process
 
 if TYPE_CHECKING:
     from vidhair.flow.overlap import Workers
@@ -42,6 +43,26 @@ def nothing_of_the_user(tmp_path_factory: pytest.TempPathFactory) -> Iterator[No
         for name in ("TORCH_HOME", "VIDHAIR_WEIGHTS", "VIDHAIR_PACKS", "XDG_STATE_HOME"):
             patch.setenv(name, str(tmp_path_factory.mktemp(name.lower())))
         yield
+
+
+def release_memory() -> None:
+    """What kernels keep for their next call, and what was freed, which malloc keeps."""
+    if buffers := sys.modules.get("vidhair.kernels.buffers"):
+        buffers.buffer_pool.release()
+    give_back_memory()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def memory_released_behind_each_file() -> Iterator[None]:
+    yield
+    release_memory()
+
+
+@pytest.fixture
+def memory_released() -> Iterator[None]:
+    """Behind a test with networks of their published sizes."""
+    yield
+    release_memory()
 
 
 @pytest.fixture(params=[1, 2, 4])

@@ -1,6 +1,7 @@
 """The golden cases, and the command that runs them."""
 
 import json
+import math
 import os
 import shutil
 import subprocess
@@ -18,9 +19,22 @@ from tests.golden.runner import ADAPTERS, Case, cases, find_adapter, run
 
 ROOT = Path(__file__).parents[1]
 GOLDEN = SHARED / "golden"
-CHECKED = [case.name for case in cases(GOLDEN) if find_adapter(case.name)]
+LARGE = 50_000_000  # parameters that are drawn, compared and gone in a few seconds
 
 
+def parameters(case: Case) -> int:
+    models = case.spec.get("models") or {}
+    return sum(math.prod(p["shape"]) for model in models.values() for p in model["params"])
+
+
+CHECKED = [
+    pytest.param(case.name, marks=pytest.mark.slow if parameters(case) > LARGE else ())
+    for case in cases(GOLDEN)
+    if find_adapter(case.name)
+]
+
+
+@pytest.mark.usefixtures("memory_released")
 @pytest.mark.parametrize("name", CHECKED or ["every case"])
 def test_agrees_with_the_official_implementation(name: str, shared: Callable[..., Any]) -> None:
     report = run(Case(shared("golden"), name))
