@@ -9,6 +9,7 @@ from torch import nn
 
 from tests.golden.adapters.stylegan2 import build, check_filters
 from tests.golden.runner import CannotServe, Case, Results, adapter, check_as
+from tests.memory import release_memory
 from vidhair.checkpoints.official import load_official
 from vidhair.checkpoints.styleganex_names import FUSIONS
 from vidhair.models.folding import folded
@@ -133,6 +134,7 @@ def check_network(case: Case) -> Results:
         ("rgb1024", _check_large),
     ):
         yield from _check_model(case, model, check)
+        release_memory()
 
 
 def _check_model(case: Case, model: str, check: Callable[..., Arrays]) -> Results:
