@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import settings
 
+from tests.memory import release_memory
 from vidhair.process import prepare_process
 
 if TYPE_CHECKING:
@@ -14,11 +15,25 @@ if TYPE_CHECKING:
 
 prepare_process()  # as the command line does, before anything imports torch
 
-SHARED = Path(__file__).parents[2] / "shared"
+TESTS = Path(__file__).parent
+SHARED = TESTS.parents[1] / "shared"
+# Files of a minute and more: the first ones, so that no process is left alone with one at the end.
+# Those of other instruction sets wait for processes that compile everything anew.
+LONGEST = (
+    "kernels/test_levels.py",
+    "test_golden.py",
+    "conversion/test_convert_golden.py",
+    "flow/test_edit_video.py",
+)
 
 # The same examples in every run; `pytest --hypothesis-profile=default` looks for new ones.
 settings.register_profile("vidhair", deadline=None, derandomize=True)
 settings.load_profile("vidhair")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    ranks = {TESTS / name: rank for rank, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: ranks.get(item.path, len(ranks)))
 
 
 @pytest.fixture(scope="session")
@@ -42,6 +57,19 @@ def nothing_of_the_user(tmp_path_factory: pytest.TempPathFactory) -> Iterator[No
         for name in ("TORCH_HOME", "VIDHAIR_WEIGHTS", "VIDHAIR_PACKS", "XDG_STATE_HOME"):
             patch.setenv(name, str(tmp_path_factory.mktemp(name.lower())))
         yield
+
+
+@pytest.fixture(scope="module", autouse=True)
+def memory_released_behind_each_file() -> Iterator[None]:
+    yield
+    release_memory()
+
+
+@pytest.fixture
+def memory_released() -> Iterator[None]:
+    """Behind a test with networks of their published sizes."""
+    yield
+    release_memory()
 
 
 @pytest.fixture(params=[1, 2, 4])

@@ -1,6 +1,7 @@
 """The golden cases, and the command that runs them."""
 
 import json
+import math
 import os
 import shutil
 import subprocess
@@ -14,13 +15,27 @@ import pytest
 
 from tests.conftest import SHARED
 from tests.golden import adapters  # noqa: F401  (registers the adapters)
+from tests.golden.__main__ import main
 from tests.golden.runner import ADAPTERS, Case, cases, find_adapter, run
 
 ROOT = Path(__file__).parents[1]
 GOLDEN = SHARED / "golden"
-CHECKED = [case.name for case in cases(GOLDEN) if find_adapter(case.name)]
+LARGE = 50_000_000  # parameters that are drawn, compared and gone in a few seconds
 
 
+def parameters(case: Case) -> int:
+    models = case.spec.get("models") or {}
+    return sum(math.prod(p["shape"]) for model in models.values() for p in model["params"])
+
+
+CHECKED = [
+    pytest.param(case.name, marks=pytest.mark.slow if parameters(case) > LARGE else ())
+    for case in cases(GOLDEN)
+    if find_adapter(case.name)
+]
+
+
+@pytest.mark.usefixtures("memory_released")
 @pytest.mark.parametrize("name", CHECKED or ["every case"])
 def test_agrees_with_the_official_implementation(name: str, shared: Callable[..., Any]) -> None:
     report = run(Case(shared("golden"), name))
@@ -47,7 +62,8 @@ def alter(folder: Path, name: str, array: str, change: Any) -> None:
     np.savez(path, **data)
 
 
-def command(*arguments: object) -> subprocess.CompletedProcess[Any]:
+def command(*arguments: object) -> subprocess.CompletedProcess[str]:
+    """In a process of its own."""
     return subprocess.run(
         [sys.executable, "-m", "tests.golden", *map(str, arguments)],
         capture_output=True,
@@ -57,51 +73,65 @@ def command(*arguments: object) -> subprocess.CompletedProcess[Any]:
     )
 
 
+@pytest.fixture
+def called(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str]]:
+    """What the command does with arguments: (exit code, standard output)."""
+    return lambda *arguments: (main([*map(str, arguments)]), capsys.readouterr().out)
+
+
 class TestCommand:
-    def test_good_folder_passes_and_a_case_can_be_chosen(
-        self, shared: Callable[..., Any], tmp_path: Path
-    ) -> None:
+    def test_good_folder_passes(self, shared: Callable[..., Any], tmp_path: Path) -> None:
         copy("smooth", shared("golden"), tmp_path)
         copy("align", shared("golden"), tmp_path)
         done = command(tmp_path)
         assert done.returncode == 0, done.stdout + done.stderr
         assert "2 passed, 0 failed, 0 without an adapter" in done.stdout
-        chosen = command(tmp_path, "smooth")
-        assert chosen.returncode == 0 and "1 passed, 0 failed" in chosen.stdout
-        assert "align" not in chosen.stdout
 
-    def test_altered_array_fails(self, shared: Callable[..., Any], tmp_path: Path) -> None:
+    def test_a_case_can_be_chosen(
+        self, shared: Callable[..., Any], tmp_path: Path, called: Callable[..., tuple[int, str]]
+    ) -> None:
+        copy("smooth", shared("golden"), tmp_path)
+        copy("align", shared("golden"), tmp_path)
+        code, said = called(tmp_path, "smooth")
+        assert code == 0 and "1 passed, 0 failed" in said
+        assert "align" not in said
+
+    def test_altered_array_fails(
+        self, shared: Callable[..., Any], tmp_path: Path, called: Callable[..., tuple[int, str]]
+    ) -> None:
         copy("smooth", shared("golden"), tmp_path)
         alter(tmp_path, "smooth", "smooth_ws", lambda a: a + 0.01 * np.abs(a).max())
-        done = command(tmp_path)
-        assert done.returncode == 1
-        assert "FAIL  smooth" in done.stdout and "smooth_ws" in done.stdout
+        code, said = called(tmp_path)
+        assert code == 1
+        assert "FAIL  smooth" in said and "smooth_ws" in said
 
     def test_a_crash_is_a_failure_and_hides_no_other_case(
-        self, shared: Callable[..., Any], tmp_path: Path
+        self, shared: Callable[..., Any], tmp_path: Path, called: Callable[..., tuple[int, str]]
     ) -> None:
         copy("align", shared("golden"), tmp_path)
         copy("smooth", shared("golden"), tmp_path)
         alter(tmp_path, "align", "pos/landmarks", lambda a: a[:, :40])
-        done = command(tmp_path)
-        assert done.returncode == 1
-        assert "ERROR align" in done.stdout and "ok    smooth" in done.stdout
-        assert "1 passed, 1 failed" in done.stdout
+        code, said = called(tmp_path)
+        assert code == 1
+        assert "ERROR align" in said and "ok    smooth" in said
+        assert "1 passed, 1 failed" in said
 
-    def test_unknown_case_or_folder(self, shared: Callable[..., Any], tmp_path: Path) -> None:
+    def test_unknown_case_or_folder(
+        self, shared: Callable[..., Any], tmp_path: Path, called: Callable[..., tuple[int, str]]
+    ) -> None:
         copy("smooth", shared("golden"), tmp_path)
-        unknown = command(tmp_path, "smooth", "nonsense")
-        assert unknown.returncode == 2 and "no case nonsense" in unknown.stdout
+        code, said = called(tmp_path, "smooth", "nonsense")
+        assert code == 2 and "no case nonsense" in said
         assert command(tmp_path / "nowhere").returncode == 2
 
     def test_cases_without_an_adapter_alone_are_no_success(
-        self, shared: Callable[..., Any], tmp_path: Path
+        self, shared: Callable[..., Any], tmp_path: Path, called: Callable[..., tuple[int, str]]
     ) -> None:
         copy("smooth", shared("golden"), tmp_path)
         for file in (tmp_path / "smooth.json", tmp_path / "smooth.npz"):
             file.rename(tmp_path / file.name.replace("smooth", "unheard_of"))
-        done = command(tmp_path)
-        assert done.returncode == 1 and "1 without an adapter" in done.stdout
+        code, said = called(tmp_path)
+        assert code == 1 and "1 without an adapter" in said
 
 
 class TestRunner:

@@ -57,6 +57,7 @@ RESERVED = {
 }
 HEAVY = (
     "numba", "triton", "mediapipe", "av", "decord", "cv2", "ray", "gradio", "lpips", "torchvision",
+    "scipy.signal",
 )  # fmt: skip
 
 # What is compiled at its first use, and imported no earlier than that.

@@ -1,5 +1,6 @@
 """Packs come back as they were written; whatever is wrong with one is said, naming the file."""
 
+import io
 import json
 import os
 import pickle
@@ -10,16 +11,18 @@ from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from vidhair.checkpoints.packs import (
     BUNDLED,
+    CODES,
     PACKS_VARIABLE,
     file_sha256,
     find_pack,
     open_pack,
     user_folder,
     write_pack,
+    write_tensors,
 )
 from vidhair.errors import OutputNotWritable, PackDamaged, PackNotFound
 
@@ -70,6 +73,33 @@ def one_sentence(error: pytest.ExceptionInfo[Any], *names: object) -> str:
     for name in names:
         assert str(name) in message
     return message
+
+
+class TestTensors:
+    @pytest.mark.parametrize("dtype", CODES, ids=str)
+    def test_every_type_comes_back_as_it_is(self, tmp_path: Path, dtype: torch.dtype) -> None:
+        want = {
+            "a": torch.tensor([[0.0, 1], [2, 3]]).to(dtype).t(), "b": torch.tensor(True),
+            "c": torch.ones(3, 2).to(dtype)[:, 1:],
+        }  # fmt: skip
+        write_tensors(tmp_path / "a", want, None)
+        got = load_file(tmp_path / "a")
+        assert got.keys() == want.keys()
+        for name, tensor in want.items():
+            assert got[name].dtype == tensor.dtype and torch.equal(got[name], tensor)
+
+    def test_one_tensor_is_in_memory_at_a_time(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Published networks take a gigabyte."""
+        sizes: list[int] = []
+
+        class Sink(io.BytesIO):
+            def write(self, data: Any) -> int:
+                sizes.append(memoryview(data).nbytes)
+                return super().write(data)
+
+        monkeypatch.setattr(Path, "open", lambda self, mode: Sink())
+        write_tensors(Path("a"), {str(n): torch.ones(1000) for n in range(9)}, None)
+        assert sizes[1:] == 9 * [4000]
 
 
 class TestRoundTrip:

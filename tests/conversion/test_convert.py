@@ -1,6 +1,7 @@
 """Weight files of others become packs whole, or nothing is left of them."""
 
 import errno
+import io
 import json
 import os
 from collections.abc import Callable
@@ -395,16 +396,20 @@ class TestFailure:
     def test_a_disk_that_is_full(
         self, files: list[Path], target: Path, monkeypatch: pytest.MonkeyPatch, at: int
     ) -> None:
-        real, calls = Path.write_bytes, []
+        real, calls = Path.open, []
 
-        def write_bytes(path: Path, data: bytes) -> int:
+        class Full(io.FileIO):
+            def write(self, data: Any) -> int:
+                super().write(memoryview(data)[:1000])  # what still fits
+                return full()
+
+        def opened(path: Path, mode: str = "r", *how: Any, **more: Any) -> Any:
+            if mode != "wb":
+                return real(path, mode, *how, **more)
             calls.append(path)
-            if len(calls) < at:
-                return real(path, data)
-            real(path, data[:1000])  # what still fits
-            return full()
+            return real(path, mode) if len(calls) < at else Full(path, "w")
 
-        monkeypatch.setattr(Path, "write_bytes", write_bytes)
+        monkeypatch.setattr(Path, "open", opened)
         refused(DiskFull, files, target, target.parent, "free some space")
         assert len(calls) == at and everything(target.parent) == []
 

@@ -4,17 +4,18 @@ import argparse
 import sys
 import time
 import traceback
+from collections.abc import Sequence
 from pathlib import Path
 
 from tests.golden import adapters  # noqa: F401  (registers the adapters)
 from tests.golden.runner import Report, cases, run
 
 
-def main() -> int:
+def main(given: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.golden", description=__doc__)
     parser.add_argument("folder", type=Path, help="folder with <case>.json and <case>.npz")
     parser.add_argument("case", nargs="*", help="only these cases")
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(given)
     chosen = [c for c in cases(arguments.folder) if not arguments.case or c.name in arguments.case]
     unknown = set(arguments.case) - {c.name for c in chosen}
     if not chosen or unknown:

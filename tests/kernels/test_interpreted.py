@@ -13,6 +13,7 @@ from vidhair.kernels import TRITON_IS_HERE
 ROOT = Path(__file__).parents[2]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(torch.cuda.is_available(), reason="they run on the GPU")
 @pytest.mark.skipif(not TRITON_IS_HERE, reason="Triton is not installed")
 def test_gpu_kernels_interpreted() -> None:

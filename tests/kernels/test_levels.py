@@ -68,6 +68,7 @@ def started(
         process.wait()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("level", BELOW)
 def test_kernels_pictures_and_a_run(started: Any, level: Any) -> None:
     if level not in started:

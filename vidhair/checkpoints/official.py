@@ -45,8 +45,14 @@ def under(weights: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
 
 
 def load_official(module: nn.Module, weights: Mapping[str, Tensor], names: NameMap) -> None:
-    """Copy official weights into a module; raises WeightsDoNotFit unless all of both sides fit."""
-    module.load_state_dict(module.state_dict() | official_state(module, weights, names))
+    """Give a module official weights; raises WeightsDoNotFit unless all of both sides fit.
+
+    Tensors of the module's precision are shared with it, not copied.
+    """
+    own = module.state_dict()
+    given = official_state(module, weights, names)
+    fitting = {name: tensor.to(own[name]) for name, tensor in given.items()}
+    module.load_state_dict(own | fitting, assign=True)
 
 
 def official_state(

@@ -9,7 +9,6 @@ Only tensors and JSON are read; nothing in a pack is ever executed.
 import hashlib
 import json
 import os
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +16,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save
+from safetensors.torch import load_file
 from torch import Tensor
 
 from vidhair.checkpoints.intact import known_intact, remember_intact
@@ -29,6 +28,11 @@ TOON = "toon"  # what a cartoon's proportions are
 # The packs of small networks for whole frames, by StyleGANEX's task.
 SHIPPED = {"super_resolution": "restore"}
 PACKS_VARIABLE = "VIDHAIR_PACKS"
+CODES = {  # what safetensors calls types
+    torch.float64: "F64", torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16",
+    torch.int64: "I64", torch.int32: "I32", torch.int16: "I16", torch.int8: "I8",
+    torch.uint8: "U8", torch.bool: "BOOL",
+}  # fmt: skip
 
 
 def bundled_folder() -> Path:
@@ -155,12 +159,31 @@ def open_pack(name: str | os.PathLike[str] = BUNDLED) -> PackFiles:
         ) from error
 
 
-def _apart(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The same values, none of them in memory that another one uses: safetensors refuses that."""
-    users = Counter(t.untyped_storage().data_ptr() for t in tensors.values())
-    return {
-        n: t.clone() if users[t.untyped_storage().data_ptr()] > 1 else t for n, t in tensors.items()
-    }
+def write_tensors(path: Path, tensors: Mapping[str, Tensor], dtype: torch.dtype | None) -> None:
+    """A safetensors file, one tensor in memory at a time: safetensors' own writing holds all of
+    them two times more, and does not say that a disk is full.
+
+    dtype: of floating-point tensors; None: as they are.
+    """
+
+    def stored(tensor: Tensor) -> torch.dtype:
+        return dtype if dtype and tensor.is_floating_point() else tensor.dtype
+
+    # Large numbers first, so that all are aligned.
+    names = sorted(tensors, key=lambda name: (-stored(tensors[name]).itemsize, name))
+    header: dict[str, Any] = {}
+    at = 0
+    for name in names:
+        kind, shape = stored(tensors[name]), list(tensors[name].shape)
+        offsets = [at, at := at + tensors[name].numel() * kind.itemsize]
+        header[name] = {"dtype": CODES[kind], "shape": shape, "data_offsets": offsets}
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    with path.open("wb") as file:
+        file.write(len(text).to_bytes(8, "little") + text)
+        for name in names:
+            tensor = tensors[name].detach().to("cpu", stored(tensors[name]))
+            file.write(tensor.reshape(-1).contiguous().view(torch.uint8).numpy().data)
 
 
 def write_pack(
@@ -179,15 +202,8 @@ def write_pack(
     with os_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
         for key, (kind, config, tensors) in parts.items():
-            stored = _apart(
-                {
-                    n: t.detach().to(dtype if t.is_floating_point() else None).contiguous()
-                    for n, t in tensors.items()
-                }
-            )
             file = f"{key}.safetensors"
-            # Not safetensors' own writing, whose errors do not say that a disk is full.
-            (folder / file).write_bytes(save(stored))
+            write_tensors(folder / file, tensors, dtype)
             sha256 = file_sha256(folder / file)
             entries[key] = {"kind": kind, "config": dict(config), "file": file, "sha256": sha256}
         manifest = {"format": FORMAT, "name": name, **about, "parts": entries}

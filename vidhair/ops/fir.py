@@ -3,15 +3,15 @@
 The sampled impulse response of the ideal filter, tapered by a window of Kaiser's, is scaled to a
 unit sum. Kaiser (1974, "Nonrecursive digital filter design using the I0-sinh window function"):
 N taps whose gain falls over a transition of Δ cycles per sample attenuate by
-A = 7.95 + 14.36·(N − 1)·Δ dB; β follows from A. Oppenheim and Schafer, "Discrete-Time Signal
-Processing", chapter 7, repeat both. That the generators use it: Karras et al. 2021, appendix C.
+A = 7.95 + 14.36·(N − 1)·Δ dB; β follows from A by a rule that he fitted. Oppenheim and Schafer,
+"Discrete-Time Signal Processing", chapter 7, repeat both. That the generators use it: Karras et al.
+2021, appendix C.
 
 Filters are numpy float64 here and become float32 buffers of the layers.
 """
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.signal import kaiser_beta
 from scipy.special import j1
 
 
@@ -45,7 +45,15 @@ def kaiser(taps: int, transition: float) -> NDArray[np.float64]:
     """Kaiser's window for a transition band in cycles per sample."""
     # 14.36 is 2π · 2.285, the rounder of the two constants in use.
     attenuation_db = 7.95 + 2 * np.pi * 2.285 * (taps - 1) * transition
-    return np.kaiser(taps, kaiser_beta(attenuation_db))
+    return np.kaiser(taps, kaiser_shape(attenuation_db))
+
+
+def kaiser_shape(attenuation_db: float) -> float:
+    """β of the window whose filter attenuates its stop band by so many decibels."""
+    if attenuation_db > 50:
+        return 0.1102 * (attenuation_db - 8.7)
+    above = attenuation_db - 21  # what a rectangle attenuates
+    return 0.5842 * above**0.4 + 0.07886 * above if above > 0 else 0.0
 
 
 def disc_response(radius: NDArray[np.float64]) -> NDArray[np.float64]:

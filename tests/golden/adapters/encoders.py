@@ -1,12 +1,14 @@
 """The published encoders, the ReStyle loop, and ArcFace."""
 
 import re
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, TypeVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from tests.golden.adapters.stylegan3 import load_generator
-from tests.golden.runner import CannotServe, Case, Results, adapter, check_as
+from tests.golden.runner import CannotServe, Case, Options, Results, adapter, check_as
 from vidhair.checkpoints import encoder_names
 from vidhair.checkpoints.official import NameMap, load_official, under
 from vidhair.models.backbones.backbone import STEM, Backbone
@@ -25,6 +27,9 @@ from vidhair.models.encoders.style import (
 from vidhair.models.faces.identity import FaceIdentity
 from vidhair.models.folding import folded
 from vidhair.models.generators.stylegan3 import StyleGAN3Config
+from vidhair.models.skip_init import SkipInit
+
+Network = TypeVar("Network", bound=nn.Module)
 
 RESTYLE = {"psp": RestylePspEncoder, "e4e": RestyleE4eEncoder}
 BACKBONES: dict[str, BackboneName] = {
@@ -73,9 +78,15 @@ def _stats(case: Case, backbone: Backbone, image: Tensor) -> Tensor:
     return torch.stack(rows)
 
 
-def _check(case: Case, encoder: StyleEncoder, names: NameMap, image: Tensor) -> Results:
-    encoder = encoder.eval().requires_grad_(False)
-    load_official(encoder, case.weights("E"), names)
+def _loaded(build: Callable[[], Network], weights: Mapping[str, Tensor], names: NameMap) -> Network:
+    with SkipInit():
+        network = build().eval().requires_grad_(False)
+    load_official(network, weights, names)
+    return network
+
+
+def _check(case: Case, build: Callable[[], StyleEncoder], names: NameMap, image: Tensor) -> Results:
+    encoder = _loaded(build, case.weights("E"), names)
     yield "codes", encoder(image)
     for name in case.outputs:
         if name.startswith("codes_stage"):
@@ -113,20 +124,24 @@ def _pyramid_config(case: Case) -> StyleEncoderConfig:
 
 @adapter("enc_psp_gradual")
 def check_gradual(case: Case) -> Results:
-    encoder = GradualEncoder(_pyramid_config(case))
-    yield from _check(case, encoder, encoder_names.PYRAMID_ENCODER, _picture(case))
+    config = _pyramid_config(case)
+    yield from _check(
+        case, lambda: GradualEncoder(config), encoder_names.PYRAMID_ENCODER, _picture(case)
+    )
 
 
 @adapter("enc_e4e")
 def check_e4e(case: Case) -> Results:
-    encoder = E4eEncoder(_pyramid_config(case))
-    yield from _check(case, encoder, encoder_names.PYRAMID_ENCODER, _picture(case))
+    config = _pyramid_config(case)
+    yield from _check(
+        case, lambda: E4eEncoder(config), encoder_names.PYRAMID_ENCODER, _picture(case)
+    )
 
 
 @adapter("enc_w_backbone")
 def check_w(case: Case) -> Results:
-    encoder = WEncoder(_config(case))
-    yield from _check(case, encoder, encoder_names.W_ENCODER, _picture(case))
+    config = _config(case)
+    yield from _check(case, lambda: WEncoder(config), encoder_names.W_ENCODER, _picture(case))
 
 
 @adapter("restyle_psp_irse", "restyle_e4e_irse", "restyle_psp_resnet", "restyle_e4e_resnet")
@@ -138,7 +153,7 @@ def check_restyle_encoder(case: Case) -> Results:
         backbone=backbone,
     )
     pair = torch.cat([_picture(case), _picture(case, "image2")], 1)
-    yield from _check(case, RESTYLE[kind](config), RESTYLE_NAMES[backbone], pair)
+    yield from _check(case, lambda: RESTYLE[kind](config), RESTYLE_NAMES[backbone], pair)
 
 
 def _encoder(name: str) -> tuple[type[StyleEncoder], BackboneName]:
@@ -164,32 +179,36 @@ def _described_generator(text: str) -> StyleGAN3Config:
 def check_restyle_loop(case: Case) -> Results:
     image, w_avg = _picture(case), case.tensor("latent_avg")
     for kind, options in case.options.items():
-        weights = case.weights(kind)
-        config = _described_generator(options["generator"])
-        encoder_kind, backbone = _encoder(options["encoder"])
-        encoder = encoder_kind(
-            StyleEncoderConfig(num_ws=config.num_ws, in_channels=6, backbone=backbone)
-        )
-        encoder = encoder.eval().requires_grad_(False)
-        load_official(encoder, under(weights, "encoder."), RESTYLE_NAMES[backbone])
-        generator, _ = load_generator(config, under(weights, "decoder."))
-        synthesis = generator.requires_grad_(False).synthesis
-        average = average_image(synthesis, w_avg)
-        stride = average.shape[-1] // config.resolution
-        yield f"{kind}/avg_image", average[:, ::stride, ::stride]
-        steps = options["n_iters"]
-        latents = restyle(image, encoder, synthesis, w_avg, steps=steps, average=average)
-        yield f"{kind}/latents", latents
-        aligned = [synthesis(codes) for codes in latents.unbind(1)]
-        last = synthesis(latents[:, -1], transform=case.tensor("landmarks_transform"))
-        yield f"{kind}/images", torch.stack(aligned, 1)
-        yield f"{kind}/images_unaligned", torch.stack([*aligned[:-1], last], 1)
+        for array, value in _restyled(case, image, w_avg, case.weights(kind), options):
+            yield f"{kind}/{array}", value
+
+
+def _restyled(
+    case: Case, image: Tensor, w_avg: Tensor, weights: dict[str, Tensor], options: Options
+) -> Iterator[tuple[str, Tensor]]:
+    config = _described_generator(options["generator"])
+    encoder_kind, backbone = _encoder(options["encoder"])
+    encoder_config = StyleEncoderConfig(num_ws=config.num_ws, in_channels=6, backbone=backbone)
+    names = RESTYLE_NAMES[backbone]
+    encoder = _loaded(lambda: encoder_kind(encoder_config), under(weights, "encoder."), names)
+    generator, _ = load_generator(config, under(weights, "decoder."))
+    synthesis = generator.requires_grad_(False).synthesis
+    average = average_image(synthesis, w_avg)
+    stride = average.shape[-1] // config.resolution
+    yield "avg_image", average[:, ::stride, ::stride]
+    steps = options["n_iters"]
+    latents = restyle(image, encoder, synthesis, w_avg, steps=steps, average=average)
+    yield "latents", latents
+    aligned = [synthesis(codes) for codes in latents.unbind(1)]
+    last = synthesis(latents[:, -1], transform=case.tensor("landmarks_transform"))
+    yield "images", torch.stack(aligned, 1)
+    yield "images_unaligned", torch.stack([*aligned[:-1], last], 1)
 
 
 @adapter("hairclipv2_sketch_encoder")
 def check_sketch_encoder(case: Case) -> Results:
-    encoder = SketchEncoder(in_channels=case.options["input_nc"]).eval().requires_grad_(False)
-    load_official(encoder, case.weights("E"), encoder_names.SKETCH_ENCODER)
+    channels, names = case.options["input_nc"], encoder_names.SKETCH_ENCODER
+    encoder = _loaded(lambda: SketchEncoder(in_channels=channels), case.weights("E"), names)
     sketch = case.tensor("sketch")[None, None].float() / 255
     yield "codes", encoder(sketch)
     yield check_as(case, "codes", "folded", folded(encoder)(sketch))
@@ -197,14 +216,14 @@ def check_sketch_encoder(case: Case) -> Results:
 
 @adapter("arcface")
 def check_identity(case: Case) -> Results:
-    model = FaceIdentity(
-        size=case.options["input_size"],
-        units=_units(case),
-        affine=case.options["affine"],
-        gated=_backbone("mode", case.options["mode"]) == "irse50",
-    )
-    model = model.eval().requires_grad_(False)
-    load_official(model, case.weights("R"), encoder_names.FACE_IDENTITY)
+    options: dict[str, Any] = {
+        "size": case.options["input_size"],
+        "units": _units(case),
+        "affine": case.options["affine"],
+        "gated": _backbone("mode", case.options["mode"]) == "irse50",
+    }
+    names = encoder_names.FACE_IDENTITY
+    model = _loaded(lambda: FaceIdentity(**options), case.weights("R"), names)
     image = _picture(case)
     yield "embedding", model(image)
     yield "stats", _stats(case, model.backbone, image)

@@ -1,7 +1,7 @@
 """StyleGANEX: its generator (features of any size, skips, editing), and the whole network."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 import torch.nn.functional as F
@@ -9,6 +9,7 @@ from torch import nn
 
 from tests.golden.adapters.stylegan2 import build, check_filters
 from tests.golden.runner import CannotServe, Case, Results, adapter, check_as
+from tests.memory import release_memory
 from vidhair.checkpoints.official import load_official
 from vidhair.checkpoints.styleganex_names import FUSIONS
 from vidhair.models.folding import folded
@@ -132,14 +133,20 @@ def check_network(case: Case) -> Results:
         ("mask", _check_labels),
         ("rgb1024", _check_large),
     ):
-        network = _network(case, model)
-        quiet = network.synthesis.no_noise()
-        for array, value in check(case, network, quiet, model):
-            yield f"{model}/{array}", value
-        if model == "rgb":
-            ready, x1, style = folded(network), _picture(case, "x1"), case.tensor("rgb/codes_x2")
-            image = ready.render(ready.encode_layout(x1), style, noise=quiet)
-            yield check_as(case, "rgb/img_skip", "folded", image)
+        yield from _check_model(case, model, check)
+        release_memory()
+
+
+def _check_model(case: Case, model: str, check: Callable[..., Arrays]) -> Results:
+    """A function of its own, so that one network of a gigabyte is gone before the next one."""
+    network = _network(case, model)
+    quiet = network.synthesis.no_noise()
+    for array, value in check(case, network, quiet, model):
+        yield f"{model}/{array}", value
+    if model == "rgb":
+        ready, x1, style = folded(network), _picture(case, "x1"), case.tensor("rgb/codes_x2")
+        image = ready.render(ready.encode_layout(x1), style, noise=quiet)
+        yield check_as(case, "rgb/img_skip", "folded", image)
 
 
 def _check_pictures(case: Case, network: StyleGANEX, quiet: Noise, _model: str) -> Arrays:

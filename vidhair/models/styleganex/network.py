@@ -24,6 +24,7 @@ from vidhair.models.backbones.irse import UNITS
 from vidhair.models.encoders.heads import SLOPE
 from vidhair.models.encoders.style import GradualEncoder, StyleEncoderConfig
 from vidhair.models.generators.stylegan2 import FIRST_SIZE, Noise, StyleGAN2Config
+from vidhair.models.skip_init import SkipInit
 from vidhair.models.styleganex.generator import (
     FEATURE_SIZE,
     EditAttention,
@@ -374,7 +375,8 @@ def load_styleganex(
     every layer, [L, W]. Raises WeightsDoNotFit.
     """
     config = styleganex_config(weights, options)
-    network = StyleGANEX(config)
+    with SkipInit():
+        network = StyleGANEX(config)
     names = styleganex(len(config.generator.sizes), config.mapping_layers, config.skips)
     load_official(network, {**weights, "latent_avg": one_average(latent_avg)}, names)
     return network.eval()
