@@ -84,7 +84,8 @@ class Bald(GradedEdit):
     def makers(self) -> Makers:
         return makers(
             usual_hair, in_front, strength=self.over_time, shot_changes=self.shot_changes,
-            edited_codes=self.bared, layer=self.bared_head, shown_matte=no_matte, shown_tone=no_tone,
+            edited_codes=self.bared, layer=self.bared_head, shown_matte=no_matte,
+            shown_tone=no_tone,
         )  # fmt: skip
 
     @stage(keep=False)

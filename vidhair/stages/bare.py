@@ -58,6 +58,7 @@ UNLIKE_BODY = 25, 60  # levels of difference from which on a sample near hair is
 TINTED = 0.1  # how far from the face its tint goes on
 FEATURES_EDGE = 0.006  # blur of the border of brows and eyes, that are not drawn over
 SHADOWS_FROM = 4  # levels by which the skin has to be lighter, for a shadow to be one
+STRANDS = 0.1  # how far from hair single strands lie on the body
 STRAND_REACH = 0.04  # how far colors behind single strands are looked for
 EAR_TINTS = np.array([0.85, 1.0, 1.0])  # exponents of its tone by channel: blood shines through
 
@@ -125,12 +126,12 @@ def without_hair(view: View, layers: Layers) -> tuple[Picture, Picture, Picture]
     skin = relit(layers.skin, view.picture, view.skin, side, LIGHT_BLUR)
     back, light = _beside_hair(view, skin)
     body = relit(layers.body, view.picture, view.body, side, LIGHT_BLUR)
-    margin = np.maximum(_margin(view), _strands_on_body(view, body, layers.cover))
+    new = relit(layers.wall, view.picture, view.wall, side, LIGHT_BLUR)
+    new += layers.cover[..., None] * (body - new)
+    margin = np.maximum(_margin(view), _strands_on_body(view, new, layers.cover))
     share = np.maximum(alpha, margin)
     skin = _joined(skin, back, view, share)
 
-    new = relit(layers.wall, view.picture, view.wall, side, LIGHT_BLUR)
-    new += layers.cover[..., None] * (body - new)
     for before in (True, False):  # an ear without a shape of its own only goes on beyond the head
         for tone, cover, shape in layers.ears:
             color = _flesh(skin, view, cover) * tone[..., None] ** EAR_TINTS
@@ -208,9 +209,10 @@ def _margin(view: View) -> Plane:
 
 def _strands_on_body(view: View, body: Plane, cover: Plane) -> Plane:
     """How far a sample on the body shows single strands, [h, w]: near hair, of its color rather
-    than the body's [h, w, 3]."""
+    than that of what is behind [h, w, 3], or of hair in the shade."""
     side, sure = view.side, view.alpha > SURE_ALPHA
-    near = _ramp(sure, STRAY * side, 0.15 * STRAY * side) * cover * (1 - view.head)
+    near = _ramp(view.alpha > 0.5, STRANDS * side, 0.15 * STRAY * side) * cover
+    near = np.maximum(near, view.dark_hair) * (1 - view.head)
     if not near.any():
         return near
     picture = view.picture.astype(np.float32)
@@ -220,6 +222,7 @@ def _strands_on_body(view: View, body: Plane, cover: Plane) -> Plane:
     low, high = UNLIKE_BODY
     unlike = np.clip((from_body - low) / (high - low), 0, 1)
     strands = ((like_hair * unlike) > 0.2) & (near > 0.5) & ~view.features
+    strands |= view.dark_hair & (from_body > high)
     return near * soft(grown(strands, 0.5 * HAIR_EDGE * side), 0.25 * HAIR_EDGE * side)
 
 
@@ -251,7 +254,7 @@ def part_with_hair(alpha: Picture, mesh: NDArray[np.float32], side: float) -> tu
 # ---- stages
 
 
-@stage(version=2, chunk=0, compress=True)
+@stage(version=3, chunk=0, compress=True)
 def bare(
     frames: Frames,
     matte: Matte,
