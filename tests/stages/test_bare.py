@@ -368,6 +368,22 @@ def test_crumbs_tell_nothing_of_a_body() -> None:
     assert not without_crumbs(np.zeros((20, 20), bool), 10).any()
 
 
+def test_a_hand_that_was_held_there_once_is_no_shoulder() -> None:
+    views = list(views_of(given()))
+    place = np.s_[118:130, 110:124]
+    for number, view in enumerate(views):
+        view.picture, view.alpha, view._labels = (
+            view.picture.copy(), view.alpha.copy(), view._labels.copy()
+        )  # fmt: skip
+        view.alpha[112:136, 104:130] = number != 0
+        view._labels[-1, 112:136, 104:130] = 1
+        if number == 0:
+            view.picture[place] = (210, 158, 130)
+    made, cover = body_of(views, Moves([STILL] * FRAMES, [None] * FRAMES))
+    shown = np.abs(made[place].astype(int) - (210, 158, 130)).max(-1) < 25
+    assert not (shown & (cover[place] > 128)).any()
+
+
 def test_a_hand_beside_the_body_is_no_body() -> None:
     person, figure = np.zeros((30, 30), bool), np.zeros((30, 30), bool)
     person[18:, 4:26] = figure[22:, 8:22] = True
@@ -386,13 +402,34 @@ def with_a_dark_lock(color: tuple[int, int, int]) -> tuple[View, tuple[slice, sl
     return view, lock
 
 
+@pytest.mark.parametrize(("color", "goes"), [((120, 95, 76), True), ((60, 190, 190), False)])
+def test_the_thin_end_of_a_lock_before_the_wall_goes(
+    color: tuple[int, int, int], goes: bool
+) -> None:
+    """What the labels take for a person, and the matte not for hair; a thing beside it stays."""
+    values = given()
+    pixels, alpha, planes = (
+        values["frames"].pixels.copy(), values["matte"].alpha.copy(),
+        values["labels"].planes.copy(),
+    )  # fmt: skip
+    lock, end = np.s_[60:72, 114:126], np.s_[72:78, 116:124]
+    pixels[1][lock], alpha[1][lock], pixels[1][end] = (150, 105, 70), 255, color
+    planes[1][-1][lock] = planes[1][-1][end] = 255
+    made = bared(
+        frames=Frames.of_pixels(pixels), matte=replace(values["matte"], alpha=alpha),
+        labels=Labels(planes),
+    )  # fmt: skip
+    gone = (np.abs(made.levels[1].astype(int) - color).max(-1) > 12)[end]
+    assert gone[1:-1, 1:-1].mean() > 0.8 if goes else gone.mean() < 0.6
+
+
 def test_hair_in_deep_shade_is_hair() -> None:
     view, lock = with_a_dark_lock((60, 42, 28))
     assert view.dark_hair[lock].mean() > 0.9 and not (view.body & view.dark_hair).any()
     assert view.dark_hair.sum() < 2.2 * 8 * 12
 
 
-@pytest.mark.parametrize("color", [SHIRT, SKIN, (8, 6, 4)])
+@pytest.mark.parametrize("color", [SHIRT, SKIN, (60, 61, 65), (8, 6, 4)])
 def test_shirts_skin_and_what_is_black_are_no_dark_hair(color: tuple[int, int, int]) -> None:
     view, lock = with_a_dark_lock(color)
     assert view.dark_hair[lock].mean() < 0.5

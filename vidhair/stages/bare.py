@@ -55,6 +55,8 @@ SHADOW, SHADOW_BLUR = 0.18, 0.02  # how far the shadow of hair on skin reaches, 
 ROOTS = 0.04, 0.02  # how far skin is drawn around hair, and the blur of its border
 MEETS, JOIN_BLUR = 0.07, 0.016  # how far from drawn skin the face tells its color; blur of that
 UNLIKE_BODY = 25, 60  # levels of difference from which on a sample near hair is not the body's
+# Levels off the way from what is behind to hair, and share of it, from which on that is mixed in.
+OFF_MIXED, LEAST_MIXED = 20, 0.12
 TINTED = 0.1  # how far from the face its tint goes on
 FEATURES_EDGE = 0.006  # blur of the border of brows and eyes, that are not drawn over
 SHADOWS_FROM = 4  # levels by which the skin has to be lighter, for a shadow to be one
@@ -128,7 +130,7 @@ def without_hair(view: View, layers: Layers) -> tuple[Picture, Picture, Picture]
     body = relit(layers.body, view.picture, view.body, side, LIGHT_BLUR)
     new = relit(layers.wall, view.picture, view.wall, side, LIGHT_BLUR)
     new += layers.cover[..., None] * (body - new)
-    margin = np.maximum(_margin(view), _strands_on_body(view, new, layers.cover))
+    margin = np.maximum(_margin(view), _strands(view, new, layers.cover))
     share = np.maximum(alpha, margin)
     skin = _joined(skin, back, view, share)
 
@@ -207,22 +209,28 @@ def _margin(view: View) -> Plane:
     return found * (1 - kept)
 
 
-def _strands_on_body(view: View, body: Plane, cover: Plane) -> Plane:
-    """How far a sample on the body shows single strands, [h, w]: near hair, of its color rather
-    than that of what is behind [h, w, 3], or of hair in the shade."""
+def _strands(view: View, behind: Plane, cover: Plane) -> Plane:
+    """How far a sample beside the head shows hair that the matte lacks, [h, w]: near hair, where
+    the body covers [h, w], of its color rather than that of what is behind [h, w, 3]; hair in the
+    shade; and elsewhere on the person what is mixed of hair and what is behind."""
     side, sure = view.side, view.alpha > SURE_ALPHA
-    near = _ramp(view.alpha > 0.5, STRANDS * side, 0.15 * STRAY * side) * cover
-    near = np.maximum(near, view.dark_hair) * (1 - view.head)
-    if not near.any():
-        return near
+    beside = _ramp(view.alpha > 0.5, STRANDS * side, 0.15 * STRAY * side)
+    near: Plane = np.maximum(beside, view.dark_hair) * (1 - view.head)
+    if not near.any() or not sure.any():
+        return np.zeros_like(near)
     picture = view.picture.astype(np.float32)
     hair = spread(picture, sure)
-    from_body, from_hair = furthest(picture - body), furthest(picture - hair)
-    like_hair = np.clip((from_body - from_hair) / (from_body + from_hair + 1), 0, 1)
+    from_behind, from_hair = furthest(picture - behind), furthest(picture - hair)
+    like_hair = np.clip((from_behind - from_hair) / (from_behind + from_hair + 1), 0, 1)
     low, high = UNLIKE_BODY
-    unlike = np.clip((from_body - low) / (high - low), 0, 1)
-    strands = ((like_hair * unlike) > 0.2) & (near > 0.5) & ~view.features
-    strands |= view.dark_hair & (from_body > high)
+    unlike = np.clip((from_behind - low) / (high - low), 0, 1)
+    way = hair - behind
+    share = ((picture - behind) * way).sum(-1) / (np.square(way).sum(-1) + 1)
+    mixed = furthest(picture - behind - share.clip(0, 1)[..., None] * way) < OFF_MIXED
+    mixed &= (share > LEAST_MIXED) & (cover < 0.05) & (view.person > 0.5)
+    strands = (like_hair * unlike > 0.2) & (cover > 0.5) | mixed
+    strands &= (near > 0.5) & ~view.features
+    strands |= view.dark_hair & (from_behind > high)
     return near * soft(grown(strands, 0.5 * HAIR_EDGE * side), 0.25 * HAIR_EDGE * side)
 
 

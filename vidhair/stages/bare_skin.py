@@ -164,7 +164,7 @@ def _exponents(shades: NDArray[np.float64], share: NDArray[np.float64]) -> NDArr
     return found
 
 
-def usual_color(colors: NDArray[np.float64], upper: NDArray[np.float64]) -> NDArray[np.float64]:
+def usual_color(colors: NDArray[Any], upper: NDArray[Any]) -> NDArray[np.float64]:
     """Of a scalp [3], by colors [k, 3] of the face and of its upper part [l, 3]: as bright as the
     upper part, if enough of it is known, and of the paler tint, as cheeks are red of blood and a
     forehead is of hair that hangs beside it."""
@@ -173,7 +173,8 @@ def usual_color(colors: NDArray[np.float64], upper: NDArray[np.float64]) -> NDAr
         return found
     high = np.median(upper, 0)
     paler = min(found, high, key=lambda color: np.ptp(color) / max(1.0, color.mean()))
-    return paler * (high.mean() / max(1.0, paler.mean()))
+    found = paler * (high.mean() / max(1.0, float(paler.mean())))
+    return found
 
 
 def uneven(skin: Plane, known: Mask) -> Plane:

@@ -33,7 +33,8 @@ NOT_HAIR = 2 / 255  # alpha up to which a sample shows none
 WALL, BODY = 0.15, 0.7  # probability of a person up to which, and from which on, that is seen
 # How far from hair it may be that a matte lacks, as it lies in the shade; how bright that is beside
 # what is lit; levels by which its color may be off; blur of what tells that.
-DARK_REACH, DARK, OFF_HAIR, HAIR_COLOR = 0.1, (0.15, 0.62), 20, 0.03
+DARK_REACH, DARK, OFF_HAIR, HAIR_COLOR = 0.1, (0.15, 0.62), 12, 0.03
+LIGHT_HAIR = 60  # levels from which on shade can be told from it
 SLIVER = 0.015  # half the width of surroundings that tell nothing
 GLASSES = 0.05  # around the eyes
 MEETING = 0.02  # how round the corner is where skull and face meet
@@ -126,7 +127,7 @@ class View:
         hair = self._hair_nearest(picture, sure)
         share = (picture * hair).sum(-1) / np.maximum(np.square(hair).sum(-1), 1)
         low, high = DARK
-        dark = (share > low) & (share < high) & near
+        dark = (share > low) & (share < high) & near & (hair.mean(-1) > LIGHT_HAIR)
         dark &= furthest(picture - share[..., None] * hair) < OFF_HAIR
         parts, _ = label(dark | sure)
         found: Mask = np.isin(parts, np.setdiff1d(parts[sure], 0)) & dark & ~sure

@@ -193,7 +193,12 @@ def body_of(views: Sequence[View], moves: Moves) -> tuple[Picture, Picture]:
     shown = [kinds(view) for view in views]
     wall, skin, clothes = (np.sum(moves.shares(list(m)), axis=0) for m in zip(*shown, strict=True))
     figure, neck = usual_body(views[0].mesh, *size)
+    axis, wide = middle_of(views[0].mesh)
+    beside = np.abs(np.arange(size[1]) + 0.5 - axis) > NECK_SPAN * wide
     counted = skin + clothes
+    hand = (counted > 0) & (counted <= RARE * len(views)) & (skin > clothes) & beside
+    hand |= grown(hand, HAND_EDGE * side) & (counted <= RARE * len(views))
+    seen, counted = seen & ~hand, np.where(hand, 0, counted)
     sure = wall + counted > 0.5
     person = np.where(sure, counted / np.maximum(wall + counted, 1e-6), figure)
     # Shoulders, where they are hidden, are like the other ones, as far as both sides are alike.
@@ -210,9 +215,7 @@ def body_of(views: Sequence[View], moves: Moves) -> tuple[Picture, Picture]:
     cover = _edge(cover) * hanging(cover > 0.5, figure > 0.5)
 
     # Where clothes begin is told by the other side, too, but not by arms, which end elsewhere.
-    bare = skin / np.maximum(counted, 1e-6)
-    axis, wide = middle_of(views[0].mesh)
-    beside = np.abs(np.arange(size[1]) + 0.5 - axis) > NECK_SPAN * wide
+    bare = np.minimum(1, skin / np.maximum(counted, 1e-6))
     known = (counted > 0.5) & ~(beside & (bare > 0.5))
     at, there, _ = mirrored(bare, known, views[0].mesh)
     told = np.where(known, bare, np.where(there, bare[:, at], neck))
