@@ -262,7 +262,7 @@ def part_with_hair(alpha: Picture, mesh: NDArray[np.float32], side: float) -> tu
 # ---- stages
 
 
-@stage(version=3, chunk=0, compress=True)
+@stage(version=4, chunk=0, compress=True)
 def bare(
     frames: Frames,
     matte: Matte,
