@@ -423,6 +423,24 @@ def test_the_thin_end_of_a_lock_before_the_wall_goes(
     assert gone[1:-1, 1:-1].mean() > 0.8 if goes else gone.mean() < 0.6
 
 
+def test_a_cheek_that_lies_beyond_its_mesh_stays() -> None:
+    """Its color may lie between that of hair and that of the wall."""
+    values = given()
+    pixels, alpha, planes = (
+        values["frames"].pixels.copy(), values["matte"].alpha.copy(),
+        values["labels"].planes.copy(),
+    )  # fmt: skip
+    lock, cheek = np.s_[60:84, 114:126], np.s_[68:78, 108:114]
+    pixels[1][lock], alpha[1][lock], pixels[1][cheek] = (150, 105, 70), 255, (124, 99, 79)
+    planes[1][-1][lock] = planes[1][-1][cheek] = planes[1][Label.SKIN][cheek] = 255
+    made = bared(
+        frames=Frames.of_pixels(pixels), matte=replace(values["matte"], alpha=alpha),
+        labels=Labels(planes),
+    )  # fmt: skip
+    inner = made.levels[1][69:77, 108:112].astype(int)
+    assert np.abs(inner - (124, 99, 79)).max(-1).mean() < 5
+
+
 def test_hair_in_deep_shade_is_hair() -> None:
     view, lock = with_a_dark_lock((60, 42, 28))
     assert view.dark_hair[lock].mean() > 0.9 and not (view.body & view.dark_hair).any()

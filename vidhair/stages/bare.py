@@ -57,6 +57,10 @@ MEETS, JOIN_BLUR = 0.07, 0.016  # how far from drawn skin the face tells its col
 UNLIKE_BODY = 25, 60  # levels of difference from which on a sample near hair is not the body's
 # Levels off the way from what is behind to hair, and share of it, from which on that is mixed in.
 OFF_MIXED, LEAST_MIXED = 20, 0.12
+LIKE_HAIR, FACE_EDGE = (
+    60,
+    0.04,
+)  # levels up to which strands are; how far a face may lie off its mesh
 TINTED = 0.1  # how far from the face its tint goes on
 FEATURES_EDGE = 0.006  # blur of the border of brows and eyes, that are not drawn over
 SHADOWS_FROM = 4  # levels by which the skin has to be lighter, for a shadow to be one
@@ -228,7 +232,8 @@ def _strands(view: View, behind: Plane, cover: Plane) -> Plane:
     share = ((picture - behind) * way).sum(-1) / (np.square(way).sum(-1) + 1)
     mixed = furthest(picture - behind - share.clip(0, 1)[..., None] * way) < OFF_MIXED
     mixed &= (share > LEAST_MIXED) & (cover < 0.05) & (view.person > 0.5)
-    strands = (like_hair * unlike > 0.2) & (cover > 0.5) | mixed
+    mixed &= (view.label(Label.SKIN) < 0.5) & ~grown(view.face, FACE_EDGE * side)
+    strands = (like_hair * unlike > 0.2) & (cover > 0.5) & (from_hair < LIKE_HAIR) | mixed
     strands &= (near > 0.5) & ~view.features
     strands |= view.dark_hair & (from_behind > high)
     return near * soft(grown(strands, 0.5 * HAIR_EDGE * side), 0.25 * HAIR_EDGE * side)
@@ -262,7 +267,7 @@ def part_with_hair(alpha: Picture, mesh: NDArray[np.float32], side: float) -> tu
 # ---- stages
 
 
-@stage(version=4, chunk=0, compress=True)
+@stage(version=5, chunk=0, compress=True)
 def bare(
     frames: Frames,
     matte: Matte,
