@@ -120,7 +120,7 @@ class View:
     def dark_hair(self) -> Mask:
         """What hangs together with hair and is like it in deep shade, which a matte may lack."""
         sure = self.alpha > 0.5
-        near = grown(sure, DARK_REACH * self.side) & ~self.face
+        near = grown(sure, DARK_REACH * self.side) & ~self.face & (self.person > 0.5)
         if not (sure.any() and near.any()):
             return np.zeros_like(sure)
         picture = self.picture.astype(np.float32)
