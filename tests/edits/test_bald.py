@@ -32,6 +32,7 @@ from vidhair.stages.bare import Bare
 from vidhair.stages.bare_skin import TEXELS
 from vidhair.stages.behind import Behind
 from vidhair.stages.compose import Fade, fold
+from vidhair.stages.in_front import InFront
 from vidhair.stages.matte import Matte
 from vidhair.stages.region import HairWindow
 from vidhair.stages.render import Codes
@@ -132,7 +133,9 @@ HIGH, WIDE = 40, 30
 LEFT, TOP = 6, 4
 
 
-def layer_of(strength: float, step: int = 1, **settings: Any) -> tuple[Any, NDArray[Any]]:
+def layer_of(
+    strength: float, step: int = 1, front: NDArray[np.uint8] | None = None, **settings: Any
+) -> tuple[Any, NDArray[Any]]:
     """Over grey frames, of a bare head that is lighter in a square of the window."""
     frames = Frames.of_pixels(np.full((2, HIGH * step + TOP, WIDE * step + LEFT, 3), 90, np.uint8))
     window = HairWindow(LEFT, TOP, step, HIGH, WIDE, 30.0)
@@ -155,7 +158,8 @@ def layer_of(strength: float, step: int = 1, **settings: Any) -> tuple[Any, NDAr
     matte = Matte(changed, np.ones(2, np.float32), lab)
     track = face_track([(20.0, 20.0, 10.0)] * 2, Box(0, 0, 30.0))
     layer = Bald(**settings).bared_head(
-        frames, bare, behind, matte, track, pose, mean_skull(1), Fade(np.ones(2)),
+        frames, bare, behind, matte, track, pose, mean_skull(1),
+        InFront(np.zeros_like(changed) if front is None else front), Fade(np.ones(2)),
         Strength(np.array([strength, 0], np.float32)), window, map,
     )  # fmt: skip
     return layer, frames.pixels
@@ -169,6 +173,15 @@ def test_the_bare_head_is_laid_over_the_frame(step: int) -> None:
     assert (made[inside] == 190).all()
     assert (made[: TOP + 7 * step] == 90).all() and (made[TOP + 23 * step :] == 90).all()
     assert layer.patches[1] is None, "no strength, no change"
+
+
+def test_what_is_in_front_of_the_head_stays_bit_for_bit() -> None:
+    front = np.zeros((2, HIGH, WIDE), np.uint8)
+    front[:, 14:17, :] = 255
+    layer, pixels = layer_of(1, front=front)
+    made = fold(pixels[0], [layer.patches[0]])
+    assert (made[TOP + 14 : TOP + 17] == 90).all()
+    assert (made[TOP + 10 : TOP + 14, LEFT + 8 : LEFT + 18] == 190).all()
 
 
 def test_half_of_it_is_half_the_way() -> None:

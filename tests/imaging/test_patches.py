@@ -30,6 +30,16 @@ def test_a_slow_change_joins_without_a_seam() -> None:
     assert np.abs(np.diff(made, axis=1)).max() < 4
 
 
+def test_what_is_unlike_at_one_border_colors_that_border_alone() -> None:
+    picture = np.full((60, 130, 3), 10, np.float32)
+    picture[:, 127:] = 90
+    hole = np.zeros((60, 130), bool)
+    hole[:, 30:127] = True
+    made = inpaint(picture, hole, ~hole)
+    assert made[:, 30:65].max() < 22 and made.min() >= 10
+    assert made[:, 126].min() > 70, "without a seam"
+
+
 def test_what_is_in_neither_is_not_looked_at() -> None:
     picture, hole, hidden = stripes(), np.zeros((64, 64), bool), np.zeros((64, 64), bool)
     hole[20:30, 20:30], hidden[30:40, 20:30] = True, True

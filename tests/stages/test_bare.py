@@ -17,7 +17,15 @@ from vidhair.models.faces.landmarks import FACE_OVAL
 from vidhair.models.parsers.face_parser import Label, polygon_mask
 from vidhair.stages.align import FaceTrack
 from vidhair.stages.bare import Bare, bare, relit
-from vidhair.stages.bare_skin import TEXELS, from_atlas, lit, on_head, to_atlas
+from vidhair.stages.bare_skin import (
+    TEXELS,
+    from_atlas,
+    lit,
+    on_head,
+    to_atlas,
+    uneven,
+    usual_color,
+)
 from vidhair.stages.bare_view import View, grown
 from vidhair.stages.behind import (
     Behind,
@@ -25,13 +33,16 @@ from vidhair.stages.behind import (
     behind,
     between,
     body_of,
+    hanging,
     kinds,
     middle_of,
     mirrored,
     neck_color,
+    neck_ways,
     tint,
     usual_body,
     wall_of,
+    without_crumbs,
 )
 from vidhair.stages.labels import Labels
 from vidhair.stages.matte import Matte
@@ -210,6 +221,37 @@ def test_light_goes_on_over_the_skull(side: int) -> None:
     assert (right - left) * side > 15
 
 
+def test_what_is_in_the_shade_is_as_red_as_the_face_tells() -> None:
+    normals = from_atlas()
+    tone = 0.8 + 0.3 * normals[0] - 0.15 * normals[2]
+    truth = np.array(SKIN) * tone[..., None] ** [0.75, 1.1, 1.25]
+    known = (normals[2] < -0.6) & (normals[1] > -0.6)
+    made = lit(truth.astype(np.float32), known, normals, known)
+    dark, bright = made[128, 80], made[128, 186]
+    assert bright.mean() > dark.mean() + 20
+    assert dark[0] / dark[2] > 1.07 * bright[0] / bright[2]
+
+
+def test_a_forehead_that_hair_reddens_does_not_color_the_scalp() -> None:
+    face, upper = np.tile([200.0, 165.0, 150.0], (900, 1)), np.tile([150.0, 100.0, 85.0], (400, 1))
+    for reddened, pale in ((upper, face), (face, upper)):
+        made = usual_color(pale, reddened)
+        assert np.allclose(made.mean(), reddened[0].mean())
+        assert np.allclose(made / made.mean(), face[0] / face[0].mean())
+    assert np.allclose(usual_color(face, upper[:20]), face[0]), "too little to tell"
+
+
+def test_texture_is_carried_on_as_far_as_skin_has_it() -> None:
+    known = np.zeros((TEXELS, TEXELS), bool)
+    known[60:200, 60:200] = True
+    smooth = np.full((TEXELS, TEXELS, 3), 150, np.float32)
+    noise = np.random.default_rng(5).standard_normal((TEXELS, TEXELS, 1)).astype(np.float32)
+    assert not uneven(smooth, known).any()
+    faint, strong = (uneven(smooth + k * noise, known).std() for k in (2, 8))
+    assert 0.1 < faint < 2 and 3 < strong / faint < 5
+    assert not uneven(smooth + noise, np.zeros_like(known)).any()
+
+
 def test_shoulders_are_below_the_face() -> None:
     mesh = scene(0)[-1]
     figure, neck = usual_body(mesh.astype(np.float64), HIGH, WIDE)
@@ -295,6 +337,135 @@ def test_a_hand_that_goes_by_is_no_wall(color: tuple[int, int, int], stays: bool
     assert (np.median(away) < 5) == stays
 
 
+def test_slivers_of_what_goes_by_are_no_wall() -> None:
+    """The border of a dark thing that is mostly told from a wall, where hair else hides that."""
+    views, dark = list(views_of(given())), (20, 20, 24)
+    for number, view in enumerate(views):
+        view.picture, view.alpha = view.picture.copy(), view.alpha.copy()
+        view.alpha[95:125, 4:18] = number != 0
+        if number == 0:
+            view.picture[100:116, 9:12] = dark
+    made = wall_of(views, Moves([STILL] * FRAMES, [None] * FRAMES))
+    assert made[100:116, 9:12].min() > 60
+    assert np.abs(made[95:125, 4:18].astype(int) - dark).max(-1).min() > 40
+
+
+def test_a_gap_between_two_things_tells_nothing_of_the_wall() -> None:
+    wide, narrow = np.s_[90:120, 2:16], np.s_[90:120, 20:23]
+    view = next(iter(views_of(given())))
+    view._labels = view._labels.copy()
+    view._labels[-1, 85:125, :26] = 1
+    for gap in (wide, narrow):
+        view._labels[-1][gap] = 0
+    assert view.wall[95:115, 7:11].all() and not view.wall[narrow].any()
+
+
+def test_crumbs_tell_nothing_of_a_body() -> None:
+    mask = np.zeros((20, 20), bool)
+    mask[2:4, 2:4] = mask[8:14, 5:15] = True
+    kept = without_crumbs(mask, 10)
+    assert not kept[:6].any() and kept[8:14, 5:15].all()
+    assert not without_crumbs(np.zeros((20, 20), bool), 10).any()
+
+
+def test_a_hand_that_was_held_there_once_is_no_shoulder() -> None:
+    views = list(views_of(given()))
+    place = np.s_[118:130, 110:124]
+    for number, view in enumerate(views):
+        view.picture, view.alpha, view._labels = (
+            view.picture.copy(), view.alpha.copy(), view._labels.copy()
+        )  # fmt: skip
+        view.alpha[112:136, 104:130] = number != 0
+        view._labels[-1, 112:136, 104:130] = 1
+        if number == 0:
+            view.picture[place] = (210, 158, 130)
+    made, cover = body_of(views, Moves([STILL] * FRAMES, [None] * FRAMES))
+    shown = np.abs(made[place].astype(int) - (210, 158, 130)).max(-1) < 25
+    assert not (shown & (cover[place] > 128)).any()
+
+
+def test_a_hand_beside_the_body_is_no_body() -> None:
+    person, figure = np.zeros((30, 30), bool), np.zeros((30, 30), bool)
+    person[18:, 4:26] = figure[22:, 8:22] = True
+    person[4:9, 20:26] = True
+    kept = person & hanging(person, figure)
+    assert kept[18:, 4:26].all() and not kept[:12].any()
+
+
+def with_a_dark_lock(color: tuple[int, int, int]) -> tuple[View, tuple[slice, slice]]:
+    """Below hair on the right, on the shirt, of a color; the matte lacks it."""
+    view = list(views_of(given()))[1]
+    view.picture, view.alpha = view.picture.copy(), view.alpha.copy()
+    hair, lock = np.s_[112:126, 84:100], np.s_[126:134, 86:98]
+    view.picture[hair], view.alpha[hair] = (150, 105, 70), 1
+    view.picture[lock] = color
+    return view, lock
+
+
+@pytest.mark.parametrize(("color", "goes"), [((120, 95, 76), True), ((60, 190, 190), False)])
+def test_the_thin_end_of_a_lock_before_the_wall_goes(
+    color: tuple[int, int, int], goes: bool
+) -> None:
+    """What the labels take for a person, and the matte not for hair; a thing beside it stays."""
+    values = given()
+    pixels, alpha, planes = (
+        values["frames"].pixels.copy(), values["matte"].alpha.copy(),
+        values["labels"].planes.copy(),
+    )  # fmt: skip
+    lock, end = np.s_[60:72, 114:126], np.s_[72:78, 116:124]
+    pixels[1][lock], alpha[1][lock], pixels[1][end] = (150, 105, 70), 255, color
+    planes[1][-1][lock] = planes[1][-1][end] = 255
+    made = bared(
+        frames=Frames.of_pixels(pixels), matte=replace(values["matte"], alpha=alpha),
+        labels=Labels(planes),
+    )  # fmt: skip
+    gone = (np.abs(made.levels[1].astype(int) - color).max(-1) > 12)[end]
+    assert gone[1:-1, 1:-1].mean() > 0.8 if goes else gone.mean() < 0.6
+
+
+def test_a_cheek_that_lies_beyond_its_mesh_stays() -> None:
+    """Its color may lie between that of hair and that of the wall."""
+    values = given()
+    pixels, alpha, planes = (
+        values["frames"].pixels.copy(), values["matte"].alpha.copy(),
+        values["labels"].planes.copy(),
+    )  # fmt: skip
+    lock, cheek = np.s_[60:84, 114:126], np.s_[68:78, 108:114]
+    pixels[1][lock], alpha[1][lock], pixels[1][cheek] = (150, 105, 70), 255, (124, 99, 79)
+    planes[1][-1][lock] = planes[1][-1][cheek] = planes[1][Label.SKIN][cheek] = 255
+    made = bared(
+        frames=Frames.of_pixels(pixels), matte=replace(values["matte"], alpha=alpha),
+        labels=Labels(planes),
+    )  # fmt: skip
+    inner = made.levels[1][69:77, 108:112].astype(int)
+    assert np.abs(inner - (124, 99, 79)).max(-1).mean() < 5
+
+
+def test_hair_in_deep_shade_is_hair() -> None:
+    view, lock = with_a_dark_lock((60, 42, 28))
+    assert view.dark_hair[lock].mean() > 0.9 and not (view.body & view.dark_hair).any()
+    assert view.dark_hair.sum() < 2.2 * 8 * 12
+
+
+@pytest.mark.parametrize("color", [SHIRT, SKIN, (50, 42, 42), (8, 6, 4)])
+def test_shirts_skin_and_what_is_black_are_no_dark_hair(color: tuple[int, int, int]) -> None:
+    view, lock = with_a_dark_lock(color)
+    assert view.dark_hair[lock].mean() < 0.5
+
+
+def test_a_neck_lies_behind_a_face_that_looks_aside() -> None:
+    mesh = scene(0)[-1].astype(np.float64)
+    assert abs(neck_ways(mesh)[1]) < 1
+    turned = mesh.copy()
+    turned[[10, 152], 0] += 10
+    lean, back = neck_ways(turned)
+    assert abs(lean) < 1 and -4 < back < -1.5
+    tilted = mesh.copy()
+    tilted[10, 0] -= 12
+    tilted[152, 0] += 12
+    assert 4 < neck_ways(tilted)[0] < 12
+
+
 def test_where_hair_hides_all_of_a_body_it_is_not_black() -> None:
     views = list(views_of(given()))
     for view in views:
@@ -319,7 +490,8 @@ def test_what_hair_hides_of_a_body_is_like_the_other_side() -> None:
     assert np.abs(made - bare_share)[hidden].mean() < 0.15
     assert alike > 0.8
     other = np.where(columns < 0, bare_share, 1 - bare_share)
-    assert mirrored(other, np.ones((HIGH, WIDE), bool), mesh)[2] < 0.3
+    assert mirrored(other, np.ones((HIGH, WIDE), bool), mesh)[2] < 0.4
+    assert mirrored(bare_share, np.zeros((HIGH, WIDE), bool), mesh)[2] == 1, "as bodies mostly are"
 
 
 def test_what_is_hidden_between_two_parts_of_a_body_is_body() -> None:

@@ -23,6 +23,7 @@ from vidhair.stages.bare import Bare
 from vidhair.stages.bare_skin import TEXELS, on_head
 from vidhair.stages.behind import Behind
 from vidhair.stages.compose import Fade, Layer, Patch, make_layer, patch_of, unit, window_of
+from vidhair.stages.in_front import InFront, in_front, under, usual_hair
 from vidhair.stages.matte import Matte, no_matte, no_tone
 from vidhair.stages.region import HairWindow
 from vidhair.stages.render import Codes
@@ -82,8 +83,9 @@ class Bald(GradedEdit):
 
     def makers(self) -> Makers:
         return makers(
-            strength=self.over_time, shot_changes=self.shot_changes, edited_codes=self.bared,
-            layer=self.bared_head, shown_matte=no_matte, shown_tone=no_tone,
+            usual_hair, in_front, strength=self.over_time, shot_changes=self.shot_changes,
+            edited_codes=self.bared, layer=self.bared_head, shown_matte=no_matte,
+            shown_tone=no_tone,
         )  # fmt: skip
 
     @stage(keep=False)
@@ -96,6 +98,7 @@ class Bald(GradedEdit):
         track: FaceTrack,
         head_pose: HeadPose,
         skull: Skull,
+        in_front: InFront,
         fade: Fade,
         strength: Strength,
         hair_window: HairWindow,
@@ -103,8 +106,12 @@ class Bald(GradedEdit):
     ) -> Layer:
         def patch(item: tuple[int, NDArray[np.uint8]]) -> Patch | None:
             row, frame = item
-            changed, seen = bare.changed[row], hair_window.cut(frame)
-            levels = bare.over(row, seen).astype(np.float32)
+            seen, scalp = hair_window.cut(frame), bare.scalp[row] / np.float32(255)
+            front = in_front.alpha[row].astype(np.float32) / 255
+            below, changed, scalp = under(
+                bare.over(row, seen), bare.changed[row], scalp, seen, front, hair_window.side
+            )
+            levels = below.astype(np.float32)
             window = window_of(changed[None], hair_window, (frame.shape[1], frame.shape[0]))
             share = min(1.0, float(strength.values[row]))
             if window is None or share == 0:
@@ -112,7 +119,7 @@ class Bald(GradedEdit):
             if self.stubble and matte.area[row]:
                 area = behind.hair[int(behind.shot[row])]
                 here = look(skull, Place.of(head_pose, row), hair_window)
-                dense = on_head(area * bristles(), here) * (bare.scalp[row] / np.float32(255))
+                dense = on_head(area * bristles(), here) * scalp
                 hair = lab_to_rgb(torch.from_numpy(matte.mean_lab[row]), dim=0).numpy() * 255
                 levels += BRISTLES * self.stubble * dense[..., None] * (hair - levels)
             away = torch.from_numpy(levels - seen).movedim(-1, 0)[None] / 255

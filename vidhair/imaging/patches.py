@@ -20,7 +20,7 @@ Mask = NDArray[np.bool_]
 SPREAD_LEVELS = 8  # halvings over which colors spread where there is nothing to look at
 ROUNDS, TURNS = 4, (12, 3)  # of matching, and of matching and voting: at the coarsest, the finest
 TYPICAL = 75  # percentile of costs by which patches' votes are weighed
-ANCHOR = 1e-4  # weight of the colors that patches have, beside that of their steps
+ANCHOR = 1e-3  # weight of the colors that patches have, beside that of their steps
 FAINTER, LEAST_COUNT = 1.3, 0.1  # by how much a pixel further in counts less, and at least
 LEAST_SHARE = 0.4  # of a source, that patches can be taken from, at every size
 LEAST_SOURCE = 64  # patches, from which on there is something to choose
@@ -118,7 +118,9 @@ def _joined(picture: Picture, hole: Mask, source: Mask, down: Picture, right: Pi
     place = np.concatenate([every, *rows]), np.concatenate([every, *columns])
     matrix = csc_matrix((values, place), (count, count))
     joined = picture.copy()
-    joined[hole] = splu(matrix, "MMD_AT_PLUS_A").solve(wanted)
+    # Where little is around, steps that do not agree add up to colors that nothing has.
+    low, high = np.percentile(picture[source], (0, 100), axis=0)
+    joined[hole] = splu(matrix, "MMD_AT_PLUS_A").solve(wanted).clip(low, high)
     return joined
 
 

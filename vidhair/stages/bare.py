@@ -55,9 +55,16 @@ SHADOW, SHADOW_BLUR = 0.18, 0.02  # how far the shadow of hair on skin reaches, 
 ROOTS = 0.04, 0.02  # how far skin is drawn around hair, and the blur of its border
 MEETS, JOIN_BLUR = 0.07, 0.016  # how far from drawn skin the face tells its color; blur of that
 UNLIKE_BODY = 25, 60  # levels of difference from which on a sample near hair is not the body's
+# Levels off the way from what is behind to hair, and share of it, from which on that is mixed in.
+OFF_MIXED, LEAST_MIXED = 20, 0.12
+LIKE_HAIR, FACE_EDGE = (
+    60,
+    0.04,
+)  # levels up to which strands are; how far a face may lie off its mesh
 TINTED = 0.1  # how far from the face its tint goes on
 FEATURES_EDGE = 0.006  # blur of the border of brows and eyes, that are not drawn over
 SHADOWS_FROM = 4  # levels by which the skin has to be lighter, for a shadow to be one
+STRANDS = 0.1  # how far from hair single strands lie on the body
 STRAND_REACH = 0.04  # how far colors behind single strands are looked for
 EAR_TINTS = np.array([0.85, 1.0, 1.0])  # exponents of its tone by channel: blood shines through
 
@@ -125,12 +132,12 @@ def without_hair(view: View, layers: Layers) -> tuple[Picture, Picture, Picture]
     skin = relit(layers.skin, view.picture, view.skin, side, LIGHT_BLUR)
     back, light = _beside_hair(view, skin)
     body = relit(layers.body, view.picture, view.body, side, LIGHT_BLUR)
-    margin = np.maximum(_margin(view), _strands_on_body(view, body, layers.cover))
+    new = relit(layers.wall, view.picture, view.wall, side, LIGHT_BLUR)
+    new += layers.cover[..., None] * (body - new)
+    margin = np.maximum(_margin(view), _strands(view, new, layers.cover))
     share = np.maximum(alpha, margin)
     skin = _joined(skin, back, view, share)
 
-    new = relit(layers.wall, view.picture, view.wall, side, LIGHT_BLUR)
-    new += layers.cover[..., None] * (body - new)
     for before in (True, False):  # an ear without a shape of its own only goes on beyond the head
         for tone, cover, shape in layers.ears:
             color = _flesh(skin, view, cover) * tone[..., None] ** EAR_TINTS
@@ -206,20 +213,29 @@ def _margin(view: View) -> Plane:
     return found * (1 - kept)
 
 
-def _strands_on_body(view: View, body: Plane, cover: Plane) -> Plane:
-    """How far a sample on the body shows single strands, [h, w]: near hair, of its color rather
-    than the body's [h, w, 3]."""
+def _strands(view: View, behind: Plane, cover: Plane) -> Plane:
+    """How far a sample beside the head shows hair that the matte lacks, [h, w]: near hair, where
+    the body covers [h, w], of its color rather than that of what is behind [h, w, 3]; hair in the
+    shade; and elsewhere on the person what is mixed of hair and what is behind."""
     side, sure = view.side, view.alpha > SURE_ALPHA
-    near = _ramp(sure, STRAY * side, 0.15 * STRAY * side) * cover * (1 - view.head)
-    if not near.any():
-        return near
+    beside = _ramp(view.alpha > 0.5, STRANDS * side, 0.15 * STRAY * side)
+    near: Plane = np.maximum(beside, view.dark_hair) * (1 - view.head)
+    if not near.any() or not sure.any():
+        return np.zeros_like(near)
     picture = view.picture.astype(np.float32)
     hair = spread(picture, sure)
-    from_body, from_hair = furthest(picture - body), furthest(picture - hair)
-    like_hair = np.clip((from_body - from_hair) / (from_body + from_hair + 1), 0, 1)
+    from_behind, from_hair = furthest(picture - behind), furthest(picture - hair)
+    like_hair = np.clip((from_behind - from_hair) / (from_behind + from_hair + 1), 0, 1)
     low, high = UNLIKE_BODY
-    unlike = np.clip((from_body - low) / (high - low), 0, 1)
-    strands = ((like_hair * unlike) > 0.2) & (near > 0.5) & ~view.features
+    unlike = np.clip((from_behind - low) / (high - low), 0, 1)
+    way = hair - behind
+    share = ((picture - behind) * way).sum(-1) / (np.square(way).sum(-1) + 1)
+    mixed = furthest(picture - behind - share.clip(0, 1)[..., None] * way) < OFF_MIXED
+    mixed &= (share > LEAST_MIXED) & (cover < 0.05) & (view.person > 0.5)
+    mixed &= (view.label(Label.SKIN) < 0.5) & ~grown(view.face, FACE_EDGE * side)
+    strands = (like_hair * unlike > 0.2) & (cover > 0.5) & (from_hair < LIKE_HAIR) | mixed
+    strands &= (near > 0.5) & ~view.features
+    strands |= view.dark_hair & (from_behind > high)
     return near * soft(grown(strands, 0.5 * HAIR_EDGE * side), 0.25 * HAIR_EDGE * side)
 
 
@@ -251,7 +267,7 @@ def part_with_hair(alpha: Picture, mesh: NDArray[np.float32], side: float) -> tu
 # ---- stages
 
 
-@stage(version=2, chunk=0, compress=True)
+@stage(version=5, chunk=0, compress=True)
 def bare(
     frames: Frames,
     matte: Matte,

@@ -31,9 +31,12 @@ BELIEF = np.array([0.02, 0.08, 0.3, 0.12])
 HIGH, LEAST_HIGH = -0.45, 200  # y on the head; texels
 FITS, OFF_LIGHT = 5, 0.1  # rounds; share of its tone by which skin may be off it
 SHADES = (0.45, 1.15)  # the darkest and the brightest, as shares of the usual tone
-TINTS = np.array([0.96, 1.01, 1.03])  # exponents of a shade by channel: light in skin turns red
+# Exponents of a shade by channel, as light in skin turns red, and how much they are believed, as a
+# mean square of logarithms of shades.
+TINTS, TINT_BELIEF = np.array([0.96, 1.01, 1.03]), 0.01
 SHEEN_WIDTH, SHEEN = 10, (0.02, 0.1)  # exponent of the lobe, and how strong it may be
-FINE = 0.006  # unevenness up to this size, in crop sides, is skin's own
+TEXTURE = 0.6, 2.0  # deviations, in texels, between which fine texture is carried on
+ITS_OWN = 0.5  # share of that which is skin's, and not the picture's
 
 
 def to_atlas(place: NDArray[Any]) -> NDArray[np.float32]:
@@ -84,12 +87,13 @@ class Atlas:
         if not known.any():
             return np.full((TEXELS, TEXELS, 3), 128, np.float32)
         mean = (total / np.maximum(weight, 1e-6)[..., None]).astype(np.float32)
-        model = lit(mean, known, np.tensordot(turn, self.normals, 1), self._points[..., 1] < HIGH)
+        high = self._points[..., 1] < HIGH
+        model = lit(mean, known, np.tensordot(turn, self.normals, 1), high)
         away = distance_transform_edt(~known)[..., None] / TEXELS
         found = model + spread(mean - model, known) * np.exp(-away / CARRIED[0])
         grey = found.mean(-1, keepdims=True)
         found = grey + (1 - PALER * (1 - np.exp(-away / CARRIED[1]))) * (found - grey)
-        found = np.where(known[..., None], mean, found) + uneven(views[len(views) // 2])[..., None]
+        found = np.where(known[..., None], mean, found) + uneven(mean, known & high)[..., None]
         skin: Plane = found.clip(0, 255).astype(np.float32)
         return skin
 
@@ -122,14 +126,12 @@ def on_head(atlas: Plane, look: Look) -> Plane:
 def lit(mean: Plane, known: Mask, normals: NDArray[np.float64], high: Mask) -> Plane:
     """Skin [n, n, 3] in the light that fits best where it is known [n, n].
 
-    normals: [3, n, n], in the picture; high: [n, n], what is above the nose, which tells the color
-    where enough of it is known, as cheeks are redder. Its tone is a + b · normal, and a sheen of
-    that light.
+    normals: [3, n, n], in the picture; high: [n, n], what is above the nose. Its tone is
+    a + b · normal, and a sheen of that light.
     """
     everywhere = np.stack([np.ones(known.shape), normals[0], normals[1], -normals[2]])
     basis, colors = everywhere[:, known], mean[known].astype(np.float64)
-    upper = mean[known & high]
-    usual = np.median(upper if len(upper) >= LEAST_HIGH else colors, 0)
+    usual = usual_color(colors, mean[known & high])
     tone = colors.mean(1) / usual.mean()
     share, light = np.ones(len(tone)), USUAL_LIGHT
     for _ in range(FITS):
@@ -142,17 +144,53 @@ def lit(mean: Plane, known: Mask, normals: NDArray[np.float64], high: Mask) -> P
     half /= np.linalg.norm(half) + 1e-9
     sheen = np.clip(np.percentile(tone - light @ basis, 95), *SHEEN)
     shade = shade + sheen * np.clip(np.tensordot(half, normals, 1), 0, 1) ** SHEEN_WIDTH
-    result: Plane = (usual * shade[..., None] ** TINTS).astype(np.float32)
+    result: Plane = (usual * shade[..., None] ** _exponents(colors / usual, share)).astype(
+        np.float32
+    )
     return result
 
 
-def uneven(view: View) -> Plane:
-    """Fine texture, as much as the forehead has of it, [n, n] in levels."""
-    smooth = ~grown(~view.skin, FINE * 3 * view.side)
-    if not smooth.any():
-        return np.zeros((TEXELS, TEXELS), np.float32)
-    grey = view.picture.mean(-1)
-    amount = 1.4826 * float(np.median(np.abs(grey - soft(grey, FINE * view.side))[smooth]))
-    noise = np.random.default_rng(0).standard_normal((TEXELS, TEXELS)).astype(np.float32)
-    noise = soft(noise, 0.6)
-    return noise * np.float32(amount / noise.std())
+def _exponents(shades: NDArray[np.float64], share: NDArray[np.float64]) -> NDArray[np.float64]:
+    """By how much red, green and blue [3] follow their mean, of skin that is as bright as shades
+    [k, 3] of the usual one: the shade is as red as what else lights it.
+
+    The slopes of logarithms, believed by share [k] beside TINTS.
+    """
+    given = np.log(np.maximum(shades, 0.05))
+    mean = given.mean(1)
+    weight = share / share.sum()
+    slopes = (weight * mean) @ (given - mean[:, None]) + TINT_BELIEF * (TINTS - 1)
+    found: NDArray[np.float64] = 1 + slopes / (weight @ mean**2 + TINT_BELIEF)
+    return found
+
+
+def usual_color(colors: NDArray[Any], upper: NDArray[Any]) -> NDArray[np.float64]:
+    """Of a scalp [3], by colors [k, 3] of the face and of its upper part [l, 3]: as bright as the
+    upper part, if enough of it is known, and of the paler tint, as cheeks are red of blood and a
+    forehead is of hair that hangs beside it."""
+    found: NDArray[np.float64] = np.median(colors, 0)
+    if len(upper) < LEAST_HIGH:
+        return found
+    high = np.median(upper, 0)
+    paler = min(found, high, key=lambda color: np.ptp(color) / max(1.0, color.mean()))
+    found = paler * (high.mean() / max(1.0, float(paler.mean())))
+    return found
+
+
+def uneven(skin: Plane, known: Mask) -> Plane:
+    """Fine texture, as much as skin [n, n, 3] has of it where it is known [n, n]: [n, n] in levels.
+
+    Of all views together: what is in one of them alone is the picture's noise.
+    """
+    inner = ~grown(~known, 3 * TEXTURE[1])
+    if not inner.any():
+        return np.zeros(known.shape, np.float32)
+    amount = 1.4826 * float(np.median(np.abs(_fine(skin.mean(-1)))[inner]))
+    noise = _fine(np.random.default_rng(0).standard_normal(known.shape).astype(np.float32))
+    return noise * np.float32(ITS_OWN * amount / noise.std())
+
+
+def _fine(plane: NDArray[Any]) -> Plane:
+    """What a plane [n, n] has of the size of its texels."""
+    narrow, wide = (soft(plane, size) for size in TEXTURE)
+    return narrow - wide

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.ndimage import distance_transform_edt, label
 
 from vidhair.geometry import Grid
 from vidhair.imaging import morphology
@@ -30,6 +31,11 @@ BESIDE = 0.035  # the same on clothes
 HAIRLINE = 0.08  # the same on the head, where roots and the hair's shadow lie on the skin
 NOT_HAIR = 2 / 255  # alpha up to which a sample shows none
 WALL, BODY = 0.15, 0.7  # probability of a person up to which, and from which on, that is seen
+# How far from hair it may be that a matte lacks, as it lies in the shade; how bright that is beside
+# what is lit; levels by which its color may be off; blur of what tells that.
+DARK_REACH, DARK, OFF_HAIR, HAIR_COLOR = 0.1, (0.15, 0.62), 12, 0.03
+LIGHT_HAIR = 60  # levels from which on shade can be told from it
+SLIVER = 0.015  # half the width of surroundings that tell nothing
 GLASSES = 0.05  # around the eyes
 MEETING = 0.02  # how round the corner is where skull and face meet
 UNLIKE_SKIN = 70  # levels from the usual skin of a face from which on something else is on it
@@ -111,6 +117,33 @@ class View:
         return grown(self.alpha > NOT_HAIR, HAIR_EDGE * self.side)
 
     @cached_property
+    def dark_hair(self) -> Mask:
+        """What hangs together with hair and is like it in deep shade, which a matte may lack."""
+        sure = self.alpha > 0.5
+        near = grown(sure, DARK_REACH * self.side) & ~self.face & (self.person > 0.5)
+        if not (sure.any() and near.any()):
+            return np.zeros_like(sure)
+        picture = self.picture.astype(np.float32)
+        hair = self._hair_nearest(picture, sure)
+        share = (picture * hair).sum(-1) / np.maximum(np.square(hair).sum(-1), 1)
+        low, high = DARK
+        dark = (share > low) & (share < high) & near & (hair.mean(-1) > LIGHT_HAIR)
+        dark &= furthest(picture - share[..., None] * hair) < OFF_HAIR
+        parts, _ = label(dark | sure)
+        found: Mask = np.isin(parts, np.setdiff1d(parts[sure], 0)) & dark & ~sure
+        return grown(found, HAIR_EDGE * self.side)
+
+    def _hair_nearest(self, picture: Plane, sure: Mask) -> Plane:
+        """The usual color [h, w, 3] of hair around that which is nearest."""
+        sigma = HAIR_COLOR * self.side
+        weight = soft(sure, sigma)
+        mean = np.stack([soft(picture[..., k] * sure, sigma) for k in range(3)], -1)
+        mean /= np.maximum(weight, 1e-3)[..., None]
+        place = distance_transform_edt(~sure, return_distances=False, return_indices=True)
+        found: Plane = mean[tuple(place)]
+        return found
+
+    @cached_property
     def oval(self) -> Mask:
         return self.parts(FACE_OVAL)
 
@@ -153,9 +186,10 @@ class View:
 
     @cached_property
     def wall(self) -> Mask:
-        """Surroundings."""
+        """Surroundings, without slivers between two things, whose borders they show."""
         seen = (self.person < WALL) & ~self.near(STRAY)
-        return ~grown(~seen, HAIR_EDGE * self.side)
+        clear = ~grown(~seen, (HAIR_EDGE + SLIVER) * self.side)
+        return grown(clear, SLIVER * self.side)
 
     @cached_property
     def body(self) -> Mask:
@@ -163,7 +197,7 @@ class View:
         below = ~grown(self.oval | (self.look.inside > 0), HAIR_EDGE * self.side)
         below &= self._below(self.mesh[list(EARS), 1].mean())
         seen: Mask = below & (self.person > BODY) & ~self.near(BESIDE)
-        return seen & (self.label(Label.HAIR) < 0.5)
+        return seen & (self.label(Label.HAIR) < 0.5) & ~self.dark_hair
 
     @cached_property
     def skin(self) -> Mask:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter1d
+from scipy.ndimage import gaussian_filter1d, label
 
 from vidhair.imaging.fill import fill
 from vidhair.imaging.follow import (
@@ -57,14 +57,17 @@ SHOULDERS, MIRRORED = 0.12, 0.5
 # How far both sides have to be alike for clothes to be taken from the other one, and how far they
 # stay away from those that are seen, to which they are joined, in crop sides.
 ALIKE, SEAM = 0.5, 0.03
+USUALLY_ALIKE = 0.1  # squares of half a face's width by which bodies are, before they are looked at
 RAISED = 0.13  # above usual shoulders, up to which hidden ones may be, likewise
 # Half widths of a face by which a body's middle may lie beside that of its neck, and what that
 # costs beside likeness.
 OFF_AXIS, OFF_AXIS_COST = 0.3, 1.0
 NECK_SPAN = 1.4  # half widths beside the middle, beyond which bare skin is that of arms
 SKIN_TINT, SKIN_TONE = 0.045, (0.5, 1.35)  # of a body's skin, beside the face's: off it, and shares
-NECK, NECK_LENGTH = 0.76, 0.7  # half width, and length below the chin, in half widths of a face
+NECK, NECK_LENGTH = 0.7, 0.7  # half width, and length below the chin, in half widths of a face
+NECK_LEANS, NECK_BACK = 0.7, 0.28  # shares of what a head leans, and of what a face looks aside
 CHIN_AND_BROW = (152, 10)  # points of the mesh
+LEAST_PART = 0.004  # of a crop's square: of a body, that tells anything
 LEAST_SKIN = 0.002  # of a crop's square, that tells the color of a neck, or of clothes
 STRANDS = (0.025, 0.055)  # share of green more, or of blue less, than a face has, that hair has
 IN_SHADE = 0.82  # tone of a neck beside that of its face
@@ -72,6 +75,7 @@ IN_SHADE = 0.82  # tone of a neck beside that of its face
 HIDDEN_EAR, SHAPED_EAR = 0.2, (0.35, 0.7)
 # Share of the views up to which what is seen of a wall may be a hand, and how far its edge goes.
 RARE, HAND_EDGE = 0.34, 0.03
+UNLIKE_WALL = 30  # levels of difference from which on something else is seen
 ACROSS = 0.3  # how far surroundings are filled on behind the person, in crop sides
 SPREAD_LEVELS = 8
 MOVING = 0.7  # deviation, in frames, of the mean over which moves are smoothed
@@ -162,27 +166,39 @@ def wall_of(views: Sequence[View], moves: Moves) -> Picture:
 
 
 def passing(views: Sequence[View], colors: Plane, seen: Mask, often: NDArray[np.int64]) -> Mask:
-    """What is taken for wall and is rather a hand that goes by: of the face's tint, in few of the
-    views (often: [h, w], in how many), and unlike the wall that more of them show next to it."""
+    """What is taken for wall and is rather something that goes by: in few of the views (often:
+    [h, w], in how many), unlike the wall that more of them show next to it, and of the face's tint,
+    as a hand, or as narrow as what is left of a thing that is mostly told from a wall."""
     rare = seen & (often <= RARE * len(views))
-    faces = [view.picture[view.skin] for view in views]
-    if not rare.any() or not any(map(len, faces)) or not (seen & ~rare).any():
+    if not rare.any() or not (seen & ~rare).any():
         return np.zeros_like(seen)
-    usual = tint(np.median(np.concatenate(faces), 0))
-    skin = furthest(tint(colors) - usual) < SKIN_TINT
-    away = furthest(tint(colors) - tint(spread(colors, seen & ~rare)))
-    side = views[0].side
-    return grown(rare & skin & (away > SKIN_TINT), HAND_EDGE * side) & rare
+    usual, side = spread(colors, seen & ~rare), views[0].side
+    narrow = furthest(colors - usual) > UNLIKE_WALL
+    narrow &= rare
+    narrow &= ~grown(~grown(~narrow, HAND_EDGE * side), HAND_EDGE * side)
+    found = narrow
+    faces = [view.picture[view.skin] for view in views]
+    if any(map(len, faces)):
+        own = tint(np.median(np.concatenate(faces), 0))
+        skin = furthest(tint(colors) - own) < SKIN_TINT
+        found = found | (rare & skin & (furthest(tint(colors) - tint(usual)) > SKIN_TINT))
+    return grown(found, HAND_EDGE * side) & rare
 
 
 def body_of(views: Sequence[View], moves: Moves) -> tuple[Picture, Picture]:
     """Neck and clothes, and how far they cover what is behind them."""
     size, side = views[0].alpha.shape, views[0].side
     colors, seen = put_together(views, [view.body for view in views], moves)
+    seen = without_crumbs(seen, LEAST_PART * side**2)
     shown = [kinds(view) for view in views]
     wall, skin, clothes = (np.sum(moves.shares(list(m)), axis=0) for m in zip(*shown, strict=True))
     figure, neck = usual_body(views[0].mesh, *size)
+    axis, wide = middle_of(views[0].mesh)
+    beside = np.abs(np.arange(size[1]) + 0.5 - axis) > NECK_SPAN * wide
     counted = skin + clothes
+    hand = (counted > 0) & (counted <= RARE * len(views)) & (skin > clothes) & beside
+    hand |= grown(hand, HAND_EDGE * side) & (counted <= RARE * len(views))
+    seen, counted = seen & ~hand, np.where(hand, 0, counted)
     sure = wall + counted > 0.5
     person = np.where(sure, counted / np.maximum(wall + counted, 1e-6), figure)
     # Shoulders, where they are hidden, are like the other ones, as far as both sides are alike.
@@ -195,12 +211,11 @@ def body_of(views: Sequence[View], moves: Moves) -> tuple[Picture, Picture]:
     inner &= possible
     inner[: max(0, int(views[0].mesh[CHIN_AND_BROW[0], 1]))] = False
     person, weight = np.where(inner, 1, person), np.where(inner, 1, weight)
-    cover = _edge(soft(_spread(person, weight), 0.012 * side))
+    cover = soft(_spread(person, weight), 0.012 * side)
+    cover = _edge(cover) * hanging(cover > 0.5, figure > 0.5)
 
     # Where clothes begin is told by the other side, too, but not by arms, which end elsewhere.
-    bare = skin / np.maximum(counted, 1e-6)
-    axis, wide = middle_of(views[0].mesh)
-    beside = np.abs(np.arange(size[1]) + 0.5 - axis) > NECK_SPAN * wide
+    bare = np.minimum(1, skin / np.maximum(counted, 1e-6))
     known = (counted > 0.5) & ~(beside & (bare > 0.5))
     at, there, _ = mirrored(bare, known, views[0].mesh)
     told = np.where(known, bare, np.where(there, bare[:, at], neck))
@@ -242,6 +257,23 @@ def kinds(view: View) -> tuple[Mask, Mask, Mask]:
     return view.wall, view.body & skin, view.body & ~skin
 
 
+def hanging(person: Mask, figure: Mask) -> Mask:
+    """A body [h, w] without what hangs together with no part of a usual one [h, w], such as a hand
+    that hair was behind in every frame in which it was seen."""
+    parts, _ = label(person, np.ones((3, 3)))
+    own = np.setdiff1d(parts[figure], 0)
+    found: Mask = grown(np.isin(parts, own), 2)
+    return found
+
+
+def without_crumbs(mask: Mask, least: float) -> Mask:
+    """A mask [h, w] without parts of fewer samples than `least`, which may be anything."""
+    parts, count = label(mask)
+    size = np.bincount(parts.ravel(), minlength=count + 1)
+    found: Mask = mask & (size[parts] >= least)
+    return found
+
+
 def between(person: Mask, wall: Mask) -> Mask:
     """What is unknown [h, w], and has the person to both sides in its row, where either is known
     next."""
@@ -257,9 +289,19 @@ def between(person: Mask, wall: Mask) -> Mask:
 
 def middle_of(mesh: NDArray[np.float64]) -> tuple[float, float]:
     """The column of the base of the neck below a face [478, 2], and half the face's width."""
-    left, right, chin = mesh[[*EARS, CHIN_AND_BROW[0]]]
-    middle = (left + right)[0] / 2
-    return float(chin[0] + 0.3 * (middle - chin[0])), float(np.hypot(*(right - left)) / 2)
+    left, right = mesh[list(EARS)]
+    lean, back = neck_ways(mesh)
+    return float((left + right)[0] / 2 + lean + back), float(np.hypot(*(right - left)) / 2)
+
+
+def neck_ways(mesh: NDArray[np.float64]) -> tuple[float, float]:
+    """How far to the right of the middle between its ears a neck's base lies below a face [478, 2]:
+    as the head leans, which it does less, and as it lies further back than a face that turns."""
+    left, right, chin, brow = mesh[[*EARS, *CHIN_AND_BROW]]
+    middle, down = (left + right) / 2, (chin - brow) / np.hypot(*(chin - brow))
+    ahead = (chin + brow) / 2 - middle
+    ahead -= (ahead @ down) * down
+    return float(NECK_LEANS * ((chin - middle) @ down) * down[0]), float(-NECK_BACK * ahead[0])
 
 
 def mirrored(
@@ -289,9 +331,9 @@ def mirrored(
     at, there = opposite(axis)
     there[: int(np.clip(mesh[CHIN_AND_BROW[0], 1], 0, None))] = False
     given, other = (side[known & there] for side in (values, values[:, at]))
-    either = float(np.maximum(given, other).sum())
-    alike = float(np.minimum(given, other).sum()) / either if either else 0.0
-    return at, there, alike
+    usual = USUALLY_ALIKE * wide**2
+    either = float(np.maximum(given, other).sum()) + usual
+    return at, there, (float(np.minimum(given, other).sum()) + usual) / either
 
 
 def neck_color(views: Sequence[View], colors: Plane, seen: Mask) -> Plane:
@@ -324,9 +366,10 @@ def usual_body(mesh: NDArray[np.float64], height: int, width: int) -> tuple[Plan
     """Where neck and shoulders mostly are below a face [478, 2], and which part is the neck."""
     left, right, chin, brow = mesh[[*EARS, *CHIN_AND_BROW]]
     wide, middle = np.hypot(*(right - left)) / 2, (left + right) / 2
-    lean = 0.3 * (middle - chin)[0]  # a neck leans less than its head
-    base = chin + np.array([lean, 0.32 * wide])
+    lean, back = neck_ways(mesh)
+    base = np.array([middle[0] + lean + back, chin[1] + 0.32 * wide])
     jaw = middle + 0.5 * wide * np.array([0.3 * (chin - brow)[0] / np.hypot(*(chin - brow)), 1])
+    jaw[0] += back
     half = [(NECK, 0), (1.4, 0.32), (2.3, 0.62), (2.7, 1.3), (2.7, 9)]
     sides = [base + wide * np.array([[-x, y], [x, y]]) for x, y in half]
     top = [jaw + wide * np.array([x, 0]) for x in (-NECK, NECK)]
@@ -377,7 +420,7 @@ def grain_of(views: Sequence[View], moves: Moves, wall: Picture) -> float:
 Parts = tuple[Picture, Picture, Picture, NDArray[np.float32], Place]  # as `View` takes them
 
 
-@stage(version=5, compress=True)
+@stage(version=7, compress=True)
 def behind(
     frames: Series[Frames],
     matte: Series[Matte],
