@@ -25,6 +25,7 @@ from vidhair.stages.behind import (
     behind,
     between,
     body_of,
+    in_one,
     kinds,
     middle_of,
     mirrored,
@@ -343,3 +344,31 @@ def test_an_ear_without_a_shape_goes_on_behind_the_head_without_a_seam() -> None
     assert (rim & ears).any()
     color = np.median(flat.levels[1][ears & (view.alpha > 0.99)], 0)
     assert np.abs(flat.levels[1][rim & ears] - color).mean() < 25
+
+
+@pytest.mark.parametrize(("color", "stays"), [(SKIN, False), (SHIRT, True)])
+def test_a_hand_that_goes_by_is_no_body(color: tuple[int, int, int], stays: bool) -> None:
+    """Beside a shoulder that is dressed; a sleeve of the shirt's color may be that shoulder."""
+    patch = np.s_[118:132, 104:120]
+    views = list(views_of(given()))
+    for number, view in enumerate(views):
+        view.picture, view.alpha = view.picture.copy(), view.alpha.copy()
+        view._labels = view._labels.copy()
+        if number == 0:
+            view.picture[patch] = color
+            kind = Label.SKIN if color == SKIN else Label.CLOTHES
+            view._labels[:, *patch] = 0
+            view._labels[[kind, -1], *patch] = 1
+        else:
+            view.alpha[patch] = 1
+    _, cover = body_of(views, Moves([STILL] * FRAMES, [None] * FRAMES))
+    assert (np.median(cover[patch]) > 128) == stays
+
+
+def test_a_body_is_one_piece_or_comes_in_from_outside() -> None:
+    rows = ["....x.", ".xx...", ".xx..x", "......"]
+    cover = np.array([[c == "x" for c in row] for row in rows], np.float32)
+    found = in_one(cover, cover > 2 * np.eye(4, 6))
+    assert ["".join("x" if one else "." for one in row) for row in found] == [
+        "......", ".xx...", ".xx..x", "......",
+    ]  # fmt: skip

@@ -18,11 +18,20 @@ Mask = NDArray[np.bool_]
 HELD = slice(52, 125), slice(78, 96)  # before hair, cheek and shoulder
 
 
-def found(thing: tuple[slice, slice], color: tuple[int, int, int], frame: int = 1) -> InFront:
-    """What is found if a thing of a color comes in one frame, that nothing was told of."""
+def found(
+    thing: tuple[slice, slice],
+    color: tuple[int, int, int],
+    frame: int = 1,
+    bare: tuple[slice, slice] | None = None,
+) -> InFront:
+    """What is found if a thing of a color comes in one frame, that nothing was told of. bare: where
+    all frames show skin instead of hair."""
     values = given()
     pictures = values["frames"].pixels.copy()
     alpha, labels = values["matte"].alpha.copy(), values["labels"].planes.copy()
+    if bare is not None:
+        pictures[:, *bare], alpha[:, *bare] = SKIN, 0
+        labels[:, :, *bare] = np.array([0, 255, 0, 0, 255])[:, None, None]
     pictures[frame][thing] = color
     alpha[frame][thing] = 0
     labels[frame][:, *thing] = np.array([0, 0, 0, 255, 255])[:, None, None]
@@ -60,6 +69,11 @@ class TestFound:
         alpha = found(hand, SKIN).alpha[1]
         hair = scene(1)[2] > 0
         assert (alpha[mask(hand) & hair] > 200).mean() > 0.75
+
+    def test_the_hairline_of_a_bare_forehead_is_its_own(self) -> None:
+        """Between hair and skin there are colors of neither."""
+        forehead, line = (slice(38, 52), slice(50, 80)), (slice(38, 45), slice(50, 80))
+        assert not found(line, (150, 75, 40), bare=forehead).alpha.any()
 
     def test_nothing_where_nothing_is(self) -> None:
         nothing = slice(0, 0), slice(0, 0)

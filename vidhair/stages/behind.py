@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter1d
+from scipy.ndimage import gaussian_filter1d, label
 
 from vidhair.imaging.fill import fill
 from vidhair.imaging.follow import (
@@ -161,9 +161,10 @@ def wall_of(views: Sequence[View], moves: Moves) -> Picture:
     return _levels(np.where((wanted | seen)[..., None], made, spread(colors, seen)))
 
 
-def passing(views: Sequence[View], colors: Plane, seen: Mask, often: NDArray[np.int64]) -> Mask:
-    """What is taken for wall and is rather a hand that goes by: of the face's tint, in few of the
-    views (often: [h, w], in how many), and unlike the wall that more of them show next to it."""
+def passing(views: Sequence[View], colors: Plane, seen: Mask, often: NDArray[Any]) -> Mask:
+    """What is taken for wall, or for body, and is rather a hand that goes by: of the face's tint,
+    in few of the views (often: [h, w], in how many), and unlike what more of them show next to it.
+    """
     rare = seen & (often <= RARE * len(views))
     faces = [view.picture[view.skin] for view in views]
     if not rare.any() or not any(map(len, faces)) or not (seen & ~rare).any():
@@ -182,6 +183,9 @@ def body_of(views: Sequence[View], moves: Moves) -> tuple[Picture, Picture]:
     shown = [kinds(view) for view in views]
     wall, skin, clothes = (np.sum(moves.shares(list(m)), axis=0) for m in zip(*shown, strict=True))
     figure, neck = usual_body(views[0].mesh, *size)
+    foreign = passing(views, colors.astype(np.float32), seen, skin + clothes)
+    seen &= ~foreign
+    skin, clothes = (np.where(foreign, 0, counts) for counts in (skin, clothes))
     counted = skin + clothes
     sure = wall + counted > 0.5
     person = np.where(sure, counted / np.maximum(wall + counted, 1e-6), figure)
@@ -195,7 +199,7 @@ def body_of(views: Sequence[View], moves: Moves) -> tuple[Picture, Picture]:
     inner &= possible
     inner[: max(0, int(views[0].mesh[CHIN_AND_BROW[0], 1]))] = False
     person, weight = np.where(inner, 1, person), np.where(inner, 1, weight)
-    cover = _edge(soft(_spread(person, weight), 0.012 * side))
+    cover = in_one(_edge(soft(_spread(person, weight), 0.012 * side)), figure > 0.5)
 
     # Where clothes begin is told by the other side, too, but not by arms, which end elsewhere.
     bare = skin / np.maximum(counted, 1e-6)
@@ -220,6 +224,17 @@ def body_of(views: Sequence[View], moves: Moves) -> tuple[Picture, Picture]:
     made = np.where(seen[..., None], made, drawn)
     made = np.where((seen | wanted)[..., None], made, spread(made, seen | wanted))
     return _levels(made), _levels(cover * 255)
+
+
+def in_one(cover: Plane, figure: Mask) -> Plane:
+    """What covers [h, w] as one piece with most of a figure [h, w], or comes in from outside."""
+    parts, count = label(cover > 0)
+    if count < 2:
+        return cover
+    kept = np.bincount(parts[figure & (parts > 0)], minlength=count + 1)
+    border = np.concatenate([parts[-1], parts[:, 0], parts[:, -1]])
+    found: Plane = np.where(np.isin(parts, [*border, int(kept.argmax())]), cover, 0)
+    return found
 
 
 def _spread(values: NDArray[Any], weight: NDArray[Any]) -> Plane:
@@ -377,7 +392,7 @@ def grain_of(views: Sequence[View], moves: Moves, wall: Picture) -> float:
 Parts = tuple[Picture, Picture, Picture, NDArray[np.float32], Place]  # as `View` takes them
 
 
-@stage(version=5, compress=True)
+@stage(version=6, compress=True)
 def behind(
     frames: Series[Frames],
     matte: Series[Matte],

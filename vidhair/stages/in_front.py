@@ -158,10 +158,11 @@ def in_front_of(view: View, known: Known) -> Mask:
     def area(mask: Mask) -> NDArray[np.float64]:
         return np.bincount(parts[mask], minlength=count + 1)[1:].astype(float)
 
-    # What is on a face alone, such as a beard, is its own.
-    size, beside = area(whole), area(whole & ~view.oval)
-    chosen = (size > LEAST * square) & (area(whole & covered & ~view.oval) > COVERING * square)
-    chosen &= (area(surely & ~view.oval) > LEAST_SURE * beside) & (beside > LEAST_BESIDE * size)
+    # What is on a face alone, or on a bare forehead, such as a beard or a hairline, is its own.
+    other = ~(view.oval | ((view.look.inside > 0) & (known.usual < 0.5)))
+    size, beside = area(whole), area(whole & other)
+    chosen = (size > LEAST * square) & (area(whole & covered & other) > COVERING * square)
+    chosen &= (area(surely & other) > LEAST_SURE * beside) & (beside > LEAST_BESIDE * size)
     found: Mask = np.isin(parts, numbers[chosen])
     if not found.any():
         return found
@@ -260,7 +261,7 @@ def usual_hair(
     return made
 
 
-@stage(compress=True)
+@stage(version=2, compress=True)
 def in_front(
     frames: Annotated[Frames, Near(NEIGHBOURS)],
     matte: Annotated[Matte, Near(NEIGHBOURS)],
