@@ -68,7 +68,11 @@ def test_what_hangs_by_a_thread_is_not_the_heads() -> None:
     likely[30:50, 40:90], likely[50:110, 84:100] = 1, 1  # above the face, and down its side
     likely[60:90, 125:150], likely[70, 100:125] = 1, 1  # beside it, on a strand
     likely[112:118, 20:40] = 1
-    found = hanging(likely, face, 100.0)
+    likely[36:80, 31] = likely[50:80, 16] = 1  # cropped hair at a temple, and a thing away from it
+    skull = np.zeros_like(likely)
+    skull[28:110, 30:100] = 1
+    found = hanging(likely, face, skull, 100.0)
+    assert found[50:78, 31].min() > 0.7 > 0.1 > found[60:78, 16].max()
     assert found[32:48, 42:88].min() > 0.9 and found[52:108, 86:98].min() > 0.9
     assert not found[60:90, 125:].any() and not found[110:, 20:40].any()
     assert found[70, 100:102].min() > 0.5, "strands that stand out stay"

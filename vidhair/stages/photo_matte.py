@@ -114,14 +114,15 @@ def without_brows(alpha: Plane, mesh: NDArray[Any], side: float) -> Plane:
     return found
 
 
-def hanging(likely: Plane, face: Plane, side: float) -> Plane:
+def hanging(likely: Plane, face: Plane, skull: Plane, side: float) -> Plane:
     """Of where hair is likely [h, w], what hangs together by more than strands with what lies
-    around the face [h, w], and strands beside that."""
+    around the face [h, w], what is thin and lies on the skull [h, w], and strands beside both."""
     size, around = (2 * max(1, round(reach * side)) + 1 for reach in (HANGS_BY, AROUND_FACE))
     core = erode(torch.from_numpy((likely > 0.5).astype(np.float32))[None, None], size)
     head = dilate(torch.from_numpy(face)[None, None], around)[0, 0].numpy() > 0.5
     parts, _ = label(core[0, 0].numpy() > 0)
     own = np.isin(parts, np.setdiff1d(parts[head], 0)).astype(np.float32)
+    own = np.maximum(own, (likely > 0.5) * (skull > 0.5)).astype(np.float32)
     reach = 2 * max(1, round((HANGS_BY + STRANDS) * side)) + 1
     grown = blur(dilate(torch.from_numpy(own)[None, None], reach), STRANDS / 2 * side)
     found: Plane = likely * grown[0, 0].numpy()
