@@ -4,11 +4,20 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 
 from tests.stages.series import InMemory
 from tests.stages.test_bare import FRAMES, REGION, SKIN, WINDOW, given, scene
-from vidhair.stages.in_front import InFront, beyond, in_front, like_colors, under, usual_hair
+from vidhair.stages.in_front import (
+    InFront,
+    beyond,
+    in_front,
+    like_colors,
+    rather_hair,
+    under,
+    usual_hair,
+)
 from vidhair.stages.labels import Labels
 from vidhair.stages.matte import Matte
 from vidhair.types import Frames
@@ -133,3 +142,18 @@ class TestUnder:
     def test_without_it_nothing_is_done(self) -> None:
         levels, changed, _ = self.under(np.zeros((40, 60), np.float32))
         assert levels is self.DRAWN and changed is self.ALL
+
+
+@pytest.mark.parametrize("color", [SKIN, (30, 30, 34)])
+def test_strands_beside_a_thing_are_none_of_it(color: tuple[int, int, int]) -> None:
+    """Of a hand, and of a microphone that is about as dark as hair."""
+    random = np.random.default_rng(0)
+    picture = np.full((100, 120, 3), (110, 70, 45), np.float32)
+    picture[30:70, 60:] = color
+    picture += random.normal(size=picture.shape) * 4
+    hair, thing = np.zeros((100, 120), np.float32), np.zeros((100, 120), np.float32)
+    hair[:, :58], thing[30:80, 60:] = 1, 1  # strands below it are taken for it
+    unit = torch.from_numpy(picture / 255).movedim(-1, 0)[None].contiguous()
+    found = rather_hair(unit, thing, hair, 100.0)
+    assert found[73:78, 61:66].min() > 0.9, "where hair is near"
+    assert found[32:68, 62:].max() < 0.1

@@ -227,13 +227,12 @@ def body_of(views: Sequence[View], moves: Moves) -> tuple[Picture, Picture]:
 
 
 def in_one(cover: Plane, figure: Mask) -> Plane:
-    """What covers [h, w] as one piece with most of a figure [h, w], or comes in from outside."""
+    """What covers [h, w] as one piece with most of a figure [h, w], or comes in from below."""
     parts, count = label(cover > 0)
     if count < 2:
         return cover
     kept = np.bincount(parts[figure & (parts > 0)], minlength=count + 1)
-    border = np.concatenate([parts[-1], parts[:, 0], parts[:, -1]])
-    found: Plane = np.where(np.isin(parts, [*border, int(kept.argmax())]), cover, 0)
+    found: Plane = np.where(np.isin(parts, [*parts[-1], int(kept.argmax())]), cover, 0)
     return found
 
 
