@@ -391,7 +391,7 @@ def grain_of(views: Sequence[View], moves: Moves, wall: Picture) -> float:
 Parts = tuple[Picture, Picture, Picture, NDArray[np.float32], Place]  # as `View` takes them
 
 
-@stage(version=6, compress=True)
+@stage(version=7, compress=True)
 def behind(
     frames: Series[Frames],
     matte: Series[Matte],

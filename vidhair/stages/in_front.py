@@ -298,7 +298,7 @@ def usual_hair(
     return made
 
 
-@stage(version=2, compress=True)
+@stage(version=3, compress=True)
 def in_front(
     frames: Annotated[Frames, Near(NEIGHBOURS)],
     matte: Annotated[Matte, Near(NEIGHBOURS)],
