@@ -1,10 +1,22 @@
 """What of a photo is its person's hair."""
 
 import numpy as np
+import pytest
 import torch
 from numpy.typing import NDArray
 
-from vidhair.stages.photo_matte import hanging, likelihood, near, of_person, solid, without_brows
+from tests.stages.photos import mesh_at, turned
+from vidhair.geometry import Grid
+from vidhair.stages.photo_matte import (
+    hanging,
+    hidden_crown,
+    likelihood,
+    near,
+    of_person,
+    solid,
+    without_brows,
+)
+from vidhair.stages.skull import Place, look, mean_skull
 
 SIDE = 200.0
 HAIR, SKIN, WALL = (0.25, 0.15, 0.1), (0.8, 0.6, 0.5), (0.2, 0.22, 0.3)
@@ -114,3 +126,20 @@ def test_strands_do_not_stand_far_from_hair() -> None:
     likely[:, :30] = 1
     found = near(alpha, likely, SIDE)
     assert (found[:, :31] > 0.9).all() and not found[:, 40:].any()
+
+
+@pytest.mark.parametrize(
+    ("color", "hair", "hidden"),
+    [((120, 20, 30), 0.0, True), ((200, 155, 130), 0.0, False), ((30, 28, 26), 1.0, False)],
+)
+def test_a_hat_is_told_from_hair_and_from_a_bald_head(
+    color: tuple[int, int, int], hair: float, hidden: bool
+) -> None:
+    head = Place(turned(0), 40.0, np.array([80.0, 110.0]))
+    mesh = mesh_at(head)
+    skull = (look(mean_skull(1.0), head, Grid.of_pixels(200, 160)).inside > 0).astype(np.float32)
+    picture, alpha = np.full((200, 160, 3), (200, 150, 125), np.uint8), np.zeros_like(skull)
+    above = np.s_[: int(mesh[10, 1])]
+    picture[above], alpha[above] = color, hair
+    assert hidden_crown(picture, alpha, skull, mesh, 150.0) == hidden
+    assert not hidden_crown(picture, alpha, 0 * skull, mesh, 150.0), "the photo ends there"

@@ -30,7 +30,14 @@ from vidhair.models.parsers.head_parser import Parser
 from vidhair.stages import labels, segment
 from vidhair.stages.align import FaceTrack, largest_face
 from vidhair.stages.matte import MatteConfig, matte
-from vidhair.stages.photo_matte import hanging, near, of_person, solid, without_brows
+from vidhair.stages.photo_matte import (
+    hanging,
+    hidden_crown,
+    near,
+    of_person,
+    solid,
+    without_brows,
+)
 from vidhair.stages.region import (
     MIDDLE,
     NECK,
@@ -109,7 +116,7 @@ def cut_out(
 ) -> PhotoHair:
     """Of the largest face in a picture [H, W, 3]. path: of it, in messages.
 
-    Raises NoFaceFound if there is no face, if it is turned too far, or without hair.
+    Raises NoFaceFound if there is no face, if it is turned too far, without hair, or under a hat.
     """
     advice = "give a photo of the hair together with its face"
     track = _still(largest_face(picture, path, advice))
@@ -137,6 +144,11 @@ def cut_out(
     if found.area[0] < LEAST_HAIR:
         raise NoFaceFound(f"no hair is seen in {path}; give a photo that shows the hair to take")
     alpha = without_brows(found.alpha[0].astype(np.float32) / 255, mesh, side / window.step)
+    if hidden_crown(seen, alpha, head, mesh, window.side):
+        raise NoFaceFound(
+            f"what covers the head in {path} is no hair, but something such as a hat; give a photo "
+            "that shows the hair of the whole head"
+        )
     alpha = near(alpha, likely, window.side)
     alpha = solid(alpha, likely, head, window.side)
     alpha = ((alpha - VEIL) / (1 - 2 * VEIL)).clip(0, 1)
