@@ -207,7 +207,8 @@ class Bending:
     def __call__(self, places: NDArray[np.float64]) -> NDArray[np.float64]:
         rest = _sum(self.held, places)
         length = np.linalg.norm(rest, axis=-1, keepdims=True)
-        return _sum(self.parts, places) + rest / np.hypot(1, length / MOST_REST)
+        rest /= np.hypot(1, length / MOST_REST)
+        return _sum(self.parts, places) + rest
 
 
 def _sum(parts: tuple[Bells, ...], places: NDArray[np.float64]) -> NDArray[np.float64]:
