@@ -15,7 +15,7 @@ from scipy.ndimage import binary_fill_holes, label
 from torch import Tensor
 
 from vidhair.geometry import Grid
-from vidhair.imaging.blur import blur
+from vidhair.imaging.blur import blur, wide_blur
 from vidhair.imaging.color import levels_to_lab, rgb_to_lab
 from vidhair.imaging.follow import STILL, Bend, Move, inverse, moved, moved_back, scaled
 from vidhair.imaging.matting import split_colors
@@ -59,7 +59,8 @@ WHOLE = 0.98  # of what is in front, from which on it alone is seen
 DECIDED = (0.25, 0.75)  # means over time at which a sample shows none of it, and it alone
 CLOSED = 0.015  # gaps in such a thing
 WITHIN, LEAST_CORE = (0.03, 0.015), 30  # its border, within which it is itself, by such samples
-STRAND = 0.004  # a strand's width
+STRAND, EDGE = 0.004, 0.01  # a strand's width, and that of such a thing's soft edge
+RARELY, LEAST_MIXED = 0.15, 0.1  # share of its colors that are rare; of hair that is seen at all
 LIKELIER = 2.0, 5.0  # logarithms from which on, and up to which, colors are rather those of hair
 
 
@@ -179,9 +180,10 @@ def in_front_of(view: View, known: Known) -> Mask:
     return joined
 
 
-def rather_hair(picture: Tensor, thing: Plane, hair: Plane, side: float) -> Plane:
+def rather_hair(picture: Tensor, wall: Tensor, thing: Plane, hair: Plane, side: float) -> Plane:
     """How far a picture [1, 3, h, w] shows strands [h, w] in 0 … 1 where something in front [h, w]
-    seems to be: colors of the hair nearby [h, w], rather than of what that thing is inside."""
+    seems to be: colors of the hair nearby [h, w], also over a wall [1, 3, h, w], rather than of
+    what that thing is inside."""
     whole = torch.from_numpy((thing > 0.9).astype(np.float32))[None, None]
     cores = (erode(whole, 2 * max(1, round(reach * side)) + 1) for reach in WITHIN)
     core = next((one[0, 0].numpy() > 0 for one in cores if one.sum() > LEAST_CORE), None)
@@ -192,13 +194,28 @@ def rather_hair(picture: Tensor, thing: Plane, hair: Plane, side: float) -> Plan
     of_hair, colors = likelihood(lab, strands, side), lab[0].movedim(0, -1).numpy()
     low, high = LIKELIER
     for _ in range(2):  # strands may be among what it is inside
-        log = of_hair - torch.from_numpy(of_colors(colors, colors[core]))
+        thing_log = of_colors(colors, colors[core])
+        log = of_hair - torch.from_numpy(thing_log)
         told = core & ~(log[0, 0].numpy() > low)
         core = told if told.sum() > LEAST_CORE else core
     share = ((blur(log, STRAND * side) - low) / (high - low)).clamp(0, 1)
+    like = torch.from_numpy(thing_log > np.quantile(thing_log[core], RARELY))
+    away = 1 - dilate(like.float()[None, None], 2 * max(1, round(EDGE * side)) + 1)
+    share = torch.maximum(share, away * over_wall(picture, wall, strands, side))
     near = dilate(strands, 2 * round(NEAR_HAIR * side) + 1)
     found: Plane = (share * near)[0, 0].numpy()
     return found
+
+
+def over_wall(picture: Tensor, wall: Tensor, strands: Tensor, side: float) -> Tensor:
+    """Where a picture is a mixture of a wall, [1, 3, h, w] each, and of hair like the strands next
+    to it, [1, 1, h, w]."""
+    sums = wide_blur(torch.cat([picture * strands, strands], 1), NEAR_HAIR / 2 * side)
+    way = sums[:, :3] / (sums[:, 3:] + 1e-4) - wall
+    share = ((picture - wall) * way).sum(1, True) / (way.square().sum(1, True) + 1e-4)
+    share = share.clamp(0, 1)
+    rest = (picture - wall - share * way).abs().amax(1, True) * 255
+    return ((rest < UNLIKE) & (share > LEAST_MIXED)).float()
 
 
 def of_colors(lab: Plane, known: Plane) -> Plane:
@@ -298,7 +315,7 @@ def usual_hair(
     return made
 
 
-@stage(version=3, compress=True)
+@stage(version=4, compress=True)
 def in_front(
     frames: Annotated[Frames, Near(NEIGHBOURS)],
     matte: Annotated[Matte, Near(NEIGHBOURS)],
@@ -349,7 +366,10 @@ def in_front(
         own = matte.alpha[row][rows, columns].astype(np.float32) / 255
         free = 1 - ((own - low) / (high - low)).clip(0, 1)
         thing = solved[0, 0].numpy() * free
-        alpha[rows, columns] = thing * (1 - rather_hair(part, thing, own, hair_window.side))
+        wall = torch.from_numpy(known.wall).movedim(-1, 0)[None].contiguous() / 255
+        back = spread_grid(wall, view.grid, hair_window)[..., rows, columns]
+        strands = rather_hair(part, back, thing, own, hair_window.side)
+        alpha[rows, columns] = thing * (1 - strands)
         return alpha
 
     made = settled(frames, track, hair_window, span, SMOOTH, look, at_once)
