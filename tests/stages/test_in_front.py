@@ -154,11 +154,11 @@ def test_strands_beside_a_thing_are_none_of_it(color: tuple[int, int, int]) -> N
     hair, thing = np.zeros((100, 120), np.float32), np.zeros((100, 120), np.float32)
     picture[20:27, 60:] = picture[20:27, 60:] / 2 + 110  # strands before a wall
     hair[:, :58], thing[18:80, 60:] = 1, 1  # what is above and below it is taken for it
-    picture, wall = (
+    seen, wall = (
         torch.from_numpy(p / 255).float().movedim(-1, 0)[None].contiguous()
         for p in (picture, np.full_like(picture, 220))
     )
-    found = rather_hair(picture, wall, thing, hair, 100.0)
+    found = rather_hair(seen, wall, thing, hair, 100.0)
     assert found[21:26, 61:66].min() > 0.9
     assert found[73:78, 61:66].min() > 0.9, "where hair is near"
     assert found[32:68, 62:].max() < 0.1

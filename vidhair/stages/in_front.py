@@ -366,8 +366,8 @@ def in_front(
         own = matte.alpha[row][rows, columns].astype(np.float32) / 255
         free = 1 - ((own - low) / (high - low)).clip(0, 1)
         thing = solved[0, 0].numpy() * free
-        wall = torch.from_numpy(known.wall).movedim(-1, 0)[None].contiguous() / 255
-        back = spread_grid(wall, view.grid, hair_window)[..., rows, columns]
+        bare_wall = torch.from_numpy(known.wall).movedim(-1, 0)[None].contiguous() / 255
+        back = spread_grid(bare_wall, view.grid, hair_window)[..., rows, columns]
         strands = rather_hair(part, back, thing, own, hair_window.side)
         alpha[rows, columns] = thing * (1 - strands)
         return alpha
