@@ -33,7 +33,7 @@ from vidhair.stages.behind import (
     behind,
     between,
     body_of,
-    hanging,
+    in_one,
     kinds,
     middle_of,
     mirrored,
@@ -388,7 +388,7 @@ def test_a_hand_beside_the_body_is_no_body() -> None:
     person, figure = np.zeros((30, 30), bool), np.zeros((30, 30), bool)
     person[18:, 4:26] = figure[22:, 8:22] = True
     person[4:9, 20:26] = True
-    kept = person & hanging(person, figure)
+    kept = in_one(person.astype(np.float32), figure) > 0
     assert kept[18:, 4:26].all() and not kept[:12].any()
 
 
@@ -515,3 +515,31 @@ def test_an_ear_without_a_shape_goes_on_behind_the_head_without_a_seam() -> None
     assert (rim & ears).any()
     color = np.median(flat.levels[1][ears & (view.alpha > 0.99)], 0)
     assert np.abs(flat.levels[1][rim & ears] - color).mean() < 25
+
+
+@pytest.mark.parametrize(("color", "stays"), [(SKIN, False), (SHIRT, True)])
+def test_a_hand_that_goes_by_is_no_body(color: tuple[int, int, int], stays: bool) -> None:
+    """Beside a shoulder that is dressed; a sleeve of the shirt's color may be that shoulder."""
+    patch = np.s_[118:132, 104:120]
+    views = list(views_of(given()))
+    for number, view in enumerate(views):
+        view.picture, view.alpha = view.picture.copy(), view.alpha.copy()
+        view._labels = view._labels.copy()
+        if number == 0:
+            view.picture[patch] = color
+            kind = Label.SKIN if color == SKIN else Label.CLOTHES
+            view._labels[:, *patch] = 0
+            view._labels[[kind, -1], *patch] = 1
+        else:
+            view.alpha[patch] = 1
+    _, cover = body_of(views, Moves([STILL] * FRAMES, [None] * FRAMES))
+    assert (np.median(cover[patch]) > 128) == stays
+
+
+def test_a_body_is_one_piece_or_comes_in_from_below() -> None:
+    rows = ["....x.", ".xx...", ".xx..x", "...x.."]
+    cover = np.array([[c == "x" for c in row] for row in rows], np.float32)
+    found = in_one(cover, cover > 0)
+    assert ["".join("x" if one else "." for one in row) for row in found] == [
+        "......", ".xx...", ".xx...", "...x..",
+    ]  # fmt: skip

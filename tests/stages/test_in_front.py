@@ -4,11 +4,20 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 
 from tests.stages.series import InMemory
 from tests.stages.test_bare import FRAMES, REGION, SKIN, WINDOW, given, scene
-from vidhair.stages.in_front import InFront, beyond, in_front, like_colors, under, usual_hair
+from vidhair.stages.in_front import (
+    InFront,
+    beyond,
+    in_front,
+    like_colors,
+    rather_hair,
+    under,
+    usual_hair,
+)
 from vidhair.stages.labels import Labels
 from vidhair.stages.matte import Matte
 from vidhair.types import Frames
@@ -18,11 +27,20 @@ Mask = NDArray[np.bool_]
 HELD = slice(52, 125), slice(78, 96)  # before hair, cheek and shoulder
 
 
-def found(thing: tuple[slice, slice], color: tuple[int, int, int], frame: int = 1) -> InFront:
-    """What is found if a thing of a color comes in one frame, that nothing was told of."""
+def found(
+    thing: tuple[slice, slice],
+    color: tuple[int, int, int],
+    frame: int = 1,
+    bare: tuple[slice, slice] | None = None,
+) -> InFront:
+    """What is found if a thing of a color comes in one frame, that nothing was told of. bare: where
+    all frames show skin instead of hair."""
     values = given()
     pictures = values["frames"].pixels.copy()
     alpha, labels = values["matte"].alpha.copy(), values["labels"].planes.copy()
+    if bare is not None:
+        pictures[:, *bare], alpha[:, *bare] = SKIN, 0
+        labels[:, :, *bare] = np.array([0, 255, 0, 0, 255])[:, None, None]
     pictures[frame][thing] = color
     alpha[frame][thing] = 0
     labels[frame][:, *thing] = np.array([0, 0, 0, 255, 255])[:, None, None]
@@ -60,6 +78,11 @@ class TestFound:
         alpha = found(hand, SKIN).alpha[1]
         hair = scene(1)[2] > 0
         assert (alpha[mask(hand) & hair] > 200).mean() > 0.75
+
+    def test_the_hairline_of_a_bare_forehead_is_its_own(self) -> None:
+        """Between hair and skin there are colors of neither."""
+        forehead, line = (slice(38, 52), slice(50, 80)), (slice(38, 45), slice(50, 80))
+        assert not found(line, (150, 75, 40), bare=forehead).alpha.any()
 
     def test_nothing_where_nothing_is(self) -> None:
         nothing = slice(0, 0), slice(0, 0)
@@ -119,3 +142,23 @@ class TestUnder:
     def test_without_it_nothing_is_done(self) -> None:
         levels, changed, _ = self.under(np.zeros((40, 60), np.float32))
         assert levels is self.DRAWN and changed is self.ALL
+
+
+@pytest.mark.parametrize("color", [SKIN, (30, 30, 34)])
+def test_strands_beside_a_thing_are_none_of_it(color: tuple[int, int, int]) -> None:
+    """Of a hand, and of a microphone that is about as dark as hair."""
+    random = np.random.default_rng(0)
+    picture = np.full((100, 120, 3), (110, 70, 45), np.float32)
+    picture[30:70, 60:] = color
+    picture += random.normal(size=picture.shape) * 4
+    hair, thing = np.zeros((100, 120), np.float32), np.zeros((100, 120), np.float32)
+    picture[20:27, 60:] = picture[20:27, 60:] / 2 + 110  # strands before a wall
+    hair[:, :58], thing[18:80, 60:] = 1, 1  # what is above and below it is taken for it
+    seen, wall = (
+        torch.from_numpy(p / 255).float().movedim(-1, 0)[None].contiguous()
+        for p in (picture, np.full_like(picture, 220))
+    )
+    found = rather_hair(seen, wall, thing, hair, 100.0)
+    assert found[21:26, 61:66].min() > 0.9
+    assert found[73:78, 61:66].min() > 0.9, "where hair is near"
+    assert found[32:68, 62:].max() < 0.1

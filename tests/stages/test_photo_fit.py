@@ -99,6 +99,24 @@ def test_the_upper_face_is_followed_closely_and_by_no_kinks() -> None:
     assert np.abs(other(PLACES) - bend(PLACES)).max() < 0.35
 
 
+@pytest.mark.parametrize("most", [0.05, 0.3])
+def test_a_bending_never_folds(most: float) -> None:
+    """Faces that differ much, at outlines that are turned away."""
+    head = Place(turned(35), 1.0, np.zeros(2))
+    points = mesh_at(head)[list(POINTS)].astype(np.float64)
+    away = np.where(points[:, :1] < 0, [[most, 0.1]], [[-most, 0.0]])
+    away += 0.08 * np.random.default_rng(2).normal(size=away.shape)
+    bend = bending(points, away, 0.5 * away)
+    step = 0.05
+    along = np.arange(-2, 2, step)
+    places = np.stack(np.meshgrid(along, along), -1)
+    down, right = np.gradient(places - bend(places), step, axis=(0, 1))
+    assert (right[..., 0] * down[..., 1] - right[..., 1] * down[..., 0]).min() > 0.2
+    if most < 0.1:
+        near = bend(points) - away
+        assert np.abs(near.mean(0)).max() < 0.03, "what needs not be held is followed"
+
+
 # ---- light
 
 

@@ -1,10 +1,22 @@
 """What of a photo is its person's hair."""
 
 import numpy as np
+import pytest
 import torch
 from numpy.typing import NDArray
 
-from vidhair.stages.photo_matte import hanging, likelihood, near, of_person, solid, without_brows
+from tests.stages.photos import mesh_at, turned
+from vidhair.geometry import Grid
+from vidhair.stages.photo_matte import (
+    hanging,
+    hidden_crown,
+    likelihood,
+    near,
+    of_person,
+    solid,
+    without_brows,
+)
+from vidhair.stages.skull import Place, look, mean_skull
 
 SIDE = 200.0
 HAIR, SKIN, WALL = (0.25, 0.15, 0.1), (0.8, 0.6, 0.5), (0.2, 0.22, 0.3)
@@ -68,7 +80,11 @@ def test_what_hangs_by_a_thread_is_not_the_heads() -> None:
     likely[30:50, 40:90], likely[50:110, 84:100] = 1, 1  # above the face, and down its side
     likely[60:90, 125:150], likely[70, 100:125] = 1, 1  # beside it, on a strand
     likely[112:118, 20:40] = 1
-    found = hanging(likely, face, 100.0)
+    likely[36:80, 31] = likely[50:80, 16] = 1  # cropped hair at a temple, and a thing away from it
+    skull = np.zeros_like(likely)
+    skull[28:110, 30:100] = 1
+    found = hanging(likely, face, skull, 100.0)
+    assert found[50:78, 31].min() > 0.7 > 0.1 > found[60:78, 16].max()
     assert found[32:48, 42:88].min() > 0.9 and found[52:108, 86:98].min() > 0.9
     assert not found[60:90, 125:].any() and not found[110:, 20:40].any()
     assert found[70, 100:102].min() > 0.5, "strands that stand out stay"
@@ -110,3 +126,20 @@ def test_strands_do_not_stand_far_from_hair() -> None:
     likely[:, :30] = 1
     found = near(alpha, likely, SIDE)
     assert (found[:, :31] > 0.9).all() and not found[:, 40:].any()
+
+
+@pytest.mark.parametrize(
+    ("color", "hair", "hidden"),
+    [((120, 20, 30), 0.0, True), ((200, 155, 130), 0.0, False), ((30, 28, 26), 1.0, False)],
+)
+def test_a_hat_is_told_from_hair_and_from_a_bald_head(
+    color: tuple[int, int, int], hair: float, hidden: bool
+) -> None:
+    head = Place(turned(0), 40.0, np.array([80.0, 110.0]))
+    mesh = mesh_at(head)
+    skull = (look(mean_skull(1.0), head, Grid.of_pixels(200, 160)).inside > 0).astype(np.float32)
+    picture, alpha = np.full((200, 160, 3), (200, 150, 125), np.uint8), np.zeros_like(skull)
+    above = np.s_[: int(mesh[10, 1])]
+    picture[above], alpha[above] = color, hair
+    assert hidden_crown(picture, alpha, skull, mesh, 150.0) == hidden
+    assert not hidden_crown(picture, alpha, 0 * skull, mesh, 150.0), "the photo ends there"

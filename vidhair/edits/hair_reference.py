@@ -88,13 +88,13 @@ class HairReference(Edit):
             photo_hair=hair, layer=self.worn_hair, shown_tone=worn_tone,
         )  # fmt: skip
 
-    @stage(version=5)
+    @stage(version=6)
     def photo_hair(
         self, parser: Parser, segmenter: HairSegmenter | None, config: MatteConfig
     ) -> PhotoHair:
         return cut_out(read_image(self.style), self.style, parser, segmenter, config)
 
-    @stage(version=5)
+    @stage(version=6)
     def photo_hair_in_own_color(
         self,
         hair_tone: Series[HairTone],

@@ -166,9 +166,9 @@ def wall_of(views: Sequence[View], moves: Moves) -> Picture:
 
 
 def passing(views: Sequence[View], colors: Plane, seen: Mask, often: NDArray[np.int64]) -> Mask:
-    """What is taken for wall and is rather something that goes by: in few of the views (often:
-    [h, w], in how many), unlike the wall that more of them show next to it, and of the face's tint,
-    as a hand, or as narrow as what is left of a thing that is mostly told from a wall."""
+    """What is taken for wall, or for body, and is rather something that goes by: in few of the
+    views (often: [h, w], in how many), unlike what more of them show next to it, and of the face's
+    tint, as a hand, or as narrow as what is left of a thing that is mostly told from a wall."""
     rare = seen & (often <= RARE * len(views))
     if not rare.any() or not (seen & ~rare).any():
         return np.zeros_like(seen)
@@ -193,6 +193,9 @@ def body_of(views: Sequence[View], moves: Moves) -> tuple[Picture, Picture]:
     shown = [kinds(view) for view in views]
     wall, skin, clothes = (np.sum(moves.shares(list(m)), axis=0) for m in zip(*shown, strict=True))
     figure, neck = usual_body(views[0].mesh, *size)
+    foreign = passing(views, colors.astype(np.float32), seen, skin + clothes)
+    seen &= ~foreign
+    skin, clothes = (np.where(foreign, 0, counts) for counts in (skin, clothes))
     axis, wide = middle_of(views[0].mesh)
     beside = np.abs(np.arange(size[1]) + 0.5 - axis) > NECK_SPAN * wide
     counted = skin + clothes
@@ -211,8 +214,7 @@ def body_of(views: Sequence[View], moves: Moves) -> tuple[Picture, Picture]:
     inner &= possible
     inner[: max(0, int(views[0].mesh[CHIN_AND_BROW[0], 1]))] = False
     person, weight = np.where(inner, 1, person), np.where(inner, 1, weight)
-    cover = soft(_spread(person, weight), 0.012 * side)
-    cover = _edge(cover) * hanging(cover > 0.5, figure > 0.5)
+    cover = in_one(_edge(soft(_spread(person, weight), 0.012 * side)), figure > 0.5)
 
     # Where clothes begin is told by the other side, too, but not by arms, which end elsewhere.
     bare = np.minimum(1, skin / np.maximum(counted, 1e-6))
@@ -237,6 +239,16 @@ def body_of(views: Sequence[View], moves: Moves) -> tuple[Picture, Picture]:
     return _levels(made), _levels(cover * 255)
 
 
+def in_one(cover: Plane, figure: Mask) -> Plane:
+    """What covers [h, w] as one piece with most of a figure [h, w], or comes in from below."""
+    parts, count = label(cover > 0)
+    if count < 2:
+        return cover
+    kept = np.bincount(parts[figure & (parts > 0)], minlength=count + 1)
+    found: Plane = np.where(np.isin(parts, [*parts[-1], int(kept.argmax())]), cover, 0)
+    return found
+
+
 def _spread(values: NDArray[Any], weight: NDArray[Any]) -> Plane:
     """Values [h, w] where their weight is high, and evenly on from there."""
     known, trust = (torch.from_numpy(p.astype(np.float32))[None, None] for p in (values, weight))
@@ -255,15 +267,6 @@ def kinds(view: View) -> tuple[Mask, Mask, Mask]:
         tone = view.picture.mean(-1) / max(1.0, float(usual.mean()))
         skin |= (away < SKIN_TINT) & (tone > SKIN_TONE[0]) & (tone < SKIN_TONE[1])
     return view.wall, view.body & skin, view.body & ~skin
-
-
-def hanging(person: Mask, figure: Mask) -> Mask:
-    """A body [h, w] without what hangs together with no part of a usual one [h, w], such as a hand
-    that hair was behind in every frame in which it was seen."""
-    parts, _ = label(person, np.ones((3, 3)))
-    own = np.setdiff1d(parts[figure], 0)
-    found: Mask = grown(np.isin(parts, own), 2)
-    return found
 
 
 def without_crumbs(mask: Mask, least: float) -> Mask:
@@ -420,7 +423,7 @@ def grain_of(views: Sequence[View], moves: Moves, wall: Picture) -> float:
 Parts = tuple[Picture, Picture, Picture, NDArray[np.float32], Place]  # as `View` takes them
 
 
-@stage(version=7, compress=True)
+@stage(version=8, compress=True)
 def behind(
     frames: Series[Frames],
     matte: Series[Matte],

@@ -12,9 +12,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.ndimage import binary_fill_holes, label
+from torch import Tensor
 
 from vidhair.geometry import Grid
-from vidhair.imaging.color import levels_to_lab
+from vidhair.imaging.blur import blur, wide_blur
+from vidhair.imaging.color import levels_to_lab, rgb_to_lab
 from vidhair.imaging.follow import STILL, Bend, Move, inverse, moved, moved_back, scaled
 from vidhair.imaging.matting import split_colors
 from vidhair.imaging.morphology import dilate, erode, span_of
@@ -26,7 +28,8 @@ from vidhair.stages.bare_skin import on_head
 from vidhair.stages.bare_view import Mask, Plane, View, coarse_view, grown
 from vidhair.stages.behind import SKIN_TINT, Behind, tint
 from vidhair.stages.labels import Labels
-from vidhair.stages.matte import NEIGHBOURS, Matte, alpha_of, settled
+from vidhair.stages.matte import NEIGHBOURS, SURE_ALPHA, Matte, alpha_of, settled
+from vidhair.stages.photo_matte import NOISE, likelihood
 from vidhair.stages.region import HairWindow, HeadRegion
 from vidhair.stages.skull import CENTRE, HeadPose, Place, Skull
 from vidhair.types import Frames
@@ -55,6 +58,10 @@ FEATURES = 0.02  # around brows, eyes and mouth
 WHOLE = 0.98  # of what is in front, from which on it alone is seen
 DECIDED = (0.25, 0.75)  # means over time at which a sample shows none of it, and it alone
 CLOSED = 0.015  # gaps in such a thing
+WITHIN, LEAST_CORE = (0.03, 0.015), 30  # its border, within which it is itself, by such samples
+STRAND, EDGE = 0.004, 0.01  # a strand's width, and that of such a thing's soft edge
+RARELY, LEAST_MIXED = 0.15, 0.1  # share of its colors that are rare; of hair that is seen at all
+LIKELIER = 2.0, 5.0  # logarithms from which on, and up to which, colors are rather those of hair
 
 
 @dataclass(frozen=True)
@@ -158,10 +165,11 @@ def in_front_of(view: View, known: Known) -> Mask:
     def area(mask: Mask) -> NDArray[np.float64]:
         return np.bincount(parts[mask], minlength=count + 1)[1:].astype(float)
 
-    # What is on a face alone, such as a beard, is its own.
-    size, beside = area(whole), area(whole & ~view.oval)
-    chosen = (size > LEAST * square) & (area(whole & covered & ~view.oval) > COVERING * square)
-    chosen &= (area(surely & ~view.oval) > LEAST_SURE * beside) & (beside > LEAST_BESIDE * size)
+    # What is on a face alone, or on a bare forehead, such as a beard or a hairline, is its own.
+    other = ~(view.oval | ((view.look.inside > 0) & (known.usual < 0.5)))
+    size, beside = area(whole), area(whole & other)
+    chosen = (size > LEAST * square) & (area(whole & covered & other) > COVERING * square)
+    chosen &= (area(surely & other) > LEAST_SURE * beside) & (beside > LEAST_BESIDE * size)
     found: Mask = np.isin(parts, numbers[chosen])
     if not found.any():
         return found
@@ -170,6 +178,53 @@ def in_front_of(view: View, known: Known) -> Mask:
     parts, _ = label(found | grown(~grown(~more, 1), 1))  # without threads between hair and wall
     joined: Mask = np.isin(parts, np.unique(parts[found]))
     return joined
+
+
+def rather_hair(picture: Tensor, wall: Tensor, thing: Plane, hair: Plane, side: float) -> Plane:
+    """How far a picture [1, 3, h, w] shows strands [h, w] in 0 … 1 where something in front [h, w]
+    seems to be: colors of the hair nearby [h, w], also over a wall [1, 3, h, w], rather than of
+    what that thing is inside."""
+    whole = torch.from_numpy((thing > 0.9).astype(np.float32))[None, None]
+    cores = (erode(whole, 2 * max(1, round(reach * side)) + 1) for reach in WITHIN)
+    core = next((one[0, 0].numpy() > 0 for one in cores if one.sum() > LEAST_CORE), None)
+    strands = torch.from_numpy((hair > SURE_ALPHA).astype(np.float32))[None, None]
+    if core is None or not strands.any():
+        return np.zeros_like(thing)
+    lab = rgb_to_lab(picture)
+    of_hair, colors = likelihood(lab, strands, side), lab[0].movedim(0, -1).numpy()
+    low, high = LIKELIER
+    for _ in range(2):  # strands may be among what it is inside
+        thing_log = of_colors(colors, colors[core])
+        log = of_hair - torch.from_numpy(thing_log)
+        told = core & ~(log[0, 0].numpy() > low)
+        core = told if told.sum() > LEAST_CORE else core
+    share = ((blur(log, STRAND * side) - low) / (high - low)).clamp(0, 1)
+    like = torch.from_numpy(thing_log > np.quantile(thing_log[core], RARELY))
+    away = 1 - dilate(like.float()[None, None], 2 * max(1, round(EDGE * side)) + 1)
+    share = torch.maximum(share, away * over_wall(picture, wall, strands, side))
+    near = dilate(strands, 2 * round(NEAR_HAIR * side) + 1)
+    found: Plane = (share * near)[0, 0].numpy()
+    return found
+
+
+def over_wall(picture: Tensor, wall: Tensor, strands: Tensor, side: float) -> Tensor:
+    """Where a picture is a mixture of a wall, [1, 3, h, w] each, and of hair like the strands next
+    to it, [1, 1, h, w]."""
+    sums = wide_blur(torch.cat([picture * strands, strands], 1), NEAR_HAIR / 2 * side)
+    way = sums[:, :3] / (sums[:, 3:] + 1e-4) - wall
+    share = ((picture - wall) * way).sum(1, True) / (way.square().sum(1, True) + 1e-4)
+    share = share.clamp(0, 1)
+    rest = (picture - wall - share * way).abs().amax(1, True) * 255
+    return ((rest < UNLIKE) & (share > LEAST_MIXED)).float()
+
+
+def of_colors(lab: Plane, known: Plane) -> Plane:
+    """The logarithm, as `likelihood`, of colors [h, w, 3] among those known [n, 3]. [h, w]."""
+    cov = np.cov(known.T) + NOISE**2 * np.eye(3)
+    away = lab - known.mean(0)
+    square = (away * np.linalg.solve(cov, away[..., None])[..., 0]).sum(-1)
+    found: Plane = (-0.5 * square - 0.5 * np.linalg.slogdet(cov)[1]).clip(-100)
+    return found.astype(np.float32)
 
 
 def under(
@@ -260,7 +315,7 @@ def usual_hair(
     return made
 
 
-@stage(compress=True)
+@stage(version=4, compress=True)
 def in_front(
     frames: Annotated[Frames, Near(NEIGHBOURS)],
     matte: Annotated[Matte, Near(NEIGHBOURS)],
@@ -310,7 +365,11 @@ def in_front(
         low, high = HAIR_BESIDE
         own = matte.alpha[row][rows, columns].astype(np.float32) / 255
         free = 1 - ((own - low) / (high - low)).clip(0, 1)
-        alpha[rows, columns] = solved[0, 0].numpy() * free
+        thing = solved[0, 0].numpy() * free
+        bare_wall = torch.from_numpy(known.wall).movedim(-1, 0)[None].contiguous() / 255
+        back = spread_grid(bare_wall, view.grid, hair_window)[..., rows, columns]
+        strands = rather_hair(part, back, thing, own, hair_window.side)
+        alpha[rows, columns] = thing * (1 - strands)
         return alpha
 
     made = settled(frames, track, hair_window, span, SMOOTH, look, at_once)

@@ -30,7 +30,14 @@ from vidhair.models.parsers.head_parser import Parser
 from vidhair.stages import labels, segment
 from vidhair.stages.align import FaceTrack, largest_face
 from vidhair.stages.matte import MatteConfig, matte
-from vidhair.stages.photo_matte import hanging, near, of_person, solid, without_brows
+from vidhair.stages.photo_matte import (
+    hanging,
+    hidden_crown,
+    near,
+    of_person,
+    solid,
+    without_brows,
+)
 from vidhair.stages.region import (
     MIDDLE,
     NECK,
@@ -109,7 +116,7 @@ def cut_out(
 ) -> PhotoHair:
     """Of the largest face in a picture [H, W, 3]. path: of it, in messages.
 
-    Raises NoFaceFound if there is no face, if it is turned too far, or without hair.
+    Raises NoFaceFound if there is no face, if it is turned too far, without hair, or under a hat.
     """
     advice = "give a photo of the hair together with its face"
     track = _still(largest_face(picture, path, advice))
@@ -128,16 +135,22 @@ def cut_out(
     else:
         prior = _classified(frames, track, region, parser, config)
     seen, mesh = window.cut(picture), window.places(track.mesh[0]).astype(np.float32)
-    likely = _likely(seen, prior, mesh, region, window)
+    pose, long = poses(mesh[None], np.ones(1, bool), np.ones(1, bool))
+    inside = look(mean_skull(long), Place.of(pose, 0), Grid.of_pixels(*seen.shape[:2])).inside > 0
+    head = soft_edge(inside, 0.02 * window.side)
+    likely = _likely(seen, prior, mesh, head, region, window)
     prior = _on_grid(likely, prior, region, window)
     found = matte(frames, prior, track, region, window, Span(0, 1), config, map)
     if found.area[0] < LEAST_HAIR:
         raise NoFaceFound(f"no hair is seen in {path}; give a photo that shows the hair to take")
-    pose, long = poses(mesh[None], np.ones(1, bool), np.ones(1, bool))
     alpha = without_brows(found.alpha[0].astype(np.float32) / 255, mesh, side / window.step)
-    head = look(mean_skull(long), Place.of(pose, 0), Grid.of_pixels(*alpha.shape)).inside > 0
+    if hidden_crown(seen, alpha, head, mesh, window.side):
+        raise NoFaceFound(
+            f"what covers the head in {path} is no hair, but something such as a hat; give a photo "
+            "that shows the hair of the whole head"
+        )
     alpha = near(alpha, likely, window.side)
-    alpha = solid(alpha, likely, soft_edge(head, 0.02 * window.side), window.side)
+    alpha = solid(alpha, likely, head, window.side)
     alpha = ((alpha - VEIL) / (1 - 2 * VEIL)).clip(0, 1)
     return of_parts(seen, np.rint(alpha * 255).astype(np.uint8), track, window, size)
 
@@ -146,10 +159,12 @@ def _likely(
     seen: NDArray[np.uint8],
     prior: segment.HairPrior,
     mesh: NDArray[np.float32],
+    head: Plane,
     region: HeadRegion,
     window: HairWindow,
 ) -> Plane:
-    """A prior on the window [h, w], in 0 … 1, less what is not this person's hair."""
+    """A prior on the window [h, w], in 0 … 1, less what is not this person's hair. head: [h, w], of
+    the skull."""
     segmenter = PersonSegmenter()
     person = torch.from_numpy(segmenter(seen))[None, None]
     segmenter.close()
@@ -160,7 +175,7 @@ def _likely(
     picture = torch.from_numpy(seen.copy()).movedim(-1, 0)[None].float() / 255
     face_plane = torch.from_numpy(face)[None, None]
     own = of_person(levels, person, picture, face_plane, window.side)[0, 0].numpy()
-    return hanging(own, face, window.side)
+    return hanging(own, face, head, window.side)
 
 
 def _on_grid(

@@ -40,8 +40,11 @@ STILL = (10, 127, 356, 162, 389, 21, 251, 234, 454, 93, 323, 139, 368, 116, 345,
 BELL, HEIGHT, PLANE = 0.66, 1.12, 0.16
 MOST_SHEAR = 0.62  # of its depth, so that it has no folds: about 32°
 # Of what is bent away: how far not, and how far around, in half widths.
-BROAD, NARROW = (0.12, 0.55), (0.02, 0.38)
-MOST_REST = 0.06  # of the latter: an outline that turns is not the same part of the head
+BROAD, NARROW = (0.12, 0.55), (0.25, 0.38)
+STIFFER = (1, 2.5, 6, 15, 40)  # times that, where it would fold or stretch too much
+LEAST_SHARE = 0.45  # of an area, that may be left of it
+AROUND_HEAD = 2.0, 0.2  # how far around that is looked at, and how closely, in half widths
+MOST_REST = 0.05  # of the latter: an outline that turns is not the same part of the head
 FOLLOWED, FOLLOWED_JAW = 0.6, 6.0  # deviations, in frames, of the means over which points are
 ROUNDS = 12  # to find where on the relief a place is
 STEP = 4  # samples between which the map is a straight line
@@ -160,13 +163,31 @@ def bending(
 ) -> "Bending":
     """A smooth displacement of the plane that is nearly `away` [K, 2] at POINTS [K, 2], in broad
     bells; and at UPPER in narrower ones, as far as it is not as usual there, if that is known."""
-    broad = _solved(points, away, BROAD)
+    bells = (BROAD[0] * unfolded(points, away), BROAD[1])
+    broad = _solved(points, away, bells)
     if usual is None:
         return Bending((broad,))
     varying = away - usual
-    rest = (varying - Bending((_solved(points, varying, BROAD),))(points))[: len(UPPER)]
-    rest *= np.minimum(1, MOST_REST / (np.linalg.norm(rest, axis=1, keepdims=True) + 1e-9))
-    return Bending((broad, _solved(points[: len(UPPER)], rest, NARROW)))
+    rest = (varying - Bending((_solved(points, varying, bells),))(points))[: len(UPPER)]
+    return Bending((broad,), (_solved(points[: len(UPPER)], rest, NARROW),))
+
+
+def unfolded(points: NDArray[np.float64], away: NDArray[np.float64]) -> float:
+    """How many times as stiff as BROAD a displacement is, so that no area shrinks below a
+    LEAST_SHARE of it. It varies as little from frame to frame as these do."""
+    reach, step = AROUND_HEAD
+    along = np.arange(-reach, reach + step, step)
+    places = np.stack(np.meshgrid(along, along), -1)
+    near, wide = _bells(points, points, BROAD[1]), _bells(places, points, BROAD[1])
+    least: list[float] = []
+    for times in STIFFER:
+        weights = np.linalg.solve(near + BROAD[0] * times * np.eye(len(points)), away)
+        down, right = np.gradient(places - wide @ weights, step, axis=(0, 1))
+        least.append(float((right[..., 0] * down[..., 1] - right[..., 1] * down[..., 0]).min()))
+        if least[-1] > LEAST_SHARE:
+            break
+    logs = np.log(STIFFER[: len(least)])
+    return float(np.exp(np.interp(LEAST_SHARE, np.maximum.accumulate(least), logs)))
 
 
 def _solved(points: NDArray[np.float64], away: NDArray[np.float64], bells: Pair) -> Bells:
@@ -177,15 +198,24 @@ def _solved(points: NDArray[np.float64], away: NDArray[np.float64], bells: Pair)
 
 @dataclass(frozen=True)
 class Bending:
-    """The sum of bells of a width: around points [K, 2], with weights [K, 2]."""
+    """The sum of bells of a width: around points [K, 2], with weights [K, 2]. held: that of these
+    moves nothing further than MOST_REST, so that between points and beyond them nothing folds."""
 
     parts: tuple[Bells, ...]
+    held: tuple[Bells, ...] = ()
 
     def __call__(self, places: NDArray[np.float64]) -> NDArray[np.float64]:
-        found = np.zeros_like(places)
-        for points, weights, width in self.parts:
-            found += _bells(places, points, width) @ weights
-        return found
+        rest = _sum(self.held, places)
+        length = np.linalg.norm(rest, axis=-1, keepdims=True)
+        rest /= np.hypot(1, length / MOST_REST)
+        return _sum(self.parts, places) + rest
+
+
+def _sum(parts: tuple[Bells, ...], places: NDArray[np.float64]) -> NDArray[np.float64]:
+    found = np.zeros_like(places)
+    for points, weights, width in parts:
+        found += _bells(places, points, width) @ weights
+    return found
 
 
 def _bells(a: NDArray[np.float64], b: NDArray[np.float64], width: float) -> NDArray[np.float64]:
@@ -340,7 +370,7 @@ def face_light(frames: Frames, track: FaceTrack) -> FaceLight:
     return FaceLight(found, white)
 
 
-@stage(version=3)
+@stage(version=4)
 def photo_fit(
     photo_hair: PhotoHair,
     track: Series[FaceTrack],

@@ -17,6 +17,7 @@ from vidhair.imaging.blur import blur, wide_blur
 from vidhair.imaging.color import rgb_to_lab
 from vidhair.imaging.fill import fill
 from vidhair.imaging.morphology import dilate, erode
+from vidhair.models.faces.landmarks import FACE_OVAL
 from vidhair.models.parsers.face_parser import polygon_mask
 
 # Lengths are in sides of the face's crop.
@@ -39,6 +40,10 @@ BROW_EDGE, BROW_HIGH = 0.02, 0.13  # and how high one is, at most
 STRANDS = 0.014  # how far beyond likely hair single ones stand
 HANGS_BY, AROUND_FACE = 0.014, 0.12  # half the width of what hangs together; beside a face
 SOLID = (0.008, 0.035)  # how far within the border hair shows what is behind, and shows nothing
+
+LEAST_CROWN = 0.03  # of a crop's square, that is seen above the forehead
+CROWN_FROM = 0.12  # how far above the hairline it begins, in heights of a face
+BARE_TINT, LEAST_BARE, LEAST_CROWN_HAIR = 0.05, 0.35, 0.25  # of skin there; shares of it
 
 Plane = NDArray[np.float32]
 
@@ -114,14 +119,33 @@ def without_brows(alpha: Plane, mesh: NDArray[Any], side: float) -> Plane:
     return found
 
 
-def hanging(likely: Plane, face: Plane, side: float) -> Plane:
+def hidden_crown(
+    picture: NDArray[np.uint8], alpha: Plane, skull: Plane, mesh: NDArray[Any], side: float
+) -> bool:
+    """Whether what covers the top of a head in a picture [h, w, 3] is neither hair, by a matte
+    [h, w], nor skin: a hat. skull: [h, w], where the head is; mesh: [478, 2]."""
+    up = (mesh[10] - mesh[152]).astype(np.float64)
+    rows, columns = np.indices(alpha.shape) + 0.5
+    height = ((columns - mesh[10, 0]) * up[0] + (rows - mesh[10, 1]) * up[1]) / (up @ up)
+    crown = (skull > 0.5) & (height > CROWN_FROM)
+    if crown.sum() < LEAST_CROWN * side**2:
+        return False
+    shares = (picture + 1.0) / (picture + 1.0).sum(-1, keepdims=True)
+    face = polygon_mask(mesh[list(FACE_OVAL)], *alpha.shape) > 0.5
+    usual = np.median(shares[face & (alpha < 0.1)], 0)
+    bare = (np.abs(shares - usual).max(-1) < BARE_TINT) & (alpha < 0.5)
+    return bool(alpha[crown].mean() < LEAST_CROWN_HAIR and bare[crown].mean() < LEAST_BARE)
+
+
+def hanging(likely: Plane, face: Plane, skull: Plane, side: float) -> Plane:
     """Of where hair is likely [h, w], what hangs together by more than strands with what lies
-    around the face [h, w], and strands beside that."""
+    around the face [h, w], what is thin and lies on the skull [h, w], and strands beside both."""
     size, around = (2 * max(1, round(reach * side)) + 1 for reach in (HANGS_BY, AROUND_FACE))
     core = erode(torch.from_numpy((likely > 0.5).astype(np.float32))[None, None], size)
     head = dilate(torch.from_numpy(face)[None, None], around)[0, 0].numpy() > 0.5
     parts, _ = label(core[0, 0].numpy() > 0)
     own = np.isin(parts, np.setdiff1d(parts[head], 0)).astype(np.float32)
+    own = np.maximum(own, (likely > 0.5) * (skull > 0.5)).astype(np.float32)
     reach = 2 * max(1, round((HANGS_BY + STRANDS) * side)) + 1
     grown = blur(dilate(torch.from_numpy(own)[None, None], reach), STRANDS / 2 * side)
     found: Plane = likely * grown[0, 0].numpy()
