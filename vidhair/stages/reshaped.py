@@ -6,6 +6,7 @@ the same place of the head, and most of the frames around have to agree: else wh
 would come and go.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
@@ -23,9 +24,11 @@ from vidhair.stages.align import FaceTrack
 from vidhair.stages.compose import drawn_share
 from vidhair.stages.drawn import NEW_HAIR, NEW_SKIN, OLD_HAIR, HairDrawn
 from vidhair.stages.labels import Labels
+from vidhair.stages.mantle import Mantle, mantle
 from vidhair.stages.matte import Matte
 from vidhair.stages.region import HairWindow, HeadRegion, on_canvas
 from vidhair.stages.render import Canvas, Drawer
+from vidhair.stages.skull import HeadPose, Place, Skull
 from vidhair.stages.smooth import TAPS, Pivots, runs
 from vidhair.stages.steady import Averaged, faces_of, neighbour_weights
 from vidhair.wiring import Near, Span, Value, stage
@@ -44,6 +47,7 @@ HANGS = 0.35  # below own hair, at most, that new hair begins which hangs on it
 THICK, ENDS, TAPERS, LAST = 0.025, 0.3, 0.3, 97
 LONGER = 0.08  # than it is drawn, from which on own hair is
 SPREADS = 0.05  # beside own hair, at most, that such hair hangs
+FURTHER = 0.05  # than own hair is, that hair is which becomes longer
 TOUCHES = 0.03  # from own hair, at most, that new hair is which touches it
 CHEEK = 0.005  # of the face, from its outline inwards, that hair beside it may lie on
 TOP, CHIN = 10, 152  # of the mesh
@@ -120,16 +124,35 @@ def lengthened(kept: Mask, old: Mask, new: Mask, side: float) -> Mask:
     return found
 
 
+def longer_to(kept: Mask, old: Mask, new: Mask, gained: Mask, side: float) -> float:
+    """The row down to which own hair falls that becomes longer: as far as the end of the drawing
+    moves down, or what is drawn more; below zero where that is little.
+
+    kept: own hair beside the face; old, new, gained: what is drawn, and more; all [h, w].
+    """
+    if not (kept.any() and old.any() and new.any()):
+        return -1.0
+    own_end, before, after = (
+        float(np.percentile(np.nonzero(mask)[0], LAST)) for mask in (kept, old, new)
+    )
+    if after - before < FURTHER * side:
+        return -1.0
+    lowest = float(np.percentile(np.nonzero(gained)[0], LAST)) if gained.any() else 0.0
+    return max(own_end + after - before, lowest)
+
+
 def decided(
-    own: Plane, before: Plane, after: Plane, free: Mask, face: Mask, side: float, covers: bool
-) -> tuple[Plane, Plane]:
+    own: Plane, before: Plane, after: Plane, free: Mask, face: Mask, side: float, covers: bool,
+    falls: Mantle | None = None, person: Mask | None = None,
+) -> tuple[Plane, Plane]:  # fmt: skip
     """Where hair goes, as far as there is any, and where there is new one; [h, w] in 0 … 1.
 
     own: how much of a sample is the person's hair. before, after: how likely hair is in drawings
     without and with the edit. free: where new hair may be though none is drawn, as it shows the
     surroundings, and the person in the drawing. face: see `face_and_forehead`. side: of the
     face's crop, in samples. covers: whether new hair may come before the face; else it hangs
-    beside it.
+    beside it. falls: where hair that becomes long falls beside it; person: [h, w], skin and clothes
+    of the person, which what falls behind does not hide.
     """
     old, new, hair = before > 0.5, after > 0.5, own > 0.5
     stays = after > STAYS
@@ -146,6 +169,15 @@ def decided(
     gained &= ~before_face
     longer = lengthened(kept & ~face, old, new, side) & ~hair & ~before_face & ~under(inner, ends)
     longer &= not covers
+    fallen_on = np.ones_like(face)
+    if falls is not None and person is not None:
+        fallen_on = falls.wide
+        end = longer_to(kept & ~face, old, new, gained, side)
+        rows = np.arange(len(face))[:, None]
+        # Behind a neck and shoulders, and over ears.
+        below = rows > (np.flatnonzero(face.any(1))[-1] if face.any() else 0)
+        here = (falls.front | (falls.back & ~(person & below))) & (rows <= end)
+        longer |= here & ~hair & ~before_face
     if not (gained | longer).any():
         return gone, np.zeros_like(own)
     either, reach = np.pad(kept | gained, round(GAP * side) + 1), GAP * side
@@ -153,7 +185,7 @@ def decided(
     edge = round(GAP * side) + 1
     gaps = closed[edge:-edge, edge:-edge] & ~kept & (new | free)
     # New hair hangs on own hair, over ears, too; what is drawn elsewhere belongs to nobody.
-    gaps |= fallen(ends, gained, HANGS * side) & ~inner
+    gaps |= fallen(ends, gained, HANGS * side) & ~inner & fallen_on
     gaps &= ~before_face
     filled = binary_propagation(gained | longer, mask=gained | longer | gaps)
     filled = binary_propagation(square(kept, TOUCHES * side, grow=True) & filled, mask=filled)
@@ -202,10 +234,10 @@ def reshaped(
 ) -> Reshaped:
     """New hair may come before the face."""
     given = hair_drawn, labels, matte, pivots, track, span, canvas, region, hair_window, drawer
-    return _reshaped(*given, covers=True)
+    return _reshaped(*given, None)
 
 
-@stage(compress=True)
+@stage(version=2, compress=True)
 def reshaped_beside_face(
     hair_drawn: Annotated[HairDrawn, Near(AROUND)],
     labels: Annotated[Labels, Near(AROUND)],
@@ -217,10 +249,16 @@ def reshaped_beside_face(
     region: HeadRegion,
     hair_window: HairWindow,
     drawer: Drawer,
+    head_pose: Annotated[HeadPose, Near(AROUND)],
+    skull: Skull,
 ) -> Reshaped:
     """New hair comes beside the face alone."""
     given = hair_drawn, labels, matte, pivots, track, span, canvas, region, hair_window, drawer
-    return _reshaped(*given, covers=False)
+
+    def falls(row: int, own: Mask) -> Mantle:
+        return mantle(skull, Place.of(head_pose, row), own, canvas.grid)
+
+    return _reshaped(*given, falls)
 
 
 def _reshaped(
@@ -234,32 +272,38 @@ def _reshaped(
     region: HeadRegion,
     hair_window: HairWindow,
     drawer: Drawer,
-    covers: bool,
+    falls: Callable[[int, Mask], Mantle] | None,
 ) -> Reshaped:
+    """falls: where hair falls beside the face of a frame with own hair [h, w]; None if it may come
+    before it."""
     core, side = span.core(AROUND), track.box.side / canvas.step
     begins = runs(track.present, track.cuts)
     places = faces_of(pivots, track), begins, canvas.grid, track.box
 
     def seen(row: int) -> Tensor:
-        """Own hair, surroundings, what is drawn of hair and skin, and how far any is: [6, h, w]."""
+        """Own hair, surroundings, what is drawn of hair and skin, the person, and how far any is
+        drawn: [7, h, w]."""
         drawn = drawn_share(pivots, track, np.array([row]), drawer, canvas)
         told = torch.from_numpy(hair_drawn.levels[row : row + 1]).float() / 255 * drawn
-        wall = labels.planes[row : row + 1, Label.BACKGROUND : Label.BACKGROUND + 1]
-        around = on_canvas(torch.from_numpy(wall).float() / 255, region, canvas)
+        planes = labels.planes[row : row + 1, [Label.BACKGROUND, Label.SKIN, Label.CLOTHES]]
+        planes = on_canvas(torch.from_numpy(planes).float() / 255, region, canvas)
+        around, person = planes[:, :1], planes[:, 1:].sum(1, keepdim=True)
         alpha = torch.from_numpy(matte.alpha[row])[None, None].float() / 255
         own = cut_grid(alpha, canvas.grid, on=hair_window)
-        return torch.cat([own, around, told, drawn], 1)[0]
+        return torch.cat([own, around, told, person, drawn], 1)[0]
 
     evidence = Averaged(seen, TAPS, *places)
 
     def look(row: int) -> Tensor:
         """Where hair goes and comes, [2, h, w]."""
-        around, *told = evidence(row)[1:5].numpy()
+        around, *told, person = evidence(row)[1:6].numpy()
         own, drawn = evidence.of(row)[[0, -1]]
         before, after, skin = (told[k] for k in (OLD_HAIR, NEW_HAIR, NEW_SKIN))
         free = (around > 0.5) & (after + skin > 0.5)
         face = face_and_forehead(canvas.grid.places(track.mesh[row]), canvas.height, canvas.width)
-        found = decided(own.numpy(), before, after, free, face, side, covers)
+        given = own.numpy(), before, after, free, face, side, falls is None
+        beside = None if falls is None else falls(row, own.numpy() > 0.5)
+        found = decided(*given, beside, person > 0.5)
         shown: Tensor = torch.from_numpy(np.stack(found)) * drawn
         return shown
 
