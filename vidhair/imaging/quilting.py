@@ -13,11 +13,12 @@ from scipy.ndimage import gaussian_filter, minimum_filter, rotate
 Mask = NDArray[np.bool_]
 Plane = NDArray[np.float32]
 
-MOST_BLOCKS = 300  # that are chosen from
+ENOUGH_BLOCKS, MOST_BLOCKS = 20, 300  # that are chosen from
+TALL, APART = 3, 3  # times as high as wide; of as many parts of a width, one lies between two
 OVERLAP = 3  # of as many parts of a block's side, one
+USED = 0.5  # by how much more a block costs each time that it has been laid
 TURNS = (0, -30, 30, -60, 60)  # degrees by which texture is turned, so that it hangs
-HANGS = 25.0  # degrees off the vertical, that hanging texture runs along at most
-AS_GOOD = 1.3  # times the least cost, that others are chosen up to
+HANGS = 15.0  # degrees off the vertical, that hanging texture runs along at most
 
 
 def direction(plane: Plane, sigma: float) -> Plane:
@@ -29,57 +30,59 @@ def direction(plane: Plane, sigma: float) -> Plane:
     return found
 
 
-def hanging_blocks(picture: Plane, seen: Mask, block: int) -> Plane:
-    """Blocks [N, C, block, block] of a picture [C, h, w] where all is seen, turned so that what
-    they show runs down; those that run so already, if there are enough."""
+def hanging_blocks(picture: Plane, seen: Mask, width: int) -> Plane:
+    """Blocks [N, C, TALL · width, width] of a picture [C, h, w] where all is seen, turned so that
+    what they show runs down; of those that are turned least, if there are enough."""
+    height, step = TALL * width, max(1, width // APART)
     found: list[Plane] = []
     for turn in TURNS:
         turned, known = picture, seen
         if turn:
             turned = rotate(picture, turn, (1, 2), order=1).astype(np.float32)
             known = rotate(seen.astype(np.float32), turn, order=1) > 0.99
-        whole = minimum_filter(known, block, mode="constant", cval=False)
-        whole &= np.abs(direction(turned[0], block / 4)) < HANGS
-        places = np.argwhere(whole) - block // 2
-        chosen = places[np.linspace(0, len(places) - 1, min(MOST_BLOCKS, len(places))).astype(int)]
-        found += [turned[:, y : y + block, x : x + block] for y, x in chosen]
-        if len(found) >= MOST_BLOCKS:
+        whole = minimum_filter(known, (height, width), mode="constant", cval=False)
+        whole &= np.abs(direction(turned[0], width / 3)) < HANGS
+        places = np.argwhere(whole[::step, ::step]) * step - (height // 2, width // 2)
+        found += [turned[:, y : y + height, x : x + width] for y, x in places]
+        if len(found) >= ENOUGH_BLOCKS:
             break
-    some = np.linspace(0, len(found) - 1, min(MOST_BLOCKS, len(found))).astype(int)
-    return np.stack([found[k] for k in some]) if found else np.zeros((0, 0, block, block), np.float32)
+    some = found[:: max(1, len(found) // MOST_BLOCKS)]
+    return np.stack(some) if some else np.zeros((0, len(picture), height, width), np.float32)
 
 
 def quilted(picture: Plane, seen: Mask, wanted: Mask, blocks: Plane) -> Plane:
-    """A picture [C, h, w] where it is seen, and blocks [N, C, b, b] laid over what is wanted [h, w]
+    """A picture [C, h, w] where it is seen, and blocks [N, C, a, b] laid over what is wanted [h, w]
     from top to bottom. Zero elsewhere. The same blocks always give the same picture."""
-    side = blocks.shape[-1]
-    lap = max(1, side // OVERLAP)
-    margin = (side, side), (side, side)
+    height, width = blocks.shape[-2:]
+    down, across = (max(1, side // OVERLAP) for side in (height, width))
+    margin = (height, height), (width, width)
     found = np.pad(np.where(seen, picture, 0), ((0, 0), *margin)).astype(np.float32)
     gap, laid = np.pad(wanted & ~seen, margin), np.pad(seen, margin)
-    own, rng = laid.copy(), np.random.default_rng(0)
+    own, used = laid.copy(), np.zeros(len(blocks))
+    inner = slice(height, -height), slice(width, -width)
     if not gap.any() or not len(blocks):
-        return found[:, side:-side, side:-side]
+        return found[:, inner[0], inner[1]]
     rows, columns = (np.flatnonzero(gap.any(axis)) for axis in (1, 0))
-    for y in range(rows[0] - lap, rows[-1] + 1, side - lap):
-        for x in range(columns[0] - lap, columns[-1] + 1, side - lap):
-            part = slice(y, y + side), slice(x, x + side)
+    for number, x in enumerate(range(columns[0] - across, columns[-1] + 1, width - across)):
+        first = rows[0] - down - (number % 2) * (height - down) // 2  # as bricks lie
+        for y in range(first, rows[-1] + 1, height - down):
+            part = slice(y, y + height), slice(x, x + width)
             if not gap[part].any():
                 continue
             there, before = laid[part], found[:, part[0], part[1]]
-            costs = (np.square(blocks - before) * there).sum((1, 2, 3))
-            good = np.flatnonzero(costs <= AS_GOOD * costs.min() + 1e-6)
-            block = blocks[good[rng.integers(len(good))]]
-            away = np.square(block - before).sum(0) * there
-            new = _after_cut(away[:, :lap], side) & _after_cut(away[:lap].T, side).T
+            costs = (np.square(blocks - before) * there).sum((1, 2, 3)) / max(1, there.sum())
+            best = int((costs * (1 + USED * used) + USED * used).argmin())
+            used[best] += 1
+            away = np.square(blocks[best] - before).sum(0) * there
+            new = _after_cut(away[:, :across], width) & _after_cut(away[:down].T, height).T
             new = (new | ~there) & ~own[part]
-            before[:, new] = block[:, new]
+            before[:, new] = blocks[best][:, new]
             laid[part] |= True
-    return (found * (gap | own))[:, side:-side, side:-side]
+    return (found * (gap | own))[:, inner[0], inner[1]]
 
 
 def _after_cut(costs: Plane, side: int) -> Mask:
-    """What lies to the right of the cheapest way down an overlap [side, lap], [side, side]."""
+    """What lies to the right of the cheapest way down an overlap [n, lap], [n, side]."""
     total = costs.astype(np.float64)
     for row in range(1, len(total)):
         above = np.pad(total[row - 1], 1, constant_values=np.inf)
@@ -93,11 +96,11 @@ def _after_cut(costs: Plane, side: int) -> Mask:
     return right
 
 
-def gone_on(picture: Plane, seen: Mask, wanted: Mask, sizes: Sequence[int]) -> Plane | None:
+def gone_on(picture: Plane, seen: Mask, wanted: Mask, widths: Sequence[int]) -> Plane | None:
     """A picture [C, h, w] that goes on, hanging, from where it is seen to where it is wanted, of
-    blocks of the first size of which there are enough; None if there is none."""
-    for size in sizes:
-        blocks = hanging_blocks(picture, seen, size)
-        if len(blocks) >= MOST_BLOCKS // 10:
+    blocks of the first width of which there are enough; None if there is none."""
+    for width in widths:
+        blocks = hanging_blocks(picture, seen, width)
+        if len(blocks) >= ENOUGH_BLOCKS:
             return quilted(picture, seen, wanted, blocks)
     return None

@@ -36,9 +36,14 @@ Plane = NDArray[np.float32]
 SURE = 0.9  # share of a pixel that own hair has, whose colors go on
 LOOKED_AT = 6  # frames of a shot
 # Lengths are in sides of the face's crop.
-WAVES = 0.08  # blur that tells the color of a place from its strands and waves
+WAVES = 0.06  # blur that tells the color of a place from its strands and waves
 AROUND = 0.06  # around the new hair of frames that are looked at, in which strands go on
-BLOCKS = (0.14, 0.1, 0.07)  # sides of the blocks that do, the largest of which there are enough
+BLOCKS = (
+    0.14,
+    0.1,
+    0.07,
+    0.05,
+)  # widths of the blocks that do, the largest of which there are enough
 # Of columns of own hair, between which it is long enough to tell how long strands look; of those
 # that are sure to be long, the share of its columns.
 LONG_ENOUGH, COLUMNS = (0.08, 0.2), 90
@@ -165,8 +170,8 @@ def textured(view: Tensor, wanted: Mask, side: float) -> tuple[Plane, Plane, flo
     if not (share and wanted.any()):
         return own, share * there.astype(np.float32), float(own[0][there].std())
     near = distance_transform_edt(~wanted) <= AROUND * side
-    sizes = [max(8, round(size * side)) for size in BLOCKS]
-    found = gone_on(own, there, near, sizes)
+    widths = [max(6, round(width * side)) for width in BLOCKS]
+    found = gone_on(own, there, near, widths)
     if found is None:
         return own, share * there.astype(np.float32), float(own[0][there].std())
     return found, (share * (near | there)).astype(np.float32), float(own[0][there].std())

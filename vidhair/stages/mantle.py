@@ -19,53 +19,81 @@ Plane = NDArray[np.float32]
 
 AROUND = 96  # points of the rim
 TEMPLE = -0.15  # z of the hair that is furthest to the front
-FALLS_FROM, LOWEST = -0.6, 9.0  # y from which hair falls, and that no frame shows
-EARS, OVER_EARS = -0.1, 0.18  # y of what hair that falls has to hide, and how far it stands off then
+FALLS_FROM, LOWEST = -0.7, 9.0  # y from which hair falls, and that no frame shows
+EARS, AT_EARS = (-0.6, 0.3), -0.1  # y between which ears are, and where they stick out
+OVER_EARS = 0.18  # how far hair that hides them stands off the skull, at least
 # How far from the skull own hair mostly reaches, in percent of its samples, and what is believed.
-THICK, LEAST, MOST = 90, 0.02, 0.5
+THICK, MOST = 90, 0.5
+LAST = 97  # percent of own hair that is above where it ends
 WIDER = 0.15  # than hair falls, that it may be where drawings say so
 
 
 @dataclass(frozen=True)
 class Mantle:
-    """front, back: [h, w], where falling hair faces the viewer, and where it does not; wide: [h, w],
-    within a little more than either."""
+    """Masks [h, w] of hair that falls. front, back: where it faces the viewer, and where it does
+    not; wide: within a little more than either; ears: the rows in which they begin and end; middle:
+    the column of the head's middle."""
 
     front: Mask
     back: Mask
     wide: Mask
+    ears: tuple[float, float]
+    middle: float
+
+    def seen(self, own: Mask, person: Mask, end: float, joins: float) -> Mask:
+        """Where such hair is seen, [h, w], down to a row: before ears, but behind neck and
+        shoulders, and on a side where own hair is long already, below that.
+
+        own, person: own hair that stays, and skin and clothes, [h, w]; joins: rows by which it
+        begins above the end of own hair then.
+        """
+        rows, columns = np.arange(len(own))[:, None], np.arange(own.shape[1])
+        ears = (rows > self.ears[0]) & (rows < self.ears[1])
+        found = self.front | (self.back & ~(person & ~ears))
+        begin = np.zeros(own.shape[1])
+        for side in (columns < self.middle, columns >= self.middle):
+            there = np.nonzero(own & side)[0]
+            last = np.percentile(there, LAST) if len(there) else 0.0
+            begin[side] = last - joins if last > self.ears[1] else 0.0
+        seen: Mask = found & (rows <= end) & (rows > begin)
+        return seen
 
 
 def thickness(skull: Skull, at: Place, own: Mask, grid: Grid) -> float:
     """How far own hair [h, w] stands off the skull, to its sides."""
     rows = np.arange(grid.height)[:, None]
-    lower = own & (rows > grid.places(at.seen(skull.centre))[1])
-    outside = -look(skull, at, grid).inside[lower]
+    high, low = (grid.places(at.seen(np.array([0, y, 0])))[1] for y in (skull.centre[1], AT_EARS))
+    beside = own & (rows > high) & (rows < low)
+    outside = -look(skull, at, grid).inside[beside]
     outside = outside[outside > 0]
     if not len(outside):
-        return LEAST
+        return OVER_EARS
     found = np.percentile(outside, THICK) * grid.step / at.scale
-    return float(np.clip(found, LEAST, MOST))
+    return float(np.clip(found, OVER_EARS, MOST))
 
 
 def mantle(skull: Skull, at: Place, own: Mask, grid: Grid) -> Mantle:
     """Around a head with own hair [h, w]."""
     thick = thickness(skull, at, own, grid)
-    front, back = _walls(skull, at, thick, grid)
-    wide = np.logical_or(*_walls(skull, at, thick + WIDER, grid))
-    return Mantle(front, back, wide)
+    front, back = _walls(skull, at, 0.0, thick, grid)
+    wide = np.logical_or(*_walls(skull, at, WIDER, thick + WIDER, grid))
+    (_, high), (middle, low) = grid.places(at.seen(np.array([[0, y, 0] for y in EARS]))).tolist()
+    return Mantle(front, back, wide, (high, low), middle)
 
 
-def _walls(skull: Skull, at: Place, thick: float, grid: Grid) -> tuple[Mask, Mask]:
-    """Of a tube around the skull, open before the face: what faces the viewer, and the rest."""
+def _walls(skull: Skull, at: Place, above: float, off: float, grid: Grid) -> tuple[Mask, Mask]:
+    """Of a tube around the skull, open before the face: what faces the viewer, and the rest.
+
+    above, off: how far it stands off the skull where it begins, and from the ears on.
+    """
     angles = np.linspace(-np.pi, np.pi, AROUND + 1)
     way = np.stack([np.sin(angles), -np.cos(angles)], 1)
     normal = way / skull.axes[[0, 2]]
     facing = normal @ at.rotation[2, [0, 2]] < 0
     beside = skull.centre[2] + way[:, 1] * skull.axes[2] > TEMPLE
     rims = []
-    for y, off in ((FALLS_FROM, thick), (EARS, max(thick, OVER_EARS)), (LOWEST, max(thick, OVER_EARS))):
-        x, z = (way * (skull.axes[[0, 2]] + off)).T
+    for y, away in ((FALLS_FROM, above), (AT_EARS, off), (LOWEST, off)):
+        x, z = (way * (skull.axes[[0, 2]] + away)).T
         rims.append(grid.places(at.seen(np.stack([x, np.full_like(x, y), z + skull.centre[2]], 1))))
     found = []
     for chosen in (beside & facing, beside & ~facing):

@@ -64,7 +64,7 @@ NEAR = 0.2  # from own hair, that its color around tells that of new hair more t
 LOCKS, LOCK_LENGTH, ENDS, SWAY, FREE = (0.03, 0.08), 0.5, 0.035, 0.015, 0.15
 # Of the border of new hair: blur along strands and across, by how much single ones move it, and how
 # soft it is, both as shares of that; and blur in samples.
-TIPS, SIDES, UNEVEN, SHARP, SMOOTH = 0.03, 0.006, 0.2, 0.3, 0.6
+TIPS, SIDES, UNEVEN, SHARP, SMOOTH = 0.025, 0.006, 0.2, 0.3, 0.6
 SHOWS = 0.2  # how far hair comes, from which on it is looked at
 SEAM = 0.01  # of the border of own hair, that new hair hides
 OWN = (0.6, 0.95)  # share of a pixel that own hair has, between which it comes in front of new
@@ -112,7 +112,9 @@ def grown_color(lab: Tensor, alpha: Tensor, kept: Tensor, side: float) -> Tensor
     return mean + share_near * (near - mean)
 
 
-def with_strands(color: Tensor, detail: Tensor, known: Plane, streaks: Plane, contrast: float) -> Tensor:
+def with_strands(
+    color: Tensor, detail: Tensor, known: Plane, streaks: Plane, contrast: float
+) -> Tensor:
     """The mean color of hair [1, 3, h, w] with the detail [3, h, w] of long hair, as far as that is
     known [h, w], and else with streaks [h, w]. contrast: the deviation of own hair's lightness."""
     unknown = np.sqrt(1 - known**2) * min(contrast, MOST_CONTRAST)
@@ -138,7 +140,8 @@ def hung(new: Plane, kept: Plane, places: Tensor, side: float) -> Plane:
     # New hair goes on under own hair, so that no gap opens between them.
     under = np.maximum(new, own & near)
     found: Plane = map_coordinates(under, [rows, columns], order=1, mode="nearest")
-    return np.where(own, new, found * (distance_transform_edt(~(shown | (own & near))) < reach))
+    found *= distance_transform_edt(~(shown | (own & near))) < reach
+    return np.where(own, new, found).astype(np.float32)
 
 
 def with_tips(new: Plane, kept: Plane, strands: Plane, side: float) -> Plane:
@@ -148,8 +151,13 @@ def with_tips(new: Plane, kept: Plane, strands: Plane, side: float) -> Plane:
     reaches further than others, of deviation 1.
     """
     shown = np.maximum(new, kept)
-    long = gaussian_filter(shown, (TIPS * side, SIDES * side))
-    soft = long + UNEVEN * np.clip(strands, -1.5, 1.5)
+    even = gaussian_filter(shown, SIDES * side)
+    long = gaussian_filter(even, (TIPS * side, 0))
+    # Hair ends below what is hair, and not at its sides.
+    step = round(2 * TIPS * side)
+    padded = np.pad(long, ((step, step), (0, 0)), mode="edge")
+    ends = np.clip(2 * (padded[: len(long)] - padded[2 * step :]) - 0.5, 0, 1)
+    soft = even + ends * (long - even + UNEVEN * np.clip(strands, -1.5, 1.5))
     share = gaussian_filter(((soft - 0.5) / SHARP + 0.5).clip(0, 1), SMOOTH)
     around = square(new > 0, TIPS * side, grow=True).astype(np.float32)
     return np.minimum(share, gaussian_filter(around, SIDES * side)).astype(np.float32)
@@ -255,10 +263,11 @@ def regrown(
             on_head = places @ faces[row][:2, :2].t() + faces[row][:2, 2]
             given = hair_texture.on_head(row, faces[row], places, hair_window, track.box)
             strands = hanging_at(on_head, STRANDS, STRAND_LENGTH)
-            lab = with_strands(colors(row)[None], *given, strands, float(hair_texture.contrast[hair_texture.shot[row]]))
-            new = hung(new, plane * (1 - gone), on_head, side)
+            contrast = float(hair_texture.contrast[hair_texture.shot[row]])
+            lab = with_strands(colors(row)[None], *given, strands, contrast)
             color = (lab_to_rgb(lab)[0] * 255).movedim(0, -1).numpy()
-            new = with_tips(new, plane * (1 - gone), strands, side)
+            kept = plane * (1 - gone)
+            new = with_tips(hung(new, kept, on_head, side), kept, strands, side)
         made = regrown_picture(picture, plane, bare.levels[own], gone, new, color, side)
         changed = np.maximum(gone, new * (color is not None))
         if np.linalg.norm(reshaped.color[row]) > OTHERWISE[0]:

@@ -26,7 +26,7 @@ from vidhair.stages.drawn import NEW_HAIR, NEW_SKIN, OLD_HAIR, HairDrawn
 from vidhair.stages.labels import Labels
 from vidhair.stages.mantle import Mantle, mantle
 from vidhair.stages.matte import Matte
-from vidhair.stages.region import HairWindow, HeadRegion, on_canvas
+from vidhair.stages.region import HairWindow, HeadRegion, on_canvas, own_share
 from vidhair.stages.render import Canvas, Drawer
 from vidhair.stages.skull import HeadPose, Place, Skull
 from vidhair.stages.smooth import TAPS, Pivots, runs
@@ -124,6 +124,16 @@ def lengthened(kept: Mask, old: Mask, new: Mask, side: float) -> Mask:
     return found
 
 
+def _long_already(kept: Mask, old: Mask, side: float) -> Mask:
+    """Above where own hair ends that is longer than it is drawn: there drawings show hair that it
+    has, or does not have there, [h, w]."""
+    rows = np.broadcast_to(np.arange(len(kept))[:, None], kept.shape)
+    if not (kept.any() and old.any()):
+        return np.zeros_like(kept)
+    own_end, drawn_end = (np.percentile(np.nonzero(mask)[0], LAST) for mask in (kept, old))
+    return (rows < own_end - TOUCHES * side) & (own_end - drawn_end >= LONGER * side)
+
+
 def longer_to(kept: Mask, old: Mask, new: Mask, gained: Mask, side: float) -> float:
     """The row down to which own hair falls that becomes longer: as far as the end of the drawing
     moves down, or what is drawn more; below zero where that is little.
@@ -167,16 +177,15 @@ def decided(
     if not covers:  # nor above it, from where hair would fall before it
         before_face = inner | under(inner[::-1], kept[::-1])[::-1]
     gained &= ~before_face
+    told = np.ones_like(face) if covers else ~_long_already(kept & ~face, old, side)
+    gained &= told
     longer = lengthened(kept & ~face, old, new, side) & ~hair & ~before_face & ~under(inner, ends)
     longer &= not covers
     fallen_on = np.ones_like(face)
     if falls is not None and person is not None:
         fallen_on = falls.wide
         end = longer_to(kept & ~face, old, new, gained, side)
-        rows = np.arange(len(face))[:, None]
-        # Behind a neck and shoulders, and over ears.
-        below = rows > (np.flatnonzero(face.any(1))[-1] if face.any() else 0)
-        here = (falls.front | (falls.back & ~(person & below))) & (rows <= end)
+        here = falls.seen(kept, person, end, TOUCHES * side)
         longer |= here & ~hair & ~before_face
     if not (gained | longer).any():
         return gone, np.zeros_like(own)
@@ -185,7 +194,7 @@ def decided(
     edge = round(GAP * side) + 1
     gaps = closed[edge:-edge, edge:-edge] & ~kept & (new | free)
     # New hair hangs on own hair, over ears, too; what is drawn elsewhere belongs to nobody.
-    gaps |= fallen(ends, gained, HANGS * side) & ~inner & fallen_on
+    gaps |= fallen(ends, gained, HANGS * side) & ~inner & fallen_on & told
     gaps &= ~before_face
     filled = binary_propagation(gained | longer, mask=gained | longer | gaps)
     filled = binary_propagation(square(kept, TOUCHES * side, grow=True) & filled, mask=filled)
@@ -281,30 +290,29 @@ def _reshaped(
     places = faces_of(pivots, track), begins, canvas.grid, track.box
 
     def seen(row: int) -> Tensor:
-        """Own hair, surroundings, what is drawn of hair and skin, the person, and how far any is
-        drawn: [7, h, w]."""
+        """Own hair, surroundings, what is drawn of hair and skin, and the person: [6, h, w]."""
         drawn = drawn_share(pivots, track, np.array([row]), drawer, canvas)
         told = torch.from_numpy(hair_drawn.levels[row : row + 1]).float() / 255 * drawn
-        planes = labels.planes[row : row + 1, [Label.BACKGROUND, Label.SKIN, Label.CLOTHES]]
-        planes = on_canvas(torch.from_numpy(planes).float() / 255, region, canvas)
+        shown = labels.planes[row : row + 1, [Label.BACKGROUND, Label.SKIN, Label.CLOTHES]]
+        planes = on_canvas(torch.from_numpy(shown).float() / 255, region, canvas)
         around, person = planes[:, :1], planes[:, 1:].sum(1, keepdim=True)
         alpha = torch.from_numpy(matte.alpha[row])[None, None].float() / 255
         own = cut_grid(alpha, canvas.grid, on=hair_window)
-        return torch.cat([own, around, told, person, drawn], 1)[0]
+        return torch.cat([own, around, told, person], 1)[0]
 
     evidence = Averaged(seen, TAPS, *places)
 
     def look(row: int) -> Tensor:
         """Where hair goes and comes, [2, h, w]."""
-        around, *told, person = evidence(row)[1:6].numpy()
-        own, drawn = evidence.of(row)[[0, -1]]
+        around, *told, person = evidence(row)[1:].numpy()
+        own, mine = evidence.of(row)[0], own_share(track, range(row, row + 1), canvas.grid)[0]
         before, after, skin = (told[k] for k in (OLD_HAIR, NEW_HAIR, NEW_SKIN))
         free = (around > 0.5) & (after + skin > 0.5)
         face = face_and_forehead(canvas.grid.places(track.mesh[row]), canvas.height, canvas.width)
         given = own.numpy(), before, after, free, face, side, falls is None
         beside = None if falls is None else falls(row, own.numpy() > 0.5)
         found = decided(*given, beside, person > 0.5)
-        shown: Tensor = torch.from_numpy(np.stack(found)) * drawn
+        shown: Tensor = torch.from_numpy(np.stack(found)) * mine
         return shown
 
     voters, (low, high) = np.ones(2 * VOTERS + 1), MAJORITY
