@@ -29,7 +29,7 @@ def rows_of(top: int, bottom: int) -> NDArray[np.bool_]:
 @pytest.mark.parametrize("degrees", [-40, 0, 25])
 def test_the_direction_of_lines(degrees: float) -> None:
     found = direction(stripes(degrees)[0], 4.0)[20:-20, 20:-20]
-    assert abs(np.median(found) - degrees) < 3
+    assert abs(np.median(found) - degrees) < 6
 
 
 def test_blocks_hang_whatever_way_lines_run() -> None:
