@@ -19,6 +19,7 @@ from vidhair.stages.reshaped import (
     decided,
     face_and_forehead,
     fallen,
+    joined_to,
     lengthened,
     longer_to,
     nearest,
@@ -127,6 +128,13 @@ class TestFalls:
         own = box(5, 50, 8, 14) + box(5, 20, 14, 32) + box(5, 50, 26, 30)
         got = self.new(own, self.OLD, self.OLD + box(20, 35, 30, 34))
         assert not got[:44, 30:].any()
+
+
+def test_no_gap_is_left_beside_a_face() -> None:
+    new, face = box(10, 50, 4, 12), box(20, 45, 14, 30) > 0
+    got = joined_to(face, new, SIDE)
+    assert got[25:40, 12:14].all() and not got[:, 14:].any() and not got[:16, 12:].any()
+    assert np.array_equal(joined_to(box(20, 45, 22, 30) > 0, new, SIDE), new), "far away"
 
 
 def test_how_far_down_longer_hair_comes() -> None:

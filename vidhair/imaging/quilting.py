@@ -13,9 +13,10 @@ from scipy.ndimage import gaussian_filter, minimum_filter, rotate
 Mask = NDArray[np.bool_]
 Plane = NDArray[np.float32]
 
-ENOUGH_BLOCKS, MOST_BLOCKS = 20, 300  # that are chosen from
+ENOUGH_BLOCKS, MOST_BLOCKS = 16, 300  # that are chosen from
 TALL, APART = 3, 3  # times as high as wide; of as many parts of a width, one lies between two
 OVERLAP = 3  # of as many parts of a block's side, one
+USUAL = (0.6, 1.4)  # of the median contrast, that blocks have
 USED = 0.5  # by how much more a block costs each time that it has been laid
 TURNS = (0, -30, 30, -60, 60)  # degrees by which texture is turned, so that it hangs
 HANGS = 15.0  # degrees off the vertical, that hanging texture runs along at most
@@ -32,7 +33,8 @@ def direction(plane: Plane, sigma: float) -> Plane:
 
 def hanging_blocks(picture: Plane, seen: Mask, width: int) -> Plane:
     """Blocks [N, C, TALL · width, width] of a picture [C, h, w] where all is seen, turned so that
-    what they show runs down; of those that are turned least, if there are enough."""
+    what they show runs down; of those that are turned least, if there are enough. Without their
+    means, and those of much more or less contrast than most."""
     height, step = TALL * width, max(1, width // APART)
     found: list[Plane] = []
     for turn in TURNS:
@@ -46,8 +48,13 @@ def hanging_blocks(picture: Plane, seen: Mask, width: int) -> Plane:
         found += [turned[:, y : y + height, x : x + width] for y, x in places]
         if len(found) >= ENOUGH_BLOCKS:
             break
-    some = found[:: max(1, len(found) // MOST_BLOCKS)]
-    return np.stack(some) if some else np.zeros((0, len(picture), height, width), np.float32)
+    if not found:
+        return np.zeros((0, len(picture), height, width), np.float32)
+    some = np.stack(found[:: max(1, len(found) // MOST_BLOCKS)])
+    some -= some.mean((2, 3), keepdims=True)
+    contrast = some[:, 0].std((1, 2))
+    low, high = np.median(contrast) * np.array(USUAL)
+    return some[(contrast >= low) & (contrast <= high)]
 
 
 def quilted(picture: Plane, seen: Mask, wanted: Mask, blocks: Plane) -> Plane:

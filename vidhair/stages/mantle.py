@@ -18,9 +18,10 @@ Mask = NDArray[np.bool_]
 Plane = NDArray[np.float32]
 
 AROUND = 96  # points of the rim
+DEEP = 0.85  # of the skull's length: behind, hair falls to the nape
 TEMPLE = -0.15  # z of the hair that is furthest to the front
 FALLS_FROM, LOWEST = -0.7, 9.0  # y from which hair falls, and that no frame shows
-EARS, AT_EARS = (-0.6, 0.3), -0.1  # y between which ears are, and where they stick out
+EARS, AT_EARS = (-0.45, 0.3), -0.1  # y between which ears are, and where they stick out
 OVER_EARS = 0.18  # how far hair that hides them stands off the skull, at least
 # How far from the skull own hair mostly reaches, in percent of its samples, and what is believed.
 THICK, MOST = 90, 0.5
@@ -60,16 +61,17 @@ class Mantle:
 
 
 def thickness(skull: Skull, at: Place, own: Mask, grid: Grid) -> float:
-    """How far own hair [h, w] stands off the skull, to its sides."""
+    """How far own hair [h, w] stands off the skull, to its sides; if it ends above the ears' lower
+    ends, at least as far as it has to, to hide them."""
     rows = np.arange(grid.height)[:, None]
-    high, low = (grid.places(at.seen(np.array([0, y, 0])))[1] for y in (skull.centre[1], AT_EARS))
-    beside = own & (rows > high) & (rows < low)
-    outside = -look(skull, at, grid).inside[beside]
+    heights = (skull.centre[1], AT_EARS, EARS[1])
+    high, low, lobes = (grid.places(at.seen(np.array([0, y, 0])))[1] for y in heights)
+    there = np.nonzero(own)[0]
+    long = len(there) > 0 and np.percentile(there, LAST) > lobes
+    outside = -look(skull, at, grid).inside[own & (rows > high) & (rows < low)]
     outside = outside[outside > 0]
-    if not len(outside):
-        return OVER_EARS
-    found = np.percentile(outside, THICK) * grid.step / at.scale
-    return float(np.clip(found, OVER_EARS, MOST))
+    found = np.percentile(outside, THICK) * grid.step / at.scale if len(outside) else 0.0
+    return float(np.clip(found, 0.0 if long else OVER_EARS, MOST))
 
 
 def mantle(skull: Skull, at: Place, own: Mask, grid: Grid) -> Mantle:
@@ -93,7 +95,7 @@ def _walls(skull: Skull, at: Place, above: float, off: float, grid: Grid) -> tup
     beside = skull.centre[2] + way[:, 1] * skull.axes[2] > TEMPLE
     rims = []
     for y, away in ((FALLS_FROM, above), (AT_EARS, off), (LOWEST, off)):
-        x, z = (way * (skull.axes[[0, 2]] + away)).T
+        x, z = (way * (skull.axes[[0, 2]] * [1, DEEP] + away)).T
         rims.append(grid.places(at.seen(np.stack([x, np.full_like(x, y), z + skull.centre[2]], 1))))
     found = []
     for chosen in (beside & facing, beside & ~facing):

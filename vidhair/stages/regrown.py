@@ -14,7 +14,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from scipy.ndimage import distance_transform_edt, gaussian_filter, map_coordinates
+from scipy.ndimage import distance_transform_edt, gaussian_filter, map_coordinates, maximum_filter1d
 from torch import Tensor
 
 from vidhair.imaging.blur import blur
@@ -59,9 +59,9 @@ STRANDS, STRAND_LENGTH, AROUND_HEAD, FINENESS = (0.003, 0.008, 0.02), 0.12, 1.5,
 WAVES = (0.012, 9.0)
 MOST_CONTRAST = 4.5
 NEAR = 0.2  # from own hair, that its color around tells that of new hair more than all of it
-# Of locks: their widths and length, by how much their ends differ, how far they sway to the sides,
-# and how far from own hair they do so fully.
-LOCKS, LOCK_LENGTH, ENDS, SWAY, FREE = (0.03, 0.08), 0.5, 0.035, 0.015, 0.15
+# Of locks: their widths and length, by how much their ends differ, and how far from own hair they do
+# so fully.
+LOCKS, LOCK_LENGTH, ENDS, FREE = (0.03, 0.08), 0.5, 0.035, 0.15
 # Of the border of new hair: blur along strands and across, by how much single ones move it, and how
 # soft it is, both as shares of that; and blur in samples.
 TIPS, SIDES, UNEVEN, SHARP, SMOOTH = 0.025, 0.006, 0.2, 0.3, 0.6
@@ -98,7 +98,8 @@ def hanging_at(places: Tensor, widths: tuple[float, ...], length: float) -> Plan
 
 
 def grown_color(lab: Tensor, alpha: Tensor, kept: Tensor, side: float) -> Tensor:
-    """The mean color of new hair everywhere, [1, 3, h, w], by own hair: lab [1, 3, h, w].
+    """The mean color of new hair everywhere, [1, 3, h, w], by own hair: lab [1, 3, h, w]. As light
+    as what is nearest, which lies in the same shade, and further away in the tint of all of it.
 
     alpha: of own hair, kept: whether it stays, [1, 1, h, w].
     """
@@ -109,7 +110,8 @@ def grown_color(lab: Tensor, alpha: Tensor, kept: Tensor, side: float) -> Tensor
     mean = (lab * sure).sum((2, 3), keepdim=True) / (sure.sum() + 1e-3)
     away = distance_transform_edt(sure[0, 0].numpy() < 0.5) if sure.any() else np.zeros(1)
     share_near = torch.from_numpy(np.exp(-away / (NEAR * side)).astype(np.float32))
-    return mean + share_near * (near - mean)
+    found = mean + share_near * (near - mean)
+    return torch.cat([near[:, :1], found[:, 1:]], 1)
 
 
 def with_strands(
@@ -124,24 +126,20 @@ def with_strands(
 
 
 def hung(new: Plane, kept: Plane, places: Tensor, side: float) -> Plane:
-    """New hair [h, w] in waves, whose locks end at different heights, the more so the further it is
-    from own hair that is kept, [h, w]. places: [1, h, w, 2], on the head."""
-    shown = new > SHOWS
-    if not shown.any():
+    """New hair [h, w] whose locks end at different heights, the more so the further they are from
+    own hair that is kept, [h, w]. places: [1, h, w, 2], on the head."""
+    if not (new > SHOWS).any():
         return new
-    reach = 3 * ENDS * side
-    near = distance_transform_edt(~shown) < reach
-    own = kept >= 0.5
+    reach, own = round(3 * ENDS * side), kept >= 0.5
     away = distance_transform_edt(~own) if own.any() else np.full(new.shape, np.inf)
     free = np.clip(away / (FREE * side), 0, 1).astype(np.float32)
     rows, columns = np.indices(new.shape, np.float32)
     rows += free * ENDS * side * hanging_at(places, LOCKS, LOCK_LENGTH)
-    columns += free * SWAY * side * hanging_at(places.flip(-1), (LOCK_LENGTH / 2,), LOCK_LENGTH)
-    # New hair goes on under own hair, so that no gap opens between them.
-    under = np.maximum(new, own & near)
-    found: Plane = map_coordinates(under, [rows, columns], order=1, mode="nearest")
-    found *= distance_transform_edt(~(shown | (own & near))) < reach
-    return np.where(own, new, found).astype(np.float32)
+    found: Plane = map_coordinates(new, [rows, columns], order=1, mode="nearest")
+    # Where hair begins, and beside a face, it stays as it is: what has none below it is an end.
+    below = np.pad(new, ((0, reach), (0, 0)))[reach:]
+    above = maximum_filter1d(np.pad(new, ((reach, 0), (0, 0))), 2 * reach + 1, axis=0)[: len(new)]
+    return np.maximum(np.minimum(found, above), np.minimum(new, below)).astype(np.float32)
 
 
 def with_tips(new: Plane, kept: Plane, strands: Plane, side: float) -> Plane:

@@ -48,6 +48,7 @@ THICK, ENDS, TAPERS, LAST = 0.025, 0.3, 0.3, 97
 LONGER = 0.08  # than it is drawn, from which on own hair is
 SPREADS = 0.05  # beside own hair, at most, that such hair hangs
 FURTHER = 0.05  # than own hair is, that hair is which becomes longer
+JOINS = 0.02  # half the width of gaps to the face, that it goes on in
 TOUCHES = 0.03  # from own hair, at most, that new hair is which touches it
 CHEEK = 0.005  # of the face, from its outline inwards, that hair beside it may lie on
 TOP, CHIN = 10, 152  # of the mesh
@@ -205,6 +206,15 @@ def decided(
     return gone, np.where(around, share, 0).astype(np.float32)
 
 
+def joined_to(face: Mask, new: Plane, side: float) -> Plane:
+    """New hair [h, w] that goes on behind a face [h, w] where it nearly touches it."""
+    reach, there = JOINS * side, new > 0.5
+    closed = square(square(there | face, reach, grow=True), reach, grow=False)
+    near = square(there, 2 * reach, grow=True) & square(face, 2 * reach, grow=True)
+    found: Plane = np.where(closed & near & ~face, 1, new).astype(np.float32)
+    return found
+
+
 def face_and_forehead(mesh: NDArray[Any], height: int, width: int) -> Mask:
     """[height, width]: within the oval of a mesh [478, 2], or above it as far as foreheads go."""
     oval = mesh[list(FACE_OVAL)]
@@ -320,7 +330,11 @@ def _reshaped(
     made = np.zeros((len(span), 2, canvas.height, canvas.width), np.uint8)
     color = np.zeros((len(span), 3), np.float32)
     for row in (np.flatnonzero(track.present[core]) + core.start).tolist():
-        share = (decisions(row) - low) / (high - low)
-        made[row - core.start] = (share.clamp(0, 1) * 255).round().to(torch.uint8).numpy()
+        share = ((decisions(row) - low) / (high - low)).clamp(0, 1)
+        if falls is not None:
+            mesh = canvas.grid.places(track.mesh[row])[list(FACE_OVAL)]
+            face = polygon_mask(mesh, canvas.height, canvas.width) > 0.5
+            share[1] = torch.from_numpy(joined_to(face, share[1].numpy(), side))
+        made[row - core.start] = (share * 255).round().to(torch.uint8).numpy()
         color[row - core.start] = neighbour_weights(row, begins, voters) @ hair_drawn.color
     return Reshaped(made, color)
