@@ -54,7 +54,8 @@ def hanging_blocks(picture: Plane, seen: Mask, width: int) -> Plane:
     some -= some.mean((2, 3), keepdims=True)
     contrast = some[:, 0].std((1, 2))
     low, high = np.median(contrast) * np.array(USUAL)
-    return some[(contrast >= low) & (contrast <= high)]
+    usual: Plane = some[(contrast >= low) & (contrast <= high)]
+    return usual
 
 
 def quilted(picture: Plane, seen: Mask, wanted: Mask, blocks: Plane) -> Plane:

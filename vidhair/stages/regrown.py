@@ -2,9 +2,9 @@
 
 A small generator knows where other hair would be better than what it looks like. So its drawings
 with and without the edit say where hair goes and comes, and the frames give the rest: what hair hid
-is that of `bare`; new hair has the colors of the person's own next to it, and the strands of the
-same columns of the picture, mirrored where they end; averaged over neighbouring frames at the same
-place of the head, as the hair next to it changes with every frame's matte.
+is that of `bare`; new hair has the colors of the person's own, averaged over neighbouring frames at
+the same place of the head, as the hair next to it changes with every frame's matte, and the strands
+of `hair_texture`.
 """
 
 from functools import cache
@@ -59,8 +59,8 @@ STRANDS, STRAND_LENGTH, AROUND_HEAD, FINENESS = (0.003, 0.008, 0.02), 0.12, 1.5,
 WAVES = (0.012, 9.0)
 MOST_CONTRAST = 4.5
 NEAR = 0.2  # from own hair, that its color around tells that of new hair more than all of it
-# Of locks: their widths and length, by how much their ends differ, and how far from own hair they do
-# so fully.
+# Of locks: their widths and length, by how much their ends differ, and how far from own hair they
+# do so fully.
 LOCKS, LOCK_LENGTH, ENDS, FREE = (0.03, 0.08), 0.5, 0.035, 0.15
 # Of the border of new hair: blur along strands and across, by how much single ones move it, and how
 # soft it is, both as shares of that; and blur in samples.
@@ -158,7 +158,8 @@ def with_tips(new: Plane, kept: Plane, strands: Plane, side: float) -> Plane:
     soft = even + ends * (long - even + UNEVEN * np.clip(strands, -1.5, 1.5))
     share = gaussian_filter(((soft - 0.5) / SHARP + 0.5).clip(0, 1), SMOOTH)
     around = square(new > 0, TIPS * side, grow=True).astype(np.float32)
-    return np.minimum(share, gaussian_filter(around, SIDES * side)).astype(np.float32)
+    found: Plane = np.minimum(share, gaussian_filter(around, SIDES * side)).astype(np.float32)
+    return found
 
 
 def regrown_picture(
