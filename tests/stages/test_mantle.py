@@ -66,5 +66,6 @@ class TestSeen:
         own = close_hair(self.PLACE)
         own[60:100, 20:34] = True  # on the left
         got = self.FALLS.seen(own, NOBODY, 130, 2)
-        assert not got[:90, :58].any() and got[105:128, 32:58].all()
+        assert not got[:80, :58].any() and got[105:128, 32:58].all()
+        assert not got[84:92, :18].any(), "no wider than own hair where it begins"
         assert got[70:128, 88].all(), "the other side"

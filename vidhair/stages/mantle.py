@@ -25,7 +25,11 @@ EARS, AT_EARS = (-0.45, 0.3), -0.1  # y between which ears are, and where they s
 OVER_EARS = 0.18  # how far hair that hides them stands off the skull, at least
 # How far from the skull own hair mostly reaches, in percent of its samples, and what is believed.
 THICK, MOST = 90, 0.5
-LAST = 97  # percent of own hair that is above where it ends
+LAST = 97  # percent of own hair that is above where it ends, or further in
+# Of such own hair, as multiples of how far new hair reaches into it: how far above its end that
+# begins, and how much of it tells how wide it is; and by how much new hair spreads, as a share of how
+# far it falls.
+BEGINS, ENDS, SPREADS = 5.0, 8.0, 0.4
 WIDER = 0.15  # than hair falls, that it may be where drawings say so
 
 
@@ -43,20 +47,24 @@ class Mantle:
 
     def seen(self, own: Mask, person: Mask, end: float, joins: float) -> Mask:
         """Where such hair is seen, [h, w], down to a row: before ears, but behind neck and
-        shoulders, and on a side where own hair is long already, below that.
+        shoulders, and on a side where own hair is long already, below that, from its width on.
 
-        own, person: own hair that stays, and skin and clothes, [h, w]; joins: rows by which it
-        begins above the end of own hair then.
+        own, person: own hair that stays, and skin and clothes, [h, w]; joins: rows by which new
+        hair reaches into it.
         """
         rows, columns = np.arange(len(own))[:, None], np.arange(own.shape[1])
         ears = (rows > self.ears[0]) & (rows < self.ears[1])
         found = self.front | (self.back & ~(person & ~ears))
-        begin = np.zeros(own.shape[1])
         for side in (columns < self.middle, columns >= self.middle):
-            there = np.nonzero(own & side)[0]
-            last = np.percentile(there, LAST) if len(there) else 0.0
-            begin[side] = last - joins if last > self.ears[1] else 0.0
-        seen: Mask = found & (rows <= end) & (rows > begin)
+            down, across = np.nonzero(own & side)
+            last = np.percentile(down, LAST) if len(down) else 0.0
+            if last <= self.ears[1]:
+                continue
+            below = rows - (last - BEGINS * joins)
+            out = np.abs(columns - self.middle)
+            edge = np.percentile(np.abs(across - self.middle)[down > last - ENDS * joins], LAST)
+            found &= ~side | ((below > 0) & (out - edge < SPREADS * below))
+        seen: Mask = found & (rows <= end)
         return seen
 
 
