@@ -27,8 +27,8 @@ OVER_EARS = 0.18  # how far hair that hides them stands off the skull, at least
 THICK, MOST = 90, 0.5
 LAST = 97  # percent of own hair that is above where it ends, or further in
 # Of such own hair, as multiples of how far new hair reaches into it: how far above its end that
-# begins, and how much of it tells how wide it is; and by how much new hair spreads, as a share of how
-# far it falls.
+# begins, and how much of it tells how wide it is; and by how much new hair spreads, as a share of
+# how far it falls.
 BEGINS, ENDS, SPREADS = 5.0, 8.0, 0.4
 WIDER = 0.15  # than hair falls, that it may be where drawings say so
 
