@@ -127,7 +127,7 @@ class TestFalls:
     def test_what_is_drawn_above_the_end_of_longer_own_hair_does_not_count(self) -> None:
         own = box(5, 50, 8, 14) + box(5, 20, 14, 32) + box(5, 50, 26, 30)
         got = self.new(own, self.OLD, self.OLD + box(20, 35, 30, 34))
-        assert not got[:44, 30:].any()
+        assert not got[:38, 30:].any()
 
 
 def test_no_gap_is_left_beside_a_face() -> None:
