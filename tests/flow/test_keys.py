@@ -82,7 +82,7 @@ EXPECTED: dict[str, tuple[Any, set[str]]] = {
     "matte.from": (lambda: str(small.matte()), {"matte"} | EDITED),
     "compose.mode": (
         "replace",
-        {"changes", "hair_drawn", "reshaped", "skull", "behind", "bare"},
+        {"changes", "hair_drawn", "reshaped", "hair_texture", "skull", "behind", "bare"},
     ),
     "compose.region": ("face", {"changes"}),
     "compose.blur": (0.1, {"changes"}),
@@ -210,7 +210,7 @@ DRAWN_BALD = {"edit.by": "latent"}
 def test_another_edit_shares_everything_before_it() -> None:
     color, bald = keys(load_recipe(small.RECIPE)), keys(load_recipe("bald", DRAWN_BALD))
     bared = {"skull", "behind", "bare"}
-    drawn = {"shot_changes", "hair_drawn", "reshaped", "changes"}
+    drawn = {"shot_changes", "hair_drawn", "reshaped", "hair_texture", "changes"}
     assert changed(color, bald) == drawn | bared
 
 

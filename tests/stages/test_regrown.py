@@ -12,15 +12,17 @@ from vidhair.imaging.color import lab_to_rgb, levels_to_lab
 from vidhair.models.generators.stylegan3 import Extent
 from vidhair.stages.bare import Bare
 from vidhair.stages.compose import ComposeConfig, Fade
+from vidhair.stages.hair_texture import HairTexture
 from vidhair.stages.matte import Matte
 from vidhair.stages.region import HairWindow
 from vidhair.stages.regrown import (
     grown_color,
+    hanging_at,
+    hung,
     recolored,
     regrown,
     regrown_picture,
-    strands_below,
-    streaks_at,
+    with_strands,
     with_tips,
 )
 from vidhair.stages.render import Canvas
@@ -41,67 +43,78 @@ def box(top: int, bottom: int, left: int = 10, right: int = 30) -> NDArray[Any]:
     return plane
 
 
-class TestStrands:
-    def test_they_are_mirrored_below_their_end_and_again_at_their_top(self) -> None:
-        own = np.zeros((12, 1), bool)
-        own[1:4] = True
-        detail = np.arange(12, dtype=np.float32)[None, :, None]
-        got, long = strands_below(own, detail, 3, 0)
-        got = got[0, :, 0]
-        assert got[3:].tolist() == [3, 2, 1, 2, 3, 2, 1, 2, 3] and not got[:3].any()
-        assert long[:, 0].tolist() == [0, 0, 0, *[2] * 9]
-
-    def test_single_samples_have_none_to_give(self) -> None:
-        own = np.zeros((12, 1), bool)
-        own[1:4], own[8] = True, True
-        detail = np.arange(12, dtype=np.float32)[None, :, None]
-        assert strands_below(own, detail, 3, 0)[0][0, 7:, 0].tolist() == [3, 2, 1, 2, 3]
-        assert not strands_below(np.zeros_like(own), detail, 2, 0)[0].any()
-
-    def test_neighbors_end_alike(self) -> None:
-        own = np.zeros((40, 30), bool)
-        own[5:20] = True
-        own[18:20, ::2] = False  # every other column ends two samples higher
-        detail = np.broadcast_to(np.arange(40, dtype=np.float32)[:, None], (1, 40, 30))
-        rough, smooth = (strands_below(own, detail, 3, even)[0][0, 26] for even in (0, 3))
-        assert np.ptp(rough) >= 4 and np.ptp(smooth[7:-7]) < 1
-
-
-def test_streaks_hang_and_stay_on_the_head() -> None:
-    box, grid = Box(0.0, 0.0, 100.0), Grid.of_pixels(120, 100)
-    places = places_of(grid, box)
-    found = streaks_at(places)
+def test_what_hangs_stays_on_the_head() -> None:
+    area, grid = Box(0.0, 0.0, 100.0), Grid.of_pixels(120, 100)
+    places = places_of(grid, area)
+    found = hanging_at(places, (0.003, 0.02), 0.12)
     assert abs(found.mean()) < 0.5 and 0.5 < found.std() < 1.5
     across, along = (np.abs(np.diff(found, axis=axis)).mean() for axis in (1, 0))
     assert along < 0.4 * across
-    moved = streaks_at(places + torch.tensor([0.05, 0.1]))
+    moved = hanging_at(places + torch.tensor([0.05, 0.1]), (0.003, 0.02), 0.12)
     np.testing.assert_allclose(moved[:-10, :-5], found[10:, 5:], atol=0.05)
 
 
 class TestTips:
     """Hair in rows up to 20, and more of it below, up to 50."""
 
-    OWN, NEW, SIDE = box(0, 20, 0, 40), box(20, 50, 0, 40), 200.0
+    OWN, NEW, SIDE = box(0, 20, 5, 35), box(20, 50, 5, 35), 100.0
+    FLAT = np.zeros(SIZE, np.float32)
 
-    def test_hair_of_one_tone_keeps_its_border_and_joins_own_hair(self) -> None:
-        flat = np.full(SIZE, 40, np.float32)
-        got = with_tips(self.NEW, self.OWN, flat, self.SIDE)
-        assert got[20:46].min() > 0.95 and got[55:].max() < 0.05
+    def test_without_strands_it_keeps_its_border_and_joins_own_hair(self) -> None:
+        got = with_tips(self.NEW, self.OWN, self.FLAT, self.SIDE)
+        assert got[21:47, 8:32].min() > 0.9 and got[54:].max() < 0.05
         assert np.abs((got[:, 20] > 0.5).nonzero()[0].max() - 49) <= 1
-        assert not got[:8].any(), "own hair elsewhere"
+        assert not got[:15].any(), "own hair elsewhere"
 
-    def test_lighter_strands_reach_further(self) -> None:
-        striped = np.full(SIZE, 40, np.float32)
-        striped[:, ::4] += 10
-        got = with_tips(self.NEW, self.OWN, striped, self.SIDE)[:, 4:36]
+    def test_strands_end_differently_and_sides_stay_smooth(self) -> None:
+        strands = self.FLAT.copy()
+        strands[:, ::4], strands[:, 2::4] = 1, -1
+        got = with_tips(self.NEW, self.OWN, strands, self.SIDE)
         ends = (got > 0.5).sum(0)
-        assert ends[::4].min() > ends[2::4].max() and got[20:44].min() > 0.9
+        assert ends[12:28:4].min() > ends[10:28:4].max() + 1
+        sides = (got > 0.5).sum(1)
+        assert np.ptp(sides[24:44]) == 0
 
-    def test_a_jagged_border_becomes_even(self) -> None:
-        jagged = self.NEW.copy()
-        jagged[48:52, 0:40:4] = jagged[48:52, 1:40:4] = 1
-        got = with_tips(jagged, self.OWN, np.full(SIZE, 40, np.float32), self.SIDE)
-        assert np.ptp((got[:, 6:-6] > 0.5).sum(0)) <= 1
+    def test_what_is_above_own_hair_has_no_tips(self) -> None:
+        strands = np.random.default_rng(0).normal(0, 1, SIZE).astype(np.float32)
+        got = with_tips(box(10, 30, 5, 35), box(30, 60, 5, 35), strands, self.SIDE)
+        first = (got[:, 10:30] > 0.5).argmax(0)
+        assert np.ptp(first) == 0
+
+
+class TestHung:
+    NEW, SIDE = box(20, 45, 5, 35), 60.0
+    PLACES = places_of(Grid.of_pixels(*SIZE), Box(0.0, 0.0, 60.0))
+
+    def test_locks_end_at_different_heights_and_none_leaves_own_hair(self) -> None:
+        own = box(0, 20, 5, 35)
+        got = hung(self.NEW, own, self.PLACES, self.SIDE)
+        ends = (got > 0.5).sum(0)[8:32]
+        assert np.ptp(ends) >= 2 and np.abs(ends - 25).max() <= 9
+        assert got[20:24, 8:32].min() > 0.5, "no gap"
+        assert not (got[:20] > 0.5).any()
+
+    def test_where_there_is_none_none_comes(self) -> None:
+        nothing = np.zeros(SIZE, np.float32)
+        assert not hung(nothing, box(0, 20, 5, 35), self.PLACES, self.SIDE).any()
+
+
+def test_far_from_own_hair_its_mean_color_tells() -> None:
+    """Own hair is light above and dark below, where new hair begins."""
+    lab, own = torch.zeros(1, 3, *SIZE), torch.from_numpy(box(0, 30, 10, 30))[None, None]
+    lab[:, 0, :20], lab[:, 0, 20:] = 60, 30
+    got = grown_color(lab, own, torch.ones_like(own), 50.0)[0, 0]
+    assert got[33, 20] < 40 and got[33, 20] < got[45, 20] < got[58, 20] <= 60
+
+
+def test_streaks_are_where_no_long_hair_is_known() -> None:
+    color, detail = torch.full((1, 3, 4, 4), 50.0), torch.full((3, 4, 4), 2.0)
+    known, streaks = np.zeros((4, 4), np.float32), np.ones((4, 4), np.float32)
+    known[:, 2:] = 1
+    got = with_strands(color, detail, known, streaks, 3.0)[0]
+    assert (
+        (got[0, :, :2] == 53).all() and (got[1, :, :2] == 50).all() and (got[:, :, 2:] == 52).all()
+    )
 
 
 WALL, HAIR, SKIN = (150, 180, 170), (90, 60, 40), (210, 160, 140)
@@ -120,7 +133,7 @@ class TestPicture:
         bare = np.full((*SIZE, 3), SKIN, np.uint8)
         lab = levels_to_lab(torch.from_numpy(painted(self.OWN))[None])
         own, kept = (torch.from_numpy(x)[None, None] for x in (self.OWN, 1 - np.float32(gone)))
-        grown = grown_color(lab, own, kept, np.zeros(SIZE, np.float32), SIDE)
+        grown = grown_color(lab, own, kept, SIDE)
         color = (lab_to_rgb(grown)[0] * 255).movedim(0, -1).numpy()
         given = painted(self.OWN), self.OWN, bare, gone.astype(np.float32), new.astype(np.float32)
         return regrown_picture(*given, color if new.any() else None, SIDE)
@@ -170,10 +183,15 @@ class TestStage:
         numbers = np.zeros(self.COUNT, np.float32), np.zeros((self.COUNT, 3), np.float32)
         levels = np.stack([(255 * np.stack([gone, new])).astype(np.uint8)] * self.COUNT)
         given = Frames.of_pixels(frames)
+        plain = np.zeros((1, 4, *SIZE), np.float32)
+        texture = HairTexture(
+            np.zeros(self.COUNT, np.int64), np.eye(3, dtype=np.float32)[None],
+            plain[:, :3], plain[:, 3], np.zeros(1, np.float32),
+        )  # fmt: skip
         layer = regrown(
             given, Reshaped(levels, numbers[1]), Matte(alpha, *numbers),
             Pivots(np.zeros((self.COUNT, 1, 1), np.float32), np.array([[0, 0, 0, 1.0]] * 2)),
-            face_track(places, Box(8.0, 18.0, self.SIDE)), Bare(bare, alpha, alpha),
+            face_track(places, Box(8.0, 18.0, self.SIDE)), Bare(bare, alpha, alpha), texture,
             Fade(np.ones(self.COUNT)), Span(0, self.COUNT), self.CANVAS,
             HairWindow(0, 0, 1, *SIZE, self.SIDE), ComposeConfig(mode="replace"),
         )  # fmt: skip

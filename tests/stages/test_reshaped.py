@@ -11,6 +11,7 @@ from vidhair.geometry import Box
 from vidhair.models.generators.stylegan3 import Extent
 from vidhair.stages.drawn import NEW_HAIR, OLD_HAIR, HairDrawn
 from vidhair.stages.labels import Labels
+from vidhair.stages.mantle import Mantle
 from vidhair.stages.matte import Matte
 from vidhair.stages.region import HairWindow, HeadRegion
 from vidhair.stages.render import Canvas, Drawer
@@ -18,7 +19,9 @@ from vidhair.stages.reshaped import (
     decided,
     face_and_forehead,
     fallen,
+    joined_to,
     lengthened,
+    longer_to,
     nearest,
     reshaped,
     under,
@@ -99,6 +102,46 @@ class TestReshaped:
         assert new[21:39, 14:26].all()
         _, new = self.found(own, own, box(8, 40), face=face, covers=False)
         assert not new[:, 15:25].any()
+
+
+class TestFalls:
+    """Short hair, which is drawn somewhat longer on one side alone; it falls on both."""
+
+    OWN, FACE = box(5, 20, 8, 32), box(12, 45, 14, 26) > 0
+    OLD, NEW = box(5, 20, 8, 32), box(5, 20, 8, 32) + box(20, 30, 8, 12)
+    WALLS = (box(15, 60, 8, 14) + box(15, 60, 26, 32)) > 0
+    FALLS = Mantle(WALLS, box(15, 60, 8, 32) > 0, box(0, 60, 6, 34) > 0, (15.0, 30.0), 20.0)
+
+    def new(self, own: Any, old: Any, new: Any) -> Any:
+        given = own, old, new, NOTHING, self.FACE, SIDE, False
+        return decided(*given, self.FALLS, box(40, 60, 12, 28) > 0)[1] > 0.5
+
+    def test_on_both_sides_as_far_as_it_is_drawn(self) -> None:
+        got = self.new(self.OWN, self.OLD, self.NEW)
+        assert got[21:27, 9:13].all() and got[21:27, 27:31].all()
+        assert not got[33:].any() and not got[21:, 16:24].any()
+
+    def test_a_drawing_that_is_hardly_longer_makes_none_fall(self) -> None:
+        assert not self.new(self.OWN, self.OLD, self.OLD).any()
+
+    def test_what_is_drawn_above_the_end_of_longer_own_hair_does_not_count(self) -> None:
+        own = box(5, 50, 8, 14) + box(5, 20, 14, 32) + box(5, 50, 26, 30)
+        got = self.new(own, self.OLD, self.OLD + box(20, 35, 30, 34))
+        assert not got[:38, 30:].any()
+
+
+def test_no_gap_is_left_beside_a_face() -> None:
+    new, face = box(10, 50, 4, 12), box(20, 45, 14, 30) > 0
+    got = joined_to(face, new, SIDE)
+    assert got[25:40, 12:14].all() and not got[:, 14:].any() and not got[:16, 12:].any()
+    assert np.array_equal(joined_to(box(20, 45, 22, 30) > 0, new, SIDE), new), "far away"
+
+
+def test_how_far_down_longer_hair_comes() -> None:
+    own, old, new = box(8, 20) > 0, box(8, 22) > 0, box(8, 34) > 0
+    assert abs(longer_to(own, old, new, new & ~old, SIDE) - 32) <= 2
+    assert longer_to(own, old, box(8, 23) > 0, NOTHING, SIDE) < 0
+    assert longer_to(NOTHING, old, new, NOTHING, SIDE) < 0
 
 
 def test_what_is_not_known_is_as_what_is_nearest() -> None:

@@ -55,6 +55,7 @@ from vidhair.stages import (
     compose,
     difference,
     drawn,
+    hair_texture,
     invert,
     labels,
     matte,
@@ -146,7 +147,7 @@ def makers_of(recipe: Recipe, segmenter: bool = False) -> Makers:
             hair = regrown.regrown if recipe.compose.keep else compose.replaced_hair
             covers = any(edit.covers_face for edit in recipe.edits)
             shape = reshaped.reshaped if covers else reshaped.reshaped_beside_face
-            ends |= makers(drawn.hair_drawn, reshaped=shape, layer=hair)
+            ends |= makers(drawn.hair_drawn, hair_texture.hair_texture, reshaped=shape, layer=hair)
             if recipe.compose.blend != "none":
                 ends |= makers(edited=blending.blended)
     if people.is_reference(recipe.align.person):

@@ -2,9 +2,9 @@
 
 A small generator knows where other hair would be better than what it looks like. So its drawings
 with and without the edit say where hair goes and comes, and the frames give the rest: what hair hid
-is that of `bare`; new hair has the colors of the person's own next to it, and the strands of the
-same columns of the picture, mirrored where they end; averaged over neighbouring frames at the same
-place of the head, as the hair next to it changes with every frame's matte.
+is that of `bare`; new hair has the colors of the person's own, averaged over neighbouring frames at
+the same place of the head, as the hair next to it changes with every frame's matte, and the strands
+of `hair_texture`.
 """
 
 from functools import cache
@@ -14,7 +14,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter, uniform_filter
+from scipy.ndimage import distance_transform_edt, gaussian_filter, map_coordinates, maximum_filter1d
 from torch import Tensor
 
 from vidhair.imaging.blur import blur
@@ -36,6 +36,8 @@ from vidhair.stages.compose import (
     unit,
     window_of,
 )
+from vidhair.stages.hair_texture import WAVES as EVEN_OVER
+from vidhair.stages.hair_texture import HairTexture, even_color, sure_hair
 from vidhair.stages.matte import Matte
 from vidhair.stages.region import HairWindow
 from vidhair.stages.render import Canvas
@@ -51,122 +53,113 @@ Picture = NDArray[np.uint8]
 
 # Lengths are in sides of the face's crop.
 SOFT = 0.008  # blur of the border of what goes
-STRAND_BLUR = 0.03  # blur that tells the color of a place from its strands
-HOLES, EVEN = 0.01, 0.03  # half the width of what is closed, and of what ends alike, of own hair
-LEAST_RUN = 0.04  # of own hair in a column whose strands go on
-LONG_ENOUGH = (0.15, 0.4)  # of those, between which they take the place of streaks
 # Streaks, as long and as wide as strands and locks are, around the head; the waves in which they
 # hang, and how much lighter and darker than hair they are at most.
 STRANDS, STRAND_LENGTH, AROUND_HEAD, FINENESS = (0.003, 0.008, 0.02), 0.12, 1.5, 320
 WAVES = (0.012, 9.0)
 MOST_CONTRAST = 4.5
-# Of the border of new hair: blur, by how much strands move it, and how soft it is, both as shares
-# of that; the deviation of lightness below which there are no strands.
-TIPS, UNEVEN, SHARP, STILL = 0.012, 0.2, 0.5, 1.0
+NEAR = 0.2  # from own hair, that its color around tells that of new hair more than all of it
+# Of locks: their widths and length, by how much their ends differ, and how far from own hair they
+# do so fully.
+LOCKS, LOCK_LENGTH, ENDS, FREE = (0.03, 0.08), 0.5, 0.035, 0.15
+# Of the border of new hair: blur along strands and across, by how much single ones move it, and how
+# soft it is, both as shares of that; and blur in samples.
+TIPS, SIDES, UNEVEN, SHARP, SMOOTH = 0.025, 0.006, 0.2, 0.3, 0.6
 SHOWS = 0.2  # how far hair comes, from which on it is looked at
 SEAM = 0.01  # of the border of own hair, that new hair hides
 OWN = (0.6, 0.95)  # share of a pixel that own hair has, between which it comes in front of new
-SURE = 0.9  # share of a pixel that own hair has, whose colors go on
 # Difference in Lab from which hair is drawn in another color, and fully so.
 OTHERWISE = (8.0, 12.0)
 
 
-def strands_below(own: Mask, detail: Plane, least: float, even: float) -> tuple[Plane, Plane]:
-    """What own hair of a column shows, mirrored at its lower end, and at its upper one again, below
-    it; zero where there is none. And how much of it there is, [h, w], in samples.
-
-    own: [h, w]; detail: [C, h, w]; least: samples of a column that must hang together; even: of
-    columns to either side, which end alike: else strands would be torn.
-    """
-    height = len(own)
-    rows = np.arange(height)[:, None]
-    run = np.zeros(own.shape, np.int64)
-    for row in range(height):
-        run[row] = np.where(own[row], (run[row - 1] if row else 0) + 1, 0)
-    # The last sample of own hair above each one that belongs to a run that is long enough.
-    ends = own & (run >= least)
-    last = np.maximum.accumulate(np.where(ends, rows, -1), axis=0)
-    length = np.maximum(np.take_along_axis(run, last.clip(0), 0) - 1, 1)
-    across = (1, 2 * round(even) + 1)
-    end, long = (
-        uniform_filter(uniform_filter(x.astype(float), across), across) for x in (last, length)
-    )
-    away = (rows - end) % (2 * long)
-    place = (end - np.minimum(away, 2 * long - away)).clip(0, height - 1)
-    above = place.astype(np.int64)
-    share = (place - above)[None]
-    below = (above + 1).clip(max=height - 1)
-    first, second = (np.take_along_axis(detail, x[None], 1) for x in (above, below))
-    found = np.where(last >= 0, first + share * (second - first), 0).astype(np.float32)
-    return found, np.where(last >= 0, long, 0).astype(np.float32)
-
-
 @cache
-def _streaks() -> Tensor:
-    """Lightness of strands around a head, [1, 1, n, n], of mean 0 and deviation 1."""
+def _hanging(widths: tuple[float, ...], length: float) -> Tensor:
+    """What hangs around a head in widths and a length, [1, 1, n, n], of mean 0 and deviation 1."""
     rng, count = np.random.default_rng(1), round(2 * AROUND_HEAD * FINENESS)
     total = np.zeros((count, count), np.float32)
-    for width in STRANDS:
+    for width in widths:
         noise = rng.standard_normal((count, count)).astype(np.float32)
-        sigma = STRAND_LENGTH * FINENESS, width * FINENESS
-        layer = gaussian_filter(noise, sigma, mode="wrap")
+        layer = gaussian_filter(noise, (length * FINENESS, width * FINENESS), mode="wrap")
         total += layer / layer.std()
     return torch.from_numpy(total / total.std())[None, None]
 
 
-def streaks_at(places: Tensor) -> Plane:
-    """Lightness of strands that hang, [h, w], of about mean 0 and deviation 1.
+def hanging_at(places: Tensor, widths: tuple[float, ...], length: float) -> Plane:
+    """Of strands or locks that hang in waves, [h, w], of about mean 0 and deviation 1.
 
-    places: [1, h, w, 2], on the head, in sides of the face's crop.
+    places: [1, h, w, 2], on the head, in sides of the face's crop, as widths and length are.
     """
     x, y = places.unbind(-1)
     bent = x + WAVES[0] * torch.sin(WAVES[1] * y + 5 * x)
     at = torch.stack([bent, y], -1) / AROUND_HEAD
-    found = F.grid_sample(_streaks(), at.float(), padding_mode="reflection", align_corners=False)
+    hanging = _hanging(widths, length)
+    found = F.grid_sample(hanging, at.float(), padding_mode="reflection", align_corners=False)
     return found[0, 0].numpy()
 
 
-def grown_color(lab: Tensor, alpha: Tensor, kept: Tensor, streaks: Plane, side: float) -> Tensor:
-    """What new hair looks like everywhere, [1, 3, h, w], by own hair: lab [1, 3, h, w].
+def grown_color(lab: Tensor, alpha: Tensor, kept: Tensor, side: float) -> Tensor:
+    """The mean color of new hair everywhere, [1, 3, h, w], by own hair: lab [1, 3, h, w]. As light
+    as what is nearest, which lies in the same shade, and further away in the tint of all of it.
 
-    alpha: of own hair, kept: whether it stays, [1, 1, h, w]. streaks: [h, w], of `streaks_at`, for
-    where own hair is too short to tell how long strands look.
+    alpha: of own hair, kept: whether it stays, [1, 1, h, w].
     """
-    sure = erode(((alpha > SURE) & (kept > 0.5)).float(), 3)
-    sigma = STRAND_BLUR * side
-    share = blur(sure, sigma)
-    even = blur(lab * sure, sigma) / (share + 1e-3)
+    sure = sure_hair(alpha, kept)
+    even, share = even_color(lab, sure, EVEN_OVER * side)
     known = (4 * share).clamp(0, 1) * (share > 0.02)
-    color = blur(fill(even, known, levels=8), sigma / 2)
-    detail = ((lab - even) * sure)[0].numpy()
-    inside = sure[0, 0].numpy() > 0.5
-    whole = square(square(inside, HOLES * side, True), HOLES * side, False)
-    strands, long = strands_below(whole, detail, LEAST_RUN * side, EVEN * side)
-    low, high = LONG_ENOUGH
-    strands *= ((long / side - low) / (high - low)).clip(0, 1)
-    missing = np.sqrt(1 - ((long / side - low) / (high - low)).clip(0, 1) ** 2)
-    contrast = float(detail[0][inside].std()) if inside.any() else 0.0
-    strands[0] += min(contrast, MOST_CONTRAST) * missing * streaks
-    return color + torch.from_numpy(strands)[None]
+    near = blur(fill(even, known, levels=8), EVEN_OVER * side / 2)
+    mean = (lab * sure).sum((2, 3), keepdim=True) / (sure.sum() + 1e-3)
+    away = distance_transform_edt(sure[0, 0].numpy() < 0.5) if sure.any() else np.zeros(1)
+    share_near = torch.from_numpy(np.exp(-away / (NEAR * side)).astype(np.float32))
+    found = mean + share_near * (near - mean)
+    return torch.cat([near[:, :1], found[:, 1:]], 1)
 
 
-def with_tips(new: Plane, kept: Plane, lightness: Plane, side: float) -> Plane:
-    """New hair [h, w] whose border is as smooth as hair hangs and ends strand by strand: lighter
-    strands reach further, darker ones less far.
+def with_strands(
+    color: Tensor, detail: Tensor, known: Plane, streaks: Plane, contrast: float
+) -> Tensor:
+    """The mean color of hair [1, 3, h, w] with the detail [3, h, w] of long hair, as far as that is
+    known [h, w], and else with streaks [h, w]. contrast: the deviation of own hair's lightness."""
+    unknown = np.sqrt(1 - known**2) * min(contrast, MOST_CONTRAST)
+    found = color + detail * torch.from_numpy(known)
+    found[:, 0] += torch.from_numpy(unknown * streaks)
+    return found
 
-    kept: own hair that stays, beside which it has no border; lightness: L of the hair that comes.
+
+def hung(new: Plane, kept: Plane, places: Tensor, side: float) -> Plane:
+    """New hair [h, w] whose locks end at different heights, the more so the further they are from
+    own hair that is kept, [h, w]. places: [1, h, w, 2], on the head."""
+    if not (new > SHOWS).any():
+        return new
+    reach, own = round(3 * ENDS * side), kept >= 0.5
+    away = distance_transform_edt(~own) if own.any() else np.full(new.shape, np.inf)
+    free = np.clip(away / (FREE * side), 0, 1).astype(np.float32)
+    rows, columns = np.indices(new.shape, np.float32)
+    rows += free * ENDS * side * hanging_at(places, LOCKS, LOCK_LENGTH)
+    found: Plane = map_coordinates(new, [rows, columns], order=1, mode="nearest")
+    # Where hair begins, and beside a face, it stays as it is: what has none below it is an end.
+    below = np.pad(new, ((0, reach), (0, 0)))[reach:]
+    above = maximum_filter1d(np.pad(new, ((reach, 0), (0, 0))), 2 * reach + 1, axis=0)[: len(new)]
+    return np.maximum(np.minimum(found, above), np.minimum(new, below)).astype(np.float32)
+
+
+def with_tips(new: Plane, kept: Plane, strands: Plane, side: float) -> Plane:
+    """New hair [h, w] whose sides are as smooth as hair hangs, and which ends strand by strand.
+
+    kept: own hair that stays, beside which it has no border; strands: [h, w], by how much each
+    reaches further than others, of deviation 1.
     """
-
-    def even(plane: Plane) -> Plane:
-        found: Plane = blur(torch.from_numpy(plane)[None, None], TIPS * side)[0, 0].numpy()
-        return found
-
-    fine = lightness - even(lightness)
-    strands = np.clip(fine / (2 * float(fine[new > SHOWS].std()) + STILL), -1, 1)
-    soft = even(np.maximum(new, kept)) + UNEVEN * strands
-    share = ((soft - 0.5) / SHARP + 0.5).clip(0, 1)
-    around = square(new > 0, 2 * TIPS * side, grow=True).astype(np.float32)
-    return np.minimum(share, even(around))
+    shown = np.maximum(new, kept)
+    even = gaussian_filter(shown, SIDES * side)
+    long = gaussian_filter(even, (TIPS * side, 0))
+    # Hair ends below what is hair, and not at its sides.
+    step = round(2 * TIPS * side)
+    padded = np.pad(long, ((step, step), (0, 0)), mode="edge")
+    ends = np.clip(2 * (padded[: len(long)] - padded[2 * step :]) - 0.5, 0, 1)
+    soft = even + ends * (long - even + UNEVEN * np.clip(strands, -1.5, 1.5))
+    share = gaussian_filter(((soft - 0.5) / SHARP + 0.5).clip(0, 1), SMOOTH)
+    around = square(new > 0, TIPS * side, grow=True).astype(np.float32)
+    found: Plane = np.minimum(share, gaussian_filter(around, SIDES * side)).astype(np.float32)
+    return found
 
 
 def regrown_picture(
@@ -221,7 +214,7 @@ def recolored(
 # ---- the stage
 
 
-@stage(version=2, keep=False)
+@stage(version=3, keep=False)
 def regrown(
     frames: Annotated[Frames, Near(REACH)],
     reshaped: Annotated[Reshaped, Near(REACH)],
@@ -229,6 +222,7 @@ def regrown(
     pivots: Annotated[Pivots, Near(REACH)],
     track: Annotated[FaceTrack, Near(REACH)],
     bare: Bare,
+    hair_texture: Annotated[HairTexture, Near(REACH)],
     fade: Fade,
     span: Span,
     canvas: Canvas,
@@ -252,9 +246,7 @@ def regrown(
     def grown(row: int) -> Tensor:
         picture, alpha, gone, _ = hair(row)
         lab = levels_to_lab(torch.from_numpy(picture)[None])
-        kept, face = 1 - torch.from_numpy(gone)[None, None], faces[row]
-        on_head = places @ face[:2, :2].t() + face[:2, 2]
-        return grown_color(lab, alpha, kept, streaks_at(on_head), side)[0]
+        return grown_color(lab, alpha, 1 - torch.from_numpy(gone)[None, None], side)[0]
 
     faces, begins = faces_of(pivots, track), runs(track.present, track.cuts)
     places = places_of(hair_window, track.box)
@@ -267,9 +259,14 @@ def regrown(
         gone = gone * (bare.changed[own] > 0)
         plane, color = alpha[0, 0].numpy(), None
         if (new > SHOWS).any():
-            lab = colors(row)[None]
+            on_head = places @ faces[row][:2, :2].t() + faces[row][:2, 2]
+            given = hair_texture.on_head(row, faces[row], places, hair_window, track.box)
+            strands = hanging_at(on_head, STRANDS, STRAND_LENGTH)
+            contrast = float(hair_texture.contrast[hair_texture.shot[row]])
+            lab = with_strands(colors(row)[None], *given, strands, contrast)
             color = (lab_to_rgb(lab)[0] * 255).movedim(0, -1).numpy()
-            new = with_tips(new, plane * (1 - gone), lab[0, 0].numpy(), side)
+            kept = plane * (1 - gone)
+            new = with_tips(hung(new, kept, on_head, side), kept, strands, side)
         made = regrown_picture(picture, plane, bare.levels[own], gone, new, color, side)
         changed = np.maximum(gone, new * (color is not None))
         if np.linalg.norm(reshaped.color[row]) > OTHERWISE[0]:

@@ -6,6 +6,7 @@ the same place of the head, and most of the frames around have to agree: else wh
 would come and go.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
@@ -23,9 +24,11 @@ from vidhair.stages.align import FaceTrack
 from vidhair.stages.compose import drawn_share
 from vidhair.stages.drawn import NEW_HAIR, NEW_SKIN, OLD_HAIR, HairDrawn
 from vidhair.stages.labels import Labels
+from vidhair.stages.mantle import Mantle, mantle
 from vidhair.stages.matte import Matte
-from vidhair.stages.region import HairWindow, HeadRegion, on_canvas
+from vidhair.stages.region import HairWindow, HeadRegion, on_canvas, own_share
 from vidhair.stages.render import Canvas, Drawer
+from vidhair.stages.skull import HeadPose, Place, Skull
 from vidhair.stages.smooth import TAPS, Pivots, runs
 from vidhair.stages.steady import Averaged, faces_of, neighbour_weights
 from vidhair.wiring import Near, Span, Value, stage
@@ -44,6 +47,8 @@ HANGS = 0.35  # below own hair, at most, that new hair begins which hangs on it
 THICK, ENDS, TAPERS, LAST = 0.025, 0.3, 0.3, 97
 LONGER = 0.08  # than it is drawn, from which on own hair is
 SPREADS = 0.05  # beside own hair, at most, that such hair hangs
+FURTHER = 0.05  # than own hair is, that hair is which becomes longer
+JOINS = 0.02  # half the width of gaps to the face, that it goes on in
 TOUCHES = 0.03  # from own hair, at most, that new hair is which touches it
 CHEEK = 0.005  # of the face, from its outline inwards, that hair beside it may lie on
 TOP, CHIN = 10, 152  # of the mesh
@@ -120,16 +125,45 @@ def lengthened(kept: Mask, old: Mask, new: Mask, side: float) -> Mask:
     return found
 
 
+def _long_already(kept: Mask, old: Mask, side: float) -> Mask:
+    """Above where own hair ends that is longer than it is drawn: there drawings show hair that it
+    has, or does not have there, [h, w]."""
+    rows = np.broadcast_to(np.arange(len(kept))[:, None], kept.shape)
+    if not (kept.any() and old.any()):
+        return np.zeros_like(kept)
+    own_end, drawn_end = (np.percentile(np.nonzero(mask)[0], LAST) for mask in (kept, old))
+    return (rows < own_end - TOUCHES * side) & (own_end - drawn_end >= LONGER * side)
+
+
+def longer_to(kept: Mask, old: Mask, new: Mask, gained: Mask, side: float) -> float:
+    """The row down to which own hair falls that becomes longer: as far as the end of the drawing
+    moves down, or what is drawn more; below zero where that is little.
+
+    kept: own hair beside the face; old, new, gained: what is drawn, and more; all [h, w].
+    """
+    if not (kept.any() and old.any() and new.any()):
+        return -1.0
+    own_end, before, after = (
+        float(np.percentile(np.nonzero(mask)[0], LAST)) for mask in (kept, old, new)
+    )
+    if after - before < FURTHER * side:
+        return -1.0
+    lowest = float(np.percentile(np.nonzero(gained)[0], LAST)) if gained.any() else 0.0
+    return max(own_end + after - before, lowest)
+
+
 def decided(
-    own: Plane, before: Plane, after: Plane, free: Mask, face: Mask, side: float, covers: bool
-) -> tuple[Plane, Plane]:
+    own: Plane, before: Plane, after: Plane, free: Mask, face: Mask, side: float, covers: bool,
+    falls: Mantle | None = None, person: Mask | None = None,
+) -> tuple[Plane, Plane]:  # fmt: skip
     """Where hair goes, as far as there is any, and where there is new one; [h, w] in 0 … 1.
 
     own: how much of a sample is the person's hair. before, after: how likely hair is in drawings
     without and with the edit. free: where new hair may be though none is drawn, as it shows the
     surroundings, and the person in the drawing. face: see `face_and_forehead`. side: of the
     face's crop, in samples. covers: whether new hair may come before the face; else it hangs
-    beside it.
+    beside it. falls: where hair that becomes long falls beside it; person: [h, w], skin and clothes
+    of the person, which what falls behind does not hide.
     """
     old, new, hair = before > 0.5, after > 0.5, own > 0.5
     stays = after > STAYS
@@ -144,8 +178,16 @@ def decided(
     if not covers:  # nor above it, from where hair would fall before it
         before_face = inner | under(inner[::-1], kept[::-1])[::-1]
     gained &= ~before_face
+    told = np.ones_like(face) if covers else ~_long_already(kept & ~face, old, side)
+    gained &= told
     longer = lengthened(kept & ~face, old, new, side) & ~hair & ~before_face & ~under(inner, ends)
     longer &= not covers
+    fallen_on = np.ones_like(face)
+    if falls is not None and person is not None:
+        fallen_on = falls.wide
+        end = longer_to(kept & ~face, old, new, gained, side)
+        here = falls.seen(kept, person, end, TOUCHES * side)
+        longer |= here & ~hair & ~before_face
     if not (gained | longer).any():
         return gone, np.zeros_like(own)
     either, reach = np.pad(kept | gained, round(GAP * side) + 1), GAP * side
@@ -153,7 +195,7 @@ def decided(
     edge = round(GAP * side) + 1
     gaps = closed[edge:-edge, edge:-edge] & ~kept & (new | free)
     # New hair hangs on own hair, over ears, too; what is drawn elsewhere belongs to nobody.
-    gaps |= fallen(ends, gained, HANGS * side) & ~inner
+    gaps |= fallen(ends, gained, HANGS * side) & ~inner & fallen_on & told
     gaps &= ~before_face
     filled = binary_propagation(gained | longer, mask=gained | longer | gaps)
     filled = binary_propagation(square(kept, TOUCHES * side, grow=True) & filled, mask=filled)
@@ -162,6 +204,15 @@ def decided(
     share[filled & ~gained] = 1
     around = square(filled, SPOT * side / 2, grow=True)
     return gone, np.where(around, share, 0).astype(np.float32)
+
+
+def joined_to(face: Mask, new: Plane, side: float) -> Plane:
+    """New hair [h, w] that goes on behind a face [h, w] where it nearly touches it."""
+    reach, there = JOINS * side, new > 0.5
+    closed = square(square(there | face, reach, grow=True), reach, grow=False)
+    near = square(there, 2 * reach, grow=True) & square(face, 2 * reach, grow=True)
+    found: Plane = np.where(closed & near & ~face, 1, new).astype(np.float32)
+    return found
 
 
 def face_and_forehead(mesh: NDArray[Any], height: int, width: int) -> Mask:
@@ -202,10 +253,10 @@ def reshaped(
 ) -> Reshaped:
     """New hair may come before the face."""
     given = hair_drawn, labels, matte, pivots, track, span, canvas, region, hair_window, drawer
-    return _reshaped(*given, covers=True)
+    return _reshaped(*given, None)
 
 
-@stage(compress=True)
+@stage(version=2, compress=True)
 def reshaped_beside_face(
     hair_drawn: Annotated[HairDrawn, Near(AROUND)],
     labels: Annotated[Labels, Near(AROUND)],
@@ -217,10 +268,16 @@ def reshaped_beside_face(
     region: HeadRegion,
     hair_window: HairWindow,
     drawer: Drawer,
+    head_pose: Annotated[HeadPose, Near(AROUND)],
+    skull: Skull,
 ) -> Reshaped:
     """New hair comes beside the face alone."""
     given = hair_drawn, labels, matte, pivots, track, span, canvas, region, hair_window, drawer
-    return _reshaped(*given, covers=False)
+
+    def falls(row: int, own: Mask) -> Mantle:
+        return mantle(skull, Place.of(head_pose, row), own, canvas.grid)
+
+    return _reshaped(*given, falls)
 
 
 def _reshaped(
@@ -234,33 +291,38 @@ def _reshaped(
     region: HeadRegion,
     hair_window: HairWindow,
     drawer: Drawer,
-    covers: bool,
+    falls: Callable[[int, Mask], Mantle] | None,
 ) -> Reshaped:
+    """falls: where hair falls beside the face of a frame with own hair [h, w]; None if it may come
+    before it."""
     core, side = span.core(AROUND), track.box.side / canvas.step
     begins = runs(track.present, track.cuts)
     places = faces_of(pivots, track), begins, canvas.grid, track.box
 
     def seen(row: int) -> Tensor:
-        """Own hair, surroundings, what is drawn of hair and skin, and how far any is: [6, h, w]."""
+        """Own hair, surroundings, what is drawn of hair and skin, and the person: [6, h, w]."""
         drawn = drawn_share(pivots, track, np.array([row]), drawer, canvas)
         told = torch.from_numpy(hair_drawn.levels[row : row + 1]).float() / 255 * drawn
-        wall = labels.planes[row : row + 1, Label.BACKGROUND : Label.BACKGROUND + 1]
-        around = on_canvas(torch.from_numpy(wall).float() / 255, region, canvas)
+        shown = labels.planes[row : row + 1, [Label.BACKGROUND, Label.SKIN, Label.CLOTHES]]
+        planes = on_canvas(torch.from_numpy(shown).float() / 255, region, canvas)
+        around, person = planes[:, :1], planes[:, 1:].sum(1, keepdim=True)
         alpha = torch.from_numpy(matte.alpha[row])[None, None].float() / 255
         own = cut_grid(alpha, canvas.grid, on=hair_window)
-        return torch.cat([own, around, told, drawn], 1)[0]
+        return torch.cat([own, around, told, person], 1)[0]
 
     evidence = Averaged(seen, TAPS, *places)
 
     def look(row: int) -> Tensor:
         """Where hair goes and comes, [2, h, w]."""
-        around, *told = evidence(row)[1:5].numpy()
-        own, drawn = evidence.of(row)[[0, -1]]
+        around, *told, person = evidence(row)[1:].numpy()
+        own, mine = evidence.of(row)[0], own_share(track, range(row, row + 1), canvas.grid)[0]
         before, after, skin = (told[k] for k in (OLD_HAIR, NEW_HAIR, NEW_SKIN))
         free = (around > 0.5) & (after + skin > 0.5)
         face = face_and_forehead(canvas.grid.places(track.mesh[row]), canvas.height, canvas.width)
-        found = decided(own.numpy(), before, after, free, face, side, covers)
-        shown: Tensor = torch.from_numpy(np.stack(found)) * drawn
+        given = own.numpy(), before, after, free, face, side, falls is None
+        beside = None if falls is None else falls(row, own.numpy() > 0.5)
+        found = decided(*given, beside, person > 0.5)
+        shown: Tensor = torch.from_numpy(np.stack(found)) * mine
         return shown
 
     voters, (low, high) = np.ones(2 * VOTERS + 1), MAJORITY
@@ -268,7 +330,11 @@ def _reshaped(
     made = np.zeros((len(span), 2, canvas.height, canvas.width), np.uint8)
     color = np.zeros((len(span), 3), np.float32)
     for row in (np.flatnonzero(track.present[core]) + core.start).tolist():
-        share = (decisions(row) - low) / (high - low)
-        made[row - core.start] = (share.clamp(0, 1) * 255).round().to(torch.uint8).numpy()
+        share = ((decisions(row) - low) / (high - low)).clamp(0, 1)
+        if falls is not None:
+            mesh = canvas.grid.places(track.mesh[row])[list(FACE_OVAL)]
+            face = polygon_mask(mesh, canvas.height, canvas.width) > 0.5
+            share[1] = torch.from_numpy(joined_to(face, share[1].numpy(), side))
+        made[row - core.start] = (share * 255).round().to(torch.uint8).numpy()
         color[row - core.start] = neighbour_weights(row, begins, voters) @ hair_drawn.color
     return Reshaped(made, color)
