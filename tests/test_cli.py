@@ -779,7 +779,7 @@ def test_a_disk_that_is_full_for_a_pack(
     out: Path, capfd: pytest.CaptureFixture[str], of_the_user: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write(out / "g.pt", stylegan3())
-    monkeypatch.setattr(Path, "write_bytes", full)
+    monkeypatch.setattr(packs, "write_tensors", full)
     assert vidhair("models", "convert", "g.pt", "-o", "faces") == 19
     assert_one_line(capfd, "no room left")
     assert contents(of_the_user) == []

@@ -34,6 +34,7 @@ from vidhair.stages.behind import (
     between,
     body_of,
     in_one,
+    in_own_light,
     kinds,
     middle_of,
     mirrored,
@@ -306,6 +307,22 @@ def test_skin_that_is_drawn_joins_the_face_where_it_meets_it() -> None:
     assert 18 < np.median(gained) < 40
     far = (bright.scalp[1] > 250) & (np.arange(HIGH)[:, None] < 40)
     assert np.median(bright.levels[1][far].astype(int) - plain.levels[1][far]) > 8
+
+
+def test_clothes_of_the_other_side_are_lit_as_on_this_one() -> None:
+    columns = np.arange(40)
+    colors = np.full((30, 40, 3), 120, np.float32)
+    colors[:, 20:] -= 60  # in shade
+    colors[:, 30:34] += 9  # a fold
+    known = np.ones((30, 40), bool)
+    known[6:12, 4:16] = False
+    colors[~known] = 0
+    found = in_own_light(colors, known, columns[::-1])
+    hidden = found[6:12, 4:16, 0]
+    assert np.abs(hidden[:, [0, 1, 6, 7, 11]] - 120).max() < 12
+    assert hidden[:, 3:5].mean() - hidden[:, [0, 10]].mean() > 5, "folds come with them"
+    nothing = in_own_light(colors, np.zeros_like(known), columns[::-1])
+    assert np.array_equal(nothing, colors[:, ::-1])
 
 
 def test_bare_arms_are_no_clothes() -> None:

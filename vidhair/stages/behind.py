@@ -229,7 +229,7 @@ def body_of(views: Sequence[View], moves: Moves) -> tuple[Picture, Picture]:
     if dressed.sum() < LEAST_SKIN * side**2:  # clothes of the skin's color, or none that are seen
         dressed, flesh = seen, flesh if seen.any() else np.ones_like(flesh)
     from_other = there & dressed[:, at] & ~grown(dressed, SEAM * side) & (alike > ALIKE)
-    clothes = np.where(from_other[..., None], made[:, at], made)
+    clothes = np.where(from_other[..., None], in_own_light(made, dressed, at), made)
     cloth = inpaint(
         clothes, wanted & ~seen & ~from_other & (flesh[..., 0] < 1), dressed | (wanted & from_other)
     )
@@ -237,6 +237,15 @@ def body_of(views: Sequence[View], moves: Moves) -> tuple[Picture, Picture]:
     made = np.where(seen[..., None], made, drawn)
     made = np.where((seen | wanted)[..., None], made, spread(made, seen | wanted))
     return _levels(made), _levels(cover * 255)
+
+
+def in_own_light(colors: Plane, known: Mask, at: NDArray[np.int64]) -> Plane:
+    """Colors [h, w, 3] of the other side, whose column of each is `at` [w], as bright as they are
+    next to them on this side, which may lie in less shade. known: [h, w], what is seen."""
+    other, both = colors[:, at], known & known[:, at]
+    own = spread(np.where(both[..., None], colors - other, 0), both)
+    found: Plane = (other + own).clip(0, 255)
+    return found
 
 
 def in_one(cover: Plane, figure: Mask) -> Plane:
@@ -423,7 +432,7 @@ def grain_of(views: Sequence[View], moves: Moves, wall: Picture) -> float:
 Parts = tuple[Picture, Picture, Picture, NDArray[np.float32], Place]  # as `View` takes them
 
 
-@stage(version=8, compress=True)
+@stage(version=9, compress=True)
 def behind(
     frames: Series[Frames],
     matte: Series[Matte],

@@ -46,7 +46,7 @@ BLOCKS = (
 )  # widths of the blocks that do, the largest of which there are enough
 # Of columns of own hair, between which it is long enough to tell how long strands look; of those
 # that are sure to be long, the share of its columns.
-LONG_ENOUGH, COLUMNS = (0.08, 0.2), 90
+LONG_ENOUGH, COLUMNS = (0.25, 0.45), 90
 BORDER = 0.012  # of own hair, which what is behind it shines through
 LEAST_HAIR = 0.003  # of the crop's square, that can go on
 
@@ -107,7 +107,7 @@ def column_length(own: Mask) -> float:
 # ---- the stage
 
 
-@stage(compress=True)
+@stage(version=2, compress=True)
 def hair_texture(
     frames: Series[Frames],
     matte: Series[Matte],
