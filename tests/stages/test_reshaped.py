@@ -19,6 +19,7 @@ from vidhair.stages.reshaped import (
     decided,
     face_and_forehead,
     fallen,
+    hung,
     joined_to,
     lengthened,
     longer_to,
@@ -234,3 +235,13 @@ class TestStage:
     def test_frames_without_the_face_say_nothing(self) -> None:
         found = self.new([box(8, 50)] * 4, absent=(1,))
         assert found.tolist() == [1, 0, 1, 1]
+
+
+def test_hair_that_falls_begins_at_own_hair() -> None:
+    own, new = np.zeros((2, 20, 12), bool)
+    own[2:6, 3:9] = True
+    new[9:, 2:] = True
+    found = hung(own, new, 4)
+    assert found[6:, 3:9].all() and not found[:6].any(), "the gap is closed"
+    assert not found[:, :3].any() and not found[:, 9:].any(), "nothing begins in the air"
+    assert not hung(own, new, 2)[6:9].any(), "what is further away stays apart"

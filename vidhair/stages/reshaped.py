@@ -46,6 +46,7 @@ HANGS = 0.35  # below own hair, at most, that new hair begins which hangs on it
 # share of that longer hair ends higher; share of it, in percent, that is above the lowest end.
 THICK, ENDS, TAPERS, LAST = 0.025, 0.3, 0.3, 97
 LONGER = 0.08  # than it is drawn, from which on own hair is
+SWINGS = 0.1  # below own hair, at most, that new hair begins after frames have agreed
 SPREADS = 0.05  # beside own hair, at most, that such hair hangs
 FURTHER = 0.05  # than own hair is, that hair is which becomes longer
 JOINS = 0.02  # half the width of gaps to the face, that it goes on in
@@ -91,6 +92,13 @@ def fallen(above: Mask, below: Mask, most: float) -> Mask:
     last = np.maximum.accumulate(np.where(above, rows, -height), axis=0)
     first = np.minimum.accumulate(np.where(below, rows, 3 * height)[::-1], axis=0)[::-1]
     found: Mask = (first - last - 1 <= most) & ~above & ~below
+    return found
+
+
+def hung(own: Mask, new: Mask, most: float) -> Mask:
+    """Of new hair [h, w] what has own hair [h, w] above it, with what lies between, as in `fallen`:
+    nothing begins in the air."""
+    found: Mask = np.maximum.accumulate(own, axis=0) & (new | fallen(own, new, most))
     return found
 
 
@@ -186,7 +194,7 @@ def decided(
     if falls is not None and person is not None:
         fallen_on = falls.wide
         end = longer_to(kept & ~face, old, new, gained, side)
-        here = falls.seen(kept, person, end, TOUCHES * side)
+        here = hung(ends, falls.seen(kept, person, end, TOUCHES * side), HANGS * side)
         longer |= here & ~hair & ~before_face
     if not (gained | longer).any():
         return gone, np.zeros_like(own)
@@ -256,7 +264,7 @@ def reshaped(
     return _reshaped(*given, None)
 
 
-@stage(version=2, compress=True)
+@stage(version=4, compress=True)
 def reshaped_beside_face(
     hair_drawn: Annotated[HairDrawn, Near(AROUND)],
     labels: Annotated[Labels, Near(AROUND)],
@@ -299,6 +307,10 @@ def _reshaped(
     begins = runs(track.present, track.cuts)
     places = faces_of(pivots, track), begins, canvas.grid, track.box
 
+    def own_hair(row: int) -> Tensor:
+        alpha = torch.from_numpy(matte.alpha[row])[None, None].float() / 255
+        return cut_grid(alpha, canvas.grid, on=hair_window)[0, 0]
+
     def seen(row: int) -> Tensor:
         """Own hair, surroundings, what is drawn of hair and skin, and the person: [6, h, w]."""
         drawn = drawn_share(pivots, track, np.array([row]), drawer, canvas)
@@ -306,9 +318,7 @@ def _reshaped(
         shown = labels.planes[row : row + 1, [Label.BACKGROUND, Label.SKIN, Label.CLOTHES]]
         planes = on_canvas(torch.from_numpy(shown).float() / 255, region, canvas)
         around, person = planes[:, :1], planes[:, 1:].sum(1, keepdim=True)
-        alpha = torch.from_numpy(matte.alpha[row])[None, None].float() / 255
-        own = cut_grid(alpha, canvas.grid, on=hair_window)
-        return torch.cat([own, around, told, person], 1)[0]
+        return torch.cat([own_hair(row)[None, None], around, told, person], 1)[0]
 
     evidence = Averaged(seen, TAPS, *places)
 
@@ -334,7 +344,11 @@ def _reshaped(
         if falls is not None:
             mesh = canvas.grid.places(track.mesh[row])[list(FACE_OVAL)]
             face = polygon_mask(mesh, canvas.height, canvas.width) > 0.5
-            share[1] = torch.from_numpy(joined_to(face, share[1].numpy(), side))
+            kept = (own_hair(row) > 0.5) & (share[0] < 0.5)
+            new = joined_to(face, share[1].numpy(), side)
+            # Own hair swings, so neighbouring frames do not agree on what lies below it.
+            new[fallen(kept.numpy(), new > 0.5, SWINGS * side) & ~face] = 1
+            share[1] = torch.from_numpy(new)
         made[row - core.start] = (share * 255).round().to(torch.uint8).numpy()
         color[row - core.start] = neighbour_weights(row, begins, voters) @ hair_drawn.color
     return Reshaped(made, color)
