@@ -18,7 +18,8 @@ PINS = $$($(BIN)/python -c 'import sys; print("py%d%d.txt" % sys.version_info[:2
 demo: $(INSTALLED)
 	$(BIN)/vidhair demo
 
-# At most two processes, as one takes up to 4 GB (StyleGANEX's golden case). The tests of a file share what they make.
+# At most two processes, as one takes up to 4 GB (StyleGANEX's golden case). The tests of a file
+# share what they make.
 PYTEST = $(BIN)/python -m pytest -n auto --maxprocesses 2 --dist loadfile --no-loadscope-reorder
 
 test: lint

@@ -17,7 +17,7 @@ prepare_process()  # as the command line does, before anything imports torch
 
 TESTS = Path(__file__).parent
 SHARED = TESTS.parents[1] / "shared"
-# Files of a minute and more: the first ones, so that no process is left alone with one at the end.
+# Long files are the first ones, so that no process is left alone with one at the end.
 # Those of other instruction sets wait for processes that compile everything anew.
 LONGEST = (
     "kernels/test_levels.py",

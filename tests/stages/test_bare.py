@@ -419,16 +419,19 @@ def with_a_dark_lock(color: tuple[int, int, int]) -> tuple[View, tuple[slice, sl
     return view, lock
 
 
+def copies_of(values: dict[str, Any]) -> tuple[NDArray[np.uint8], ...]:
+    """Pixels, alpha and planes of labels, to be changed."""
+    whole = values["frames"].pixels, values["matte"].alpha, values["labels"].planes
+    return tuple(array.copy() for array in whole)
+
+
 @pytest.mark.parametrize(("color", "goes"), [((120, 95, 76), True), ((60, 190, 190), False)])
 def test_the_thin_end_of_a_lock_before_the_wall_goes(
     color: tuple[int, int, int], goes: bool
 ) -> None:
     """What the labels take for a person, and the matte not for hair; a thing beside it stays."""
     values = given()
-    pixels, alpha, planes = (
-        values["frames"].pixels.copy(), values["matte"].alpha.copy(),
-        values["labels"].planes.copy(),
-    )  # fmt: skip
+    pixels, alpha, planes = copies_of(values)
     lock, end = np.s_[60:72, 114:126], np.s_[72:78, 116:124]
     pixels[1][lock], alpha[1][lock], pixels[1][end] = (150, 105, 70), 255, color
     planes[1][-1][lock] = planes[1][-1][end] = 255
@@ -443,10 +446,7 @@ def test_the_thin_end_of_a_lock_before_the_wall_goes(
 def test_a_cheek_that_lies_beyond_its_mesh_stays() -> None:
     """Its color may lie between that of hair and that of the wall."""
     values = given()
-    pixels, alpha, planes = (
-        values["frames"].pixels.copy(), values["matte"].alpha.copy(),
-        values["labels"].planes.copy(),
-    )  # fmt: skip
+    pixels, alpha, planes = copies_of(values)
     lock, cheek = np.s_[60:84, 114:126], np.s_[68:78, 108:114]
     pixels[1][lock], alpha[1][lock], pixels[1][cheek] = (150, 105, 70), 255, (124, 99, 79)
     planes[1][-1][lock] = planes[1][-1][cheek] = planes[1][Label.SKIN][cheek] = 255

@@ -19,7 +19,7 @@ from vidhair.stages.reshaped import (
     decided,
     face_and_forehead,
     fallen,
-    hung,
+    hanging_on,
     joined_to,
     lengthened,
     longer_to,
@@ -241,7 +241,7 @@ def test_hair_that_falls_begins_at_own_hair() -> None:
     own, new = np.zeros((2, 20, 12), bool)
     own[2:6, 3:9] = True
     new[9:, 2:] = True
-    found = hung(own, new, 4)
+    found = hanging_on(own, new, 4)
     assert found[6:, 3:9].all() and not found[:6].any(), "the gap is closed"
     assert not found[:, :3].any() and not found[:, 9:].any(), "nothing begins in the air"
-    assert not hung(own, new, 2)[6:9].any(), "what is further away stays apart"
+    assert not hanging_on(own, new, 2)[6:9].any(), "what is further away stays apart"

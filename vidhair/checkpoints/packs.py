@@ -160,8 +160,8 @@ def open_pack(name: str | os.PathLike[str] = BUNDLED) -> PackFiles:
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], dtype: torch.dtype | None) -> None:
-    """A safetensors file, one tensor in memory at a time: safetensors' own writing holds all of
-    them two times more, and does not say that a disk is full.
+    """A safetensors file, one tensor in memory at a time: safetensors' own writing holds
+    copies of all, and does not say that a disk is full.
 
     dtype: of floating-point tensors; None: as they are.
     """

@@ -38,12 +38,7 @@ LOOKED_AT = 6  # frames of a shot
 # Lengths are in sides of the face's crop.
 WAVES = 0.06  # blur that tells the color of a place from its strands and waves
 AROUND = 0.06  # around the new hair of frames that are looked at, in which strands go on
-BLOCKS = (
-    0.14,
-    0.1,
-    0.07,
-    0.05,
-)  # widths of the blocks that do, the largest of which there are enough
+BLOCKS = (0.14, 0.1, 0.07, 0.05)  # widths of those that do, the largest that are enough
 # Of columns of own hair, between which it is long enough to tell how long strands look; of those
 # that are sure to be long, the share of its columns.
 LONG_ENOUGH, COLUMNS = (0.25, 0.45), 90
@@ -167,11 +162,11 @@ def textured(view: Tensor, wanted: Mask, side: float) -> tuple[Plane, Plane, flo
     own = ((lab - even) * sure)[0].numpy()
     low, high = LONG_ENOUGH
     share = float(np.clip((column_length(there) / side - low) / (high - low), 0, 1))
-    if not (share and wanted.any()):
-        return own, share * there.astype(np.float32), float(own[0][there].std())
-    near = distance_transform_edt(~wanted) <= AROUND * side
-    widths = [max(6, round(width * side)) for width in BLOCKS]
-    found = gone_on(own, there, near, widths)
-    if found is None:
-        return own, share * there.astype(np.float32), float(own[0][there].std())
-    return found, (share * (near | there)).astype(np.float32), float(own[0][there].std())
+    contrast, detail, told = float(own[0][there].std()), own, there
+    if share and wanted.any():
+        near = distance_transform_edt(~wanted) <= AROUND * side
+        widths = [max(6, round(width * side)) for width in BLOCKS]
+        found = gone_on(own, there, near, widths)
+        if found is not None:
+            detail, told = found, near | there
+    return detail, share * told.astype(np.float32), contrast

@@ -95,7 +95,7 @@ def fallen(above: Mask, below: Mask, most: float) -> Mask:
     return found
 
 
-def hung(own: Mask, new: Mask, most: float) -> Mask:
+def hanging_on(own: Mask, new: Mask, most: float) -> Mask:
     """Of new hair [h, w] what has own hair [h, w] above it, with what lies between, as in `fallen`:
     nothing begins in the air."""
     found: Mask = np.maximum.accumulate(own, axis=0) & (new | fallen(own, new, most))
@@ -194,7 +194,7 @@ def decided(
     if falls is not None and person is not None:
         fallen_on = falls.wide
         end = longer_to(kept & ~face, old, new, gained, side)
-        here = hung(ends, falls.seen(kept, person, end, TOUCHES * side), HANGS * side)
+        here = hanging_on(ends, falls.seen(kept, person, end, TOUCHES * side), HANGS * side)
         longer |= here & ~hair & ~before_face
     if not (gained | longer).any():
         return gone, np.zeros_like(own)
