@@ -166,9 +166,9 @@ def wall_of(views: Sequence[View], moves: Moves) -> Picture:
 
 
 def passing(views: Sequence[View], colors: Plane, seen: Mask, often: NDArray[np.int64]) -> Mask:
-    """What is taken for wall, or for body, and is rather something that goes by: in few of the
-    views (often: [h, w], in how many), unlike what more of them show next to it, and of the face's
-    tint, as a hand, or as narrow as what is left of a thing that is mostly told from a wall."""
+    """What is taken for wall and is rather something that goes by: in few of the views (often:
+    [h, w], in how many), unlike the wall that more of them show next to it, and of the face's tint,
+    as a hand, or as narrow as what is left of a thing that is mostly told from a wall."""
     rare = seen & (often <= RARE * len(views))
     if not rare.any() or not (seen & ~rare).any():
         return np.zeros_like(seen)
@@ -193,9 +193,6 @@ def body_of(views: Sequence[View], moves: Moves) -> tuple[Picture, Picture]:
     shown = [kinds(view) for view in views]
     wall, skin, clothes = (np.sum(moves.shares(list(m)), axis=0) for m in zip(*shown, strict=True))
     figure, neck = usual_body(views[0].mesh, *size)
-    foreign = passing(views, colors.astype(np.float32), seen, skin + clothes)
-    seen &= ~foreign
-    skin, clothes = (np.where(foreign, 0, counts) for counts in (skin, clothes))
     axis, wide = middle_of(views[0].mesh)
     beside = np.abs(np.arange(size[1]) + 0.5 - axis) > NECK_SPAN * wide
     counted = skin + clothes
@@ -432,7 +429,7 @@ def grain_of(views: Sequence[View], moves: Moves, wall: Picture) -> float:
 Parts = tuple[Picture, Picture, Picture, NDArray[np.float32], Place]  # as `View` takes them
 
 
-@stage(version=9, compress=True)
+@stage(version=10, compress=True)
 def behind(
     frames: Series[Frames],
     matte: Series[Matte],
