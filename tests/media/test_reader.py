@@ -252,6 +252,21 @@ def test_turned_sources_come_out_upright(tmp_path: Path, matrix: tuple[int, int,
         assert abs(copy.read(0, 3).astype(int) - expected).mean() < 5
 
 
+@pytest.mark.parametrize("quarters", (1, 2, 3))
+def test_a_reader_can_be_turned_further(tmp_path: Path, quarters: int) -> None:
+    write(tmp_path / "a.mp4", a_clip(range(3), sample_aspect_ratio=Fraction(4, 3)))
+    with open_clip(tmp_path / "a.mp4") as plain, plain.turned(quarters) as turned:
+        expected = np.rot90(plain.read(0, 3), quarters, (1, 2))
+        assert (turned.clip.height, turned.clip.width) == expected.shape[1:3]
+        assert np.array_equal(turned.read(0, 3), expected)
+        assert np.array_equal(turned.peek([2])[0], expected[2])
+        assert np.array_equal(turned.grey(0, 1), np.rot90(plain.grey(0, 1), quarters, (1, 2)))
+        ratio = Fraction(4, 3) if quarters == 2 else Fraction(3, 4)
+        assert turned.clip.sample_aspect_ratio == ratio
+        assert turned.clip.rotation == 360 - 90 * quarters
+        assert turned.reading != plain.reading, "results are kept apart"
+
+
 def test_upright_is_what_ffmpeg_shows(tmp_path: Path) -> None:
     write(tmp_path / "a.mp4", a_clip(range(3)), crf=1)
     turn_on_display(tmp_path / "a.mp4", tmp_path / "turned.mp4", (0, 1, -1, 0))

@@ -51,6 +51,11 @@ class Edit:
         return ""
 
     @property
+    def painted_over(self) -> bool:
+        """Whether it takes a picture that lies over one of the clip's frames."""
+        return False
+
+    @property
     def facial(self) -> tuple[str, ...]:
         """Which parts of `facial_hair` it changes."""
         return ()

@@ -130,6 +130,10 @@ class HairColor(HairColorLatent):
         if self.area:
             check_area(self.area, f"{place}.area")
 
+    @property
+    def painted_over(self) -> bool:
+        return bool(self.area)
+
     def check_clip(self, clip: Clip, place: str) -> None:
         if self.area:
             check_area_fits(self.area, self.area_frame, clip, f"{place}.area")

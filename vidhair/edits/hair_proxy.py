@@ -416,6 +416,10 @@ class HairMask(HairProxy):
             )
         check_area(self.mask, f"{place}.mask")
 
+    @property
+    def painted_over(self) -> bool:
+        return True
+
     def check_clip(self, clip: Clip, place: str) -> None:
         check_area_fits(self.mask, self.mask_frame, clip, f"{place}.mask")
 

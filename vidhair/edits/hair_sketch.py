@@ -57,6 +57,10 @@ class HairSketch(HairProxy):
                 "sketch of lines; draw white lines on black, or lines on a transparent picture"
             )
 
+    @property
+    def painted_over(self) -> bool:
+        return True
+
     def check_clip(self, clip: Clip, place: str) -> None:
         check_area_fits(self.sketch, self.sketch_frame, clip, f"{place}.sketch")
 

@@ -3,7 +3,7 @@
 import os
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from vidhair.types import Clip
 
 CACHE_VARIABLE = "VIDHAIR_CACHE"
 CACHE_BYTES = 20 * 2**30
+LYING = "the head lies on its side, or upside down; the frames are turned upright for the edit"
 
 
 @dataclass(frozen=True)
@@ -162,6 +163,7 @@ def _make(
             f"{target} is the matte that is read; choose another name for the output"
         )
     with (
+        ExitStack() as turned,
         open_clip(source) as reader,
         flow.on(reader.clip),
         _store(cache) as store,
@@ -169,12 +171,21 @@ def _make(
     ):
         writer = _writer_of(target, reader.clip, recipe, goal == CUT_OUT)
         runner = Runner(store, reader, reporter, means)
-        with Encoding(writer, recipe.encode, flow, means) as encoding:
+        runner.run(flow.nodes())
+        quarters = flow.quarters(runner.work)
+        if quarters:
+            upright = turned.enter_context(reader.turned(quarters))
+            flow, runner = (
+                Flow(recipe, models, goal, means),
+                Runner(store, upright, reporter, means),
+            )
             runner.run(flow.nodes())
+        with Encoding(writer, recipe.encode, flow, means, quarters) as encoding:
             runner.run([*flow.fanned_nodes(runner.work), encoding.node])
         work, count = runner.work, reader.clip.frame_count
         untouched = int((~flow.shown(work)).sum())
-        notes = [*reader.notes, *flow.notes(work), *encoding.notes]
+        lying = [LYING] if quarters else []
+        notes = [*reader.notes, *lying, *flow.notes(work), *encoding.notes]
         return Result(
             target,
             count,

@@ -35,8 +35,10 @@ class Encoding:
         config: EncodeConfig,
         flow: Flow,
         means: Means,
+        quarters: int = 0,
     ):
-        self._writer = writer
+        """quarters: of a circle, by which what is made is turned back to the right."""
+        self._writer, self._quarters = writer, quarters
         self._flow, self._means = flow, means
         self._resources = ExitStack()
         self._behind: Behind | None = None
@@ -68,6 +70,9 @@ class Encoding:
 
     def _take(self, work: Work, start: int, stop: int) -> Arrays:
         pixels, alpha = self._flow.pictures(work, start, stop)
+        if self._quarters:
+            pixels = np.rot90(pixels, -self._quarters, (1, 2))
+            alpha = None if alpha is None else np.rot90(alpha, -self._quarters, (1, 2))
         if not self._begun:
             self._begun = True
             if isinstance(self._writer, VideoWriter):

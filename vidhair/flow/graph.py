@@ -94,6 +94,7 @@ GOAL = "changes"
 BESIDE = ("doubts",)  # made for what is told of a run
 CUT_OUT = "cut_out"
 SOURCE: dict[str, type] = {"frames": Frames}
+AGREED = 0.7  # length of the mean of directions, from which on they are one
 
 HEAD = makers(
     align.thumbnails, align.faces, align.shots, people.tracks, people.looks, people.people,
@@ -108,6 +109,14 @@ HEAD = makers(
 )  # fmt: skip
 TUNED = makers(tune.tuned, drawer=tune.fine_tuned, codes=tune.offset_pivots)
 UNTUNED = makers(drawer=tune.untuned, codes=tune.plain_pivots)
+
+
+def quarters_of(ways: NDArray[np.floating[Any]]) -> int:
+    """Quarters of a circle, to the left, by which faces have to be turned to be upright; none
+    where they do not agree. ways: [n, 2], to the right on each of them."""
+    along = ways @ np.array([1, 1j])
+    mean = (along / np.maximum(np.abs(along), 1e-9)).mean() if len(along) else 1
+    return round(float(np.angle(mean)) / (np.pi / 2)) % 4 if abs(mean) > AGREED else 0
 
 
 def draws(recipe: Recipe) -> bool:
@@ -571,6 +580,20 @@ class Flow:
         present = [self.field(work, "track", "present", unit) for unit in units]
         shown: NDArray[np.bool_] = np.any(present, axis=0)
         return shown
+
+    def quarters(self, work: Work) -> int:
+        """By how many quarters of a circle, to the left, frames have to be turned for the heads
+        that are edited to be upright, as parsers, bodies and hair that hangs have them. None where
+        heads do not agree, or what is given or made has the places of frames as they are."""
+        fixed = self.recipe.matte.from_ or any(
+            edit.whole_frames or edit.painted_over for edit in self.recipe.edits
+        )
+        if fixed or "track" not in self.stages:
+            return 0
+        units = [unit for unit in self.fan_out(work) if isinstance(unit, people.Person)]
+        tracks = [track for unit in units for track in unit.tracks]
+        chosen = np.isin(self.field(work, "tracks", "track"), tracks)
+        return quarters_of(self.field(work, "tracks", "axes")[chosen][:, 2:])
 
     def _without_hair(self, work: Work, unit: int) -> int:
         """Frames that show a person, and none of their hair."""

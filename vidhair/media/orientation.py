@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     import av
 
-_CLOCKWISE = np.array([[0, -1], [1, 0]])
+_TO_THE_LEFT = np.array([[0, -1], [1, 0]])
 _ROTATIONS = {(0, 1): 0, (-1, 0): 90, (0, -1): 180, (1, 0): 270}
 
 
@@ -24,7 +24,7 @@ def orientation_of(frame: av.VideoFrame) -> NDArray[Any] | None:
         data: Any = frame.side_data.get("DISPLAYMATRIX")
     except ValueError:  # one kind that PyAV does not know, such as Exif, hides all others
         turns = round(frame.rotation / 90) % 4
-        return np.linalg.matrix_power(_CLOCKWISE, turns)
+        return np.linalg.matrix_power(_TO_THE_LEFT, turns)
     if data is None:
         return np.eye(2, dtype=int)
     matrix = np.frombuffer(bytes(data), np.int32).reshape(3, 3)[:2, :2]
@@ -36,6 +36,12 @@ def rotation(orientation: NDArray[Any]) -> int:
     """Degrees clockwise from stored to upright."""
     right, down = orientation[1].tolist()
     return _ROTATIONS[right, down]
+
+
+def turned(orientation: NDArray[Any], quarters: int) -> NDArray[Any]:
+    """That of the same pictures, turned further by so many quarters of a circle to the left."""
+    found: NDArray[Any] = orientation @ np.linalg.matrix_power(_TO_THE_LEFT, quarters % 4)
+    return found
 
 
 def turned_fields(fields: str, orientation: NDArray[Any], height: int) -> str:

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,8 +23,8 @@ from numpy.typing import NDArray
 from vidhair.errors import NotAVideo
 from vidhair.media.color import Conversion, alpha_of, fields_to_rgb, grey_of, to_rgb
 from vidhair.media.light import converts, to_sdr_rgb
-from vidhair.media.orientation import upright
-from vidhair.media.scan import scan_source
+from vidhair.media.orientation import rotation, turned, upright
+from vidhair.media.scan import Scan, scan_source
 from vidhair.media.source import Tally, decoded_frames, open_container, video_stream
 from vidhair.types import Clip
 
@@ -43,7 +44,7 @@ def open_clip(path: str | Path) -> ClipReader:
 
     Decodes the whole file once without making pictures: only that tells its frames and times.
     """
-    return ClipReader(Path(path))
+    return ClipReader(scan_source(Path(path)))
 
 
 class ClipReader:
@@ -54,13 +55,13 @@ class ClipReader:
     reading: how colors are read where it is not plainly by their matrix; else empty.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, scan: Scan) -> None:
         from av.video.reformatter import VideoReformatter
 
-        self._scan = scan_source(path)
-        self.clip = self._scan.clip
-        self.notes = self._scan.notes
-        self.reading = self._scan.reading
+        self._scan = scan
+        self.clip = scan.clip
+        self.notes = scan.notes
+        self.reading = scan.reading
         self._container: Any = None
         self._frames: Iterator[av.VideoFrame] = iter(())
         self._next = self.clip.frame_count
@@ -82,6 +83,19 @@ class ClipReader:
         self._container, self._frames, self._next = None, iter(()), self.clip.frame_count
         self._recent.clear()
         self._decord = None
+
+    def turned(self, quarters: int) -> ClipReader:
+        """Another reader of the same video, whose pictures are turned by so many quarters of a
+        circle to the left."""
+        scan = self._scan
+        orientation = turned(scan.orientation, quarters)
+        clip = replace(self.clip, rotation=rotation(orientation))
+        if quarters % 2:
+            shape = 1 / clip.sample_aspect_ratio
+            clip = replace(clip, width=clip.height, height=clip.width, sample_aspect_ratio=shape)
+        found = ClipReader(replace(scan, clip=clip, orientation=orientation, plain=False))
+        found.reading = f"{self.reading} turned by {quarters % 4} quarters".strip()
+        return found
 
     def keep(self, count: int = _KEPT) -> None:
         """Hold so many of the frames that were decoded last, which can be read again at once."""
