@@ -17,6 +17,7 @@ from vidhair.geometry import (
     crop_quad,
     eye_rotation_deg,
     frame_crop,
+    quarters_of,
     similarity_in_box,
 )
 
@@ -285,3 +286,15 @@ def test_points_are_located_in_a_turned_square() -> None:
     points = np.array([[[10.0, 20.0], [13.0, 24.0], [6.0, 23.0], [7.0, 16.0]]])
     want = [[0.0, 0.0], [0.5, 0.0], [0.0, 0.5], [-0.5, 0.0]]
     np.testing.assert_allclose(axes.locate(points)[0], want, atol=1e-12)
+
+
+@pytest.mark.parametrize("degrees", (0, 25, -40, 80, 100, 180, 268, 350))
+def test_heads_are_turned_upright_by_quarters(degrees: int) -> None:
+    angle = np.deg2rad(degrees + np.array([-8, 0, 9]))
+    quarters = quarters_of(np.stack([np.cos(angle), np.sin(angle)], 1) * 30)
+    assert abs((degrees - 90 * quarters + 180) % 360 - 180) <= 45
+
+
+def test_heads_that_do_not_agree_are_not_turned() -> None:
+    assert quarters_of(np.array([[0.0, 1.0], [0.0, -1.0], [1.0, 0.0]])) == 0
+    assert quarters_of(np.zeros((0, 2))) == 0

@@ -22,6 +22,9 @@ MIN_MARGIN, CLOSE = 3, 4  # in pixels
 EYE_DISTANCE, GRID = 64, 8
 
 
+AGREED = 0.7  # length of the mean of directions, from which on they are one
+
+
 def _numbers(points: NDArray[Any]) -> NDArray[Any]:
     """Points as complex numbers x + iy: as y points down, times i is a clockwise quarter turn."""
     numbers: NDArray[np.complex128] = points[..., 0] + 1j * points[..., 1]
@@ -93,6 +96,14 @@ def crop_axes(
     half = 2 * abs(e) if eyes_only else np.maximum(2 * abs(e), 1.8 * abs(m))
     rightwards = e - 1j * m
     return CropAxes(_points(eyes + m / 10), _points(rightwards * (half / abs(rightwards))))
+
+
+def quarters_of(ways: NDArray[Any]) -> int:
+    """Quarters of a circle, to the left, by which faces have to be turned to be upright; none
+    where they do not agree. ways: [n, 2], to the right on each of them."""
+    along = _numbers(ways)
+    mean = (along / np.maximum(np.abs(along), 1e-9)).mean() if len(along) else 1
+    return round(float(np.angle(mean)) / (np.pi / 2)) % 4 if abs(mean) > AGREED else 0
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from vidhair.cache import DiskStore, MemoryStore, fingerprint
 from vidhair.edits import Bald
 from vidhair.errors import CheckpointUnreadable
 from vidhair.flow import graph
-from vidhair.flow.graph import Flow, quarters_of
+from vidhair.flow.graph import Flow
 from vidhair.flow.runner import Means, Runner, Work
 from vidhair.geometry import Grid
 from vidhair.media import open_clip
@@ -474,15 +474,3 @@ def test_doubtful_mattes_are_told_of_once(monkeypatch: pytest.MonkeyPatch, given
     flow.units = [cast(Any, None), cast(Any, None)]
     found = [note for note in flow.notes(work) if "look at it with `vidhair matte`" in note]
     assert len(found) == (0 if given else 2)
-
-
-@pytest.mark.parametrize("degrees", (0, 25, -40, 80, 100, 180, 268, 350))
-def test_heads_are_turned_upright_by_quarters(degrees: int) -> None:
-    angle = np.deg2rad(degrees + np.array([-8, 0, 9]))
-    quarters = quarters_of(np.stack([np.cos(angle), np.sin(angle)], 1) * 30)
-    assert abs((degrees - 90 * quarters + 180) % 360 - 180) <= 45
-
-
-def test_heads_that_do_not_agree_are_not_turned() -> None:
-    assert quarters_of(np.array([[0.0, 1.0], [0.0, -1.0], [1.0, 0.0]])) == 0
-    assert quarters_of(np.zeros((0, 2))) == 0

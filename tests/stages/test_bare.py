@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from tests.stages.faces import face_mesh
 from tests.stages.series import InMemory
 from vidhair.geometry import Box
-from vidhair.imaging.follow import STILL
+from vidhair.imaging.follow import STILL, inverse, moved
 from vidhair.models.faces.landmarks import FACE_OVAL
 from vidhair.models.parsers.face_parser import Label, polygon_mask
 from vidhair.stages.align import FaceTrack
@@ -30,6 +30,7 @@ from vidhair.stages.bare_view import View, grown
 from vidhair.stages.behind import (
     Behind,
     Moves,
+    Told,
     behind,
     between,
     body_of,
@@ -40,6 +41,7 @@ from vidhair.stages.behind import (
     mirrored,
     neck_color,
     neck_ways,
+    tilt_of,
     tint,
     usual_body,
     wall_of,
@@ -509,6 +511,38 @@ def test_what_hair_hides_of_a_body_is_like_the_other_side() -> None:
     other = np.where(columns < 0, bare_share, 1 - bare_share)
     assert mirrored(other, np.ones((HIGH, WIDE), bool), mesh)[2] < 0.4
     assert mirrored(bare_share, np.zeros((HIGH, WIDE), bool), mesh)[2] == 1, "as bodies mostly are"
+
+
+def told_of(angle: float) -> tuple[Told, NDArray[np.bool_]]:
+    """Of a body that is inclined, half of which hair hides, and where it is."""
+    mesh = scene(0)[-1].astype(np.float64)
+    figure = usual_body(mesh, HIGH, WIDE)[0] > 0.5
+    upright = Told(
+        np.full((HIGH, WIDE, 3), SHIRT, np.float32), figure, (~figure).astype(np.float32),
+        np.zeros((HIGH, WIDE), np.float32), figure.astype(np.float32), figure, mesh,
+    )  # fmt: skip
+    told = upright.turned(-angle)[0]
+    return told, told.clothes > 0.5
+
+
+@pytest.mark.parametrize("degrees", (-25, 0, 25))
+def test_a_body_is_inclined_as_its_sides_say(degrees: int) -> None:
+    angle = np.deg2rad(degrees)
+    assert abs(tilt_of(told_of(angle)[0]) - angle) < 0.02
+    # A head that leans alone is no inclined body.
+    upright, _ = told_of(0)
+    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    middle = upright.mesh.mean(0)
+    assert tilt_of(replace(upright, mesh=(upright.mesh - middle) @ turn.T + middle)) == 0
+
+
+def test_what_is_turned_comes_back_where_it_was() -> None:
+    told, body = told_of(0)
+    there, back = told.turned(0.5)
+    found = moved(there.clothes, inverse(back), (slice(0, HIGH), slice(0, WIDE)))
+    inner = ~(grown(body, 3) & grown(~body, 3))
+    assert np.abs(found - told.clothes)[inner].max() < 0.05
+    assert there.wall[0, 0] == there.clothes[-1, -1] == 0, "nothing is seen beyond the window"
 
 
 def test_what_is_hidden_between_two_parts_of_a_body_is_body() -> None:

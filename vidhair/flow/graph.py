@@ -34,6 +34,7 @@ from vidhair.edits.style_space import StyleEdit, style_spread
 from vidhair.errors import InvalidSetting
 from vidhair.flow.node import Node
 from vidhair.flow.runner import Means, Work
+from vidhair.geometry import quarters_of
 from vidhair.media import MatteReader, open_matte, read_image
 from vidhair.models.encoders.attributes import AttributeSpace
 from vidhair.models.encoders.inversion import Inverter
@@ -71,6 +72,7 @@ from vidhair.stages import (
     steady_face,
     tune,
 )
+from vidhair.stages.bare_view import EARS
 from vidhair.stages.doubts import doubts
 from vidhair.types import Clip, Frames
 from vidhair.wiring import (
@@ -94,7 +96,7 @@ GOAL = "changes"
 BESIDE = ("doubts",)  # made for what is told of a run
 CUT_OUT = "cut_out"
 SOURCE: dict[str, type] = {"frames": Frames}
-AGREED = 0.7  # length of the mean of directions, from which on they are one
+LYING = 0.9  # radians
 
 HEAD = makers(
     align.thumbnails, align.faces, align.shots, people.tracks, people.looks, people.people,
@@ -109,14 +111,6 @@ HEAD = makers(
 )  # fmt: skip
 TUNED = makers(tune.tuned, drawer=tune.fine_tuned, codes=tune.offset_pivots)
 UNTUNED = makers(drawer=tune.untuned, codes=tune.plain_pivots)
-
-
-def quarters_of(ways: NDArray[np.floating[Any]]) -> int:
-    """Quarters of a circle, to the left, by which faces have to be turned to be upright; none
-    where they do not agree. ways: [n, 2], to the right on each of them."""
-    along = ways @ np.array([1, 1j])
-    mean = (along / np.maximum(np.abs(along), 1e-9)).mean() if len(along) else 1
-    return round(float(np.angle(mean)) / (np.pi / 2)) % 4 if abs(mean) > AGREED else 0
 
 
 def draws(recipe: Recipe) -> bool:
@@ -595,6 +589,12 @@ class Flow:
         chosen = np.isin(self.field(work, "tracks", "track"), tracks)
         return quarters_of(self.field(work, "tracks", "axes")[chosen][:, 2:])
 
+    def _lying(self, work: Work, unit: int) -> int:
+        """Frames in which a person's head is turned by more than LYING."""
+        across = self.field(work, "track", "mesh", unit)[:, list(EARS)]
+        right, down = np.moveaxis(across[:, 1] - across[:, 0], -1, 0)
+        return int((np.abs(np.arctan2(down, right)) > LYING).sum())
+
     def _without_hair(self, work: Work, unit: int) -> int:
         """Frames that show a person, and none of their hair."""
         area = self.field(work, "matte", "area", unit)
@@ -630,6 +630,13 @@ class Flow:
             bridged += int((present & ~self.field(work, "track", "detected", unit)).sum())
         if bridged:
             notes.append(f"{bridged} frames without a detection are bridged by interpolation")
+        if "skull" in self.stages:
+            lying = sum(self._lying(work, unit) for unit in units)
+            if lying:
+                notes.append(
+                    f"in {lying} frames the head lies on its side, where what hair hides of body "
+                    "and surroundings is guessed as if it were upright; edit such shots apart"
+                )
         if "matte" in self.stages:
             bare = sum(self._without_hair(work, unit) for unit in units)
             if bare:

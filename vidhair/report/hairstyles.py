@@ -4,7 +4,7 @@ import dataclasses
 import os
 import tempfile
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from vidhair.checkpoints.packs import BUNDLED
 from vidhair.errors import InvalidSetting, NoFaceFound
 from vidhair.flow.graph import GOAL, Flow
 from vidhair.flow.runner import Meter, Reporter, Runner, Silent
-from vidhair.geometry import crop_axes
+from vidhair.geometry import crop_axes, quarters_of
 from vidhair.media import ClipReader, VideoWriter, check_distinct, open_clip, read_image, write_png
 from vidhair.models.faces.landmarks import FaceMesh, eyes_and_mouth
 from vidhair.models.pack import Pack, load_pack
@@ -56,8 +56,16 @@ def hairstyles(
         )
     check_distinct(clip, target, *photos)
     models, store = load_pack(pack, device=device), MemoryStore()
-    with tempfile.TemporaryDirectory() as folder, open_clip(clip) as reader:
+    with (
+        ExitStack() as turned,
+        tempfile.TemporaryDirectory() as folder,
+        open_clip(clip) as reader,
+    ):
         number, mesh = most_frontal(reader)
+        quarters = quarters_of(crop_axes(*eyes_and_mouth(mesh[None])).x)
+        if quarters:
+            reader = turned.enter_context(reader.turned(quarters))
+            number, mesh = most_frontal(reader)
         still = Path(folder) / "frame.mkv"
         _write_still(reader, number, still)
         axes = crop_axes(*eyes_and_mouth(mesh))

@@ -19,6 +19,7 @@ from vidhair.imaging.follow import (
     Bend,
     Follower,
     Move,
+    inverse,
     median,
     moved,
     moved_back,
@@ -62,6 +63,9 @@ RAISED = 0.13  # above usual shoulders, up to which hidden ones may be, likewise
 # Half widths of a face by which a body's middle may lie beside that of its neck, and what that
 # costs beside likeness.
 OFF_AXIS, OFF_AXIS_COST = 0.3, 1.0
+# Roll of a head, in radians, from which on its body may be inclined, too; what that costs beside
+# likeness, by radian.
+LEAST_TILT, TILT_COST = 0.17, 1.0
 NECK_SPAN = 1.4  # half widths beside the middle, beyond which bare skin is that of arms
 SKIN_TINT, SKIN_TONE = 0.045, (0.5, 1.35)  # of a body's skin, beside the face's: off it, and shares
 NECK, NECK_LENGTH = 0.7, 0.7  # half width, and length below the chin, in half widths of a face
@@ -185,15 +189,90 @@ def passing(views: Sequence[View], colors: Plane, seen: Mask, often: NDArray[np.
     return grown(found, HAND_EDGE * side) & rare
 
 
+@dataclass(frozen=True)
+class Told:
+    """What views tell of a body, at the places of the shot's first one, [h, w] each. colors:
+    [h, w, 3], where they are seen; wall, skin, clothes: in how many views there are any; wanted:
+    where hair hides something; mesh: [478, 2], of the face above."""
+
+    colors: Plane
+    seen: Mask
+    wall: Plane
+    skin: Plane
+    clothes: Plane
+    wanted: Mask
+    mesh: NDArray[np.float64]
+
+    @classmethod
+    def by(cls, views: Sequence[View], moves: Moves) -> "Told":
+        colors, seen = put_together(views, [view.body for view in views], moves)
+        seen = without_crumbs(seen, LEAST_PART * views[0].side ** 2)
+        shown = zip(*(kinds(view) for view in views), strict=True)
+        wall, skin, clothes = (np.sum(moves.shares(list(masks)), axis=0) for masks in shown)
+        wanted, mesh = wanted_of(views, moves), views[0].mesh
+        return cls(colors.astype(np.float32), seen, wall, skin, clothes, wanted, mesh)
+
+    def turned(self, angle: float) -> tuple["Told", Move]:
+        """On a larger plane that is turned by an angle, with the move from there to here."""
+        height, width = self.seen.shape
+        size = np.array([width, height])
+        cos, sin = np.cos(angle), np.sin(angle)
+        turn = np.array([[cos, -sin], [sin, cos]])
+        wide, high = np.ceil(np.abs(turn) @ size).astype(int).tolist()
+        back = np.column_stack([turn, size / 2 - turn @ [wide / 2, high / 2]])
+        part = slice(0, high), slice(0, wide)
+        # Beyond the window nothing is seen.
+        planes = [self.seen, self.wall, self.skin, self.clothes, self.wanted]
+        around = [(1, 1), (1, 1)]
+        shifted_back = np.column_stack([back[:, :2], back[:, 2] + 1])
+        seen, wall, skin, clothes, wanted = (
+            moved(np.pad(plane.astype(np.float32), around), shifted_back, part) for plane in planes
+        )
+        colors = moved(self.colors, back, part, sharp=True)
+        mesh = (self.mesh - back[:, 2]) @ turn
+        return Told(colors, seen > 0.99, wall, skin, clothes, wanted > 0.5, mesh), back
+
+    def person(self) -> tuple[Plane, Mask]:
+        """How far there rather is a person than a wall, [h, w], and where that is known."""
+        counted = self.skin + self.clothes
+        return counted / np.maximum(self.wall + counted, 1e-6), self.wall + counted > 0.5
+
+
 def body_of(views: Sequence[View], moves: Moves) -> tuple[Picture, Picture]:
     """Neck and clothes, and how far they cover what is behind them."""
-    size, side = views[0].alpha.shape, views[0].side
-    colors, seen = put_together(views, [view.body for view in views], moves)
-    seen = without_crumbs(seen, LEAST_PART * side**2)
-    shown = [kinds(view) for view in views]
-    wall, skin, clothes = (np.sum(moves.shares(list(m)), axis=0) for m in zip(*shown, strict=True))
-    figure, neck = usual_body(views[0].mesh, *size)
-    axis, wide = middle_of(views[0].mesh)
+    told = Told.by(views, moves)
+    angle = tilt_of(told)
+    if not angle:
+        made, cover = drawn_body(views, told)
+    else:
+        there, back = told.turned(angle)
+        size = slice(0, told.seen.shape[0]), slice(0, told.seen.shape[1])
+        made, cover = (moved(p, inverse(back), size) for p in drawn_body(views, there))
+        made = np.where(told.seen[..., None], told.colors, made)
+    return _levels(made), _levels(cover * 255)
+
+
+def tilt_of(told: Told) -> float:
+    """By which angle a body stands inclined, in radians: by that of its head, as where the camera
+    is turned, by half of it, or not at all, by how alike its sides then are."""
+    across = np.subtract(*told.mesh[list(EARS[::-1])])
+    roll = float(np.arctan2(across[1], across[0]))
+    if abs(roll) < LEAST_TILT:
+        return 0.0
+
+    def likeness(angle: float) -> float:
+        there = told.turned(angle)[0] if angle else told
+        return symmetry(*there.person(), there.mesh)[1] - TILT_COST * abs(angle)
+
+    return max((0.0, roll / 2, roll), key=likeness)
+
+
+def drawn_body(views: Sequence[View], told: Told) -> tuple[Plane, Plane]:
+    """Neck and clothes [h, w, 3] in levels, and how far they cover [h, w], of an upright body."""
+    size, side, mesh = told.seen.shape, views[0].side, told.mesh
+    colors, seen, wall, skin, clothes = told.colors, told.seen, told.wall, told.skin, told.clothes
+    figure, neck = usual_body(mesh, *size)
+    axis, wide = middle_of(mesh)
     beside = np.abs(np.arange(size[1]) + 0.5 - axis) > NECK_SPAN * wide
     counted = skin + clothes
     hand = (counted > 0) & (counted <= RARE * len(views)) & (skin > clothes) & beside
@@ -202,38 +281,38 @@ def body_of(views: Sequence[View], moves: Moves) -> tuple[Picture, Picture]:
     sure = wall + counted > 0.5
     person = np.where(sure, counted / np.maximum(wall + counted, 1e-6), figure)
     # Shoulders, where they are hidden, are like the other ones, as far as both sides are alike.
-    at, there, alike = mirrored(person, sure, views[0].mesh)
+    at, there, alike = mirrored(person, sure, mesh)
     possible = grown(figure > 0.5, RAISED * side)  # an arm that is lifted is no shoulder
     there &= possible
     person = np.where(there & ~sure, person[:, at], person)
     weight = np.where(sure, 1, np.where(there, max(SHOULDERS, MIRRORED * alike**2), SHOULDERS))
     inner = between(sure & (person > 0.5), sure & (person <= 0.5))
     inner &= possible
-    inner[: max(0, int(views[0].mesh[CHIN_AND_BROW[0], 1]))] = False
+    inner[: max(0, int(mesh[CHIN_AND_BROW[0], 1]))] = False
     person, weight = np.where(inner, 1, person), np.where(inner, 1, weight)
     cover = in_one(_edge(soft(_spread(person, weight), 0.012 * side)), figure > 0.5)
 
     # Where clothes begin is told by the other side, too, but not by arms, which end elsewhere.
     bare = np.minimum(1, skin / np.maximum(counted, 1e-6))
     known = (counted > 0.5) & ~(beside & (bare > 0.5))
-    at, there, _ = mirrored(bare, known, views[0].mesh)
-    told = np.where(known, bare, np.where(there, bare[:, at], neck))
+    at, there, _ = mirrored(bare, known, mesh)
+    neckline = np.where(known, bare, np.where(there, bare[:, at], neck))
     weight = np.where(known, 1, np.where(there, MIRRORED, SHOULDERS))
-    flesh = _edge(soft(_spread(told, weight), 0.012 * side))[..., None]
-    wanted = wanted_of(views, moves) & (cover > 0)
-    made, is_skin = colors.astype(np.float32), bare > 0.5
+    flesh = _edge(soft(_spread(neckline, weight), 0.012 * side))[..., None]
+    wanted = told.wanted & (cover > 0)
+    is_skin = bare > 0.5
     dressed = seen & ~is_skin
     if dressed.sum() < LEAST_SKIN * side**2:  # clothes of the skin's color, or none that are seen
         dressed, flesh = seen, flesh if seen.any() else np.ones_like(flesh)
     from_other = there & dressed[:, at] & ~grown(dressed, SEAM * side) & (alike > ALIKE)
-    clothes = np.where(from_other[..., None], in_own_light(made, dressed, at), made)
+    worn = np.where(from_other[..., None], in_own_light(colors, dressed, at), colors)
     cloth = inpaint(
-        clothes, wanted & ~seen & ~from_other & (flesh[..., 0] < 1), dressed | (wanted & from_other)
+        worn, wanted & ~seen & ~from_other & (flesh[..., 0] < 1), dressed | (wanted & from_other)
     )
-    drawn = cloth + flesh * (neck_color(views, made, seen & is_skin & ~beside) - cloth)
-    made = np.where(seen[..., None], made, drawn)
+    drawn = cloth + flesh * (neck_color(views, colors, seen & is_skin & ~beside) - cloth)
+    made = np.where(seen[..., None], colors, drawn)
     made = np.where((seen | wanted)[..., None], made, spread(made, seen | wanted))
-    return _levels(made), _levels(cover * 255)
+    return made.astype(np.float32), cover
 
 
 def in_own_light(colors: Plane, known: Mask, at: NDArray[np.int64]) -> Plane:
@@ -322,27 +401,38 @@ def mirrored(
 
     They are mirrored at the column near the neck at which they are most like themselves.
     """
-    usual, wide = middle_of(mesh)
-    columns = np.arange(known.shape[1])
-
-    def opposite(axis: float) -> tuple[NDArray[np.intp], Mask]:
-        there = np.rint(2 * axis - 1 - columns).astype(int)
-        at = there.clip(0, len(columns) - 1)
-        return at, known[:, at] & (there == at)
-
-    def likeness(axis: float) -> float:
-        at, other = opposite(axis)
-        unlike = np.abs(values - values[:, at])[known & other]
-        off = OFF_AXIS_COST * abs(axis - usual) / wide
-        return float((0.5 - unlike).sum()) / wide**2 - off
-
-    axis = max(usual + wide * np.linspace(-OFF_AXIS, OFF_AXIS, 17), key=likeness)
-    at, there = opposite(axis)
+    wide = middle_of(mesh)[1]
+    at, there = opposite(symmetry(values, known, mesh)[0], known)
     there[: int(np.clip(mesh[CHIN_AND_BROW[0], 1], 0, None))] = False
     given, other = (side[known & there] for side in (values, values[:, at]))
     usual = USUALLY_ALIKE * wide**2
     either = float(np.maximum(given, other).sum()) + usual
     return at, there, (float(np.minimum(given, other).sum()) + usual) / either
+
+
+def opposite(axis: float, known: Mask) -> tuple[NDArray[np.intp], Mask]:
+    """Which columns [w] lie opposite of an axis, and where something is known there, [h, w]."""
+    columns = np.arange(known.shape[1])
+    there = np.rint(2 * axis - 1 - columns).astype(int)
+    at = there.clip(0, len(columns) - 1)
+    return at, known[:, at] & (there == at)
+
+
+def symmetry(values: NDArray[Any], known: Mask, mesh: NDArray[np.float64]) -> tuple[float, float]:
+    """The column near the neck below a face [478, 2] at which values [h, w] in 0 … 1, where they
+    are known, are most like themselves, and how much they are."""
+    usual, wide = middle_of(mesh)
+
+    def likeness(axis: float) -> float:
+        at, other = opposite(axis, known)
+        unlike = np.abs(values - values[:, at])[known & other]
+        off = OFF_AXIS_COST * abs(axis - usual) / wide
+        return float((0.5 - unlike).sum()) / wide**2 - off
+
+    axes = (usual + wide * np.linspace(-OFF_AXIS, OFF_AXIS, 17)).tolist()
+    found = [likeness(axis) for axis in axes]
+    best = int(np.argmax(found))
+    return axes[best], found[best]
 
 
 def neck_color(views: Sequence[View], colors: Plane, seen: Mask) -> Plane:
@@ -429,7 +519,7 @@ def grain_of(views: Sequence[View], moves: Moves, wall: Picture) -> float:
 Parts = tuple[Picture, Picture, Picture, NDArray[np.float32], Place]  # as `View` takes them
 
 
-@stage(version=10, compress=True)
+@stage(version=11, compress=True)
 def behind(
     frames: Series[Frames],
     matte: Series[Matte],

@@ -15,7 +15,7 @@ from scipy.ndimage import distance_transform_edt
 from torch import Tensor
 
 from vidhair.errors import NoFaceFound
-from vidhair.geometry import Box, Grid
+from vidhair.geometry import Box, Grid, crop_axes, quarters_of
 from vidhair.imaging.blur import blur, wide_blur
 from vidhair.imaging.color import lab_to_rgb, rgb_to_lab
 from vidhair.imaging.fill import fill
@@ -23,7 +23,7 @@ from vidhair.imaging.matting import split_colors
 from vidhair.imaging.morphology import dilate, erode
 from vidhair.imaging.motion import sample
 from vidhair.imaging.warp import cut_grid, spread_grid
-from vidhair.models.faces.landmarks import FACE_OVAL, PersonSegmenter
+from vidhair.models.faces.landmarks import FACE_OVAL, PersonSegmenter, eyes_and_mouth
 from vidhair.models.parsers.face_parser import polygon_mask
 from vidhair.models.parsers.hair_segmenter import HairSegmenter
 from vidhair.models.parsers.head_parser import Parser
@@ -119,7 +119,12 @@ def cut_out(
     Raises NoFaceFound if there is no face, if it is turned too far, without hair, or under a hat.
     """
     advice = "give a photo of the hair together with its face"
-    track = _still(largest_face(picture, path, advice))
+    mesh = largest_face(picture, path, advice)
+    quarters = quarters_of(crop_axes(*eyes_and_mouth(mesh[None])).x)
+    if quarters:  # hair hangs, and heads are parsed, upright
+        picture = np.ascontiguousarray(np.rot90(picture, quarters))
+        mesh = largest_face(picture, path, advice)
+    track = _still(mesh)
     if track.certainty[0] < LEAST_CERTAINTY:
         raise NoFaceFound(
             f"the face in {path} is turned too far away to take its hair; give a photo that shows "
@@ -134,7 +139,7 @@ def cut_out(
         prior = segment.segmented(frames, track, region, segmenter, map)
     else:
         prior = _classified(frames, track, region, parser, config)
-    seen, mesh = window.cut(picture), window.places(track.mesh[0]).astype(np.float32)
+    seen, mesh = window.cut(picture), window.places(mesh).astype(np.float32)
     pose, long = poses(mesh[None], np.ones(1, bool), np.ones(1, bool))
     inside = look(mean_skull(long), Place.of(pose, 0), Grid.of_pixels(*seen.shape[:2])).inside > 0
     head = soft_edge(inside, 0.02 * window.side)
