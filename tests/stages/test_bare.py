@@ -16,7 +16,7 @@ from vidhair.imaging.follow import STILL, inverse, moved
 from vidhair.models.faces.landmarks import FACE_OVAL
 from vidhair.models.parsers.face_parser import Label, polygon_mask
 from vidhair.stages.align import FaceTrack
-from vidhair.stages.bare import Bare, bare, relit
+from vidhair.stages.bare import Bare, _margin, bare, relit
 from vidhair.stages.bare_skin import (
     TEXELS,
     from_atlas,
@@ -26,7 +26,7 @@ from vidhair.stages.bare_skin import (
     uneven,
     usual_color,
 )
-from vidhair.stages.bare_view import View, grown
+from vidhair.stages.bare_view import View, grown, tint
 from vidhair.stages.behind import (
     Behind,
     Moves,
@@ -42,7 +42,6 @@ from vidhair.stages.behind import (
     neck_color,
     neck_ways,
     tilt_of,
-    tint,
     usual_body,
     wall_of,
     without_crumbs,
@@ -57,6 +56,7 @@ from vidhair.stages.skull import (
     Look,
     Place,
     Skull,
+    ear_on,
     head_pose,
     look,
     mean_skull,
@@ -513,6 +513,59 @@ def test_what_hair_hides_of_a_body_is_like_the_other_side() -> None:
     assert mirrored(bare_share, np.zeros((HIGH, WIDE), bool), mesh)[2] == 1, "as bodies mostly are"
 
 
+def a_view(
+    picture: Levels | None = None, alpha: Levels | None = None, own: NDArray[Any] | None = None
+) -> View:
+    """Of the first frame, or of another picture or matte in its place."""
+    seen, _, hair, labels, mesh = scene(0)
+    given = seen if picture is None else picture, hair if alpha is None else alpha
+    return View(*given, labels, mesh, place(0), mean_skull(1), WINDOW, REGION, own)
+
+
+def test_an_ear_that_is_seen_is_no_hair_and_what_hangs_from_it_stays() -> None:
+    picture, _, alpha, _, _ = scene(0)
+    cover = ear_on(1, place(0), WINDOW)
+    assert cover is not None
+    ear = cover[1] > 0.5
+    lobe = np.argwhere(ear).max(0)[0], round(float(np.argwhere(ear)[:, 1].mean()))
+    pearl = np.zeros_like(ear)
+    pearl[lobe[0] + 2 : lobe[0] + 6, lobe[1] - 2 : lobe[1] + 2] = True
+    picture, alpha = picture.copy(), alpha.copy()
+    picture[ear], picture[pearl] = SKIN, (20, 20, 30)
+    alpha[ear] = alpha[pearl] = 90
+    view = a_view(picture=picture, alpha=alpha)
+    assert view.alpha[ear].max() == 0 and view.alpha[pearl].max() == 0
+    assert view.jewels[pearl].all()
+    kept = ~(grown(pearl, 1) ^ pearl)
+    assert _margin(view)[pearl & kept].max() < 0.4
+    # What hair hides, and its color, stay hair.
+    alpha[ear] = 255
+    assert a_view(picture=picture, alpha=alpha).alpha[ear].min() == 1
+    alpha[ear], picture[ear] = 90, HAIR
+    above = ear & (np.arange(HIGH)[:, None] < lobe[0] - 0.3 * SCALE)
+    assert a_view(picture=picture, alpha=alpha).alpha[above].min() > 0.3
+
+
+def test_a_neighbour_is_no_body() -> None:
+    own = np.ones((HIGH, WIDE), np.float32)
+    own[:, 90:] = 0
+    assert a_view().body[:, 90:].any()
+    assert not a_view(own=own).body[:, 90:].any()
+    assert np.array_equal(a_view(own=own).body[:, :90], a_view().body[:, :90])
+
+
+def test_each_side_of_a_wall_goes_on_until_the_person() -> None:
+    picture, _, alpha, labels, _ = scene(0)
+    around = labels[Label.BACKGROUND] > 127
+    left = np.arange(WIDE) < 62
+    picture = np.where((around & left)[..., None], 220, np.where(around[..., None], 60, picture))
+    view = a_view(picture=picture.astype(np.uint8))
+    made = wall_of([view], Moves([STILL], [None])).mean(-1)
+    hidden = (alpha > 127) & (view.head < 0.01)
+    assert hidden[:, :62].any() and made[hidden & left].min() > 180
+    assert hidden[:, 62:].any() and made[hidden & ~left].max() < 100
+
+
 def told_of(angle: float) -> tuple[Told, NDArray[np.bool_]]:
     """Of a body that is inclined, half of which hair hides, and where it is."""
     mesh = scene(0)[-1].astype(np.float64)
@@ -541,6 +594,7 @@ def test_what_is_turned_comes_back_where_it_was() -> None:
     there, back = told.turned(0.5)
     found = moved(there.clothes, inverse(back), (slice(0, HIGH), slice(0, WIDE)))
     inner = ~(grown(body, 3) & grown(~body, 3))
+    inner[[*range(4), *range(-4, 0)]] = inner[:, [*range(4), *range(-4, 0)]] = False
     assert np.abs(found - told.clothes)[inner].max() < 0.05
     assert there.wall[0, 0] == there.clothes[-1, -1] == 0, "nothing is seen beyond the window"
 

@@ -205,7 +205,7 @@ def _margin(view: View) -> Plane:
     found = np.maximum(found, view.head * roots)
     strays = _ramp(sure, 0.8 * STRAY * side, 0.15 * STRAY * side)
     found = np.maximum(found, strays * (view.person < 0.5) * (1 - view.head))
-    own = (view.label(Label.SKIN) > 0.5) & ~view.face
+    own = (view.label(Label.SKIN) > 0.5) & ~view.face | view.jewels
     for ear in view.ears:
         if ear is not None:
             own |= ear[1] > 0.2
@@ -267,7 +267,7 @@ def part_with_hair(alpha: Picture, mesh: NDArray[np.float32], side: float) -> tu
 # ---- stages
 
 
-@stage(version=5, chunk=0, compress=True)
+@stage(version=6, chunk=0, compress=True)
 def bare(
     frames: Frames,
     matte: Matte,

@@ -12,12 +12,13 @@ from scipy.ndimage import distance_transform_edt, label
 from vidhair.geometry import Grid
 from vidhair.imaging import morphology
 from vidhair.imaging.blur import blur
+from vidhair.imaging.morphology import span_of
 from vidhair.imaging.warp import shrink, spread_grid
 from vidhair.models.faces.landmarks import EYE_LEFT, EYE_RIGHT, FACE_OVAL
 from vidhair.models.parsers.face_parser import Label, polygon_mask
 from vidhair.stages.facial_hair import BROWS, LIPS
 from vidhair.stages.region import HairWindow
-from vidhair.stages.skull import Look, Place, Skull, ear_on, look
+from vidhair.stages.skull import Look, Place, Skull, ear_on, hanging_from, look
 
 Picture = NDArray[np.uint8]
 Plane = NDArray[np.float32]
@@ -39,6 +40,9 @@ SLIVER = 0.015  # half the width of surroundings that tell nothing
 GLASSES = 0.05  # around the eyes
 MEETING = 0.02  # how round the corner is where skull and face meet
 UNLIKE_SKIN = 70  # levels from the usual skin of a face from which on something else is on it
+# Of an ear: how much of the matte may cover one that is seen, and how far that is rather its skin
+# than hair; and what may hang below it, with less hair than so much.
+MOST_HIDDEN, EAR_HAIR, LEAST_STRANDS = 0.5, (0.4, 0.8), 0.3
 TEMPLES, EARS, MOUTH, NOSE = (162, 389), (234, 454), (61, 291), 4  # points of the mesh
 
 
@@ -61,9 +65,17 @@ def furthest(away: NDArray[Any]) -> NDArray[Any]:
     return found
 
 
+def tint(colors: NDArray[Any]) -> NDArray[np.float64]:
+    """Shares [..., 3] of red, green and blue in colors."""
+    given = np.asarray(colors, np.float64) + 1
+    found: NDArray[np.float64] = given / given.sum(-1, keepdims=True)
+    return found
+
+
 class View:
     """A part of one frame's window. grid: it; picture: uint8 [h, w, 3]; alpha: [h, w] in 0 … 1;
-    mesh: [478, 2] in its samples; at: where the head is; side: of the face's crop, in samples."""
+    mesh: [478, 2] in its samples; at: where the head is; side: of the face's crop, in samples; own:
+    [h, w], how far a sample is the person's own, and not a neighbour's."""
 
     def __init__(
         self,
@@ -75,6 +87,7 @@ class View:
         skull: Skull,
         grid: HairWindow,
         region: Grid,
+        own: NDArray[np.float32] | None = None,
     ):
         """picture, alpha: uint8 on the grid; labels: uint8 [5, h′, w′] on the region's; mesh: in
         pixels of the frame."""
@@ -84,6 +97,33 @@ class View:
         planes = torch.from_numpy(labels)[None].float() / 255
         self._labels = spread_grid(planes, region, grid)[0].clamp(0, 1).numpy()
         self._skull = skull
+        self.own = np.ones((1, 1), np.float32) if own is None else own
+        self.jewels = np.zeros(self.alpha.shape, bool)
+        self._free_ears()
+
+    def _free_ears(self) -> None:
+        """Ears that are seen lose what of the matte covers their skin, and what hangs from them,
+        `jewels`."""
+        face = self.oval & (self.alpha <= NOT_HAIR) & (self.label(Label.SKIN) > 0.6)
+        hair = self.alpha > 0.95
+        if not (face.any() and hair.any()):
+            return
+        skin, strands = (tint(np.median(self.picture[mask], 0)) for mask in (face, hair))
+        low, high = EAR_HAIR
+        less = self.alpha * np.clip((self.alpha - low) / (high - low), 0, 1)
+        for side, ear in zip((-1, 1), self.ears, strict=True):
+            there = np.zeros(self.alpha.shape, bool) if ear is None else ear[1] > 0.5
+            if not there.any() or self.alpha[there].mean() > MOST_HIDDEN:
+                continue
+            rows, columns = span_of(there, 2)
+            part = np.s_[rows, columns]
+            colors = tint(self.picture[part])
+            like_skin = furthest(colors - skin) < furthest(colors - strands)
+            self.alpha[part] = np.where(there[part] & like_skin, less[part], self.alpha[part])
+            below = polygon_mask(self.grid.places(self.at.seen(hanging_from(side))), *there.shape)
+            if below.any() and self.alpha[below > 0.5].mean() < LEAST_STRANDS:
+                self.alpha = np.where(below > 0.5, less, self.alpha)
+                self.jewels |= below > 0.5
 
     def label(self, label: Label) -> Plane:
         found: Plane = self._labels[label]
@@ -196,7 +236,7 @@ class View:
         """Neck and clothes."""
         below = ~grown(self.oval | (self.look.inside > 0), HAIR_EDGE * self.side)
         below &= self._below(self.mesh[list(EARS), 1].mean())
-        seen: Mask = below & (self.person > BODY) & ~self.near(BESIDE)
+        seen: Mask = below & (self.person > BODY) & ~self.near(BESIDE) & (self.own > 0.5)
         return seen & (self.label(Label.HAIR) < 0.5) & ~self.dark_hair
 
     @cached_property
@@ -230,9 +270,11 @@ def coarse_view(
     grid: HairWindow,
     region: Grid,
     times: int,
+    own: NDArray[np.float32] | None = None,
 ) -> View:
     """As `View`, with so many times fewer samples."""
     small = shrink(picture, times)
     height, width, _ = small.shape
     coarse = HairWindow(grid.left, grid.top, grid.step * times, height, width, grid.side / times)
-    return View(small, alpha[::times, ::times], labels, mesh, at, skull, coarse, region)
+    own = None if own is None else own[::times, ::times]
+    return View(small, alpha[::times, ::times], labels, mesh, at, skull, coarse, region, own)

@@ -41,10 +41,11 @@ from vidhair.stages.bare_view import (
     furthest,
     grown,
     soft,
+    tint,
 )
 from vidhair.stages.labels import Labels
 from vidhair.stages.matte import Matte
-from vidhair.stages.region import HairWindow, HeadRegion
+from vidhair.stages.region import HairWindow, HeadRegion, own_share
 from vidhair.stages.skull import HeadPose, Place, Skull
 from vidhair.types import Frames
 from vidhair.wiring import Meter, Series, Value, ranges, stage
@@ -163,10 +164,21 @@ def wall_of(views: Sequence[View], moves: Moves) -> Picture:
     wanted, colors = wanted_of(views, moves), seen_colors.astype(np.float32)
     shares = moves.shares([view.wall for view in views])
     seen &= ~passing(views, colors, seen, np.sum([share > 0.99 for share in shares], 0))
-    # Behind the person, too, so that what is on one side goes over into what is on the other.
+    # Where the surroundings are seen, each side goes on as it is; behind the person they meet.
+    person = covered(views, moves)
+    beside = wanted & ~person & ~seen
+    colors = inpaint(colors, beside, seen)
     wanted = grown(wanted, ACROSS * views[0].side)
-    made = inpaint(colors, wanted & ~seen, seen)
+    made = inpaint(colors, wanted & ~seen & ~beside, seen | beside)
     return _levels(np.where((wanted | seen)[..., None], made, spread(colors, seen)))
+
+
+def covered(views: Sequence[View], moves: Moves) -> Mask:
+    """What head and body always hide of the surroundings, at those places, as far as is known."""
+    heads = np.min(moves.shares([view.head > 0.5 for view in views]), axis=0) > 0.5
+    figure = usual_body(views[0].mesh, *heads.shape)[0] > 0.5
+    found: Mask = heads | figure
+    return found
 
 
 def passing(views: Sequence[View], colors: Plane, seen: Mask, often: NDArray[np.int64]) -> Mask:
@@ -301,7 +313,7 @@ def drawn_body(views: Sequence[View], told: Told) -> tuple[Plane, Plane]:
     flesh = _edge(soft(_spread(neckline, weight), 0.012 * side))[..., None]
     wanted = told.wanted & (cover > 0)
     is_skin = bare > 0.5
-    dressed = seen & ~is_skin
+    dressed = without_crumbs(seen & ~is_skin, LEAST_PART * side**2)  # as strands may be
     if dressed.sum() < LEAST_SKIN * side**2:  # clothes of the skin's color, or none that are seen
         dressed, flesh = seen, flesh if seen.any() else np.ones_like(flesh)
     from_other = there & dressed[:, at] & ~grown(dressed, SEAM * side) & (alike > ALIKE)
@@ -447,13 +459,6 @@ def neck_color(views: Sequence[View], colors: Plane, seen: Mask) -> Plane:
     return np.broadcast_to(color, colors.shape).astype(np.float32)
 
 
-def tint(colors: NDArray[Any]) -> NDArray[np.float64]:
-    """Shares [..., 3] of red, green and blue in colors."""
-    given = np.asarray(colors, np.float64) + 1
-    found: NDArray[np.float64] = given / given.sum(-1, keepdims=True)
-    return found
-
-
 def _edge(share: Plane) -> Plane:
     """A border of two samples where a smooth share [h, w] passes one half."""
     slope = np.hypot(*np.gradient(share)) + 1e-4
@@ -516,10 +521,11 @@ def grain_of(views: Sequence[View], moves: Moves, wall: Picture) -> float:
 
 # ---- stages
 
-Parts = tuple[Picture, Picture, Picture, NDArray[np.float32], Place]  # as `View` takes them
+# As `View` takes them, and what is the person's own.
+Parts = tuple[Picture, Picture, Picture, NDArray[np.float32], Place]
 
 
-@stage(version=11, compress=True)
+@stage(version=12, compress=True)
 def behind(
     frames: Series[Frames],
     matte: Series[Matte],
@@ -539,19 +545,20 @@ def behind(
     first: dict[int, int] = {}
     followers: dict[str, Follower] = {}
 
-    def parts(start: int, stop: int) -> Iterator[Parts]:
+    def parts(start: int, stop: int) -> Iterator[tuple[Parts, Plane]]:
         some = start, stop
         given = frames.rows(*some), matte.rows(*some).alpha, labels.rows(*some).planes
         pose = head_pose.rows(*some)
-        meshes = track.rows(*some).mesh
-        for row, (frame, alpha, planes, mesh) in enumerate(zip(*given, meshes, strict=True)):
-            yield hair_window.cut(frame), alpha, planes, mesh, Place.of(pose, row)
+        faces = track.rows(*some)
+        for row, (frame, alpha, planes, mesh) in enumerate(zip(*given, faces.mesh, strict=True)):
+            own = own_share(faces, range(row, row + 1), hair_window)[0, 0].numpy()
+            yield (hair_window.cut(frame), alpha, planes, mesh, Place.of(pose, row)), own
 
     for some in ranges(count, AT_ONCE):
-        for frame, given in zip(range(*some), parts(*some), strict=True):
+        for frame, (given, own) in zip(range(*some), parts(*some), strict=True):
             if not present[frame]:
                 continue
-            view = coarse_view(*given, skull, hair_window, region, times)
+            view = coarse_view(*given, skull, hair_window, region, times, own)
             if shot[frame] not in first:
                 first[shot[frame]], start = frame, given[-1]
                 followers = {name: Follower(stiff=name == "body") for name in moves}
@@ -586,9 +593,9 @@ def behind(
         chosen = rows[np.linspace(0, len(rows) - 1, min(LOOKED_AT, len(rows))).astype(int)]
         assert chosen[0] == start_frame, "layers lie as in the first frame"
         views = [
-            View(*given, skull, hair_window, region)
+            View(*given, skull, hair_window, region, own)
             for frame in chosen.tolist()
-            for given in parts(frame, frame + 1)
+            for given, own in parts(frame, frame + 1)
         ]
         made.neck[number] = neck_rows(views[0].mesh)
         bends = [made.bend(frame) for frame in chosen.tolist()]

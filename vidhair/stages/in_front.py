@@ -25,8 +25,8 @@ from vidhair.models.parsers.face_parser import Label
 from vidhair.stages.align import FaceTrack
 from vidhair.stages.bare import LIGHT_BLUR, relit
 from vidhair.stages.bare_skin import on_head
-from vidhair.stages.bare_view import Mask, Plane, View, coarse_view, grown
-from vidhair.stages.behind import SKIN_TINT, Behind, tint
+from vidhair.stages.bare_view import Mask, Plane, View, coarse_view, grown, tint
+from vidhair.stages.behind import SKIN_TINT, Behind
 from vidhair.stages.labels import Labels
 from vidhair.stages.matte import NEIGHBOURS, SURE_ALPHA, Matte, alpha_of, settled
 from vidhair.stages.photo_matte import NOISE, likelihood
@@ -315,7 +315,7 @@ def usual_hair(
     return made
 
 
-@stage(version=4, compress=True)
+@stage(version=5, compress=True)
 def in_front(
     frames: Annotated[Frames, Near(NEIGHBOURS)],
     matte: Annotated[Matte, Near(NEIGHBOURS)],

@@ -250,8 +250,18 @@ def _outwards(points: NDArray[np.float64]) -> NDArray[np.float64]:
 
 EAR_SIZE = (0.46, 0.76)  # how far an ear stands off, and how long it is
 EAR_PLACE, EAR_TURN = (0.93, -0.38, 0.02), 36.0  # its upper corner; degrees from straight back
+EARRING, LOBE = (0.22, 0.75), 0.2  # how far beside and below an ear one is; how high that ends
 EAR_SAMPLES = 96
 EAR_EDGE = 14.0  # how sharp its border is
+
+
+def hanging_from(side: int) -> NDArray[np.float64]:
+    """Corners [4, 3] on the head of what may hang from the left (−1) or right (1) ear."""
+    x, y, z = np.array(EAR_PLACE) * [side, 1, 1]
+    (wide, long), lobe = EARRING, y + EAR_SIZE[1]
+    across = (x - wide, x + wide, x + wide, x - wide)
+    down = (lobe - LOBE, lobe - LOBE, lobe + long, lobe + long)
+    return np.array([[a, b, z] for a, b in zip(across, down, strict=True)])
 
 
 def ear_on(
