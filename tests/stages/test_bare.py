@@ -41,6 +41,7 @@ from vidhair.stages.behind import (
     mirrored,
     neck_color,
     neck_ways,
+    part_with,
     tilt_of,
     usual_body,
     wall_of,
@@ -639,6 +640,13 @@ def test_a_hand_that_goes_by_is_no_body(color: tuple[int, int, int], stays: bool
             view.alpha[patch] = 1
     _, cover = body_of(views, Moves([STILL] * FRAMES, [None] * FRAMES))
     assert (np.median(cover[patch]) > 128) == stays
+
+
+def test_bare_skin_hangs_together_with_the_neck() -> None:
+    share = np.array([[0, 1, 0, 0.5], [0, 1, 0, 0.0]], np.float32)
+    neck = np.array([[1, 1, 0, 0], [0, 0, 0, 1]], bool)
+    assert part_with(share, neck).tolist() == [[0, 1, 0, 0], [0, 1, 0, 0]]
+    assert np.array_equal(part_with(share, np.zeros_like(neck)), share)
 
 
 def test_a_body_is_one_piece_or_comes_in_from_below() -> None:

@@ -310,7 +310,8 @@ def drawn_body(views: Sequence[View], told: Told) -> tuple[Plane, Plane]:
     at, there, _ = mirrored(bare, known, mesh)
     neckline = np.where(known, bare, np.where(there, bare[:, at], neck))
     weight = np.where(known, 1, np.where(there, MIRRORED, SHOULDERS))
-    flesh = _edge(soft(_spread(neckline, weight), 0.012 * side))[..., None]
+    flesh = _edge(soft(_spread(neckline, weight), 0.012 * side))
+    flesh = part_with(flesh, neck > 0.5)[..., None]
     wanted = told.wanted & (cover > 0)
     is_skin = bare > 0.5
     dressed = without_crumbs(seen & ~is_skin, LEAST_PART * side**2)  # as strands may be
@@ -333,6 +334,14 @@ def in_own_light(colors: Plane, known: Mask, at: NDArray[np.int64]) -> Plane:
     other, both = colors[:, at], known & known[:, at]
     own = spread(np.where(both[..., None], colors - other, 0), both)
     found: Plane = (other + own).clip(0, 255)
+    return found
+
+
+def part_with(share: Plane, mask: Mask) -> Plane:
+    """Of a share [h, w], the one part that has most of a mask [h, w]; all if none has any."""
+    parts, count = label(share > 0)
+    most = np.bincount(parts[mask & (parts > 0)], minlength=count + 1)
+    found: Plane = np.where(parts == most.argmax(), share, 0) if most.any() else share
     return found
 
 
@@ -525,7 +534,7 @@ def grain_of(views: Sequence[View], moves: Moves, wall: Picture) -> float:
 Parts = tuple[Picture, Picture, Picture, NDArray[np.float32], Place]
 
 
-@stage(version=12, compress=True)
+@stage(version=13, compress=True)
 def behind(
     frames: Series[Frames],
     matte: Series[Matte],
