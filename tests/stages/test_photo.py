@@ -1,13 +1,18 @@
 """Hair of a photo, cut out: what of it is hair, and how it goes on where the photo ends."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
 from tests.small import person
-from tests.stages.photos import mesh_at
+from tests.stages.faces import face_mesh
+from tests.stages.photos import mesh_at, photo
 from vidhair.errors import NoFaceFound
 from vidhair.models.parsers.head_parser import Parser
+from vidhair.stages.align import largest_face
 from vidhair.stages.matte import MatteConfig
 from vidhair.stages.photo import (
     _still,
@@ -16,6 +21,7 @@ from vidhair.stages.photo import (
     ended,
     hair_hue,
     hidden_hair,
+    looks_away,
     of_parts,
     textured,
     towards,
@@ -194,3 +200,40 @@ class TestRefusals:
 
         monkeypatch.setattr(photo, "LEAST_CERTAINTY", 1.1)
         assert "is turned too far away" in self.refused(person()[0], pack().parser)
+
+    def test_no_crown(self) -> None:
+        from tests.small import pack
+
+        picture = person()[0]
+        top = int(largest_face(picture, "photo.jpg", "")[10, 1])
+        assert "ends below the hairline" in self.refused(picture[top + 3 :], pack().parser)
+
+
+def test_a_photo_that_lies_on_its_side_gives_the_same_hair() -> None:
+    from tests.small import pack
+
+    picture = person()[0]
+    one, other = (
+        cut_out(np.rot90(picture, turn), "photo.jpg", pack().parser, None, MatteConfig())
+        for turn in (0, 1)
+    )
+    assert one.alpha.shape == other.alpha.shape
+    assert np.abs(one.alpha.astype(int) - other.alpha).mean() < 6
+
+
+@pytest.mark.parametrize(
+    ("photo_turn", "turns", "away"),
+    [(0.5, (-0.4, -0.5), True), (-0.5, (0.5,), True), (0.5, (0.4,), False), (0.5, (0,), False)],
+)
+def test_a_photo_is_mirrored_that_looks_the_other_way(
+    photo_turn: float, turns: tuple[float, ...], away: bool
+) -> None:
+    def looking(share: float) -> NDArray[np.float32]:
+        mesh = face_mesh(100, 100, 50)
+        left, right = mesh[[234, 454], 0]
+        mesh[1, 0] = (left + right) / 2 + share * (right - left) / 2
+        return mesh
+
+    absent = np.full((478, 2), np.nan, np.float32)
+    meshes = np.stack([absent, *(looking(turn) for turn in turns)])
+    assert looks_away(replace(photo(), mesh=looking(photo_turn)), meshes) == away

@@ -28,7 +28,7 @@ def worn(**given: Any) -> Any:
     changed[:, :25] = 255
     usual = {
         "bare": np.full((*SHAPE, 3), 120, np.uint8), "changed": changed,
-        "scalp": np.zeros(SHAPE, np.uint8), "person": plane(), "oval": plane(),
+        "scalp": np.zeros(SHAPE, np.uint8), "person": plane(), "body": plane(), "oval": plane(),
         "hair": np.full((*SHAPE, 3), 200, np.float32) * [1, 0, 0], "alpha": plane(),
         "behind": plane(), "unseen": (np.zeros((*SHAPE, 3), np.float32), plane()),
         "centre": np.array([25.0, 20.0]), "side": 60.0, "grain": plane(),
@@ -54,9 +54,12 @@ def test_what_is_behind_is_hidden_by_face_and_body_and_is_darker() -> None:
     assert (levels[12:18, :, 1] == 0).all() and (levels[12:18, :, 0] < 190).all()
 
 
-def test_where_the_body_was_drawn_anew_hair_hangs_before_it() -> None:
-    levels, _ = worn(behind=plane(1.0), person=plane(1.0))
-    assert (levels[:, :25, 1] == 0).all() and (levels[:, 25:] == 120).all()
+def test_what_is_behind_is_hidden_by_a_body_that_is_drawn_as_by_one_that_is_seen() -> None:
+    body = plane()
+    body[20:] = 1
+    levels, _ = worn(behind=plane(1.0), person=plane(1.0), body=body)
+    assert (levels[:20, :25, 1] == 0).all() and (levels[:20, 25:] == 120).all()
+    assert (levels[20:] == 120).all()
 
 
 def test_skin_below_hair_is_in_its_shadow() -> None:

@@ -24,7 +24,7 @@ from vidhair.stages.align import FaceTrack
 from vidhair.stages.compose import Fade, Layer, Patch, make_layer, patch_of, unit, window_of
 from vidhair.stages.in_front import in_front, usual_hair
 from vidhair.stages.matte import SURE_ALPHA, HairTone, Matte, MatteConfig
-from vidhair.stages.photo import PhotoHair, cut_out
+from vidhair.stages.photo import PhotoHair, cut_out, looks_away
 from vidhair.stages.photo_fit import face_light, photo_fit
 from vidhair.stages.photo_look import photo_look
 from vidhair.stages.region import HairWindow
@@ -85,24 +85,41 @@ class HairReference(Edit):
         hair = self.photo_hair if self.color == "photo" else self.photo_hair_in_own_color
         return makers(
             face_light, usual_hair, in_front, photo_fit, photo_look, worn, self.shown_matte,
-            photo_hair=hair, layer=self.worn_hair, shown_tone=worn_tone,
+            photo_cut=self.photo_cut, photo_hair=hair, layer=self.worn_hair, shown_tone=worn_tone,
         )  # fmt: skip
 
     @stage(version=6)
-    def photo_hair(
+    def photo_cut(
         self, parser: Parser, segmenter: HairSegmenter | None, config: MatteConfig
     ) -> PhotoHair:
         return cut_out(read_image(self.style), self.style, parser, segmenter, config)
 
-    @stage(version=6)
+    @stage(version=7)
+    def photo_hair(
+        self,
+        photo_cut: PhotoHair,
+        track: Series[FaceTrack],
+        parser: Parser,
+        segmenter: HairSegmenter | None,
+        config: MatteConfig,
+    ) -> PhotoHair:
+        """As the person mostly looks."""
+        if not looks_away(photo_cut, track.field("mesh")):
+            return photo_cut
+        mirrored = np.ascontiguousarray(read_image(self.style)[:, ::-1])
+        return replace(cut_out(mirrored, self.style, parser, segmenter, config), mirrored=1)
+
+    @stage(version=7)
     def photo_hair_in_own_color(
         self,
+        photo_cut: PhotoHair,
+        track: Series[FaceTrack],
         hair_tone: Series[HairTone],
         parser: Parser,
         segmenter: HairSegmenter | None,
         config: MatteConfig,
     ) -> PhotoHair:
-        found = cut_out(read_image(self.style), self.style, parser, segmenter, config)
+        found = self.photo_hair(photo_cut, track, parser, segmenter, config)
         area, lab = hair_tone.field("area"), hair_tone.field("mean_lab")
         if not area.any():
             return found

@@ -637,6 +637,12 @@ class Flow:
                     f"in {lying} frames the head lies on its side, where what hair hides of body "
                     "and surroundings is guessed as if it were upright; edit such shots apart"
                 )
+        photos = units if "photo_hair" in self.stages else ()
+        if any(self.value(work, "photo_hair", unit=unit).mirrored for unit in photos):
+            notes.append(
+                "the photo's face looks the other way than the person's; its hair is worn as in a "
+                "mirror, with its parting on the other side"
+            )
         if "matte" in self.stages:
             bare = sum(self._without_hair(work, unit) for unit in units)
             if bare:

@@ -313,12 +313,11 @@ def _layers(view: View, behind: Behind, row: int, part: tuple[slice, slice], fra
     move, bend = behind.body_move[row], behind.bend(row)
     wall = moved_back(behind.wall[shot], behind.wall_move[row], part, sharp=True)
     body = moved_back(behind.body[shot], move, part, sharp=True, bend=bend)
-    cover = moved_back(behind.cover[shot], move, part, bend=bend)
     noise = np.random.default_rng(frame).standard_normal(view.alpha.shape).astype(np.float32)
     return Layers(
         wall.astype(np.float32),
         body.astype(np.float32),
-        cover.astype(np.float32) / 255,
+        behind.covers(row, part),
         on_head(behind.skin[shot], view.look),
         [
             (1 + shape * (ear[0] - 1), ear[1], float(shape))

@@ -119,6 +119,11 @@ class Behind(Value):
         top, bottom = self.neck[int(self.shot[row])]
         return Bend(self.lean[row], float(top), float(bottom))
 
+    def covers(self, row: int, part: tuple[slice, slice] | None = None) -> Plane:
+        """How far there is body in a frame, [h, w] in 0 … 1. part: of the window."""
+        cover, move = self.cover[int(self.shot[row])], self.body_move[row]
+        return moved_back(cover, move, part, bend=self.bend(row)).astype(np.float32) / 255
+
 
 @dataclass(frozen=True)
 class Moves:

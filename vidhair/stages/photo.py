@@ -28,7 +28,7 @@ from vidhair.models.parsers.face_parser import polygon_mask
 from vidhair.models.parsers.hair_segmenter import HairSegmenter
 from vidhair.models.parsers.head_parser import Parser
 from vidhair.stages import labels, segment
-from vidhair.stages.align import FaceTrack, largest_face
+from vidhair.stages.align import FaceTrack, largest_face, turned
 from vidhair.stages.matte import MatteConfig, matte
 from vidhair.stages.photo_matte import (
     hanging,
@@ -53,7 +53,9 @@ from vidhair.wiring import Span, Value
 
 # Lengths are in sides of the face's crop.
 LEAST_HAIR = 0.004  # of the picture around the head, that has to be surely hair
+HAIRLINE = 10  # point of the mesh
 LEAST_CERTAINTY = 0.25  # how far a face has to be seen from the front
+OTHER_WAY = 0.7  # by which faces are turned, as of `turned`, that hide what each other show
 COLOR_REACH = 0.06  # how far the colors of hair and of what is behind are looked for
 PURE = (0.8, 0.98)  # alpha from which on a pixel's own color counts, and where it counts alone
 WITHIN, AT_BORDER = (
@@ -93,7 +95,7 @@ class PhotoHair(Value):
     [h, w]; behind: uint8 [h, w], the same of hair that face and neck may hide. picture: uint8
     [h, w, 3], what the photo shows. mesh: [478, 2], in samples of these. rotation, scale, shift:
     as a row of `HeadPose`, in samples; long: of the face, beside the mean one. side: of the face's
-    crop, in samples."""
+    crop, in samples. mirrored: 1 if it is the photo in a mirror, else 0."""
 
     levels: NDArray[np.uint8]
     alpha: NDArray[np.uint8]
@@ -105,6 +107,16 @@ class PhotoHair(Value):
     shift: NDArray[np.float64]
     long: float
     side: float
+    mirrored: int = 0
+
+
+def looks_away(photo: PhotoHair, meshes: NDArray[np.float32]) -> bool:
+    """Whether a photo's face looks so far to another side than most of a person's [T, 478, 2] that
+    it hides what those show, and would rather look as they do in a mirror."""
+    here = meshes[np.isfinite(meshes[:, 0, 0])]
+    own = float(np.median(turned(here, crop_axes(*eyes_and_mouth(here)))))
+    given = float(turned(photo.mesh, crop_axes(*eyes_and_mouth(photo.mesh))))
+    return abs(given - own) > OTHER_WAY and abs(given + own) < abs(given - own) / 2
 
 
 def cut_out(
@@ -116,7 +128,8 @@ def cut_out(
 ) -> PhotoHair:
     """Of the largest face in a picture [H, W, 3]. path: of it, in messages.
 
-    Raises NoFaceFound if there is no face, if it is turned too far, without hair, or under a hat.
+    Raises NoFaceFound if there is no face, if it is turned too far, cut off, without hair, or under
+    a hat.
     """
     advice = "give a photo of the hair together with its face"
     mesh = largest_face(picture, path, advice)
@@ -132,6 +145,11 @@ def cut_out(
         )
     side = float(track.axes.side[0])
     size = picture.shape[1], picture.shape[0]
+    if not ((mesh[HAIRLINE] > 0) & (mesh[HAIRLINE] < size)).all():
+        raise NoFaceFound(
+            f"{path} ends below the hairline of its face; give a photo that shows the hair of the "
+            "whole head"
+        )
     region = plan_region(track.axes, size, parser.face_pixels, parser.stride)
     window = plan_window(region, side, size)
     frames = Frames.of_pixels(picture[None])

@@ -16,6 +16,7 @@ from vidhair.models.faces.landmarks import FACE_OVAL
 from vidhair.models.parsers.face_parser import Label, polygon_mask
 from vidhair.stages.align import FaceTrack
 from vidhair.stages.bare import Bare
+from vidhair.stages.behind import Behind
 from vidhair.stages.in_front import InFront, under
 from vidhair.stages.labels import Labels
 from vidhair.stages.matte import SURE_ALPHA, HairTone, mean_of
@@ -78,6 +79,7 @@ def over(
     changed: Picture,
     scalp: Picture,
     person: Plane,
+    body: Plane,
     oval: Plane,
     hair: Plane,
     alpha: Plane,
@@ -90,15 +92,15 @@ def over(
     """The head without hair, with new hair over it, and how far that is not the frame.
 
     bare, changed, scalp: as in `Bare`, of one frame. person: how far skin and clothes are seen in
-    it, oval: how far the face is; hair: [h, w, 3] in levels; alpha, behind: of it, in front of the
-    person and behind, 0 … 1; unseen: colors and alpha of what the photo does not show, on the
-    skull. All [h, w]. centre: [2], of the head; side: of the face's crop, in samples; grain: in
-    levels.
+    it, body: how far neck and clothes are, where they are drawn; oval: how far the face is; hair:
+    [h, w, 3] in levels; alpha, behind: of it, in front of the person and behind, 0 … 1; unseen:
+    colors and alpha of what the photo does not show, on the skull. All [h, w]. centre: [2], of the
+    head; side: of the face's crop, in samples; grain: in levels.
     """
     drawn = changed.astype(np.float32) / 255
     skull = scalp.astype(np.float32) / 255
     # Of neighbours that meet, both count where the border between them is soft.
-    kept = np.minimum(oval + skull + person * (1 - drawn), 1)
+    kept = np.minimum(oval + skull + person * (1 - drawn) + body * drawn, 1)
     # So that nothing is seen between the two.
     back = np.maximum(behind - alpha, 0) / np.maximum(1 - alpha, 1e-3) * (1 - kept)
     result = bare.astype(np.float32)
@@ -144,12 +146,13 @@ def worn_tone(
     return HairTone(area, mean_lab.astype(np.float32))
 
 
-@stage(version=2, keep=False)
+@stage(version=3, keep=False)
 def worn(
     frames: Frames,
     bare: Bare,
     labels: Labels,
     track: FaceTrack,
+    behind: Behind,
     skull: Skull,
     photo_hair: PhotoHair,
     photo_fit: PhotoFit,
@@ -172,7 +175,7 @@ def worn(
         places = photo_places(
             photo_hair, at, photo_fit.bent[row], photo_fit.long, hair_window, photo_fit.usual[row]
         )
-        hair, alpha, behind = _hair(planes, places, photo_look.blur, photo_look.smear[row])
+        hair, alpha, deep = _hair(planes, places, photo_look.blur, photo_look.smear[row])
         here = look(skull, at, hair_window)
         middle = hair_window.places(at.seen(np.zeros(3)))
         around, cover = unseen_hair(photo_hair, here, skull, photo_fit.long)
@@ -185,8 +188,8 @@ def worn(
         grain = np.roll(random, (17 * frame, 29 * frame), (0, 1)).astype(np.float32)
         levels, changed = over(
             bared[row], bare.changed[row], bare.scalp[row],
-            _person(labels, row, region, hair_window), oval, hair, alpha, behind, (color, cover),
-            middle, hair_window.side, photo_look.grain * grain,
+            _person(labels, row, region, hair_window), behind.covers(row), oval, hair, alpha, deep,
+            (color, cover), middle, hair_window.side, photo_look.grain * grain,
         )  # fmt: skip
         front = in_front.alpha[row].astype(np.float32) / 255
         made.levels[row], made.changed[row], alpha = under(
