@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from vidhair.imaging.patches import inpaint, spread
+from vidhair.imaging.patches import inpaint, nearest_through, spread
 
 
 def stripes(size: int = 64, period: int = 8) -> NDArray[np.float32]:
@@ -73,3 +73,18 @@ def test_colors_spread_from_where_they_are_seen() -> None:
     seen = np.zeros((16, 16), bool)
     picture[4:8, 4:8], seen[4:8, 4:8] = 50, True
     assert np.allclose(spread(picture, seen), 50, atol=0.01)
+
+
+def test_a_hole_goes_on_from_where_ways_through_it_lead() -> None:
+    source, hole = np.zeros((5, 9), bool), np.zeros((5, 9), bool)
+    source[:, 0] = source[:, 8] = True
+    hole[:, 1:8] = True
+    hole[:4, 5] = False  # a wall, with a gap below
+    rows, columns = nearest_through(hole, source)
+    assert (columns[0, 1:5] == 0).all() and (columns[0, 6:8] == 8).all()
+    assert (rows[0, :4] == 0).all()
+    assert columns[4, 5] == 8
+    shut = hole.copy()
+    shut[:, 5] = False
+    source[:, 8] = False
+    assert (nearest_through(shut, source)[1][:, 6:8] == 0).all(), "at least what is nearest"

@@ -71,6 +71,7 @@ SKIN, HAIR, SHIRT = (200, 150, 125), (40, 28, 20), (60, 90, 160)
 WINDOW = HairWindow(0, 0, 1, HIGH, WIDE, 90.0)
 REGION = HeadRegion(0.0, 0.0, 1.0, HIGH, WIDE)
 FRAMES = 3
+NO_BODY = np.zeros((HIGH, WIDE), np.uint8)
 Levels = NDArray[np.uint8]
 
 
@@ -352,7 +353,7 @@ def test_a_hand_that_goes_by_is_no_wall(color: tuple[int, int, int], stays: bool
             view.picture[patch] = color
         else:
             view.alpha[patch] = 1
-    made = wall_of(views, Moves([STILL] * FRAMES, [None] * FRAMES))
+    made = wall_of(views, Moves([STILL] * FRAMES, [None] * FRAMES), NO_BODY)
     away = np.abs(made[patch].astype(int) - color).max(-1)
     assert (np.median(away) < 5) == stays
 
@@ -365,7 +366,7 @@ def test_slivers_of_what_goes_by_are_no_wall() -> None:
         view.alpha[95:125, 4:18] = number != 0
         if number == 0:
             view.picture[100:116, 9:12] = dark
-    made = wall_of(views, Moves([STILL] * FRAMES, [None] * FRAMES))
+    made = wall_of(views, Moves([STILL] * FRAMES, [None] * FRAMES), NO_BODY)
     assert made[100:116, 9:12].min() > 60
     assert np.abs(made[95:125, 4:18].astype(int) - dark).max(-1).min() > 40
 
@@ -561,7 +562,7 @@ def test_each_side_of_a_wall_goes_on_until_the_person() -> None:
     left = np.arange(WIDE) < 62
     picture = np.where((around & left)[..., None], 220, np.where(around[..., None], 60, picture))
     view = a_view(picture=picture.astype(np.uint8))
-    made = wall_of([view], Moves([STILL], [None])).mean(-1)
+    made = wall_of([view], Moves([STILL], [None]), NO_BODY).mean(-1)
     hidden = (alpha > 127) & (view.head < 0.01)
     assert hidden[:, :62].any() and made[hidden & left].min() > 180
     assert hidden[:, 62:].any() and made[hidden & ~left].max() < 100

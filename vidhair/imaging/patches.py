@@ -41,11 +41,35 @@ def inpaint(picture: Picture, hole: Mask, source: Mask) -> Picture:
     return np.where(hole[..., None], found, picture).astype(np.float32)
 
 
+def nearest_through(hole: Mask, source: Mask) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Rows and columns [h, w] of the sample of a source [h, w] that is nearest by ways through a
+    hole [h, w] alone; where there is none, that is nearest."""
+    rows, columns = distance_transform_edt(~source, return_distances=False, return_indices=True)
+    wide = hole.shape[1] + 2
+    left = np.pad(hole & ~source, 1).ravel()
+    origin = np.full(left.size, -1)
+    front = np.flatnonzero(np.pad(source, 1))
+    origin[front] = front
+    steps = (-1, 1, -wide, wide, -wide - 1, -wide + 1, wide - 1, wide + 1)
+    while len(front):
+        reached = []
+        for step in steps:
+            there = front + step
+            new = left[there]
+            there, came = there[new], front[new]
+            origin[there], left[there] = origin[came], False
+            reached.append(there)
+        front = np.concatenate(reached)
+    found = origin.reshape(-1, wide)[1:-1, 1:-1]
+    through = found >= 0
+    row, column = np.divmod(found, wide)
+    return np.where(through, row - 1, rows), np.where(through, column - 1, columns)
+
+
 def _from_patches(picture: Picture, hole: Mask, source: Mask) -> Picture:
     # At first it goes on as at its border, so that edges reach into it.
-    nearest = distance_transform_edt(~source, return_distances=False, return_indices=True)
     smooth = spread(picture, source)
-    made = np.where(hole[..., None], picture[tuple(nearest)], picture)
+    made = np.where(hole[..., None], picture[nearest_through(hole, source)], picture)
     made = np.where((hole | source)[..., None], made, smooth).astype(np.float32)
     levels = [(made, hole, source)]
     reach = _kernels().REACH

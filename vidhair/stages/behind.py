@@ -82,6 +82,7 @@ HIDDEN_EAR, SHAPED_EAR = 0.2, (0.35, 0.7)
 RARE, HAND_EDGE = 0.34, 0.03
 UNLIKE_WALL = 30  # levels of difference from which on something else is seen
 ACROSS = 0.3  # how far surroundings are filled on behind the person, in crop sides
+MEETS = 0.02  # how far behind its border what is on both sides meets
 SPREAD_LEVELS = 8
 MOVING = 0.7  # deviation, in frames, of the mean over which moves are smoothed
 
@@ -162,7 +163,8 @@ def _levels(values: Plane) -> Picture:
     return found
 
 
-def wall_of(views: Sequence[View], moves: Moves) -> Picture:
+def wall_of(views: Sequence[View], moves: Moves, cover: Picture) -> Picture:
+    """The surroundings. cover: of the body, as in `Behind`."""
     seen_colors, seen = put_together(views, [view.wall for view in views], moves)
     if not seen.any():
         return views[0].picture
@@ -170,7 +172,7 @@ def wall_of(views: Sequence[View], moves: Moves) -> Picture:
     shares = moves.shares([view.wall for view in views])
     seen &= ~passing(views, colors, seen, np.sum([share > 0.99 for share in shares], 0))
     # Where the surroundings are seen, each side goes on as it is; behind the person they meet.
-    person = covered(views, moves)
+    person = covered(views, moves, cover)
     beside = wanted & ~person & ~seen
     colors = inpaint(colors, beside, seen)
     wanted = grown(wanted, ACROSS * views[0].side)
@@ -178,11 +180,10 @@ def wall_of(views: Sequence[View], moves: Moves) -> Picture:
     return _levels(np.where((wanted | seen)[..., None], made, spread(colors, seen)))
 
 
-def covered(views: Sequence[View], moves: Moves) -> Mask:
-    """What head and body always hide of the surroundings, at those places, as far as is known."""
+def covered(views: Sequence[View], moves: Moves, cover: Picture) -> Mask:
+    """What heads always hide, and the body in the first view, well within their borders."""
     heads = np.min(moves.shares([view.head > 0.5 for view in views]), axis=0) > 0.5
-    figure = usual_body(views[0].mesh, *heads.shape)[0] > 0.5
-    found: Mask = heads | figure
+    found: Mask = ~grown(~(heads | (cover > 127)), MEETS * views[0].side)
     return found
 
 
@@ -539,7 +540,7 @@ def grain_of(views: Sequence[View], moves: Moves, wall: Picture) -> float:
 Parts = tuple[Picture, Picture, Picture, NDArray[np.float32], Place]
 
 
-@stage(version=13, compress=True)
+@stage(version=14, compress=True)
 def behind(
     frames: Series[Frames],
     matte: Series[Matte],
@@ -615,8 +616,8 @@ def behind(
         bends = [made.bend(frame) for frame in chosen.tolist()]
         wall_moves = Moves(moves["wall"][chosen], [None] * len(chosen))
         body_moves = Moves(moves["body"][chosen], bends)
-        made.wall[number] = wall_of(views, wall_moves)
         made.body[number], made.cover[number] = body_of(views, body_moves)
+        made.wall[number] = wall_of(views, wall_moves, made.cover[number])
         made.skin[number], made.hair[number] = atlas.skin(views), atlas.hair(views)
         made.ears[number] = drawn_ears(views)
         made.grain[number] = grain_of(views, wall_moves, made.wall[number])
