@@ -9,8 +9,10 @@ from numpy.typing import NDArray
 from tests.stages.faces import face_track
 from vidhair.geometry import Box, Grid
 from vidhair.imaging.color import lab_to_rgb, levels_to_lab
+from vidhair.imaging.follow import STILL
 from vidhair.models.generators.stylegan3 import Extent
 from vidhair.stages.bare import Bare
+from vidhair.stages.behind import Behind
 from vidhair.stages.compose import ComposeConfig, Fade
 from vidhair.stages.hair_texture import HairTexture
 from vidhair.stages.matte import Matte
@@ -174,7 +176,17 @@ class TestStage:
     COUNT, SIDE = 2, 24.0
     CANVAS = Canvas(40, Extent(top=10, bottom=10), 0.0, 0.0, 1.0)
 
-    def layer(self, gone: Any, new: Any, place: bool = True) -> tuple[Any, Any]:
+    def behind(self, grain: float) -> Behind:
+        moves, none = np.tile(STILL, (self.COUNT, 1, 1)), np.zeros((1, 2, 2), np.float32)
+        plane = np.zeros((1, *SIZE), np.uint8)
+        picture = np.zeros((1, *SIZE, 3), np.uint8)
+        return Behind(
+            np.zeros(self.COUNT, np.int64), moves, moves, np.zeros((self.COUNT, 2)),
+            np.array([[0.0, 1.0]]), picture, picture, plane, none[..., None].repeat(3, -1), none,
+            none[0, :1], np.array([grain], np.float32),
+        )  # fmt: skip
+
+    def layer(self, gone: Any, new: Any, place: bool = True, grain: float = 0.0) -> tuple[Any, Any]:
         own = box(8, 30)
         frames = np.stack([painted(own)] * self.COUNT)
         places = [(20.0, 30.0, 8.0) if place else None, None]
@@ -191,9 +203,9 @@ class TestStage:
         layer = regrown(
             given, Reshaped(levels, numbers[1]), Matte(alpha, *numbers),
             Pivots(np.zeros((self.COUNT, 1, 1), np.float32), np.array([[0, 0, 0, 1.0]] * 2)),
-            face_track(places, Box(8.0, 18.0, self.SIDE)), Bare(bare, alpha, alpha), texture,
-            Fade(np.ones(self.COUNT)), Span(0, self.COUNT), self.CANVAS,
-            HairWindow(0, 0, 1, *SIZE, self.SIDE), ComposeConfig(mode="replace"),
+            face_track(places, Box(8.0, 18.0, self.SIDE)), Bare(bare, alpha, alpha),
+            self.behind(grain), texture, Fade(np.ones(self.COUNT)), Span(0, self.COUNT),
+            self.CANVAS, HairWindow(0, 0, 1, *SIZE, self.SIDE), ComposeConfig(mode="replace"),
         )  # fmt: skip
         return frames, layer.over(given).rows(0, self.COUNT).pixels
 
@@ -208,6 +220,12 @@ class TestStage:
         frames, got = self.layer(box(0, 0), box(30, 50))
         assert np.abs(got[0, 33:47, 12:28].astype(int) - HAIR).max() < 8
         assert np.array_equal(got[1], frames[1]), "no face"
+
+    def test_new_hair_has_the_noise_of_the_frames(self) -> None:
+        place = np.s_[0, 33:47, 12:28]
+        still, noisy = (self.layer(box(0, 0), box(30, 50), grain=g)[1][place] for g in (0, 8))
+        away = noisy.astype(float) - still
+        assert 5 < away.std() < 9 and abs(away.mean()) < 1.5
 
     def test_a_chunk_without_a_face_passes_bit_for_bit(self) -> None:
         frames, got = self.layer(box(0, 0), box(30, 50), place=False)

@@ -313,7 +313,6 @@ def _layers(view: View, behind: Behind, row: int, part: tuple[slice, slice], fra
     move, bend = behind.body_move[row], behind.bend(row)
     wall = moved_back(behind.wall[shot], behind.wall_move[row], part, sharp=True)
     body = moved_back(behind.body[shot], move, part, sharp=True, bend=bend)
-    noise = np.random.default_rng(frame).standard_normal(view.alpha.shape).astype(np.float32)
     return Layers(
         wall.astype(np.float32),
         body.astype(np.float32),
@@ -324,5 +323,5 @@ def _layers(view: View, behind: Behind, row: int, part: tuple[slice, slice], fra
             for ear, shape in zip(view.ears, behind.ears[shot], strict=True)
             if ear is not None and shape >= 0
         ],
-        noise * behind.grain[shot],
+        behind.noise(row, frame, part),
     )

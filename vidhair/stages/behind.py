@@ -120,6 +120,13 @@ class Behind(Value):
         top, bottom = self.neck[int(self.shot[row])]
         return Bend(self.lean[row], float(top), float(bottom))
 
+    def noise(self, row: int, frame: int, part: tuple[slice, slice] | None = None) -> Plane:
+        """As that of a frame, for what is drawn in it, [h, w] in levels. part: of the window."""
+        size = self.wall[0, :, :, 0][part or ...].shape
+        even = np.random.default_rng(frame).standard_normal(size).astype(np.float32)
+        found: Plane = even * self.grain[int(self.shot[row])]
+        return found
+
     def covers(self, row: int, part: tuple[slice, slice] | None = None) -> Plane:
         """How far there is body in a frame, [h, w] in 0 … 1. part: of the window."""
         cover, move = self.cover[int(self.shot[row])], self.body_move[row]

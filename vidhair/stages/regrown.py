@@ -24,6 +24,7 @@ from vidhair.imaging.morphology import erode
 from vidhair.imaging.warp import spread_grid
 from vidhair.stages.align import FaceTrack
 from vidhair.stages.bare import Bare
+from vidhair.stages.behind import Behind
 from vidhair.stages.compose import (
     LIGHT_REACH,
     ComposeConfig,
@@ -214,7 +215,7 @@ def recolored(
 # ---- the stage
 
 
-@stage(version=3, keep=False)
+@stage(version=4, keep=False)
 def regrown(
     frames: Annotated[Frames, Near(REACH)],
     reshaped: Annotated[Reshaped, Near(REACH)],
@@ -222,6 +223,7 @@ def regrown(
     pivots: Annotated[Pivots, Near(REACH)],
     track: Annotated[FaceTrack, Near(REACH)],
     bare: Bare,
+    behind: Behind,
     hair_texture: Annotated[HairTexture, Near(REACH)],
     fade: Fade,
     span: Span,
@@ -265,6 +267,7 @@ def regrown(
             contrast = float(hair_texture.contrast[hair_texture.shot[row]])
             lab = with_strands(colors(row)[None], *given, strands, contrast)
             color = (lab_to_rgb(lab)[0] * 255).movedim(0, -1).numpy()
+            color += behind.noise(own, span.start + row)[..., None]
             kept = plane * (1 - gone)
             new = with_tips(hung(new, kept, on_head, side), kept, strands, side)
         made = regrown_picture(picture, plane, bare.levels[own], gone, new, color, side)
