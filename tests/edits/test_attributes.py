@@ -29,7 +29,11 @@ from vidhair.edits import Attribute, Fringe, HairLength, Volume, Wave
 from vidhair.edits.edit import GradedEdit, Strength
 from vidhair.edits.hair_attribute import FULL_FRINGE, Shown, share_seen
 from vidhair.errors import InvalidSetting
+from vidhair.flow.graph import makers_of
+from vidhair.recipe import load_recipe
+from vidhair.settings import Curve
 from vidhair.stages.render import Codes
+from vidhair.stages.reshaped import lengthened_beside_face
 
 
 def change_of(stage: Callable[..., Any], strength: Strength) -> NDArray[Any]:
@@ -119,3 +123,12 @@ class TestFringe:
         want = (scene.hair[..., :8]).mean()
         assert share_seen(scene, none, part) == pytest.approx(float(want), abs=1e-4)
         assert abs(share_seen(scene, none + 1, part) - float(want)) > 0.01
+
+
+@pytest.mark.parametrize(
+    ("amount", "keeps"), [(0.5, True), (-0.5, False), (Curve([(0, -1.0), (1, 1.0)]), False)]
+)
+def test_longer_hair_keeps_all_that_there_is(amount: float | Curve, keeps: bool) -> None:
+    recipe = replace(load_recipe("hair_length"), edits=(HairLength(amount=amount),))
+    assert (makers_of(recipe)["reshaped"] is lengthened_beside_face) == keeps
+    assert makers_of(load_recipe("longer_auburn"))["reshaped"] is lengthened_beside_face

@@ -139,7 +139,7 @@ def test_of_another_photo_only_what_shows_it_is_made(style: Path, tmp_path: Path
             made.append({report.name for report in runner.reports if report.computed})
     first, again = made
     assert {"track", "matte", "labels", "behind", "skull", "face_light"} <= first
-    assert again == {"photo_hair", "photo_fit", "photo_look"}
+    assert again == {"photo_cut", "photo_hair", "photo_fit", "photo_look"}
 
 
 def test_a_whole_run(style: Path) -> None:

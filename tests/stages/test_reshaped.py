@@ -65,6 +65,10 @@ class TestReshaped:
         gone, _ = self.found(own, box(10, 50, 12, 28), box(10, 30, 12, 28))
         assert gone[41:50, 30:36].all()
 
+    def test_nothing_goes_with_what_makes_hair_longer(self) -> None:
+        given = box(8, 52), box(10, 50, 12, 28), box(10, 30, 12, 28), NOTHING, NOTHING, SIDE, False
+        assert decided(*given)[0].any() and not decided(*given, keeps=True)[0].any()
+
     def test_hair_that_may_still_be_there_stays(self) -> None:
         unsure = box(10, 30, 12, 28) + 0.3 * box(30, 50, 12, 28)
         gone, _ = self.found(box(8, 52), box(10, 50, 12, 28), unsure)

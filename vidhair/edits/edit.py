@@ -51,6 +51,11 @@ class Edit:
         return ""
 
     @property
+    def keeps_hair(self) -> bool:
+        """Whether no hair goes with it, where it is drawn."""
+        return False
+
+    @property
     def painted_over(self) -> bool:
         """Whether it takes a picture that lies over one of the clip's frames."""
         return False

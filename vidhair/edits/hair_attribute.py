@@ -69,6 +69,11 @@ class HairLength(HairAttribute):
         high=1.5,
     )
 
+    @property
+    def keeps_hair(self) -> bool:
+        amounts = self.amount.values if isinstance(self.amount, Curve) else (self.amount,)
+        return min(amounts) >= 0
+
 
 @dataclass(frozen=True)
 class Shown(Value):

@@ -131,6 +131,10 @@ class HairColor(HairColorLatent):
             check_area(self.area, f"{place}.area")
 
     @property
+    def keeps_hair(self) -> bool:
+        return True
+
+    @property
     def painted_over(self) -> bool:
         return bool(self.area)
 

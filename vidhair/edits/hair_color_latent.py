@@ -60,6 +60,10 @@ class HairColorLatent(GradedEdit):
         1.0, "share of the way to that color, or a curve of it over time", low=-1.0, high=2.0
     )
 
+    @property
+    def keeps_hair(self) -> bool:
+        return True
+
     def identity(self) -> dict[str, Any]:
         """The color itself, so that its name or file does not matter."""
         if is_picture(self.color):

@@ -149,7 +149,9 @@ def makers_of(recipe: Recipe, segmenter: bool = False) -> Makers:
         if recipe.compose.region == "hair":
             hair = regrown.regrown if recipe.compose.keep else compose.replaced_hair
             covers = any(edit.covers_face for edit in recipe.edits)
-            shape = reshaped.reshaped if covers else reshaped.reshaped_beside_face
+            keeps = all(edit.keeps_hair for edit in recipe.edits)
+            beside = reshaped.lengthened_beside_face if keeps else reshaped.reshaped_beside_face
+            shape = reshaped.reshaped if covers else beside
             ends |= makers(drawn.hair_drawn, hair_texture.hair_texture, reshaped=shape, layer=hair)
             if recipe.compose.blend != "none":
                 ends |= makers(edited=blending.blended)

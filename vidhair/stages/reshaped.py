@@ -162,7 +162,7 @@ def longer_to(kept: Mask, old: Mask, new: Mask, gained: Mask, side: float) -> fl
 
 def decided(
     own: Plane, before: Plane, after: Plane, free: Mask, face: Mask, side: float, covers: bool,
-    falls: Mantle | None = None, person: Mask | None = None,
+    falls: Mantle | None = None, person: Mask | None = None, keeps: bool = False,
 ) -> tuple[Plane, Plane]:  # fmt: skip
     """Where hair goes, as far as there is any, and where there is new one; [h, w] in 0 … 1.
 
@@ -171,11 +171,11 @@ def decided(
     surroundings, and the person in the drawing. face: see `face_and_forehead`. side: of the
     face's crop, in samples. covers: whether new hair may come before the face; else it hangs
     beside it. falls: where hair that becomes long falls beside it; person: [h, w], skin and clothes
-    of the person, which what falls behind does not hide.
+    of the person, which what falls behind does not hide. keeps: whether no hair goes.
     """
     old, new, hair = before > 0.5, after > 0.5, own > 0.5
     stays = after > STAYS
-    lost = changed_part(old & ~stays, before - after > CHANGED, SPOT * side)
+    lost = changed_part(old & ~stays, before - after > CHANGED, SPOT * side) & (not keeps)
     gained = changed_part(new & ~old, after - before > CHANGED, SPOT * side) & ~hair
     gone = nearest(old | stays, lost.astype(np.float32))
     kept = hair & (gone < 0.5)
@@ -264,6 +264,30 @@ def reshaped(
     return _reshaped(*given, None)
 
 
+@stage(compress=True)
+def lengthened_beside_face(
+    hair_drawn: Annotated[HairDrawn, Near(AROUND)],
+    labels: Annotated[Labels, Near(AROUND)],
+    matte: Annotated[Matte, Near(AROUND)],
+    pivots: Annotated[Pivots, Near(AROUND)],
+    track: Annotated[FaceTrack, Near(AROUND)],
+    span: Span,
+    canvas: Canvas,
+    region: HeadRegion,
+    hair_window: HairWindow,
+    drawer: Drawer,
+    head_pose: Annotated[HeadPose, Near(AROUND)],
+    skull: Skull,
+) -> Reshaped:
+    """New hair comes beside the face alone, and none goes."""
+    given = hair_drawn, labels, matte, pivots, track, span, canvas, region, hair_window, drawer
+
+    def falls(row: int, own: Mask) -> Mantle:
+        return mantle(skull, Place.of(head_pose, row), own, canvas.grid)
+
+    return _reshaped(*given, falls, keeps=True)
+
+
 @stage(version=4, compress=True)
 def reshaped_beside_face(
     hair_drawn: Annotated[HairDrawn, Near(AROUND)],
@@ -300,9 +324,10 @@ def _reshaped(
     hair_window: HairWindow,
     drawer: Drawer,
     falls: Callable[[int, Mask], Mantle] | None,
+    keeps: bool = False,
 ) -> Reshaped:
     """falls: where hair falls beside the face of a frame with own hair [h, w]; None if it may come
-    before it."""
+    before it. keeps: whether no hair goes."""
     core, side = span.core(AROUND), track.box.side / canvas.step
     begins = runs(track.present, track.cuts)
     places = faces_of(pivots, track), begins, canvas.grid, track.box
@@ -331,7 +356,7 @@ def _reshaped(
         face = face_and_forehead(canvas.grid.places(track.mesh[row]), canvas.height, canvas.width)
         given = own.numpy(), before, after, free, face, side, falls is None
         beside = None if falls is None else falls(row, own.numpy() > 0.5)
-        found = decided(*given, beside, person > 0.5)
+        found = decided(*given, beside, person > 0.5, keeps)
         shown: Tensor = torch.from_numpy(np.stack(found)) * mine
         return shown
 
