@@ -25,6 +25,7 @@ from vidhair.media import open_clip
 from vidhair.models.generators.stylegan3 import Generator
 from vidhair.recipe import load_recipe
 from vidhair.stages.align import AlignConfig, Faces, FaceTrack, Shots, Thumbnails
+from vidhair.stages.bare_view import EARS
 from vidhair.stages.compose import Changes
 from vidhair.stages.doubts import Doubts
 from vidhair.stages.invert import Latents
@@ -474,3 +475,29 @@ def test_doubtful_mattes_are_told_of_once(monkeypatch: pytest.MonkeyPatch, given
     flow.units = [cast(Any, None), cast(Any, None)]
     found = [note for note in flow.notes(work) if "look at it with `vidhair matte`" in note]
     assert len(found) == (0 if given else 2)
+
+
+@pytest.mark.parametrize("come", [False, True])
+def test_an_edit_that_changes_no_hair_is_told_of(
+    monkeypatch: pytest.MonkeyPatch, come: bool
+) -> None:
+    levels = np.zeros((300, 2, 4, 4), np.uint8)
+    levels[280, 1, 2, 2] = 255 * come
+
+    def value(
+        self: Flow, work: Any, name: str, start: int = 0, stop: int = 0, unit: int = 0
+    ) -> Any:
+        return SimpleNamespace(levels=levels[start:stop])
+
+    monkeypatch.setattr(Flow, "value", value)
+    work = cast(Any, SimpleNamespace(frame_count=300))
+    assert Flow(load_recipe("hair_length"), small.pack())._unchanged(work, 0) != come
+
+
+def test_heads_that_lie_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    mesh = np.full((4, 478, 2), np.nan, np.float32)
+    for frame, (x, y) in enumerate([(1, 0), (0, 1), (0.9, -0.3)]):
+        mesh[frame, list(EARS)] = np.array([[-x, -y], [x, y]]) * 20
+    monkeypatch.setattr(Flow, "field", lambda self, work, name, field, unit=0: mesh)
+    flow = Flow(load_recipe("bald"), small.pack())
+    assert flow._lying(cast(Any, None), 0) == 1

@@ -89,6 +89,7 @@ from vidhair.wiring import (
     Value,
     makers,
     plan,
+    ranges,
     renamed,
 )
 
@@ -597,6 +598,11 @@ class Flow:
         right, down = np.moveaxis(across[:, 1] - across[:, 0], -1, 0)
         return int((np.abs(np.arctan2(down, right)) > LYING).sum())
 
+    def _unchanged(self, work: Work, unit: int) -> bool:
+        """Whether a person's hair keeps its shape in all frames."""
+        parts = (self.value(work, "reshaped", *part, unit) for part in ranges(work.frame_count))
+        return not any(part.levels.any() for part in parts)
+
     def _without_hair(self, work: Work, unit: int) -> int:
         """Frames that show a person, and none of their hair."""
         area = self.field(work, "matte", "area", unit)
@@ -639,6 +645,11 @@ class Flow:
                     f"in {lying} frames the head lies on its side, where what hair hides of body "
                     "and surroundings is guessed as if it were upright; edit such shots apart"
                 )
+        if "reshaped" in self.stages and all(self._unchanged(work, unit) for unit in units):
+            notes.append(
+                "no hair comes or goes, as drawings with the edit and without it are too alike; "
+                "ask for more of it, or take another pack"
+            )
         photos = units if "photo_hair" in self.stages else ()
         if any(self.value(work, "photo_hair", unit=unit).mirrored for unit in photos):
             notes.append(
