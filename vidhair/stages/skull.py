@@ -253,6 +253,7 @@ EAR_PLACE, EAR_TURN = (0.93, -0.38, 0.02), 36.0  # its upper corner; degrees fro
 EARRING, LOBE = (0.22, 0.75), 0.2  # how far beside and below an ear one is; how high that ends
 EAR_SAMPLES = 96
 EAR_EDGE = 14.0  # how sharp its border is
+EAR_RELIEF = 0.65  # share of its lights and shades that soft light leaves
 
 
 def hanging_from(side: int) -> NDArray[np.float64]:
@@ -313,6 +314,7 @@ def _ear() -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     tone += 0.21 * np.exp(-(((u - 0.06) / 0.08) ** 2) - ((v - 0.55) / 0.09) ** 2)
     tone -= 0.12 * np.clip(1 - u / 0.16, 0, 1) * np.clip((v - 0.1) * 4, 0, 1)
     tone -= 0.1 * ring(outer, 1, 0.07)
+    tone = 1 + EAR_RELIEF * (tone - 1)
     cover = np.clip((1 - outer) * EAR_EDGE, 0, 1)
     cover[[0, -1]] = cover[:, -1] = 0  # so that nothing goes on beyond
     return tone.astype(np.float32), cover.astype(np.float32)
