@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -453,3 +454,25 @@ def test_many_colors_share_what_comes_before_them(tmp_path: Path) -> None:
     small.finished()  # kernels are compiled
     first, *others = (processor_seconds(color) for color in ("red", "blue", "green"))
     assert first + 19 * np.mean(others) < 0.35 * 20 * first
+
+
+def test_a_head_that_lies_is_edited_as_an_upright_one(tmp_path: Path) -> None:
+    with open_clip(small.clip()) as reader:
+        clip = replace(
+            reader.clip, width=reader.clip.height, height=reader.clip.width, sound=(),
+            pts=reader.clip.pts[:2], end_pts=int(reader.clip.pts[2]),
+        )  # fmt: skip
+        upright = reader.read(0, 2)
+    lying, target = tmp_path / "lying.mp4", tmp_path / "out.mp4"
+    with VideoWriter(lying, clip, crf=1) as writer:
+        writer.write(np.rot90(upright, 1, (1, 2)))
+    result = small.edit(
+        target, False, source=lying, name="hair_color", changes={"edit.color": "red"}
+    )
+    assert module.LYING in result.notes
+    before, after = small.decoded(lying).astype(int), small.decoded(target).astype(int)
+    assert before.shape == after.shape
+    change = np.rot90(np.abs(after - before).max(-1).mean(0), -1)
+    width = small.SIZE[0]
+    hair, corner = change[18:28, width // 2 - 12 : width // 2 + 12], change[-36:, :24]
+    assert hair.mean() > 4 * corner.mean()
