@@ -36,7 +36,7 @@ IN_FOCUS, FOCUS_AROUND = (
     9,
 )  # how much stronger than the fine lines around, in pixels, a broad one is
 # Contrast in broad strokes over that in fine ones, and pixels around of both, tell how blurred
-# edges are; how many times as much as those of faces, or as USUALLY, ink begins to fade and is gone.
+# edges are; how many times as much as those of faces, or as USUALLY, ink begins to fade, and goes.
 BLUR_PENS, BLUR_AROUND = (4.8, 1.2), 8.0
 USUALLY, FADES = 1.8, (2.1, 2.9)
 INKED, LEAST_INKED = -0.4, 50  # lines of which that is told, and how many pixels of a face's do
