@@ -11,7 +11,7 @@ from tests.stages.series import InMemory
 from vidhair.geometry import Box
 from vidhair.imaging.color import levels_to_lab
 from vidhair.models.generators.stylegan3 import Extent
-from vidhair.stages.hair_texture import column_length, hair_texture, textured
+from vidhair.stages.hair_texture import fallen_by, hair_texture, long_strands, textured
 from vidhair.stages.matte import Matte
 from vidhair.stages.region import HairWindow
 from vidhair.stages.render import Canvas
@@ -61,9 +61,21 @@ def test_hair_that_is_too_short_or_missing_tells_nothing() -> None:
     assert not detail.any() and not known.any() and contrast == 0
 
 
-def test_how_long_columns_are() -> None:
-    own = box(10, 50, 0, 60) + box(0, 5, 60, 120)
-    assert column_length(own > 0) == 40 and column_length(own < 0) == 0
+def test_how_far_hair_has_fallen() -> None:
+    hair = box(10, 50, 0, 60) + box(0, 5, 60, 120)
+    found = fallen_by(hair > 0)
+    assert found[49, 30] == 40 and found[12, 30] == 3 and found[4, 90] == 5
+    assert not found[hair == 0].any()
+
+
+def test_strands_of_long_hair_show_on_long_hair_beside_it() -> None:
+    """Own hair is long on the left and short on the right; new hair is above, and below both."""
+    own = box(40, 110, 5, 35) + box(40, 52, 95, 115)
+    new = box(25, 40, 5, 35) + box(110, 150, 5, 35) + box(52, 62, 95, 115)
+    share = long_strands(own > 0, new > 0, SIDE)
+    assert share[130, 20] > 0.99, "below long hair"
+    assert share[28, 20] < 0.05, "where hair begins it has not hung"
+    assert share[58, 105] < 0.05, "below short hair"
 
 
 class TestStage:

@@ -11,7 +11,7 @@ from typing import ClassVar
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.ndimage import distance_transform_edt
+from scipy.ndimage import distance_transform_edt, gaussian_filter, maximum_filter, maximum_filter1d
 from torch import Tensor
 
 from vidhair.geometry import Box, Grid
@@ -21,6 +21,7 @@ from vidhair.imaging.morphology import erode
 from vidhair.imaging.quilting import gone_on
 from vidhair.imaging.warp import spread_grid
 from vidhair.stages.align import FaceTrack
+from vidhair.stages.bare_view import grown
 from vidhair.stages.matte import Matte
 from vidhair.stages.region import HairWindow
 from vidhair.stages.render import Canvas
@@ -39,9 +40,10 @@ LOOKED_AT = 6  # frames of a shot
 WAVES = 0.06  # blur that tells the color of a place from its strands and waves
 AROUND = 0.06  # around the new hair of frames that are looked at, in which strands go on
 BLOCKS = (0.14, 0.1, 0.07, 0.05)  # widths of those that do, the largest that are enough
-# Of columns of own hair, between which it is long enough to tell how long strands look; of those
-# that are sure to be long, the share of its columns.
-LONG_ENOUGH, COLUMNS = (0.25, 0.45), 90
+# Between which hair hangs long enough that its strands are those of long hair: on what is shorter,
+# blocks of them are a patchwork.
+LONG_ENOUGH = (0.25, 0.45)
+GAP, NEAR = 0.03, 0.15  # between hair that is sure and what hangs on it; what is next to it
 BORDER = 0.012  # of own hair, which what is behind it shines through
 LEAST_HAIR = 0.003  # of the crop's square, that can go on
 
@@ -89,20 +91,33 @@ def sure_hair(alpha: Tensor, kept: Tensor) -> Tensor:
     return erode(((alpha > SURE) & (kept > 0.5)).float(), 3)
 
 
-def column_length(own: Mask) -> float:
-    """Samples that hang together in columns of a mask [h, w], in those where they are many."""
-    run, longest = np.zeros(own.shape[1], int), np.zeros(own.shape[1], int)
-    for row in own:
-        run = np.where(row, run + 1, 0)
-        longest = np.maximum(longest, run)
-    there = longest[longest > 0]
-    return float(np.percentile(there, COLUMNS)) if len(there) else 0.0
+def fallen_by(hair: Mask) -> Plane:
+    """How many samples of hair [h, w] hang together from above down to each of them."""
+    found = hair.astype(np.float32)
+    for row in range(1, len(found)):
+        found[row] *= 1 + found[row - 1]
+    return found
+
+
+def long_strands(own: Mask, wanted: Mask, side: float) -> Plane:
+    """How far strands of long hair show on new hair that is wanted [h, w], in 0 … 1: where the own
+    hair [h, w] next to it is long, and it has hung long itself, counted from where that begins."""
+    low, high = LONG_ENOUGH
+    near, edge = (2 * round(reach * side) + 1 for reach in (NEAR, GAP))
+    closed = grown(own, GAP * side)
+    length = fallen_by(closed) + fallen_by(closed[::-1])[::-1]
+    next_to = distance_transform_edt(~own, return_distances=False, return_indices=True)
+    long = maximum_filter(length, near)[tuple(next_to)]
+    hung = maximum_filter1d(fallen_by(closed | wanted), edge, axis=1)
+    share = ((np.minimum(long, hung) / side - low) / (high - low)).clip(0, 1)
+    found: Plane = gaussian_filter(share.astype(np.float32), BORDER * side)
+    return found
 
 
 # ---- the stage
 
 
-@stage(version=2, compress=True)
+@stage(version=3, compress=True)
 def hair_texture(
     frames: Series[Frames],
     matte: Series[Matte],
@@ -160,10 +175,9 @@ def textured(view: Tensor, wanted: Mask, side: float) -> tuple[Plane, Plane, flo
         return np.zeros(lab.shape[1:], np.float32), np.zeros(wanted.shape, np.float32), 0.0
     even, _ = even_color(lab, sure, WAVES * side)
     own = ((lab - even) * sure)[0].numpy()
-    low, high = LONG_ENOUGH
-    share = float(np.clip((column_length(there) / side - low) / (high - low), 0, 1))
+    share = long_strands(there, wanted, side)
     contrast, detail, told = float(own[0][there].std()), own, there
-    if share and wanted.any():
+    if share.any() and wanted.any():
         near = distance_transform_edt(~wanted) <= AROUND * side
         widths = [max(6, round(width * side)) for width in BLOCKS]
         found = gone_on(own, there, near, widths)
