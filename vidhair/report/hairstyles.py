@@ -19,7 +19,15 @@ from vidhair.errors import InvalidSetting, NoFaceFound
 from vidhair.flow.graph import GOAL, Flow
 from vidhair.flow.runner import Meter, Reporter, Runner, Silent
 from vidhair.geometry import crop_axes
-from vidhair.media import ClipReader, VideoWriter, check_distinct, open_clip, read_image, write_png
+from vidhair.media import (
+    SHEET,
+    ClipReader,
+    VideoWriter,
+    check_target,
+    open_clip,
+    read_image,
+    write_png,
+)
 from vidhair.models.faces.landmarks import FaceMesh, eyes_and_mouth
 from vidhair.models.pack import Pack, load_pack
 from vidhair.recipe import load_recipe
@@ -54,7 +62,9 @@ def hairstyles(
             f"{name} = {settings[name]!r} says whose hair is worn, and so do the photos of the "
             "sheet; leave it out, or name it among them"
         )
-    check_distinct(clip, target, *photos)
+    check_target(target, clip, *photos, suffixes=SHEET)
+    for photo in photos:
+        read_image(photo)
     models, store = load_pack(pack, device=device), MemoryStore()
     with tempfile.TemporaryDirectory() as folder, open_clip(clip) as reader:
         number, mesh = most_frontal(reader)
