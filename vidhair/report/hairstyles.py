@@ -32,6 +32,7 @@ from vidhair.models.faces.landmarks import FaceMesh, eyes_and_mouth
 from vidhair.models.pack import Pack, load_pack
 from vidhair.recipe import load_recipe
 from vidhair.stages.align import frontal
+from vidhair.stages.photo import face_of_photo
 
 LOOKED_AT = 16  # frames of which the most frontal one is chosen
 HEIGHT, GAP, TEXT = 420, 4, 24  # pixels
@@ -64,7 +65,7 @@ def hairstyles(
         )
     check_target(target, clip, *photos, suffixes=SHEET)
     for photo in photos:
-        read_image(photo)
+        face_of_photo(read_image(photo), str(photo))
     models, store = load_pack(pack, device=device), MemoryStore()
     with tempfile.TemporaryDirectory() as folder, open_clip(clip) as reader:
         number, mesh = most_frontal(reader)

@@ -6,6 +6,7 @@ still on the head as own hair is.
 """
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import ClassVar
 
 import numpy as np
@@ -44,6 +45,8 @@ BLOCKS = (0.14, 0.1, 0.07, 0.05)  # widths of those that do, the largest that ar
 # blocks of them are a patchwork.
 LONG_ENOUGH = (0.25, 0.45)
 GAP, NEAR = 0.03, 0.15  # between hair that is sure and what hangs on it; what is next to it
+# Of streaks that own hair is looked at for, and how much wider what tells them from broader ones.
+STRANDS, BROADER = (0.003, 0.008, 0.02), 1.5
 BORDER = 0.012  # of own hair, which what is behind it shines through
 LEAST_HAIR = 0.003  # of the crop's square, that can go on
 
@@ -54,7 +57,8 @@ class HairTexture(Value):
 
     face: [S, 3, 3], of the frame that a shot's is taken from, positions in the box → in the face;
     detail: float32 [S, 3, h, w] in Lab, in the hair's window there; known: float32 [S, h, w] in
-    0 … 1, how far it is that of long hair; contrast: [S], the deviation of own hair's lightness.
+    0 … 1, how far it is that of long hair; contrast: [S, K], the deviation of
+    own hair's lightness in streaks of the widths of STRANDS.
     """
 
     ROWS: ClassVar[tuple[str, ...]] = ("shot",)
@@ -134,7 +138,7 @@ def hair_texture(
     made = HairTexture(
         shot, np.tile(np.eye(3, dtype=np.float32), (shots, 1, 1)),
         np.zeros((shots, 3, *size), np.float32), np.zeros((shots, *size), np.float32),
-        np.zeros(shots, np.float32),
+        np.zeros((shots, len(STRANDS)), np.float32),
     )  # fmt: skip
 
     def seen(row: int) -> Tensor:
@@ -163,7 +167,23 @@ def hair_texture(
     return made
 
 
-def textured(view: Tensor, wanted: Mask, side: float) -> tuple[Plane, Plane, float]:
+def contrasts(light: Plane, there: Mask, side: float) -> Plane:
+    """The deviation [K] of a plane [h, w] in streaks of the widths of STRANDS, where it is hair, so
+    that new streaks are as soft as the hair of the clip."""
+    share = gaussian_blurs(there.astype(np.float32), side)
+    blurred = gaussian_blurs(np.where(there, light, 0).astype(np.float32), side)
+    levels = [light, *(x / (w + 1e-3) for x, w in zip(blurred, share, strict=True))]
+    levels[-1] = np.zeros_like(light)
+    found = [(fine - broad)[there].std() for fine, broad in pairwise(levels)]
+    return np.array(found, np.float32)
+
+
+def gaussian_blurs(plane: Plane, side: float) -> list[Plane]:
+    """A plane [h, w], blurred over more than each width of STRANDS."""
+    return [gaussian_filter(plane, BROADER * width * side) for width in STRANDS]
+
+
+def textured(view: Tensor, wanted: Mask, side: float) -> tuple[Plane, Plane, Plane]:
     """Detail, how far it is known, and contrast, as in `HairTexture`, of one frame.
 
     view: Lab and own hair that is sure, [≥ 4, h, w]; wanted: [h, w], where new hair may be.
@@ -172,11 +192,15 @@ def textured(view: Tensor, wanted: Mask, side: float) -> tuple[Plane, Plane, flo
     sure = erode(view[None, 3:4], 2 * round(BORDER * side) + 1)
     there = sure[0, 0].numpy() > 0.5
     if there.sum() < LEAST_HAIR * side**2:
-        return np.zeros(lab.shape[1:], np.float32), np.zeros(wanted.shape, np.float32), 0.0
+        return (
+            np.zeros(lab.shape[1:], np.float32),
+            np.zeros(wanted.shape, np.float32),
+            np.zeros(len(STRANDS), np.float32),
+        )
     even, _ = even_color(lab, sure, WAVES * side)
     own = ((lab - even) * sure)[0].numpy()
     share = long_strands(there, wanted, side)
-    contrast, detail, told = float(own[0][there].std()), own, there
+    contrast, detail, told = contrasts(own[0], there, side), own, there
     if share.any() and wanted.any():
         near = distance_transform_edt(~wanted) <= AROUND * side
         widths = [max(6, round(width * side)) for width in BLOCKS]

@@ -107,6 +107,18 @@ class PhotoHair(Value):
     side: float
 
 
+def face_of_photo(picture: NDArray[np.uint8], path: str) -> FaceTrack:
+    """The largest one. Raises NoFaceFound if there is none, or if it is turned too far."""
+    advice = "give a photo of the hair together with its face"
+    track = _still(largest_face(picture, path, advice))
+    if track.certainty[0] < LEAST_CERTAINTY:
+        raise NoFaceFound(
+            f"the face in {path} is turned too far away to take its hair; give a photo that shows "
+            "it more from the front"
+        )
+    return track
+
+
 def cut_out(
     picture: NDArray[np.uint8],
     path: str,
@@ -118,13 +130,7 @@ def cut_out(
 
     Raises NoFaceFound if there is no face, if it is turned too far, without hair, or under a hat.
     """
-    advice = "give a photo of the hair together with its face"
-    track = _still(largest_face(picture, path, advice))
-    if track.certainty[0] < LEAST_CERTAINTY:
-        raise NoFaceFound(
-            f"the face in {path} is turned too far away to take its hair; give a photo that shows "
-            "it more from the front"
-        )
+    track = face_of_photo(picture, path)
     side = float(track.axes.side[0])
     size = picture.shape[1], picture.shape[0]
     region = plan_region(track.axes, size, parser.face_pixels, parser.stride)
