@@ -96,13 +96,12 @@ class TestSketch:
         picture = np.broadcast_to(row.astype(np.uint8)[None, :, None], (96, 192, 3)).copy()
         face = np.zeros((96, 192), np.float32)
         face[:, :96] = 1
-        plain = {"ink": np.ones_like(face), "detail": np.zeros_like(face), "features": []}
-        lines = sketch(picture, Parts(face, **plain)).lines
+        lines = sketch(picture, Parts(face, np.ones_like(face), np.zeros_like(face), [])).lines
         assert lines[48, 40:56].min() < -0.5 and lines[48, 110:180].min() > -0.2
         # Where all is as blurred, as in a small clip that is enlarged, there is ink.
         soft = picture[:, 96:].copy()
-        plain = {"ink": face[:, :96], "detail": face[:, 96:], "features": []}
-        assert sketch(soft, Parts(face[:, :96], **plain)).lines[48, 20:80].min() < -0.4
+        whole, none = face[:, :96], face[:, 96:]
+        assert sketch(soft, Parts(whole, whole, none, [])).lines[48, 20:80].min() < -0.4
 
     def test_details_and_contrast_of_features_are_kept(self) -> None:
         """A small light spot, as that of an eye."""
