@@ -65,11 +65,31 @@ def test_frames_with_a_face_move_along_it_by_their_strength(
     np.testing.assert_allclose(change_of(stage, strength), want, atol=1e-6)
 
 
-@pytest.mark.parametrize("edit", [HairLength(), Fringe(), Wave(), Volume(), Attribute()])
+@pytest.mark.parametrize("edit", [HairLength(), Fringe(), Attribute()])
 def test_a_pack_without_attributes_cannot(edit: GradedEdit) -> None:
     edit.check(pack_of(SPACE), "edit")
     with pytest.raises(InvalidSetting, match=rf"edit\.3\.kind = '{edit.kind}'.*another pack"):
         edit.check(pack_of(None), "edit.3")
+
+
+@pytest.mark.parametrize("edit", [Wave(), Volume()])
+def test_hair_that_is_moved_needs_attributes_only_where_it_is_drawn(edit: GradedEdit) -> None:
+    assert edit.in_frames and not type(edit)(by="latent").in_frames  # type: ignore[call-arg]
+    edit.check(pack_of(None), "edit")
+    edit.check_drawn(pack_of(SPACE), "edit")
+    with pytest.raises(InvalidSetting, match=rf"edit\.3\.kind = '{edit.kind}'.*another pack"):
+        edit.check_drawn(pack_of(None), "edit.3")
+    with pytest.raises(InvalidSetting, match=r"edit\.by = 'layer' moves the hair"):
+        type(edit)(by="layer").check_drawn(pack_of(SPACE), "edit")  # type: ignore[call-arg]
+
+
+def test_moving_hair_does_not_make_it_straighter() -> None:
+    falls = Curve([(0.0, 0.5), (1.0, -0.25)])
+    for amount in (-0.25, falls):
+        with pytest.raises(InvalidSetting, match=r"edit\.amount = -0\.25 .* edit\.by = 'latent'"):
+            Wave(amount=amount).check(pack_of(SPACE), "edit")
+        Wave(amount=amount, by="latent").check(pack_of(SPACE), "edit")
+        Volume(amount=amount).check(pack_of(SPACE), "edit")
 
 
 def test_an_unknown_attribute_is_said_with_those_there_are() -> None:

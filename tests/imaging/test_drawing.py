@@ -89,6 +89,20 @@ class TestSketch:
         blurred = np.broadcast_to(row[None, :, None], (96, 96, 3)).copy()
         assert sketch(halves(96)).lines.min() < 3 * sketch(blurred).lines.min()
 
+    def test_what_lies_out_of_focus_behind_a_face_has_no_ink(self) -> None:
+        """On the left a sharp edge, as of a face; on the right a blurred one, of more contrast."""
+        across = np.arange(192)
+        row = 90 + 60 * (across > 48) + 80 * (0.5 + 0.5 * np.tanh((across - 144) / 4))
+        picture = np.broadcast_to(row.astype(np.uint8)[None, :, None], (96, 192, 3)).copy()
+        face = np.zeros((96, 192), np.float32)
+        face[:, :96] = 1
+        lines = sketch(picture, Parts(face, np.ones_like(face), np.zeros_like(face), [])).lines
+        assert lines[48, 40:56].min() < -0.5 and lines[48, 110:180].min() > -0.2
+        # Where all is as blurred, as in a small clip that is enlarged, there is ink.
+        soft = picture[:, 96:].copy()
+        whole, none = face[:, :96], face[:, 96:]
+        assert sketch(soft, Parts(whole, whole, none, [])).lines[48, 20:80].min() < -0.4
+
     def test_details_and_contrast_of_features_are_kept(self) -> None:
         """A small light spot, as that of an eye."""
         picture = np.full((64, 64, 3), 120, np.uint8)

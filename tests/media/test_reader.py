@@ -404,11 +404,14 @@ def test_what_is_no_video(tmp_path: Path) -> None:
         "empty.mp4": "is empty",
         "sound.mp3": "no moving picture",
         "cover.mp3": "no moving picture",
-        "still.png": "still picture",
+        "still.png": r"still picture.*`ffmpeg -i still\.png -c:v ffv1 still\.mkv`",
     }.items():
         with pytest.raises(NotAVideo, match=reason) as caught:
             open_clip(tmp_path / name)
         assert name in str(caught.value)
+    ffmpeg("-i", tmp_path / "still.png", "-c:v", "ffv1", tmp_path / "still.mkv")
+    with open_clip(tmp_path / "still.mkv") as reader:
+        assert reader.clip.frame_count == 1
 
 
 @pytest.mark.parametrize(("name", "codec"), [("none.avi", "mpeg4"), ("none.mp4", "libx264")])

@@ -5,11 +5,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests import small
-from vidhair.errors import InvalidSetting
+from vidhair.errors import InvalidSetting, NoFaceFound, OutputNotWritable, SourceNotFound
 from vidhair.flow.runner import Meter
+from vidhair.media import write_png
 from vidhair.report import hairstyles
 
 
@@ -34,6 +36,25 @@ def test_a_style_among_the_settings_is_refused_before_any_work(name: str, tmp_pa
             tmp_path / "no clip.mp4", [small.portrait()], target, settings={name: "a.jpg"}
         )
     assert not target.exists()
+
+
+def test_what_cannot_be_written_or_read_is_refused_before_any_work(tmp_path: Path) -> None:
+    photo = small.portrait()
+    for target, said in (
+        (tmp_path / "sheet.mp4", r"known suffix; use \.png"),
+        (tmp_path / "none" / "sheet.png", "there is no folder"),
+        (tmp_path, "known suffix"),
+    ):
+        with pytest.raises(OutputNotWritable, match=said):
+            hairstyles.hairstyles(tmp_path / "no clip.mp4", [photo], target)
+    with pytest.raises(SourceNotFound, match=r"second\.jpg"):
+        hairstyles.hairstyles(
+            tmp_path / "no clip.mp4", [photo, tmp_path / "second.jpg"], tmp_path / "sheet.png"
+        )
+    nobody = tmp_path / "nobody.png"
+    write_png(nobody, np.full((64, 64, 3), 128, np.uint8))
+    with pytest.raises(NoFaceFound, match=r"no face in .*nobody\.png"):
+        hairstyles.hairstyles(tmp_path / "no clip.mp4", [photo, nobody], tmp_path / "sheet.png")
 
 
 def test_what_takes_several_steps_is_shown_and_stages_of_one_frame_are_not() -> None:

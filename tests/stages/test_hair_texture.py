@@ -5,13 +5,20 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter
 
 from tests.stages.faces import face_track
 from tests.stages.series import InMemory
 from vidhair.geometry import Box
 from vidhair.imaging.color import levels_to_lab
 from vidhair.models.generators.stylegan3 import Extent
-from vidhair.stages.hair_texture import column_length, hair_texture, textured
+from vidhair.stages.hair_texture import (
+    contrasts,
+    fallen_by,
+    hair_texture,
+    long_strands,
+    textured,
+)
 from vidhair.stages.matte import Matte
 from vidhair.stages.region import HairWindow
 from vidhair.stages.render import Canvas
@@ -46,24 +53,48 @@ def view(own: NDArray[Any]) -> torch.Tensor:
 def test_strands_go_on_below_own_hair() -> None:
     detail, known, contrast = textured(view(box(*OWN)), box(*NEW) > 0, SIDE)
     below = detail[0, 95:138, 25:85]
-    assert contrast > 3 and below.std() > 0.7 * contrast
+    whole = float(np.linalg.norm(contrast))
+    assert whole > 3 and below.std() > 0.7 * whole
     down, across = (np.abs(np.diff(below, axis=axis)).mean() for axis in (0, 1))
     assert down < 0.3 * across, "they hang"
     assert known[100, 50] == 1 and not known[10].any()
-    assert abs(below.mean()) < 0.3 * contrast, "no color of its own"
+    assert abs(below.mean()) < 0.3 * whole, "no color of its own"
 
 
 def test_hair_that_is_too_short_or_missing_tells_nothing() -> None:
     short, nothing = box(80, 88, 20, 90), box(0, 0, 0, 0)
     _, known, contrast = textured(view(short), box(*NEW) > 0, SIDE)
-    assert not known.any() and contrast > 0
+    assert not known.any() and contrast.any()
     detail, known, contrast = textured(view(nothing), box(*NEW) > 0, SIDE)
-    assert not detail.any() and not known.any() and contrast == 0
+    assert not detail.any() and not known.any() and not contrast.any()
 
 
-def test_how_long_columns_are() -> None:
-    own = box(10, 50, 0, 60) + box(0, 5, 60, 120)
-    assert column_length(own > 0) == 40 and column_length(own < 0) == 0
+def test_how_far_hair_has_fallen() -> None:
+    hair = box(10, 50, 0, 60) + box(0, 5, 60, 120)
+    found = fallen_by(hair > 0)
+    assert found[49, 30] == 40 and found[12, 30] == 3 and found[4, 90] == 5
+    assert not found[hair == 0].any()
+
+
+def test_strands_of_long_hair_show_on_long_hair_beside_it() -> None:
+    """Own hair is long on the left and short on the right; new hair is above, and below both."""
+    own = box(40, 110, 5, 35) + box(40, 52, 95, 115)
+    new = box(25, 40, 5, 35) + box(110, 150, 5, 35) + box(52, 62, 95, 115)
+    share = long_strands(own > 0, new > 0, SIDE)
+    assert share[130, 20] > 0.99, "below long hair"
+    assert share[28, 20] < 0.05, "where hair begins it has not hung"
+    assert share[58, 105] < 0.05, "below short hair"
+
+
+def test_soft_hair_has_soft_streaks() -> None:
+    """Of a clip that is out of focus: no fine streaks, and the broad ones as they were."""
+    rng, there = np.random.default_rng(0), box(*OWN) > 0
+    sharp = gaussian_filter(rng.standard_normal(SIZE), 0.3) * 4
+    sharp += gaussian_filter(rng.standard_normal(SIZE), 2.0) * 40
+    soft = gaussian_filter(sharp, 1.2)
+    crisp, blurred = (contrasts(x.astype(np.float32), there, SIDE) for x in (sharp, soft))
+    assert crisp[0] > 1.5 and blurred[0] < 0.3 * crisp[0]
+    assert 0.6 < blurred[2] / crisp[2] < 1.05
 
 
 class TestStage:

@@ -14,7 +14,7 @@ from vidhair.models.generators.stylegan3 import Extent
 from vidhair.stages.bare import Bare
 from vidhair.stages.behind import Behind
 from vidhair.stages.compose import ComposeConfig, Fade
-from vidhair.stages.hair_texture import HairTexture
+from vidhair.stages.hair_texture import STRANDS, HairTexture
 from vidhair.stages.matte import Matte
 from vidhair.stages.region import HairWindow
 from vidhair.stages.regrown import (
@@ -113,7 +113,8 @@ def test_streaks_are_where_no_long_hair_is_known() -> None:
     color, detail = torch.full((1, 3, 4, 4), 50.0), torch.full((3, 4, 4), 2.0)
     known, streaks = np.zeros((4, 4), np.float32), np.ones((4, 4), np.float32)
     known[:, 2:] = 1
-    got = with_strands(color, detail, known, streaks, 3.0)[0]
+    contrast = np.array([1.0, 2.0], np.float32)
+    got = with_strands(color, detail, known, [streaks, streaks], contrast)[0]
     assert (
         (got[0, :, :2] == 53).all() and (got[1, :, :2] == 50).all() and (got[:, :, 2:] == 52).all()
     )
@@ -198,7 +199,7 @@ class TestStage:
         plain = np.zeros((1, 4, *SIZE), np.float32)
         texture = HairTexture(
             np.zeros(self.COUNT, np.int64), np.eye(3, dtype=np.float32)[None],
-            plain[:, :3], plain[:, 3], np.zeros(1, np.float32),
+            plain[:, :3], plain[:, 3], np.zeros((1, len(STRANDS)), np.float32),
         )  # fmt: skip
         layer = regrown(
             given, Reshaped(levels, numbers[1]), Matte(alpha, *numbers),

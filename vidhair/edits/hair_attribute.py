@@ -11,6 +11,7 @@ from torch import Tensor
 from vidhair.checkpoints.packs import PackFiles
 from vidhair.edits.edit import GradedEdit, Strength, check_attributes, has_attribute, moved
 from vidhair.edits.proxies import Scene, draw, scene_at
+from vidhair.errors import InvalidSetting
 from vidhair.models.encoders.attributes import AttributeSpace
 from vidhair.models.pack import Pack
 from vidhair.models.parsers.face_parser import polygon_mask
@@ -18,10 +19,17 @@ from vidhair.models.parsers.head_parser import Parser
 from vidhair.precision import resolve
 from vidhair.settings import Curve, setting
 from vidhair.stages.align import FaceTrack
+from vidhair.stages.bare import Bare
+from vidhair.stages.bent import Bent, Move, bent, fuller, on_face, waved
+from vidhair.stages.compose import Fade, Layer, laid
+from vidhair.stages.in_front import InFront, in_front, under, usual_hair
+from vidhair.stages.matte import HairTone, Matte
+from vidhair.stages.region import HairWindow
 from vidhair.stages.render import Canvas, Codes, Drawer
 from vidhair.stages.smooth import Pivots
 from vidhair.stages.tune import choose_frames, traits
-from vidhair.wiring import Fact, Makers, Series, Setting, Value, makers, ranges, stage
+from vidhair.types import Frames
+from vidhair.wiring import AtOnce, Fact, Makers, Series, Setting, Value, makers, ranges, stage
 
 # Points of the mesh around the forehead, from hairline to brows.
 FOREHEAD = (54, 103, 67, 109, 10, 338, 297, 332, 284, 300, 293, 334, 296, 336, 107, 66, 105, 63, 70)
@@ -179,19 +187,135 @@ def share_seen(scene: Scene, change: Tensor, part: Tensor) -> float:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Wave(HairAttribute):
+class MovedHair(HairAttribute):
+    """Moves the person's own hair, where the recipe draws nothing else."""
+
+    reshapes: ClassVar[bool] = True
+    by: str = setting(
+        "auto",
+        "layer: the person's own hair is moved; latent: the pack draws it anew; auto: layer, where "
+        "the recipe draws nothing else",
+        choices=("auto", "layer", "latent"),
+    )
+
+    def move(self, places: NDArray[np.float32], amount: float) -> Move:
+        """Of hair, at places [h, w, 2] on the face."""
+        raise NotImplementedError
+
+    @property
+    def in_frames(self) -> bool:
+        return self.by != "latent"
+
+    @property
+    def note(self) -> str:
+        return "the hair is the person's own, moved; edit.by = latent has the pack draw it"
+
+    def served_by(self, files: PackFiles) -> bool:
+        return self.in_frames or super().served_by(files)
+
+    def check(self, pack: Pack, place: str) -> None:
+        """Moving needs nothing of a pack."""
+
+    def check_drawn(self, pack: Pack, place: str) -> None:
+        if self.by == "layer":
+            raise InvalidSetting(
+                f"{place}.by = 'layer' moves the hair of the frames, and this recipe draws them; "
+                "leave out compose.mode and other edits, or give auto"
+            )
+        super().check(pack, place)
+
+    def makers(self) -> Makers:
+        return {
+            **super().makers(),
+            **makers(
+                usual_hair, in_front, self.bent, layer=self.moved_hair,
+                shown_matte=self.moved_matte, shown_tone=self.same_tone,
+            ),
+        }  # fmt: skip
+
+    @stage(keep=False)
+    def bent(
+        self,
+        frames: Frames,
+        bare: Bare,
+        matte: Matte,
+        track: FaceTrack,
+        in_front: InFront,
+        strength: Strength,
+        hair_window: HairWindow,
+        at_once: AtOnce,
+    ) -> Bent:
+        pictures = [hair_window.cut(frame) for frame in frames]
+        made = Bent(np.stack(pictures), np.zeros_like(matte.alpha), matte.alpha.copy())
+
+        def put(row: int) -> None:
+            seen, amount = pictures[row], float(strength.values[row])
+            if not amount:
+                return
+            alpha = matte.alpha[row].astype(np.float32) / 255
+            axes = track.axes_of(np.array([row]))
+            move = self.move(on_face(axes, hair_window), amount)
+            scalp = bare.scalp[row] / np.float32(255)
+            given = bare.over(row, seen), scalp, alpha, move, axes, hair_window
+            front = in_front.alpha[row].astype(np.float32) / 255
+            levels, changed, alpha = bent(seen, *given)
+            made.levels[row], made.changed[row], alpha = under(
+                levels, changed, alpha, seen, front, hair_window.side
+            )
+            made.alpha[row] = np.rint(alpha * 255)
+
+        for _ in at_once(put, np.flatnonzero(track.present).tolist()):
+            pass
+        return made
+
+    @stage(keep=False)
+    def moved_hair(
+        self,
+        frames: Frames,
+        bent: Bent,
+        track: FaceTrack,
+        fade: Fade,
+        hair_window: HairWindow,
+        at_once: AtOnce,
+    ) -> Layer:
+        return laid(frames, bent.levels, bent.changed, track, fade, hair_window, at_once)
+
+    @stage(keep=False)
+    def moved_matte(self, bent: Bent, matte: Matte) -> Matte:
+        return Matte(bent.alpha, matte.area, matte.mean_lab)
+
+    @stage(keep=False)
+    def same_tone(self, hair_tone: HairTone) -> HairTone:
+        return hair_tone
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wave(MovedHair):
     kind = "wave"
     attribute = "hair_wave"
     amount: float | Curve = setting(
         0.7,
-        "how much wavier (1 is from straight to wavy), or a curve of it over time",
+        "how much wavier (1 is from straight to wavy), or a curve of it over time; "
+        "straighter hair, below 0, only the pack draws",
         low=-1.5,
         high=1.5,
     )
 
+    def move(self, places: NDArray[np.float32], amount: float) -> Move:
+        return waved(places, amount)
+
+    def check(self, pack: Pack, place: str) -> None:
+        least = min(self.amount.values) if isinstance(self.amount, Curve) else self.amount
+        if self.by != "latent" and least < 0:
+            raise InvalidSetting(
+                f"{place}.amount = {least:g} would make hair straighter, which moving it does not; "
+                f"give 0 or more, or let the pack draw it by {place}.by = 'latent' and "
+                "compose.keep = false"
+            )
+
 
 @dataclass(frozen=True, kw_only=True)
-class Volume(HairAttribute):
+class Volume(MovedHair):
     kind = "volume"
     attribute = "hair_volume"
     unit = 0.1
@@ -201,3 +325,6 @@ class Volume(HairAttribute):
         low=-1.5,
         high=1.5,
     )
+
+    def move(self, places: NDArray[np.float32], amount: float) -> Move:
+        return fuller(places, amount)

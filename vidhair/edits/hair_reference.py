@@ -1,6 +1,5 @@
 """The hair of somebody on a photo, its own pixels, in place of the person's."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
@@ -14,14 +13,13 @@ from vidhair.edits.edit import Edit
 from vidhair.edits.hair_proxy import HairReferenceLatent
 from vidhair.errors import InvalidSetting
 from vidhair.imaging.color import levels_to_lab
-from vidhair.imaging.warp import spread_grid
 from vidhair.media import read_image
 from vidhair.models.pack import Pack
 from vidhair.models.parsers.hair_segmenter import HairSegmenter
 from vidhair.models.parsers.head_parser import Parser
 from vidhair.settings import setting
 from vidhair.stages.align import FaceTrack
-from vidhair.stages.compose import Fade, Layer, Patch, make_layer, patch_of, unit, window_of
+from vidhair.stages.compose import Fade, Layer, laid, unit
 from vidhair.stages.in_front import in_front, usual_hair
 from vidhair.stages.matte import SURE_ALPHA, HairTone, Matte, MatteConfig
 from vidhair.stages.photo import PhotoHair, cut_out, looks_away
@@ -136,24 +134,7 @@ class HairReference(Edit):
         hair_window: HairWindow,
         at_once: AtOnce,
     ) -> Layer:
-        def patch(item: tuple[int, NDArray[np.uint8]]) -> Patch | None:
-            row, frame = item
-            changed = worn.changed[row]
-            window = window_of(changed[None], hair_window, (frame.shape[1], frame.shape[0]))
-            if window is None:
-                return None
-            seen = frame[window.pixels][None].copy()
-            away = worn.levels[row].astype(np.float32) - hair_window.cut(frame)
-            moved = torch.from_numpy(away / 255).movedim(-1, 0)[None].contiguous()
-            full = torch.from_numpy(changed)[None, None].float() / 255
-            moved, full = (spread_grid(x, hair_window, window) for x in (moved, full))
-            result = (unit(torch.from_numpy(seen)) + moved).clamp(0, 1)
-            return patch_of(window, seen, result, full.clamp(0, 1) * (full >= 1 / 255))
-
-        def make(rows: NDArray[np.intp]) -> Iterator[Patch | None]:
-            return at_once(patch, frames.numbered(rows))
-
-        return make_layer(frames, track, fade, make)
+        return laid(frames, worn.levels, worn.changed, track, fade, hair_window, at_once)
 
     @stage(keep=False)
     def shown_matte(self, worn: Worn, shown_tone: HairTone) -> Matte:

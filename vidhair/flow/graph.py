@@ -667,7 +667,7 @@ class Flow:
         if "prior" in self.stages:
             notes.append(self.segmenter.about)
         if not draws(self.recipe):
-            notes += [edit.note for edit in self.recipe.edits if edit.note]
+            notes += dict.fromkeys(edit.note for edit in self.recipe.edits if edit.note)
         if self.recipe.matte.from_:
             notes.append(f"hair is where {self.recipe.matte.from_} says, as matte.from asks")
         if self.tuned:

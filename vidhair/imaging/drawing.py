@@ -35,6 +35,11 @@ IN_FOCUS, FOCUS_AROUND = (
     1.3,
     9,
 )  # how much stronger than the fine lines around, in pixels, a broad one is
+# Contrast in broad strokes over that in fine ones, and pixels around of both, tell how blurred
+# edges are; how many times as much as those of faces, or as USUALLY, ink begins to fade, and goes.
+BLUR_PENS, BLUR_AROUND = (4.8, 1.2), 8.0
+USUALLY, FADES = 1.8, (2.1, 2.9)
+INKED, LEAST_INKED = -0.4, 50  # lines of which that is told, and how many pixels of a face's do
 MOST_INK, CLOSE = 0.27, 12.0  # share of a neighborhood, of so many pixels, that is drawn fully
 LIVELIER, LIGHTEST = 1.7, 95.0  # contrast of eyes and open mouths, and the most of their L
 CRISPEST, SOFTEST = 5.0, 1.5  # borders of bands
@@ -157,13 +162,29 @@ def sketch(picture: NDArray[np.uint8], parts: Parts | None = None) -> Sketch:
     broad = np.maximum(np.minimum(_pen(light, *BROAD_PEN), 0), IN_FOCUS * _lowest(lines))
     if parts is not None:
         broad *= 1 - parts.face
-    lines = _sparing(strokes.mean(gain * np.minimum(lines, broad), LINE_STROKE))
+    lines = strokes.mean(gain * np.minimum(lines, broad), LINE_STROKE)
+    lines = _sparing(lines * in_focus(lab[..., 0], lines, parts))
     if parts is None:
         return Sketch(tones, lines, gain)
     tones = tones + parts.detail[..., None] * (fine - tones)
     for rows, columns, mask, lighter in parts.features:
         tones[rows, columns, 0] = _livened(tones[rows, columns, 0], mask, lighter)
     return Sketch(tones, lines * parts.ink, gain)
+
+
+def in_focus(light: Floats, lines: Floats, parts: Parts | None) -> Floats:
+    """How far edges [h, w] are as sharp as those of faces, or where there are none, as most that
+    have lines: what lies out of focus behind a person has no ink, in which it would be blots."""
+    light = np.ascontiguousarray(light)
+    coarse, fine = (_gauss(_pen(light, width, 1.0) ** 2, BLUR_AROUND) for width in BLUR_PENS)
+    blurred = np.sqrt(coarse / (fine + np.float32(1e-3)))
+    inked = lines < INKED
+    if parts is not None and (inked & (parts.face > 0.5)).sum() > LEAST_INKED:
+        inked &= parts.face > 0.5
+    usual = max(USUALLY, float(np.median(blurred[inked])) if inked.any() else 0.0)
+    low, high = FADES
+    found: Floats = np.clip((high - blurred / usual) / (high - low), 0, 1)
+    return found
 
 
 def _lowest(lines: Floats) -> Floats:

@@ -14,6 +14,8 @@ from vidhair.errors import NotAVideo, OutputNotWritable, os_errors
 from vidhair.media.files import whole_file
 from vidhair.media.source import existing_file
 
+SHEET = (".png",)  # suffixes of pictures that are written
+
 
 def read_image(path: str | Path) -> NDArray[np.uint8]:
     """A picture as a viewer shows it: EXIF orientation applied, transparency on white."""

@@ -76,7 +76,10 @@ def video_stream(container: InputContainer, path: Path) -> VideoStream:
 
     name = container.format.name
     if name in ("tty", "image2") or name.endswith("_pipe"):
-        raise NotAVideo(f"{path} is a still picture or text ({name}); give a video file")
+        raise NotAVideo(
+            f"{path} is a still picture or text ({name}); give a video file, which of a picture "
+            f"`ffmpeg -i {path.name} -c:v ffv1 {path.stem}.mkv` makes"
+        )
     moving = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
     if not moving:
         raise NotAVideo(f"{path} holds no moving picture; give a video file")

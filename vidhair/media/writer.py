@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from fractions import Fraction
@@ -40,12 +40,15 @@ _TRIAL_FRAMES = 3
 _TRIAL_COLOR = (170, 130, 110)
 
 
-def check_target(target: str | Path, *sources: str | Path) -> None:
+def check_target(
+    target: str | Path, *sources: str | Path, suffixes: Collection[str] = CONTAINERS
+) -> None:
     """Refuse, before any work, a target that cannot be written or that is one of the sources."""
     target = Path(target)
-    if target.suffix.lower() not in CONTAINERS:
+    if target.suffix.lower() not in suffixes:
+        known = "use one of " if len(suffixes) > 1 else "use "
         raise OutputNotWritable(
-            f"{target} does not end in a known suffix; use one of {', '.join(CONTAINERS)}"
+            f"{target} does not end in a known suffix; {known}{', '.join(suffixes)}"
         )
     with os_errors(target):
         if target.exists() and not target.is_file():

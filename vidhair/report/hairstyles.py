@@ -19,11 +19,20 @@ from vidhair.errors import InvalidSetting, NoFaceFound
 from vidhair.flow.graph import GOAL, Flow
 from vidhair.flow.runner import Meter, Reporter, Runner, Silent
 from vidhair.geometry import crop_axes, quarters_of
-from vidhair.media import ClipReader, VideoWriter, check_distinct, open_clip, read_image, write_png
+from vidhair.media import (
+    SHEET,
+    ClipReader,
+    VideoWriter,
+    check_target,
+    open_clip,
+    read_image,
+    write_png,
+)
 from vidhair.models.faces.landmarks import FaceMesh, eyes_and_mouth
 from vidhair.models.pack import Pack, load_pack
 from vidhair.recipe import load_recipe
 from vidhair.stages.align import frontal
+from vidhair.stages.photo import face_of_photo
 
 LOOKED_AT = 16  # frames of which the most frontal one is chosen
 HEIGHT, GAP, TEXT = 420, 4, 24  # pixels
@@ -54,7 +63,9 @@ def hairstyles(
             f"{name} = {settings[name]!r} says whose hair is worn, and so do the photos of the "
             "sheet; leave it out, or name it among them"
         )
-    check_distinct(clip, target, *photos)
+    check_target(target, clip, *photos, suffixes=SHEET)
+    for photo in photos:
+        face_of_photo(read_image(photo), str(photo))
     models, store = load_pack(pack, device=device), MemoryStore()
     with (
         ExitStack() as turned,

@@ -14,7 +14,7 @@ from vidhair.errors import NoFaceFound
 from vidhair.flow.graph import Flow
 from vidhair.flow.runner import Runner
 from vidhair.imaging.warp import cut_squares, to_unit
-from vidhair.media import ClipReader, check_distinct, open_clip, write_png
+from vidhair.media import SHEET, ClipReader, check_target, open_clip, write_png
 from vidhair.models.pack import load_pack
 from vidhair.recipe import load_recipe
 from vidhair.stages.people import Tracks, good_frames
@@ -31,7 +31,7 @@ def inspect_clip(
     """Stream facts, shots and people of a clip, as plain values. sheet: where to write a picture
     with a crop of every person, in their order."""
     if sheet is not None:
-        check_distinct(path, sheet)
+        check_target(sheet, path, suffixes=SHEET)
     flow, refusal = Flow(load_recipe(RECIPE), load_pack(pack), goal="people"), None
     with open_clip(path) as reader:
         clip, runner = reader.clip, Runner(MemoryStore(), reader)

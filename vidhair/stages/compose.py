@@ -656,6 +656,36 @@ def make_layer(
     return Layer(patches, np.where(track.present, track.axes.side, 0))
 
 
+def laid(
+    frames: Frames,
+    levels: NDArray[np.uint8],
+    changed: NDArray[np.uint8],
+    track: FaceTrack,
+    fade: Fade,
+    hair_window: HairWindow,
+    at_once: AtOnce,
+) -> Layer:
+    """What is drawn in the hair's window, laid over frames as a difference to what they show there.
+
+    levels: [T, h, w, 3]; changed: [T, h, w], how far a sample is not the frame's.
+    """
+
+    def patch(item: tuple[int, NDArray[np.uint8]]) -> Patch | None:
+        row, frame = item
+        window = window_of(changed[row][None], hair_window, (frame.shape[1], frame.shape[0]))
+        if window is None:
+            return None
+        seen = frame[window.pixels][None].copy()
+        away = levels[row].astype(np.float32) - hair_window.cut(frame)
+        moved = torch.from_numpy(away / 255).movedim(-1, 0)[None].contiguous()
+        full = torch.from_numpy(changed[row])[None, None].float() / 255
+        moved, full = (spread_grid(x, hair_window, window) for x in (moved, full))
+        result = (unit(torch.from_numpy(seen)) + moved).clamp(0, 1)
+        return patch_of(window, seen, result, full.clamp(0, 1) * (full >= 1 / 255))
+
+    return make_layer(frames, track, fade, lambda rows: at_once(patch, frames.numbered(rows)))
+
+
 @stage(keep=False)
 def residual(
     frames: Frames,

@@ -6,12 +6,13 @@ still on the head as own hair is.
 """
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import ClassVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.ndimage import distance_transform_edt
+from scipy.ndimage import distance_transform_edt, gaussian_filter, maximum_filter, maximum_filter1d
 from torch import Tensor
 
 from vidhair.geometry import Box, Grid
@@ -21,6 +22,7 @@ from vidhair.imaging.morphology import erode
 from vidhair.imaging.quilting import gone_on
 from vidhair.imaging.warp import spread_grid
 from vidhair.stages.align import FaceTrack
+from vidhair.stages.bare_view import grown
 from vidhair.stages.matte import Matte
 from vidhair.stages.region import HairWindow
 from vidhair.stages.render import Canvas
@@ -39,9 +41,12 @@ LOOKED_AT = 6  # frames of a shot
 WAVES = 0.06  # blur that tells the color of a place from its strands and waves
 AROUND = 0.06  # around the new hair of frames that are looked at, in which strands go on
 BLOCKS = (0.14, 0.1, 0.07, 0.05)  # widths of those that do, the largest that are enough
-# Of columns of own hair, between which it is long enough to tell how long strands look; of those
-# that are sure to be long, the share of its columns.
-LONG_ENOUGH, COLUMNS = (0.25, 0.45), 90
+# Between which hair hangs long enough that its strands are those of long hair: on what is shorter,
+# blocks of them are a patchwork.
+LONG_ENOUGH = (0.25, 0.45)
+GAP, NEAR = 0.03, 0.15  # between hair that is sure and what hangs on it; what is next to it
+# Of streaks that own hair is looked at for, and how much wider what tells them from broader ones.
+STRANDS, BROADER = (0.003, 0.008, 0.02), 1.5
 BORDER = 0.012  # of own hair, which what is behind it shines through
 LEAST_HAIR = 0.003  # of the crop's square, that can go on
 
@@ -52,7 +57,8 @@ class HairTexture(Value):
 
     face: [S, 3, 3], of the frame that a shot's is taken from, positions in the box → in the face;
     detail: float32 [S, 3, h, w] in Lab, in the hair's window there; known: float32 [S, h, w] in
-    0 … 1, how far it is that of long hair; contrast: [S], the deviation of own hair's lightness.
+    0 … 1, how far it is that of long hair; contrast: [S, K], the deviation of
+    own hair's lightness in streaks of the widths of STRANDS.
     """
 
     ROWS: ClassVar[tuple[str, ...]] = ("shot",)
@@ -89,20 +95,33 @@ def sure_hair(alpha: Tensor, kept: Tensor) -> Tensor:
     return erode(((alpha > SURE) & (kept > 0.5)).float(), 3)
 
 
-def column_length(own: Mask) -> float:
-    """Samples that hang together in columns of a mask [h, w], in those where they are many."""
-    run, longest = np.zeros(own.shape[1], int), np.zeros(own.shape[1], int)
-    for row in own:
-        run = np.where(row, run + 1, 0)
-        longest = np.maximum(longest, run)
-    there = longest[longest > 0]
-    return float(np.percentile(there, COLUMNS)) if len(there) else 0.0
+def fallen_by(hair: Mask) -> Plane:
+    """How many samples of hair [h, w] hang together from above down to each of them."""
+    found = hair.astype(np.float32)
+    for row in range(1, len(found)):
+        found[row] *= 1 + found[row - 1]
+    return found
+
+
+def long_strands(own: Mask, wanted: Mask, side: float) -> Plane:
+    """How far strands of long hair show on new hair that is wanted [h, w], in 0 … 1: where the own
+    hair [h, w] next to it is long, and it has hung long itself, counted from where that begins."""
+    low, high = LONG_ENOUGH
+    near, edge = (2 * round(reach * side) + 1 for reach in (NEAR, GAP))
+    closed = grown(own, GAP * side)
+    length = fallen_by(closed) + fallen_by(closed[::-1])[::-1]
+    next_to = distance_transform_edt(~own, return_distances=False, return_indices=True)
+    long = maximum_filter(length, near)[tuple(next_to)]
+    hung = maximum_filter1d(fallen_by(closed | wanted), edge, axis=1)
+    share = ((np.minimum(long, hung) / side - low) / (high - low)).clip(0, 1)
+    found: Plane = gaussian_filter(share.astype(np.float32), BORDER * side)
+    return found
 
 
 # ---- the stage
 
 
-@stage(version=2, compress=True)
+@stage(version=3, compress=True)
 def hair_texture(
     frames: Series[Frames],
     matte: Series[Matte],
@@ -119,7 +138,7 @@ def hair_texture(
     made = HairTexture(
         shot, np.tile(np.eye(3, dtype=np.float32), (shots, 1, 1)),
         np.zeros((shots, 3, *size), np.float32), np.zeros((shots, *size), np.float32),
-        np.zeros(shots, np.float32),
+        np.zeros((shots, len(STRANDS)), np.float32),
     )  # fmt: skip
 
     def seen(row: int) -> Tensor:
@@ -148,7 +167,23 @@ def hair_texture(
     return made
 
 
-def textured(view: Tensor, wanted: Mask, side: float) -> tuple[Plane, Plane, float]:
+def contrasts(light: Plane, there: Mask, side: float) -> Plane:
+    """The deviation [K] of a plane [h, w] in streaks of the widths of STRANDS, where it is hair, so
+    that new streaks are as soft as the hair of the clip."""
+    share = gaussian_blurs(there.astype(np.float32), side)
+    blurred = gaussian_blurs(np.where(there, light, 0).astype(np.float32), side)
+    levels = [light, *(x / (w + 1e-3) for x, w in zip(blurred, share, strict=True))]
+    levels[-1] = np.zeros_like(light)
+    found = [(fine - broad)[there].std() for fine, broad in pairwise(levels)]
+    return np.array(found, np.float32)
+
+
+def gaussian_blurs(plane: Plane, side: float) -> list[Plane]:
+    """A plane [h, w], blurred over more than each width of STRANDS."""
+    return [gaussian_filter(plane, BROADER * width * side) for width in STRANDS]
+
+
+def textured(view: Tensor, wanted: Mask, side: float) -> tuple[Plane, Plane, Plane]:
     """Detail, how far it is known, and contrast, as in `HairTexture`, of one frame.
 
     view: Lab and own hair that is sure, [≥ 4, h, w]; wanted: [h, w], where new hair may be.
@@ -157,13 +192,16 @@ def textured(view: Tensor, wanted: Mask, side: float) -> tuple[Plane, Plane, flo
     sure = erode(view[None, 3:4], 2 * round(BORDER * side) + 1)
     there = sure[0, 0].numpy() > 0.5
     if there.sum() < LEAST_HAIR * side**2:
-        return np.zeros(lab.shape[1:], np.float32), np.zeros(wanted.shape, np.float32), 0.0
+        return (
+            np.zeros(lab.shape[1:], np.float32),
+            np.zeros(wanted.shape, np.float32),
+            np.zeros(len(STRANDS), np.float32),
+        )
     even, _ = even_color(lab, sure, WAVES * side)
     own = ((lab - even) * sure)[0].numpy()
-    low, high = LONG_ENOUGH
-    share = float(np.clip((column_length(there) / side - low) / (high - low), 0, 1))
-    contrast, detail, told = float(own[0][there].std()), own, there
-    if share and wanted.any():
+    share = long_strands(there, wanted, side)
+    contrast, detail, told = contrasts(own[0], there, side), own, there
+    if share.any() and wanted.any():
         near = distance_transform_edt(~wanted) <= AROUND * side
         widths = [max(6, round(width * side)) for width in BLOCKS]
         found = gone_on(own, there, near, widths)

@@ -119,17 +119,10 @@ def looks_away(photo: PhotoHair, meshes: NDArray[np.float32]) -> bool:
     return abs(given - own) > OTHER_WAY and abs(given + own) < abs(given - own) / 2
 
 
-def cut_out(
-    picture: NDArray[np.uint8],
-    path: str,
-    parser: Parser,
-    segmenter: HairSegmenter | None,
-    config: MatteConfig,
-) -> PhotoHair:
-    """Of the largest face in a picture [H, W, 3]. path: of it, in messages.
+def face_of_photo(picture: NDArray[np.uint8], path: str) -> tuple[NDArray[np.uint8], FaceTrack]:
+    """A picture [H, W, 3], turned upright, and its largest face. path: of it, in messages.
 
-    Raises NoFaceFound if there is no face, if it is turned too far, cut off, without hair, or under
-    a hat.
+    Raises NoFaceFound if there is none, or if it is turned too far or cut off.
     """
     advice = "give a photo of the hair together with its face"
     mesh = largest_face(picture, path, advice)
@@ -143,13 +136,30 @@ def cut_out(
             f"the face in {path} is turned too far away to take its hair; give a photo that shows "
             "it more from the front"
         )
-    side = float(track.axes.side[0])
     size = picture.shape[1], picture.shape[0]
     if not ((mesh[HAIRLINE] > 0) & (mesh[HAIRLINE] < size)).all():
         raise NoFaceFound(
             f"{path} ends below the hairline of its face; give a photo that shows the hair of the "
             "whole head"
         )
+    return picture, track
+
+
+def cut_out(
+    picture: NDArray[np.uint8],
+    path: str,
+    parser: Parser,
+    segmenter: HairSegmenter | None,
+    config: MatteConfig,
+) -> PhotoHair:
+    """Of the largest face in a picture [H, W, 3]. path: of it, in messages.
+
+    Raises NoFaceFound if there is no face, if it is turned too far, cut off, without hair, or under
+    a hat.
+    """
+    picture, track = face_of_photo(picture, path)
+    side = float(track.axes.side[0])
+    size = picture.shape[1], picture.shape[0]
     region = plan_region(track.axes, size, parser.face_pixels, parser.stride)
     window = plan_window(region, side, size)
     frames = Frames.of_pixels(picture[None])

@@ -7,6 +7,7 @@ the same place of the head, as the hair next to it changes with every frame's ma
 of `hair_texture`.
 """
 
+from collections.abc import Sequence
 from functools import cache
 from typing import Annotated
 
@@ -37,8 +38,8 @@ from vidhair.stages.compose import (
     unit,
     window_of,
 )
+from vidhair.stages.hair_texture import STRANDS, HairTexture, even_color, sure_hair
 from vidhair.stages.hair_texture import WAVES as EVEN_OVER
-from vidhair.stages.hair_texture import HairTexture, even_color, sure_hair
 from vidhair.stages.matte import Matte
 from vidhair.stages.region import HairWindow
 from vidhair.stages.render import Canvas
@@ -56,7 +57,7 @@ Picture = NDArray[np.uint8]
 SOFT = 0.008  # blur of the border of what goes
 # Streaks, as long and as wide as strands and locks are, around the head; the waves in which they
 # hang, and how much lighter and darker than hair they are at most.
-STRANDS, STRAND_LENGTH, AROUND_HEAD, FINENESS = (0.003, 0.008, 0.02), 0.12, 1.5, 320
+STRAND_LENGTH, AROUND_HEAD, FINENESS = 0.12, 1.5, 320
 WAVES = (0.012, 9.0)
 MOST_CONTRAST = 4.5
 NEAR = 0.2  # from own hair, that its color around tells that of new hair more than all of it
@@ -66,6 +67,7 @@ LOCKS, LOCK_LENGTH, ENDS, FREE = (0.03, 0.08), 0.5, 0.035, 0.15
 # Of the border of new hair: blur along strands and across, by how much single ones move it, and how
 # soft it is, both as shares of that; and blur in samples.
 TIPS, SIDES, UNEVEN, SHARP, SMOOTH = 0.025, 0.006, 0.2, 0.3, 0.6
+MOST = 1.5  # deviations by which one lock or strand differs from others, at most
 SHOWS = 0.2  # how far hair comes, from which on it is looked at
 SEAM = 0.01  # of the border of own hair, that new hair hides
 OWN = (0.6, 0.95)  # share of a pixel that own hair has, between which it comes in front of new
@@ -76,7 +78,8 @@ OTHERWISE = (8.0, 12.0)
 @cache
 def _hanging(widths: tuple[float, ...], length: float) -> Tensor:
     """What hangs around a head in widths and a length, [1, 1, n, n], of mean 0 and deviation 1."""
-    rng, count = np.random.default_rng(1), round(2 * AROUND_HEAD * FINENESS)
+    rng = np.random.default_rng(round(widths[0] / 1e-3))  # so that several are not alike
+    count = round(2 * AROUND_HEAD * FINENESS)
     total = np.zeros((count, count), np.float32)
     for width in widths:
         noise = rng.standard_normal((count, count)).astype(np.float32)
@@ -116,13 +119,15 @@ def grown_color(lab: Tensor, alpha: Tensor, kept: Tensor, side: float) -> Tensor
 
 
 def with_strands(
-    color: Tensor, detail: Tensor, known: Plane, streaks: Plane, contrast: float
+    color: Tensor, detail: Tensor, known: Plane, streaks: Sequence[Plane], contrast: Plane
 ) -> Tensor:
     """The mean color of hair [1, 3, h, w] with the detail [3, h, w] of long hair, as far as that is
-    known [h, w], and else with streaks [h, w]. contrast: the deviation of own hair's lightness."""
-    unknown = np.sqrt(1 - known**2) * min(contrast, MOST_CONTRAST)
+    known [h, w], and else with streaks of several widths [K, h, w]. contrast: [K], the deviation of
+    own hair's lightness in such streaks."""
+    contrast = contrast * min(1.0, MOST_CONTRAST / max(float(np.linalg.norm(contrast)), 1e-6))
+    all_streaks = sum(share * one for share, one in zip(contrast, streaks, strict=True))
     found = color + detail * torch.from_numpy(known)
-    found[:, 0] += torch.from_numpy(unknown * streaks)
+    found[:, 0] += torch.from_numpy(np.float32(np.sqrt(1 - known**2) * all_streaks))
     return found
 
 
@@ -135,7 +140,7 @@ def hung(new: Plane, kept: Plane, places: Tensor, side: float) -> Plane:
     away = distance_transform_edt(~own) if own.any() else np.full(new.shape, np.inf)
     free = np.clip(away / (FREE * side), 0, 1).astype(np.float32)
     rows, columns = np.indices(new.shape, np.float32)
-    rows += free * ENDS * side * hanging_at(places, LOCKS, LOCK_LENGTH)
+    rows += free * ENDS * side * np.clip(hanging_at(places, LOCKS, LOCK_LENGTH), -MOST, MOST)
     found: Plane = map_coordinates(new, [rows, columns], order=1, mode="nearest")
     # Where hair begins, and beside a face, it stays as it is: what has none below it is an end.
     below = np.pad(new, ((0, reach), (0, 0)))[reach:]
@@ -156,7 +161,7 @@ def with_tips(new: Plane, kept: Plane, strands: Plane, side: float) -> Plane:
     step = round(2 * TIPS * side)
     padded = np.pad(long, ((step, step), (0, 0)), mode="edge")
     ends = np.clip(2 * (padded[: len(long)] - padded[2 * step :]) - 0.5, 0, 1)
-    soft = even + ends * (long - even + UNEVEN * np.clip(strands, -1.5, 1.5))
+    soft = even + ends * (long - even + UNEVEN * np.clip(strands, -MOST, MOST))
     share = gaussian_filter(((soft - 0.5) / SHARP + 0.5).clip(0, 1), SMOOTH)
     around = square(new > 0, TIPS * side, grow=True).astype(np.float32)
     found: Plane = np.minimum(share, gaussian_filter(around, SIDES * side)).astype(np.float32)
@@ -264,8 +269,9 @@ def regrown(
             on_head = places @ faces[row][:2, :2].t() + faces[row][:2, 2]
             given = hair_texture.on_head(row, faces[row], places, hair_window, track.box)
             strands = hanging_at(on_head, STRANDS, STRAND_LENGTH)
-            contrast = float(hair_texture.contrast[hair_texture.shot[row]])
-            lab = with_strands(colors(row)[None], *given, strands, contrast)
+            contrast = hair_texture.contrast[hair_texture.shot[row]]
+            streaks = [hanging_at(on_head, (width,), STRAND_LENGTH) for width in STRANDS]
+            lab = with_strands(colors(row)[None], *given, streaks, contrast)
             color = (lab_to_rgb(lab)[0] * 255).movedim(0, -1).numpy()
             color += behind.noise(own, span.start + row)[..., None]
             kept = plane * (1 - gone)
