@@ -42,9 +42,7 @@ CHANGED = 0.4  # how much likelier hair is there with the edit, or without it
 STAYS = 0.2  # how likely hair is, from which on own hair is left where it is
 GAP = 0.05  # half the width of gaps between own and new hair that are closed
 HANGS = 0.35  # below own hair, at most, that new hair begins which hangs on it
-# Ends of own hair: how thick it is, half of it; how far from the lowest end others are; by which
-# share of that longer hair ends higher; share of it, in percent, that is above the lowest end.
-THICK, ENDS, TAPERS, LAST = 0.025, 0.3, 0.3, 97
+LAST = 97  # percent of hair that is above where it ends
 LONGER = 0.08  # than it is drawn, from which on own hair is
 SWINGS = 0.1  # below own hair, at most, that new hair begins after frames have agreed
 SPREADS = 0.05  # beside own hair, at most, that such hair hangs
@@ -110,29 +108,6 @@ def under(one: Mask, other: Mask) -> Mask:
     return found
 
 
-def lengthened(kept: Mask, old: Mask, new: Mask, side: float) -> Mask:
-    """Below own hair that is longer than it is drawn, and ends about where all of it does: as far
-    as the end of the drawing moves down.
-
-    kept: own hair beside the face; old, new: what is drawn; all [h, w].
-    """
-    none = np.zeros_like(kept)
-    if not (kept.any() and old.any() and new.any()):
-        return none
-    own_end, before, after = (
-        float(np.percentile(np.nonzero(mask)[0], LAST)) for mask in (kept, old, new)
-    )
-    if after - before < SPOT * side or own_end - before < LONGER * side:
-        return none
-    end, reach = own_end + after - before, THICK * side
-    thick = square(square(kept, reach, grow=False), reach, grow=True) & kept
-    rows = np.arange(len(kept))[:, None]
-    last = np.maximum.accumulate(np.where(thick, rows, -len(kept)), axis=0)
-    above = own_end - last
-    found: Mask = (rows <= end - TAPERS * above) & (above < ENDS * side) & ~kept
-    return found
-
-
 def _long_already(kept: Mask, old: Mask, side: float) -> Mask:
     """Above where own hair ends that is longer than it is drawn: there drawings show hair that it
     has, or does not have there, [h, w]."""
@@ -188,14 +163,12 @@ def decided(
     gained &= ~before_face
     told = np.ones_like(face) if covers else ~_long_already(kept & ~face, old, side)
     gained &= told
-    longer = lengthened(kept & ~face, old, new, side) & ~hair & ~before_face & ~under(inner, ends)
-    longer &= not covers
-    fallen_on = np.ones_like(face)
+    longer, fallen_on = np.zeros_like(face), np.ones_like(face)
     if falls is not None and person is not None:
         fallen_on = falls.wide
         end = longer_to(kept & ~face, old, new, gained, side)
         here = hanging_on(ends, falls.seen(kept, person, end, TOUCHES * side), HANGS * side)
-        longer |= here & ~hair & ~before_face
+        longer = here & ~hair & ~before_face
     if not (gained | longer).any():
         return gone, np.zeros_like(own)
     either, reach = np.pad(kept | gained, round(GAP * side) + 1), GAP * side
@@ -264,7 +237,7 @@ def reshaped(
     return _reshaped(*given, None)
 
 
-@stage(version=4, compress=True)
+@stage(version=5, compress=True)
 def reshaped_beside_face(
     hair_drawn: Annotated[HairDrawn, Near(AROUND)],
     labels: Annotated[Labels, Near(AROUND)],
@@ -344,10 +317,12 @@ def _reshaped(
         if falls is not None:
             mesh = canvas.grid.places(track.mesh[row])[list(FACE_OVAL)]
             face = polygon_mask(mesh, canvas.height, canvas.width) > 0.5
-            kept = (own_hair(row) > 0.5) & (share[0] < 0.5)
+            kept = ((own_hair(row) > 0.5) & (share[0] < 0.5)).numpy()
             new = joined_to(face, share[1].numpy(), side)
-            # Own hair swings, so neighbouring frames do not agree on what lies below it.
-            new[fallen(kept.numpy(), new > 0.5, SWINGS * side) & ~face] = 1
+            # Own hair swings, and sides of heads move otherwise than faces when these turn, so
+            # neighbouring frames do not agree on what lies below it.
+            new[fallen(kept, new > 0.5, SWINGS * side) & ~face] = 1
+            new = falls(row, kept).going_on(new, kept, TOUCHES * side)
             share[1] = torch.from_numpy(new)
         made[row - core.start] = (share * 255).round().to(torch.uint8).numpy()
         color[row - core.start] = neighbour_weights(row, begins, voters) @ hair_drawn.color
