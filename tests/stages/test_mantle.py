@@ -101,7 +101,7 @@ class TestGoingOn:
         got = self.FALLS.going_on(new, self.OWN, 2)
         assert (got[100:] > 0.5).sum() == 10 * 5
 
-    def test_above_the_ears_own_hair_does_not_say_how_wide_it_falls(self) -> None:
-        own = self.OWN & (np.arange(160)[:, None] < 50)
+    def test_short_hair_does_not_say_how_wide_it_falls_over_ears(self) -> None:
+        own = self.OWN & (np.arange(160)[:, None] < 70)
         new = self.new(14, 107)
         assert np.array_equal(self.FALLS.going_on(new, own, 2), new)

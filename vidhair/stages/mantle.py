@@ -56,36 +56,35 @@ class Mantle:
         rows = np.arange(len(own))[:, None]
         ears = (rows > self.ears[0]) & (rows < self.ears[1])
         found = self.front | (self.back & ~(person & ~ears))
-        for side, last, _ in self.ends(own, joins):
-            if last > self.ears[1]:
-                found &= ~side | (rows > last - BEGINS * joins)
+        for side, last, _ in self.long(own, joins):
+            found &= ~side | (rows > last - BEGINS * joins)
         seen: Mask = found & (rows <= end)
         return seen
 
     def going_on(self, new: Plane, own: Mask, joins: float) -> Plane:
-        """New hair [h, w] whose sides go on from those of own hair, where that reaches the ears: it
+        """New hair [h, w] whose sides go on from those of own hair, where that is long already: it
         begins as wide and spreads. own, joins: as of `seen`."""
         rows, columns = np.arange(len(own))[:, None], np.arange(own.shape[1])
         out, found = np.abs(columns - self.middle), new.copy()
-        for side, last, edge in self.ends(own, joins):
-            if last > self.ears[0]:
-                below = side & (rows >= last - BEGINS * joins)
-                reach = np.where(below & (new > 0.5), out, -np.inf).max(1, keepdims=True)
-                near = edge - reach < NARROWER * joins
-                ended = np.logical_or.accumulate(near) & ~near  # what lies apart below is none
-                near &= ~np.logical_or.accumulate(ended)
-                found[below & near & (out > reach) & (out <= edge)] = 1
-                found[below & (out > edge + SPREADS * np.maximum(0, rows - last))] = 0
+        for side, last, edge in self.long(own, joins):
+            below = side & (rows >= last - BEGINS * joins)
+            reach = np.where(below & (new > 0.5), out, -np.inf).max(1, keepdims=True)
+            near = edge - reach < NARROWER * joins
+            # What lies apart below is left as it is.
+            ended = np.logical_or.accumulate(near & (rows > last)) & ~near
+            near &= ~np.logical_or.accumulate(ended)
+            found[below & near & (out > reach) & (out <= edge)] = 1
+            found[below & (out > edge + SPREADS * np.maximum(0, rows - last))] = 0
         return found
 
-    def ends(self, own: Mask, joins: float) -> Iterator[tuple[Mask, float, float]]:
-        """Of own hair [h, w] on either side of the head: its columns, in which row it ends, and how
-        far from the middle it reaches there."""
+    def long(self, own: Mask, joins: float) -> Iterator[tuple[Mask, float, float]]:
+        """Of own hair [h, w], on either side of the head where it hides more than half of the ear:
+        its columns, in which row it ends, and how far from the middle it reaches there."""
         columns = np.arange(own.shape[1])
         for side in (columns < self.middle, columns >= self.middle):
             down, across = np.nonzero(own & side)
-            if len(down):
-                last = float(np.percentile(down, LAST))
+            last = float(np.percentile(down, LAST)) if len(down) else 0.0
+            if last > sum(self.ears) / 2:
                 out = np.abs(across - self.middle)[down > last - ENDS * joins]
                 yield side, last, float(np.percentile(out, LAST))
 

@@ -42,7 +42,9 @@ CHANGED = 0.4  # how much likelier hair is there with the edit, or without it
 STAYS = 0.2  # how likely hair is, from which on own hair is left where it is
 GAP = 0.05  # half the width of gaps between own and new hair that are closed
 HANGS = 0.35  # below own hair, at most, that new hair begins which hangs on it
-LAST = 97  # percent of hair that is above where it ends
+# Ends of own hair: how thick it is, half of it; how far from the lowest end others are; by which
+# share of that longer hair ends higher; share of it, in percent, that is above the lowest end.
+THICK, ENDS, TAPERS, LAST = 0.025, 0.3, 0.3, 97
 LONGER = 0.08  # than it is drawn, from which on own hair is
 SWINGS = 0.1  # below own hair, at most, that new hair begins after frames have agreed
 SPREADS = 0.05  # beside own hair, at most, that such hair hangs
@@ -108,6 +110,31 @@ def under(one: Mask, other: Mask) -> Mask:
     return found
 
 
+def lengthened(kept: Mask, old: Mask, new: Mask, face: Mask, side: float) -> Mask:
+    """Below own hair that is longer than it is drawn, and than the face, and ends about where all
+    of it does: as far as the end of the drawing moves down. Such hair hangs before shoulders.
+
+    kept: own hair beside the face; old, new: what is drawn; all [h, w], as the face.
+    """
+    none = np.zeros_like(kept)
+    if not (kept.any() and old.any() and new.any()):
+        return none
+    own_end, before, after = (
+        float(np.percentile(np.nonzero(mask)[0], LAST)) for mask in (kept, old, new)
+    )
+    if after - before < SPOT * side or own_end - before < LONGER * side:
+        return none
+    if face[int(own_end) :].any():
+        return none
+    end, reach = own_end + after - before, THICK * side
+    thick = square(square(kept, reach, grow=False), reach, grow=True) & kept
+    rows = np.arange(len(kept))[:, None]
+    last = np.maximum.accumulate(np.where(thick, rows, -len(kept)), axis=0)
+    above = own_end - last
+    found: Mask = (rows <= end - TAPERS * above) & (above < ENDS * side) & ~kept
+    return found
+
+
 def _long_already(kept: Mask, old: Mask, side: float) -> Mask:
     """Above where own hair ends that is longer than it is drawn: there drawings show hair that it
     has, or does not have there, [h, w]."""
@@ -163,12 +190,16 @@ def decided(
     gained &= ~before_face
     told = np.ones_like(face) if covers else ~_long_already(kept & ~face, old, side)
     gained &= told
-    longer, fallen_on = np.zeros_like(face), np.ones_like(face)
+    longer = (
+        lengthened(kept & ~face, old, new, face, side) & ~hair & ~before_face & ~under(inner, ends)
+    )
+    longer &= not covers
+    fallen_on = np.ones_like(face)
     if falls is not None and person is not None:
         fallen_on = falls.wide
         end = longer_to(kept & ~face, old, new, gained, side)
         here = hanging_on(ends, falls.seen(kept, person, end, TOUCHES * side), HANGS * side)
-        longer = here & ~hair & ~before_face
+        longer |= here & ~hair & ~before_face
     if not (gained | longer).any():
         return gone, np.zeros_like(own)
     either, reach = np.pad(kept | gained, round(GAP * side) + 1), GAP * side
