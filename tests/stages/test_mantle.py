@@ -67,5 +67,41 @@ class TestSeen:
         own[60:100, 20:34] = True  # on the left
         got = self.FALLS.seen(own, NOBODY, 130, 2)
         assert not got[:80, :58].any() and got[105:128, 32:58].all()
-        assert not got[84:92, :18].any(), "no wider than own hair where it begins"
         assert got[70:128, 88].all(), "the other side"
+
+
+class TestGoingOn:
+    """Hair that goes on below own hair, which reaches from column 24 to 96 and ends in row 80."""
+
+    FALLS = mantle(SKULL, at(), close_hair(at()), GRID)
+    OWN = np.zeros_like(NOBODY)
+    OWN[30:80, 24:97] = True
+
+    def new(self, left: int, right: int, last: int = 120) -> NDArray[np.float32]:
+        plane = np.zeros((160, 120), np.float32)
+        plane[80:last, left:right] = 1
+        return plane
+
+    def sides(self, new: NDArray[np.float32], row: int) -> list[int]:
+        return np.flatnonzero(self.FALLS.going_on(new, self.OWN, 2)[row] > 0.5)[[0, -1]].tolist()
+
+    def test_where_it_begins_it_is_as_wide_as_own_hair(self) -> None:
+        for new in (self.new(14, 107), self.new(29, 92)):
+            assert np.abs(np.subtract(self.sides(new, 81), [24, 96])).max() <= 1
+        low, high = self.sides(self.new(14, 107), 119)
+        assert 18 <= low < 24 and 96 < high <= 102, "further down it may be wider"
+        assert np.abs(np.subtract(self.sides(self.new(29, 92), 119), [24, 96])).max() <= 1
+
+    def test_far_from_the_side_it_is_left_where_it_is(self) -> None:
+        assert self.sides(self.new(50, 70), 100) == [50, 69]
+
+    def test_what_lies_apart_below_is_not_widened(self) -> None:
+        new = self.new(29, 92, 100)
+        new[110:120, 29:34] = 1
+        got = self.FALLS.going_on(new, self.OWN, 2)
+        assert (got[100:] > 0.5).sum() == 10 * 5
+
+    def test_short_hair_does_not_say_how_wide_it_falls_over_ears(self) -> None:
+        own = self.OWN & (np.arange(160)[:, None] < 70)
+        new = self.new(14, 107)
+        assert np.array_equal(self.FALLS.going_on(new, own, 2), new)

@@ -161,25 +161,30 @@ class TestLengthened:
     """Own hair down to row 30, drawn down to 20, and with the edit to 30."""
 
     OWN, OLD, NEW = box(8, 30) > 0, box(8, 20) > 0, box(8, 30) > 0
+    FACE = box(12, 25, 15, 25) > 0
 
     def test_hair_longer_than_it_is_drawn_ends_as_much_further_down(self) -> None:
-        got = lengthened(self.OWN, self.OLD, self.NEW, SIDE)
+        got = lengthened(self.OWN, self.OLD, self.NEW, self.FACE, SIDE)
         rows = np.flatnonzero(got[:, 20])
         assert rows[0] == 30 and abs(rows[-1] - 39) <= 1
         assert not got[:, :10].any() and not got[:, 30:].any()
 
     def test_what_hangs_out_thinly_or_ends_far_above_does_not(self) -> None:
         own = self.OWN | (box(20, 21, 30, 38) > 0) | (box(4, 8, 0, 10) > 0)
-        got = lengthened(own, self.OLD, self.NEW, SIDE)
+        got = lengthened(own, self.OLD, self.NEW, self.FACE, SIDE)
         assert not got[:, 31:].any() and not got[:, :9].any()
 
     def test_hair_that_is_no_longer_than_it_is_drawn_is_left_to_the_drawing(self) -> None:
         for own in (self.OLD, box(8, 16) > 0):
-            assert not lengthened(own, self.OLD, self.NEW, SIDE).any()
+            assert not lengthened(own, self.OLD, self.NEW, self.FACE, SIDE).any()
 
     def test_a_drawing_that_is_no_longer_changes_nothing(self) -> None:
-        assert not lengthened(self.OWN, self.OLD, self.OLD, SIDE).any()
-        assert not lengthened(NOTHING, self.OLD, self.NEW, SIDE).any()
+        assert not lengthened(self.OWN, self.OLD, self.OLD, self.FACE, SIDE).any()
+        assert not lengthened(NOTHING, self.OLD, self.NEW, self.FACE, SIDE).any()
+
+    def test_hair_that_ends_above_the_chin_falls_around_the_head_instead(self) -> None:
+        face = box(12, 32, 15, 25) > 0
+        assert not lengthened(self.OWN, self.OLD, self.NEW, face, SIDE).any()
 
 
 def test_what_lies_between() -> None:

@@ -5,6 +5,7 @@ as own hair is thick. Of that, what faces the viewer hides ears and neck, and wh
 beside them. Lengths are in half widths of a face, as those of a `Skull`.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,11 +26,11 @@ EARS, AT_EARS = (-0.45, 0.3), -0.1  # y between which ears are, and where they s
 OVER_EARS = 0.18  # how far hair that hides them stands off the skull, at least
 # How far from the skull own hair mostly reaches, in percent of its samples, and what is believed.
 THICK, MOST = 90, 0.5
-LAST = 97  # percent of own hair that is above where it ends, or further in
-# Of such own hair, as multiples of how far new hair reaches into it: how far above its end that
-# begins, and how much of it tells how wide it is; and by how much new hair spreads, as a share of
-# how far it falls.
-BEGINS, ENDS, SPREADS = 5.0, 8.0, 0.4
+LAST = 97  # percent of own hair that is above where it ends
+# As multiples of how far new hair reaches into own hair: how far above its end that begins, and how
+# much of it tells how wide it is; and by how much new hair spreads, as a share of how far it falls.
+BEGINS, ENDS, SPREADS = 5.0, 4.0, 0.1
+NARROWER = 4.0  # by so many of these rows, at most, that it may be before it is widened
 WIDER = 0.15  # than hair falls, that it may be where drawings say so
 
 
@@ -47,25 +48,45 @@ class Mantle:
 
     def seen(self, own: Mask, person: Mask, end: float, joins: float) -> Mask:
         """Where such hair is seen, [h, w], down to a row: before ears, but behind neck and
-        shoulders, and on a side where own hair is long already, below that, from its width on.
+        shoulders, and on a side where own hair is long already, below that alone.
 
         own, person: own hair that stays, and skin and clothes, [h, w]; joins: rows by which new
         hair reaches into it.
         """
-        rows, columns = np.arange(len(own))[:, None], np.arange(own.shape[1])
+        rows = np.arange(len(own))[:, None]
         ears = (rows > self.ears[0]) & (rows < self.ears[1])
         found = self.front | (self.back & ~(person & ~ears))
-        for side in (columns < self.middle, columns >= self.middle):
-            down, across = np.nonzero(own & side)
-            last = np.percentile(down, LAST) if len(down) else 0.0
-            if last <= self.ears[1]:
-                continue
-            below = rows - (last - BEGINS * joins)
-            out = np.abs(columns - self.middle)
-            edge = np.percentile(np.abs(across - self.middle)[down > last - ENDS * joins], LAST)
-            found &= ~side | ((below > 0) & (out - edge < SPREADS * below))
+        for side, last, _ in self.long(own, joins):
+            found &= ~side | (rows > last - BEGINS * joins)
         seen: Mask = found & (rows <= end)
         return seen
+
+    def going_on(self, new: Plane, own: Mask, joins: float) -> Plane:
+        """New hair [h, w] whose sides go on from those of own hair, where that is long already: it
+        begins as wide and spreads. own, joins: as of `seen`."""
+        rows, columns = np.arange(len(own))[:, None], np.arange(own.shape[1])
+        out, found = np.abs(columns - self.middle), new.copy()
+        for side, last, edge in self.long(own, joins):
+            below = side & (rows >= last - BEGINS * joins)
+            reach = np.where(below & (new > 0.5), out, -np.inf).max(1, keepdims=True)
+            near = edge - reach < NARROWER * joins
+            # What lies apart below is left as it is.
+            ended = np.logical_or.accumulate(near & (rows > last)) & ~near
+            near &= ~np.logical_or.accumulate(ended)
+            found[below & near & (out > reach) & (out <= edge)] = 1
+            found[below & (out > edge + SPREADS * np.maximum(0, rows - last))] = 0
+        return found
+
+    def long(self, own: Mask, joins: float) -> Iterator[tuple[Mask, float, float]]:
+        """Of own hair [h, w], on either side of the head where it hides more than half of the ear:
+        its columns, in which row it ends, and how far from the middle it reaches there."""
+        columns = np.arange(own.shape[1])
+        for side in (columns < self.middle, columns >= self.middle):
+            down, across = np.nonzero(own & side)
+            last = float(np.percentile(down, LAST)) if len(down) else 0.0
+            if last > sum(self.ears) / 2:
+                out = np.abs(across - self.middle)[down > last - ENDS * joins]
+                yield side, last, float(np.percentile(out, LAST))
 
 
 def thickness(skull: Skull, at: Place, own: Mask, grid: Grid) -> float:

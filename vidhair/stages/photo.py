@@ -167,7 +167,7 @@ def cut_out(
         prior = segment.segmented(frames, track, region, segmenter, map)
     else:
         prior = _classified(frames, track, region, parser, config)
-    seen, mesh = window.cut(picture), window.places(mesh).astype(np.float32)
+    seen, mesh = window.cut(picture), window.places(track.mesh[0]).astype(np.float32)
     pose, long = poses(mesh[None], np.ones(1, bool), np.ones(1, bool))
     inside = look(mean_skull(long), Place.of(pose, 0), Grid.of_pixels(*seen.shape[:2])).inside > 0
     head = soft_edge(inside, 0.02 * window.side)

@@ -110,11 +110,11 @@ def under(one: Mask, other: Mask) -> Mask:
     return found
 
 
-def lengthened(kept: Mask, old: Mask, new: Mask, side: float) -> Mask:
-    """Below own hair that is longer than it is drawn, and ends about where all of it does: as far
-    as the end of the drawing moves down.
+def lengthened(kept: Mask, old: Mask, new: Mask, face: Mask, side: float) -> Mask:
+    """Below own hair that is longer than it is drawn, and than the face, and ends about where all
+    of it does: as far as the end of the drawing moves down. Such hair hangs before shoulders.
 
-    kept: own hair beside the face; old, new: what is drawn; all [h, w].
+    kept: own hair beside the face; old, new: what is drawn; all [h, w], as the face.
     """
     none = np.zeros_like(kept)
     if not (kept.any() and old.any() and new.any()):
@@ -123,6 +123,8 @@ def lengthened(kept: Mask, old: Mask, new: Mask, side: float) -> Mask:
         float(np.percentile(np.nonzero(mask)[0], LAST)) for mask in (kept, old, new)
     )
     if after - before < SPOT * side or own_end - before < LONGER * side:
+        return none
+    if face[int(own_end) :].any():
         return none
     end, reach = own_end + after - before, THICK * side
     thick = square(square(kept, reach, grow=False), reach, grow=True) & kept
@@ -188,7 +190,9 @@ def decided(
     gained &= ~before_face
     told = np.ones_like(face) if covers else ~_long_already(kept & ~face, old, side)
     gained &= told
-    longer = lengthened(kept & ~face, old, new, side) & ~hair & ~before_face & ~under(inner, ends)
+    longer = (
+        lengthened(kept & ~face, old, new, face, side) & ~hair & ~before_face & ~under(inner, ends)
+    )
     longer &= not covers
     fallen_on = np.ones_like(face)
     if falls is not None and person is not None:
@@ -281,14 +285,10 @@ def lengthened_beside_face(
 ) -> Reshaped:
     """New hair comes beside the face alone, and none goes."""
     given = hair_drawn, labels, matte, pivots, track, span, canvas, region, hair_window, drawer
-
-    def falls(row: int, own: Mask) -> Mantle:
-        return mantle(skull, Place.of(head_pose, row), own, canvas.grid)
-
-    return _reshaped(*given, falls, keeps=True)
+    return _reshaped(*given, _around(skull, head_pose, canvas), keeps=True)
 
 
-@stage(version=4, compress=True)
+@stage(version=5, compress=True)
 def reshaped_beside_face(
     hair_drawn: Annotated[HairDrawn, Near(AROUND)],
     labels: Annotated[Labels, Near(AROUND)],
@@ -305,11 +305,11 @@ def reshaped_beside_face(
 ) -> Reshaped:
     """New hair comes beside the face alone."""
     given = hair_drawn, labels, matte, pivots, track, span, canvas, region, hair_window, drawer
+    return _reshaped(*given, _around(skull, head_pose, canvas))
 
-    def falls(row: int, own: Mask) -> Mantle:
-        return mantle(skull, Place.of(head_pose, row), own, canvas.grid)
 
-    return _reshaped(*given, falls)
+def _around(skull: Skull, head_pose: HeadPose, canvas: Canvas) -> Callable[[int, Mask], Mantle]:
+    return lambda row, own: mantle(skull, Place.of(head_pose, row), own, canvas.grid)
 
 
 def _reshaped(
@@ -369,10 +369,12 @@ def _reshaped(
         if falls is not None:
             mesh = canvas.grid.places(track.mesh[row])[list(FACE_OVAL)]
             face = polygon_mask(mesh, canvas.height, canvas.width) > 0.5
-            kept = (own_hair(row) > 0.5) & (share[0] < 0.5)
+            kept = ((own_hair(row) > 0.5) & (share[0] < 0.5)).numpy()
             new = joined_to(face, share[1].numpy(), side)
-            # Own hair swings, so neighbouring frames do not agree on what lies below it.
-            new[fallen(kept.numpy(), new > 0.5, SWINGS * side) & ~face] = 1
+            # Own hair swings, and sides of heads move otherwise than faces when these turn, so
+            # neighbouring frames do not agree on what lies below it.
+            new[fallen(kept, new > 0.5, SWINGS * side) & ~face] = 1
+            new = falls(row, kept).going_on(new, kept, TOUCHES * side)
             share[1] = torch.from_numpy(new)
         made[row - core.start] = (share * 255).round().to(torch.uint8).numpy()
         color[row - core.start] = neighbour_weights(row, begins, voters) @ hair_drawn.color
