@@ -8,6 +8,7 @@ import torch
 from vidhair.training import state
 from vidhair.training.state import (
     Curves,
+    Table,
     load_state,
     prefixed,
     save_state,
@@ -69,6 +70,17 @@ def test_curves_go_on_where_the_state_is(tmp_path: Path) -> None:
     rows = [json.loads(line) for line in path.read_text().splitlines()]
     assert [row["step"] for row in rows] == [20, 40, 60]
     assert rows[0]["loss"] == 0.05 and rows[2] == {"step": 60, "loss": 0.5, "psnr": 20.0}
+
+
+def test_a_table_goes_on_with_other_columns(tmp_path: Path) -> None:
+    path = tmp_path / "task.csv"
+    first = Table(path, ("loss", "codes", "held_out"), 0)
+    for step in (1, 2, 3):
+        first.add(step, loss=1 / step, codes=step, held_out=9)
+    Table(path, ("loss", "parsed", "held_out"), 2).add(3, parsed=0.5)
+    assert path.read_text().splitlines() == [
+        "step,loss,parsed,held_out", "1,1,,9", "2,0.5,,9", "3,,0.5,",
+    ]  # fmt: skip
 
 
 def test_a_seed_fixes_both_sources_of_chance() -> None:

@@ -14,6 +14,7 @@ from torch import Tensor
 from tests.training.world import InProcess
 from vidhair.errors import InvalidSetting
 from vidhair.models.pack import load_pack
+from vidhair.models.parsers.face_parser import FaceParser
 from vidhair.models.styleganex.network import LAYOUT_CODES, StyleGANEX
 from vidhair.training import pairs, styleganex
 from vidhair.training.generator import Standardiser
@@ -324,6 +325,34 @@ class TestSmall:
         assert not torch.allclose(ws[1, LAYOUT_CODES:], late)
         whole = training.shown(Large().take([0, 1]), torch.Generator(), whole=True)
         assert whole.told is None
+
+    def test_labels_of_what_is_drawn_are_those_it_is_drawn_of(self) -> None:
+        """By a parser that takes bright pixels for skin, and others for background."""
+
+        class Brightness(FaceParser):
+            def __init__(self) -> None:
+                torch.nn.Module.__init__(self)
+                self.stride = 16
+
+            def forward(self, image: Tensor, guides: Tensor | None = None) -> Tensor:
+                grey = 9 * image.mean(1, keepdim=True)
+                return torch.cat([-grey, grey, grey - 99, grey - 99], 1)
+
+        training = self.training("mask")
+        training.judges = replace(training.judges, parser=Brightness())
+        shown = training.shown(Large().take([0]), torch.Generator().manual_seed(0))
+        labels = torch.zeros_like(shown.seen)
+        labels[:, 0, :, :80], labels[:, 1, :, 80:] = 1, 1
+        right = (2 * labels[:, 1:2] - 1).expand(-1, 3, -1, -1)
+        lost = {}
+        for name, picture in {"right": right, "wrong": -right}.items():
+            drawn = picture.clone().requires_grad_()
+            training.drawn = lambda *_, x=drawn: (x, torch.zeros(()))  # type: ignore[method-assign]
+            found, _ = training.losses(replace(shown, seen=labels), torch.Generator())
+            found["parsed"].backward()
+            lost[name] = float(found["parsed"])
+            assert drawn.grad is not None and bool(drawn.grad.any())
+        assert lost["right"] < 0.1 < 5 < lost["wrong"]
 
     def test_a_step_of_each_and_what_is_held_out(self) -> None:
         for name in self.CONFIG.tasks:

@@ -1,5 +1,6 @@
 """Training state on disk: tensors in safetensors, the rest in JSON, replaced atomically."""
 
+import csv
 import json
 import os
 from pathlib import Path
@@ -56,14 +57,15 @@ class Curves:
 
 class Table:
     """Measured values as a table of comma-separated values, a row a step; a resumed run goes on in
-    it, without the rows behind the step that it goes on from."""
+    it, without the rows behind the step that it goes on from. One with other columns keeps those
+    that are still known."""
 
     def __init__(self, path: Path, columns: tuple[str, ...], start: int):
         path.parent.mkdir(parents=True, exist_ok=True)
         self.path, self.columns = path, ("step", *columns)
-        rows = path.read_text().splitlines()[1:] if path.exists() else []
-        kept = [",".join(self.columns), *(r for r in rows if int(r.partition(",")[0]) <= start)]
-        path.write_text("".join(f"{row}\n" for row in kept))
+        rows = list(csv.DictReader(path.read_text().splitlines())) if path.exists() else []
+        kept = [[row.get(n, "") for n in self.columns] for row in rows if int(row["step"]) <= start]
+        path.write_text("".join(f"{','.join(cells)}\n" for cells in [self.columns, *kept]))
 
     def add(self, step: int, **values: float) -> None:
         """Columns without a value stay empty."""

@@ -25,6 +25,7 @@ from vidhair.media.images import write_png
 from vidhair.models.faces.identity import FaceIdentity, face_of_aligned
 from vidhair.models.generators.mapping import MAPPING_LR_MULTIPLIER
 from vidhair.models.generators.stylegan2 import mix_codes
+from vidhair.models.parsers.face_parser import FaceParser
 from vidhair.models.perceptual import PerceptualDistance
 from vidhair.models.styleganex.generator import NEARLY_NOTHING, SkipFusion
 from vidhair.models.styleganex.network import (
@@ -63,7 +64,7 @@ HELD_OUT = 16  # pictures, at most, that a network is measured on
 SHOWN = 6  # of them on a sheet
 LEAST_PERCEIVED = 32  # pixels of a side, of which the perceptual distance makes something
 COLUMNS = (
-    "seconds", "loss", "l2", "perceptual", "identity", "codes", "adversarial", "flicker",
+    "seconds", "loss", "l2", "perceptual", "identity", "parsed", "codes", "adversarial", "flicker",
     "discriminator", "generator", "held_out",
 )  # fmt: skip
 
@@ -71,12 +72,14 @@ COLUMNS = (
 @dataclass(frozen=True, kw_only=True)
 class Task:
     """How the authors train one. start: the task whose network it goes on from. skips: blocks that
-    are fused with the encoder's features, at most. l2, perceptual, identity, codes, adversarial,
-    flicker: weights of losses; codes is that of how far they lie from the average. moved, cropped:
-    whether pictures leave their alignment. residual, styled: of the network. window: side of what
-    is seen at once, in place of whole pictures; 0: these. told: share of a batch whose style comes
-    from the parameters of rendered people by the mapping, not from their faces. falls: whether the
-    rate does, in the end. recolored: whether rendered people get each other's colors of hair."""
+    are fused with the encoder's features, at most. l2, perceptual, identity, parsed, codes,
+    adversarial, flicker: weights of losses; parsed is that of how far the labels of what is drawn
+    are from those it is drawn of (not the authors'), codes that of how far codes lie from the
+    average. moved, cropped: whether pictures leave their alignment. residual, styled: of the
+    network. window: side of what is seen at once, in place of whole pictures; 0: these. told:
+    share of a batch whose style comes from the parameters of rendered people by the mapping,
+    not from their faces. falls: whether the rate does, in the end. recolored: whether rendered
+    people get each other's colors of hair."""
 
     start: str | None
     skips: int = 0
@@ -85,6 +88,7 @@ class Task:
     l2: float = 1.0
     perceptual: float = 0.8
     identity: float = 0.0
+    parsed: float = 0.0
     codes: float = 0.0
     adversarial: float = 0.0
     flicker: float = 0.0
@@ -119,11 +123,12 @@ _ADDED: dict[str, Any] = {
 SMALL = {
     "super_resolution": Task(**_ADDED, window=96),
     "mask": Task(
-        start=None, skips=2, labels=LABELS, moved=False, cropped=False, told=0.5, falls=True
+        start=None, skips=2, labels=LABELS, parsed=0.5, moved=False, cropped=False, told=0.5,
+        falls=True,
     ),
     "edit": Task(**_ADDED, window=160, recolored=True),
-    "toonify": Task(**_ADDED | {"perceptual": 0.1}, window=160),
-}
+    "toonify": Task(**_ADDED | {"perceptual": 0.8}, window=160),
+}  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -250,11 +255,12 @@ CONFIGS = {
 
 @dataclass(frozen=True, kw_only=True)
 class Judges:
-    """What pictures are compared by, beside their pixels. identity: None if there is none, and then
-    that loss plays no part."""
+    """What pictures are compared by, beside their pixels. identity, parser: None if there is none,
+    and then those losses play no part."""
 
     perceptual: PerceptualDistance
     identity: FaceIdentity | None = None
+    parser: FaceParser | None = None
 
 
 @dataclass(frozen=True)
@@ -283,6 +289,15 @@ def middle(image: Tensor, share: float = 1 / WIDER) -> Tensor:
     kept = round(side * share)
     start = (side - kept) // 2
     return image[..., start : start + kept, start : start + kept]
+
+
+def parsed(parser: FaceParser, image: Tensor) -> Tensor:
+    """What the parser makes of pictures [B, 3, M, M] in −1 … 1, at the size of faces that it knows:
+    logits [B, 4, m, m]."""
+    side = round(parser.face_pixels * WIDER / parser.stride) * parser.stride
+    small = F.interpolate(image, size=(side, side), mode="bicubic", antialias=True)
+    logits: Tensor = parser(small)
+    return logits
 
 
 def lowered(image: Tensor, factor: int, *, crisp: bool = False) -> Tensor:
@@ -508,6 +523,10 @@ class Training:
         wanted = placed(shown.wanted) if task.moved else shown.wanted
         got, ws = self.drawn(shown, seen)
         found = self.compared(got, wanted, placed)
+        if task.parsed and self.judges.parser is not None:
+            found["parsed"] = task.parsed * F.cross_entropy(
+                logits := parsed(self.judges.parser, got), resized(seen, logits.shape[-1])
+            )
         if task.codes:
             away = (ws - self.network.w_avg).flatten(1).norm(dim=1)
             found["codes"] = task.codes * away.mean()

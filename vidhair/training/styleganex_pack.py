@@ -18,7 +18,6 @@ from vidhair.models.styleganex.network import StyleGANEX, StyleGANEXConfig
 from vidhair.synthetic.toon import LOOKS
 from vidhair.training.generator import Standardiser
 from vidhair.training.pairs import (
-    WIDER,
     Examples,
     RenderedPairs,
     World,
@@ -28,7 +27,7 @@ from vidhair.training.pairs import (
     paired,
     rendered_pairs,
 )
-from vidhair.training.styleganex import Judges, Training, TrainingConfig, train
+from vidhair.training.styleganex import Judges, Training, TrainingConfig, parsed, train
 
 NEED_PAIRS = ("edit", "toonify")
 
@@ -98,6 +97,7 @@ def train_styleganex(request: Request, work: Path, target: Path, *, seed: int, d
     judges = Judges(
         perceptual=perceptual.build(),
         identity=load_pack(request.start, device=device).identity if request.start else None,
+        parser=face_parser(bundled),
     )
     training = _trained(request, start, judges, bundled, work, seed=seed, device=device)
     network = training.network.cpu()
@@ -245,14 +245,16 @@ def _examples(request: Request, bundled: Pack, work: Path, seed: int) -> tuple[E
     return file_pairs(pairs, notes, side, labels=lambda picture: labels_of(bundled, picture))
 
 
+def face_parser(bundled: Pack) -> FaceParser:
+    parser = bundled.parser
+    assert isinstance(parser, FaceParser)
+    return parser
+
+
 @torch.no_grad()
 def labels_of(bundled: Pack, picture: Tensor) -> Tensor:
     """What the bundled parser says of pictures uint8 [B, 3, M, M]: [B, 4, M, M], 0 or 255."""
-    parser, side = bundled.parser, picture.shape[-1]
-    assert isinstance(parser, FaceParser)
-    stride = parser.stride
-    small = round(FaceParser.face_pixels * WIDER / stride) * stride
-    image = picture.float().to(bundled.device) / 127.5 - 1
-    image = F.interpolate(image, size=(small, small), mode="bicubic", antialias=True)
-    labels = one_hot(parser(image).cpu())
+    side = picture.shape[-1]
+    logits = parsed(face_parser(bundled), picture.float().to(bundled.device) / 127.5 - 1)
+    labels = one_hot(logits.cpu())
     return (F.interpolate(labels, size=(side, side)) * 255).to(torch.uint8)
