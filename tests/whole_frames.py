@@ -33,9 +33,9 @@ from vidhair.models.perceptual import PerceptualDistance, find_perceptual
 from vidhair.models.styleganex.network import ENCODER_SIZE, LAYOUT_CODES
 from vidhair.stages.render import RenderConfig
 from vidhair.synthetic.toon import LOOKS
-from vidhair.training.pairs import SHARD, WIDER, World, one_hot, render_shard
-from vidhair.training.styleganex import as_picture, middle
+from vidhair.training.pairs import SHARD, WIDER, World, render_shard
 from vidhair.training.styleganex_pack import labels_of
+from vidhair.training.views import as_picture, middle, one_hot
 
 SIDE = round(WIDER * ENCODER_SIZE)
 UNSEEN = 77_000_001  # seed; trainings draw theirs from seed sequences

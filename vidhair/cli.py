@@ -730,8 +730,8 @@ def _train(options: argparse.Namespace) -> int:
 
 def _train_styleganex(options: argparse.Namespace) -> int:
     from vidhair.flow.edit_video import choose_device
-    from vidhair.training.styleganex import CONFIGS
     from vidhair.training.styleganex_pack import Request, train_styleganex
+    from vidhair.training.tasks import CONFIGS
 
     if options.preset not in CONFIGS:
         raise InvalidSetting(f"--preset {options.preset!r} must be one of {', '.join(CONFIGS)}")

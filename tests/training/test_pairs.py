@@ -23,10 +23,8 @@ from vidhair.training.pairs import (
     file_pairs,
     in_other_colors,
     listed,
-    one_hot,
     paired,
     rendered_pairs,
-    sketch_of,
 )
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -179,22 +177,3 @@ class TestFiles:
 
 def test_a_wide_picture_holds_the_aligned_face_in_its_middle() -> None:
     assert pairs.WIDE.scale == (1 / WIDER, 1 / WIDER)
-
-
-class TestSketch:
-    def test_strokes_run_where_light_changes(self) -> None:
-        picture = torch.full((1, 3, 20, 30), -0.6)
-        picture[..., 15:] = 0.7
-        sketch = sketch_of(picture)
-        assert sketch.shape == (1, 1, 20, 30)
-        assert torch.allclose(sketch[..., :12], torch.ones(())) and sketch[..., 14].max() < 0.7
-        assert torch.equal(sketch[..., 14], sketch[..., 15])
-
-    def test_bright_on_dark_is_as_dark_on_bright(self) -> None:
-        picture = torch.rand(1, 3, 16, 16, generator=torch.Generator().manual_seed(0)) * 2 - 1
-        assert torch.allclose(sketch_of(picture), sketch_of(-picture), atol=1e-5)
-
-
-def test_one_label_is_left_where_there_are_shares_of_several() -> None:
-    shares = torch.tensor([0.2, 0.1, 0.6, 0.1])[None, :, None, None].expand(1, 4, 2, 2)
-    assert torch.equal(one_hot(shares)[0, :, 0, 0], torch.tensor([0.0, 0, 1, 0]))

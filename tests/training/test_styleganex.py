@@ -20,22 +20,10 @@ from vidhair.training import pairs, styleganex
 from vidhair.training.generator import Standardiser
 from vidhair.training.pairs import RenderedPairs, Sample
 from vidhair.training.placement import Placement, shifted, still
-from vidhair.training.styleganex import (
-    CONFIGS,
-    TASKS,
-    Judges,
-    Training,
-    fill,
-    lowered,
-    middle,
-    resized,
-    step_seed,
-    train,
-    vector_of,
-    windowed,
-    worn,
-)
+from vidhair.training.styleganex import Judges, Training, fill, step_seed, train, vector_of
 from vidhair.training.styleganex_pack import Request, train_styleganex
+from vidhair.training.tasks import CONFIGS, TASKS
+from vidhair.training.views import middle, resized
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -246,21 +234,6 @@ class TestShown:
         assert config.times == 4 and config.rendered_side == 160
         assert CONFIG.times == 1 and CONFIG.rendered_side == SIDE and CONFIG.aligned == 32
 
-    def test_what_is_lowered_has_lost_its_detail_and_kept_its_size(self) -> None:
-        x = torch.arange(SIDE) % 2 * 2.0 - 1
-        picture = 0.5 * x.expand(1, 3, SIDE, -1) + 0.2
-        assert lowered(picture, 1) is picture
-        low = lowered(picture, 4)
-        assert low.shape == picture.shape and low.std() < 0.1 * picture.std()
-        assert abs(float(low.mean() - picture.mean())) < 0.02
-
-    def test_what_is_worn_differs_every_time_and_shows_the_same(self) -> None:
-        picture = Noise().take([0])["image"].float() / 127.5 - 1
-        one, two = (worn(picture, 2, torch.Generator().manual_seed(s)) for s in (0, 1))
-        assert not torch.equal(one, two)
-        for other in (one, two):
-            assert torch.corrcoef(torch.stack([other.flatten(), picture.flatten()]))[0, 1] > 0.8
-
     def test_the_middle_and_reduced_pictures(self) -> None:
         picture = torch.rand(1, 3, 40, 40)
         assert torch.equal(middle(picture), picture[..., 4:36, 4:36])
@@ -279,15 +252,6 @@ class TestSmall:
             name, self.CONFIG, Judges(perceptual=difference), start=None, own_generator=True,
             standardiser=standardiser,
         )  # fmt: skip
-
-    def test_a_window_is_the_same_square_of_both(self) -> None:
-        place = torch.arange(40 * 40, dtype=torch.float32).view(1, 1, 40, 40).repeat(4, 3, 1, 1)
-        first, second = windowed(place, place + 1, 0.4, torch.Generator().manual_seed(0))
-        assert first.shape == (4, 3, 16, 16) and torch.equal(second, first + 1)
-        corners = first[:, 0, 0].min(1).values
-        assert bool((corners % 8 == 0).all()) and len(set(corners.tolist())) > 1
-        steps = (first[:, 0, 0, 1] - first[:, 0, 0, 0]).tolist()
-        assert set(steps) == {1.0, -1.0}  # some are mirrored
 
     def test_it_begins_with_the_picture_itself(self) -> None:
         training = self.training("super_resolution")

@@ -15,7 +15,6 @@ from typing import Protocol
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 from tqdm import tqdm
@@ -290,28 +289,3 @@ def file_pairs(
     rest = [pair for index, pair in enumerate(usable) if index % EVERY]
     options = {"face": face, "labels": labels}
     return FilePairs(rest, axes, side, **options), FilePairs(held, axes, side, **options)  # type: ignore[arg-type]
-
-
-# ---- what networks are shown of pictures
-
-
-def sketch_of(picture: Tensor) -> Tensor:
-    """Strokes of a picture [B, 3, H, W] in −1 … 1: [B, 1, H, W], 1 on paper and less where light
-    changes, three quarters of Sobel's gradient (as `generate_sketch_data` of StyleGANEX, without
-    its network that cleans up)."""
-    grey = (picture * picture.new_tensor([0.299, 0.587, 0.114])[:, None, None]).sum(1, True)
-    smooth = picture.new_tensor([1.0, 2.0, 1.0]) / 4
-    slope = picture.new_tensor([-1.0, 0.0, 1.0])
-
-    def filtered(x: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-        x = F.pad(x, (1, 1, 1, 1), mode="replicate")
-        return F.conv2d(x, (rows[:, None] * columns)[None, None])
-
-    grey = filtered((grey + 1) / 2, smooth, smooth)
-    gradient = torch.hypot(filtered(grey, 4 * smooth, slope), filtered(grey, slope, 4 * smooth))
-    return (1 - 0.75 * 2 * gradient).clamp(0, 1)
-
-
-def one_hot(labels: Tensor) -> Tensor:
-    """Shares of labels [B, L, H, W] → the largest alone, float32."""
-    return F.one_hot(labels.argmax(1), len(Label)).movedim(-1, 1).float()

@@ -29,12 +29,10 @@ from vidhair.models.parsers.face_parser import FaceParser
 from vidhair.models.perceptual import PerceptualDistance
 from vidhair.models.styleganex.generator import NEARLY_NOTHING, SkipFusion
 from vidhair.models.styleganex.network import (
-    CELL,
     ENCODER_SIZE,
     LAYOUT_CODES,
     RGB,
     StyleGANEX,
-    StyleGANEXConfig,
 )
 from vidhair.training.discriminator import (
     Discriminator,
@@ -42,7 +40,6 @@ from vidhair.training.discriminator import (
     real_or_drawn,
     windows,
 )
-from vidhair.training.disguise import Chance, Disguise, blurred
 from vidhair.training.generator import Standardiser, to_images
 from vidhair.training.optim import Ranger, constant_then_linear, load_state_tensors, state_tensors
 from vidhair.training.pairs import (
@@ -50,14 +47,22 @@ from vidhair.training.pairs import (
     Examples,
     Sample,
     in_other_colors,
-    one_hot,
-    sketch_of,
 )
 from vidhair.training.placement import Placement, still, unaligned
 from vidhair.training.state import Table, load_state, prefixed, save_state, strip
+from vidhair.training.tasks import TrainingConfig
+from vidhair.training.views import (
+    as_picture,
+    lowered,
+    middle,
+    one_hot,
+    parsed,
+    resized,
+    sketch_of,
+    windowed,
+    worn,
+)
 
-LABELS = 4  # channels of label maps, by `Label`
-ATTENTION_DEPTH = 4
 R1_EVERY = 16
 GENERATOR_FACTOR = 5.0  # of its rate, in small networks
 HELD_OUT = 16  # pictures, at most, that a network is measured on
@@ -67,190 +72,6 @@ COLUMNS = (
     "seconds", "loss", "l2", "perceptual", "identity", "parsed", "codes", "adversarial", "flicker",
     "discriminator", "generator", "held_out",
 )  # fmt: skip
-
-
-@dataclass(frozen=True, kw_only=True)
-class Task:
-    """How the authors train one. start: the task whose network it goes on from. skips: blocks that
-    are fused with the encoder's features, at most. l2, perceptual, identity, parsed, codes,
-    adversarial, flicker: weights of losses; parsed is that of how far the labels of what is drawn
-    are from those it is drawn of (not the authors'), codes that of how far codes lie from the
-    average. moved, cropped: whether pictures leave their alignment. residual, styled: of the
-    network. window: side of what is seen at once, in place of whole pictures; 0: these. told:
-    share of a batch whose style comes from the parameters of rendered people by the mapping,
-    not from their faces. falls: whether the rate does, in the end. recolored: whether rendered
-    people get each other's colors of hair."""
-
-    start: str | None
-    skips: int = 0
-    labels: int = 0
-    attention: int = 0
-    l2: float = 1.0
-    perceptual: float = 0.8
-    identity: float = 0.0
-    parsed: float = 0.0
-    codes: float = 0.0
-    adversarial: float = 0.0
-    flicker: float = 0.0
-    moved: bool = True
-    cropped: bool = True
-    residual: bool = False
-    styled: bool = True
-    window: int = 0
-    told: float = 0.0
-    falls: bool = False
-    recolored: bool = False
-
-
-TASKS = {
-    "pretrain": Task(start=None, l2=10.0, perceptual=1.0, moved=False, cropped=False),
-    "inversion": Task(start="pretrain", identity=0.1, codes=1e-3),
-    "super_resolution": Task(start="inversion", skips=4, adversarial=0.1),
-    "sketch": Task(start="pretrain", skips=1, labels=1, codes=5e-3),
-    "mask": Task(start="pretrain", skips=2, labels=LABELS, codes=5e-3),
-    "edit": Task(
-        start="inversion", skips=7, attention=ATTENTION_DEPTH, adversarial=0.1, flicker=30.0,
-        cropped=False,
-    ),
-    "toonify": Task(start="inversion", skips=7, adversarial=0.1, flicker=30.0, cropped=False),
-}  # fmt: skip
-
-_ADDED: dict[str, Any] = {
-    "start": None, "skips": 7, "perceptual": 0.0, "moved": False, "cropped": False,
-    "residual": True, "styled": False, "falls": True,
-}  # fmt: skip
-# Networks that ship: what is restored or dyed is added to the picture, by what lies around it.
-SMALL = {
-    "super_resolution": Task(**_ADDED, window=96),
-    "mask": Task(
-        start=None, skips=2, labels=LABELS, parsed=0.5, moved=False, cropped=False, told=0.5,
-        falls=True,
-    ),
-    "edit": Task(**_ADDED, window=160, recolored=True),
-    "toonify": Task(**_ADDED | {"perceptual": 0.8}, window=160),
-}  # fmt: skip
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainingConfig:
-    """network: its shape; skips, labels and attention are the task's. small: tasks are those of
-    SMALL. side: S, a multiple of 40. steps, lr: of every task, and of pretraining. memory: of
-    `Ranger`. lowered: by how much super-resolution reduces its pictures, one of these: a quarter of
-    the recipe's `edit.factor`. blind: in so many steps they are soft, noisy and compressed, too;
-    worn: how far. edit: the color of hair that `edit` goes to. look: of `synthetic.toon`. people:
-    rendered. check_every: steps from one look at held-out pictures to the next."""
-
-    network: StyleGANEXConfig
-    side: int
-    people: int
-    batch: int = 8
-    steps: int
-    pretrain_steps: int
-    lr: float = 1e-4
-    pretrain_lr: float = 1e-4
-    discriminator_lr: float = 1e-4
-    memory: float = 0.999
-    lowered: tuple[int, ...] = (4,)
-    blind: float = 0.0
-    worn: float = 1.0
-    edit: str = "blonde"
-    look: str = "cel"
-    save_every_s: float = 300
-    check_every: int = 200
-    small: bool = False
-
-    def __post_init__(self) -> None:
-        assert self.side % 40 == 0, f"pictures of {self.side} pixels, a quarter more than faces"
-
-    @property
-    def tasks(self) -> dict[str, Task]:
-        return SMALL if self.small else TASKS
-
-    @property
-    def aligned(self) -> int:
-        """Side of the aligned face that a network sees."""
-        return round(self.side / WIDER)
-
-    @property
-    def times(self) -> float:
-        return self.network.resolution / ENCODER_SIZE
-
-    @property
-    def rendered_side(self) -> int:
-        """M: enough for what is seen and for what is drawn."""
-        return round(self.side * max(1.0, self.times))
-
-    def of_task(self, name: str) -> StyleGANEXConfig:
-        task, network = self.tasks[name], self.network
-        most = len(network.generator.sizes) - 1
-        return replace(
-            network,
-            task="inversion" if name == "pretrain" else name,
-            skips=min(task.skips, most),
-            fuse_rgb=bool(task.skips),
-            attention_depth=task.attention,
-            label_channels=task.labels,
-            residual=task.residual,
-            styled=task.styled,
-        )
-
-
-def _network(resolution: int, width: int, base: int, layers: int) -> StyleGANEXConfig:
-    return StyleGANEXConfig(
-        resolution=resolution, w_dim=width, channel_base=base, channel_max=width,
-        mapping_layers=layers,
-    )  # fmt: skip
-
-
-CONFIGS = {
-    # Minutes on two CPU cores: faces of 64 pixels.
-    "cpu": TrainingConfig(
-        network=_network(256, 64, 2048, 4),
-        side=80,
-        people=320,
-        batch=4,
-        steps=2000,
-        pretrain_steps=2000,
-        lr=4e-3,
-        pretrain_lr=2e-3,
-        discriminator_lr=1e-3,
-        memory=0.99,
-    ),
-    # What the authors train, in their number of steps.
-    "gpu": TrainingConfig(
-        network=_network(1024, 512, 32768, 8),
-        side=320,
-        people=16384,
-        steps=100_000,
-        pretrain_steps=5000,
-        lowered=(1, 2, 4, 8),
-        check_every=2000,
-    ),
-    # What ships: faces of 256 pixels, in an hour or two of a CPU core for each task.
-    "small": TrainingConfig(
-        network=_network(256, 64, 4096, 2),
-        side=320,
-        people=96,
-        batch=4,
-        steps=4000,
-        pretrain_steps=1000,
-        lr=5e-4,
-        lowered=(2, 4, 4, 4),
-        blind=0.25,
-        worn=0.25,
-        small=True,
-    ),
-    # Seconds; shows that every part runs, not that it learns.
-    "tiny": TrainingConfig(
-        network=_network(256, 64, 512, 2),
-        side=40,
-        people=32,
-        batch=2,
-        steps=4,
-        pretrain_steps=4,
-        check_every=2,
-    ),
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -274,66 +95,6 @@ class Shown:
     wanted: Tensor
     amount: Tensor
     told: Tensor | None = None
-
-
-def resized(image: Tensor, side: int) -> Tensor:
-    """[B, C, M, M] reduced to a side without aliasing."""
-    if image.shape[-1] == side:
-        return image
-    return F.interpolate(image, size=(side, side), mode="area")
-
-
-def middle(image: Tensor, share: float = 1 / WIDER) -> Tensor:
-    """The aligned face in a picture [B, C, S, S]."""
-    side = image.shape[-1]
-    kept = round(side * share)
-    start = (side - kept) // 2
-    return image[..., start : start + kept, start : start + kept]
-
-
-def parsed(parser: FaceParser, image: Tensor) -> Tensor:
-    """What the parser makes of pictures [B, 3, M, M] in −1 … 1, at the size of faces that it knows:
-    logits [B, 4, m, m]."""
-    side = round(parser.face_pixels * WIDER / parser.stride) * parser.stride
-    small = F.interpolate(image, size=(side, side), mode="bicubic", antialias=True)
-    logits: Tensor = parser(small)
-    return logits
-
-
-def lowered(image: Tensor, factor: int, *, crisp: bool = False) -> Tensor:
-    """[B, 3, S, S] reduced by a factor and enlarged again, as inference does it.
-
-    crisp: by the kernel of small faces in a clip, cubic convolution with −¾ for −½.
-    """
-    if factor == 1:
-        return image
-    side = image.shape[-1]
-    small = F.interpolate(image, size=(side // factor,) * 2, mode="bicubic", antialias=True)
-    size = (side, side)
-    large = F.interpolate(small.clamp(-1, 1), size=size, mode="bicubic", antialias=not crisp)
-    return large.clamp(-1, 1)
-
-
-def worn(image: Tensor, factor: int, generator: torch.Generator, share: float = 1.0) -> Tensor:
-    """As `lowered`, of a picture that was soft before, and is noisy and at times compressed: blurs
-    of up to a thirtieth of a side, factors around the given one, grain of up to 20 levels.
-
-    share: of blurs and grain.
-    """
-    chance = Chance(generator)
-    batch, side = len(image), image.shape[-1]
-    sigma = chance.uniform(batch, low=0.1, high=max(0.2, share * side / 32))
-    soft = torch.lerp(image, blurred(image, sigma), chance.chance(batch, 0.8))
-    around = int(torch.randint(max(1, round(0.75 * factor)), 2 + factor * 3 // 2, (),
-                               generator=generator))  # fmt: skip
-    small_side = max(8, side // around)
-    small = F.interpolate(soft, size=(small_side,) * 2, mode="bicubic", antialias=True)
-    grain = torch.randn(small.shape, generator=generator)
-    small = small + grain * chance.uniform(batch, 1, 1, 1, high=share * 20 / 127.5)
-    unit = ((small + 1) / 2).clamp(0, 1)
-    unit = Disguise(generator).compress(unit)
-    large = F.interpolate(unit * 2 - 1, size=(side, side), mode="bicubic", antialias=True)
-    return large.clamp(-1, 1)
 
 
 def step_seed(seed: int, name: str, step: int) -> int:
@@ -695,24 +456,6 @@ def fill(network: StyleGANEX, start: StyleGANEX) -> None:
     network.load_state_dict(same, strict=False)
 
 
-def windowed(
-    image: Tensor, target: Tensor, share: float, generator: torch.Generator
-) -> tuple[Tensor, Tensor]:
-    """A square out of each picture [B, C, M, M] and its target, half of them mirrored. share: of
-    the side; squares begin at multiples of CELL, so that a network sees no other grid later."""
-    side = image.shape[-1]
-    kept = round(side * share)
-    starts = torch.randint((side - kept) // CELL + 1, (len(image), 2), generator=generator) * CELL
-    mirrored = torch.rand(len(image), generator=generator) < 0.5
-    both = torch.stack([image, target], 1)
-    cut = [
-        one[..., top : top + kept, left : left + kept].flip([-1] if flip else [])
-        for one, (top, left), flip in zip(both, starts.tolist(), mirrored, strict=True)
-    ]
-    first, second = torch.stack(cut).unbind(1)
-    return first, second
-
-
 @torch.no_grad()
 def begin_with_nothing(network: StyleGANEX) -> None:
     """Nothing is drawn, so that a residual network gives the picture itself; but what the encoder
@@ -726,16 +469,6 @@ def begin_with_nothing(network: StyleGANEX) -> None:
             assert fusion.rgb.bias is not None
             fusion.rgb.weight[:, RGB:] = 0
             fusion.rgb.bias.zero_()
-
-
-def as_picture(seen: Tensor, side: int) -> Tensor:
-    """What a network sees [1, C, S, S] as a picture [3, side, side]."""
-    if seen.shape[1] == 1:
-        seen = seen.expand(-1, 3, -1, -1) * 2 - 1
-    elif seen.shape[1] != 3:
-        colors = torch.tensor([[-1, -1, -1], [1, 0.6, 0.4], [0.5, 0, -0.5], [-0.5, 0, 1.0]])
-        seen = torch.einsum("bchw,cd->bdhw", seen, colors.to(seen))
-    return F.interpolate(seen, size=(side, side))[0]
 
 
 @torch.no_grad()

@@ -23,11 +23,12 @@ from vidhair.training.pairs import (
     World,
     file_pairs,
     listed,
-    one_hot,
     paired,
     rendered_pairs,
 )
-from vidhair.training.styleganex import Judges, Training, TrainingConfig, parsed, train
+from vidhair.training.styleganex import Judges, Training, train
+from vidhair.training.tasks import TrainingConfig
+from vidhair.training.views import one_hot, parsed
 
 NEED_PAIRS = ("edit", "toonify")
 
