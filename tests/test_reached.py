@@ -134,7 +134,7 @@ def test_the_graph_is_read_rightly() -> None:
     lost = unreached()
     assert "vidhair.edits.blending.blend" in lost
     for name in (
-        "stages.compose.add_residual", "edits.recolor.solve_hair_color", "media.reader.open_clip",
+        "stages.residual.add_residual", "edits.recolor.solve_hair_color", "media.reader.open_clip",
         "report.plan.plan_text", "models.pack.Pack", "cache.store.DiskStore",
     ):  # fmt: skip
         module, _, short = f"vidhair.{name}".rpartition(".")

@@ -31,8 +31,9 @@ from vidhair.recipe import build, load_recipe
 from vidhair.stages.bare import Bare
 from vidhair.stages.bare_skin import TEXELS
 from vidhair.stages.behind import Behind
-from vidhair.stages.compose import Fade, fold
+from vidhair.stages.fade import Fade
 from vidhair.stages.in_front import InFront
+from vidhair.stages.layers import fold
 from vidhair.stages.matte import Matte
 from vidhair.stages.region import HairWindow
 from vidhair.stages.render import Codes

@@ -32,8 +32,9 @@ from vidhair.geometry import Box, Grid
 from vidhair.imaging.color import lab_to_rgb, levels_to_lab, rgb_to_lab
 from vidhair.media import write_png
 from vidhair.recipe import Recipe, build, load_recipe
-from vidhair.stages.compose import Fade, Layer, fold
 from vidhair.stages.facial_hair import FacialHair
+from vidhair.stages.fade import Fade
+from vidhair.stages.layers import Layer, fold
 from vidhair.stages.light import ClipLight, HairLight
 from vidhair.stages.matte import Matte
 from vidhair.stages.region import HairWindow

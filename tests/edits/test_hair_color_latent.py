@@ -38,10 +38,10 @@ from vidhair.models.generators.aligned import AlignedGenerator
 from vidhair.models.generators.stylegan3 import Extent
 from vidhair.recipe import load_recipe
 from vidhair.stages.align import FaceTrack
-from vidhair.stages.compose import HairChange
 from vidhair.stages.matte import Matte
 from vidhair.stages.region import HairWindow
 from vidhair.stages.render import Canvas, Codes, Drawer, canvas_coverage, input_transforms
+from vidhair.stages.residual import HairChange
 from vidhair.stages.smooth import Pivots
 
 

@@ -14,7 +14,6 @@ from vidhair.geometry import Box, Grid, crop_axes
 from vidhair.models.faces.expressions import LOWER_MIDDLE, UPPER_MIDDLE
 from vidhair.models.faces.landmarks import MOUTH_LEFT, MOUTH_RIGHT, POINTS, eyes_and_mouth
 from vidhair.stages import difference
-from vidhair.stages.compose import Fade, fold
 from vidhair.stages.difference import (
     FaceEffect,
     FaceMotion,
@@ -28,6 +27,8 @@ from vidhair.stages.difference import (
     warped,
     warped_patch,
 )
+from vidhair.stages.fade import Fade
+from vidhair.stages.layers import fold
 from vidhair.stages.mouth import Mouth
 from vidhair.stages.steady_face import SteadyFace
 from vidhair.types import Frames

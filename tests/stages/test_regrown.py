@@ -13,7 +13,8 @@ from vidhair.imaging.follow import STILL
 from vidhair.models.generators.stylegan3 import Extent
 from vidhair.stages.bare import Bare
 from vidhair.stages.behind import Behind
-from vidhair.stages.compose import ComposeConfig, Fade
+from vidhair.stages.compose import ComposeConfig
+from vidhair.stages.fade import Fade
 from vidhair.stages.hair_texture import STRANDS, HairTexture
 from vidhair.stages.matte import Matte
 from vidhair.stages.region import HairWindow

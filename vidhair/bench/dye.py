@@ -13,7 +13,7 @@ from vidhair.bench.options import Options
 from vidhair.edits.dye import Dyeing
 from vidhair.geometry import Grid
 from vidhair.imaging.warp import cut_grid
-from vidhair.stages.compose import frame_matte
+from vidhair.stages.cut_out import frame_matte
 from vidhair.stages.matte import MatteConfig, alpha_of
 from vidhair.stages.region import FINEST_SIDE
 

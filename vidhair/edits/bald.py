@@ -22,8 +22,9 @@ from vidhair.stages.align import FaceTrack
 from vidhair.stages.bare import Bare
 from vidhair.stages.bare_skin import TEXELS, on_head
 from vidhair.stages.behind import Behind
-from vidhair.stages.compose import Fade, Layer, Patch, make_layer, patch_of, unit, window_of
+from vidhair.stages.fade import Fade
 from vidhair.stages.in_front import InFront, in_front, under, usual_hair
+from vidhair.stages.layers import Layer, Patch, make_layer, patch_of, unit, window_of
 from vidhair.stages.matte import Matte, no_matte, no_tone
 from vidhair.stages.region import HairWindow
 from vidhair.stages.render import Codes

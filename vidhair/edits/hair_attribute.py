@@ -21,8 +21,9 @@ from vidhair.settings import Curve, setting
 from vidhair.stages.align import FaceTrack
 from vidhair.stages.bare import Bare
 from vidhair.stages.bent import Bent, Move, bent, fuller, on_face, waved
-from vidhair.stages.compose import Fade, Layer, laid
+from vidhair.stages.fade import Fade
 from vidhair.stages.in_front import InFront, in_front, under, usual_hair
+from vidhair.stages.layers import Layer, laid
 from vidhair.stages.matte import HairTone, Matte
 from vidhair.stages.region import HairWindow
 from vidhair.stages.render import Canvas, Codes, Drawer

@@ -30,16 +30,7 @@ from vidhair.media import read_matte
 from vidhair.models.pack import Pack
 from vidhair.settings import setting
 from vidhair.stages.align import FaceTrack
-from vidhair.stages.compose import (
-    Fade,
-    Layer,
-    Patch,
-    frame_matte,
-    make_layer,
-    patch_of,
-    unit,
-    window_of,
-)
+from vidhair.stages.cut_out import frame_matte
 from vidhair.stages.facial_hair import (
     PARTS,
     FacialHair,
@@ -47,6 +38,8 @@ from vidhair.stages.facial_hair import (
     facial_hair,
     no_facial_hair,
 )
+from vidhair.stages.fade import Fade
+from vidhair.stages.layers import Layer, Patch, make_layer, patch_of, unit, window_of
 from vidhair.stages.light import ClipLight, HairLight, clip_light, hair_light
 from vidhair.stages.matte import Matte
 from vidhair.stages.region import HairWindow

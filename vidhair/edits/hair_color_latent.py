@@ -19,11 +19,11 @@ from vidhair.models.pack import Pack
 from vidhair.models.parsers.head_parser import Parser
 from vidhair.settings import Curve, setting
 from vidhair.stages.align import FaceTrack
-from vidhair.stages.compose import HairChange
 from vidhair.stages.labels import mean_hair_color
 from vidhair.stages.matte import Matte
 from vidhair.stages.region import HairWindow, on_canvas
 from vidhair.stages.render import Canvas, Codes, Drawer, canvas_coverage, input_transforms
+from vidhair.stages.residual import HairChange
 from vidhair.stages.smooth import Pivots
 from vidhair.wiring import Fact, Makers, Series, Value, makers, stage
 

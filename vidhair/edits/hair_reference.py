@@ -19,8 +19,9 @@ from vidhair.models.parsers.hair_segmenter import HairSegmenter
 from vidhair.models.parsers.head_parser import Parser
 from vidhair.settings import setting
 from vidhair.stages.align import FaceTrack
-from vidhair.stages.compose import Fade, Layer, laid, unit
+from vidhair.stages.fade import Fade
 from vidhair.stages.in_front import in_front, usual_hair
+from vidhair.stages.layers import Layer, laid, unit
 from vidhair.stages.matte import SURE_ALPHA, HairTone, Matte, MatteConfig
 from vidhair.stages.photo import PhotoHair, cut_out, looks_away
 from vidhair.stages.photo_fit import face_light, photo_fit

@@ -54,8 +54,10 @@ from vidhair.stages import (
     bare,
     behind,
     compose,
+    cut_out,
     difference,
     drawn,
+    fade,
     hair_texture,
     invert,
     labels,
@@ -65,7 +67,9 @@ from vidhair.stages import (
     region,
     regrown,
     render,
+    replaced,
     reshaped,
+    residual,
     segment,
     skull,
     smooth,
@@ -105,8 +109,8 @@ HEAD = makers(
     region.region, region.hair_window, labels.labels, labels.hair_colors, matte.matte,
     matte.hair_tone, skull.head_pose, skull.skull, behind.behind, bare.bare,
     render.canvas, render.rendered,
-    compose.former_change, former_dye, compose.fade, compose.composed, compose.changes,
-    compose.frame_alpha, compose.cut_out, difference.former_motion, steady_face.steady_face,
+    residual.former_change, former_dye, fade.fade, compose.composed, compose.changes,
+    cut_out.frame_alpha, cut_out.cut_out, difference.former_motion, steady_face.steady_face,
     mouth.mouth,
     style_spread, drawn_change=render.no_drawn_change, former_drawn=render.no_drawn_change,
 )  # fmt: skip
@@ -139,16 +143,16 @@ def makers_of(recipe: Recipe, segmenter: bool = False) -> Makers:
     if draws(recipe):
         edits.pop("layer", None)
     mode = mode_of(recipe)
-    layers = {"replace": compose.replaced, "difference": difference.warped}
-    layer = compose.dyed if "hair_change" in edits else compose.residual
+    layers = {"replace": replaced.replaced, "difference": difference.warped}
+    layer = residual.dyed if "hair_change" in edits else residual.residual
     ends = {
         "edited": render.edited if "edited_codes" in edits else compose.unedited,
         "layer": layers.get(mode, layer),
     }
     if mode == "replace" and "edited_codes" in edits:
-        ends |= makers(fade=compose.fade_of_edits)
+        ends |= makers(fade=fade.fade_of_edits)
         if recipe.compose.region == "hair":
-            hair = regrown.regrown if recipe.compose.keep else compose.replaced_hair
+            hair = regrown.regrown if recipe.compose.keep else replaced.replaced_hair
             covers = any(edit.covers_face for edit in recipe.edits)
             keeps = all(edit.keeps_hair for edit in recipe.edits)
             beside = reshaped.lengthened_beside_face if keeps else reshaped.reshaped_beside_face
@@ -560,7 +564,7 @@ class Flow:
         """What the flow makes: frames uint8 [T, H, W, 3], and their alpha [T, H, W] if they have
         any."""
         frames, made = work.frames(start, stop), self.value(work, self.goal, start, stop)
-        if isinstance(made, compose.CutOut):
+        if isinstance(made, cut_out.CutOut):
             return frames, made.alpha
         alpha = work.alpha(start, stop) if work.reader.clip.alpha else None
         return made.over(frames), alpha

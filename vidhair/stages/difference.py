@@ -43,7 +43,8 @@ from vidhair.models.faces.landmarks import FACE_OVAL, POINTS, eyes_and_mouth
 from vidhair.models.generators.aligned import MovableGenerator
 from vidhair.models.parsers.face_parser import polygon_mask
 from vidhair.stages.align import FaceTrack
-from vidhair.stages.compose import Fade, Layer, Patch, make_layer, patch_of, unit, window_of
+from vidhair.stages.fade import Fade
+from vidhair.stages.layers import Layer, Patch, make_layer, patch_of, unit, window_of
 from vidhair.stages.mouth import Mouth, Opening
 from vidhair.stages.steady_face import SteadyFace, affine
 from vidhair.types import Frames

@@ -26,24 +26,16 @@ from vidhair.imaging.warp import spread_grid
 from vidhair.stages.align import FaceTrack
 from vidhair.stages.bare import Bare
 from vidhair.stages.behind import Behind
-from vidhair.stages.compose import (
-    LIGHT_REACH,
-    ComposeConfig,
-    Fade,
-    Layer,
-    Patch,
-    add_residual,
-    make_layer,
-    patch_of,
-    unit,
-    window_of,
-)
+from vidhair.stages.compose import ComposeConfig
+from vidhair.stages.fade import Fade
 from vidhair.stages.hair_texture import STRANDS, HairTexture, even_color, sure_hair
 from vidhair.stages.hair_texture import WAVES as EVEN_OVER
+from vidhair.stages.layers import Layer, Patch, make_layer, patch_of, unit, window_of
 from vidhair.stages.matte import Matte
 from vidhair.stages.region import HairWindow
 from vidhair.stages.render import Canvas
 from vidhair.stages.reshaped import Reshaped, square
+from vidhair.stages.residual import LIGHT_REACH, add_residual
 from vidhair.stages.smooth import REACH, TAPS, Pivots, runs
 from vidhair.stages.steady import Averaged, faces_of, places_of
 from vidhair.types import Frames

@@ -21,13 +21,13 @@ from vidhair.imaging.warp import cut_grid
 from vidhair.models.faces.landmarks import FACE_OVAL
 from vidhair.models.parsers.face_parser import Label, polygon_mask
 from vidhair.stages.align import FaceTrack
-from vidhair.stages.compose import drawn_share
 from vidhair.stages.drawn import NEW_HAIR, NEW_SKIN, OLD_HAIR, HairDrawn
 from vidhair.stages.labels import Labels
 from vidhair.stages.mantle import Mantle, mantle
 from vidhair.stages.matte import Matte
 from vidhair.stages.region import HairWindow, HeadRegion, on_canvas, own_share
 from vidhair.stages.render import Canvas, Drawer
+from vidhair.stages.replaced import drawn_share
 from vidhair.stages.skull import HeadPose, Place, Skull
 from vidhair.stages.smooth import TAPS, Pivots, runs
 from vidhair.stages.steady import Averaged, faces_of, neighbour_weights
