@@ -619,7 +619,7 @@ def test_inspect_writes_a_sheet_of_everybody(out: Path, capfd: pytest.CaptureFix
     sheet = read_image("people.png")
     assert sheet.shape == (160, 160, 3) and sheet.std() > 20
     assert vidhair("inspect", small.clip(), "--sheet", small.clip()) == 18
-    assert_one_line(capfd, "are the same file")
+    assert_one_line(capfd, "does not end in a known suffix; use .png")
 
 
 def test_run_edits_the_person_who_is_asked_for(

@@ -24,6 +24,7 @@ SHAPES = {
     "one more than a tile": ((1, 16, 10, 11), 3),
     "a long row": ((1, 5, 2, 70), 3),
     "one column": ((2, 16, 17, 1), 3),
+    "two columns": ((2, 16, 17, 2), 3),
     "one pixel": ((1, 16, 1, 1), 16),
 }
 DTYPES = {"f32": torch.float32, "bf16": torch.bfloat16}

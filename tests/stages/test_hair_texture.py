@@ -57,7 +57,7 @@ def test_strands_go_on_below_own_hair() -> None:
     assert whole > 3 and below.std() > 0.7 * whole
     down, across = (np.abs(np.diff(below, axis=axis)).mean() for axis in (0, 1))
     assert down < 0.3 * across, "they hang"
-    assert known[100, 50] == 1 and not known[10].any()
+    assert 0.2 < known[100, 50] < 0.5 and not known[10].any(), "half as long as a face's crop"
     assert abs(below.mean()) < 0.3 * whole, "no color of its own"
 
 
@@ -80,7 +80,7 @@ def test_strands_of_long_hair_show_on_long_hair_beside_it() -> None:
     """Own hair is long on the left and short on the right; new hair is above, and below both."""
     own = box(40, 110, 5, 35) + box(40, 52, 95, 115)
     new = box(25, 40, 5, 35) + box(110, 150, 5, 35) + box(52, 62, 95, 115)
-    share = long_strands(own > 0, new > 0, SIDE)
+    share = long_strands(own > 0, new > 0, SIDE / 2)
     assert share[130, 20] > 0.99, "below long hair"
     assert share[28, 20] < 0.05, "where hair begins it has not hung"
     assert share[58, 105] < 0.05, "below short hair"

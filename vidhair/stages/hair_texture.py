@@ -41,9 +41,9 @@ LOOKED_AT = 6  # frames of a shot
 WAVES = 0.06  # blur that tells the color of a place from its strands and waves
 AROUND = 0.06  # around the new hair of frames that are looked at, in which strands go on
 BLOCKS = (0.14, 0.1, 0.07, 0.05)  # widths of those that do, the largest that are enough
-# Between which hair hangs long enough that its strands are those of long hair: on what is shorter,
-# blocks of them are a patchwork.
-LONG_ENOUGH = (0.25, 0.45)
+# Between which hair hangs the longer, the more its strands are those of long hair: on what is
+# shorter, blocks of them are a patchwork.
+LONG_ENOUGH = (0.3, 1.2)
 GAP, NEAR = 0.03, 0.15  # between hair that is sure and what hangs on it; what is next to it
 # Of streaks that own hair is looked at for, and how much wider what tells them from broader ones.
 STRANDS, BROADER = (0.003, 0.008, 0.02), 1.5
@@ -57,8 +57,8 @@ class HairTexture(Value):
 
     face: [S, 3, 3], of the frame that a shot's is taken from, positions in the box → in the face;
     detail: float32 [S, 3, h, w] in Lab, in the hair's window there; known: float32 [S, h, w] in
-    0 … 1, how far it is that of long hair; contrast: [S, K], the deviation of
-    own hair's lightness in streaks of the widths of STRANDS.
+    0 … 1, how far it is that of long hair; contrast: [S, K], the deviation of own hair's lightness
+    in streaks of the widths of STRANDS.
     """
 
     ROWS: ClassVar[tuple[str, ...]] = ("shot",)
