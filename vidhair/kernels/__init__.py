@@ -1,11 +1,17 @@
 """The fast implementations of the ops, one package per op; their sources lie in `kernels/`."""
 
+import os
 from functools import cache
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+# Numba's threads are as many as OpenMP is told to have, unless it is told otherwise. More of them
+# wait for each other where others use the cores: a small kernel took forty times as long.
+if os.environ.get("OMP_NUM_THREADS", "").isdecimal() and int(os.environ["OMP_NUM_THREADS"]):
+    os.environ.setdefault("NUMBA_NUM_THREADS", os.environ["OMP_NUM_THREADS"])
 
 TRITON_IS_HERE = find_spec("triton") is not None  # which does not import it
 
