@@ -3,12 +3,14 @@
 from typing import Any
 
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 
 from tests.models.tiny import tiny_generator
 from tests.stages.faces import face_mesh, face_track
 from vidhair.geometry import Box
 from vidhair.models.generators.stylegan3 import Extent
+from vidhair.stages import reshaped as module
 from vidhair.stages.drawn import NEW_HAIR, OLD_HAIR, HairDrawn
 from vidhair.stages.labels import Labels
 from vidhair.stages.mantle import Mantle
@@ -213,13 +215,17 @@ class TestStage:
 
     def new(self, after: list[NDArray[Any]], absent: tuple[int, ...] = ()) -> NDArray[Any]:
         """How far there is new hair below own hair, by frames, at a place of the head."""
+        shown: NDArray[Any] = reshaped(*self.given(after, absent)).levels[:, 1, 38, 20] / 255
+        return shown
+
+    def given(self, after: list[NDArray[Any]], absent: tuple[int, ...] = ()) -> tuple[Any, ...]:
         own, count = box(8, 30), len(after)
         drawn = np.zeros((count, 3, *SIZE), np.uint8)
         drawn[:, OLD_HAIR], drawn[:, NEW_HAIR] = 255 * own, 255 * np.stack(after)
         alpha = np.stack([(255 * own).astype(np.uint8)] * count)
         places = [None if k in absent else (20.0, 30.0, 8.0) for k in range(count)]
         generator = tiny_generator(16, num_layers=4)
-        found = reshaped(
+        return (
             HairDrawn(drawn, np.zeros((count, 3), np.float32)),
             Labels(np.zeros((count, 5, 30, 20), np.uint8)),
             Matte(alpha, np.zeros(count, np.float32), np.zeros((count, 3), np.float32)),
@@ -229,8 +235,24 @@ class TestStage:
             HeadRegion(0, 0, 2.0, 30, 20), HairWindow(0, 0, 1, *SIZE, 24.0),
             Drawer(generator.synthesis),
         )  # fmt: skip
-        shown: NDArray[Any] = found.levels[:, 1, 38, 20] / 255
-        return shown
+
+    def test_beside_a_face_it_goes_on_from_own_hair_of_each_frame(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        asked = []
+
+        class Narrow(Mantle):
+            def going_on(self, new: Any, own: Any, joins: float) -> Any:
+                asked.append(own)
+                return new * (np.arange(SIZE[1]) < 20)
+
+        anywhere, nowhere = np.ones(SIZE, bool), np.zeros(SIZE, bool)
+        falls = Narrow(nowhere, nowhere, anywhere, (0.0, 5.0), 20.0)
+        monkeypatch.setattr(module, "_around", lambda *_: lambda *_: falls)
+        stage: Any = module.reshaped_beside_face
+        new = stage(*self.given([box(8, 50)] * 3), None, None).levels[:, 1]
+        assert new[:, 38, 12:20].all() and not new[:, 38, 20:].any()
+        assert len(asked) == 3 and all((own == (box(8, 30) > 0)).mean() > 0.99 for own in asked)
 
     def test_what_is_drawn_in_every_frame_comes(self) -> None:
         assert self.new([box(8, 50)] * 3).tolist() == [1, 1, 1]

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from torch import Tensor
 
-# Numba's threads are as many as OpenMP is told to have, unless it is told otherwise: where others use
-# the cores, more of them wait for each other at every small kernel.
+# Numba's threads are as many as OpenMP is told to have, unless it is told otherwise: where others
+# use the cores, more of them wait for each other at every small kernel.
 if os.environ.get("OMP_NUM_THREADS", "").isdecimal() and int(os.environ["OMP_NUM_THREADS"]):
     os.environ.setdefault("NUMBA_NUM_THREADS", os.environ["OMP_NUM_THREADS"])
 
