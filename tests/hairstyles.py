@@ -349,6 +349,7 @@ def arguments() -> argparse.Namespace:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("out", type=Path, help="folder for clips, sheets and numbers")
     parser.add_argument("--people", type=int, default=len(PEOPLE))
+    parser.add_argument("--first", type=int, default=0, help="so many of the people left out")
     parser.add_argument("--motions", type=int, default=len(MOTIONS))
     parser.add_argument("--frames", type=int, default=24)
     parser.add_argument("--photos", type=int, default=1, help="references per clip")
@@ -374,8 +375,8 @@ def main() -> None:
     given = dict(map(parse_override, options.settings))
     head = f"{'':<34}" + "".join(f"{name:>9} " for name in [*BOUNDS, "s"])
     print(f"{perceptual.about}\n{head}")
-    people = list(PEOPLE.items())[: options.people]
-    for number, (seed, style) in enumerate(people):
+    people = list(enumerate(PEOPLE.items()))[options.first :][: options.people]
+    for number, (seed, style) in people:
         for motion_seed in MOTIONS[: options.motions]:
             spec = spec_of(seed, style, options.frames)
             motion = played(spec, motion_seed)
