@@ -1,5 +1,6 @@
 """What all tests share: data from outside the repository, and how Hypothesis searches."""
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +14,12 @@ from vidhair.process import prepare_process
 if TYPE_CHECKING:
     from vidhair.flow.overlap import Workers
 
-prepare_process()  # as the command line does, before anything imports torch
+# Processes that test side by side share the cores: with threads for all of them in each, small
+# kernels wait for each other. Before anything imports torch, as what the command line prepares.
+SIDE_BY_SIDE = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+if SIDE_BY_SIDE > 1:
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // SIDE_BY_SIDE)))
+prepare_process()
 
 TESTS = Path(__file__).parent
 SHARED = TESTS.parents[1] / "shared"
