@@ -16,7 +16,7 @@ from vidhair.imaging.follow import STILL, inverse, moved
 from vidhair.models.faces.landmarks import FACE_OVAL
 from vidhair.models.parsers.face_parser import Label, polygon_mask
 from vidhair.stages.align import FaceTrack
-from vidhair.stages.bare import Bare, _margin, bare, relit
+from vidhair.stages.bare import Bare, _margin, bare, carried, relit
 from vidhair.stages.bare_skin import (
     TEXELS,
     from_atlas,
@@ -311,6 +311,32 @@ def test_skin_that_is_drawn_joins_the_face_where_it_meets_it() -> None:
     assert 18 < np.median(gained) < 40
     far = (bright.scalp[1] > 250) & (np.arange(HIGH)[:, None] < 40)
     assert np.median(bright.levels[1][far].astype(int) - plain.levels[1][far]) > 8
+
+
+def test_skin_next_to_hair_tells_that_of_the_scalp_beside_it() -> None:
+    """A face that one side lights, though only where it meets its hair."""
+    values = given()
+    pixels = values["frames"].pixels.copy()
+    _, _, alpha, *_ = scene(1)
+    view = list(views_of(values))[1]
+    left = np.arange(WIDE) < 56
+    near = grown(alpha > 0, 7) & view.face & (alpha == 0)
+    pixels[1][near & left] = (pixels[1][near & left].astype(int) + 30).clip(0, 255)
+    bright, plain = bared(frames=Frames.of_pixels(pixels)), bared()
+    gained = bright.levels[1].astype(int) - plain.levels[1]
+    drawn = (bright.scalp[1] > 250) & grown(near, 6)
+    assert np.median(gained[drawn & (np.arange(WIDE) < 50)]) > 12
+    assert np.median(gained[drawn & (np.arange(WIDE) > 76)]) < 6
+
+
+def test_values_go_evenly_on() -> None:
+    values, weight = np.zeros((40, 40, 3), np.float32), np.zeros((40, 40), np.float32)
+    weight[36:], values[36:, :20] = 1, 10
+    found = carried(values, weight, 2.0)[..., 0]
+    assert np.abs(found[38] - values[38, :, 0])[[4, 35]].max() < 0.5
+    steps = np.diff(found[36::-1, 10])
+    assert steps.max() < 0.1 and steps.min() > -0.6 and found[0, 10] > found[0, 30]
+    assert not carried(values, np.zeros_like(weight), 2.0).any()
 
 
 def test_clothes_of_the_other_side_are_lit_as_on_this_one() -> None:

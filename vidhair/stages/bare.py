@@ -53,7 +53,7 @@ LIGHT_LEVELS = 8  # halvings over which it spreads to where nothing is seen
 OTHERS, OTHERS_MEETING = 60, 110
 SHADOW, SHADOW_BLUR = 0.18, 0.02  # how far the shadow of hair on skin reaches, and its blur
 ROOTS = 0.04, 0.02  # how far skin is drawn around hair, and the blur of its border
-MEETS, JOIN_BLUR = 0.07, 0.016  # how far from drawn skin the face tells its color; blur of that
+MEETS, JOIN_BLUR = 0.07, 0.016  # how far from drawn skin the face tells its color; cells of that
 UNLIKE_BODY = 25, 60  # levels of difference from which on a sample near hair is not the body's
 # Levels off the way from what is behind to hair, and share of it, from which on that is mixed in.
 OFF_MIXED, LEAST_MIXED = 20, 0.12
@@ -61,7 +61,9 @@ LIKE_HAIR, FACE_EDGE = (
     60,
     0.04,
 )  # levels up to which strands are; how far a face may lie off its mesh
-TINTED = 0.1  # how far from the face its tint goes on
+TINTED = 0.8  # how far from the face its tint goes on
+MOST_DRAWN = 0.7  # share of skin that is drawn, up to which the face's own tells its color
+WITHIN_CELL = 0.25  # square of the distance to what is known in the same cell
 FEATURES_EDGE = 0.006  # blur of the border of brows and eyes, that are not drawn over
 SHADOWS_FROM = 4  # levels by which the skin has to be lighter, for a shadow to be one
 STRANDS = 0.1  # how far from hair single strands lie on the body
@@ -182,15 +184,36 @@ def _joined(skin: Plane, back: Plane, view: View, share: Plane) -> Plane:
     """Skin [h, w, 3] of the head, as bright and red as the face where the two meet. share: [h, w],
     how far it is drawn."""
     edge = HAIR_EDGE * view.side
-    meets = view.face & ~grown(view.features, edge) & (share < 0.05)
+    meets = view.face & ~grown(view.features, edge) & (share < MOST_DRAWN)
     meets &= (view.label(Label.SKIN) > 0.5) & grown(share * view.head > 0.5, MEETS * view.side)
-    found = relit(skin, back, meets, view.side, JOIN_BLUR, OTHERS_MEETING)
-    # Roots tint the skin where the two meet, and nothing further up.
-    tint = found - skin
-    tint -= tint.mean(-1, keepdims=True)
-    away = distance_transform_edt(~meets).astype(np.float32) if meets.any() else np.zeros(1)
-    joined: Plane = found - (1 - np.exp(-away / (TINTED * view.side)))[..., None] * tint
+    away = back - skin
+    meets &= furthest(away) < OTHERS_MEETING
+    light = carried(away, meets * (1 - share) ** 3, JOIN_BLUR * view.side)
+    # Light goes on over all of the skull; tint, which roots may share, fades.
+    tint = light - light.mean(-1, keepdims=True)
+    far = distance_transform_edt(~meets).astype(np.float32) if meets.any() else np.zeros(1)
+    joined: Plane = skin + light - (1 - np.exp(-far / (TINTED * view.side)))[..., None] * tint
     return joined
+
+
+def carried(values: Plane, weight: Plane, size: float) -> Plane:
+    """Values [h, w, 3] from where they have weight [h, w] evenly on to everywhere: their mean by
+    weight / distance⁴. size: of cells that are told apart, in samples."""
+    step = max(1, round(size))
+    planes = np.concatenate([values * weight[..., None], weight[..., None]], -1)
+    given = torch.from_numpy(planes.astype(np.float32)).movedim(-1, 0)[None].contiguous()
+    cells = F.avg_pool2d(given, step, ceil_mode=True, count_include_pad=False)[0].numpy()
+    height, width = cells.shape[1:]
+    y, x = np.nonzero(cells[3] > 0)
+    if not len(y):
+        return np.zeros_like(values)
+    across = np.square(np.arange(width, dtype=np.float32)[:, None] - x) + WITHIN_CELL
+    known = cells[:, y, x].T
+    sums = np.stack([(across + np.square(row - y)) ** -2 @ known for row in range(height)])
+    mean = torch.from_numpy(sums[..., :3] / sums[..., 3:]).float().movedim(-1, 0)[None]
+    coarse, fine = Grid(0, 0, step, height, width), Grid.of_pixels(*weight.shape)
+    found: Plane = spread_grid(mean.contiguous(), coarse, fine)[0].movedim(0, -1).numpy()
+    return found
 
 
 def _margin(view: View) -> Plane:
@@ -267,7 +290,7 @@ def part_with_hair(alpha: Picture, mesh: NDArray[np.float32], side: float) -> tu
 # ---- stages
 
 
-@stage(version=7, chunk=0, compress=True)
+@stage(version=8, chunk=0, compress=True)
 def bare(
     frames: Frames,
     matte: Matte,
