@@ -37,6 +37,7 @@ from vidhair.stages.behind import (
     in_one,
     in_own_light,
     kinds,
+    lobes_of,
     middle_of,
     mirrored,
     neck_color,
@@ -572,6 +573,55 @@ def test_an_ear_that_is_seen_is_no_hair_and_what_hangs_from_it_stays() -> None:
     alpha[ear], picture[ear] = 90, HAIR
     above = ear & (np.arange(HIGH)[:, None] < lobe[0] - 0.3 * SCALE)
     assert a_view(picture=picture, alpha=alpha).alpha[above].min() > 0.3
+
+
+def test_the_lobe_of_a_hidden_ear_stays_with_its_stud() -> None:
+    picture, _, alpha, _, _ = scene(0)
+    cover = ear_on(1, place(0), WINDOW)
+    assert cover is not None
+    ear, rows = cover[1] > 0.5, np.arange(HIGH)[:, None]
+    bottom = np.argwhere(ear).max(0)[0]
+    lobe, stud = np.zeros_like(ear), (bottom - 2, 85)
+    lobe[bottom - 7 : bottom + 1, 80:90] = True
+    picture, alpha = picture.copy(), alpha.copy()
+    hair = grown(ear, 4) & (np.arange(WIDE) >= 80)
+    picture[hair], alpha[hair] = HAIR, 255
+    picture[lobe], picture[stud] = (150, 102, 79), (250, 250, 120)
+    shown, hidden = a_view(picture, alpha), a_view(np.where(lobe[..., None], HAIR, picture), alpha)
+    worn, away = lobes_of([shown, shown, hidden])
+    assert worn[stud] > 200 and worn[lobe].mean() > 120
+    assert worn[ear & (rows < bottom - 11)].max() == 0
+    assert np.abs(away).max() < 0.15
+    shown.keep(worn / np.float32(255))
+    assert shown.alpha[stud] < 0.2 and shown.jewels[stud]
+    assert not lobes_of([shown, hidden, hidden])[0].any(), "few views tell nothing"
+
+
+def test_a_drawn_ear_ends_where_its_own_lobe_does() -> None:
+    values = given()
+    behind = values["behind"]
+    behind.ears[0] = 1
+    lower = replace(behind, lobes=np.array([[[0, 0], [0, 0.25]]]))
+    usual, moved_down = bared(), bared(behind=lower)
+    changed = np.abs(usual.levels[0].astype(int) - moved_down.levels[0]).max(-1) > 8
+    across = np.argwhere(changed)[:, 1]
+    assert changed.any() and across.min() > 62, "the right one alone"
+
+
+def test_clothes_that_are_seen_next_to_hair_are_known() -> None:
+    picture, _, alpha, *_ = scene(0)
+    hair = np.zeros((HIGH, WIDE), bool)
+    hair[128:140, 58:66] = True
+    picture, alpha = picture.copy(), alpha.copy()
+    picture[hair], alpha[hair] = HAIR, 255
+    next_to_it = grown(hair, 2) & ~hair
+    stray = np.zeros_like(hair)
+    stray[130:138, 66:68] = True
+    picture[stray] = HAIR
+    view = a_view(picture, alpha)
+    _, _, clothes = kinds(view)
+    assert not view.body[next_to_it].any()
+    assert clothes[next_to_it & ~stray].all() and not clothes[stray | hair].any()
 
 
 def test_a_neighbour_is_no_body() -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from scipy.ndimage import distance_transform_edt
+from scipy.ndimage import distance_transform_edt, shift
 
 from vidhair.geometry import Grid
 from vidhair.imaging.blur import blur
@@ -27,6 +27,7 @@ from vidhair.stages.bare_view import (
     HAIR_EDGE,
     HAIRLINE,
     STRAY,
+    Ear,
     Mask,
     Picture,
     Plane,
@@ -319,6 +320,7 @@ def bare(
             hair_window.cut(frame)[part].copy(), alpha[part], labels.planes[row], mesh,
             Place.of(head_pose, row), skull, part_of(hair_window, *part), region,
         )  # fmt: skip
+        view.keep(behind.wears(row, view.at, hair_window, part))
         layers = _layers(view, behind, row, part, span.start + row)
         planes = made.levels[row], made.changed[row], made.scalp[row]
         for plane, found in zip(planes, without_hair(view, layers), strict=True):
@@ -343,8 +345,22 @@ def _layers(view: View, behind: Behind, row: int, part: tuple[slice, slice], fra
         on_head(behind.skin[shot], view.look),
         [
             (1 + shape * (ear[0] - 1), ear[1], float(shape))
-            for ear, shape in zip(view.ears, behind.ears[shot], strict=True)
+            for ear, shape in zip(_ears(view, behind.lobes[shot]), behind.ears[shot], strict=True)
             if ear is not None and shape >= 0
         ],
         behind.noise(row, frame, part),
     )
+
+
+def _ears(view: View, lobes: NDArray[np.float64]) -> list[Ear | None]:
+    """The left and the right one, as their own lobes [2, 2] say."""
+    ways = lobes * view.at.scale / view.grid.step
+    return [
+        ear if ear is None or not way.any() else (_shift(ear[0], way, 1), _shift(ear[1], way, 0))
+        for ear, way in zip(view.ears, ways, strict=True)
+    ]
+
+
+def _shift(plane: Plane, way: NDArray[np.float64], beyond: float) -> Plane:
+    found: Plane = shift(plane, way[::-1], order=1, cval=beyond)
+    return found
