@@ -30,8 +30,7 @@ HAIR_EDGE = 0.012  # around the matte, what may show hair that it lacks
 STRAY = 0.065  # around hair that is sure, where single strands stand out from it
 BESIDE = 0.035  # the same on clothes
 HAIRLINE = 0.08  # the same on the head, where roots and the hair's shadow lie on the skin
-# Of what are plainly clothes next to hair: levels by which they may be off others, alpha of hair.
-OFF_CLOTHES, MOST_MIXED = 30, 0.2
+OFF_CLOTHES = 30  # levels by which what are plainly clothes next to hair may be off others
 NOT_HAIR = 2 / 255  # alpha up to which a sample shows none
 WALL, BODY = 0.15, 0.7  # probability of a person up to which, and from which on, that is seen
 # How far from hair it may be that a matte lacks, as it lies in the shade; how bright that is beside
@@ -314,7 +313,8 @@ class View:
         away = furthest(picture - picture[tuple(place)])
         away = np.minimum(away, furthest(picture - np.median(picture[worn], 0)))
         like = (away < OFF_CLOTHES) & (away < furthest(picture - self._hair_nearest(picture, sure)))
-        like &= self._low & (self.alpha < MOST_MIXED) & self.near(STRAY)
+        like &= self._low & (self.alpha <= NOT_HAIR) & self.near(STRAY)
+        like &= grown(~grown(~(like | self.body), HAIR_EDGE * self.side), HAIR_EDGE * self.side)
         parts, _ = label(like | self.body)
         found: Mask = np.isin(parts, np.setdiff1d(parts[self.body], 0)) & like
         return found
