@@ -16,7 +16,7 @@ from vidhair.imaging.follow import STILL, inverse, moved
 from vidhair.models.faces.landmarks import FACE_OVAL
 from vidhair.models.parsers.face_parser import Label, polygon_mask
 from vidhair.stages.align import FaceTrack
-from vidhair.stages.bare import Bare, _margin, bare, carried, relit
+from vidhair.stages.bare import Bare, _beside_hair, _margin, bare, carried, relit
 from vidhair.stages.bare_skin import (
     TEXELS,
     from_atlas,
@@ -595,6 +595,14 @@ def test_the_lobe_of_a_hidden_ear_stays_with_its_stud() -> None:
     shown.keep(worn / np.float32(255))
     assert shown.alpha[stud] < 0.2 and shown.jewels[stud]
     assert not lobes_of([shown, hidden, hidden])[0].any(), "few views tell nothing"
+
+
+def test_no_shadow_is_taken_off_what_is_seen_of_hidden_ears() -> None:
+    view = a_view()
+    light, free = view.picture.astype(np.float32) + 30, view.alpha == 0
+    assert _beside_hair(view, light)[1][free].max() > 0.5
+    view.keep(free.astype(np.float32))
+    assert _beside_hair(view, light)[1][free].max() == 0
 
 
 def test_a_drawn_ear_ends_where_its_own_lobe_does() -> None:

@@ -170,7 +170,7 @@ def _beside_hair(view: View, skin: Plane) -> tuple[Plane, Plane]:
     picture = view.picture.astype(np.float32)
     shadow = _ramp(alpha > 0.5, 0.3 * SHADOW * side, 0.35 * SHADOW * side)
     shadow = shadow * soft(view.face, 0.5 * HAIR_EDGE * side) * view.face
-    shadow *= 1 - soft(view.eyes_and_ears, HAIR_EDGE * side)
+    shadow *= (1 - soft(view.eyes_and_ears, HAIR_EDGE * side)) * (1 - view.worn)
     lighter = relit(picture, skin, free, side, SHADOW_BLUR) - picture
     lighter *= np.clip(lighter.mean(-1, keepdims=True) / SHADOWS_FROM, 0, 1)
     strands = torch.from_numpy(alpha)[None, None]

@@ -125,6 +125,7 @@ class View:
         self.own = np.ones((1, 1), np.float32) if own is None else own
         self.jewels = np.zeros(self.alpha.shape, bool)
         self.lobes: dict[int, Mask] = {}
+        self.worn = np.zeros(self.alpha.shape, np.float32)
         self._free_ears()
 
     def _free_ears(self) -> None:
@@ -180,6 +181,7 @@ class View:
     def keep(self, worn: Plane) -> None:
         """Take what is seen of hidden ears, [h, w] in 0 … 1, for no hair."""
         self.alpha, self.jewels = self.alpha * (1 - worn), self.jewels | (worn > 0.5)
+        self.worn = worn
 
     def label(self, label: Label) -> Plane:
         found: Plane = self._labels[label]
