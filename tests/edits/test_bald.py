@@ -153,7 +153,7 @@ def layer_of(
         np.zeros(2, np.int64), np.zeros((2, 2, 3)), np.zeros((2, 2, 3)), np.zeros((2, 2)),
         np.zeros((1, 2)), levels[:1], levels[:1], changed[:1],
         np.zeros((1, TEXELS, TEXELS, 3), np.float32), atlas, np.full((1, 2), -1, np.float32),
-        np.zeros(1, np.float32),
+        np.zeros(1, np.float32), changed[:1], np.zeros((1, 2, 2)), np.zeros((1, 2, 3)),
     )  # fmt: skip
     lab = np.tile(np.array([10, 0, 0], np.float32), (2, 1))
     matte = Matte(changed, np.ones(2, np.float32), lab)

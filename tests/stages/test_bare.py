@@ -16,7 +16,7 @@ from vidhair.imaging.follow import STILL, inverse, moved
 from vidhair.models.faces.landmarks import FACE_OVAL
 from vidhair.models.parsers.face_parser import Label, polygon_mask
 from vidhair.stages.align import FaceTrack
-from vidhair.stages.bare import Bare, _margin, bare, relit
+from vidhair.stages.bare import Bare, _beside_hair, _margin, bare, carried, relit
 from vidhair.stages.bare_skin import (
     TEXELS,
     from_atlas,
@@ -37,6 +37,7 @@ from vidhair.stages.behind import (
     in_one,
     in_own_light,
     kinds,
+    lobes_of,
     middle_of,
     mirrored,
     neck_color,
@@ -313,6 +314,32 @@ def test_skin_that_is_drawn_joins_the_face_where_it_meets_it() -> None:
     assert np.median(bright.levels[1][far].astype(int) - plain.levels[1][far]) > 8
 
 
+def test_skin_next_to_hair_tells_that_of_the_scalp_beside_it() -> None:
+    """A face that one side lights, though only where it meets its hair."""
+    values = given()
+    pixels = values["frames"].pixels.copy()
+    _, _, alpha, *_ = scene(1)
+    view = list(views_of(values))[1]
+    left = np.arange(WIDE) < 56
+    near = grown(alpha > 0, 7) & view.face & (alpha == 0)
+    pixels[1][near & left] = (pixels[1][near & left].astype(int) + 30).clip(0, 255)
+    bright, plain = bared(frames=Frames.of_pixels(pixels)), bared()
+    gained = bright.levels[1].astype(int) - plain.levels[1]
+    drawn = (bright.scalp[1] > 250) & grown(near, 6)
+    assert np.median(gained[drawn & (np.arange(WIDE) < 50)]) > 12
+    assert np.median(gained[drawn & (np.arange(WIDE) > 76)]) < 6
+
+
+def test_values_go_evenly_on() -> None:
+    values, weight = np.zeros((40, 40, 3), np.float32), np.zeros((40, 40), np.float32)
+    weight[36:], values[36:, :20] = 1, 10
+    found = carried(values, weight, 2.0)[..., 0]
+    assert np.abs(found[38] - values[38, :, 0])[[4, 35]].max() < 0.5
+    steps = np.diff(found[36::-1, 10])
+    assert steps.max() < 0.1 and steps.min() > -0.6 and found[0, 10] > found[0, 30]
+    assert not carried(values, np.zeros_like(weight), 2.0).any()
+
+
 def test_clothes_of_the_other_side_are_lit_as_on_this_one() -> None:
     columns = np.arange(40)
     colors = np.full((30, 40, 3), 120, np.float32)
@@ -546,6 +573,63 @@ def test_an_ear_that_is_seen_is_no_hair_and_what_hangs_from_it_stays() -> None:
     alpha[ear], picture[ear] = 90, HAIR
     above = ear & (np.arange(HIGH)[:, None] < lobe[0] - 0.3 * SCALE)
     assert a_view(picture=picture, alpha=alpha).alpha[above].min() > 0.3
+
+
+def test_the_lobe_of_a_hidden_ear_stays_with_its_stud() -> None:
+    picture, _, alpha, _, _ = scene(0)
+    cover = ear_on(1, place(0), WINDOW)
+    assert cover is not None
+    ear, rows = cover[1] > 0.5, np.arange(HIGH)[:, None]
+    bottom = np.argwhere(ear).max(0)[0]
+    lobe, stud = np.zeros_like(ear), (bottom - 2, 85)
+    lobe[bottom - 7 : bottom + 1, 80:90] = True
+    picture, alpha = picture.copy(), alpha.copy()
+    hair = grown(ear, 4) & (np.arange(WIDE) >= 80)
+    picture[hair], alpha[hair] = HAIR, 255
+    picture[lobe], picture[stud] = (150, 102, 79), (250, 250, 120)
+    shown, hidden = a_view(picture, alpha), a_view(np.where(lobe[..., None], HAIR, picture), alpha)
+    worn, away = lobes_of([shown, shown, hidden])
+    assert worn[stud] > 200 and worn[lobe].mean() > 120
+    assert worn[ear & (rows < bottom - 11)].max() == 0
+    assert np.abs(away).max() < 0.15
+    shown.keep(worn / np.float32(255))
+    assert shown.alpha[stud] < 0.2 and shown.jewels[stud]
+    assert not lobes_of([shown, hidden, hidden])[0].any(), "few views tell nothing"
+
+
+def test_no_shadow_is_taken_off_what_is_seen_of_hidden_ears() -> None:
+    view = a_view()
+    light, free = view.picture.astype(np.float32) + 30, view.alpha == 0
+    assert _beside_hair(view, light)[1][free].max() > 0.5
+    view.keep(free.astype(np.float32))
+    assert _beside_hair(view, light)[1][free].max() == 0
+
+
+def test_a_drawn_ear_ends_where_its_own_lobe_does() -> None:
+    values = given()
+    behind = values["behind"]
+    behind.ears[0] = 1
+    lower = replace(behind, lobes=np.array([[[0, 0], [0, 0.25]]]))
+    usual, moved_down = bared(), bared(behind=lower)
+    changed = np.abs(usual.levels[0].astype(int) - moved_down.levels[0]).max(-1) > 8
+    across = np.argwhere(changed)[:, 1]
+    assert changed.any() and across.min() > 62, "the right one alone"
+
+
+def test_clothes_that_are_seen_next_to_hair_are_known() -> None:
+    picture, _, alpha, *_ = scene(0)
+    hair = np.zeros((HIGH, WIDE), bool)
+    hair[128:140, 58:66] = True
+    picture, alpha = picture.copy(), alpha.copy()
+    picture[hair], alpha[hair] = HAIR, 255
+    next_to_it = grown(hair, 2) & ~hair
+    stray = np.zeros_like(hair)
+    stray[130:138, 66:68] = True
+    picture[stray] = HAIR
+    view = a_view(picture, alpha)
+    _, _, clothes = kinds(view)
+    assert not view.body[next_to_it].any()
+    assert clothes[next_to_it & ~stray].all() and not clothes[stray | hair].any()
 
 
 def test_a_neighbour_is_no_body() -> None:

@@ -185,7 +185,8 @@ class TestStage:
         return Behind(
             np.zeros(self.COUNT, np.int64), moves, moves, np.zeros((self.COUNT, 2)),
             np.array([[0.0, 1.0]]), picture, picture, plane, none[..., None].repeat(3, -1), none,
-            none[0, :1], np.array([grain], np.float32),
+            none[0, :1], np.array([grain], np.float32), plane, np.zeros((1, 2, 2)),
+            moves[:1],
         )  # fmt: skip
 
     def layer(self, gone: Any, new: Any, place: bool = True, grain: float = 0.0) -> tuple[Any, Any]:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from scipy.ndimage import distance_transform_edt
+from scipy.ndimage import distance_transform_edt, shift
 
 from vidhair.geometry import Grid
 from vidhair.imaging.blur import blur
@@ -27,6 +27,7 @@ from vidhair.stages.bare_view import (
     HAIR_EDGE,
     HAIRLINE,
     STRAY,
+    Ear,
     Mask,
     Picture,
     Plane,
@@ -53,7 +54,7 @@ LIGHT_LEVELS = 8  # halvings over which it spreads to where nothing is seen
 OTHERS, OTHERS_MEETING = 60, 110
 SHADOW, SHADOW_BLUR = 0.18, 0.02  # how far the shadow of hair on skin reaches, and its blur
 ROOTS = 0.04, 0.02  # how far skin is drawn around hair, and the blur of its border
-MEETS, JOIN_BLUR = 0.07, 0.016  # how far from drawn skin the face tells its color; blur of that
+MEETS, JOIN_BLUR = 0.07, 0.016  # how far from drawn skin the face tells its color; cells of that
 UNLIKE_BODY = 25, 60  # levels of difference from which on a sample near hair is not the body's
 # Levels off the way from what is behind to hair, and share of it, from which on that is mixed in.
 OFF_MIXED, LEAST_MIXED = 20, 0.12
@@ -61,7 +62,9 @@ LIKE_HAIR, FACE_EDGE = (
     60,
     0.04,
 )  # levels up to which strands are; how far a face may lie off its mesh
-TINTED = 0.1  # how far from the face its tint goes on
+TINTED = 0.8  # how far from the face its tint goes on
+MOST_DRAWN = 0.7  # share of skin that is drawn, up to which the face's own tells its color
+WITHIN_CELL = 0.25  # square of the distance to what is known in the same cell
 FEATURES_EDGE = 0.006  # blur of the border of brows and eyes, that are not drawn over
 SHADOWS_FROM = 4  # levels by which the skin has to be lighter, for a shadow to be one
 STRANDS = 0.1  # how far from hair single strands lie on the body
@@ -167,7 +170,7 @@ def _beside_hair(view: View, skin: Plane) -> tuple[Plane, Plane]:
     picture = view.picture.astype(np.float32)
     shadow = _ramp(alpha > 0.5, 0.3 * SHADOW * side, 0.35 * SHADOW * side)
     shadow = shadow * soft(view.face, 0.5 * HAIR_EDGE * side) * view.face
-    shadow *= 1 - soft(view.eyes_and_ears, HAIR_EDGE * side)
+    shadow *= (1 - soft(view.eyes_and_ears, HAIR_EDGE * side)) * (1 - view.worn)
     lighter = relit(picture, skin, free, side, SHADOW_BLUR) - picture
     lighter *= np.clip(lighter.mean(-1, keepdims=True) / SHADOWS_FROM, 0, 1)
     strands = torch.from_numpy(alpha)[None, None]
@@ -182,15 +185,36 @@ def _joined(skin: Plane, back: Plane, view: View, share: Plane) -> Plane:
     """Skin [h, w, 3] of the head, as bright and red as the face where the two meet. share: [h, w],
     how far it is drawn."""
     edge = HAIR_EDGE * view.side
-    meets = view.face & ~grown(view.features, edge) & (share < 0.05)
+    meets = view.face & ~grown(view.features, edge) & (share < MOST_DRAWN)
     meets &= (view.label(Label.SKIN) > 0.5) & grown(share * view.head > 0.5, MEETS * view.side)
-    found = relit(skin, back, meets, view.side, JOIN_BLUR, OTHERS_MEETING)
-    # Roots tint the skin where the two meet, and nothing further up.
-    tint = found - skin
-    tint -= tint.mean(-1, keepdims=True)
-    away = distance_transform_edt(~meets).astype(np.float32) if meets.any() else np.zeros(1)
-    joined: Plane = found - (1 - np.exp(-away / (TINTED * view.side)))[..., None] * tint
+    away = back - skin
+    meets &= furthest(away) < OTHERS_MEETING
+    light = carried(away, meets * (1 - share) ** 3, JOIN_BLUR * view.side)
+    # Light goes on over all of the skull; tint, which roots may share, fades.
+    tint = light - light.mean(-1, keepdims=True)
+    far = distance_transform_edt(~meets).astype(np.float32) if meets.any() else np.zeros(1)
+    joined: Plane = skin + light - (1 - np.exp(-far / (TINTED * view.side)))[..., None] * tint
     return joined
+
+
+def carried(values: Plane, weight: Plane, size: float) -> Plane:
+    """Values [h, w, 3] from where they have weight [h, w] evenly on to everywhere: their mean by
+    weight / distance⁴. size: of cells that are told apart, in samples."""
+    step = max(1, round(size))
+    planes = np.concatenate([values * weight[..., None], weight[..., None]], -1)
+    given = torch.from_numpy(planes.astype(np.float32)).movedim(-1, 0)[None].contiguous()
+    cells = F.avg_pool2d(given, step, ceil_mode=True, count_include_pad=False)[0].numpy()
+    height, width = cells.shape[1:]
+    y, x = np.nonzero(cells[3] > 0)
+    if not len(y):
+        return np.zeros_like(values)
+    across = np.square(np.arange(width, dtype=np.float32)[:, None] - x) + WITHIN_CELL
+    known = cells[:, y, x].T
+    sums = np.stack([(across + np.square(row - y)) ** -2 @ known for row in range(height)])
+    mean = torch.from_numpy(sums[..., :3] / sums[..., 3:]).float().movedim(-1, 0)[None]
+    coarse, fine = Grid(0, 0, step, height, width), Grid.of_pixels(*weight.shape)
+    found: Plane = spread_grid(mean.contiguous(), coarse, fine)[0].movedim(0, -1).numpy()
+    return found
 
 
 def _margin(view: View) -> Plane:
@@ -267,7 +291,7 @@ def part_with_hair(alpha: Picture, mesh: NDArray[np.float32], side: float) -> tu
 # ---- stages
 
 
-@stage(version=7, chunk=0, compress=True)
+@stage(version=8, chunk=0, compress=True)
 def bare(
     frames: Frames,
     matte: Matte,
@@ -296,6 +320,7 @@ def bare(
             hair_window.cut(frame)[part].copy(), alpha[part], labels.planes[row], mesh,
             Place.of(head_pose, row), skull, part_of(hair_window, *part), region,
         )  # fmt: skip
+        view.keep(behind.wears(row, view.at, hair_window, part))
         layers = _layers(view, behind, row, part, span.start + row)
         planes = made.levels[row], made.changed[row], made.scalp[row]
         for plane, found in zip(planes, without_hair(view, layers), strict=True):
@@ -320,8 +345,22 @@ def _layers(view: View, behind: Behind, row: int, part: tuple[slice, slice], fra
         on_head(behind.skin[shot], view.look),
         [
             (1 + shape * (ear[0] - 1), ear[1], float(shape))
-            for ear, shape in zip(view.ears, behind.ears[shot], strict=True)
+            for ear, shape in zip(_ears(view, behind.lobes[shot]), behind.ears[shot], strict=True)
             if ear is not None and shape >= 0
         ],
         behind.noise(row, frame, part),
     )
+
+
+def _ears(view: View, lobes: NDArray[np.float64]) -> list[Ear | None]:
+    """The left and the right one, as their own lobes [2, 2] say."""
+    ways = lobes * view.at.scale / view.grid.step
+    return [
+        ear if ear is None or not way.any() else (_shift(ear[0], way, 1), _shift(ear[1], way, 0))
+        for ear, way in zip(view.ears, ways, strict=True)
+    ]
+
+
+def _shift(plane: Plane, way: NDArray[np.float64], beyond: float) -> Plane:
+    found: Plane = shift(plane, way[::-1], order=1, cval=beyond)
+    return found

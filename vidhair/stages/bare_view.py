@@ -30,6 +30,7 @@ HAIR_EDGE = 0.012  # around the matte, what may show hair that it lacks
 STRAY = 0.065  # around hair that is sure, where single strands stand out from it
 BESIDE = 0.035  # the same on clothes
 HAIRLINE = 0.08  # the same on the head, where roots and the hair's shadow lie on the skin
+OFF_CLOTHES = 30  # levels by which what are plainly clothes next to hair may be off others
 NOT_HAIR = 2 / 255  # alpha up to which a sample shows none
 WALL, BODY = 0.15, 0.7  # probability of a person up to which, and from which on, that is seen
 # How far from hair it may be that a matte lacks, as it lies in the shade; how bright that is beside
@@ -43,6 +44,12 @@ UNLIKE_SKIN = 70  # levels from the usual skin of a face from which on something
 # Of an ear: how much of the matte may cover one that is seen, and how far that is rather its skin
 # than hair; and what may hang below it, with less hair than so much.
 MOST_HIDDEN, EAR_HAIR, LEAST_STRANDS = 0.5, (0.4, 0.8), 0.3
+# Around the usual place of an ear that is mostly hidden, and below it, where its lobe may be seen;
+# half the width of what is a lobe and no gap in hair; the least of one, of the crop's square.
+NEAR_EAR, BELOW_EAR, LOBE, LEAST_LOBE = 0.04, 0.07, 0.012, 0.0018
+LEAST_LIT = 0.4  # of such a lobe, beside the face
+LOW = 0.2  # share of an ear's length, in which its lowest part is
+SHADED = np.linspace(0.7, 2.2, 16)  # how saturated a color is in the shade, beside its usual one
 TEMPLES, EARS, MOUTH, NOSE = (162, 389), (234, 454), (61, 291), 4  # points of the mesh
 
 
@@ -72,10 +79,28 @@ def tint(colors: NDArray[Any]) -> NDArray[np.float64]:
     return found
 
 
+def shades_of(colors: NDArray[Any], usual: NDArray[Any]) -> Plane:
+    """How far colors [..., 3] are from shades of the usual one [3], which are more saturated, as
+    logarithms of red beside green and of green beside blue."""
+    given, own = (np.log(np.asarray(c, np.float32) + 1) for c in (colors, usual))
+    given, own = -np.diff(given), -np.diff(own)
+    away = given[..., None, :] - SHADED[:, None] * own
+    found: Plane = np.sqrt(np.square(away).sum(-1).min(-1)).astype(np.float32)
+    return found
+
+
+def lowest(part: Mask, ear: Mask) -> NDArray[np.float64]:
+    """The place (x, y) of the lowest part of an ear [h, w], or of a part of it."""
+    rows, columns = np.nonzero(part)
+    low = rows > rows.max() - LOW * np.ptp(np.nonzero(ear)[0])
+    return np.array([columns[low].mean(), rows.max()])
+
+
 class View:
     """A part of one frame's window. grid: it; picture: uint8 [h, w, 3]; alpha: [h, w] in 0 … 1;
     mesh: [478, 2] in its samples; at: where the head is; side: of the face's crop, in samples; own:
-    [h, w], how far a sample is the person's own, and not a neighbour's."""
+    [h, w], how far a sample is the person's own, and not a neighbour's. jewels: [h, w], what hangs
+    from ears; lobes: by their side, what is seen of ears that are mostly hidden, [h, w]."""
 
     def __init__(
         self,
@@ -99,6 +124,8 @@ class View:
         self._skull = skull
         self.own = np.ones((1, 1), np.float32) if own is None else own
         self.jewels = np.zeros(self.alpha.shape, bool)
+        self.lobes: dict[int, Mask] = {}
+        self.worn = np.zeros(self.alpha.shape, np.float32)
         self._free_ears()
 
     def _free_ears(self) -> None:
@@ -108,12 +135,16 @@ class View:
         hair = self.alpha > 0.95
         if not (face.any() and hair.any()):
             return
-        skin, strands = (tint(np.median(self.picture[mask], 0)) for mask in (face, hair))
+        usual = np.median(self.picture[face], 0)
+        skin, strands = tint(usual), tint(np.median(self.picture[hair], 0))
         low, high = EAR_HAIR
         less = self.alpha * np.clip((self.alpha - low) / (high - low), 0, 1)
         for side, ear in zip((-1, 1), self.ears, strict=True):
             there = np.zeros(self.alpha.shape, bool) if ear is None else ear[1] > 0.5
-            if not there.any() or self.alpha[there].mean() > MOST_HIDDEN:
+            if not there.any():
+                continue
+            if self.alpha[there].mean() > MOST_HIDDEN:
+                self.lobes[side] = self._lobe(there, face, usual)
                 continue
             rows, columns = span_of(there, 2)
             part = np.s_[rows, columns]
@@ -124,6 +155,33 @@ class View:
             if below.any() and self.alpha[below > 0.5].mean() < LEAST_STRANDS:
                 self.alpha = np.where(below > 0.5, less, self.alpha)
                 self.jewels |= below > 0.5
+
+    def _lobe(self, ear: Mask, face: Mask, skin: NDArray[Any]) -> Mask:
+        """What is seen next to a face [h, w] of an ear [h, w] that is mostly hidden, with what it
+        wears. skin: its color [3]."""
+        side, found = self.side, np.zeros_like(ear)
+        lower = np.zeros_like(ear)
+        lower[round(BELOW_EAR * side) :] = ear[: len(ear) - round(BELOW_EAR * side)]
+        near = grown(ear | lower, NEAR_EAR * side)
+        part = np.s_[span_of(near, round(NEAR_EAR * side))]
+        picture, alpha, near = self.picture[part], self.alpha[part], near[part]
+        hair = np.median(picture[alpha > 0.95], 0)
+        like = near & (alpha > NOT_HAIR) & (shades_of(picture, skin) < shades_of(picture, hair))
+        like &= picture.mean(-1) > LEAST_LIT * skin.mean()
+        like = ~grown(~grown(like, 0.5 * LOBE * side), 0.5 * LOBE * side)  # a stud is no gap
+        core = ~grown(~like, LOBE * side)
+        parts, _ = label(grown(core, LOBE * side) & like)
+        beside = np.unique(parts[grown(face, LOBE * side)[part]])
+        size = np.bincount(parts.ravel(), alpha.ravel() > 0.5)
+        kept = [n for n in beside if n and size[n] > LEAST_LOBE * side**2]
+        if kept:
+            found[part] = grown(np.isin(parts, kept), LOBE * side) & like
+        return found
+
+    def keep(self, worn: Plane) -> None:
+        """Take what is seen of hidden ears, [h, w] in 0 … 1, for no hair."""
+        self.alpha, self.jewels = self.alpha * (1 - worn), self.jewels | (worn > 0.5)
+        self.worn = worn
 
     def label(self, label: Label) -> Plane:
         found: Plane = self._labels[label]
@@ -234,10 +292,34 @@ class View:
     @cached_property
     def body(self) -> Mask:
         """Neck and clothes."""
+        seen = self._low & ~self.near(BESIDE)
+        return seen & (self.label(Label.HAIR) < 0.5) & ~self.dark_hair
+
+    @cached_property
+    def _low(self) -> Mask:
+        """The person below head and ears."""
         below = ~grown(self.oval | (self.look.inside > 0), HAIR_EDGE * self.side)
         below &= self._below(self.mesh[list(EARS), 1].mean())
-        seen: Mask = below & (self.person > BODY) & ~self.near(BESIDE) & (self.own > 0.5)
-        return seen & (self.label(Label.HAIR) < 0.5) & ~self.dark_hair
+        found: Mask = below & (self.person > BODY) & (self.own > 0.5)
+        return found
+
+    @cached_property
+    def clothes_by_hair(self) -> Mask:
+        """Clothes that are plainly seen next to hair: joined to the rest of the body, and of the
+        color that clothes have nearest, or mostly, rather than of the hair's."""
+        sure, worn = self.alpha > 0.5, self.body & (self.label(Label.CLOTHES) > BODY)
+        if not (sure.any() and worn.any()):
+            return np.zeros_like(sure)
+        picture = self.picture.astype(np.float32)
+        place = distance_transform_edt(~worn, return_distances=False, return_indices=True)
+        away = furthest(picture - picture[tuple(place)])
+        away = np.minimum(away, furthest(picture - np.median(picture[worn], 0)))
+        like = (away < OFF_CLOTHES) & (away < furthest(picture - self._hair_nearest(picture, sure)))
+        like &= self._low & (self.alpha <= NOT_HAIR) & self.near(STRAY)
+        like &= grown(~grown(~(like | self.body), HAIR_EDGE * self.side), HAIR_EDGE * self.side)
+        parts, _ = label(like | self.body)
+        found: Mask = np.isin(parts, np.setdiff1d(parts[self.body], 0)) & like
+        return found
 
     @cached_property
     def skin(self) -> Mask:

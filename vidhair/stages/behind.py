@@ -33,6 +33,7 @@ from vidhair.stages.bare_skin import TEXELS, Atlas
 from vidhair.stages.bare_view import (
     EARS,
     STRAY,
+    WALL,
     Mask,
     Picture,
     Plane,
@@ -40,13 +41,14 @@ from vidhair.stages.bare_view import (
     coarse_view,
     furthest,
     grown,
+    lowest,
     soft,
     tint,
 )
 from vidhair.stages.labels import Labels
 from vidhair.stages.matte import Matte
 from vidhair.stages.region import HairWindow, HeadRegion, own_share
-from vidhair.stages.skull import HeadPose, Place, Skull
+from vidhair.stages.skull import HeadPose, Place, Skull, between_planes, on_picture
 from vidhair.types import Frames
 from vidhair.wiring import Meter, Series, Value, ranges, stage
 
@@ -78,6 +80,9 @@ STRANDS = (0.025, 0.055)  # share of green more, or of blue less, than a face ha
 IN_SHADE = 0.82  # tone of a neck beside that of its face
 # Share of an ear that hair hides, from which on skin is drawn there, and its own shape.
 HIDDEN_EAR, SHAPED_EAR = 0.2, (0.35, 0.7)
+# Of a hidden ear that is partly seen: up to which shares of its length above its lobe's end all,
+# and some, is no hair, and the blur of the border beside it, in crop sides.
+LOBE_SHARE, LOBE_EDGE = (0.32, 0.5), 0.004
 # Share of the views up to which what is seen of a wall may be a hand, and how far its edge goes.
 RARE, HAND_EDGE = 0.34, 0.03
 UNLIKE_WALL = 30  # levels of difference from which on something else is seen
@@ -97,7 +102,9 @@ class Behind(Value):
     the head has moved, which its neck follows between two rows of the body, neck: [S, 2]. skin:
     float32 [S, n, n, 3], of the head on its atlas, in levels; hair: float32 [S, n, n], how far hair
     covers that. ears: float32 [S, 2], how far the left and the right one are drawn with their
-    shape, below zero where they are not at all. grain: [S], deviation of the frames' noise, in
+    shape, below zero where they are not at all; worn: uint8 [S, h, w], what is seen of hidden
+    ones where the head lies at first [S, 2, 3]; lobes: [S, 2, 2], how far from their usual place
+    they lie, in half widths of the face. grain: [S], deviation of the frames' noise, in
     levels.
     """
 
@@ -114,6 +121,9 @@ class Behind(Value):
     hair: Plane
     ears: Plane
     grain: Plane
+    worn: Picture
+    lobes: NDArray[np.float64]
+    first: NDArray[np.float64]
 
     def bend(self, row: int) -> Bend:
         """Of the body in a frame."""
@@ -125,6 +135,13 @@ class Behind(Value):
         size = self.wall[0, :, :, 0][part or ...].shape
         even = np.random.default_rng(frame).standard_normal(size).astype(np.float32)
         found: Plane = even * self.grain[int(self.shot[row])]
+        return found
+
+    def wears(self, row: int, at: Place, window: HairWindow, part: tuple[slice, slice]) -> Plane:
+        """What is seen of hidden ears of a head, [h, w] in 0 … 1. part: of the window."""
+        shot = int(self.shot[row])
+        move = between_planes(self.first[shot], on_picture(at, window))
+        found: Plane = moved_back(self.worn[shot], move, part).astype(np.float32) / 255
         return found
 
     def covers(self, row: int, part: tuple[slice, slice] | None = None) -> Plane:
@@ -385,7 +402,9 @@ def kinds(view: View) -> tuple[Mask, Mask, Mask]:
         away = furthest(tint(view.picture) - tint(usual))
         tone = view.picture.mean(-1) / max(1.0, float(usual.mean()))
         skin |= (away < SKIN_TINT) & (tone > SKIN_TONE[0]) & (tone < SKIN_TONE[1])
-    return view.wall, view.body & skin, view.body & ~skin
+    # Strays, which colors keep away from, do not hide where the body ends.
+    wall = view.wall | ((view.person < WALL) & ~view.near_matte)
+    return wall, view.body & skin, (view.body | view.clothes_by_hair) & ~skin
 
 
 def without_crumbs(mask: Mask, least: float) -> Mask:
@@ -530,6 +549,31 @@ def drawn_ears(views: Sequence[View]) -> Plane:
     return np.array(found, np.float32)
 
 
+def lobes_of(views: Sequence[View]) -> tuple[Picture, NDArray[np.float64]]:
+    """What most views show of hidden ears, and how far lobes are off, as in `Behind`."""
+    first = on_picture(views[0].at, views[0].grid)
+    moves = [between_planes(first, on_picture(view.at, view.grid)) for view in views]
+    worn, away = np.zeros_like(views[0].alpha), np.zeros((2, 2))
+    for number, side in enumerate((-1, 1)):
+        ear, shown = views[0].ears[number], [view.lobes.get(side) for view in views]
+        shares = [
+            moved(lobe.astype(np.float32), move)
+            for lobe, move in zip(shown, moves, strict=True)
+            if lobe is not None
+        ]
+        lobe = np.sum(shares, 0) > len(views) / 2
+        if ear is None or not lobe.any():
+            continue
+        usual = ear[1] > 0.5
+        low, long = lowest(lobe, usual), np.ptp(np.nonzero(usual)[0])
+        rows = np.arange(len(lobe))[:, None]
+        share = np.interp(low[1] - rows, np.array(LOBE_SHARE) * long, (1, 0)).astype(np.float32)
+        worn = np.maximum(worn, soft(lobe, LOBE_EDGE * views[0].side) * share)
+        way = low - lowest(usual, usual)
+        away[number] = way * views[0].grid.step / views[0].at.scale
+    return _levels(worn * 255), away
+
+
 def grain_of(views: Sequence[View], moves: Moves, wall: Picture) -> float:
     """Deviation of the noise that single frames have and their median has not, in levels."""
     found = []
@@ -547,7 +591,7 @@ def grain_of(views: Sequence[View], moves: Moves, wall: Picture) -> float:
 Parts = tuple[Picture, Picture, Picture, NDArray[np.float32], Place]
 
 
-@stage(version=14, compress=True)
+@stage(version=15, compress=True)
 def behind(
     frames: Series[Frames],
     matte: Series[Matte],
@@ -607,7 +651,8 @@ def behind(
         np.zeros((shots, *size, 3), np.uint8), np.zeros((shots, *size, 3), np.uint8),
         np.zeros((shots, *size), np.uint8), np.zeros((shots, TEXELS, TEXELS, 3), np.float32),
         np.zeros((shots, TEXELS, TEXELS), np.float32), np.full((shots, 2), -1, np.float32),
-        np.zeros(shots, np.float32),
+        np.zeros(shots, np.float32), np.zeros((shots, *size), np.uint8), np.zeros((shots, 2, 2)),
+        np.tile(STILL, (shots, 1, 1)),
     )  # fmt: skip
     atlas = Atlas(skull)
     for done, (number, start_frame) in enumerate(first.items()):
@@ -627,6 +672,8 @@ def behind(
         made.wall[number] = wall_of(views, wall_moves, made.cover[number])
         made.skin[number], made.hair[number] = atlas.skin(views), atlas.hair(views)
         made.ears[number] = drawn_ears(views)
+        made.worn[number], made.lobes[number] = lobes_of(views)
+        made.first[number] = on_picture(views[0].at, hair_window)
         made.grain[number] = grain_of(views, wall_moves, made.wall[number])
         meter(count * (0.6 + 0.4 * (done + 1) / len(first)))
     return made

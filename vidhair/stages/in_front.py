@@ -17,7 +17,7 @@ from torch import Tensor
 from vidhair.geometry import Grid
 from vidhair.imaging.blur import blur, wide_blur
 from vidhair.imaging.color import levels_to_lab, rgb_to_lab
-from vidhair.imaging.follow import STILL, Bend, Move, inverse, moved, moved_back, scaled
+from vidhair.imaging.follow import STILL, Bend, moved, moved_back, scaled
 from vidhair.imaging.matting import split_colors
 from vidhair.imaging.morphology import dilate, erode, span_of
 from vidhair.imaging.warp import shrink, spread_grid
@@ -31,7 +31,7 @@ from vidhair.stages.labels import Labels
 from vidhair.stages.matte import NEIGHBOURS, SURE_ALPHA, Matte, alpha_of, settled
 from vidhair.stages.photo_matte import NOISE, likelihood
 from vidhair.stages.region import HairWindow, HeadRegion
-from vidhair.stages.skull import CENTRE, HeadPose, Place, Skull
+from vidhair.stages.skull import HeadPose, Place, Skull, between_planes, on_picture
 from vidhair.types import Frames
 from vidhair.wiring import AtOnce, Near, Series, Span, Value, stage
 
@@ -250,20 +250,6 @@ def under(
     return levels, changed, alpha * (1 - front)
 
 
-def on_picture(at: Place, grid: Grid) -> Move:
-    """From the plane through the middle of a head to where that is seen on a grid."""
-    flat = at.scale * at.rotation[:, :3][:2]
-    corner = np.array([grid.left, grid.top])
-    return np.column_stack([flat[:, :2], at.shift + flat[:, 2] * CENTRE[2] - corner]) / grid.step
-
-
-def between(first: Move, then: Move) -> Move:
-    """The move that takes one plane's places to the other's."""
-    back = inverse(first)
-    turn = then[:, :2] @ back[:, :2]
-    return np.column_stack([turn, then[:, :2] @ back[:, 2] + then[:, 2]])
-
-
 # ---- stages
 
 
@@ -281,7 +267,7 @@ class UsualHair(Value):
 
     def seen(self, shot: int, at: Place, window: HairWindow) -> Plane:
         """In 0 … 1, where a head is, [h, w]."""
-        move = between(self.first[shot], on_picture(at, self.grid(window)))
+        move = between_planes(self.first[shot], on_picture(at, self.grid(window)))
         found: Plane = moved_back(self.alpha[shot], move).astype(np.float32) / 255
         return found
 
@@ -307,7 +293,10 @@ def usual_hair(
         made.first[number] = moves[0]
         made.alpha[number] = np.median(
             [
-                moved(matte.rows(row, row + 1).alpha[0][::times, ::times], between(moves[0], move))
+                moved(
+                    matte.rows(row, row + 1).alpha[0][::times, ::times],
+                    between_planes(moves[0], move),
+                )
                 for row, move in zip(rows.tolist(), moves, strict=True)
             ],
             axis=0,

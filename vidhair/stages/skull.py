@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d
 
 from vidhair.geometry import Grid
+from vidhair.imaging.follow import Move, inverse
 from vidhair.imaging.motion import sample
 from vidhair.models.faces.landmarks import FACE_OVAL
 from vidhair.models.parsers.face_parser import polygon_mask
@@ -194,6 +195,20 @@ def _ellipsoid(skull: Skull, at: Place, grid: Grid) -> Look:
     slope = np.hypot(*(np.tensordot(inverse[:, k], beside, 1) for k in (0, 1)))
     slope *= grid.step / at.scale / (away + 1e-9)
     return Look(((1 - away) / (slope + 1e-9)).astype(np.float32), place.astype(np.float32))
+
+
+def on_picture(at: Place, grid: Grid) -> Move:
+    """From the plane through the middle of a head to where that is seen on a grid."""
+    flat = at.scale * at.rotation[:, :3][:2]
+    corner = np.array([grid.left, grid.top])
+    return np.column_stack([flat[:, :2], at.shift + flat[:, 2] * CENTRE[2] - corner]) / grid.step
+
+
+def between_planes(first: Move, then: Move) -> Move:
+    """The move that takes one plane's places to the other's."""
+    back = inverse(first)
+    turn = then[:, :2] @ back[:, :2]
+    return np.column_stack([turn, then[:, :2] @ back[:, 2] + then[:, 2]])
 
 
 def outline(
