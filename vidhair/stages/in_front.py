@@ -165,10 +165,13 @@ def hand_shown(view: View, cover: Plane) -> Mask:
     return shown
 
 
-def in_front_of(view: View, known: Known) -> Mask:
-    """Where something covers the person, [h, w]."""
+def in_front_of(view: View, known: Known, hand: Mask) -> Mask:
+    """Where something covers the person, [h, w]. hand: where a hand does, whose colors do not go on
+    in what looks like skin."""
     side, square = view.side, view.side**2
     maybe, surely, something = left_over(view, known)
+    if hand.any():
+        maybe &= ~grown(hand, CLOSED * side)
     gap = 2 * max(1, round(CLOSED * side)) + 1
     opened = dilate(erode(torch.from_numpy(maybe.astype(np.float32))[None, None], 3), 3)
     whole: Mask = erode(dilate(opened, gap), gap)[0, 0].numpy() > 0
@@ -187,12 +190,12 @@ def in_front_of(view: View, known: Known) -> Mask:
     chosen &= (area(surely & other) > LEAST_SURE * beside) & (beside > LEAST_BESIDE * size)
     found: Mask = np.isin(parts, numbers[chosen])
     if not found.any():
-        return found
+        return hand
     # Its color goes on where skin and body were no wonder.
     more = something & grown(found, GOES_ON * side) & like_colors(view.picture, found & surely)
     parts, _ = label(found | grown(~grown(~more, 1), 1))  # without threads between hair and wall
     joined: Mask = np.isin(parts, np.unique(parts[found]))
-    return joined
+    return joined | hand
 
 
 def rather_hair(picture: Tensor, wall: Tensor, thing: Plane, hair: Plane, side: float) -> Plane:
@@ -370,7 +373,7 @@ def in_front(
         )
         alpha = np.zeros(picture.shape[:2], np.float32)
         hand = hand_shown(view, hands_on(hands.points[row], view.grid))
-        found = in_front_of(view, known) | hand
+        found = in_front_of(view, known, hand)
         if not found.any():
             return alpha
         masks = torch.from_numpy(np.stack([found, hand]).astype(np.float32))[None]
