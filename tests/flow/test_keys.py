@@ -41,6 +41,7 @@ DRAWN = {"rendered"} | EDITED
 TUNED = {"tuned"} | DRAWN
 SMOOTH = {"pivots"} | TUNED
 MATTED = {"matte", "doubts"}
+BARED = {"skull", "hands", "behind", "bare", "usual_hair", "in_front"}
 PARSE = {"labels", "hair_colors", "prior"} | MATTED | TUNED
 TRACK = STAGES - {"target_color", "thumbnails", "faces", "shots", "tracks", "looks", "people"}
 LOOKS = {"looks", "people"}
@@ -82,7 +83,7 @@ EXPECTED: dict[str, tuple[Any, set[str]]] = {
     "matte.from": (lambda: str(small.matte()), {"matte"} | EDITED),
     "compose.mode": (
         "replace",
-        {"changes", "hair_drawn", "reshaped", "hair_texture", "skull", "behind", "bare"},
+        {"changes", "hair_drawn", "reshaped", "hair_texture"} | BARED,
     ),
     "compose.region": ("face", {"changes"}),
     "compose.blur": (0.1, {"changes"}),
@@ -209,9 +210,8 @@ DRAWN_BALD = {"edit.by": "latent"}
 
 def test_another_edit_shares_everything_before_it() -> None:
     color, bald = keys(load_recipe(small.RECIPE)), keys(load_recipe("bald", DRAWN_BALD))
-    bared = {"skull", "behind", "bare"}
     drawn = {"shot_changes", "hair_drawn", "reshaped", "hair_texture", "changes"}
-    assert changed(color, bald) == drawn | bared
+    assert changed(color, bald) == drawn | BARED
 
 
 def test_a_recipe_without_an_edit_shares_everything() -> None:

@@ -13,7 +13,7 @@ from tests.stages.faces import face_mesh
 from tests.stages.series import InMemory
 from vidhair.geometry import Box
 from vidhair.imaging.follow import STILL, inverse, moved
-from vidhair.models.faces.landmarks import FACE_OVAL
+from vidhair.models.faces.landmarks import FACE_OVAL, HAND_POINTS
 from vidhair.models.parsers.face_parser import Label, polygon_mask
 from vidhair.stages.align import FaceTrack
 from vidhair.stages.bare import Bare, _beside_hair, _margin, bare, carried, relit
@@ -48,6 +48,7 @@ from vidhair.stages.behind import (
     wall_of,
     without_crumbs,
 )
+from vidhair.stages.hands import MOST, Hands
 from vidhair.stages.labels import Labels
 from vidhair.stages.matte import Matte
 from vidhair.stages.region import HairWindow, HeadRegion
@@ -72,6 +73,7 @@ SKIN, HAIR, SHIRT = (200, 150, 125), (40, 28, 20), (60, 90, 160)
 WINDOW = HairWindow(0, 0, 1, HIGH, WIDE, 90.0)
 REGION = HeadRegion(0.0, 0.0, 1.0, HIGH, WIDE)
 FRAMES = 3
+NO_HANDS = Hands(np.full((FRAMES, MOST, HAND_POINTS, 2), np.nan, np.float32))
 NO_BODY = np.zeros((HIGH, WIDE), np.uint8)
 Levels = NDArray[np.uint8]
 
@@ -131,8 +133,8 @@ def given() -> dict[str, Any]:
     values["head_pose"] = head_pose(series["track"])
     values["skull"] = find_skull(series["track"], series["matte"], WINDOW)
     values["behind"] = behind(
-        **series, head_pose=InMemory(values["head_pose"]), skull=values["skull"], region=REGION,
-        hair_window=WINDOW, meter=lambda done, note="": None,
+        **series, head_pose=InMemory(values["head_pose"]), hands=InMemory(NO_HANDS),
+        skull=values["skull"], region=REGION, hair_window=WINDOW, meter=lambda done, note="": None,
     )  # fmt: skip
     return values
 

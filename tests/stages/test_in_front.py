@@ -8,7 +8,9 @@ import torch
 from numpy.typing import NDArray
 
 from tests.stages.series import InMemory
-from tests.stages.test_bare import FRAMES, REGION, SKIN, WINDOW, given, scene
+from tests.stages.test_bare import FRAMES, NO_HANDS, REGION, SKIN, WINDOW, given, scene
+from tests.stages.test_hands import flat_hand
+from vidhair.stages.hands import Hands, hands_on
 from vidhair.stages.in_front import (
     InFront,
     beyond,
@@ -24,6 +26,7 @@ from vidhair.types import Frames
 from vidhair.wiring import Span
 
 Mask = NDArray[np.bool_]
+NOTHING = slice(0, 0), slice(0, 0)
 HELD = slice(52, 125), slice(78, 96)  # before hair, cheek and shoulder
 
 
@@ -32,9 +35,10 @@ def found(
     color: tuple[int, int, int],
     frame: int = 1,
     bare: tuple[slice, slice] | None = None,
+    hands: Hands = NO_HANDS,
 ) -> InFront:
     """What is found if a thing of a color comes in one frame, that nothing was told of. bare: where
-    all frames show skin instead of hair."""
+    all frames show skin instead of hair. hands: what was found of them."""
     values = given()
     pictures = values["frames"].pixels.copy()
     alpha, labels = values["matte"].alpha.copy(), values["labels"].planes.copy()
@@ -52,8 +56,8 @@ def found(
     series = {name: InMemory(values[name]) for name in ("matte", "track", "head_pose")}
     usual = usual_hair(**series, hair_window=WINDOW)
     return in_front(
-        **values, usual_hair=usual, region=REGION, hair_window=WINDOW, span=Span(0, FRAMES),
-        at_once=map,
+        **values, hands=hands, usual_hair=usual, region=REGION, hair_window=WINDOW,
+        span=Span(0, FRAMES), at_once=map,
     )  # fmt: skip
 
 
@@ -61,6 +65,13 @@ def mask(thing: tuple[slice, slice]) -> Mask:
     there = np.zeros((WINDOW.height, WINDOW.width), bool)
     there[thing] = True
     return there
+
+
+def held_up() -> tuple[Hands, Mask]:
+    """A hand in all frames, and where it covers the window."""
+    points = NO_HANDS.points.copy()
+    points[:, 1] = flat_hand((103.0, 78.0), 26.0)
+    return Hands(points), hands_on(points[0], WINDOW) > 0.9
 
 
 class TestFound:
@@ -79,14 +90,24 @@ class TestFound:
         hair = scene(1)[2] > 0
         assert (alpha[mask(hand) & hair] > 200).mean() > 0.75
 
+    def test_a_hand_that_all_frames_show_where_a_body_would_be(self) -> None:
+        hands, there = held_up()
+        place = slice(60, 95), slice(88, 118)
+        alpha = found(NOTHING, SKIN, bare=place, hands=hands).alpha
+        assert (alpha[:, there] > 100).mean() > 0.9
+        assert not found(NOTHING, SKIN, bare=place).alpha.any()
+
+    def test_what_is_hair_is_no_hand(self) -> None:
+        hands, _ = held_up()
+        assert not found(NOTHING, SKIN, hands=hands).alpha.any()
+
     def test_the_hairline_of_a_bare_forehead_is_its_own(self) -> None:
         """Between hair and skin there are colors of neither."""
         forehead, line = (slice(38, 52), slice(50, 80)), (slice(38, 45), slice(50, 80))
         assert not found(line, (150, 75, 40), bare=forehead).alpha.any()
 
     def test_nothing_where_nothing_is(self) -> None:
-        nothing = slice(0, 0), slice(0, 0)
-        assert not found(nothing, SKIN).alpha.any()
+        assert not found(NOTHING, SKIN).alpha.any()
 
     def test_what_goes_on_behind_covers_nothing(self) -> None:
         beside = slice(20, 80), slice(108, 128)

@@ -16,6 +16,7 @@ from vidhair.stages.behind import Behind
 from vidhair.stages.compose import ComposeConfig
 from vidhair.stages.fade import Fade
 from vidhair.stages.hair_texture import STRANDS, HairTexture
+from vidhair.stages.in_front import InFront
 from vidhair.stages.matte import Matte
 from vidhair.stages.region import HairWindow
 from vidhair.stages.regrown import (
@@ -189,7 +190,9 @@ class TestStage:
             moves[:1],
         )  # fmt: skip
 
-    def layer(self, gone: Any, new: Any, place: bool = True, grain: float = 0.0) -> tuple[Any, Any]:
+    def layer(
+        self, gone: Any, new: Any, place: bool = True, grain: float = 0.0, front: Any = None
+    ) -> tuple[Any, Any]:
         own = box(8, 30)
         frames = np.stack([painted(own)] * self.COUNT)
         places = [(20.0, 30.0, 8.0) if place else None, None]
@@ -207,8 +210,9 @@ class TestStage:
             given, Reshaped(levels, numbers[1]), Matte(alpha, *numbers),
             Pivots(np.zeros((self.COUNT, 1, 1), np.float32), np.array([[0, 0, 0, 1.0]] * 2)),
             face_track(places, Box(8.0, 18.0, self.SIDE)), Bare(bare, alpha, alpha),
-            self.behind(grain), texture, Fade(np.ones(self.COUNT)), Span(0, self.COUNT),
-            self.CANVAS, HairWindow(0, 0, 1, *SIZE, self.SIDE), ComposeConfig(mode="replace"),
+            self.behind(grain), InFront(np.zeros_like(alpha) if front is None else front), texture,
+            Fade(np.ones(self.COUNT)), Span(0, self.COUNT), self.CANVAS,
+            HairWindow(0, 0, 1, *SIZE, self.SIDE), ComposeConfig(mode="replace"),
         )  # fmt: skip
         return frames, layer.over(given).rows(0, self.COUNT).pixels
 
@@ -229,6 +233,13 @@ class TestStage:
         still, noisy = (self.layer(box(0, 0), box(30, 50), grain=g)[1][place] for g in (0, 8))
         away = noisy.astype(float) - still
         assert 5 < away.std() < 9 and abs(away.mean()) < 1.5
+
+    def test_what_is_in_front_stays(self) -> None:
+        front = np.stack([(255 * box(20, 60, 0, 20)).astype(np.uint8)] * self.COUNT)
+        for change in ((box(18, 60, 0, 40), box(0, 0)), (box(0, 0), box(30, 50))):
+            frames, got = self.layer(*change, front=front)
+            assert np.array_equal(got[0, 22:, :19], frames[0, 22:, :19])
+            assert not np.array_equal(got[0, :, 22:], frames[0, :, 22:])
 
     def test_a_chunk_without_a_face_passes_bit_for_bit(self) -> None:
         frames, got = self.layer(box(0, 0), box(30, 50), place=False)

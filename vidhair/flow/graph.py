@@ -59,6 +59,8 @@ from vidhair.stages import (
     drawn,
     fade,
     hair_texture,
+    hands,
+    in_front,
     invert,
     labels,
     matte,
@@ -107,7 +109,7 @@ HEAD = makers(
     align.thumbnails, align.faces, align.shots, people.tracks, people.looks, people.people,
     people.person, people.track, invert.latents, smooth.shot_codes, smooth.pivots,
     region.region, region.hair_window, labels.labels, labels.hair_colors, matte.matte,
-    matte.hair_tone, skull.head_pose, skull.skull, behind.behind, bare.bare,
+    matte.hair_tone, skull.head_pose, skull.skull, hands.hands, behind.behind, bare.bare,
     render.canvas, render.rendered,
     residual.former_change, former_dye, fade.fade, compose.composed, compose.changes,
     cut_out.frame_alpha, cut_out.cut_out, difference.former_motion, steady_face.steady_face,
@@ -157,7 +159,10 @@ def makers_of(recipe: Recipe, segmenter: bool = False) -> Makers:
             keeps = all(edit.keeps_hair for edit in recipe.edits)
             beside = reshaped.lengthened_beside_face if keeps else reshaped.reshaped_beside_face
             shape = reshaped.reshaped if covers else beside
-            ends |= makers(drawn.hair_drawn, hair_texture.hair_texture, reshaped=shape, layer=hair)
+            ends |= makers(
+                drawn.hair_drawn, hair_texture.hair_texture, in_front.usual_hair, in_front.in_front,
+                reshaped=shape, layer=hair,
+            )  # fmt: skip
             if recipe.compose.blend != "none":
                 ends |= makers(edited=blending.blended)
     if people.is_reference(recipe.align.person):

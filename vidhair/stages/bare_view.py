@@ -99,8 +99,9 @@ def lowest(part: Mask, ear: Mask) -> NDArray[np.float64]:
 class View:
     """A part of one frame's window. grid: it; picture: uint8 [h, w, 3]; alpha: [h, w] in 0 … 1;
     mesh: [478, 2] in its samples; at: where the head is; side: of the face's crop, in samples; own:
-    [h, w], how far a sample is the person's own, and not a neighbour's. jewels: [h, w], what hangs
-    from ears; lobes: by their side, what is seen of ears that are mostly hidden, [h, w]."""
+    [h, w], how far a sample is the person's own, and not a neighbour's or a hand's. jewels: [h, w],
+    what hangs from ears; lobes: by their side, what is seen of ears that are mostly hidden,
+    [h, w]."""
 
     def __init__(
         self,
@@ -324,7 +325,7 @@ class View:
     @cached_property
     def skin(self) -> Mask:
         """Of the face above the mouth and of the forehead, away from hair."""
-        seen = self.face & ~self.near(HAIRLINE) & ~self.features
+        seen = self.face & ~self.near(HAIRLINE) & ~self.features & (self.own > 0.5)
         seen &= (self.label(Label.SKIN) > 0.6) & ~self._below(self.mesh[list(MOUTH), 1].mean())
         if seen.any():
             usual = np.median(self.picture[seen], 0)

@@ -32,6 +32,7 @@ from vidhair.stages.align import FaceTrack
 from vidhair.stages.bare_skin import TEXELS, Atlas
 from vidhair.stages.bare_view import (
     EARS,
+    HAIR_EDGE,
     STRAY,
     WALL,
     Mask,
@@ -45,6 +46,7 @@ from vidhair.stages.bare_view import (
     soft,
     tint,
 )
+from vidhair.stages.hands import Hands, hands_on
 from vidhair.stages.labels import Labels
 from vidhair.stages.matte import Matte
 from vidhair.stages.region import HairWindow, HeadRegion, own_share
@@ -587,17 +589,18 @@ def grain_of(views: Sequence[View], moves: Moves, wall: Picture) -> float:
 
 # ---- stages
 
-# As `View` takes them, and what is the person's own.
+# As `View` takes them, and what is the person's own, hands left out.
 Parts = tuple[Picture, Picture, Picture, NDArray[np.float32], Place]
 
 
-@stage(version=15, compress=True)
+@stage(version=16, compress=True)
 def behind(
     frames: Series[Frames],
     matte: Series[Matte],
     labels: Series[Labels],
     track: Series[FaceTrack],
     head_pose: Series[HeadPose],
+    hands: Series[Hands],
     skull: Skull,
     region: HeadRegion,
     hair_window: HairWindow,
@@ -615,9 +618,12 @@ def behind(
         some = start, stop
         given = frames.rows(*some), matte.rows(*some).alpha, labels.rows(*some).planes
         pose = head_pose.rows(*some)
-        faces = track.rows(*some)
+        faces, held = track.rows(*some), hands.rows(*some).points
         for row, (frame, alpha, planes, mesh) in enumerate(zip(*given, faces.mesh, strict=True)):
             own = own_share(faces, range(row, row + 1), hair_window)[0, 0].numpy()
+            hand = hands_on(held[row], hair_window)
+            if hand.any():
+                own = own * ~grown(hand > 0, HAIR_EDGE * hair_window.side)
             yield (hair_window.cut(frame), alpha, planes, mesh, Place.of(pose, row)), own
 
     for some in ranges(count, AT_ONCE):

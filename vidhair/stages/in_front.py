@@ -1,8 +1,8 @@
 """What comes in front of a head: hands, microphones.
 
-Nothing says what such things look like, so they are what is left over: no hair of the person's own,
-and unlike the surroundings, the body and the skin that frames of the shot show at that place. What
-goes on behind the person is left over as well, but covers nothing of it.
+Hands are found as such. Nothing says what else looks like, so that is what is left over: no hair of
+the person's own, and unlike the surroundings, the body and the skin that frames of the shot show at
+that place. What goes on behind the person is left over as well, but covers nothing of it.
 """
 
 from dataclasses import dataclass
@@ -25,8 +25,9 @@ from vidhair.models.parsers.face_parser import Label
 from vidhair.stages.align import FaceTrack
 from vidhair.stages.bare import LIGHT_BLUR, relit
 from vidhair.stages.bare_skin import on_head
-from vidhair.stages.bare_view import Mask, Plane, View, coarse_view, grown, tint
+from vidhair.stages.bare_view import Mask, Plane, View, coarse_view, furthest, grown, tint
 from vidhair.stages.behind import SKIN_TINT, Behind
+from vidhair.stages.hands import Hands, hands_on
 from vidhair.stages.labels import Labels
 from vidhair.stages.matte import NEIGHBOURS, SURE_ALPHA, Matte, alpha_of, settled
 from vidhair.stages.photo_matte import NOISE, likelihood
@@ -54,6 +55,7 @@ SKIN_EDGE = 0.03  # around face and ears, where skin is no wonder
 COVERED = 0.035  # within the border of the person, what is covered there is in front
 LEAST, COVERING = 0.002, 0.0012  # of the crop's square: such a thing, and what it covers
 LEAST_SURE, LEAST_BESIDE = 0.12, 0.2  # shares of one
+LEAST_HAND = 0.5  # share of a hand that looks like one
 FEATURES = 0.02  # around brows, eyes and mouth
 WHOLE = 0.98  # of what is in front, from which on it alone is seen
 DECIDED = (0.25, 0.75)  # means over time at which a sample shows none of it, and it alone
@@ -150,10 +152,26 @@ def left_over(view: View, known: Known) -> tuple[Mask, Mask, Mask]:
     return maybe & wonder, surely & wonder, something
 
 
-def in_front_of(view: View, known: Known) -> Mask:
-    """Where something covers the person, [h, w]."""
+def hand_shown(view: View, cover: Plane) -> Mask:
+    """Of what hands cover [h, w], where no hair is before them; none if that is most of it, as they
+    were found where there are none."""
+    hand = cover > 0.5
+    if not hand.any():
+        return hand
+    free, face = view.alpha < OWN_HAIR, view.picture[view.skin]
+    if len(face):
+        free |= furthest(tint(view.picture) - tint(np.median(face, 0))) < SKIN_TINT
+    shown: Mask = hand & free & (free[hand].mean() > LEAST_HAND)
+    return shown
+
+
+def in_front_of(view: View, known: Known, hand: Mask) -> Mask:
+    """Where something covers the person, [h, w]. hand: where a hand does, whose colors do not go on
+    in what looks like skin."""
     side, square = view.side, view.side**2
     maybe, surely, something = left_over(view, known)
+    if hand.any():
+        maybe &= ~grown(hand, CLOSED * side)
     gap = 2 * max(1, round(CLOSED * side)) + 1
     opened = dilate(erode(torch.from_numpy(maybe.astype(np.float32))[None, None], 3), 3)
     whole: Mask = erode(dilate(opened, gap), gap)[0, 0].numpy() > 0
@@ -172,12 +190,12 @@ def in_front_of(view: View, known: Known) -> Mask:
     chosen &= (area(surely & other) > LEAST_SURE * beside) & (beside > LEAST_BESIDE * size)
     found: Mask = np.isin(parts, numbers[chosen])
     if not found.any():
-        return found
+        return hand
     # Its color goes on where skin and body were no wonder.
     more = something & grown(found, GOES_ON * side) & like_colors(view.picture, found & surely)
     parts, _ = label(found | grown(~grown(~more, 1), 1))  # without threads between hair and wall
     joined: Mask = np.isin(parts, np.unique(parts[found]))
-    return joined
+    return joined | hand
 
 
 def rather_hair(picture: Tensor, wall: Tensor, thing: Plane, hair: Plane, side: float) -> Plane:
@@ -304,7 +322,7 @@ def usual_hair(
     return made
 
 
-@stage(version=5, compress=True)
+@stage(version=6, compress=True)
 def in_front(
     frames: Annotated[Frames, Near(NEIGHBOURS)],
     matte: Annotated[Matte, Near(NEIGHBOURS)],
@@ -312,6 +330,7 @@ def in_front(
     track: Annotated[FaceTrack, Near(NEIGHBOURS)],
     head_pose: Annotated[HeadPose, Near(NEIGHBOURS)],
     behind: Annotated[Behind, Near(NEIGHBOURS)],
+    hands: Annotated[Hands, Near(NEIGHBOURS)],
     usual_hair: UsualHair,
     skull: Skull,
     region: HeadRegion,
@@ -342,11 +361,12 @@ def in_front(
             usual_hair.seen(shot, view.at, hair_window),
         )
         alpha = np.zeros(picture.shape[:2], np.float32)
-        found = in_front_of(view, known)
+        hand = hand_shown(view, hands_on(hands.points[row], view.grid))
+        found = in_front_of(view, known, hand)
         if not found.any():
             return alpha
-        prior = torch.from_numpy(found.astype(np.float32))[None, None]
-        prior = spread_grid(prior, view.grid, hair_window).clamp(0, 1)
+        masks = torch.from_numpy(np.stack([found, hand]).astype(np.float32))[None]
+        prior, sure = spread_grid(masks, view.grid, hair_window).clamp(0, 1).split(1, 1)
         margin = round(COLOR_REACH * hair_window.side) + 2
         rows, columns = span_of(prior[0, 0].numpy() > 0, margin)
         part = torch.from_numpy(picture[rows, columns].copy()).movedim(-1, 0)[None].float() / 255
@@ -354,7 +374,8 @@ def in_front(
         low, high = HAIR_BESIDE
         own = matte.alpha[row][rows, columns].astype(np.float32) / 255
         free = 1 - ((own - low) / (high - low)).clip(0, 1)
-        thing = solved[0, 0].numpy() * free
+        # A matte may have taken fingers for strands.
+        thing = solved[0, 0].numpy() * np.maximum(free, sure[0, 0].numpy()[rows, columns])
         bare_wall = torch.from_numpy(known.wall).movedim(-1, 0)[None].contiguous() / 255
         back = spread_grid(bare_wall, view.grid, hair_window)[..., rows, columns]
         strands = rather_hair(part, back, thing, own, hair_window.side)

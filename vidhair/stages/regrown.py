@@ -30,6 +30,7 @@ from vidhair.stages.compose import ComposeConfig
 from vidhair.stages.fade import Fade
 from vidhair.stages.hair_texture import STRANDS, HairTexture, even_color, sure_hair
 from vidhair.stages.hair_texture import WAVES as EVEN_OVER
+from vidhair.stages.in_front import InFront
 from vidhair.stages.layers import Layer, Patch, make_layer, patch_of, unit, window_of
 from vidhair.stages.matte import Matte
 from vidhair.stages.region import HairWindow
@@ -212,7 +213,7 @@ def recolored(
 # ---- the stage
 
 
-@stage(version=4, keep=False)
+@stage(version=5, keep=False)
 def regrown(
     frames: Annotated[Frames, Near(REACH)],
     reshaped: Annotated[Reshaped, Near(REACH)],
@@ -221,6 +222,7 @@ def regrown(
     track: Annotated[FaceTrack, Near(REACH)],
     bare: Bare,
     behind: Behind,
+    in_front: InFront,
     hair_texture: Annotated[HairTexture, Near(REACH)],
     fade: Fade,
     span: Span,
@@ -255,7 +257,8 @@ def regrown(
         row = own + core.start
         (frame,) = frames.rows(row, row + 1)
         picture, alpha, gone, new = hair(row)
-        gone = gone * (bare.changed[own] > 0)
+        seen = 1 - in_front.alpha[own].astype(np.float32) / 255
+        gone = gone * (bare.changed[own] > 0) * seen
         plane, color = alpha[0, 0].numpy(), None
         if (new > SHOWS).any():
             on_head = places @ faces[row][:2, :2].t() + faces[row][:2, 2]
@@ -267,7 +270,7 @@ def regrown(
             color = (lab_to_rgb(lab)[0] * 255).movedim(0, -1).numpy()
             color += behind.noise(own, span.start + row)[..., None]
             kept = plane * (1 - gone)
-            new = with_tips(hung(new, kept, on_head, side), kept, strands, side)
+            new = with_tips(hung(new, kept, on_head, side), kept, strands, side) * seen
         made = regrown_picture(picture, plane, bare.levels[own], gone, new, color, side)
         changed = np.maximum(gone, new * (color is not None))
         if np.linalg.norm(reshaped.color[row]) > OTHERWISE[0]:

@@ -1,6 +1,6 @@
-"""MediaPipe's face mesh and selfie segmentation; the only module that imports MediaPipe.
+"""MediaPipe's face mesh, hands and selfie segmentation; the only module that imports MediaPipe.
 
-Both models are inside the mediapipe wheel, so nothing is downloaded.
+All models are inside the mediapipe wheel, so nothing is downloaded.
 """
 
 import contextlib
@@ -52,6 +52,7 @@ _LANDMARKS_OF_A_REGION = """
 """
 
 POINTS = 478  # 468 of the mesh and five of each iris
+HAND_POINTS = 21  # wrist, and four of each finger
 
 # Mesh indices. "Left" is the viewer's left, as everywhere in vidhair.
 EYE_LEFT = (33, 7, 163, 144, 145, 153, 154, 155, 133, 173, 157, 158, 159, 160, 161, 246)
@@ -257,6 +258,35 @@ class PersonSegmenter:
         """picture: uint8 [H, W, 3], best about square → float32 [H, W] in 0 … 1."""
         mask = self._model.process(np.ascontiguousarray(picture)).segmentation_mask
         return np.clip(np.asarray(mask, np.float32), 0, 1)
+
+    def close(self) -> None:
+        self._model.close()
+
+
+class HandMarks:
+    """Landmarks of hands in frames in order; hands of one frame are followed into the next.
+
+    most: how many. min_confidence: 0 … 1, of the detector and of the landmarks.
+    """
+
+    def __init__(self, most: int, *, min_confidence: float = 0.5):
+        solutions = _mediapipe().solutions
+        with _quiet():
+            self._model = solutions.hands.Hands(
+                max_num_hands=most,
+                min_detection_confidence=min_confidence,
+                min_tracking_confidence=min_confidence,
+            )
+            self._model.process(_BLACK)
+
+    def __call__(self, frame: NDArray[Any]) -> NDArray[Any]:
+        """frame: uint8 [H, W, 3], of one size for all → float32 [hands, 21, 2] in its pixels."""
+        height, width, _ = frame.shape
+        side = max(height, width)  # MediaPipe is made for squares
+        square = np.pad(frame, ((0, side - height), (0, side - width), (0, 0)))
+        found = self._model.process(square).multi_hand_landmarks or []
+        marks = [[(side * p.x, side * p.y) for p in hand.landmark] for hand in found]
+        return np.array(marks, np.float32).reshape(-1, HAND_POINTS, 2)
 
     def close(self) -> None:
         self._model.close()
