@@ -67,10 +67,10 @@ def mask(thing: tuple[slice, slice]) -> Mask:
     return there
 
 
-def held_up() -> tuple[Hands, Mask]:
+def held_up(middle: tuple[float, float]) -> tuple[Hands, Mask]:
     """A hand in all frames, and where it covers the window."""
     points = NO_HANDS.points.copy()
-    points[:, 1] = flat_hand((103.0, 78.0), 26.0)
+    points[:, 1] = flat_hand(middle, 26.0)
     return Hands(points), hands_on(points[0], WINDOW) > 0.9
 
 
@@ -91,14 +91,15 @@ class TestFound:
         assert (alpha[mask(hand) & hair] > 200).mean() > 0.75
 
     def test_a_hand_that_all_frames_show_where_a_body_would_be(self) -> None:
-        hands, there = held_up()
+        hands, there = held_up((103, 78))
         place = slice(60, 95), slice(88, 118)
         alpha = found(NOTHING, SKIN, bare=place, hands=hands).alpha
         assert (alpha[:, there] > 100).mean() > 0.9
         assert not found(NOTHING, SKIN, bare=place).alpha.any()
 
     def test_what_is_hair_is_no_hand(self) -> None:
-        hands, _ = held_up()
+        hands, there = held_up((65, 37))
+        assert (scene(1)[2][there] > 0).mean() > 0.9
         assert not found(NOTHING, SKIN, hands=hands).alpha.any()
 
     def test_the_hairline_of_a_bare_forehead_is_its_own(self) -> None:
