@@ -242,7 +242,7 @@ class TestStage:
         asked = []
 
         class Narrow(Mantle):
-            def going_on(self, new: Any, own: Any, joins: float) -> Any:
+            def hung(self, new: Any, own: Any, *_: Any) -> Any:
                 asked.append(own)
                 return new * (np.arange(SIZE[1]) < 20)
 

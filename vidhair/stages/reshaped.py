@@ -268,7 +268,7 @@ def reshaped(
     return _reshaped(*given, None)
 
 
-@stage(compress=True)
+@stage(version=2, compress=True)
 def lengthened_beside_face(
     hair_drawn: Annotated[HairDrawn, Near(AROUND)],
     labels: Annotated[Labels, Near(AROUND)],
@@ -288,7 +288,7 @@ def lengthened_beside_face(
     return _reshaped(*given, _around(skull, head_pose, canvas), keeps=True)
 
 
-@stage(version=5, compress=True)
+@stage(version=6, compress=True)
 def reshaped_beside_face(
     hair_drawn: Annotated[HairDrawn, Near(AROUND)],
     labels: Annotated[Labels, Near(AROUND)],
@@ -329,6 +329,8 @@ def _reshaped(
     """falls: where hair falls beside the face of a frame with own hair [h, w]; None if it may come
     before it. keeps: whether no hair goes."""
     core, side = span.core(AROUND), track.box.side / canvas.step
+    shown = hair_window.seen_from(canvas.grid)
+    bottom = shown.top + shown.step * shown.height
     begins = runs(track.present, track.cuts)
     places = faces_of(pivots, track), begins, canvas.grid, track.box
 
@@ -374,7 +376,7 @@ def _reshaped(
             # Own hair swings, and sides of heads move otherwise than faces when these turn, so
             # neighbouring frames do not agree on what lies below it.
             new[fallen(kept, new > 0.5, SWINGS * side) & ~face] = 1
-            new = falls(row, kept).going_on(new, kept, TOUCHES * side)
+            new = falls(row, kept).hung(new, kept, face, side, bottom)
             share[1] = torch.from_numpy(new)
         made[row - core.start] = (share * 255).round().to(torch.uint8).numpy()
         color[row - core.start] = neighbour_weights(row, begins, voters) @ hair_drawn.color
