@@ -37,7 +37,7 @@ WIDER = 0.15  # than hair falls, that it may be where drawings say so
 # the height of what is too low; how soft bends are, and how much higher it ends outside, also as a
 # share of how long it is; the least square that hangs, percent of its rows between which it lies,
 # and share of its width, from inside, where it ends lowest.
-THIN, FEW, SOFT, ROUND, ROUND_SHARE = 0.02, 0.2, 0.02, 0.2, 0.45
+THIN, FEW, SOFT, ROUND, ROUND_SHARE = 0.02, 0.2, 0.02, 0.14, 0.4
 LEAST, BOUNDS, LOWEST = 0.0005, (1, 99), 0.3
 # Columns by row by which its edges go at most: the outer one out and in, over ears and below them,
 # and the inner one in, below a face and beside it.
@@ -167,7 +167,7 @@ def _between(inner: Edge, outer: Edge, out: Edge, first: int, last: float, side:
         edge[:] = gaussian_filter1d(edge, SOFT * side, mode="nearest")
     across = (out - inner[:, None]) / np.maximum(outer - inner, 1)[:, None]
     high = min(ROUND * side, ROUND_SHARE * (last - first))
-    end = last + 0.5 - high * (np.abs(across - LOWEST) / (1 - LOWEST)).clip(0, 1) ** 1.5
+    end = last + 0.5 - high * (np.abs(across - LOWEST) / (1 - LOWEST)).clip(0, 1) ** 2
     edges = outer[:, None] - out, out - inner[:, None], end - np.arange(len(inner))[:, None]
     found: Plane = np.clip(np.minimum.reduce(edges) + 0.5, 0, 1).astype(np.float32)
     return found

@@ -212,7 +212,7 @@ def recolored(
 # ---- the stage
 
 
-@stage(version=4, keep=False)
+@stage(version=5, keep=False)
 def regrown(
     frames: Annotated[Frames, Near(REACH)],
     reshaped: Annotated[Reshaped, Near(REACH)],
