@@ -109,6 +109,12 @@ class TestHung:
         new[100:110, 40:55] = 1
         assert not self.hung(new)[100:110, 46:55].any()
 
+    def test_temples_stay_bare(self) -> None:
+        new, own = self.new(14, 107), self.OWN.copy()
+        own[45:56, 36:45], own[45:56, 76:85] = False, False
+        new[45:56, 36:45] = 1
+        assert not (self.FALLS.hung(new, own, self.FACE, 100.0, 160) > 0.5)[45:56, 36:45].any()
+
     def test_face_and_own_hair_are_left_as_they_are(self) -> None:
         new = self.new(14, 107)
         new[85, 50] = 1

@@ -82,8 +82,11 @@ class Mantle:
         thick = binary_opening(own, iterations=max(1, round(THIN * side)))
         for way in (-1, 1):
             out = way * (columns - self.middle)
-            there, kept = ((mask > 0.5) & (out >= 0) for mask in (new, thick))
+            kept = thick & (out >= 0)
             reach = _reach(kept, out)
+            # Temples stay bare: hair that is longer comes from above, and from behind them.
+            found[(rows[:, None] < self.ears[0]) & (out >= 0) & (out < reach[:, None])] = 0
+            there = (found > 0.5) & (out >= 0)
             outside = there & (out > reach[:, None])
             if outside.sum() > LEAST * side**2:
                 first, last = np.percentile(np.nonzero(outside)[0], BOUNDS).astype(int)
