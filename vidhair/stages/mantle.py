@@ -72,10 +72,10 @@ class Mantle:
         return seen
 
     def hung(self, new: Plane, own: Mask, face: Mask, side: float, bottom: float) -> Plane:
-        """New hair [h, w] as it hangs on either side of a face [h, w]: its outer edge leaves that
-        of own hair [h, w] without a step, no edge turns sharply, and it ends higher outside, or
-        leaves the picture with own hair or at its bottom. side: of the face's crop, bottom: of the
-        picture, in samples."""
+        """New hair [h, w] as it hangs on either side of a face [h, w], behind that and own hair
+        [h, w], too: its outer edge leaves that of own hair without a step, no edge turns sharply,
+        and it ends higher outside, or leaves the picture with own hair or at its bottom. side: of
+        the face's crop, bottom: of the picture, in samples."""
         found, columns = new.copy(), np.arange(own.shape[1])
         rows = np.arange(len(own))
         chin = np.nonzero(face)[0].max(initial=-1)
@@ -97,7 +97,7 @@ class Mantle:
                 part = _between(inner, edge, out, first, np.inf if leaves else last, side)
                 beside = (out >= 0) & ((rows[:, None] >= first) | (out > reach[:, None]))
                 found[beside] = part[beside]
-        return np.where(own | face, new, found)
+        return found
 
     def _outer(self, new: Mask, reach: Edge, out: Edge, first: int) -> Edge:
         """How far out hair reaches in every row, [h]: from where own hair is widest, no lower than

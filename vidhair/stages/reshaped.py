@@ -57,7 +57,8 @@ FOREHEAD = 0.3  # of the way between them, that foreheads reach above the mesh
 CERTAIN = (0.3, 0.7)  # how likely new hair is where it begins to show, and where it hides all
 EVIDENCE = len(TAPS) // 2  # frames on either side whose drawings are averaged
 VOTERS = 4  # and whose decisions are
-AROUND = EVIDENCE + VOTERS
+HANGS_WITH = len(TAPS) // 2  # and how hair hangs of them
+AROUND = EVIDENCE + VOTERS + HANGS_WITH
 MAJORITY = (0.3, 0.7)  # share of those, from which on it shows, and shows fully
 
 
@@ -364,20 +365,36 @@ def _reshaped(
 
     voters, (low, high) = np.ones(2 * VOTERS + 1), MAJORITY
     decisions = Averaged(look, voters, *places)
+
+    def shares(row: int) -> Tensor:
+        """Where hair goes and comes, as most frames around say, [2, h, w]."""
+        return ((decisions(row) - low) / (high - low)).clamp(0, 1)
+
+    def hanging(row: int) -> Tensor:
+        """New hair as it hangs, what goes and comes as of `shares`, and own hair and the face,
+        which are before it, [4, h, w]."""
+        assert falls is not None
+        share = shares(row)
+        mesh = canvas.grid.places(track.mesh[row])[list(FACE_OVAL)]
+        face = polygon_mask(mesh, canvas.height, canvas.width) > 0.5
+        kept = ((own_hair(row) > 0.5) & (share[0] < 0.5)).numpy()
+        new = joined_to(face, share[1].numpy(), side)
+        # Own hair swings, and sides of heads move otherwise than faces when these turn, so
+        # neighbouring frames do not agree on what lies below it.
+        new[fallen(kept, new > 0.5, SWINGS * side) & ~face] = 1
+        hung = falls(row, kept).hung(new, kept, face, side, bottom)
+        return torch.from_numpy(np.stack([hung, share[0].numpy(), new, kept | face]))
+
+    hung = Averaged(hanging, TAPS, *places)
     made = np.zeros((len(span), 2, canvas.height, canvas.width), np.uint8)
     color = np.zeros((len(span), 3), np.float32)
     for row in (np.flatnonzero(track.present[core]) + core.start).tolist():
-        share = ((decisions(row) - low) / (high - low)).clamp(0, 1)
-        if falls is not None:
-            mesh = canvas.grid.places(track.mesh[row])[list(FACE_OVAL)]
-            face = polygon_mask(mesh, canvas.height, canvas.width) > 0.5
-            kept = ((own_hair(row) > 0.5) & (share[0] < 0.5)).numpy()
-            new = joined_to(face, share[1].numpy(), side)
-            # Own hair swings, and sides of heads move otherwise than faces when these turn, so
-            # neighbouring frames do not agree on what lies below it.
-            new[fallen(kept, new > 0.5, SWINGS * side) & ~face] = 1
-            new = falls(row, kept).hung(new, kept, face, side, bottom)
-            share[1] = torch.from_numpy(new)
+        if falls is None:
+            share = shares(row)
+        else:
+            around, (_, *alone, before) = hung(row)[0], hung.of(row)
+            share = torch.stack(alone)
+            share[1][before == 0] = ((around - low) / (high - low)).clamp(0, 1)[before == 0]
         made[row - core.start] = (share * 255).round().to(torch.uint8).numpy()
         color[row - core.start] = neighbour_weights(row, begins, voters) @ hair_drawn.color
     return Reshaped(made, color)
