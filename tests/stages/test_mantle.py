@@ -103,7 +103,10 @@ class TestHung:
         assert np.all(np.diff(lowest[:8]) >= 0), "round"
 
     def test_what_leaves_the_frame_is_not_cut(self) -> None:
-        assert self.hung(self.new(24, 97, 160))[159, 26:38].all()
+        new = self.new(24, 97, 160)
+        assert self.hung(new)[159, 26:38].all()
+        new[140:, 28:97] = 0
+        assert not self.hung(new)[159].any(), "what leaves it is a part"
 
     def test_a_block_before_the_neck_is_no_hair(self) -> None:
         new = self.new(24, 97)

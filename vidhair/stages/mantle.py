@@ -39,6 +39,7 @@ WIDER = 0.15  # than hair falls, that it may be where drawings say so
 # and share of its width, from inside, where it ends lowest.
 THIN, FEW, SOFT, ROUND, ROUND_SHARE = 0.02, 0.2, 0.02, 0.14, 0.4
 LEAST, BOUNDS, LOWEST = 0.0005, (1, 99), 0.3
+WHOLE = 0.6  # of its width, at the bottom of a picture, that hair has which leaves it
 # Columns by row by which its edges go at most: the outer one out and in, over ears and below them,
 # and the inner one in, below a face and beside it.
 SPREADS, DRAWS_IN, INWARDS = (0.8, 0.1), (0.5, 0.25), (0.4, 1.0)
@@ -92,7 +93,9 @@ class Mantle:
                 first, last = np.percentile(np.nonzero(outside)[0], BOUNDS).astype(int)
                 edge = self._outer(there, reach, out, first)
                 inner = _inner(there | kept, out, first, rows > chin, side)
-                leaves = there[-1].any() and (bottom < len(own) + 1 or kept[-1].any())
+                wide = (there | kept).sum(1)
+                leaves = wide[-1] > WHOLE * wide[first:].max()
+                leaves &= bottom < len(own) + 1 or kept[-1].any()
                 last = min(last, len(own) - 3)
                 part = _between(inner, edge, out, first, np.inf if leaves else last, side)
                 beside = (out >= 0) & ((rows[:, None] >= first) | (out > reach[:, None]))
