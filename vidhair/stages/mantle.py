@@ -25,7 +25,7 @@ DEEP = 0.85  # of the skull's length: behind, hair falls to the nape
 TEMPLE = -0.15  # z of the hair that is furthest to the front
 FALLS_FROM, OUT_OF_SIGHT = -0.7, 9.0  # y from which hair falls, and that no frame shows
 EARS, AT_EARS = (-0.45, 0.3), -0.1  # y between which ears are, and where they stick out
-OVER_EARS = 0.24  # how far hair that hides them stands off the skull, at least
+OVER_EARS = 0.2  # how far hair that hides them stands off the skull, at least
 # How far from the skull own hair mostly reaches, in percent of its samples, and what is believed.
 THICK, MOST = 90, 0.5
 LAST = 97  # percent of own hair that is above where it ends
