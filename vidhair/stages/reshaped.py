@@ -30,7 +30,7 @@ from vidhair.stages.render import Canvas, Drawer
 from vidhair.stages.replaced import drawn_share
 from vidhair.stages.skull import HeadPose, Place, Skull
 from vidhair.stages.smooth import TAPS, Pivots, runs
-from vidhair.stages.steady import Averaged, faces_of, neighbour_weights
+from vidhair.stages.steady import Averaged, faces_of, faces_seen, neighbour_weights
 from vidhair.wiring import Near, Span, Value, stage
 
 Mask = NDArray[np.bool_]
@@ -385,7 +385,7 @@ def _reshaped(
         hung = falls(row, kept).hung(new, kept, face, side, bottom)
         return torch.from_numpy(np.stack([hung, share[0].numpy(), new, kept | face]))
 
-    hung = Averaged(hanging, TAPS, *places)
+    hung = Averaged(hanging, TAPS, faces_seen(track), *places[1:])
     made = np.zeros((len(span), 2, canvas.height, canvas.width), np.uint8)
     color = np.zeros((len(span), 3), np.float32)
     for row in (np.flatnonzero(track.present[core]) + core.start).tolist():
