@@ -13,6 +13,7 @@ from vidhair.geometry import Box
 from vidhair.imaging.color import levels_to_lab
 from vidhair.models.generators.stylegan3 import Extent
 from vidhair.stages.hair_texture import (
+    combed,
     contrasts,
     fallen_by,
     hair_texture,
@@ -131,3 +132,21 @@ class TestStage:
         here, there = first[0][0, 95:135, 30:80], second[0][0, 95:135]
         moved = there[:, 30 + shift * self.MOVED : 80 + shift * self.MOVED]
         assert here.std() > 2 and (here - moved).abs().max() < 0.1 * here.std() + 0.2
+
+
+def test_new_strands_are_combed_and_own_ones_left() -> None:
+    """Upright strands, crossed by a single hair."""
+    rng = np.random.default_rng(3)
+    detail = np.tile(rng.normal(0, 3, (1, 1, 60)), (3, 80, 1)).astype(np.float32)
+    for row in range(80):
+        detail[:, row, (row // 2) % 60] += 20
+    new = np.zeros((80, 60), bool)
+    new[40:] = True
+    found = combed(detail, new, 6.0)
+    assert np.array_equal(found[:, :40], detail[:, :40])
+    before, after = (
+        np.diff(x[0, 50:70], axis=0).std() / x[0, 50:70].std() for x in (detail, found)
+    )
+    assert after < before / 3
+    assert abs(found[0, 50:70].std() / detail[0, 50:70].std() - 1) < 0.3
+    assert np.array_equal(combed(detail, np.zeros_like(new), 6.0), detail)

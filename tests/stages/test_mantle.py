@@ -70,38 +70,54 @@ class TestSeen:
         assert got[70:128, 88].all(), "the other side"
 
 
-class TestGoingOn:
-    """Hair that goes on below own hair, which reaches from column 24 to 96 and ends in row 80."""
+class TestHung:
+    """Below own hair, which reaches from column 24 to 96 beside the face and ends in row 80."""
 
     FALLS = mantle(SKULL, at(), close_hair(at()), GRID)
+    FACE = np.zeros_like(NOBODY)
+    FACE[40:90, 45:76] = True
     OWN = np.zeros_like(NOBODY)
     OWN[30:80, 24:97] = True
+    OWN &= ~FACE
 
-    def new(self, left: int, right: int, last: int = 120) -> NDArray[np.float32]:
+    def new(self, left: int, right: int, last: int = 140) -> NDArray[np.float32]:
         plane = np.zeros((160, 120), np.float32)
         plane[80:last, left:right] = 1
+        plane[:, 40:81] = 0
         return plane
 
-    def sides(self, new: NDArray[np.float32], row: int) -> list[int]:
-        return np.flatnonzero(self.FALLS.going_on(new, self.OWN, 2)[row] > 0.5)[[0, -1]].tolist()
+    def hung(self, new: NDArray[np.float32]) -> NDArray[np.bool_]:
+        hung = self.FALLS.hung(new, self.OWN, self.FACE, 100.0, 160) > 0.5
+        return hung & ~(self.OWN | self.FACE)
 
-    def test_where_it_begins_it_is_as_wide_as_own_hair(self) -> None:
-        for new in (self.new(14, 107), self.new(29, 92)):
-            assert np.abs(np.subtract(self.sides(new, 81), [24, 96])).max() <= 1
-        low, high = self.sides(self.new(14, 107), 119)
-        assert 18 <= low < 24 and 96 < high <= 102, "further down it may be wider"
-        assert np.abs(np.subtract(self.sides(self.new(29, 92), 119), [24, 96])).max() <= 1
+    def test_it_leaves_own_hair_without_a_step(self) -> None:
+        for left, right in ((14, 107), (34, 87)):
+            found = self.hung(self.new(left, right))
+            edges = np.array([np.flatnonzero(row)[[0, -1]] for row in found[80:110]])
+            assert np.abs(edges[0] - [24, 96]).max() <= 1
+            assert np.abs(np.diff(edges, axis=0)).max() <= 1
 
-    def test_far_from_the_side_it_is_left_where_it_is(self) -> None:
-        assert self.sides(self.new(50, 70), 100) == [50, 69]
+    def test_it_ends_higher_outside_than_inside(self) -> None:
+        lowest = [np.flatnonzero(column)[-1] for column in self.hung(self.new(24, 97)).T[26:38]]
+        assert max(lowest) >= 138 and lowest[0] < 133
+        assert np.all(np.diff(lowest[:8]) >= 0), "round"
 
-    def test_what_lies_apart_below_is_not_widened(self) -> None:
-        new = self.new(29, 92, 100)
-        new[110:120, 29:34] = 1
-        got = self.FALLS.going_on(new, self.OWN, 2)
-        assert (got[100:] > 0.5).sum() == 10 * 5
+    def test_what_leaves_the_frame_is_not_cut(self) -> None:
+        new = self.new(24, 97, 160)
+        assert self.hung(new)[159, 26:38].all()
+        new[140:, 28:97] = 0
+        assert not self.hung(new)[159].any(), "what leaves it is a part"
 
-    def test_short_hair_does_not_say_how_wide_it_falls_over_ears(self) -> None:
-        own = self.OWN & (np.arange(160)[:, None] < 70)
-        new = self.new(14, 107)
-        assert np.array_equal(self.FALLS.going_on(new, own, 2), new)
+    def test_a_block_before_the_neck_is_no_hair(self) -> None:
+        new = self.new(24, 97)
+        new[100:110, 40:55] = 1
+        assert not self.hung(new)[100:110, 46:55].any()
+
+    def test_temples_stay_bare(self) -> None:
+        new, own = self.new(14, 107), self.OWN.copy()
+        own[45:56, 36:45], own[45:56, 76:85] = False, False
+        new[45:56, 36:45] = 1
+        assert not (self.FALLS.hung(new, own, self.FACE, 100.0, 160) > 0.5)[45:56, 36:45].any()
+
+    def test_nothing_hangs_where_nothing_comes(self) -> None:
+        assert not self.hung(self.new(24, 24)).any()

@@ -242,7 +242,7 @@ class TestStage:
         asked = []
 
         class Narrow(Mantle):
-            def going_on(self, new: Any, own: Any, joins: float) -> Any:
+            def hung(self, new: Any, own: Any, *_: Any) -> Any:
                 asked.append(own)
                 return new * (np.arange(SIZE[1]) < 20)
 
@@ -253,6 +253,21 @@ class TestStage:
         new = stage(*self.given([box(8, 50)] * 3), None, None).levels[:, 1]
         assert new[:, 38, 12:20].all() and not new[:, 38, 20:].any()
         assert len(asked) == 3 and all((own == (box(8, 30) > 0)).mean() > 0.99 for own in asked)
+
+    def test_how_it_hangs_is_that_of_neighbouring_frames_too(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        class Flickers(Mantle):
+            def hung(self, new: Any, own: Any, *_: Any) -> Any:
+                return new * (np.arange(SIZE[1]) < self.middle)
+
+        anywhere, nowhere = np.ones(SIZE, bool), np.zeros(SIZE, bool)
+        given = nowhere, nowhere, anywhere, (0.0, 5.0)
+        falls = [Flickers(*given, 20.0), Flickers(*given, 24.0)]
+        monkeypatch.setattr(module, "_around", lambda *_: lambda row, _: falls[row % 2])
+        stage: Any = module.reshaped_beside_face
+        new = stage(*self.given([box(8, 50)] * 7), None, None).levels[2:5, 1, 45]
+        assert (new[:, 18] == 255).all() and np.abs(new[:, 22] / 255 - 0.5).max() < 0.05
 
     def test_what_is_drawn_in_every_frame_comes(self) -> None:
         assert self.new([box(8, 50)] * 3).tolist() == [1, 1, 1]

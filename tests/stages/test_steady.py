@@ -4,11 +4,18 @@ import numpy as np
 import pytest
 import torch
 
+from tests.stages.faces import face_track
 from vidhair.geometry import Box, Grid
 from vidhair.models.generators.stylegan3 import Extent, make_transform
 from vidhair.stages.render import Canvas
 from vidhair.stages.smooth import TAPS
-from vidhair.stages.steady import Averaged, mean_on_head, neighbour_weights, places_of
+from vidhair.stages.steady import (
+    Averaged,
+    faces_seen,
+    mean_on_head,
+    neighbour_weights,
+    places_of,
+)
 
 CANVAS = Canvas(64, Extent(8, 4, 0, 16), 0.0, 0.0, 1.0)
 PLACE = CANVAS.grid, Box(CANVAS.nominal.left, CANVAS.nominal.top, 64.0)
@@ -66,3 +73,16 @@ def test_frames_are_looked_at_once_and_averaged_within_their_run() -> None:
     averaged = Averaged(make, np.ones(3), torch.eye(3).repeat(5, 1, 1), begins, grid, Box(0, 0, 4))
     assert [float(averaged(row).mean()) for row in range(5)] == [0.5, 1, 1.5, 3.5, 3.5]
     assert asked == [0, 1, 2, 3, 4] and float(averaged.of(4).mean()) == 4
+
+
+def test_faces_are_seen_where_each_frame_shows_them() -> None:
+    """The same place of a face, in the box, lies at the same place of it in every frame."""
+    box = Box(0.0, 0.0, 64.0)
+    first, last = (30.0, 32.0, 12.0), (44.0, 26.0, 15.0)
+    faces = faces_seen(face_track([first, None, last], box)).numpy()
+    assert np.array_equal(faces[1], np.eye(3))
+    chins = [
+        face @ [x / 64 - 0.5, (y + size) / 64 - 0.5, 1]
+        for face, (x, y, size) in zip(faces[::2], (first, last), strict=True)
+    ]
+    np.testing.assert_allclose(chins[0], chins[1], atol=1e-3)

@@ -47,6 +47,7 @@ LONG_ENOUGH = (0.3, 1.2)
 GAP, NEAR = 0.03, 0.15  # between hair that is sure and what hangs on it; what is next to it
 # Of streaks that own hair is looked at for, and how much wider what tells them from broader ones.
 STRANDS, BROADER = (0.003, 0.008, 0.02), 1.5
+ALONG, STRONGER = 0.02, 2.5  # blur along new strands, and how much of their contrast it costs
 BORDER = 0.012  # of own hair, which what is behind it shines through
 LEAST_HAIR = 0.003  # of the crop's square, that can go on
 
@@ -121,7 +122,7 @@ def long_strands(own: Mask, wanted: Mask, side: float) -> Plane:
 # ---- the stage
 
 
-@stage(version=3, compress=True)
+@stage(version=4, compress=True)
 def hair_texture(
     frames: Series[Frames],
     matte: Series[Matte],
@@ -178,6 +179,18 @@ def contrasts(light: Plane, there: Mask, side: float) -> Plane:
     return np.array(found, np.float32)
 
 
+def combed(detail: Plane, where: Mask, length: float) -> Plane:
+    """Detail [C, h, w] whose strands run down where a mask [h, w] says so, as strong as they were:
+    single hairs that cross them make a net of pieces of hair. length: of the blur, in samples."""
+    if not where.any():
+        return detail
+    share = gaussian_filter(where.astype(np.float32), (length, 0))
+    down = gaussian_filter(detail * where, (0, length, 0)) / (share + 1e-3)
+    strong, left = (np.square(x[0][where]).mean() for x in (detail, down))
+    found: Plane = np.where(where, down * min(np.sqrt(strong / (left + 1e-6)), STRONGER), detail)
+    return found.astype(np.float32)
+
+
 def gaussian_blurs(plane: Plane, side: float) -> list[Plane]:
     """A plane [h, w], blurred over more than each width of STRANDS."""
     return [gaussian_filter(plane, BROADER * width * side) for width in STRANDS]
@@ -206,5 +219,5 @@ def textured(view: Tensor, wanted: Mask, side: float) -> tuple[Plane, Plane, Pla
         widths = [max(6, round(width * side)) for width in BLOCKS]
         found = gone_on(own, there, near, widths)
         if found is not None:
-            detail, told = found, near | there
+            detail, told = combed(found, near & ~there, ALONG * side), near | there
     return detail, share * told.astype(np.float32), contrast

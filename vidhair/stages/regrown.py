@@ -59,7 +59,7 @@ NEAR = 0.2  # from own hair, that its color around tells that of new hair more t
 LOCKS, LOCK_LENGTH, ENDS, FREE = (0.03, 0.08), 0.5, 0.035, 0.15
 # Of the border of new hair: blur along strands and across, by how much single ones move it, and how
 # soft it is, both as shares of that; and blur in samples.
-TIPS, SIDES, UNEVEN, SHARP, SMOOTH = 0.025, 0.006, 0.2, 0.3, 0.6
+TIPS, SIDES, UNEVEN, SHARP, SMOOTH = 0.025, 0.01, 0.2, 0.3, 0.6
 MOST = 1.5  # deviations by which one lock or strand differs from others, at most
 SHOWS = 0.2  # how far hair comes, from which on it is looked at
 SEAM = 0.01  # of the border of own hair, that new hair hides

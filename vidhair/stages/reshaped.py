@@ -30,7 +30,7 @@ from vidhair.stages.render import Canvas, Drawer
 from vidhair.stages.replaced import drawn_share
 from vidhair.stages.skull import HeadPose, Place, Skull
 from vidhair.stages.smooth import TAPS, Pivots, runs
-from vidhair.stages.steady import Averaged, faces_of, neighbour_weights
+from vidhair.stages.steady import Averaged, faces_of, faces_seen, neighbour_weights
 from vidhair.wiring import Near, Span, Value, stage
 
 Mask = NDArray[np.bool_]
@@ -57,7 +57,8 @@ FOREHEAD = 0.3  # of the way between them, that foreheads reach above the mesh
 CERTAIN = (0.3, 0.7)  # how likely new hair is where it begins to show, and where it hides all
 EVIDENCE = len(TAPS) // 2  # frames on either side whose drawings are averaged
 VOTERS = 4  # and whose decisions are
-AROUND = EVIDENCE + VOTERS
+HANGS_WITH = len(TAPS) // 2  # and how hair hangs of them
+AROUND = EVIDENCE + VOTERS + HANGS_WITH
 MAJORITY = (0.3, 0.7)  # share of those, from which on it shows, and shows fully
 
 
@@ -268,7 +269,7 @@ def reshaped(
     return _reshaped(*given, None)
 
 
-@stage(compress=True)
+@stage(version=2, compress=True)
 def lengthened_beside_face(
     hair_drawn: Annotated[HairDrawn, Near(AROUND)],
     labels: Annotated[Labels, Near(AROUND)],
@@ -288,7 +289,7 @@ def lengthened_beside_face(
     return _reshaped(*given, _around(skull, head_pose, canvas), keeps=True)
 
 
-@stage(version=5, compress=True)
+@stage(version=6, compress=True)
 def reshaped_beside_face(
     hair_drawn: Annotated[HairDrawn, Near(AROUND)],
     labels: Annotated[Labels, Near(AROUND)],
@@ -329,6 +330,8 @@ def _reshaped(
     """falls: where hair falls beside the face of a frame with own hair [h, w]; None if it may come
     before it. keeps: whether no hair goes."""
     core, side = span.core(AROUND), track.box.side / canvas.step
+    shown = hair_window.seen_from(canvas.grid)
+    bottom = shown.top + shown.step * shown.height
     begins = runs(track.present, track.cuts)
     places = faces_of(pivots, track), begins, canvas.grid, track.box
 
@@ -362,20 +365,36 @@ def _reshaped(
 
     voters, (low, high) = np.ones(2 * VOTERS + 1), MAJORITY
     decisions = Averaged(look, voters, *places)
+
+    def shares(row: int) -> Tensor:
+        """Where hair goes and comes, as most frames around say, [2, h, w]."""
+        return ((decisions(row) - low) / (high - low)).clamp(0, 1)
+
+    def hanging(row: int) -> Tensor:
+        """New hair as it hangs, what goes and comes as of `shares`, and own hair and the face,
+        which are before it, [4, h, w]."""
+        assert falls is not None
+        share = shares(row)
+        mesh = canvas.grid.places(track.mesh[row])[list(FACE_OVAL)]
+        face = polygon_mask(mesh, canvas.height, canvas.width) > 0.5
+        kept = ((own_hair(row) > 0.5) & (share[0] < 0.5)).numpy()
+        new = joined_to(face, share[1].numpy(), side)
+        # Own hair swings, and sides of heads move otherwise than faces when these turn, so
+        # neighbouring frames do not agree on what lies below it.
+        new[fallen(kept, new > 0.5, SWINGS * side) & ~face] = 1
+        hung = falls(row, kept).hung(new, kept, face, side, bottom)
+        return torch.from_numpy(np.stack([hung, share[0].numpy(), new, kept | face]))
+
+    hung = Averaged(hanging, TAPS, faces_seen(track), *places[1:])
     made = np.zeros((len(span), 2, canvas.height, canvas.width), np.uint8)
     color = np.zeros((len(span), 3), np.float32)
     for row in (np.flatnonzero(track.present[core]) + core.start).tolist():
-        share = ((decisions(row) - low) / (high - low)).clamp(0, 1)
-        if falls is not None:
-            mesh = canvas.grid.places(track.mesh[row])[list(FACE_OVAL)]
-            face = polygon_mask(mesh, canvas.height, canvas.width) > 0.5
-            kept = ((own_hair(row) > 0.5) & (share[0] < 0.5)).numpy()
-            new = joined_to(face, share[1].numpy(), side)
-            # Own hair swings, and sides of heads move otherwise than faces when these turn, so
-            # neighbouring frames do not agree on what lies below it.
-            new[fallen(kept, new > 0.5, SWINGS * side) & ~face] = 1
-            new = falls(row, kept).going_on(new, kept, TOUCHES * side)
-            share[1] = torch.from_numpy(new)
+        if falls is None:
+            share = shares(row)
+        else:
+            around, (_, *alone, before) = hung(row)[0], hung.of(row)
+            share = torch.stack(alone)
+            share[1][before == 0] = ((around - low) / (high - low)).clamp(0, 1)[before == 0]
         made[row - core.start] = (share * 255).round().to(torch.uint8).numpy()
         color[row - core.start] = neighbour_weights(row, begins, voters) @ hair_drawn.color
     return Reshaped(made, color)

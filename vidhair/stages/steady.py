@@ -8,7 +8,8 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vidhair.geometry import Box, Grid
+from vidhair.geometry import Box, Grid, crop_axes, similarity_in_box
+from vidhair.models.faces.landmarks import eyes_and_mouth
 from vidhair.stages.align import FaceTrack
 from vidhair.stages.render import input_transforms
 from vidhair.stages.smooth import Pivots
@@ -96,4 +97,15 @@ def faces_of(pivots: Pivots, track: FaceTrack) -> Tensor:
     """[T, 3, 3], positions in the box → in the face; the identity where it is absent."""
     faces = torch.eye(3).repeat(len(track.present), 1, 1)
     faces[track.present] = input_transforms(pivots.similarity)[track.present]
+    return faces
+
+
+def faces_seen(track: FaceTrack) -> Tensor:
+    """As `faces_of`, of where each frame shows the face: heads that begin to move are ahead of what
+    is smoothed."""
+    faces = torch.eye(3).repeat(len(track.present), 1, 1)
+    there = np.flatnonzero(track.present)
+    mesh = track.mesh[there]
+    similarity = similarity_in_box(crop_axes(*eyes_and_mouth(mesh)), track.box)
+    faces[there] = input_transforms(similarity)
     return faces
