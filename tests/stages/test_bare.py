@@ -371,6 +371,24 @@ def test_bare_arms_are_no_clothes() -> None:
     assert not (wall_seen & (skin | clothes)).any()
 
 
+@pytest.mark.parametrize(("share", "is_skin"), [(0.2, False), (0.6, True)])
+def test_what_is_called_skin_and_far_darker_than_the_face_is_worn(
+    share: float, is_skin: bool
+) -> None:
+    values = given()
+    planes = values["labels"].planes.copy()
+    shirt = planes[1, Label.CLOTHES] > 0
+    planes[1, Label.CLOTHES][shirt], planes[1, Label.SKIN][shirt] = 0, 255
+    view = list(views_of(values | {"labels": Labels(planes)}))[1]
+    view.picture = view.picture.copy()
+    body = view.body & shirt
+    view.picture[body] = np.array([1.0, 0.7, 0.75]) * share * np.array(SKIN)
+    _, skin, clothes = kinds(view)
+    assert body.sum() > 100
+    assert np.array_equal(skin[body], np.full(body.sum(), is_skin))
+    assert np.array_equal(clothes[body], ~skin[body])
+
+
 @pytest.mark.parametrize(("color", "stays"), [(SKIN, False), ((90, 110, 180), True)])
 def test_a_hand_that_goes_by_is_no_wall(color: tuple[int, int, int], stays: bool) -> None:
     """What hair hides in all frames but one, in which a hand, or the wall's own blue, is seen."""

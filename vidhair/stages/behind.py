@@ -73,6 +73,7 @@ OFF_AXIS, OFF_AXIS_COST = 0.3, 1.0
 LEAST_TILT, TILT_COST = 0.17, 1.0
 NECK_SPAN = 1.4  # half widths beside the middle, beyond which bare skin is that of arms
 SKIN_TINT, SKIN_TONE = 0.045, (0.5, 1.35)  # of a body's skin, beside the face's: off it, and shares
+DARKEST_SKIN = 0.3  # share of the face's tone that labels may call skin: others are dark clothes
 NECK, NECK_LENGTH = 0.7, 0.7  # half width, and length below the chin, in half widths of a face
 NECK_LEANS, NECK_BACK = 0.7, 0.28  # shares of what a head leans, and of what a face looks aside
 CHIN_AND_BROW = (152, 10)  # points of the mesh
@@ -396,13 +397,15 @@ def _spread(values: NDArray[Any], weight: NDArray[Any]) -> Plane:
 
 def kinds(view: View) -> tuple[Mask, Mask, Mask]:
     """Where a view shows wall, skin of the body, and clothes. Bare arms and shoulders, which labels
-    take for clothes, are told from them by the color of the face."""
+    take for clothes, are told from them by the color of the face, and so are dark clothes that
+    labels take for skin."""
     skin = view.label(Label.SKIN) > view.label(Label.CLOTHES)
     face = view.picture[view.skin]
     if len(face):
         usual = np.median(face, 0)
         away = furthest(tint(view.picture) - tint(usual))
         tone = view.picture.mean(-1) / max(1.0, float(usual.mean()))
+        skin &= tone > DARKEST_SKIN
         skin |= (away < SKIN_TINT) & (tone > SKIN_TONE[0]) & (tone < SKIN_TONE[1])
     # Strays, which colors keep away from, do not hide where the body ends.
     wall = view.wall | ((view.person < WALL) & ~view.near_matte)
