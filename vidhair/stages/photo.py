@@ -333,15 +333,17 @@ def textured(colors: NDArray[Any], sure: Plane, side: float) -> Plane:
 def towards(plane: Plane, centre: NDArray[Any], reach: float) -> Plane:
     """The most that a plane [h, w] holds further out from a centre [2], up to a share of the way
     from there; or less far out, if that is negative."""
-    rows, columns = (np.arange(n, dtype=np.float32) + 0.5 for n in plane.shape)
-    away = np.stack(np.meshgrid(columns - centre[0], rows - centre[1]), -1)
-    found = np.zeros_like(plane)
+    found = np.zeros(plane.shape, np.float32)
     for share in np.linspace(0, reach, RAYS)[1:]:
-        places = away * (1 + share) + np.asarray(centre) - 0.5
-        there = sample(plane, places.astype(np.float32))
-        within = (places >= 0).all(-1) & (places < plane.shape[::-1]).all(-1)
-        found = np.maximum(found, there * within)
-    return found.astype(np.float32)
+        x, y = (
+            ((np.arange(n) + 0.5 - middle) * (1 + share) + middle - 0.5).astype(np.float32)
+            for n, middle in zip(plane.shape[::-1], centre, strict=True)
+        )
+        there = sample(plane, np.stack(np.meshgrid(x, y), -1))
+        beyond_x, beyond_y = ((p < 0) | (p >= n) for p, n in ((x, plane.shape[1]), (y, len(y))))
+        there[:, beyond_x], there[beyond_y] = 0, 0
+        np.maximum(found, there, out=found)
+    return found
 
 
 def soft_edge(mask: NDArray[Any], reach: float) -> Plane:

@@ -146,7 +146,7 @@ def worn_tone(
     return HairTone(area, mean_lab.astype(np.float32))
 
 
-@stage(version=3, keep=False)
+@stage(version=4, keep=False)
 def worn(
     frames: Frames,
     bare: Bare,
