@@ -10,6 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from tests.stages.faces import face_mesh
+from tests.stages.hand import flat_hand
 from tests.stages.series import InMemory
 from vidhair.geometry import Box
 from vidhair.imaging.follow import STILL, inverse, moved
@@ -48,7 +49,7 @@ from vidhair.stages.behind import (
     wall_of,
     without_crumbs,
 )
-from vidhair.stages.hands import MOST, Hands
+from vidhair.stages.hands import MOST, Hands, hands_on
 from vidhair.stages.labels import Labels
 from vidhair.stages.matte import Matte
 from vidhair.stages.region import HairWindow, HeadRegion
@@ -650,6 +651,27 @@ def test_clothes_that_are_seen_next_to_hair_are_known() -> None:
     _, _, clothes = kinds(view)
     assert not view.body[next_to_it].any()
     assert clothes[next_to_it & ~stray].all() and not clothes[stray | hair].any()
+
+
+def test_a_hand_that_all_frames_show_is_no_body() -> None:
+    """What it hides is what clothes are around it."""
+    values, points = given(), NO_HANDS.points.copy()
+    for frame in range(FRAMES):
+        points[frame, 0] = flat_hand((40.0 + 3 * frame, 136.0), 18.0)
+    pixels = values["frames"].pixels.copy()
+    for frame, marks in enumerate(points):
+        pixels[frame][hands_on(marks, WINDOW) > 0] = 200, 40, 40
+    series = {name: InMemory(values[name]) for name in ("matte", "labels", "track", "head_pose")}
+    there = hands_on(points[0], WINDOW) > 0
+    away = []
+    for known in (Hands(points), NO_HANDS):
+        made = behind(
+            InMemory(Frames.of_pixels(pixels)), **series, hands=InMemory(known),
+            skull=values["skull"], region=REGION, hair_window=WINDOW,
+            meter=lambda done, note="": None,
+        )  # fmt: skip
+        away.append(np.abs(made.body[0][there].astype(int) - SHIRT).mean())
+    assert away[0] < 12 and away[1] > 60
 
 
 def test_a_neighbour_is_no_body() -> None:

@@ -7,9 +7,9 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from tests.stages.hand import flat_hand
 from tests.stages.series import InMemory
 from tests.stages.test_bare import FRAMES, NO_HANDS, REGION, SKIN, WINDOW, given, scene
-from tests.stages.test_hands import flat_hand
 from vidhair.stages.hands import Hands, hands_on
 from vidhair.stages.in_front import (
     InFront,

@@ -101,7 +101,7 @@ class View:
     mesh: [478, 2] in its samples; at: where the head is; side: of the face's crop, in samples; own:
     [h, w], how far a sample is the person's own, and not a neighbour's or a hand's. jewels: [h, w],
     what hangs from ears; lobes: by their side, what is seen of ears that are mostly hidden,
-    [h, w]."""
+    [h, w]; worn: [h, w], how far it is kept, see `keep`."""
 
     def __init__(
         self,

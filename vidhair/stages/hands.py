@@ -1,5 +1,6 @@
 """Where hands are: they come before hair in all frames of many clips, and look like necks."""
 
+import math
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import ClassVar
@@ -11,7 +12,7 @@ from vidhair.geometry import Grid
 from vidhair.models.faces.landmarks import HAND_POINTS, HandMarks
 from vidhair.models.parsers.face_parser import polygon_mask
 from vidhair.stages.align import FaceTrack
-from vidhair.stages.region import HairWindow
+from vidhair.stages.region import HairWindow, window_on
 from vidhair.types import Clip, Frames
 from vidhair.wiring import Meter, Series, Value, ranges, stage
 
@@ -63,15 +64,10 @@ def hands_on(points: NDArray[np.float32], grid: Grid) -> NDArray[np.float32]:
 
 def wider(window: HairWindow, clip: Clip) -> HairWindow:
     """What is looked at of a clip's frames."""
-    reach, step = AROUND * window.side * window.step, int(window.step)
-    low = [max(0, int(start - reach)) for start in (window.left, window.top)]
-    ends = window.left + step * window.width, window.top + step * window.height
-    high = [
-        min(size, int(end + reach))
-        for size, end in zip((clip.width, clip.height), ends, strict=True)
-    ]
-    columns, rows = (-(-(b - a) // step) for a, b in zip(low, high, strict=True))
-    return HairWindow(low[0], low[1], step, rows, columns, window.side)
+    step, more = int(window.step), math.ceil(AROUND * window.side)
+    height, width = window.height + 2 * more, window.width + 2 * more
+    around = Grid(window.left - more * step, window.top - more * step, step, height, width)
+    return window_on(around, step, window.side, (clip.width, clip.height))
 
 
 @stage()

@@ -29,9 +29,7 @@ OVER_EARS = 0.2  # how far hair that hides them stands off the skull, at least
 # How far from the skull own hair mostly reaches, in percent of its samples, and what is believed.
 THICK, MOST = 90, 0.5
 LAST = 97  # percent of own hair that is above where it ends
-# As multiples of how far new hair reaches into own hair: how far above its end that begins, and how
-# much of it tells how wide it is.
-BEGINS, ENDS = 5.0, 4.0
+BEGINS = 5.0  # as multiples of how far new hair reaches into own hair, that it begins above its end
 WIDER = 0.15  # than hair falls, that it may be where drawings say so
 # Of hair that hangs, in sides of the face's crop: half the width of what is too thin to count, and
 # the height of what is too low; how soft bends are, and how much higher it ends outside, also as a
@@ -67,7 +65,7 @@ class Mantle:
         rows = np.arange(len(own))[:, None]
         ears = (rows > self.ears[0]) & (rows < self.ears[1])
         found = self.front | (self.back & ~(person & ~ears))
-        for side, last, _ in self.long(own, joins):
+        for side, last in self._long(own):
             found &= ~side | (rows > last - BEGINS * joins)
         seen: Mask = found & (rows <= end)
         return seen
@@ -118,16 +116,15 @@ class Mantle:
         edge[:top], edge[top:] = -np.inf, _followed(edge[top:], *most)
         return edge
 
-    def long(self, own: Mask, joins: float) -> Iterator[tuple[Mask, float, float]]:
+    def _long(self, own: Mask) -> Iterator[tuple[Mask, float]]:
         """Of own hair [h, w], on either side of the head where it hides more than half of the ear:
-        its columns, in which row it ends, and how far from the middle it reaches there."""
+        its columns, and in which row it ends."""
         columns = np.arange(own.shape[1])
         for side in (columns < self.middle, columns >= self.middle):
-            down, across = np.nonzero(own & side)
-            last = float(np.percentile(down, LAST)) if len(down) else 0.0
+            rows = np.nonzero(own & side)[0]
+            last = float(np.percentile(rows, LAST)) if len(rows) else 0.0
             if last > sum(self.ears) / 2:
-                out = np.abs(across - self.middle)[down > last - ENDS * joins]
-                yield side, last, float(np.percentile(out, LAST))
+                yield side, last
 
 
 def _reach(mask: Mask, out: Edge) -> Edge:

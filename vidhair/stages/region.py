@@ -65,11 +65,17 @@ class HairWindow(Grid, Derived):
 def plan_window(region: Grid, side: float, frame_size: tuple[int, int]) -> HairWindow:
     """side: of a face's crop, in pixels; frame_size: width and height."""
     step = max(1, math.ceil(side / FINEST_SIDE))
-    low = [max(0, math.floor(start)) for start in (region.left, region.top)]
-    reach = region.left + region.step * region.width, region.top + region.step * region.height
+    return window_on(region, step, side / step, frame_size)
+
+
+def window_on(place: Grid, step: int, side: float, frame_size: tuple[int, int]) -> HairWindow:
+    """What of a frame lies on a grid. step: of the window, in pixels; side: of a face's crop, in
+    its samples; frame_size: width and height."""
+    low = [max(0, math.floor(start)) for start in (place.left, place.top)]
+    reach = place.left + place.step * place.width, place.top + place.step * place.height
     high = [min(size, math.ceil(end)) for size, end in zip(frame_size, reach, strict=True)]
     columns, rows = (math.ceil((b - a) / step) for a, b in zip(low, high, strict=True))
-    return HairWindow(low[0], low[1], step, rows, columns, side / step)
+    return HairWindow(low[0], low[1], step, rows, columns, side)
 
 
 JAW_CHIN_BROW = (172, 397, 152, 10)  # of MediaPipe's mesh: corners of the jaw, chin, hairline

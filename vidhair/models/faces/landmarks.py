@@ -264,7 +264,8 @@ class PersonSegmenter:
 
 
 class HandMarks:
-    """Landmarks of hands in frames in order; hands of one frame are followed into the next.
+    """Landmarks of hands in frames in order; hands of one frame are followed into the next (Zhang
+    et al. 2020, MediaPipe Hands).
 
     most: how many. min_confidence: 0 … 1, of the detector and of the landmarks.
     """
