@@ -292,7 +292,7 @@ def thumbnails(frames: Frames) -> Thumbnails:
     return Thumbnails(shrink(frames))
 
 
-@stage(version=2, chunk=64)
+@stage(version=3, chunk=64)
 def faces(
     frames: Annotated[Frames, Near(WARM_UP, 0)],
     span: Span,

@@ -85,6 +85,15 @@ class TestOneFrame:
         (mesh,) = found(put(wall(*HD), 160, at, turn=turn), max_faces=4)
         assert is_face(mesh, 160, at)
 
+    @pytest.mark.parametrize("name", CENTRE)
+    @pytest.mark.parametrize("turn", [0, 90, 135, 180, -135])
+    def test_a_face_is_read_the_right_way_round(self, turn: int, name: str) -> None:
+        """The detector takes faces upside down for upright ones."""
+        (mesh,) = found(put(wall(*HD), 200, (500, 500), name, turn))
+        (upright,) = found(put(wall(*HD), 200, (500, 500), name))
+        back = np.exp(1j * np.radians(turn)) * (mesh - 500).dot([1, 1j])
+        assert np.abs(back - (upright - 500).dot([1, 1j])).mean() < 0.03 * 200
+
     def test_a_face_larger_than_the_frame(self) -> None:
         close = person("long_brown")[150:400, 120:370]
         (mesh,) = found(np.kron(close, np.ones((6, 6, 1), np.uint8)), max_faces=4)
