@@ -91,18 +91,42 @@ def test_what_shines_through_at_the_border_gets_the_hue_of_hair() -> None:
     colors[..., 30, 68:72] = torch.tensor([0.5, 0.2, 0.0])[None, :, None]
     trust = torch.zeros(1, 1, 60, 120)
     trust[..., :80] = 1
-    found = hair_hue(colors, trust, 300.0)
+    found = hair_hue(colors, colors, trust, 300.0)
     assert torch.allclose(found[..., :40], colors[..., :40], atol=0.01), "within it stays"
     assert (found[:, 0, 5:25, 72:80] > 1.5 * found[:, 2, 5:25, 72:80]).all(), "grey turns brown"
     assert torch.allclose(found[0, :, 30, 68], colors[0, :, 30, 68], atol=0.02), "red strands stay"
-    assert (hair_hue(colors, 0 * trust, 300.0) == colors).all()
+    assert (hair_hue(colors, colors, 0 * trust, 300.0) == colors).all()
+
+
+def test_hair_at_the_border_is_no_more_saturated_nor_lighter_than_it_is_seen_or_within() -> None:
+    """As it turns where too much of a blue or dark wall is taken out of it."""
+    seen = torch.tensor([0.4, 0.25, 0.12])[None, :, None, None].repeat(1, 1, 60, 120)
+    colors = seen.clone()
+    colors[..., 20:50, 74:80] = torch.tensor([0.9, 0.35, 0.0])[None, :, None, None]
+    trust = torch.zeros(1, 1, 60, 120)
+    trust[..., :80] = 1
+    found = hair_hue(colors, seen, trust, 300.0)
+    assert torch.allclose(found[..., 25:45, 75:80], seen[..., 25:45, 75:80], atol=0.05)
+
+
+def test_light_strands_at_the_border_keep_their_hue_beside_shades() -> None:
+    """Shades of brown hair are redder and more saturated than its lights."""
+    shade, light = torch.tensor([0.16, 0.06, 0.04]), torch.tensor([0.6, 0.44, 0.32])
+    share = (0.5 + 0.5 * torch.sin(torch.arange(60.0))).view(1, 1, 60, 1)
+    share = (0.6 * share**4).expand(1, 1, 60, 120).clone()  # within it is dark, with some lights
+    share[..., 70:80] = 1
+    colors = shade.view(1, 3, 1, 1) + share * (light - shade).view(1, 3, 1, 1)
+    trust = torch.zeros(1, 1, 60, 120)
+    trust[..., :80] = 1
+    found = hair_hue(colors, colors, trust, 300.0)
+    assert (found[..., 70:78] - colors[..., 70:78]).abs().max() < 0.02
 
 
 def test_what_a_photo_cuts_off_is_a_border_of_the_hair() -> None:
     """The wall that shines through at the photo's edge has the hair's hue, and its own within."""
     colors = torch.tensor([0.4, 0.25, 0.1]).view(1, 3, 1, 1).repeat(1, 1, 60, 80)
     colors[..., :4] = 0.5
-    found = hair_hue(colors, torch.ones(1, 1, 60, 80), 300.0)
+    found = hair_hue(colors, colors, torch.ones(1, 1, 60, 80), 300.0)
     assert (found[:, 0, :, :4] > 1.3 * found[:, 2, :, :4]).all()
     assert torch.allclose(found[..., 30:50], colors[..., 30:50], atol=0.01)
 

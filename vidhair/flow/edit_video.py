@@ -26,7 +26,7 @@ from vidhair.types import Clip
 
 CACHE_VARIABLE = "VIDHAIR_CACHE"
 CACHE_BYTES = 20 * 2**30
-LYING = "the head lies on its side or upside down; the frames are turned upright for the edit, and back"
+LYING = "the head lies on its side or upside down; frames are turned upright for the edit, and back"
 
 
 @dataclass(frozen=True)

@@ -66,6 +66,7 @@ SPREAD_LEVELS = 8
 SEEN = 0.6  # how far a color is trusted, to be taken
 CORES, LEAST_CORE = (0.06, 0.03, 0.015), 0.15  # how far within its border hair's hue is told, if
 HUE_REACH = 0.1  # that is so much of it; how far around it is
+MOST_OF_CORE = 0.98  # of the hair within is less light and less saturated than hair gets
 MOST_HUE, LEAST_HUE = 0.6, 0.03  # deviations, and the least of its share, up to which it is another
 STRANDS, REFLECTED = 0.03, 0.3  # how wide those are that go on, and how far
 BEYOND = 0.36  # how far hair goes on, at most, that the photo cuts off
@@ -259,7 +260,7 @@ def of_parts(
     reach = max(1, round(WITHIN * side))
     whole = erode(dilate(trust, 4 * reach + 1), 6 * reach + 1)
     trust = torch.maximum(AT_BORDER * trust, whole)
-    front = hair_hue(front, trust, side)
+    front = hair_hue(front, unit, trust, side)
     # Locks go on below the photo; beside it, the hair's own colors spread.
     own = continued(torch.cat([front, trust], 1)[0].movedim(0, -1).numpy(), margin, axes=(0,))
     planes = F.pad(torch.from_numpy(own).movedim(-1, 0)[None].contiguous(), (margin, margin))
@@ -282,32 +283,45 @@ def of_parts(
     )
 
 
-def hair_hue(colors: Tensor, trust: Tensor, side: float) -> Tensor:
-    """Colors [1, 3, h, w] in 0 … 1, whose hue near the border is about that of hair within: what
-    shines through thin hair has another. trust: that they are of hair, [1, 1, h, w]."""
+def hair_hue(colors: Tensor, seen: Tensor, trust: Tensor, side: float) -> Tensor:
+    """Colors [1, 3, h, w] in 0 … 1, which near the border are about as those of hair within: what
+    shines through thin hair has another hue, and where more is taken for behind it than is, hair
+    turns more saturated and lighter than any. seen: the picture, of the same shape; trust: that
+    they are of hair, [1, 1, h, w]."""
     # What a photo cuts off is a border as well, at which little shows what is hair.
     shown = F.pad((trust > SEEN).float(), (1, 1, 1, 1))
     cores = (erode(shown, 2 * max(1, round(r * side)) + 1)[..., 1:-1, 1:-1] for r in CORES)
     core = next((one for one in cores if one.sum() > LEAST_CORE * shown.sum()), None)
     if core is None:
         return colors
-    lab = rgb_to_lab(colors)
+    lab, inside = rgb_to_lab(colors), core > 0.5
     brightness = lab[:, :1] + 16  # as much as which things of one hue are saturated
-    hue = lab[:, 1:] / brightness
-    sums = wide_blur(torch.cat([hue * core, core], 1), HUE_REACH * side)
-    weight = sums[:, 2:]
-    usual = fill(sums[:, :2] / (weight + 1e-5), (20 * weight).clamp(max=1), SPREAD_LEVELS)
+    light, hue = brightness.log(), lab[:, 1:] / brightness
+    sums = wide_blur(torch.cat([hue * core, light * core, core], 1), HUE_REACH * side)
+    weight = sums[:, 3:]
+    told = fill(sums[:, :3] / (weight + 1e-5), (20 * weight).clamp(max=1), SPREAD_LEVELS)
+    # Shades of hair are more saturated than its lights.
+    low, high = torch.quantile(light[inside], torch.tensor([1 - MOST_OF_CORE, MOST_OF_CORE]))
+    lighter, rest = light.clamp(low, high) - told[:, 2:], hue - told[:, :2]
+    slope = (core * lighter * rest).sum((2, 3), True) / ((core * lighter**2).sum() + 1e-3)
+    usual = told[:, :2] + slope * lighter
     away = hue - usual
     distance = away.square().sum(1, keepdim=True).sqrt()
     usually = float((distance.square() * core).sum() / core.sum()) ** 0.5
     limit = max(LEAST_HUE, MOST_HUE * usually)
-    share = (limit / (distance + 1e-5)).clamp(max=1)
-    # Near the border; and more saturated strands are hair.
-    free = torch.maximum(
-        3 * wide_blur(core, CORES[0] / 2 * side) - 2, (away * usual).sum(1, True).sign()
+    # More saturated strands are hair, as far as they are seen so, or there are such within.
+    way = usual / (usual.square().sum(1, True).sqrt() + 1e-5)
+    plain = rgb_to_lab(seen)
+    more, as_seen = (
+        (way * part).sum(1, True) for part in (away, plain[:, 1:] / (plain[:, :1] + 16) - usual)
     )
-    found = usual + away * (share + free.clamp(0, 1) * (1 - share))
-    return lab_to_rgb(torch.cat([lab[:, :1], brightness * found], 1)).clamp(0, 1)
+    most = as_seen.clamp(min=max(limit, float(more[inside].quantile(MOST_OF_CORE))))
+    share = (torch.where(more > 0, most, limit) / (distance + 1e-5)).clamp(max=1)
+    near = (3 - 3 * wide_blur(core, CORES[0] / 2 * side)).clamp(0, 1)
+    lightest = torch.maximum(plain[:, :1] + 16, high.exp())
+    brightness = brightness - near * (brightness - lightest).clamp(min=0)
+    found = usual + away * (1 - near * (1 - share))
+    return lab_to_rgb(torch.cat([brightness - 16, brightness * found], 1)).clamp(0, 1)
 
 
 def textured(colors: NDArray[Any], sure: Plane, side: float) -> Plane:
