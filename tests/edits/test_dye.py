@@ -187,6 +187,15 @@ class TestOf:
             light = dyeing(lab.mean((0, 2, 3)), target).of(lab, self.SURE)[:, 0]
             assert light.min() >= 0 and light.max() <= 98
 
+    def test_what_keeps_its_lightness_keeps_its_highlights(self) -> None:
+        """Sun on some of the hair is several times as light as the rest; a dye of about the hair's
+        own lightness made it dull."""
+        lab = hair((30.0, 8.0, 20.0))
+        lab[:, 0, :, 70:] += 45
+        for target, kept in (((30.0, 6.0, 18.0), 35), ((36.0, 6.0, 18.0), 28), (AUBURN, 20)):
+            got = dyeing(lab_of((30.0, 8.0, 20.0)), target).of(lab, self.SURE)[:, 0]
+            assert got[..., 80:].mean() - got[..., :60].mean() > kept
+
     def test_its_own_hues_show_a_little(self) -> None:
         lab = hair(DARK)
         lab[:, 1, :, 50:] += 10

@@ -3,6 +3,7 @@
 Colors are CIE Lab with L in 0 … 100, [1, 3, h, w]; a mean color is [3].
 """
 
+import math
 from dataclasses import dataclass, replace
 from functools import cache
 from types import ModuleType
@@ -46,6 +47,7 @@ GAIN = ((-50.0, 0.8), (0.0, 1.0), (60.0, 1.3))
 # Lightness of strands that is approached and not passed, as multiples of the dye's, and how far
 # away from it at least.
 DARKEST, BRIGHTEST, LEAST_ROOM = 0.1, 1.4, 14.0
+UNLIKE = 1.6  # times as light or as dark, from which on nothing of the hair's own highlights stays
 DEEPER = 0.8  # how many more times light goes through the pigment of strands that are nearly black
 LEAST_PASSED = 1e-3  # share of the light that any pigment lets through
 SHINE = 0.3  # share of the chroma that strands twice as light as the dye lose to the light's color
@@ -137,10 +139,19 @@ class Dyeing:
         gain = np.interp(float(self.target[0] - self.source[0]), changes, gains)
         return float(gain) * (1 - PIGMENT * self._greyness)
 
+    @property
+    def _alike(self) -> float:
+        """How near the dye's lightness is to the hair's, 0 … 1: what does not change keeps its
+        highlights, which the sun makes several times as light as the rest."""
+        change = math.log((float(self.target[0]) + BLACK) / (float(self.source[0]) + BLACK))
+        return max(0.0, 1 - abs(change) / math.log(UNLIKE))
+
     def _lightness(self, way: Tensor) -> Tensor:
         """Of strands that would differ from the dye's lightness by `way`."""
         new = float(self.target[0])
-        room = torch.where(way > 0, max(new * (BRIGHTEST - 1), LEAST_ROOM), new * (1 - DARKEST))
+        above = max(new * (BRIGHTEST - 1), LEAST_ROOM)
+        above += self._alike * max(100 - new - above, 0)
+        room = torch.where(way > 0, above, new * (1 - DARKEST))
         return (new + room * torch.tanh(way / room)).clamp(0, 98)
 
     def _tint(self, light: Tensor) -> Tensor:
@@ -158,7 +169,8 @@ class Dyeing:
         weights = xyz_matrix(light)[1].view(1, 3, 1, 1)
         deep = deep * srgb_to_linear(grey)[:, :1] / (deep * weights).sum(1, keepdim=True)
         shade = rgb_to_lab(linear_to_srgb(deep.clamp(0, 1)))[:, 1:]
-        return torch.where(ratio < 1, shade, target[:, 1:] * (1 - SHINE * (ratio - 1).clamp(0, 1)))
+        shine = SHINE * (1 - self._alike) * (ratio - 1).clamp(0, 1)
+        return torch.where(ratio < 1, shade, target[:, 1:] * (1 - shine))
 
     @property
     def _reach(self) -> int:

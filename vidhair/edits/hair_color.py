@@ -179,7 +179,7 @@ class HairColor(HairColorLatent):
         """Raises InvalidSetting if the frame that it was painted on does not show the person."""
         return PaintedArea.on_frame(self.area, self.area_frame, track, "edit.area_frame")
 
-    @stage(version=3, keep=False)
+    @stage(version=4, keep=False)
     def dyed_hair(
         self,
         frames: Frames,
