@@ -13,8 +13,9 @@ the same motion with other hair. Every edit runs up to the frames before encodin
     seconds   of the processor, beyond what the clip's edits share
 
 with `!` behind what is out of bounds. With --ways, baselines and parts left out; with --ablation
-the table of them (--frames 8 --people 2 --motions 1 are enough). OUT/numbers.json; OUT/EDIT-WAY.png
-of source | edited | twin. Clips and caches stay in OUT for the next time.
+the table of them (--frames 8 --people 2 --motions 1 are enough). OUT/numbers.json, which tells of
+the exact twin's identity, warp and jitter, too, as these may be out of bounds; OUT/EDIT-WAY.png of
+source | edited | twin. Clips and caches stay in OUT for the next time.
 """
 
 import argparse
@@ -281,9 +282,13 @@ def measured(
     apart = [lpips(frames, twin, judge.distance, everywhere) for frames in shown]
     faces = source.face
     own = float((faces[:-1] * faces[1:]).sum(1).mean())
+    like, like_twin = (
+        float((faces * judge.face(frames)).sum(1).mean()) / own for frames in (edited, twin)
+    )
     found = {
         "distance": apart[0] / apart[1],
-        "identity": float((faces * judge.face(edited)).sum(1).mean()) / own,
+        "identity": like,
+        "identity of the twin": like_twin,
         "warp": warp_error(edited, source.frames) / source.warp,
         "warp of the twin": warp_error(twin, source.frames) / source.warp,
     }
