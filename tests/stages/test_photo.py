@@ -22,10 +22,12 @@ from vidhair.stages.photo import (
     hair_hue,
     hidden_hair,
     looks_away,
+    no_finer,
     of_parts,
     textured,
     towards,
 )
+from vidhair.stages.region import FINEST_SIDE
 from vidhair.stages.skull import Place
 
 
@@ -96,6 +98,19 @@ def test_what_shines_through_at_the_border_gets_the_hue_of_hair() -> None:
     assert (found[:, 0, 5:25, 72:80] > 1.5 * found[:, 2, 5:25, 72:80]).all(), "grey turns brown"
     assert torch.allclose(found[0, :, 30, 68], colors[0, :, 30, 68], atol=0.02), "red strands stay"
     assert (hair_hue(colors, colors, 0 * trust, 300.0) == colors).all()
+
+
+@pytest.mark.parametrize("side", [300.0, 520.0, 1500.0])
+def test_large_photos_are_reduced_to_what_a_window_holds(side: float) -> None:
+    mesh = face_mesh(0.6 * side, 0.5 * side, 100.0)
+    mesh = mesh * np.float32(side / float(_still(mesh).axes.side[0]))
+    picture = np.random.default_rng(0).integers(0, 255, (round(side), round(1.4 * side), 3))
+    small, track = no_finer(picture.astype(np.uint8), _still(mesh))
+    found = float(track.axes.side[0])
+    assert found == pytest.approx(min(side, FINEST_SIDE - 1), rel=2e-3) and found <= FINEST_SIDE
+    assert small.shape[1] / picture.shape[1] == pytest.approx(found / side, rel=4e-3)
+    box = track.box.centre / small.shape[1::-1] - _still(mesh).box.centre / picture.shape[1::-1]
+    assert np.abs(box).max() < 2e-3
 
 
 def test_hair_at_the_border_is_no_more_saturated_nor_lighter_than_it_is_seen_or_within() -> None:
