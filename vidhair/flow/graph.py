@@ -57,6 +57,7 @@ from vidhair.stages import (
     cut_out,
     difference,
     drawn,
+    ends,
     fade,
     hair_texture,
     hands,
@@ -109,12 +110,13 @@ HEAD = makers(
     align.thumbnails, align.faces, align.shots, people.tracks, people.looks, people.people,
     people.person, people.track, invert.latents, smooth.shot_codes, smooth.pivots,
     region.region, region.hair_window, labels.labels, labels.hair_colors, matte.matte,
-    matte.hair_tone, skull.head_pose, skull.skull, hands.hands, behind.behind, bare.bare,
-    render.canvas, render.rendered,
+    matte.hair_tone, skull.head_pose, skull.skull, ends.hair_end, hands.hands,
+    behind.behind, bare.bare, render.canvas, render.rendered,
     residual.former_change, former_dye, fade.fade, compose.composed, compose.changes,
     cut_out.frame_alpha, cut_out.cut_out, difference.former_motion, steady_face.steady_face,
     mouth.mouth,
-    style_spread, drawn_change=render.no_drawn_change, former_drawn=render.no_drawn_change,
+    style_spread, hair_cut=ends.uncut, drawn_change=render.no_drawn_change,
+    former_drawn=render.no_drawn_change,
 )  # fmt: skip
 TUNED = makers(tune.tuned, drawer=tune.fine_tuned, codes=tune.offset_pivots)
 UNTUNED = makers(drawer=tune.untuned, codes=tune.plain_pivots)
@@ -654,7 +656,14 @@ class Flow:
                     f"in {lying} frames the head lies on its side, where what hair hides of body "
                     "and surroundings is guessed as if it were upright; edit such shots apart"
                 )
-        if "reshaped" in self.stages and all(self._unchanged(work, unit) for unit in units):
+        if "hair_end" in self.stages:
+            ends = [self.value(work, "hair_end", unit=unit) for unit in units]
+            if any(end.highest for end in ends):
+                notes.append(
+                    "hair ends beside the ears already, above which hair_length cuts none; volume "
+                    "lays it closer, and bald takes it away"
+                )
+        elif "reshaped" in self.stages and all(self._unchanged(work, unit) for unit in units):
             notes.append(
                 "no hair comes or goes, as drawings with the edit and without it are too alike; "
                 "ask for more of it, or take another pack"
