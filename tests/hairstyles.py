@@ -341,7 +341,7 @@ def edited_frames(
 # Stages that depend on the edit.
 OWN = (
     "shot_changes", "hairstyle", "proxy", "shown_fringe", "edited_codes", "hair_drawn", "reshaped",
-    "edited", "drawn_change", "hair_cut",
+    "edited", "drawn_change", "hair_fall",
 )  # fmt: skip
 
 

@@ -35,7 +35,7 @@ from vidhair.geometry import Box
 from vidhair.recipe import load_recipe
 from vidhair.settings import Curve
 from vidhair.stages.bare import Bare
-from vidhair.stages.ends import HairCut
+from vidhair.stages.ends import HairFall
 from vidhair.stages.in_front import InFront
 from vidhair.stages.matte import Matte
 from vidhair.stages.region import HairWindow
@@ -191,7 +191,7 @@ class TestShorter:
         made = HairLength(amount=-1.0).bent(
             Frames.of_pixels(seen), bare, Matte(alpha, *numbers), track, pose,
             Skull(np.array(CENTRE), np.array(AXES)), InFront(front),
-            HairCut(np.ones(1, np.float32)), grid, map,
+            HairFall(np.ones(1, np.float32), np.zeros(1, np.float32), 1.0), grid, map,
         )  # fmt: skip
         assert (made.levels[0, 40:, :22] == 200).all() and not made.alpha[0, 40:].any()
         assert np.array_equal(made.levels[0, :30], seen[0, :30])

@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 from numpy.typing import NDArray
 
@@ -10,15 +11,17 @@ from tests.stages.faces import face_track
 from tests.stages.series import InMemory
 from vidhair.geometry import Box, Grid
 from vidhair.stages.ends import (
+    BEGINS,
     HIGHEST,
-    HairCut,
     HairEnd,
+    HairFall,
+    as_it_is,
     cut_away,
     from_sides,
+    further_down,
     hair_end,
     hanging_at,
     heights,
-    uncut,
 )
 from vidhair.stages.matte import Matte
 from vidhair.stages.region import HairWindow
@@ -101,6 +104,15 @@ class TestCut:
         assert not self.gone(9.0).any()
 
 
+def test_longer_hair_falls_from_the_temples_on() -> None:
+    y = np.linspace(-2, 4, 121, dtype=np.float32)[:, None]
+    away = further_down(y, 1.0, 0.6)[:, 0]
+    assert not away[y[:, 0] <= BEGINS].any() and away[y[:, 0] >= 1.6] == pytest.approx(0.6)
+    above = y[:, 0] - away
+    assert (np.diff(above) > 0).all(), "no hair passes other hair"
+    assert np.diff(above).max() < 1.01 * 0.05, "nor is any shorter than it was"
+
+
 class TestStages:
     POSE = HeadPose(np.stack([np.eye(3)] * 3), np.full(3, SCALE), np.full((3, 2), 40.0))
 
@@ -115,13 +127,16 @@ class TestStages:
         assert hair_end(*self.given([0, 0, 0])).y == -np.inf
 
     def test_how_far_up_it_is_cut(self) -> None:
-        cut = HairEnd(1.0).cut(np.array([-0.5, 0.0, 0.5, -1.5], np.float32)).y
+        cut = HairEnd(1.0).moved(np.array([-0.5, 0.0, 0.5, -1.5], np.float32)).cut
         assert 0 < cut[0] < 1 and np.isinf(cut[1:3]).all() and cut[3] == np.float32(HIGHEST)
+        longer = HairEnd(1.0).moved(np.array([-0.5, 0.0, 0.5], np.float32)).longer
+        assert not longer[:2].any() and longer[2] > 0
+        assert not HairEnd(0.2).moved(np.ones(1, np.float32)).longer.any(), "short hair is drawn"
         assert HairEnd(HIGHEST).highest and not HairEnd(1.0).highest
 
     def test_a_cut_is_of_each_frame(self) -> None:
-        cut = HairCut(np.array([0.5, np.inf, np.inf], np.float32))
+        cut = HairFall(np.array([0.5, np.inf, np.inf], np.float32), np.zeros(3, np.float32), 1.0)
         skull = Skull(np.array(CENTRE), np.array(AXES))
         given = skull, self.POSE, box(10, 90).astype(np.float32), TestCut.PLACES, WINDOW
         assert cut.gone(0, *given)[60:].all() and not cut.gone(1, *given).any()
-        assert np.isinf(uncut(face_track([None], Box(0.0, 0.0, 10.0))).y).all()
+        assert np.isinf(as_it_is(face_track([None], Box(0.0, 0.0, 10.0))).cut).all()

@@ -14,7 +14,7 @@ from vidhair.models.generators.stylegan3 import Extent
 from vidhair.stages.bare import Bare
 from vidhair.stages.behind import Behind
 from vidhair.stages.compose import ComposeConfig
-from vidhair.stages.ends import HairCut
+from vidhair.stages.ends import HairFall
 from vidhair.stages.fade import Fade
 from vidhair.stages.hair_texture import STRANDS, HairTexture
 from vidhair.stages.in_front import InFront
@@ -181,6 +181,10 @@ class TestStage:
             moves[:1],
         )  # fmt: skip
 
+    def fall(self, cut: float, longer: float) -> HairFall:
+        both = np.full((self.COUNT, 2), [cut, longer], np.float32)
+        return HairFall(both[:, 0], both[:, 1], 1.0)
+
     def layer(
         self,
         gone: Any,
@@ -189,6 +193,7 @@ class TestStage:
         grain: float = 0.0,
         front: Any = None,
         cut: float = np.inf,
+        longer: float = 0.0,
     ) -> tuple[Any, Any]:
         own = box(8, 30)
         frames = np.stack([painted(own)] * self.COUNT)
@@ -208,7 +213,7 @@ class TestStage:
             Pivots(np.zeros((self.COUNT, 1, 1), np.float32), np.array([[0, 0, 0, 1.0]] * 2)),
             face_track(places, Box(8.0, 18.0, self.SIDE)), Bare(bare, alpha, alpha),
             self.behind(grain), InFront(np.zeros_like(alpha) if front is None else front), texture,
-            HairCut(np.full(self.COUNT, cut, np.float32)), self.POSE,
+            self.fall(cut, longer), self.POSE,
             Skull(np.array(CENTRE), np.array(AXES)),
             Fade(np.ones(self.COUNT)), Span(0, self.COUNT), self.CANVAS,
             HairWindow(0, 0, 1, *SIZE, self.SIDE), ComposeConfig(mode="replace"),
@@ -245,6 +250,13 @@ class TestStage:
         assert np.abs(got[0, 24:29, 13:27].astype(int) - SKIN).max() < 4
         assert np.array_equal(got[0, :14], frames[0, :14])
         assert np.array_equal(got[0, 34:], frames[0, 34:]), "nor does new hair hang below"
+
+    def test_long_hair_falls_further_and_none_is_drawn_below_it(self) -> None:
+        frames, got = self.layer(box(0, 0), box(40, 56, 0, 6), longer=1.0)
+        assert np.abs(got[0, 30:38, 13:27].astype(int) - HAIR).max() < 8, "from row 30 on"
+        assert np.array_equal(got[0, 44:], frames[0, 44:])
+        assert np.array_equal(got[0, :30], frames[0, :30]), "no hair goes"
+        assert np.array_equal(got[1], frames[1]), "no face"
 
     def test_a_chunk_without_a_face_passes_bit_for_bit(self) -> None:
         frames, got = self.layer(box(0, 0), box(30, 50), place=False)

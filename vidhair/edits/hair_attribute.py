@@ -22,7 +22,7 @@ from vidhair.settings import Curve, setting
 from vidhair.stages.align import FaceTrack
 from vidhair.stages.bare import Bare
 from vidhair.stages.bent import Bent, Move, bent, fuller, on_face, waved
-from vidhair.stages.ends import HairCut, HairEnd
+from vidhair.stages.ends import HairEnd, HairFall
 from vidhair.stages.fade import Fade
 from vidhair.stages.in_front import InFront, in_front, under, usual_hair
 from vidhair.stages.layers import Layer, laid
@@ -117,7 +117,7 @@ class HairAttribute(GradedEdit):
 
 @dataclass(frozen=True, kw_only=True)
 class HairLength(HairAttribute):
-    """Longer hair is drawn; shorter hair is the person's own, cut."""
+    """Longer hair is drawn, or own hair that falls further; shorter hair is cut."""
 
     kind = "hair_length"
     reshapes: ClassVar[bool] = True
@@ -161,14 +161,14 @@ class HairLength(HairAttribute):
         return {
             **super().makers(),
             **makers(
-                usual_hair, in_front, self.hair_cut, self.bent, layer=laid_bent,
+                usual_hair, in_front, self.hair_fall, self.bent, layer=laid_bent,
                 shown_matte=bent_matte, shown_tone=same_tone,
             ),
         }  # fmt: skip
 
     @stage(keep=False)
-    def hair_cut(self, strength: Strength, hair_end: HairEnd) -> HairCut:
-        return hair_end.cut(strength.values)
+    def hair_fall(self, strength: Strength, hair_end: HairEnd) -> HairFall:
+        return hair_end.moved(strength.values)
 
     @stage(keep=False)
     def bent(
@@ -180,7 +180,7 @@ class HairLength(HairAttribute):
         head_pose: HeadPose,
         skull: Skull,
         in_front: InFront,
-        hair_cut: HairCut,
+        hair_fall: HairFall,
         hair_window: HairWindow,
         at_once: AtOnce,
     ) -> Bent:
@@ -189,13 +189,13 @@ class HairLength(HairAttribute):
         def cut(row: int, seen: NDArray[np.uint8], alpha: NDArray[np.float32]) -> Reshape:
             places = on_face(track.axes_of(np.array([row])), hair_window)
             on_head = torch.from_numpy(places)[None]
-            gone = hair_cut.gone(row, skull, head_pose, alpha, on_head, hair_window)
+            gone = hair_fall.gone(row, skull, head_pose, alpha, on_head, hair_window)
             gone = gone * (bare.changed[row] > 0)
             levels = seen + gone[..., None] * (bare.over(row, seen) - seen.astype(np.float32))
             changed = np.ceil(gone * 255).astype(np.uint8)
             return np.rint(levels).astype(np.uint8), changed, alpha * (1 - gone)
 
-        shown = np.flatnonzero(track.present & np.isfinite(hair_cut.y))
+        shown = np.flatnonzero(track.present & np.isfinite(hair_fall.cut))
         return bent_frames(frames, matte, in_front, hair_window, shown, cut, at_once)
 
 

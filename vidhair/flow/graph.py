@@ -115,7 +115,7 @@ HEAD = makers(
     residual.former_change, former_dye, fade.fade, compose.composed, compose.changes,
     cut_out.frame_alpha, cut_out.cut_out, difference.former_motion, steady_face.steady_face,
     mouth.mouth,
-    style_spread, hair_cut=ends.uncut, drawn_change=render.no_drawn_change,
+    style_spread, hair_fall=ends.as_it_is, drawn_change=render.no_drawn_change,
     former_drawn=render.no_drawn_change,
 )  # fmt: skip
 TUNED = makers(tune.tuned, drawer=tune.fine_tuned, codes=tune.offset_pivots)
@@ -656,14 +656,17 @@ class Flow:
                     f"in {lying} frames the head lies on its side, where what hair hides of body "
                     "and surroundings is guessed as if it were upright; edit such shots apart"
                 )
-        if "hair_end" in self.stages:
-            ends = [self.value(work, "hair_end", unit=unit) for unit in units]
-            if any(end.highest for end in ends):
-                notes.append(
-                    "hair ends beside the ears already, above which hair_length cuts none; volume "
-                    "lays it closer, and bald takes it away"
-                )
-        elif "reshaped" in self.stages and all(self._unchanged(work, unit) for unit in units):
+        own = units if "hair_end" in self.stages else ()
+        ends = [self.value(work, "hair_end", unit=unit) for unit in own]
+        cuts = not all(edit.keeps_hair for edit in self.recipe.edits)
+        if cuts and any(end.highest for end in ends):
+            notes.append(
+                "hair ends beside the ears already, above which hair_length cuts none; volume "
+                "lays it closer, and bald takes it away"
+            )
+        if not any(cuts or end.long for end in ends) and (
+            "reshaped" in self.stages and all(self._unchanged(work, unit) for unit in units)
+        ):
             notes.append(
                 "no hair comes or goes, as drawings with the edit and without it are too alike; "
                 "ask for more of it, or take another pack"

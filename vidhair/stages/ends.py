@@ -1,4 +1,4 @@
-"""Where hair ends, lock by lock, and what hangs below where it is cut.
+"""Where hair ends, what hangs below where it is cut, and how long hair falls further down.
 
 Heights are y on the head, in half widths of a face, as those of a `Skull`: a cut moves and tilts
 with the head, as hair does that grows on it.
@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter, gaussian_filter1d
 from torch import Tensor
 
-from vidhair.geometry import Grid
+from vidhair.geometry import CropAxes, Grid
 from vidhair.stages.align import FaceTrack
+from vidhair.stages.bent import Move
 from vidhair.stages.matte import Matte
 from vidhair.stages.region import HairWindow
 from vidhair.stages.skull import HeadPose, Place, Skull, look
@@ -33,6 +34,9 @@ LEAST = 0.002  # of the crop's square, that hair is which ends anywhere
 # In half widths, how much an amount of one of length is; y above which hair is not cut, within the
 # upper half of ears, and by how much less it is not worth it.
 OF_LENGTH, HIGHEST, LEAST_CUT = 1.35, -0.2, 0.1
+# y below which hair that ends there falls further down where it becomes longer, as all of it does
+# below another one; and share of that length over which it begins to.
+LONG, BEGINS, BEGIN = 0.8, -0.5, 0.4
 UPRIGHT = 0.5  # how long the head's own axis is seen, at least, where it tells heights
 # Lengths are in sides of the face's crop. Streaks, as long and as wide as strands and locks are,
 # around the head, and the waves in which they hang.
@@ -124,15 +128,35 @@ def cut_away(
     return gone
 
 
+def further_down(y: Plane, end: float, longer: float) -> Plane:
+    """How far above a place [h, w] the hair was that falls there, in half widths: none at the
+    temples, and as far as hair is longer from its end on. y: heights; end: of own hair."""
+    share = ((y - BEGINS) / (end + longer - BEGINS)).clip(0, 1)
+    smooth = np.where(share < BEGIN, share**2 / (2 * BEGIN), share - BEGIN / 2) / (1 - BEGIN / 2)
+    found: Plane = np.float32(longer) * smooth.astype(np.float32)
+    return found
+
+
 # ---- stages
 
 
 @dataclass(frozen=True)
-class HairCut(Value):
-    """y: [T] float32, where hair is cut; inf where it is not."""
+class HairFall(Value):
+    """cut: [T] float32, the y where hair is cut; inf where it is not. longer: [T] float32, by how
+    many half widths own hair that is long falls further down. end: the y where it ends."""
 
-    ROWS: ClassVar[tuple[str, ...]] = ("y",)
-    y: NDArray[np.float32]
+    ROWS: ClassVar[tuple[str, ...]] = ("cut", "longer")
+    cut: NDArray[np.float32]
+    longer: NDArray[np.float32]
+    end: float
+
+    def move(self, row: int, pose: HeadPose, axes: CropAxes, grid: HairWindow) -> Move:
+        """Of hair that is longer in a frame: none goes. axes: of the face there."""
+        at = Place.of(pose, row)
+        away = further_down(heights(at, grid), self.end, float(self.longer[row]))
+        sides = np.float32(at.scale * np.hypot(*at.rotation[:2, 1]) / float(axes.side[0]))
+        of = np.stack([np.zeros_like(away), -sides * away], -1)
+        return Move(of, np.ones_like(away), leaves=True)
 
     def gone(
         self, row: int, skull: Skull, pose: HeadPose, alpha: NDArray[Any], places: Tensor,
@@ -140,7 +164,7 @@ class HairCut(Value):
     ) -> Plane:  # fmt: skip
         """How far hair is gone, [h, w] in 0 … 1, with a frame's cut. alpha: [h, w] in 0 … 1, of
         own hair; places: [1, h, w, 2], on the head, in sides of the face's crop."""
-        at, cut = Place.of(pose, row), float(self.y[row])
+        at, cut = Place.of(pose, row), float(self.cut[row])
         if not np.isfinite(cut):
             return np.zeros(alpha.shape, np.float32)
         scale = at.scale / grid.step
@@ -156,14 +180,20 @@ class HairEnd(Value):
     y: float
 
     @property
+    def long(self) -> bool:
+        """Whether it falls further down where it becomes longer."""
+        return self.y > LONG
+
+    @property
     def highest(self) -> bool:
         """Whether it ends too high to be cut."""
         return self.y < HIGHEST + LEAST_CUT
 
-    def cut(self, amounts: NDArray[np.float32]) -> "HairCut":
-        """Shorter by amounts [T], where these are below zero."""
-        y = np.maximum(self.y + OF_LENGTH * amounts, HIGHEST)
-        return HairCut(np.where(amounts < 0, y, np.inf).astype(np.float32))
+    def moved(self, amounts: NDArray[np.float32]) -> "HairFall":
+        """Shorter by amounts [T], where these are below zero; longer, if it is long."""
+        cut = np.where(amounts < 0, np.maximum(self.y + OF_LENGTH * amounts, HIGHEST), np.inf)
+        longer = OF_LENGTH * amounts.clip(0) * self.long
+        return HairFall(cut.astype(np.float32), longer.astype(np.float32), self.y)
 
 
 @stage()
@@ -187,5 +217,6 @@ def hair_end(
 
 
 @stage(keep=False)
-def uncut(track: FaceTrack) -> HairCut:
-    return HairCut(np.full(len(track.present), np.inf, np.float32))
+def as_it_is(track: FaceTrack) -> HairFall:
+    none = np.zeros(len(track.present), np.float32)
+    return HairFall(none + np.float32(np.inf), none, -np.inf)

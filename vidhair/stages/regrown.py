@@ -24,19 +24,20 @@ from vidhair.imaging.warp import spread_grid
 from vidhair.stages.align import FaceTrack
 from vidhair.stages.bare import Bare
 from vidhair.stages.behind import Behind
+from vidhair.stages.bent import bent
 from vidhair.stages.compose import ComposeConfig
-from vidhair.stages.ends import HairCut, hanging_at
+from vidhair.stages.ends import BEGINS, HairFall, hanging_at, heights
 from vidhair.stages.fade import Fade
 from vidhair.stages.hair_texture import STRANDS, HairTexture, even_color, sure_hair
 from vidhair.stages.hair_texture import WAVES as EVEN_OVER
-from vidhair.stages.in_front import InFront
+from vidhair.stages.in_front import InFront, under
 from vidhair.stages.layers import Layer, Patch, make_layer, patch_of, unit, window_of
 from vidhair.stages.matte import Matte
 from vidhair.stages.region import HairWindow
 from vidhair.stages.render import Canvas
 from vidhair.stages.reshaped import Reshaped, square
 from vidhair.stages.residual import LIGHT_REACH, add_residual
-from vidhair.stages.skull import HeadPose, Skull
+from vidhair.stages.skull import HeadPose, Place, Skull
 from vidhair.stages.smooth import REACH, TAPS, Pivots, runs
 from vidhair.stages.steady import Averaged, faces_of, places_of
 from vidhair.types import Frames
@@ -184,7 +185,7 @@ def recolored(
 # ---- the stage
 
 
-@stage(version=6, keep=False)
+@stage(version=8, keep=False)
 def regrown(
     frames: Annotated[Frames, Near(REACH)],
     reshaped: Annotated[Reshaped, Near(REACH)],
@@ -195,7 +196,7 @@ def regrown(
     behind: Behind,
     in_front: InFront,
     hair_texture: Annotated[HairTexture, Near(REACH)],
-    hair_cut: HairCut,
+    hair_fall: HairFall,
     head_pose: HeadPose,
     skull: Skull,
     fade: Fade,
@@ -234,9 +235,19 @@ def regrown(
         seen = 1 - in_front.alpha[own].astype(np.float32) / 255
         on_head = places @ faces[row][:2, :2].t() + faces[row][:2, 2]
         plane, color = alpha[0, 0].numpy(), None
-        cut = hair_cut.gone(own, skull, head_pose, plane, on_head, hair_window)
+        cut = hair_fall.gone(own, skull, head_pose, plane, on_head, hair_window)
         gone = np.maximum(gone, cut) * (bare.changed[own] > 0) * seen
-        new = new * (1 - cut)
+        new, moved = new * (1 - cut), np.zeros_like(plane)
+        if hair_fall.longer[own] > 0:
+            # Own hair that is long says better than drawings what more of it looks like.
+            above = heights(Place.of(head_pose, own), hair_window) < BEGINS
+            gone, new = gone * above, new * above
+            axes = track.axes_of(np.array([row]))
+            move = hair_fall.move(own, head_pose, axes, hair_window)
+            below, scalp = bare.over(own, picture), bare.scalp[own] / np.float32(255)
+            fallen = bent(picture, below, scalp, plane, move, axes, hair_window)
+            picture, share, plane = under(*fallen, picture, 1 - seen, side)
+            moved = share.astype(np.float32) / 255
         if (new > SHOWS).any():
             given = hair_texture.on_head(row, faces[row], places, hair_window, track.box)
             strands = hanging_at(on_head, STRANDS, STRAND_LENGTH)
@@ -248,7 +259,7 @@ def regrown(
             kept = plane * (1 - gone)
             new = with_tips(hung(new, kept, on_head, side), kept, strands, side) * seen
         made = regrown_picture(picture, plane, bare.levels[own], gone, new, color, side)
-        changed = np.maximum(gone, new * (color is not None))
+        changed = np.maximum(np.maximum(gone, moved), new * (color is not None))
         if np.linalg.norm(reshaped.color[row]) > OTHERWISE[0]:
             changed = np.maximum(changed, plane)
         changed = np.where(changed > 1 / 255, changed, 0)
