@@ -74,14 +74,14 @@ def test_frames_with_a_face_move_along_it_by_their_strength(
     np.testing.assert_allclose(change_of(stage, strength), want, atol=1e-6)
 
 
-@pytest.mark.parametrize("edit", [HairLength(), Fringe(), Attribute()])
+@pytest.mark.parametrize("edit", [HairLength(), Attribute()])
 def test_a_pack_without_attributes_cannot(edit: GradedEdit) -> None:
     edit.check(pack_of(SPACE), "edit")
     with pytest.raises(InvalidSetting, match=rf"edit\.3\.kind = '{edit.kind}'.*another pack"):
         edit.check(pack_of(None), "edit.3")
 
 
-@pytest.mark.parametrize("edit", [Wave(), Volume()])
+@pytest.mark.parametrize("edit", [Wave(), Volume(), Fringe()])
 def test_hair_that_is_moved_needs_attributes_only_where_it_is_drawn(edit: GradedEdit) -> None:
     assert edit.in_frames and not type(edit)(by="latent").in_frames  # type: ignore[call-arg]
     edit.check(pack_of(None), "edit")

@@ -22,8 +22,9 @@ from vidhair.settings import Curve, setting
 from vidhair.stages.align import FaceTrack
 from vidhair.stages.bare import Bare
 from vidhair.stages.bent import Bent, Move, bent, fuller, on_face, waved
-from vidhair.stages.ends import HairEnd, HairFall
+from vidhair.stages.ends import HairEnd, HairFall, locks_at
 from vidhair.stages.fade import Fade
+from vidhair.stages.fringe import Hairline, bared, combed, even_light, hairline
 from vidhair.stages.in_front import InFront, in_front, under, usual_hair
 from vidhair.stages.layers import Layer, laid
 from vidhair.stages.matte import HairTone, Matte
@@ -228,68 +229,6 @@ class Shown(Value):
         return found
 
 
-@dataclass(frozen=True, kw_only=True)
-class Fringe(HairAttribute):
-    """How much of it a generator draws for an attribute depends on the person, so that is seen."""
-
-    kind = "fringe"
-    covers_face = True
-    attribute = "hair_fringe"
-    amount: float | Curve = setting(
-        0.9,
-        "how much more of a fringe (1 is from none to the brows), or a curve of it over time",
-        low=-1.5,
-        high=1.5,
-    )
-
-    def makers(self) -> Makers:
-        return {**super().makers(), **makers(shown_fringe=self.seen, edited_codes=self.shown)}
-
-    @stage()
-    def seen(
-        self,
-        codes: Series[Codes],
-        pivots: Series[Pivots],
-        track: Series[FaceTrack],
-        strength: Series[Strength],
-        canvas: Canvas,
-        drawer: Drawer,
-        parser: Parser,
-        face_pixels: Annotated[int, Fact("face_pixels")],
-        precision: Annotated[str, Setting("tune.precision")],
-        space: AttributeSpace | None,
-    ) -> Shown:
-        """On keyframes, of what the generator draws."""
-        assert space is not None
-        looks = np.concatenate([traits(pivots.rows(*some)) for some in ranges(pivots.count)])
-        chosen = choose_frames(looks, track.field("present"), SEEN_ON)
-        dtype = resolve(precision, next(drawer.synthesis.parameters()).device, "tune").dtype
-        given = codes, pivots, track, canvas, drawer, parser, face_pixels, dtype
-        scene, box = scene_at(chosen, *given), canvas.nominal
-        meshes = [track.rows(frame, frame + 1).mesh[0] for frame in chosen.tolist()]
-        places = [box.grid.places(mesh[list(FOREHEAD)]) for mesh in meshes]
-        masks = np.stack([polygon_mask(one, box.height, box.width) for one in places])
-        forehead = torch.from_numpy(masks)[:, None].to(scene.hair)
-        asked = strength.field("values")
-        moves = [0.0, *(m for m in MOVES if m * asked.max() > 0 or m * asked.min() > 0)]
-        change = space.direction(self.attribute).to(scene.codes)
-        share = [share_seen(scene, move * change, forehead) for move in moves]
-        return Shown(np.array(moves, np.float32), np.array(share, np.float32))
-
-    @stage(keep=False)
-    def shown(
-        self,
-        codes: Codes,
-        track: FaceTrack,
-        strength: Strength,
-        shown_fringe: Shown,
-        space: AttributeSpace | None,
-    ) -> Codes:
-        assert space is not None
-        needed = Strength(shown_fringe.needed(strength.values))
-        return moved(codes, track, needed, space.direction(self.attribute).numpy())
-
-
 @torch.no_grad()
 def share_seen(scene: Scene, change: Tensor, part: Tensor) -> float:
     """How much of a part [N, 1, R, R] of the pictures hair covers with a change of codes [D]."""
@@ -369,6 +308,106 @@ class MovedHair(HairAttribute):
 
         shown = np.flatnonzero(track.present & (strength.values != 0))
         return bent_frames(frames, matte, in_front, hair_window, shown, moved, at_once)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fringe(MovedHair):
+    """Hair from above the forehead falls further down, or less far.
+
+    How much of a fringe a generator draws depends on the person, so that is seen.
+    """
+
+    kind = "fringe"
+    covers_face = True
+    attribute = "hair_fringe"
+    amount: float | Curve = setting(
+        0.9,
+        "how much more of a fringe (1 is from none to the brows), or a curve of it over time",
+        low=-1.5,
+        high=1.5,
+    )
+
+    @property
+    def adds(self) -> bool:
+        """Whether it ever makes more of one."""
+        return isinstance(self.amount, Curve) or self.amount > 0
+
+    def makers(self) -> Makers:
+        drawn = makers(shown_fringe=self.seen, edited_codes=self.shown)
+        return {**super().makers(), **drawn, **makers(hairline, bent=self.fallen)}
+
+    @stage(keep=False)
+    def fallen(
+        self,
+        frames: Frames,
+        bare: Bare,
+        matte: Matte,
+        track: FaceTrack,
+        hairline: Hairline,
+        in_front: InFront,
+        strength: Strength,
+        hair_window: HairWindow,
+        at_once: AtOnce,
+    ) -> Bent:
+        def moved(row: int, seen: NDArray[np.uint8], alpha: NDArray[np.float32]) -> Reshape:
+            axes = track.axes_of(np.array([row]))
+            places = on_face(axes, hair_window)
+            locks = locks_at(torch.from_numpy(places)[None])
+            move = hairline.move(row, places, float(strength.values[row]), locks)
+            move = even_light(seen, alpha, move, axes, hair_window)
+            # Of a fringe that goes none stays on the forehead.
+            skin, none = bare.over(row, seen), np.zeros_like(alpha)
+            levels, changed, there = bent(seen, skin, none, alpha, move, axes, hair_window)
+            levels = combed(seen, alpha, levels, there, move, places, hair_window)
+            levels, changed = bared(levels, there, changed, move, skin, hair_window)
+            return levels, changed, there
+
+        shown = np.flatnonzero(track.present & (strength.values != 0))
+        return bent_frames(frames, matte, in_front, hair_window, shown, moved, at_once)
+
+    @stage()
+    def seen(
+        self,
+        codes: Series[Codes],
+        pivots: Series[Pivots],
+        track: Series[FaceTrack],
+        strength: Series[Strength],
+        canvas: Canvas,
+        drawer: Drawer,
+        parser: Parser,
+        face_pixels: Annotated[int, Fact("face_pixels")],
+        precision: Annotated[str, Setting("tune.precision")],
+        space: AttributeSpace | None,
+    ) -> Shown:
+        """On keyframes, of what the generator draws."""
+        assert space is not None
+        looks = np.concatenate([traits(pivots.rows(*some)) for some in ranges(pivots.count)])
+        chosen = choose_frames(looks, track.field("present"), SEEN_ON)
+        dtype = resolve(precision, next(drawer.synthesis.parameters()).device, "tune").dtype
+        given = codes, pivots, track, canvas, drawer, parser, face_pixels, dtype
+        scene, box = scene_at(chosen, *given), canvas.nominal
+        meshes = [track.rows(frame, frame + 1).mesh[0] for frame in chosen.tolist()]
+        places = [box.grid.places(mesh[list(FOREHEAD)]) for mesh in meshes]
+        masks = np.stack([polygon_mask(one, box.height, box.width) for one in places])
+        forehead = torch.from_numpy(masks)[:, None].to(scene.hair)
+        asked = strength.field("values")
+        moves = [0.0, *(m for m in MOVES if m * asked.max() > 0 or m * asked.min() > 0)]
+        change = space.direction(self.attribute).to(scene.codes)
+        share = [share_seen(scene, move * change, forehead) for move in moves]
+        return Shown(np.array(moves, np.float32), np.array(share, np.float32))
+
+    @stage(keep=False)
+    def shown(
+        self,
+        codes: Codes,
+        track: FaceTrack,
+        strength: Strength,
+        shown_fringe: Shown,
+        space: AttributeSpace | None,
+    ) -> Codes:
+        assert space is not None
+        needed = Strength(shown_fringe.needed(strength.values))
+        return moved(codes, track, needed, space.direction(self.attribute).numpy())
 
 
 @dataclass(frozen=True, kw_only=True)

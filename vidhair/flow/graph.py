@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 
 from vidhair.cache import fingerprint
 from vidhair.edits import blending
+from vidhair.edits.hair_attribute import Fringe
 from vidhair.edits.hair_color import former_dye
 from vidhair.edits.stack import stacked
 from vidhair.edits.style_space import StyleEdit, style_spread
@@ -81,6 +82,7 @@ from vidhair.stages import (
 )
 from vidhair.stages.bare_view import EARS
 from vidhair.stages.doubts import doubts
+from vidhair.stages.fringe import Hairline
 from vidhair.types import Clip, Frames
 from vidhair.wiring import (
     Arrays,
@@ -631,6 +633,14 @@ class Flow:
             if not any(one.seen(part) for one in colors)
         ]
 
+    def _fringed(self, work: Work, unit: int) -> bool:
+        """Whether a person has a fringe, or gets one, where the edit combs own hair."""
+        adds = [edit for edit in self.recipe.edits if isinstance(edit, Fringe) and edit.adds]
+        line: Hairline = self.value(work, "hairline", 0, work.frame_count, unit)
+        rows = np.flatnonzero(~np.isnan(line.left))
+        # A NaN is hair that is not seen.
+        return bool(adds) or any(line.fringed(row) > 0 for row in rows.tolist())
+
     def notes(self, work: Work) -> list[str]:
         """What a person should know about how the clip was read and edited."""
         units = range(len(self.fan_out(work)))
@@ -664,6 +674,8 @@ class Flow:
                 "hair ends beside the ears already, above which hair_length cuts none; volume "
                 "lays it closer, and bald takes it away"
             )
+        if "hairline" in self.stages and not any(self._fringed(work, unit) for unit in units):
+            notes.append("no fringe is seen that could be taken away, as fringe below 0 does")
         if not any(cuts or end.long for end in ends) and (
             "reshaped" in self.stages and all(self._unchanged(work, unit) for unit in units)
         ):

@@ -45,7 +45,7 @@ WAVES = (0.012, 9.0)
 # Of a cut: how wide and long locks and strands are, by how much each ends differently, and how soft
 # its border is.
 LOCKS, LOCK_LENGTH, LOCKS_END = (0.03, 0.08), 0.5, 0.014
-STRANDS, STRAND_LENGTH, STRANDS_END = (0.004, 0.012), 0.3, 0.014
+STRANDS, STRAND_LENGTH = (0.004, 0.012), 0.3
 MOST, SOFT = 1.5, 0.03
 # How much higher it lies at the sides of what hangs, how far inwards, and blur of these sides.
 ROUND, CORNER, SIDES = 0.06, 0.1, 0.02
@@ -78,6 +78,15 @@ def hanging_at(places: Tensor, widths: tuple[float, ...], length: float) -> Plan
     hanging = _hanging(widths, length)
     found = F.grid_sample(hanging, at.float(), padding_mode="reflection", align_corners=False)
     return found[0, 0].numpy()
+
+
+def locks_at(places: Tensor) -> Plane:
+    """By how much locks and strands end further up or down, [h, w], in deviations of locks. places:
+    as in `hanging_at`."""
+    locks = hanging_at(places, LOCKS, LOCK_LENGTH).clip(-MOST, MOST)
+    strands = hanging_at(places, STRANDS, STRAND_LENGTH).clip(-MOST, MOST)
+    found: Plane = locks + strands
+    return found
 
 
 def heights(at: Place, grid: Grid) -> Plane:
@@ -119,11 +128,7 @@ def cut_away(
     below = (y - cut) * scale + ROUND * side * corner**2
     stands = CLOSE + LOWER * max(0.0, cut) + ABOVE * np.maximum(cut - y, 0)
     below = np.maximum(below, (off - stands) * scale)
-    for widths, length, apart in (
-        (LOCKS, LOCK_LENGTH, LOCKS_END),
-        (STRANDS, STRAND_LENGTH, STRANDS_END),
-    ):
-        below += apart * side * np.clip(hanging_at(places, widths, length), -MOST, MOST)
+    below += LOCKS_END * side * locks_at(places)
     gone: Plane = np.clip(below / (SOFT * side) + 0.5, 0, 1).astype(np.float32)
     return gone
 
