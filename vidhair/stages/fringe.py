@@ -36,7 +36,8 @@ EYES = 0.14
 # How far below where it mostly ends hair ends, and shades skin; blur of the border of that.
 TIPS, SHADOW, BORDER = 0.04, 0.1, 0.015
 LEAST_HAIR = 0.3  # share of the columns that have hair
-OVER_TIME, ACROSS = 2.0, 1.5  # deviations of means over frames and columns
+# Deviations of means over frames and columns, and over those of what hangs beside the face.
+OVER_TIME, ACROSS, BESIDE = 2.0, 1.5, 3.0
 DEEP = 0.85  # share of the hair above a hairline that falls further down, from there
 LEAST_DEEP = 0.1
 FRINGED = (0.35, 0.55)  # share of a forehead under hair, from which on that is a fringe, and surely
@@ -44,9 +45,11 @@ SURE = 0.02  # how far above a hairline hair is that falls down to its new end: 
 # Of the light of hair that falls: blur that tells it from strands, and how far it becomes that of
 # all hair, by factors in bounds; and how far hair falls that fully does.
 LIGHT_BLUR, EVEN, BOUNDS, FALLS = 0.06, 0.8, (0.6, 1.6), 0.08
-# How far strands run down then, though those of a crown run aside; their widths and length, and
-# contrast as a share of that of all hair, which has more than strands.
-COMBED, STREAKS, STREAK_LENGTH, CONTRAST = 0.7, (0.002, 0.007), 0.3, 0.5
+# How far strands run down then, though those of a crown run aside, and how far hair falls that has
+# them fully; their widths and length, and contrast as a share of that of all hair, which has more
+# than strands.
+COMBED, FALLS_COMBED = 0.7, 0.18
+STREAKS, STREAK_LENGTH, CONTRAST = (0.002, 0.007), 0.3, 0.5
 ENDS = 0.012  # by how much locks end at different heights
 
 
@@ -150,7 +153,7 @@ def combed(
     streaks = hanging_at(torch.from_numpy(places)[None], STREAKS, STREAK_LENGTH).clip(-2, 2)
     contrast = CONTRAST * (light - even)[sure].std() / max(float(color.mean()), 1.0)
     strands = color * (1 + contrast * streaks)[..., None]
-    share = COMBED * there * np.clip(move.of[..., 1] / -FALLS, 0, 1)
+    share = COMBED * there * np.clip(move.of[..., 1] / -FALLS_COMBED, 0, 1)
     mixed = made + share[..., None] * (strands - made)
     found: NDArray[np.uint8] = np.rint(mixed).clip(0, 255).astype(np.uint8)
     return found
@@ -202,7 +205,7 @@ def hairline(matte: Series[Matte], track: Series[FaceTrack], hair_window: HairWi
     haired = present & ~np.isnan(made[3]).any(1)
     for number in np.unique(shot[haired]):
         rows = np.flatnonzero(haired & (shot == number))
-        for values in made[2:5]:
-            smooth = gaussian_filter1d(values[rows], ACROSS, axis=1, mode="nearest")
+        for values, across in zip(made[2:5], (ACROSS, ACROSS, BESIDE), strict=True):
+            smooth = gaussian_filter1d(values[rows], across, axis=1, mode="nearest")
             values[rows] = gaussian_filter1d(smooth, OVER_TIME, axis=0, mode="nearest")
     return Hairline(*made)
