@@ -71,6 +71,7 @@ BOUNDS = {
     "iou": (0.75, 1.0), "distance": (0.0, 0.6), "identity": (0.9, 9.0), "warp": (0.0, 1.15),
     "jitter": (0.0, 1.2),
 }  # fmt: skip
+DRAWN = {"compose.mode": "replace", "compose.keep": False}
 STEPS = {"edit.steps": 20, "edit.refine_steps": 6}
 # What is changed of the recipes, by what the line is called. Steps in the codes, W+, are compared
 # with such in styles, S, and in the features halfway, beside the frame's own styles, F/S.
@@ -80,9 +81,9 @@ WAYS: dict[str, dict[str, Any]] = {
         "smooth.latents": False, "smooth.transforms": False, "smooth.share": False,
         "smooth.average_fine_from": 18,
     },
-    "drawn": {"compose.keep": False},
-    "drawn, blended": {"compose.keep": False, "compose.blend": "smoothed"},
-    "drawn, blended by frame": {"compose.keep": False, "compose.blend": "frame"},
+    "drawn": {**DRAWN},
+    "drawn, blended": {**DRAWN, "compose.blend": "smoothed"},
+    "drawn, blended by frame": {**DRAWN, "compose.blend": "frame"},
     "not fitted": {"edit.rounds": 0},
     "w+": {**STEPS, "edit.space": "w+"},
     "s": {**STEPS, "edit.space": "s"},
@@ -345,7 +346,7 @@ def edited_frames(
 # Stages that depend on the edit.
 OWN = (
     "shot_changes", "hairstyle", "proxy", "shown_fringe", "edited_codes", "hair_drawn", "reshaped",
-    "edited", "drawn_change",
+    "edited", "drawn_change", "hair_fall",
 )  # fmt: skip
 
 

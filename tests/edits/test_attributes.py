@@ -25,15 +25,24 @@ from tests.edits.codes import (
 )  # fmt: skip
 from tests.edits.test_fitting import dark_is_hair
 from tests.edits.test_proxies import scene_of
+from tests.stages.faces import face_track
 from vidhair.edits import Attribute, Fringe, HairLength, Volume, Wave
 from vidhair.edits.edit import GradedEdit, Strength
 from vidhair.edits.hair_attribute import FULL_FRINGE, Shown, share_seen
 from vidhair.errors import InvalidSetting
 from vidhair.flow.graph import makers_of
+from vidhair.geometry import Box
 from vidhair.recipe import load_recipe
 from vidhair.settings import Curve
+from vidhair.stages.bare import Bare
+from vidhair.stages.ends import HairFall
+from vidhair.stages.in_front import InFront
+from vidhair.stages.matte import Matte
+from vidhair.stages.region import HairWindow
 from vidhair.stages.render import Codes
 from vidhair.stages.reshaped import lengthened_beside_face
+from vidhair.stages.skull import AXES, CENTRE, HeadPose, Skull
+from vidhair.types import Frames
 
 
 def change_of(stage: Callable[..., Any], strength: Strength) -> NDArray[Any]:
@@ -65,14 +74,14 @@ def test_frames_with_a_face_move_along_it_by_their_strength(
     np.testing.assert_allclose(change_of(stage, strength), want, atol=1e-6)
 
 
-@pytest.mark.parametrize("edit", [HairLength(), Fringe(), Attribute()])
+@pytest.mark.parametrize("edit", [HairLength(), Attribute()])
 def test_a_pack_without_attributes_cannot(edit: GradedEdit) -> None:
     edit.check(pack_of(SPACE), "edit")
     with pytest.raises(InvalidSetting, match=rf"edit\.3\.kind = '{edit.kind}'.*another pack"):
         edit.check(pack_of(None), "edit.3")
 
 
-@pytest.mark.parametrize("edit", [Wave(), Volume()])
+@pytest.mark.parametrize("edit", [Wave(), Volume(), Fringe()])
 def test_hair_that_is_moved_needs_attributes_only_where_it_is_drawn(edit: GradedEdit) -> None:
     assert edit.in_frames and not type(edit)(by="latent").in_frames  # type: ignore[call-arg]
     edit.check(pack_of(None), "edit")
@@ -149,6 +158,41 @@ class TestFringe:
     ("amount", "keeps"), [(0.5, True), (-0.5, False), (Curve([(0, -1.0), (1, 1.0)]), False)]
 )
 def test_longer_hair_keeps_all_that_there_is(amount: float | Curve, keeps: bool) -> None:
-    recipe = replace(load_recipe("hair_length"), edits=(HairLength(amount=amount),))
+    drawn = load_recipe("hair_length", {"compose.mode": "replace"})
+    recipe = replace(drawn, edits=(HairLength(amount=amount),))
     assert (makers_of(recipe)["reshaped"] is lengthened_beside_face) == keeps
     assert makers_of(load_recipe("longer_auburn"))["reshaped"] is lengthened_beside_face
+
+
+class TestShorter:
+    """Hair is cut in the frames themselves, however little a pack would draw of it."""
+
+    @pytest.mark.parametrize("amount", [-0.8, Curve([(0, 0.0), (1, -1.0)])])
+    def test_it_needs_no_generator(self, amount: float | Curve) -> None:
+        edit = HairLength(amount=amount)
+        edit.check(pack_of(None), "edit")
+        with pytest.raises(InvalidSetting, match="needs a pack with attributes"):
+            edit.check_drawn(pack_of(None), "edit")
+        found = makers_of(replace(load_recipe("hair_length"), edits=(edit,)))
+        assert "edited" not in found or "reshaped" not in found
+        assert edit.in_frames and not HairLength(amount=0.5).in_frames
+
+    def test_hair_goes_below_the_cut_alone(self) -> None:
+        size, grid = (60, 40), HairWindow(0, 0, 1, 60, 40, 40.0)
+        track = face_track([(20.0, 30.0, 8.0)], Box(0.0, 10.0, 40.0))
+        alpha = np.zeros((1, *size), np.uint8)
+        alpha[0, 5:55, 12:28] = 255
+        seen = np.repeat(np.where(alpha, 40, 200).astype(np.uint8)[..., None], 3, -1)
+        numbers = np.zeros(1, np.float32), np.zeros((1, 3), np.float32)
+        bare = Bare(np.full_like(seen, 200), alpha, np.zeros_like(alpha))
+        pose = HeadPose(np.eye(3)[None], np.full(1, 10.0), np.array([[20.0, 25.0]]))
+        front = np.zeros_like(alpha)
+        front[0, :, 24:] = 255
+        made = HairLength(amount=-1.0).bent(
+            Frames.of_pixels(seen), bare, Matte(alpha, *numbers), track, pose,
+            Skull(np.array(CENTRE), np.array(AXES)), InFront(front),
+            HairFall(np.ones(1, np.float32), np.zeros(1, np.float32), 1.0), grid, map,
+        )  # fmt: skip
+        assert (made.levels[0, 40:, :22] == 200).all() and not made.alpha[0, 40:].any()
+        assert np.array_equal(made.levels[0, :30], seen[0, :30])
+        assert np.array_equal(made.levels[0, 40:, 26:], seen[0, 40:, 26:]), "a hand in front"

@@ -14,6 +14,7 @@ from vidhair.models.generators.stylegan3 import Extent
 from vidhair.stages.bare import Bare
 from vidhair.stages.behind import Behind
 from vidhair.stages.compose import ComposeConfig
+from vidhair.stages.ends import HairFall
 from vidhair.stages.fade import Fade
 from vidhair.stages.hair_texture import STRANDS, HairTexture
 from vidhair.stages.in_front import InFront
@@ -21,7 +22,6 @@ from vidhair.stages.matte import Matte
 from vidhair.stages.region import HairWindow
 from vidhair.stages.regrown import (
     grown_color,
-    hanging_at,
     hung,
     recolored,
     regrown,
@@ -31,6 +31,7 @@ from vidhair.stages.regrown import (
 )
 from vidhair.stages.render import Canvas
 from vidhair.stages.reshaped import Reshaped
+from vidhair.stages.skull import AXES, CENTRE, HeadPose, Skull
 from vidhair.stages.smooth import Pivots
 from vidhair.stages.steady import places_of
 from vidhair.types import Frames
@@ -45,17 +46,6 @@ def box(top: int, bottom: int, left: int = 10, right: int = 30) -> NDArray[Any]:
     plane = np.zeros(SIZE, np.float32)
     plane[top:bottom, left:right] = 1
     return plane
-
-
-def test_what_hangs_stays_on_the_head() -> None:
-    area, grid = Box(0.0, 0.0, 100.0), Grid.of_pixels(120, 100)
-    places = places_of(grid, area)
-    found = hanging_at(places, (0.003, 0.02), 0.12)
-    assert abs(found.mean()) < 0.5 and 0.5 < found.std() < 1.5
-    across, along = (np.abs(np.diff(found, axis=axis)).mean() for axis in (1, 0))
-    assert along < 0.4 * across
-    moved = hanging_at(places + torch.tensor([0.05, 0.1]), (0.003, 0.02), 0.12)
-    np.testing.assert_allclose(moved[:-10, :-5], found[10:, 5:], atol=0.05)
 
 
 class TestTips:
@@ -178,6 +168,7 @@ class TestStage:
 
     COUNT, SIDE = 2, 24.0
     CANVAS = Canvas(40, Extent(top=10, bottom=10), 0.0, 0.0, 1.0)
+    POSE = HeadPose(np.stack([np.eye(3)] * 2), np.full(2, 10.0), np.full((2, 2), 20.0))
 
     def behind(self, grain: float) -> Behind:
         moves, none = np.tile(STILL, (self.COUNT, 1, 1)), np.zeros((1, 2, 2), np.float32)
@@ -190,8 +181,19 @@ class TestStage:
             moves[:1],
         )  # fmt: skip
 
+    def fall(self, cut: float, longer: float) -> HairFall:
+        both = np.full((self.COUNT, 2), [cut, longer], np.float32)
+        return HairFall(both[:, 0], both[:, 1], 1.0)
+
     def layer(
-        self, gone: Any, new: Any, place: bool = True, grain: float = 0.0, front: Any = None
+        self,
+        gone: Any,
+        new: Any,
+        place: bool = True,
+        grain: float = 0.0,
+        front: Any = None,
+        cut: float = np.inf,
+        longer: float = 0.0,
     ) -> tuple[Any, Any]:
         own = box(8, 30)
         frames = np.stack([painted(own)] * self.COUNT)
@@ -211,6 +213,8 @@ class TestStage:
             Pivots(np.zeros((self.COUNT, 1, 1), np.float32), np.array([[0, 0, 0, 1.0]] * 2)),
             face_track(places, Box(8.0, 18.0, self.SIDE)), Bare(bare, alpha, alpha),
             self.behind(grain), InFront(np.zeros_like(alpha) if front is None else front), texture,
+            self.fall(cut, longer), self.POSE,
+            Skull(np.array(CENTRE), np.array(AXES)),
             Fade(np.ones(self.COUNT)), Span(0, self.COUNT), self.CANVAS,
             HairWindow(0, 0, 1, *SIZE, self.SIDE), ComposeConfig(mode="replace"),
         )  # fmt: skip
@@ -240,6 +244,19 @@ class TestStage:
             frames, got = self.layer(*change, front=front)
             assert np.array_equal(got[0, 22:, :19], frames[0, 22:, :19])
             assert not np.array_equal(got[0, :, 22:], frames[0, :, 22:])
+
+    def test_what_is_cut_goes_whatever_is_drawn(self) -> None:
+        frames, got = self.layer(box(0, 0), box(30, 50), cut=0.0)
+        assert np.abs(got[0, 24:29, 13:27].astype(int) - SKIN).max() < 4
+        assert np.array_equal(got[0, :14], frames[0, :14])
+        assert np.array_equal(got[0, 34:], frames[0, 34:]), "nor does new hair hang below"
+
+    def test_long_hair_falls_further_and_none_is_drawn_below_it(self) -> None:
+        frames, got = self.layer(box(0, 0), box(40, 56, 0, 6), longer=1.0)
+        assert np.abs(got[0, 30:38, 13:27].astype(int) - HAIR).max() < 8, "from row 30 on"
+        assert np.array_equal(got[0, 44:], frames[0, 44:])
+        assert np.array_equal(got[0, :30], frames[0, :30]), "no hair goes"
+        assert np.array_equal(got[1], frames[1]), "no face"
 
     def test_a_chunk_without_a_face_passes_bit_for_bit(self) -> None:
         frames, got = self.layer(box(0, 0), box(30, 50), place=False)

@@ -1,5 +1,6 @@
 """Longer or shorter hair, a fringe, waves, volume: one attribute of the pack each."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
@@ -21,12 +22,15 @@ from vidhair.settings import Curve, setting
 from vidhair.stages.align import FaceTrack
 from vidhair.stages.bare import Bare
 from vidhair.stages.bent import Bent, Move, bent, fuller, on_face, waved
+from vidhair.stages.ends import HairEnd, HairFall, locks_at
 from vidhair.stages.fade import Fade
+from vidhair.stages.fringe import Hairline, bared, combed, even_light, hairline
 from vidhair.stages.in_front import InFront, in_front, under, usual_hair
 from vidhair.stages.layers import Layer, laid
 from vidhair.stages.matte import HairTone, Matte
 from vidhair.stages.region import HairWindow
 from vidhair.stages.render import Canvas, Codes, Drawer
+from vidhair.stages.skull import HeadPose, Skull
 from vidhair.stages.smooth import Pivots
 from vidhair.stages.tune import choose_frames, traits
 from vidhair.types import Frames
@@ -37,6 +41,51 @@ FOREHEAD = (54, 103, 67, 109, 10, 338, 297, 332, 284, 300, 293, 334, 296, 336, 1
 FULL_FRINGE = 0.33  # share of it that a fringe to the brows covers more than none
 MOVES = (0.5, 0.9, 1.3, 1.7, 2.2, -0.5, -1.0, -1.5)  # of the attribute, that are looked at
 SEEN_ON = 3  # keyframes
+
+
+# What is made of a picture [h, w, 3] with hair [h, w]: levels [h, w, 3], how far they are not the
+# picture's, [h, w] in levels, and the hair then.
+Reshape = tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.float32]]
+
+
+def bent_frames(
+    frames: Frames, matte: Matte, in_front: InFront, hair_window: HairWindow,
+    rows: NDArray[np.intp],
+    make: Callable[[int, NDArray[np.uint8], NDArray[np.float32]], Reshape], at_once: AtOnce,
+) -> Bent:  # fmt: skip
+    """Frames whose hair is reshaped in some rows [n], below what is in front of it."""
+    pictures = [hair_window.cut(frame) for frame in frames]
+    made = Bent(np.stack(pictures), np.zeros_like(matte.alpha), matte.alpha.copy())
+
+    def put(row: int) -> None:
+        seen, front = pictures[row], in_front.alpha[row].astype(np.float32) / 255
+        levels, changed, alpha = make(row, seen, matte.alpha[row].astype(np.float32) / 255)
+        made.levels[row], made.changed[row], alpha = under(
+            levels, changed, alpha, seen, front, hair_window.side
+        )
+        made.alpha[row] = np.rint(alpha * 255)
+
+    for _ in at_once(put, rows.tolist()):
+        pass
+    return made
+
+
+@stage(keep=False)
+def laid_bent(
+    frames: Frames, bent: Bent, track: FaceTrack, fade: Fade, hair_window: HairWindow,
+    at_once: AtOnce,
+) -> Layer:  # fmt: skip
+    return laid(frames, bent.levels, bent.changed, track, fade, hair_window, at_once)
+
+
+@stage(keep=False)
+def bent_matte(bent: Bent, matte: Matte) -> Matte:
+    return Matte(bent.alpha, matte.area, matte.mean_lab)
+
+
+@stage(keep=False)
+def same_tone(hair_tone: HairTone) -> HairTone:
+    return hair_tone
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,19 +118,86 @@ class HairAttribute(GradedEdit):
 
 @dataclass(frozen=True, kw_only=True)
 class HairLength(HairAttribute):
+    """Longer hair is drawn, or own hair that falls further; shorter hair is cut."""
+
     kind = "hair_length"
+    reshapes: ClassVar[bool] = True
     attribute = "hair_length"
     amount: float | Curve = setting(
         0.5,
-        "how much longer (1 is from the chin to below the shoulders), or a curve of it over time",
+        "how much longer (1 is from the chin to below the shoulders), or a curve of it over time; "
+        "below 0 how much shorter",
         low=-1.5,
         high=1.5,
     )
 
     @property
+    def amounts(self) -> Sequence[float]:
+        return self.amount.values if isinstance(self.amount, Curve) else (self.amount,)
+
+    @property
+    def in_frames(self) -> bool:
+        return max(self.amounts) <= 0
+
+    @property
     def keeps_hair(self) -> bool:
-        amounts = self.amount.values if isinstance(self.amount, Curve) else (self.amount,)
-        return min(amounts) >= 0
+        return min(self.amounts) >= 0
+
+    @property
+    def note(self) -> str:
+        return "the hair is the person's own, cut" if self.in_frames else ""
+
+    def served_by(self, files: PackFiles) -> bool:
+        return self.in_frames or super().served_by(files)
+
+    def check(self, pack: Pack, place: str) -> None:
+        """Cutting needs nothing of a pack."""
+        if not self.in_frames:
+            super().check(pack, place)
+
+    def check_drawn(self, pack: Pack, place: str) -> None:
+        super().check(pack, place)
+
+    def makers(self) -> Makers:
+        return {
+            **super().makers(),
+            **makers(
+                usual_hair, in_front, self.hair_fall, self.bent, layer=laid_bent,
+                shown_matte=bent_matte, shown_tone=same_tone,
+            ),
+        }  # fmt: skip
+
+    @stage(keep=False)
+    def hair_fall(self, strength: Strength, hair_end: HairEnd) -> HairFall:
+        return hair_end.moved(strength.values)
+
+    @stage(keep=False)
+    def bent(
+        self,
+        frames: Frames,
+        bare: Bare,
+        matte: Matte,
+        track: FaceTrack,
+        head_pose: HeadPose,
+        skull: Skull,
+        in_front: InFront,
+        hair_fall: HairFall,
+        hair_window: HairWindow,
+        at_once: AtOnce,
+    ) -> Bent:
+        """The person with hair that was cut."""
+
+        def cut(row: int, seen: NDArray[np.uint8], alpha: NDArray[np.float32]) -> Reshape:
+            places = on_face(track.axes_of(np.array([row])), hair_window)
+            on_head = torch.from_numpy(places)[None]
+            gone = hair_fall.gone(row, skull, head_pose, alpha, on_head, hair_window)
+            gone = gone * (bare.changed[row] > 0)
+            levels = seen + gone[..., None] * (bare.over(row, seen) - seen.astype(np.float32))
+            changed = np.ceil(gone * 255).astype(np.uint8)
+            return np.rint(levels).astype(np.uint8), changed, alpha * (1 - gone)
+
+        shown = np.flatnonzero(track.present & np.isfinite(hair_fall.cut))
+        return bent_frames(frames, matte, in_front, hair_window, shown, cut, at_once)
 
 
 @dataclass(frozen=True)
@@ -111,68 +227,6 @@ class Shown(Value):
             share = (abs(amount) * FULL_FRINGE - low) / (high - low)
             found[row] = by[last - 1] + share * (by[last] - by[last - 1])
         return found
-
-
-@dataclass(frozen=True, kw_only=True)
-class Fringe(HairAttribute):
-    """How much of it a generator draws for an attribute depends on the person, so that is seen."""
-
-    kind = "fringe"
-    covers_face = True
-    attribute = "hair_fringe"
-    amount: float | Curve = setting(
-        0.9,
-        "how much more of a fringe (1 is from none to the brows), or a curve of it over time",
-        low=-1.5,
-        high=1.5,
-    )
-
-    def makers(self) -> Makers:
-        return {**super().makers(), **makers(shown_fringe=self.seen, edited_codes=self.shown)}
-
-    @stage()
-    def seen(
-        self,
-        codes: Series[Codes],
-        pivots: Series[Pivots],
-        track: Series[FaceTrack],
-        strength: Series[Strength],
-        canvas: Canvas,
-        drawer: Drawer,
-        parser: Parser,
-        face_pixels: Annotated[int, Fact("face_pixels")],
-        precision: Annotated[str, Setting("tune.precision")],
-        space: AttributeSpace | None,
-    ) -> Shown:
-        """On keyframes, of what the generator draws."""
-        assert space is not None
-        looks = np.concatenate([traits(pivots.rows(*some)) for some in ranges(pivots.count)])
-        chosen = choose_frames(looks, track.field("present"), SEEN_ON)
-        dtype = resolve(precision, next(drawer.synthesis.parameters()).device, "tune").dtype
-        given = codes, pivots, track, canvas, drawer, parser, face_pixels, dtype
-        scene, box = scene_at(chosen, *given), canvas.nominal
-        meshes = [track.rows(frame, frame + 1).mesh[0] for frame in chosen.tolist()]
-        places = [box.grid.places(mesh[list(FOREHEAD)]) for mesh in meshes]
-        masks = np.stack([polygon_mask(one, box.height, box.width) for one in places])
-        forehead = torch.from_numpy(masks)[:, None].to(scene.hair)
-        asked = strength.field("values")
-        moves = [0.0, *(m for m in MOVES if m * asked.max() > 0 or m * asked.min() > 0)]
-        change = space.direction(self.attribute).to(scene.codes)
-        share = [share_seen(scene, move * change, forehead) for move in moves]
-        return Shown(np.array(moves, np.float32), np.array(share, np.float32))
-
-    @stage(keep=False)
-    def shown(
-        self,
-        codes: Codes,
-        track: FaceTrack,
-        strength: Strength,
-        shown_fringe: Shown,
-        space: AttributeSpace | None,
-    ) -> Codes:
-        assert space is not None
-        needed = Strength(shown_fringe.needed(strength.values))
-        return moved(codes, track, needed, space.direction(self.attribute).numpy())
 
 
 @torch.no_grad()
@@ -229,8 +283,8 @@ class MovedHair(HairAttribute):
         return {
             **super().makers(),
             **makers(
-                usual_hair, in_front, self.bent, layer=self.moved_hair,
-                shown_matte=self.moved_matte, shown_tone=self.same_tone,
+                usual_hair, in_front, self.bent, layer=laid_bent, shown_matte=bent_matte,
+                shown_tone=same_tone,
             ),
         }  # fmt: skip
 
@@ -246,48 +300,114 @@ class MovedHair(HairAttribute):
         hair_window: HairWindow,
         at_once: AtOnce,
     ) -> Bent:
-        pictures = [hair_window.cut(frame) for frame in frames]
-        made = Bent(np.stack(pictures), np.zeros_like(matte.alpha), matte.alpha.copy())
-
-        def put(row: int) -> None:
-            seen, amount = pictures[row], float(strength.values[row])
-            if not amount:
-                return
-            alpha = matte.alpha[row].astype(np.float32) / 255
+        def moved(row: int, seen: NDArray[np.uint8], alpha: NDArray[np.float32]) -> Reshape:
             axes = track.axes_of(np.array([row]))
-            move = self.move(on_face(axes, hair_window), amount)
-            scalp = bare.scalp[row] / np.float32(255)
-            given = bare.over(row, seen), scalp, alpha, move, axes, hair_window
-            front = in_front.alpha[row].astype(np.float32) / 255
-            levels, changed, alpha = bent(seen, *given)
-            made.levels[row], made.changed[row], alpha = under(
-                levels, changed, alpha, seen, front, hair_window.side
-            )
-            made.alpha[row] = np.rint(alpha * 255)
+            move = self.move(on_face(axes, hair_window), float(strength.values[row]))
+            given = bare.over(row, seen), bare.scalp[row] / np.float32(255), alpha, move
+            return bent(seen, *given, axes, hair_window)
 
-        for _ in at_once(put, np.flatnonzero(track.present).tolist()):
-            pass
-        return made
+        shown = np.flatnonzero(track.present & (strength.values != 0))
+        return bent_frames(frames, matte, in_front, hair_window, shown, moved, at_once)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fringe(MovedHair):
+    """Hair from above the forehead falls further down, or less far.
+
+    How much of a fringe a generator draws depends on the person, so that is seen.
+    """
+
+    kind = "fringe"
+    covers_face = True
+    attribute = "hair_fringe"
+    amount: float | Curve = setting(
+        0.9,
+        "how much more of a fringe (1 is from none to the brows), or a curve of it over time",
+        low=-1.5,
+        high=1.5,
+    )
+
+    @property
+    def adds(self) -> bool:
+        """Whether it ever makes more of one."""
+        return isinstance(self.amount, Curve) or self.amount > 0
+
+    def makers(self) -> Makers:
+        drawn = makers(shown_fringe=self.seen, edited_codes=self.shown)
+        return {**super().makers(), **drawn, **makers(hairline, bent=self.fallen)}
 
     @stage(keep=False)
-    def moved_hair(
+    def fallen(
         self,
         frames: Frames,
-        bent: Bent,
+        bare: Bare,
+        matte: Matte,
         track: FaceTrack,
-        fade: Fade,
+        hairline: Hairline,
+        in_front: InFront,
+        strength: Strength,
         hair_window: HairWindow,
         at_once: AtOnce,
-    ) -> Layer:
-        return laid(frames, bent.levels, bent.changed, track, fade, hair_window, at_once)
+    ) -> Bent:
+        def moved(row: int, seen: NDArray[np.uint8], alpha: NDArray[np.float32]) -> Reshape:
+            axes = track.axes_of(np.array([row]))
+            places = on_face(axes, hair_window)
+            locks = locks_at(torch.from_numpy(places)[None])
+            move = hairline.move(row, places, float(strength.values[row]), locks)
+            move = even_light(seen, alpha, move, axes, hair_window)
+            # Of a fringe that goes none stays on the forehead.
+            skin, none = bare.over(row, seen), np.zeros_like(alpha)
+            levels, changed, there = bent(seen, skin, none, alpha, move, axes, hair_window)
+            levels = combed(seen, alpha, levels, there, move, places, hair_window)
+            levels, changed = bared(levels, there, changed, move, skin, hair_window)
+            return levels, changed, there
+
+        shown = np.flatnonzero(track.present & (strength.values != 0))
+        return bent_frames(frames, matte, in_front, hair_window, shown, moved, at_once)
+
+    @stage()
+    def seen(
+        self,
+        codes: Series[Codes],
+        pivots: Series[Pivots],
+        track: Series[FaceTrack],
+        strength: Series[Strength],
+        canvas: Canvas,
+        drawer: Drawer,
+        parser: Parser,
+        face_pixels: Annotated[int, Fact("face_pixels")],
+        precision: Annotated[str, Setting("tune.precision")],
+        space: AttributeSpace | None,
+    ) -> Shown:
+        """On keyframes, of what the generator draws."""
+        assert space is not None
+        looks = np.concatenate([traits(pivots.rows(*some)) for some in ranges(pivots.count)])
+        chosen = choose_frames(looks, track.field("present"), SEEN_ON)
+        dtype = resolve(precision, next(drawer.synthesis.parameters()).device, "tune").dtype
+        given = codes, pivots, track, canvas, drawer, parser, face_pixels, dtype
+        scene, box = scene_at(chosen, *given), canvas.nominal
+        meshes = [track.rows(frame, frame + 1).mesh[0] for frame in chosen.tolist()]
+        places = [box.grid.places(mesh[list(FOREHEAD)]) for mesh in meshes]
+        masks = np.stack([polygon_mask(one, box.height, box.width) for one in places])
+        forehead = torch.from_numpy(masks)[:, None].to(scene.hair)
+        asked = strength.field("values")
+        moves = [0.0, *(m for m in MOVES if m * asked.max() > 0 or m * asked.min() > 0)]
+        change = space.direction(self.attribute).to(scene.codes)
+        share = [share_seen(scene, move * change, forehead) for move in moves]
+        return Shown(np.array(moves, np.float32), np.array(share, np.float32))
 
     @stage(keep=False)
-    def moved_matte(self, bent: Bent, matte: Matte) -> Matte:
-        return Matte(bent.alpha, matte.area, matte.mean_lab)
-
-    @stage(keep=False)
-    def same_tone(self, hair_tone: HairTone) -> HairTone:
-        return hair_tone
+    def shown(
+        self,
+        codes: Codes,
+        track: FaceTrack,
+        strength: Strength,
+        shown_fringe: Shown,
+        space: AttributeSpace | None,
+    ) -> Codes:
+        assert space is not None
+        needed = Strength(shown_fringe.needed(strength.values))
+        return moved(codes, track, needed, space.direction(self.attribute).numpy())
 
 
 @dataclass(frozen=True, kw_only=True)

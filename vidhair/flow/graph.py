@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 
 from vidhair.cache import fingerprint
 from vidhair.edits import blending
+from vidhair.edits.hair_attribute import Fringe
 from vidhair.edits.hair_color import former_dye
 from vidhair.edits.stack import stacked
 from vidhair.edits.style_space import StyleEdit, style_spread
@@ -57,6 +58,7 @@ from vidhair.stages import (
     cut_out,
     difference,
     drawn,
+    ends,
     fade,
     hair_texture,
     hands,
@@ -80,6 +82,7 @@ from vidhair.stages import (
 )
 from vidhair.stages.bare_view import EARS
 from vidhair.stages.doubts import doubts
+from vidhair.stages.fringe import Hairline
 from vidhair.types import Clip, Frames
 from vidhair.wiring import (
     Arrays,
@@ -109,12 +112,13 @@ HEAD = makers(
     align.thumbnails, align.faces, align.shots, people.tracks, people.looks, people.people,
     people.person, people.track, invert.latents, smooth.shot_codes, smooth.pivots,
     region.region, region.hair_window, labels.labels, labels.hair_colors, matte.matte,
-    matte.hair_tone, skull.head_pose, skull.skull, hands.hands, behind.behind, bare.bare,
-    render.canvas, render.rendered,
+    matte.hair_tone, skull.head_pose, skull.skull, ends.hair_end, hands.hands,
+    behind.behind, bare.bare, render.canvas, render.rendered,
     residual.former_change, former_dye, fade.fade, compose.composed, compose.changes,
     cut_out.frame_alpha, cut_out.cut_out, difference.former_motion, steady_face.steady_face,
     mouth.mouth,
-    style_spread, drawn_change=render.no_drawn_change, former_drawn=render.no_drawn_change,
+    style_spread, hair_fall=ends.as_it_is, drawn_change=render.no_drawn_change,
+    former_drawn=render.no_drawn_change,
 )  # fmt: skip
 TUNED = makers(tune.tuned, drawer=tune.fine_tuned, codes=tune.offset_pivots)
 UNTUNED = makers(drawer=tune.untuned, codes=tune.plain_pivots)
@@ -629,6 +633,14 @@ class Flow:
             if not any(one.seen(part) for one in colors)
         ]
 
+    def _fringed(self, work: Work, unit: int) -> bool:
+        """Whether a person has a fringe, or gets one, where the edit combs own hair."""
+        adds = [edit for edit in self.recipe.edits if isinstance(edit, Fringe) and edit.adds]
+        line: Hairline = self.value(work, "hairline", 0, work.frame_count, unit)
+        rows = np.flatnonzero(~np.isnan(line.left))
+        # A NaN is hair that is not seen.
+        return bool(adds) or any(line.fringed(row) > 0 for row in rows.tolist())
+
     def notes(self, work: Work) -> list[str]:
         """What a person should know about how the clip was read and edited."""
         units = range(len(self.fan_out(work)))
@@ -654,7 +666,19 @@ class Flow:
                     f"in {lying} frames the head lies on its side, where what hair hides of body "
                     "and surroundings is guessed as if it were upright; edit such shots apart"
                 )
-        if "reshaped" in self.stages and all(self._unchanged(work, unit) for unit in units):
+        own = units if "hair_end" in self.stages else ()
+        ends = [self.value(work, "hair_end", unit=unit) for unit in own]
+        cuts = not all(edit.keeps_hair for edit in self.recipe.edits)
+        if cuts and any(end.highest for end in ends):
+            notes.append(
+                "hair ends beside the ears already, above which hair_length cuts none; volume "
+                "lays it closer, and bald takes it away"
+            )
+        if "hairline" in self.stages and not any(self._fringed(work, unit) for unit in units):
+            notes.append("no fringe is seen that could be taken away, as fringe below 0 does")
+        if not any(cuts or end.long for end in ends) and (
+            "reshaped" in self.stages and all(self._unchanged(work, unit) for unit in units)
+        ):
             notes.append(
                 "no hair comes or goes, as drawings with the edit and without it are too alike; "
                 "ask for more of it, or take another pack"

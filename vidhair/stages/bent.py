@@ -99,6 +99,13 @@ def fuller(places: Plane, amount: float) -> Move:
     return Move(inwards, np.ones_like(down), amount > 0)
 
 
+def samples_of(move: Move, axes: CropAxes, grid: HairWindow) -> Plane:
+    """How far from a place its hair is taken, [h, w, 2] in samples. axes: of the face."""
+    onto = np.stack([axes.x[0], axes.y[0]]) * 2 / grid.step  # a side of the crop
+    found: Plane = (move.of @ onto.astype(np.float32)).astype(np.float32)
+    return found
+
+
 def bent(
     seen: Picture, bare: Picture, scalp: Plane, alpha: Plane, move: Move, axes: CropAxes,
     grid: HairWindow,
@@ -109,8 +116,7 @@ def bent(
     which hair hid; alpha: [h, w], of the hair; axes: of the face. Hair that moves leaves hair on
     the scalp, and everywhere if the move says so.
     """
-    onto = np.stack([axes.x[0], axes.y[0]]) * 2 / grid.step  # a side of the crop, in samples
-    motion = (move.of @ onto.astype(np.float32)).astype(np.float32)
+    motion = samples_of(move, axes, grid)
     share = np.clip((np.hypot(*np.moveaxis(motion, -1, 0)) - STILL) / (MOVES - STILL), 0, 1)
     edge = EDGE * grid.side
     unit = torch.from_numpy(seen).movedim(-1, 0)[None].contiguous() / 255

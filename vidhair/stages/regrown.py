@@ -8,12 +8,10 @@ of `hair_texture`.
 """
 
 from collections.abc import Sequence
-from functools import cache
 from typing import Annotated
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt, gaussian_filter, map_coordinates, maximum_filter1d
 from torch import Tensor
@@ -26,17 +24,20 @@ from vidhair.imaging.warp import spread_grid
 from vidhair.stages.align import FaceTrack
 from vidhair.stages.bare import Bare
 from vidhair.stages.behind import Behind
+from vidhair.stages.bent import bent
 from vidhair.stages.compose import ComposeConfig
+from vidhair.stages.ends import BEGINS, HairFall, hanging_at, heights
 from vidhair.stages.fade import Fade
 from vidhair.stages.hair_texture import STRANDS, HairTexture, even_color, sure_hair
 from vidhair.stages.hair_texture import WAVES as EVEN_OVER
-from vidhair.stages.in_front import InFront
+from vidhair.stages.in_front import InFront, under
 from vidhair.stages.layers import Layer, Patch, make_layer, patch_of, unit, window_of
 from vidhair.stages.matte import Matte
 from vidhair.stages.region import HairWindow
 from vidhair.stages.render import Canvas
 from vidhair.stages.reshaped import Reshaped, square
 from vidhair.stages.residual import LIGHT_REACH, add_residual
+from vidhair.stages.skull import HeadPose, Place, Skull
 from vidhair.stages.smooth import REACH, TAPS, Pivots, runs
 from vidhair.stages.steady import Averaged, faces_of, places_of
 from vidhair.types import Frames
@@ -48,11 +49,8 @@ Picture = NDArray[np.uint8]
 
 # Lengths are in sides of the face's crop.
 SOFT = 0.008  # blur of the border of what goes
-# Streaks, as long and as wide as strands and locks are, around the head; the waves in which they
-# hang, and how much lighter and darker than hair they are at most.
-STRAND_LENGTH, AROUND_HEAD, FINENESS = 0.12, 1.5, 320
-WAVES = (0.012, 9.0)
-MOST_CONTRAST = 4.5
+# How long streaks are, and how much lighter and darker than hair they are at most.
+STRAND_LENGTH, MOST_CONTRAST = 0.12, 4.5
 NEAR = 0.2  # from own hair, that its color around tells that of new hair more than all of it
 # Of locks: their widths and length, by how much their ends differ, and how far from own hair they
 # do so fully.
@@ -66,32 +64,6 @@ SEAM = 0.01  # of the border of own hair, that new hair hides
 OWN = (0.6, 0.95)  # share of a pixel that own hair has, between which it comes in front of new
 # Difference in Lab from which hair is drawn in another color, and fully so.
 OTHERWISE = (8.0, 12.0)
-
-
-@cache
-def _hanging(widths: tuple[float, ...], length: float) -> Tensor:
-    """What hangs around a head in widths and a length, [1, 1, n, n], of mean 0 and deviation 1."""
-    rng = np.random.default_rng(round(widths[0] / 1e-3))  # so that several are not alike
-    count = round(2 * AROUND_HEAD * FINENESS)
-    total = np.zeros((count, count), np.float32)
-    for width in widths:
-        noise = rng.standard_normal((count, count)).astype(np.float32)
-        layer = gaussian_filter(noise, (length * FINENESS, width * FINENESS), mode="wrap")
-        total += layer / layer.std()
-    return torch.from_numpy(total / total.std())[None, None]
-
-
-def hanging_at(places: Tensor, widths: tuple[float, ...], length: float) -> Plane:
-    """Of strands or locks that hang in waves, [h, w], of about mean 0 and deviation 1.
-
-    places: [1, h, w, 2], on the head, in sides of the face's crop, as widths and length are.
-    """
-    x, y = places.unbind(-1)
-    bent = x + WAVES[0] * torch.sin(WAVES[1] * y + 5 * x)
-    at = torch.stack([bent, y], -1) / AROUND_HEAD
-    hanging = _hanging(widths, length)
-    found = F.grid_sample(hanging, at.float(), padding_mode="reflection", align_corners=False)
-    return found[0, 0].numpy()
 
 
 def grown_color(lab: Tensor, alpha: Tensor, kept: Tensor, side: float) -> Tensor:
@@ -213,7 +185,7 @@ def recolored(
 # ---- the stage
 
 
-@stage(version=5, keep=False)
+@stage(version=8, keep=False)
 def regrown(
     frames: Annotated[Frames, Near(REACH)],
     reshaped: Annotated[Reshaped, Near(REACH)],
@@ -224,6 +196,9 @@ def regrown(
     behind: Behind,
     in_front: InFront,
     hair_texture: Annotated[HairTexture, Near(REACH)],
+    hair_fall: HairFall,
+    head_pose: HeadPose,
+    skull: Skull,
     fade: Fade,
     span: Span,
     canvas: Canvas,
@@ -258,10 +233,22 @@ def regrown(
         (frame,) = frames.rows(row, row + 1)
         picture, alpha, gone, new = hair(row)
         seen = 1 - in_front.alpha[own].astype(np.float32) / 255
-        gone = gone * (bare.changed[own] > 0) * seen
+        on_head = places @ faces[row][:2, :2].t() + faces[row][:2, 2]
         plane, color = alpha[0, 0].numpy(), None
+        cut = hair_fall.gone(own, skull, head_pose, plane, on_head, hair_window)
+        gone = np.maximum(gone, cut) * (bare.changed[own] > 0) * seen
+        new, moved = new * (1 - cut), np.zeros_like(plane)
+        if hair_fall.longer[own] > 0:
+            # Own hair that is long says better than drawings what more of it looks like.
+            above = heights(Place.of(head_pose, own), hair_window) < BEGINS
+            gone, new = gone * above, new * above
+            axes = track.axes_of(np.array([row]))
+            move = hair_fall.move(own, head_pose, axes, hair_window)
+            below, scalp = bare.over(own, picture), bare.scalp[own] / np.float32(255)
+            fallen = bent(picture, below, scalp, plane, move, axes, hair_window)
+            picture, share, plane = under(*fallen, picture, 1 - seen, side)
+            moved = share.astype(np.float32) / 255
         if (new > SHOWS).any():
-            on_head = places @ faces[row][:2, :2].t() + faces[row][:2, 2]
             given = hair_texture.on_head(row, faces[row], places, hair_window, track.box)
             strands = hanging_at(on_head, STRANDS, STRAND_LENGTH)
             contrast = hair_texture.contrast[hair_texture.shot[row]]
@@ -272,7 +259,7 @@ def regrown(
             kept = plane * (1 - gone)
             new = with_tips(hung(new, kept, on_head, side), kept, strands, side) * seen
         made = regrown_picture(picture, plane, bare.levels[own], gone, new, color, side)
-        changed = np.maximum(gone, new * (color is not None))
+        changed = np.maximum(np.maximum(gone, moved), new * (color is not None))
         if np.linalg.norm(reshaped.color[row]) > OTHERWISE[0]:
             changed = np.maximum(changed, plane)
         changed = np.where(changed > 1 / 255, changed, 0)

@@ -1,0 +1,123 @@
+"""A fringe of own hair."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tests.stages.faces import face_track
+from tests.stages.series import InMemory
+from vidhair.geometry import Box
+from vidhair.stages.bent import Move, bent, on_face
+from vidhair.stages.fringe import Hairline, bared, combed, even_light, hairline
+from vidhair.stages.matte import Matte
+from vidhair.stages.region import HairWindow
+
+SIZE, SKIN, HAIR = (120, 100), 200, 60
+TRACK = face_track([(50.0, 70.0, 20.0)] * 2 + [None], Box(0.0, 10.0, 100.0))
+AXES = TRACK.axes_of(np.array([0]))
+WINDOW = HairWindow(0, 0, 1, *SIZE, float(AXES.side[0]))
+PLACES = on_face(AXES, WINDOW)
+NO_LOCKS = np.zeros(SIZE, np.float32)
+
+
+def cap(end: int, sides: bool = False) -> NDArray[Any]:
+    """Hair down to a row, and beside the face to its chin."""
+    alpha = np.zeros(SIZE, np.uint8)
+    alpha[10:end, 20:80] = 255
+    if sides:
+        alpha[10:100, 20:42] = 255
+    return alpha
+
+
+def seen_line(alpha: NDArray[Any]) -> Hairline:
+    numbers = np.zeros(3, np.float32), np.zeros((3, 3), np.float32)
+    return hairline(InMemory(Matte(np.stack([alpha] * 3), *numbers)), InMemory(TRACK), WINDOW)
+
+
+def row_of(y: float) -> float:
+    """Of a place below the middle of a face."""
+    return float(AXES.centre[0, 1] + 2 * y * AXES.y[0, 1])
+
+
+class TestHairline:
+    def test_it_begins_and_ends_where_hair_does(self) -> None:
+        line = seen_line(cap(45))
+        middle = line.end.shape[1] // 2
+        assert abs(row_of(line.end[0, middle]) - 45) < 2
+        assert abs(row_of(line.top[0, middle]) - 10) < 2
+        assert line.bare[0, middle] < line.brows[0, middle] and line.free[0, middle] > 0.9
+        assert np.isnan(line.end[2]).all(), "no face"
+
+    def test_what_hangs_beside_the_face_is_no_fringe(self) -> None:
+        free = seen_line(cap(45, sides=True)).free[0]
+        assert free[0] < 0.3 and free[len(free) // 2] > 0.9
+
+    def test_where_no_hair_is_it_is_not_known(self) -> None:
+        line = seen_line(cap(0))
+        assert np.isnan(line.end).all() and not line.move(0, PLACES, 1.0, NO_LOCKS).of.any()
+
+
+class TestMove:
+    def made(self, alpha: NDArray[Any], amount: float) -> Any:
+        seen = np.where(alpha, HAIR, SKIN).astype(np.uint8)[..., None].repeat(3, -1)
+        move = seen_line(alpha).move(0, PLACES, amount, NO_LOCKS)
+        bare, share = np.full_like(seen, SKIN), alpha.astype(np.float32) / 255
+        return seen, bent(seen, bare, np.zeros_like(share), share, move, AXES, WINDOW)
+
+    def test_hair_falls_to_the_brows_and_stays_above(self) -> None:
+        alpha = cap(45)
+        line = seen_line(alpha)
+        brows = int(row_of(line.brows[0, line.brows.shape[1] // 2]))
+        assert brows > 50
+        seen, (levels, _, there) = self.made(alpha, 1.0)
+        assert levels[45 : brows - 3, 50, 0].max() < 80 and there[brows - 3, 50] > 0.9
+        assert np.array_equal(levels[brows + 8 :], seen[brows + 8 :])
+        assert np.array_equal(levels[:, :20], seen[:, :20]) and (there >= alpha / 255).all()
+
+    def test_a_fringe_goes_up_to_where_the_forehead_begins(self) -> None:
+        brows = int(row_of(float(seen_line(cap(45)).brows[0, 24])))
+        seen, (levels, _, there) = self.made(cap(brows), -1.0)
+        bare = int(row_of(float(seen_line(cap(brows)).bare[0, 24])))
+        assert levels[bare + 5 :, 50].min() > SKIN - 30 and there[bare + 5 :, 50].max() < 0.2
+        assert np.array_equal(levels[brows + 8 :], seen[brows + 8 :])
+
+    def test_where_there_is_none_nothing_goes(self) -> None:
+        alpha = cap(int(row_of(float(seen_line(cap(45)).bare[0, 24]))) + 1)
+        seen, (levels, changed, _) = self.made(alpha, -1.0)
+        assert np.array_equal(levels, seen) and not changed.any()
+
+
+class TestLook:
+    ALPHA = np.ones(SIZE, np.float32)
+
+    def move(self) -> Move:
+        of = np.zeros((*SIZE, 2), np.float32)
+        of[60:, :, 1] = -0.2
+        return Move(of, np.ones(SIZE, np.float32), leaves=True)
+
+    def test_the_shine_of_a_crown_does_not_come_along(self) -> None:
+        seen = np.full((*SIZE, 3), 100, np.uint8)
+        seen[30:60] = 200
+        light = even_light(seen, self.ALPHA, self.move(), AXES, WINDOW).light
+        assert (light[:60] == 1).all() and light[70, 50] < 0.75
+
+    def test_where_hair_went_up_its_shadow_goes_as_well(self) -> None:
+        made, bare = np.full((*SIZE, 3), 150, np.uint8), np.full((*SIZE, 3), SKIN, np.uint8)
+        there = np.zeros(SIZE, np.float32)
+        there[:40] = 1
+        up = Move(-self.move().of, np.ones(SIZE, np.float32), leaves=False)
+        none = np.zeros(SIZE, np.uint8)
+        got, changed = bared(made, there, none, up, bare, WINDOW)
+        assert (got[:55] == 150).all() and (got[66:] == SKIN).all() and (changed[66:] == 255).all()
+        down, _ = bared(made, there, none, self.move(), bare, WINDOW)
+        assert np.array_equal(down, made)
+
+    def test_strands_run_down_where_hair_fell(self) -> None:
+        noise = np.random.default_rng(0).integers(80, 120, (*SIZE, 1)).astype(np.uint8)
+        seen = noise.repeat(3, -1)
+        given = seen, self.ALPHA, seen, self.ALPHA, self.move(), PLACES, WINDOW
+        got = combed(*given).astype(float)
+        assert np.array_equal(got[:60], seen[:60])
+        before, after = (np.abs(np.diff(x[65:], axis=0)).mean() for x in (seen.astype(float), got))
+        assert after < 0.5 * before and abs(got[65:].mean() - 100) < 8
