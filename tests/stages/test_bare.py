@@ -333,6 +333,22 @@ def test_skin_next_to_hair_tells_that_of_the_scalp_beside_it() -> None:
     assert np.median(gained[drawn & (np.arange(WIDE) > 76)]) < 6
 
 
+def test_thin_hair_on_the_forehead_goes_and_colors_nothing() -> None:
+    """Next to hair, of a third of its color; the matte lacks it."""
+    values = given()
+    pixels, _, _ = copies_of(values)
+    _, bald, alpha, *_ = scene(1)
+    view = list(views_of(values))[1]
+    near = grown(alpha > 0, 8) & view.face & (alpha == 0) & ~view.features
+    near &= np.arange(HIGH)[:, None] < place(1).shift[1] - 0.4 * SCALE
+    pixels[1][near] = np.rint(0.7 * pixels[1][near] + 0.3 * np.array(HAIR))
+    made = bared(frames=Frames.of_pixels(pixels))
+    away = made.levels[1].astype(int) - bald
+    assert near.sum() > 100 and np.median(np.abs(away[near])) < 12, "of 40 with hair"
+    drawn = (made.scalp[1] > 250) & grown(near, 6) & ~near
+    assert abs(np.median(away[drawn])) < 12
+
+
 def test_values_go_evenly_on() -> None:
     values, weight = np.zeros((40, 40, 3), np.float32), np.zeros((40, 40), np.float32)
     weight[36:], values[36:, :20] = 1, 10

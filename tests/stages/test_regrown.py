@@ -209,7 +209,7 @@ class TestStage:
         layer = regrown(
             given, Reshaped(levels, numbers[1]), Matte(alpha, *numbers),
             Pivots(np.zeros((self.COUNT, 1, 1), np.float32), np.array([[0, 0, 0, 1.0]] * 2)),
-            face_track(places, Box(8.0, 18.0, self.SIDE)), Bare(bare, alpha, alpha),
+            face_track(places, Box(8.0, 18.0, self.SIDE)), Bare(bare, *[alpha] * 3),
             self.behind(grain), InFront(np.zeros_like(alpha) if front is None else front), texture,
             Fade(np.ones(self.COUNT)), Span(0, self.COUNT), self.CANVAS,
             HairWindow(0, 0, 1, *SIZE, self.SIDE), ComposeConfig(mode="replace"),

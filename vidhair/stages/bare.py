@@ -11,7 +11,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from scipy.ndimage import distance_transform_edt, shift
+from scipy.ndimage import distance_transform_edt, label, shift
 
 from vidhair.geometry import Grid
 from vidhair.imaging.blur import blur
@@ -24,6 +24,7 @@ from vidhair.models.parsers.face_parser import Label
 from vidhair.stages.align import FaceTrack
 from vidhair.stages.bare_skin import on_head
 from vidhair.stages.bare_view import (
+    EARS,
     HAIR_EDGE,
     HAIRLINE,
     STRAY,
@@ -67,6 +68,9 @@ MOST_DRAWN = 0.7  # share of skin that is drawn, up to which the face's own tell
 WITHIN_CELL = 0.25  # square of the distance to what is known in the same cell
 FEATURES_EDGE = 0.006  # blur of the border of brows and eyes, that are not drawn over
 SHADOWS_FROM = 4  # levels by which the skin has to be lighter, for a shadow to be one
+# How far from hair it is thin on a face; shares of hair and levels off the way to it, and levels by
+# which hair is unlike skin, from which on that is told; blur of its border.
+WISPS, LEAST_TINGED, OFF_TINGED, UNLIKE_HAIR, WISPS_EDGE = 0.1, 0.1, 30, 40, 0.01
 STRANDS = 0.1  # how far from hair single strands lie on the body
 STRAND_REACH = 0.04  # how far colors behind single strands are looked for
 EAR_TINTS = np.array([0.85, 1.0, 1.0])  # exponents of its tone by channel: blood shines through
@@ -77,12 +81,14 @@ class Bare(Value):
     """The person without hair, in the hair's window. levels: uint8 [T, h, w, 3], the picture with
     all hair of the head taken away where that changes it, zero elsewhere; changed: uint8 [T, h, w],
     how far a sample is not the frame's; scalp: uint8 [T, h, w], how far it shows skin that is drawn
-    on the skull."""
+    on the skull; drawn: uint8 [T, h, w], how far it is drawn, and not what is seen in other light.
+    """
 
-    ROWS = ("levels", "changed", "scalp")
+    ROWS = ("levels", "changed", "scalp", "drawn")
     levels: Picture
     changed: Picture
     scalp: Picture
+    drawn: Picture
 
     def over(self, row: int, seen: Picture) -> Picture:
         """The whole picture, of what is seen in a frame [h, w, 3]."""
@@ -129,8 +135,8 @@ def relit(
     return found
 
 
-def without_hair(view: View, layers: Layers) -> tuple[Picture, Picture, Picture]:
-    """levels, changed and scalp of one view, as in `Bare`."""
+def without_hair(view: View, layers: Layers) -> tuple[Picture, Picture, Picture, Picture]:
+    """levels, changed, scalp and drawn of one view, as in `Bare`."""
     side, alpha = view.side, view.alpha
     skin = relit(layers.skin, view.picture, view.skin, side, LIGHT_BLUR)
     back, light = _beside_hair(view, skin)
@@ -138,8 +144,11 @@ def without_hair(view: View, layers: Layers) -> tuple[Picture, Picture, Picture]
     new = relit(layers.wall, view.picture, view.wall, side, LIGHT_BLUR)
     new += layers.cover[..., None] * (body - new)
     margin = np.maximum(_margin(view), _strands(view, new, layers.cover))
+    wisps = _wisps(view, skin)
+    wisps = _wisps(view, _joined(skin, back, view, np.maximum(margin, wisps), wisps))
+    margin = np.maximum(margin, wisps)
     share = np.maximum(alpha, margin)
-    skin = _joined(skin, back, view, share)
+    skin = _joined(skin, back, view, share, wisps)
 
     for before in (True, False):  # an ear without a shape of its own only goes on beyond the head
         for tone, cover, shape in layers.ears:
@@ -159,6 +168,7 @@ def without_hair(view: View, layers: Layers) -> tuple[Picture, Picture, Picture]
         levels.astype(np.uint8),
         np.ceil(changed * 255).astype(np.uint8),
         np.rint(share * view.head * 255 * (changed > 0)).astype(np.uint8),
+        np.rint(share * 255 * (changed > 0)).astype(np.uint8),
     )
 
 
@@ -181,14 +191,36 @@ def _beside_hair(view: View, skin: Plane) -> tuple[Plane, Plane]:
     return back, shadow * (furthest(lighter) > 0.5)
 
 
-def _joined(skin: Plane, back: Plane, view: View, share: Plane) -> Plane:
+def _wisps(view: View, skin: Plane) -> Plane:
+    """How far the forehead shows thin hair, roots or their shade that the matte lacks, [h, w]: what
+    hangs together with hair, and is on the way from skin [h, w, 3] to hair."""
+    side, sure = view.side, view.alpha > SURE_ALPHA
+    high = view.face & (np.arange(len(sure))[:, None] < view.mesh[list(EARS), 1].mean())
+    near = grown(sure, WISPS * side) & high & ~view.features
+    if not near.any() or not sure.any():
+        return np.zeros_like(view.alpha)
+    picture = view.picture.astype(np.float32)
+    way = spread(picture, sure) - skin
+    share = ((picture - skin) * way).sum(-1) / (np.square(way).sum(-1) + 1)
+    tinged = (share > LEAST_TINGED) & (furthest(way) > UNLIKE_HAIR) & near
+    tinged &= furthest(picture - skin - share.clip(0, 1)[..., None] * way) < OFF_TINGED
+    hair = view.near(0.5 * HAIR_EDGE)
+    parts, _ = label(tinged | hair)
+    found = tinged & np.isin(parts, np.setdiff1d(parts[sure], 0))
+    found = ~grown(~grown(found | hair, WISPS_EDGE * side), WISPS_EDGE * side) & near
+    kept = soft(view.features, FEATURES_EDGE * side)
+    wisps: Plane = soft(grown(found, WISPS_EDGE * side), WISPS_EDGE * side) * view.head * (1 - kept)
+    return wisps
+
+
+def _joined(skin: Plane, back: Plane, view: View, share: Plane, wisps: Plane) -> Plane:
     """Skin [h, w, 3] of the head, as bright and red as the face where the two meet. share: [h, w],
-    how far it is drawn."""
+    how far it is drawn; wisps: [h, w], how far the face shows hair there."""
     edge = HAIR_EDGE * view.side
     meets = view.face & ~grown(view.features, edge) & (share < MOST_DRAWN)
     meets &= (view.label(Label.SKIN) > 0.5) & grown(share * view.head > 0.5, MEETS * view.side)
     away = back - skin
-    meets &= furthest(away) < OTHERS_MEETING
+    meets &= (furthest(away) < OTHERS_MEETING) & (wisps < 0.5)
     light = carried(away, meets * (1 - share) ** 3, JOIN_BLUR * view.side)
     # Light goes on over all of the skull; tint, which roots may share, fades.
     tint = light - light.mean(-1, keepdims=True)
@@ -291,7 +323,7 @@ def part_with_hair(alpha: Picture, mesh: NDArray[np.float32], side: float) -> tu
 # ---- stages
 
 
-@stage(version=8, chunk=0, compress=True)
+@stage(version=9, chunk=0, compress=True)
 def bare(
     frames: Frames,
     matte: Matte,
@@ -307,8 +339,7 @@ def bare(
 ) -> Bare:
     made = Bare(
         np.zeros((*matte.alpha.shape, 3), np.uint8),
-        np.zeros_like(matte.alpha),
-        np.zeros_like(matte.alpha),
+        *(np.zeros_like(matte.alpha) for _ in range(3)),
     )
 
     def take_away(item: tuple[int, Picture]) -> None:
@@ -322,7 +353,7 @@ def bare(
         )  # fmt: skip
         view.keep(behind.wears(row, view.at, hair_window, part))
         layers = _layers(view, behind, row, part, span.start + row)
-        planes = made.levels[row], made.changed[row], made.scalp[row]
+        planes = made.levels[row], made.changed[row], made.scalp[row], made.drawn[row]
         for plane, found in zip(planes, without_hair(view, layers), strict=True):
             plane[part] = found
 
