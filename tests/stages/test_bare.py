@@ -42,6 +42,7 @@ from vidhair.stages.behind import (
     middle_of,
     mirrored,
     neck_color,
+    neck_shade,
     neck_ways,
     part_with,
     tilt_of,
@@ -291,6 +292,18 @@ def test_a_neck_that_is_not_seen_has_the_color_of_the_face() -> None:
     assert np.abs(tint(made[0, 0]) - tint(np.array(SKIN))).max() < 0.02
 
 
+def test_a_neck_is_round_and_lies_in_the_shade_of_the_jaw() -> None:
+    mesh = face_mesh(62, 60, 32).astype(np.float64)
+    shade = neck_shade(mesh, HIGH, WIDE)
+    axis, wide = middle_of(mesh)
+    low, middle, half = round(mesh[152, 1]), round(axis), round(0.6 * wide)
+    down = shade[low + 1 : low + 16, middle]
+    assert (np.diff(down) > 0).all() and down[0] < 0.87 and down[-1] > 0.9
+    row = shade[low + 10]
+    assert max(row[middle - half], row[middle + half]) < row[middle] - 0.04
+    assert shade[-1].min() > 0.95, "what lies below the neck does not"
+
+
 def views_of(values: dict[str, Any]) -> Iterator[View]:
     for frame in range(FRAMES):
         yield View(
@@ -298,6 +311,18 @@ def views_of(values: dict[str, Any]) -> Iterator[View]:
             values["labels"].planes[frame], values["track"].mesh[frame],
             Place.of(values["head_pose"], frame), values["skull"], WINDOW, REGION,
         )  # fmt: skip
+
+
+def test_a_hidden_side_of_a_neck_is_darker_than_its_middle() -> None:
+    views = list(views_of(given()))[:1]
+    for view in views:
+        view.alpha = view.alpha.copy()
+        view.alpha[96:115, 68:] = 1
+    made, cover = body_of(views, Moves([STILL], [None]))
+    neck = slice(102, 108)
+    seen, hidden = made[neck, 58:62].mean(), made[neck, 74:77].mean()
+    assert cover[neck, 74:77].min() > 200
+    assert 0.7 * seen < hidden < 0.97 * seen
 
 
 def test_skin_that_is_drawn_joins_the_face_where_it_meets_it() -> None:
