@@ -536,6 +536,18 @@ def test_the_thin_end_of_a_lock_before_the_wall_goes(
     assert gone[1:-1, 1:-1].mean() > 0.8 if goes else gone.mean() < 0.6
 
 
+def test_a_strand_before_clothes_goes_though_light_shines_through_it() -> None:
+    """Brighter than the hair nearest, of its tint; the matte lacks it."""
+    values = given()
+    pixels, alpha, _ = copies_of(values)
+    lock, strand = np.s_[124:138, 68:82], np.s_[124:138, 64:68]
+    pixels[1][lock], alpha[1][lock], pixels[1][strand] = (100, 75, 25), 255, (150, 140, 110)
+    made = bared(
+        frames=Frames.of_pixels(pixels), matte=replace(values["matte"], alpha=alpha)
+    ).levels[1][126:136, 64:68]
+    assert np.abs(made.astype(int) - SHIRT).max() < 30, "of 90"
+
+
 def test_a_cheek_that_lies_beyond_its_mesh_stays() -> None:
     """Its color may lie between that of hair and that of the wall."""
     values = given()

@@ -71,6 +71,9 @@ SHADOWS_FROM = 4  # levels by which the skin has to be lighter, for a shadow to 
 # How far from hair it is thin on a face; shares of hair and levels off the way to it, and levels by
 # which hair is unlike skin, from which on that is told; blur of its border.
 WISPS, LEAST_TINGED, OFF_TINGED, UNLIKE_HAIR, WISPS_EDGE = 0.1, 0.1, 30, 40, 0.01
+# Share of the way to the tint of hair from which on a strand is of it, how unlike the two are, as
+# logarithms of a channel beside the next, and levels below which tints are noise.
+GOLDEN, OTHER_TINT, TINT_FLOOR = 0.25, 0.25, 8
 STRANDS = 0.1  # how far from hair single strands lie on the body
 STRAND_REACH = 0.04  # how far colors behind single strands are looked for
 EAR_TINTS = np.array([0.85, 1.0, 1.0])  # exponents of its tone by channel: blood shines through
@@ -291,8 +294,22 @@ def _strands(view: View, behind: Plane, cover: Plane) -> Plane:
     mixed &= (view.label(Label.SKIN) < 0.5) & ~grown(view.face, FACE_EDGE * side)
     strands = (like_hair * unlike > 0.2) & (cover > 0.5) & (from_hair < LIKE_HAIR) | mixed
     strands &= (near > 0.5) & ~view.features
+    strands |= (_golden(picture, behind, hair) & (beside > 0.5) & (cover > 0.5)) & ~view.features
     strands |= view.dark_hair & (from_behind > high)
     return near * soft(grown(strands, 0.5 * HAIR_EDGE * side), 0.25 * HAIR_EDGE * side)
+
+
+def _golden(picture: Plane, behind: Plane, hair: Plane) -> Mask:
+    """Where a picture's tint lies from that of what is behind on the way to that of hair, [h, w],
+    though a strand that light shines through may be as bright as skin: [h, w, 3] each."""
+    own, back, strand = (
+        np.diff(np.log(colors.clip(0, 255) + TINT_FLOOR)) for colors in (picture, behind, hair)
+    )
+    way = strand - back
+    length = np.square(way).sum(-1)
+    share = ((own - back) * way).sum(-1) / (length + 1e-6)
+    found: Mask = (share > GOLDEN) & (length > OTHER_TINT**2)
+    return found & (furthest(picture - behind) > UNLIKE_BODY[0])
 
 
 def _ramp(mask: Mask, reach: float, sigma: float) -> Plane:
@@ -323,7 +340,7 @@ def part_with_hair(alpha: Picture, mesh: NDArray[np.float32], side: float) -> tu
 # ---- stages
 
 
-@stage(version=9, chunk=0, compress=True)
+@stage(version=10, chunk=0, compress=True)
 def bare(
     frames: Frames,
     matte: Matte,
