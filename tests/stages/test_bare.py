@@ -536,6 +536,20 @@ def test_the_thin_end_of_a_lock_before_the_wall_goes(
     assert gone[1:-1, 1:-1].mean() > 0.8 if goes else gone.mean() < 0.6
 
 
+def test_a_beard_that_the_matte_takes_for_hair_stays() -> None:
+    values = given()
+    pixels, alpha, _ = copies_of(values)
+    for frame, view in enumerate(views_of(values)):
+        low = view.mesh[152, 1]
+        rows = np.arange(HIGH)[:, None]
+        beard = grown(view.oval, 2) & (rows > low - 12) & (alpha[frame] == 0)
+        pixels[frame][beard], alpha[frame][beard] = (70, 55, 45), 255
+    changed = replace(values["matte"], alpha=alpha)
+    made, plain = bared(frames=Frames.of_pixels(pixels), matte=changed), bared()
+    gained = np.abs(made.levels.astype(int) - pixels)[(alpha > 0) & (values["matte"].alpha == 0)]
+    assert np.percentile(gained, 95) < 6 and np.mean(made.changed) < np.mean(plain.changed) + 1
+
+
 def test_a_strand_before_clothes_goes_though_light_shines_through_it() -> None:
     """Brighter than the hair nearest, of its tint; the matte lacks it."""
     values = given()
