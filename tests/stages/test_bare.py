@@ -663,6 +663,21 @@ def test_an_ear_that_is_seen_is_no_hair_and_what_hangs_from_it_stays() -> None:
     assert a_view(picture=picture, alpha=alpha).alpha[above].min() > 0.3
 
 
+def test_an_ear_that_is_larger_than_most_stays_whole() -> None:
+    """Its outer half, which labels take for the wall, lies next to hair."""
+    picture, _, alpha, _, _ = scene(0)
+    cover = ear_on(1, place(0), WINDOW)
+    assert cover is not None
+    ear = cover[1] > 0.5
+    outer = grown(ear, 4) & ~ear & (np.arange(WIDE) > np.argwhere(ear)[:, 1].mean())
+    outer &= np.arange(HIGH)[:, None] > np.argwhere(ear).mean(0)[0]
+    picture, alpha = picture.copy(), alpha.copy()
+    picture[ear | outer], alpha[ear | outer] = SKIN, 0
+    view = a_view(picture=picture, alpha=alpha)
+    inner = ~grown(~(ear | outer), 2)
+    assert _margin(view)[inner].max() < 0.3
+
+
 def test_the_lobe_of_a_hidden_ear_stays_with_its_stud() -> None:
     picture, _, alpha, _, _ = scene(0)
     cover = ear_on(1, place(0), WINDOW)
