@@ -612,6 +612,20 @@ def test_where_hair_hides_all_of_a_body_it_is_not_black() -> None:
     assert (cover > 128).any() and made[cover > 128].min() > 40
 
 
+def test_of_clothes_that_are_hardly_seen_borders_of_other_things_tell_nothing() -> None:
+    """A corner of a shirt, next to which a white thing is taken for a part of it."""
+    views = list(views_of(given()))[:1]
+    view = views[0]
+    view.picture, view.alpha = view.picture.copy(), view.alpha.copy()
+    view.alpha[100:, :] = 1
+    view.alpha[136:, 2:24] = 0
+    view.picture[136:, 17:24] = 250
+    made, cover = body_of(views, Moves([STILL], [None]))
+    there = made[138:, 30:90][cover[138:, 30:90] > 250].astype(int)
+    assert len(there) > 300
+    assert np.abs(there - SHIRT).max(-1).mean() < 12, "of 190"
+
+
 def test_what_hair_hides_of_a_body_is_like_the_other_side() -> None:
     mesh = scene(0)[-1].astype(np.float64)
     axis, wide = middle_of(mesh)

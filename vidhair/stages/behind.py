@@ -64,6 +64,7 @@ SHOULDERS, MIRRORED = 0.12, 0.5
 # How far both sides have to be alike for clothes to be taken from the other one, and how far they
 # stay away from those that are seen, to which they are joined, in crop sides.
 ALIKE, SEAM = 0.5, 0.03
+LITTLE, ALIKE_CLOTHES = 0.15, 45  # share of what is hidden; levels by which one cloth may differ
 USUALLY_ALIKE = 0.1  # squares of half a face's width by which bodies are, before they are looked at
 RAISED = 0.13  # above usual shoulders, up to which hidden ones may be, likewise
 # Half widths of a face by which a body's middle may lie beside that of its neck, and what that
@@ -356,9 +357,12 @@ def drawn_body(views: Sequence[View], told: Told) -> tuple[Plane, Plane]:
         dressed, flesh = seen, flesh if seen.any() else np.ones_like(flesh)
     from_other = there & dressed[:, at] & ~grown(dressed, SEAM * side) & (alike > ALIKE)
     worn = np.where(from_other[..., None], in_own_light(colors, dressed, at), colors)
-    cloth = inpaint(
-        worn, wanted & ~seen & ~from_other & (flesh[..., 0] < 1), dressed | (wanted & from_other)
-    )
+    hole, source = wanted & ~seen & ~from_other, dressed | (wanted & from_other)
+    hole &= flesh[..., 0] < 1
+    if source.sum() < LITTLE * hole.sum():  # no pattern to go on, and borders of other things
+        cloth = spread(worn, alike_part(worn, source))
+    else:
+        cloth = inpaint(worn, hole, source)
     shade = neck_shade(mesh, *size)[..., None]
     skin_color = neck_color(views, colors / shade, seen & is_skin & ~beside) * shade
     drawn = cloth + flesh * (skin_color - cloth)
@@ -373,6 +377,16 @@ def in_own_light(colors: Plane, known: Mask, at: NDArray[np.int64]) -> Plane:
     other, both = colors[:, at], known & known[:, at]
     own = spread(np.where(both[..., None], colors - other, 0), both)
     found: Plane = (other + own).clip(0, 255)
+    return found
+
+
+def alike_part(colors: Plane, mask: Mask) -> Mask:
+    """Of a mask [h, w], where colors [h, w, 3] are like most of it; all if nothing is."""
+    found: Mask = mask.copy()
+    for _ in range(2):
+        if found.any():
+            near = furthest(colors - np.median(colors[found], 0)) < ALIKE_CLOTHES
+            found = mask & near if (mask & near).any() else mask
     return found
 
 
@@ -616,7 +630,7 @@ def grain_of(views: Sequence[View], moves: Moves, wall: Picture) -> float:
 Parts = tuple[Picture, Picture, Picture, NDArray[np.float32], Place]
 
 
-@stage(version=19, compress=True)
+@stage(version=20, compress=True)
 def behind(
     frames: Series[Frames],
     matte: Series[Matte],
