@@ -135,15 +135,23 @@ LEFT, TOP = 6, 4
 
 
 def layer_of(
-    strength: float, step: int = 1, front: NDArray[np.uint8] | None = None, **settings: Any
+    strength: float,
+    step: int = 1,
+    front: NDArray[np.uint8] | None = None,
+    stripes: int = 0,
+    **settings: Any,
 ) -> tuple[Any, NDArray[Any]]:
-    """Over grey frames, of a bare head that is lighter in a square of the window."""
-    frames = Frames.of_pixels(np.full((2, HIGH * step + TOP, WIDE * step + LEFT, 3), 90, np.uint8))
+    """Over grey frames, which stripes of one pixel make so much darker and lighter, of a bare head
+    that is lighter in a square of the window."""
+    pixels = np.full((2, HIGH * step + TOP, WIDE * step + LEFT, 3), 90, np.uint8)
+    pixels[:, :, ::2] -= np.uint8(stripes)
+    pixels[:, :, 1::2] += np.uint8(stripes)
+    frames = Frames.of_pixels(pixels)
     window = HairWindow(LEFT, TOP, step, HIGH, WIDE, 30.0)
     levels = np.full((2, HIGH, WIDE, 3), 90, np.uint8)
     changed = np.zeros((2, HIGH, WIDE), np.uint8)
     levels[:, 10:20, 8:18], changed[:, 10:20, 8:18] = 190, 255
-    bare = Bare(levels, changed, changed)
+    bare = Bare(levels, changed, changed, changed)
     pose = HeadPose(
         np.tile(np.eye(3), (2, 1, 1)), np.full(2, 12.0 * step),
         np.tile([LEFT + 13.0 * step, TOP + 26.0 * step], (2, 1)),
@@ -174,6 +182,14 @@ def test_the_bare_head_is_laid_over_the_frame(step: int) -> None:
     assert (made[inside] == 190).all()
     assert (made[: TOP + 7 * step] == 90).all() and (made[TOP + 23 * step :] == 90).all()
     assert layer.patches[1] is None, "no strength, no change"
+
+
+def test_no_strands_that_are_finer_than_samples_stay_on_the_head() -> None:
+    layer, pixels = layer_of(1, 2, stripes=20)
+    made = fold(pixels[0], [layer.patches[0]])
+    inside = np.s_[TOP + 26 : TOP + 34, LEFT + 22 : LEFT + 30]
+    assert (np.abs(made[inside].astype(int) - 190) < 3).all()
+    assert np.array_equal(made[: TOP + 14], pixels[0, : TOP + 14])
 
 
 def test_what_is_in_front_of_the_head_stays_bit_for_bit() -> None:

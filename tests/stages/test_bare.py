@@ -42,6 +42,7 @@ from vidhair.stages.behind import (
     middle_of,
     mirrored,
     neck_color,
+    neck_shade,
     neck_ways,
     part_with,
     tilt_of,
@@ -291,6 +292,18 @@ def test_a_neck_that_is_not_seen_has_the_color_of_the_face() -> None:
     assert np.abs(tint(made[0, 0]) - tint(np.array(SKIN))).max() < 0.02
 
 
+def test_a_neck_is_round_and_lies_in_the_shade_of_the_jaw() -> None:
+    mesh = face_mesh(62, 60, 32).astype(np.float64)
+    shade = neck_shade(mesh, HIGH, WIDE)
+    axis, wide = middle_of(mesh)
+    low, middle, half = round(mesh[152, 1]), round(axis), round(0.6 * wide)
+    down = shade[low + 1 : low + 16, middle]
+    assert (np.diff(down) > 0).all() and down[0] < 0.87 and down[-1] > 0.9
+    row = shade[low + 10]
+    assert max(row[middle - half], row[middle + half]) < row[middle] - 0.04
+    assert shade[-1].min() > 0.95, "what lies below the neck does not"
+
+
 def views_of(values: dict[str, Any]) -> Iterator[View]:
     for frame in range(FRAMES):
         yield View(
@@ -298,6 +311,18 @@ def views_of(values: dict[str, Any]) -> Iterator[View]:
             values["labels"].planes[frame], values["track"].mesh[frame],
             Place.of(values["head_pose"], frame), values["skull"], WINDOW, REGION,
         )  # fmt: skip
+
+
+def test_a_hidden_side_of_a_neck_is_darker_than_its_middle() -> None:
+    views = list(views_of(given()))[:1]
+    for view in views:
+        view.alpha = view.alpha.copy()
+        view.alpha[96:115, 68:] = 1
+    made, cover = body_of(views, Moves([STILL], [None]))
+    neck = slice(102, 108)
+    seen, hidden = made[neck, 58:62].mean(), made[neck, 74:77].mean()
+    assert cover[neck, 74:77].min() > 200
+    assert 0.7 * seen < hidden < 0.97 * seen
 
 
 def test_skin_that_is_drawn_joins_the_face_where_it_meets_it() -> None:
@@ -331,6 +356,22 @@ def test_skin_next_to_hair_tells_that_of_the_scalp_beside_it() -> None:
     drawn = (bright.scalp[1] > 250) & grown(near, 6)
     assert np.median(gained[drawn & (np.arange(WIDE) < 50)]) > 12
     assert np.median(gained[drawn & (np.arange(WIDE) > 76)]) < 6
+
+
+def test_thin_hair_on_the_forehead_goes_and_colors_nothing() -> None:
+    """Next to hair, of a third of its color; the matte lacks it."""
+    values = given()
+    pixels, _, _ = copies_of(values)
+    _, bald, alpha, *_ = scene(1)
+    view = list(views_of(values))[1]
+    near = grown(alpha > 0, 8) & view.face & (alpha == 0) & ~view.features
+    near &= np.arange(HIGH)[:, None] < place(1).shift[1] - 0.4 * SCALE
+    pixels[1][near] = np.rint(0.7 * pixels[1][near] + 0.3 * np.array(HAIR))
+    made = bared(frames=Frames.of_pixels(pixels))
+    away = made.levels[1].astype(int) - bald
+    assert near.sum() > 100 and np.median(np.abs(away[near])) < 12, "of 40 with hair"
+    drawn = (made.scalp[1] > 250) & grown(near, 6) & ~near
+    assert abs(np.median(away[drawn])) < 12
 
 
 def test_values_go_evenly_on() -> None:
@@ -495,6 +536,32 @@ def test_the_thin_end_of_a_lock_before_the_wall_goes(
     assert gone[1:-1, 1:-1].mean() > 0.8 if goes else gone.mean() < 0.6
 
 
+def test_a_beard_that_the_matte_takes_for_hair_stays() -> None:
+    values = given()
+    pixels, alpha, _ = copies_of(values)
+    for frame, view in enumerate(views_of(values)):
+        low = view.mesh[152, 1]
+        rows = np.arange(HIGH)[:, None]
+        beard = grown(view.oval, 2) & (rows > low - 12) & (alpha[frame] == 0)
+        pixels[frame][beard], alpha[frame][beard] = (70, 55, 45), 255
+    changed = replace(values["matte"], alpha=alpha)
+    made, plain = bared(frames=Frames.of_pixels(pixels), matte=changed), bared()
+    gained = np.abs(made.levels.astype(int) - pixels)[(alpha > 0) & (values["matte"].alpha == 0)]
+    assert np.percentile(gained, 95) < 6 and np.mean(made.changed) < np.mean(plain.changed) + 1
+
+
+def test_a_strand_before_clothes_goes_though_light_shines_through_it() -> None:
+    """Brighter than the hair nearest, of its tint; the matte lacks it."""
+    values = given()
+    pixels, alpha, _ = copies_of(values)
+    lock, strand = np.s_[124:138, 68:82], np.s_[124:138, 64:68]
+    pixels[1][lock], alpha[1][lock], pixels[1][strand] = (100, 75, 25), 255, (150, 140, 110)
+    made = bared(
+        frames=Frames.of_pixels(pixels), matte=replace(values["matte"], alpha=alpha)
+    ).levels[1][126:136, 64:68]
+    assert np.abs(made.astype(int) - SHIRT).max() < 30, "of 90"
+
+
 def test_a_cheek_that_lies_beyond_its_mesh_stays() -> None:
     """Its color may lie between that of hair and that of the wall."""
     values = given()
@@ -543,6 +610,20 @@ def test_where_hair_hides_all_of_a_body_it_is_not_black() -> None:
         vars(view).pop("body")
     made, cover = body_of(views, Moves([STILL] * FRAMES, [None] * FRAMES))
     assert (cover > 128).any() and made[cover > 128].min() > 40
+
+
+def test_of_clothes_that_are_hardly_seen_borders_of_other_things_tell_nothing() -> None:
+    """A corner of a shirt, next to which a white thing is taken for a part of it."""
+    views = list(views_of(given()))[:1]
+    view = views[0]
+    view.picture, view.alpha = view.picture.copy(), view.alpha.copy()
+    view.alpha[100:, :] = 1
+    view.alpha[136:, 2:24] = 0
+    view.picture[136:, 17:24] = 250
+    made, cover = body_of(views, Moves([STILL], [None]))
+    there = made[138:, 30:90][cover[138:, 30:90] > 250].astype(int)
+    assert len(there) > 300
+    assert np.abs(there - SHIRT).max(-1).mean() < 12, "of 190"
 
 
 def test_what_hair_hides_of_a_body_is_like_the_other_side() -> None:
@@ -594,6 +675,21 @@ def test_an_ear_that_is_seen_is_no_hair_and_what_hangs_from_it_stays() -> None:
     alpha[ear], picture[ear] = 90, HAIR
     above = ear & (np.arange(HIGH)[:, None] < lobe[0] - 0.3 * SCALE)
     assert a_view(picture=picture, alpha=alpha).alpha[above].min() > 0.3
+
+
+def test_an_ear_that_is_larger_than_most_stays_whole() -> None:
+    """Its outer half, which labels take for the wall, lies next to hair."""
+    picture, _, alpha, _, _ = scene(0)
+    cover = ear_on(1, place(0), WINDOW)
+    assert cover is not None
+    ear = cover[1] > 0.5
+    outer = grown(ear, 4) & ~ear & (np.arange(WIDE) > np.argwhere(ear)[:, 1].mean())
+    outer &= np.arange(HIGH)[:, None] > np.argwhere(ear).mean(0)[0]
+    picture, alpha = picture.copy(), alpha.copy()
+    picture[ear | outer], alpha[ear | outer] = SKIN, 0
+    view = a_view(picture=picture, alpha=alpha)
+    inner = ~grown(~(ear | outer), 2)
+    assert _margin(view)[inner].max() < 0.3
 
 
 def test_the_lobe_of_a_hidden_ear_stays_with_its_stud() -> None:

@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 from numpy.typing import NDArray
 
@@ -199,7 +200,7 @@ class TestStage:
         frames = np.stack([painted(own)] * self.COUNT)
         places = [(20.0, 30.0, 8.0) if place else None, None]
         alpha = np.stack([(255 * own).astype(np.uint8)] * self.COUNT)
-        bare = np.full((self.COUNT, *SIZE, 3), SKIN, np.uint8)
+        bare = np.where(alpha[..., None] > 0, SKIN, 0).astype(np.uint8)
         numbers = np.zeros(self.COUNT, np.float32), np.zeros((self.COUNT, 3), np.float32)
         levels = np.stack([(255 * np.stack([gone, new])).astype(np.uint8)] * self.COUNT)
         given = Frames.of_pixels(frames)
@@ -211,7 +212,7 @@ class TestStage:
         layer = regrown(
             given, Reshaped(levels, numbers[1]), Matte(alpha, *numbers),
             Pivots(np.zeros((self.COUNT, 1, 1), np.float32), np.array([[0, 0, 0, 1.0]] * 2)),
-            face_track(places, Box(8.0, 18.0, self.SIDE)), Bare(bare, alpha, alpha),
+            face_track(places, Box(8.0, 18.0, self.SIDE)), Bare(bare, *[alpha] * 3),
             self.behind(grain), InFront(np.zeros_like(alpha) if front is None else front), texture,
             self.fall(cut, longer), self.POSE,
             Skull(np.array(CENTRE), np.array(AXES)),
@@ -223,6 +224,21 @@ class TestStage:
     def test_without_a_change_it_is_the_frame(self) -> None:
         frames, got = self.layer(box(0, 0), box(0, 0))
         assert np.array_equal(got, frames)
+
+    def test_beside_what_is_bared_the_frame_goes_on(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Its softened border, and larger samples, reach there."""
+        given: list[NDArray[np.uint8]] = []
+
+        def kept(
+            picture: NDArray[np.uint8], alpha: Any, bare: NDArray[np.uint8], *rest: Any
+        ) -> Any:
+            given.append(bare)
+            return regrown_picture(picture, alpha, bare, *rest)
+
+        monkeypatch.setattr("vidhair.stages.regrown.regrown_picture", kept)
+        frames, _ = self.layer(box(0, 60, 0, 40), box(0, 0))
+        own = box(8, 30) > 0
+        assert (given[0][own] == SKIN).all() and np.array_equal(given[0][~own], frames[0][~own])
 
     def test_shorter_and_longer(self) -> None:
         frames, got = self.layer(box(18, 60, 0, 40), box(0, 0))

@@ -24,7 +24,7 @@ from vidhair.stages.bare_skin import TEXELS, on_head
 from vidhair.stages.behind import Behind
 from vidhair.stages.fade import Fade
 from vidhair.stages.in_front import InFront, in_front, under, usual_hair
-from vidhair.stages.layers import Layer, Patch, make_layer, patch_of, unit, window_of
+from vidhair.stages.layers import Layer, Patch, change_of, make_layer, patch_of, unit, window_of
 from vidhair.stages.matte import Matte, no_matte, no_tone
 from vidhair.stages.region import HairWindow
 from vidhair.stages.render import Codes
@@ -123,11 +123,12 @@ class Bald(GradedEdit):
                 dense = on_head(area * bristles(), here) * scalp
                 hair = lab_to_rgb(torch.from_numpy(matte.mean_lab[row]), dim=0).numpy() * 255
                 levels += BRISTLES * self.stubble * dense[..., None] * (hair - levels)
-            away = torch.from_numpy(levels - seen).movedim(-1, 0)[None] / 255
             pixels = frame[window.pixels][None].copy()
             source = unit(torch.from_numpy(pixels))
+            drawn = bare.drawn[row] / np.float32(255) * (1 - front) * (changed > 0)
+            away = change_of(source, seen, levels, drawn, hair_window, window)
             full = torch.from_numpy(changed)[None, None].float() / 255
-            away, full = (spread_grid(x.contiguous(), hair_window, window) for x in (away, full))
+            full = spread_grid(full, hair_window, window)
             result = (source + share * away).clamp(0, 1)
             return patch_of(window, pixels, result, full.clamp(0, 1) * (full >= 1 / 255))
 

@@ -11,21 +11,25 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from scipy.ndimage import distance_transform_edt, shift
+from scipy.ndimage import distance_transform_edt, label, shift
 
 from vidhair.geometry import Grid
 from vidhair.imaging.blur import blur
 from vidhair.imaging.fill import fill
 from vidhair.imaging.follow import moved_back
 from vidhair.imaging.matting import split_colors
+from vidhair.imaging.morphology import span_of
 from vidhair.imaging.patches import spread
 from vidhair.imaging.warp import spread_grid
 from vidhair.models.parsers.face_parser import Label
 from vidhair.stages.align import FaceTrack
 from vidhair.stages.bare_skin import on_head
 from vidhair.stages.bare_view import (
+    EARS,
     HAIR_EDGE,
     HAIRLINE,
+    LEAST_LIT,
+    MOST_HIDDEN,
     STRAY,
     Ear,
     Mask,
@@ -35,6 +39,7 @@ from vidhair.stages.bare_view import (
     furthest,
     grown,
     part_of,
+    shades_of,
     soft,
 )
 from vidhair.stages.behind import Behind
@@ -67,6 +72,13 @@ MOST_DRAWN = 0.7  # share of skin that is drawn, up to which the face's own tell
 WITHIN_CELL = 0.25  # square of the distance to what is known in the same cell
 FEATURES_EDGE = 0.006  # blur of the border of brows and eyes, that are not drawn over
 SHADOWS_FROM = 4  # levels by which the skin has to be lighter, for a shadow to be one
+# How far from hair it is thin on a face; shares of hair and levels off the way to it, and levels by
+# which hair is unlike skin, from which on that is told; blur of its border.
+WISPS, LEAST_TINGED, OFF_TINGED, UNLIKE_HAIR, WISPS_EDGE = 0.1, 0.1, 30, 40, 0.01
+EAR_BEYOND, LIKE_SKIN = 0.07, 0.3  # how far ears reach beyond usual ones; off shades of their skin
+# Share of the way to the tint of hair from which on a strand is of it, how unlike the two are, as
+# logarithms of a channel beside the next, and levels below which tints are noise.
+GOLDEN, OTHER_TINT, TINT_FLOOR = 0.25, 0.25, 8
 STRANDS = 0.1  # how far from hair single strands lie on the body
 STRAND_REACH = 0.04  # how far colors behind single strands are looked for
 EAR_TINTS = np.array([0.85, 1.0, 1.0])  # exponents of its tone by channel: blood shines through
@@ -77,12 +89,14 @@ class Bare(Value):
     """The person without hair, in the hair's window. levels: uint8 [T, h, w, 3], the picture with
     all hair of the head taken away where that changes it, zero elsewhere; changed: uint8 [T, h, w],
     how far a sample is not the frame's; scalp: uint8 [T, h, w], how far it shows skin that is drawn
-    on the skull."""
+    on the skull; drawn: uint8 [T, h, w], how far it is drawn, and not what is seen in other light.
+    """
 
-    ROWS = ("levels", "changed", "scalp")
+    ROWS = ("levels", "changed", "scalp", "drawn")
     levels: Picture
     changed: Picture
     scalp: Picture
+    drawn: Picture
 
     def over(self, row: int, seen: Picture) -> Picture:
         """The whole picture, of what is seen in a frame [h, w, 3]."""
@@ -129,8 +143,8 @@ def relit(
     return found
 
 
-def without_hair(view: View, layers: Layers) -> tuple[Picture, Picture, Picture]:
-    """levels, changed and scalp of one view, as in `Bare`."""
+def without_hair(view: View, layers: Layers) -> tuple[Picture, Picture, Picture, Picture]:
+    """levels, changed, scalp and drawn of one view, as in `Bare`."""
     side, alpha = view.side, view.alpha
     skin = relit(layers.skin, view.picture, view.skin, side, LIGHT_BLUR)
     back, light = _beside_hair(view, skin)
@@ -138,8 +152,11 @@ def without_hair(view: View, layers: Layers) -> tuple[Picture, Picture, Picture]
     new = relit(layers.wall, view.picture, view.wall, side, LIGHT_BLUR)
     new += layers.cover[..., None] * (body - new)
     margin = np.maximum(_margin(view), _strands(view, new, layers.cover))
+    wisps = _wisps(view, skin)
+    wisps = _wisps(view, _joined(skin, back, view, np.maximum(margin, wisps), wisps))
+    margin = np.maximum(margin, wisps)
     share = np.maximum(alpha, margin)
-    skin = _joined(skin, back, view, share)
+    skin = _joined(skin, back, view, share, wisps)
 
     for before in (True, False):  # an ear without a shape of its own only goes on beyond the head
         for tone, cover, shape in layers.ears:
@@ -159,6 +176,7 @@ def without_hair(view: View, layers: Layers) -> tuple[Picture, Picture, Picture]
         levels.astype(np.uint8),
         np.ceil(changed * 255).astype(np.uint8),
         np.rint(share * view.head * 255 * (changed > 0)).astype(np.uint8),
+        np.rint(share * 255 * (changed > 0)).astype(np.uint8),
     )
 
 
@@ -181,14 +199,36 @@ def _beside_hair(view: View, skin: Plane) -> tuple[Plane, Plane]:
     return back, shadow * (furthest(lighter) > 0.5)
 
 
-def _joined(skin: Plane, back: Plane, view: View, share: Plane) -> Plane:
+def _wisps(view: View, skin: Plane) -> Plane:
+    """How far the forehead shows thin hair, roots or their shade that the matte lacks, [h, w]: what
+    hangs together with hair, and is on the way from skin [h, w, 3] to hair."""
+    side, sure = view.side, view.alpha > SURE_ALPHA
+    high = view.face & (np.arange(len(sure))[:, None] < view.mesh[list(EARS), 1].mean())
+    near = grown(sure, WISPS * side) & high & ~view.features
+    if not near.any() or not sure.any():
+        return np.zeros_like(view.alpha)
+    picture = view.picture.astype(np.float32)
+    way = spread(picture, sure) - skin
+    share = ((picture - skin) * way).sum(-1) / (np.square(way).sum(-1) + 1)
+    tinged = (share > LEAST_TINGED) & (furthest(way) > UNLIKE_HAIR) & near
+    tinged &= furthest(picture - skin - share.clip(0, 1)[..., None] * way) < OFF_TINGED
+    hair = view.near(0.5 * HAIR_EDGE)
+    parts, _ = label(tinged | hair)
+    found = tinged & np.isin(parts, np.setdiff1d(parts[sure], 0))
+    found = ~grown(~grown(found | hair, WISPS_EDGE * side), WISPS_EDGE * side) & near
+    kept = soft(view.features, FEATURES_EDGE * side)
+    wisps: Plane = soft(grown(found, WISPS_EDGE * side), WISPS_EDGE * side) * view.head * (1 - kept)
+    return wisps
+
+
+def _joined(skin: Plane, back: Plane, view: View, share: Plane, wisps: Plane) -> Plane:
     """Skin [h, w, 3] of the head, as bright and red as the face where the two meet. share: [h, w],
-    how far it is drawn."""
+    how far it is drawn; wisps: [h, w], how far the face shows hair there."""
     edge = HAIR_EDGE * view.side
     meets = view.face & ~grown(view.features, edge) & (share < MOST_DRAWN)
     meets &= (view.label(Label.SKIN) > 0.5) & grown(share * view.head > 0.5, MEETS * view.side)
     away = back - skin
-    meets &= furthest(away) < OTHERS_MEETING
+    meets &= (furthest(away) < OTHERS_MEETING) & (wisps < 0.5)
     light = carried(away, meets * (1 - share) ** 3, JOIN_BLUR * view.side)
     # Light goes on over all of the skull; tint, which roots may share, fades.
     tint = light - light.mean(-1, keepdims=True)
@@ -233,8 +273,29 @@ def _margin(view: View) -> Plane:
     for ear in view.ears:
         if ear is not None:
             own |= ear[1] > 0.2
+    own |= _beside_ears(view)
     kept = np.maximum(soft(view.features, FEATURES_EDGE * side), soft(own & ~sure, 1.0))
     return found * (1 - kept)
+
+
+def _beside_ears(view: View) -> Mask:
+    """What is of the skin's color, rather than of the hair's, next to ears that are seen, [h, w]:
+    those that stand off further or are larger than most."""
+    sure, found = view.alpha > SURE_ALPHA, np.zeros(view.alpha.shape, bool)
+    if not (sure.any() and view.skin.any()):
+        return found
+    skin, hair = (np.median(view.picture[mask], 0) for mask in (view.skin, sure))
+    for ear in view.ears:
+        there = np.zeros_like(found) if ear is None else ear[1] > 0.5
+        if there.any() and view.alpha[there].mean() < MOST_HIDDEN:
+            part = np.s_[span_of(there, round(EAR_BEYOND * view.side))]
+            picture = view.picture[part]
+            off_skin = shades_of(picture, skin)
+            like = (off_skin < LIKE_SKIN) & (off_skin < shades_of(picture, hair))
+            like &= picture.mean(-1) > LEAST_LIT * skin.mean()
+            parts, _ = label(like & grown(there[part], EAR_BEYOND * view.side))
+            found[part] = np.isin(parts, np.setdiff1d(parts[there[part]], 0))
+    return found
 
 
 def _strands(view: View, behind: Plane, cover: Plane) -> Plane:
@@ -259,8 +320,22 @@ def _strands(view: View, behind: Plane, cover: Plane) -> Plane:
     mixed &= (view.label(Label.SKIN) < 0.5) & ~grown(view.face, FACE_EDGE * side)
     strands = (like_hair * unlike > 0.2) & (cover > 0.5) & (from_hair < LIKE_HAIR) | mixed
     strands &= (near > 0.5) & ~view.features
+    strands |= (_golden(picture, behind, hair) & (beside > 0.5) & (cover > 0.5)) & ~view.features
     strands |= view.dark_hair & (from_behind > high)
     return near * soft(grown(strands, 0.5 * HAIR_EDGE * side), 0.25 * HAIR_EDGE * side)
+
+
+def _golden(picture: Plane, behind: Plane, hair: Plane) -> Mask:
+    """Where a picture's tint lies from that of what is behind on the way to that of hair, [h, w],
+    though a strand that light shines through may be as bright as skin: [h, w, 3] each."""
+    own, back, strand = (
+        np.diff(np.log(colors.clip(0, 255) + TINT_FLOOR)) for colors in (picture, behind, hair)
+    )
+    way = strand - back
+    length = np.square(way).sum(-1)
+    share = ((own - back) * way).sum(-1) / (length + 1e-6)
+    found: Mask = (share > GOLDEN) & (length > OTHER_TINT**2)
+    return found & (furthest(picture - behind) > UNLIKE_BODY[0])
 
 
 def _ramp(mask: Mask, reach: float, sigma: float) -> Plane:
@@ -291,7 +366,7 @@ def part_with_hair(alpha: Picture, mesh: NDArray[np.float32], side: float) -> tu
 # ---- stages
 
 
-@stage(version=8, chunk=0, compress=True)
+@stage(version=12, chunk=0, compress=True)
 def bare(
     frames: Frames,
     matte: Matte,
@@ -307,8 +382,7 @@ def bare(
 ) -> Bare:
     made = Bare(
         np.zeros((*matte.alpha.shape, 3), np.uint8),
-        np.zeros_like(matte.alpha),
-        np.zeros_like(matte.alpha),
+        *(np.zeros_like(matte.alpha) for _ in range(3)),
     )
 
     def take_away(item: tuple[int, Picture]) -> None:
@@ -322,7 +396,7 @@ def bare(
         )  # fmt: skip
         view.keep(behind.wears(row, view.at, hair_window, part))
         layers = _layers(view, behind, row, part, span.start + row)
-        planes = made.levels[row], made.changed[row], made.scalp[row]
+        planes = made.levels[row], made.changed[row], made.scalp[row], made.drawn[row]
         for plane, found in zip(planes, without_hair(view, layers), strict=True):
             plane[part] = found
 

@@ -23,7 +23,7 @@ DOWN = np.cross(MIDDLE, ACROSS)
 FACING = 0.25  # least share of a texel that faces the viewer, to be looked at
 SEEN = 0.02  # share of the most that texels are seen, from which on they tell
 CARRIED = 0.12, 0.1  # how far unevenness and saturation go on, in sides of the atlas
-PALER = 0.16  # share of its color that a scalp lacks beside a face
+PALER = 0.04  # share of its color that a scalp lacks beside a face
 # Light from all around, from the right, from below, from the front; how much such numbers are
 # believed beside what skin tells.
 USUAL_LIGHT = np.array([0.76, 0.0, -0.1, 0.24])

@@ -44,6 +44,8 @@ UNLIKE_SKIN = 70  # levels from the usual skin of a face from which on something
 # Of an ear: how much of the matte may cover one that is seen, and how far that is rather its skin
 # than hair; and what may hang below it, with less hair than so much.
 MOST_HIDDEN, EAR_HAIR, LEAST_STRANDS = 0.5, (0.4, 0.8), 0.3
+# Alpha of hair, how far from a face's oval a beard may be, and share of it that is on the jaw.
+SOME_HAIR, JAW_EDGE, MOSTLY_JAW = 0.1, 0.025, 0.6
 # Around the usual place of an ear that is mostly hidden, and below it, where its lobe may be seen;
 # half the width of what is a lobe and no gap in hair; the least of one, of the crop's square.
 NEAR_EAR, BELOW_EAR, LOBE, LEAST_LOBE = 0.04, 0.07, 0.012, 0.0018
@@ -127,7 +129,27 @@ class View:
         self.jewels = np.zeros(self.alpha.shape, bool)
         self.lobes: dict[int, Mask] = {}
         self.worn = np.zeros(self.alpha.shape, np.float32)
+        self._free_beard()
         self._free_ears()
+
+    def _free_beard(self) -> None:
+        """A beard that a matte takes for hair is none: what lies on the jaw, and hangs together
+        with nothing above the ears' middle."""
+        shown = self.alpha > SOME_HAIR
+        jaw = grown(self.oval, JAW_EDGE * self.side) & self._below(self.mesh[list(EARS), 1].mean())
+        if not (shown & jaw).any():
+            return
+        parts, count = label(shown)
+        sizes, on_jaw = (
+            np.bincount(parts.ravel(), weight.ravel(), count + 1) for weight in (shown, shown & jaw)
+        )
+        above = parts[: max(0, int(self.mesh[list(EARS), 1].mean()))]
+        beard = on_jaw > MOSTLY_JAW * np.maximum(sizes, 1)
+        beard[np.unique(above)] = False
+        beard[0] = False
+        if beard.any():
+            around = grown(beard[parts], JAW_EDGE * self.side) & ~(shown & ~beard[parts])
+            self.alpha = np.where(around, 0, self.alpha).astype(np.float32)
 
     def _free_ears(self) -> None:
         """Ears that are seen lose what of the matte covers their skin, and what hangs from them,

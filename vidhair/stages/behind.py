@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter1d, label
+from scipy.ndimage import distance_transform_edt, gaussian_filter1d, label
 
 from vidhair.imaging.fill import fill
 from vidhair.imaging.follow import (
@@ -27,6 +27,7 @@ from vidhair.imaging.follow import (
     shifted,
 )
 from vidhair.imaging.patches import inpaint, spread
+from vidhair.models.faces.landmarks import FACE_OVAL
 from vidhair.models.parsers.face_parser import Label, polygon_mask
 from vidhair.stages.align import FaceTrack
 from vidhair.stages.bare_skin import TEXELS, Atlas
@@ -63,6 +64,7 @@ SHOULDERS, MIRRORED = 0.12, 0.5
 # How far both sides have to be alike for clothes to be taken from the other one, and how far they
 # stay away from those that are seen, to which they are joined, in crop sides.
 ALIKE, SEAM = 0.5, 0.03
+LITTLE, ALIKE_CLOTHES = 0.15, 45  # share of what is hidden; levels by which one cloth may differ
 USUALLY_ALIKE = 0.1  # squares of half a face's width by which bodies are, before they are looked at
 RAISED = 0.13  # above usual shoulders, up to which hidden ones may be, likewise
 # Half widths of a face by which a body's middle may lie beside that of its neck, and what that
@@ -80,7 +82,10 @@ CHIN_AND_BROW = (152, 10)  # points of the mesh
 LEAST_PART = 0.004  # of a crop's square: of a body, that tells anything
 LEAST_SKIN = 0.002  # of a crop's square, that tells the color of a neck, or of clothes
 STRANDS = (0.025, 0.055)  # share of green more, or of blue less, than a face has, that hair has
-IN_SHADE = 0.82  # tone of a neck beside that of its face
+IN_SHADE = 0.88  # tone of a neck beside that of its face, before these:
+# Shares of its light that a neck lacks at its sides, and next to the jaw, with how far that reaches
+# in half widths of a face.
+ROUND_NECK, JAW_SHADE = 0.3, (0.22, 0.22)
 # Share of an ear that hair hides, from which on skin is drawn there, and its own shape.
 HIDDEN_EAR, SHAPED_EAR = 0.2, (0.35, 0.7)
 # Of a hidden ear that is partly seen: up to which shares of its length above its lobe's end all,
@@ -352,10 +357,15 @@ def drawn_body(views: Sequence[View], told: Told) -> tuple[Plane, Plane]:
         dressed, flesh = seen, flesh if seen.any() else np.ones_like(flesh)
     from_other = there & dressed[:, at] & ~grown(dressed, SEAM * side) & (alike > ALIKE)
     worn = np.where(from_other[..., None], in_own_light(colors, dressed, at), colors)
-    cloth = inpaint(
-        worn, wanted & ~seen & ~from_other & (flesh[..., 0] < 1), dressed | (wanted & from_other)
-    )
-    drawn = cloth + flesh * (neck_color(views, colors, seen & is_skin & ~beside) - cloth)
+    hole, source = wanted & ~seen & ~from_other, dressed | (wanted & from_other)
+    hole &= flesh[..., 0] < 1
+    if source.sum() < LITTLE * hole.sum():  # no pattern to go on, and borders of other things
+        cloth = spread(worn, alike_part(worn, source))
+    else:
+        cloth = inpaint(worn, hole, source)
+    shade = neck_shade(mesh, *size)[..., None]
+    skin_color = neck_color(views, colors / shade, seen & is_skin & ~beside) * shade
+    drawn = cloth + flesh * (skin_color - cloth)
     made = np.where(seen[..., None], colors, drawn)
     made = np.where((seen | wanted)[..., None], made, spread(made, seen | wanted))
     return made.astype(np.float32), cover
@@ -367,6 +377,16 @@ def in_own_light(colors: Plane, known: Mask, at: NDArray[np.int64]) -> Plane:
     other, both = colors[:, at], known & known[:, at]
     own = spread(np.where(both[..., None], colors - other, 0), both)
     found: Plane = (other + own).clip(0, 255)
+    return found
+
+
+def alike_part(colors: Plane, mask: Mask) -> Mask:
+    """Of a mask [h, w], where colors [h, w, 3] are like most of it; all if nothing is."""
+    found: Mask = mask.copy()
+    for _ in range(2):
+        if found.any():
+            near = furthest(colors - np.median(colors[found], 0)) < ALIKE_CLOTHES
+            found = mask & near if (mask & near).any() else mask
     return found
 
 
@@ -505,6 +525,20 @@ def neck_color(views: Sequence[View], colors: Plane, seen: Mask) -> Plane:
     return np.broadcast_to(color, colors.shape).astype(np.float32)
 
 
+def neck_shade(mesh: NDArray[np.float64], height: int, width: int) -> Plane:
+    """How bright a neck below a face [478, 2] is, [h, w]: it is round, and lies in the shade of the
+    jaw."""
+    axis, wide = middle_of(mesh)
+    columns = (np.arange(width) + 0.5 - axis) / (NECK * wide)
+    low = mesh[CHIN_AND_BROW[0], 1] + np.array([0.0, NECK_LENGTH]) * wide
+    neck = np.interp(np.arange(height) + 0.5, low, (1, 0))[:, None]
+    oval = polygon_mask(mesh[list(FACE_OVAL)].astype(np.float32), height, width) > 0.5
+    away = distance_transform_edt(~oval) if oval.any() else np.full(oval.shape, np.inf)
+    jaw = JAW_SHADE[0] * np.exp(-away / (JAW_SHADE[1] * wide))
+    shade: Plane = 1 - ROUND_NECK * neck * np.abs(columns).clip(0, 1) ** 3 - jaw
+    return shade.astype(np.float32)
+
+
 def _edge(share: Plane) -> Plane:
     """A border of two samples where a smooth share [h, w] passes one half."""
     slope = np.hypot(*np.gradient(share)) + 1e-4
@@ -520,7 +554,7 @@ def usual_body(mesh: NDArray[np.float64], height: int, width: int) -> tuple[Plan
     base = np.array([middle[0] + lean + back, chin[1] + 0.32 * wide])
     jaw = middle + 0.5 * wide * np.array([0.3 * (chin - brow)[0] / np.hypot(*(chin - brow)), 1])
     jaw[0] += back
-    half = [(NECK, 0), (1.4, 0.32), (2.3, 0.62), (2.7, 1.3), (2.7, 9)]
+    half = [(NECK, -0.1), (0.84, 0.1), (1.1, 0.25), (1.6, 0.42), (2.3, 0.66), (2.7, 1.3), (2.7, 9)]
     sides = [base + wide * np.array([[-x, y], [x, y]]) for x, y in half]
     top = [jaw + wide * np.array([x, 0]) for x in (-NECK, NECK)]
     figure = [top[0], *(pair[0] for pair in sides), *(pair[1] for pair in sides[::-1]), top[1]]
@@ -596,7 +630,7 @@ def grain_of(views: Sequence[View], moves: Moves, wall: Picture) -> float:
 Parts = tuple[Picture, Picture, Picture, NDArray[np.float32], Place]
 
 
-@stage(version=16, compress=True)
+@stage(version=20, compress=True)
 def behind(
     frames: Series[Frames],
     matte: Series[Matte],

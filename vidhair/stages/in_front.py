@@ -322,7 +322,7 @@ def usual_hair(
     return made
 
 
-@stage(version=6, compress=True)
+@stage(version=7, compress=True)
 def in_front(
     frames: Annotated[Frames, Near(NEIGHBOURS)],
     matte: Annotated[Matte, Near(NEIGHBOURS)],

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -71,6 +72,30 @@ def patch_of(window: Grid, seen: NDArray[np.uint8], result: Tensor, alpha: Tenso
     [1, 1, H, W] is not zero."""
     hides = put_levels(result[0], alpha[0, 0], seen[0])
     return Patch(window, seen[0], hides)
+
+
+def change_of(
+    source: Tensor,
+    seen: NDArray[np.uint8],
+    levels: NDArray[Any],
+    drawn: NDArray[np.float32],
+    grid: Grid,
+    window: Grid,
+) -> Tensor:
+    """How a window's pixels [1, 3, H, W] in 0 … 1 change, as samples of a grid do.
+
+    seen, levels: [h, w, 3], what these show of the source, and then; drawn: [h, w] in 0 … 1, how
+    far that is drawn anew: there the source's details that are finer than samples go, too.
+    """
+    away = np.concatenate([levels - seen.astype(np.float32), seen], -1) / np.float32(255)
+    planes = np.concatenate([away, drawn[..., None]], -1).astype(np.float32)
+    if grid.step == 1:
+        planes = planes[..., :3]
+    spread = spread_grid(torch.from_numpy(planes).movedim(-1, 0)[None].contiguous(), grid, window)
+    if grid.step == 1:
+        return spread
+    moved, coarse, share = spread[:, :3], spread[:, 3:6], spread[:, 6:]
+    return moved - share.clamp(0, 1) * (source - coarse)
 
 
 @dataclass(frozen=True)
@@ -168,11 +193,11 @@ def laid(
         if window is None:
             return None
         seen = frame[window.pixels][None].copy()
-        away = levels[row].astype(np.float32) - hair_window.cut(frame)
-        moved = torch.from_numpy(away / 255).movedim(-1, 0)[None].contiguous()
-        full = torch.from_numpy(changed[row])[None, None].float() / 255
-        moved, full = (spread_grid(x, hair_window, window) for x in (moved, full))
-        result = (unit(torch.from_numpy(seen)) + moved).clamp(0, 1)
+        source, drawn = unit(torch.from_numpy(seen)), changed[row] / np.float32(255)
+        cut = hair_window.cut(frame)
+        moved = change_of(source, cut, levels[row], drawn, hair_window, window)
+        full = spread_grid(torch.from_numpy(drawn)[None, None], hair_window, window)
+        result = (source + moved).clamp(0, 1)
         return patch_of(window, seen, result, full.clamp(0, 1) * (full >= 1 / 255))
 
     return make_layer(frames, track, fade, lambda rows: at_once(patch, frames.numbered(rows)))

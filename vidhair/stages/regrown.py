@@ -185,7 +185,7 @@ def recolored(
 # ---- the stage
 
 
-@stage(version=8, keep=False)
+@stage(version=9, keep=False)
 def regrown(
     frames: Annotated[Frames, Near(REACH)],
     reshaped: Annotated[Reshaped, Near(REACH)],
@@ -258,7 +258,8 @@ def regrown(
             color += behind.noise(own, span.start + row)[..., None]
             kept = plane * (1 - gone)
             new = with_tips(hung(new, kept, on_head, side), kept, strands, side) * seen
-        made = regrown_picture(picture, plane, bare.levels[own], gone, new, color, side)
+        below = bare.over(own, hair_window.cut(frame))
+        made = regrown_picture(picture, plane, below, gone, new, color, side)
         changed = np.maximum(np.maximum(gone, moved), new * (color is not None))
         if np.linalg.norm(reshaped.color[row]) > OTHERWISE[0]:
             changed = np.maximum(changed, plane)
