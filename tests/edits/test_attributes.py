@@ -184,7 +184,7 @@ class TestShorter:
         alpha[0, 5:55, 12:28] = 255
         seen = np.repeat(np.where(alpha, 40, 200).astype(np.uint8)[..., None], 3, -1)
         numbers = np.zeros(1, np.float32), np.zeros((1, 3), np.float32)
-        bare = Bare(np.full_like(seen, 200), alpha, np.zeros_like(alpha))
+        bare = Bare(np.full_like(seen, 200), alpha, np.zeros_like(alpha), alpha)
         pose = HeadPose(np.eye(3)[None], np.full(1, 10.0), np.array([[20.0, 25.0]]))
         front = np.zeros_like(alpha)
         front[0, :, 24:] = 255
