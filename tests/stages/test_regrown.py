@@ -22,6 +22,7 @@ from vidhair.stages.in_front import InFront
 from vidhair.stages.matte import Matte
 from vidhair.stages.region import HairWindow
 from vidhair.stages.regrown import (
+    _patch,
     grown_color,
     hung,
     recolored,
@@ -162,6 +163,20 @@ class TestColor:
         lab = [levels_to_lab(torch.from_numpy(x)[None])[0, :, 19, 20] for x in (picture, got)]
         np.testing.assert_allclose((lab[1] - lab[0]).numpy(), change, atol=3)
         assert np.array_equal(got[40:], picture[40:])
+
+
+@pytest.mark.parametrize("drawn", [0.0, 1.0])
+def test_details_finer_than_samples_go_where_something_is_drawn(drawn: float) -> None:
+    """Of large faces samples are means of several pixels. What has another color keeps them."""
+    grid = HairWindow(0, 0, 2, 30, 20, 24.0)
+    fine = 20 * (np.indices((60, 40)).sum(0) % 2)[..., None] - 10
+    frame = (np.full((60, 40, 3), 100) + fine).astype(np.uint8)
+    made, inside = np.full((30, 20, 3), 140, np.float32), np.zeros((30, 20), np.float32)
+    inside[5:25, 5:15] = 1
+    patch = _patch(frame, made, drawn * inside, inside, grid)
+    assert patch is not None
+    part = patch.pixels[12:-12, 8:-8]
+    assert abs(part.mean() - 140) < 2 and abs(part.std() - 10 * (1 - drawn)) < 1
 
 
 class TestStage:

@@ -31,7 +31,7 @@ from vidhair.stages.fade import Fade
 from vidhair.stages.hair_texture import STRANDS, HairTexture, even_color, sure_hair
 from vidhair.stages.hair_texture import WAVES as EVEN_OVER
 from vidhair.stages.in_front import InFront, under
-from vidhair.stages.layers import Layer, Patch, make_layer, patch_of, unit, window_of
+from vidhair.stages.layers import Layer, Patch, change_of, make_layer, patch_of, unit, window_of
 from vidhair.stages.matte import Matte
 from vidhair.stages.region import HairWindow
 from vidhair.stages.render import Canvas
@@ -185,7 +185,7 @@ def recolored(
 # ---- the stage
 
 
-@stage(version=9, keep=False)
+@stage(version=10, keep=False)
 def regrown(
     frames: Annotated[Frames, Near(REACH)],
     reshaped: Annotated[Reshaped, Near(REACH)],
@@ -260,26 +260,27 @@ def regrown(
             new = with_tips(hung(new, kept, on_head, side), kept, strands, side) * seen
         below = bare.over(own, hair_window.cut(frame))
         made = regrown_picture(picture, plane, below, gone, new, color, side)
-        changed = np.maximum(np.maximum(gone, moved), new * (color is not None))
-        if np.linalg.norm(reshaped.color[row]) > OTHERWISE[0]:
-            changed = np.maximum(changed, plane)
-        changed = np.where(changed > 1 / 255, changed, 0)
-        return _patch(frame, made - hair_window.cut(frame), changed, hair_window)
+        drawn = np.maximum(np.maximum(gone, moved), new * (color is not None))
+        dyed = np.linalg.norm(reshaped.color[row]) > OTHERWISE[0]
+        return _patch(frame, made, drawn, np.maximum(drawn, plane * dyed), hair_window)
 
     here = frames.rows(core.start, core.stop), track.rows(core.start, core.stop)
     return make_layer(*here, fade, lambda rows: [patch(int(row)) for row in rows])
 
 
-def _patch(frame: NDArray[np.uint8], away: Plane, changed: Plane, grid: HairWindow) -> Patch | None:
-    """What is to be added to a frame [H, W, 3] in the window's samples, in levels [h, w, 3], where
-    it is changed, [h, w] in 0 … 1."""
+def _patch(
+    frame: NDArray[np.uint8], made: Plane, drawn: Plane, changed: Plane, grid: HairWindow
+) -> Patch | None:
+    """Of a frame [H, W, 3], what is made of the window's samples, in levels [h, w, 3], where it is
+    changed, and how far it is drawn anew, [h, w] in 0 … 1 both."""
+    changed = np.where(changed > 1 / 255, changed, 0)
     levels = np.ceil(changed * 255).astype(np.uint8)
     window = window_of(levels[None], grid, (frame.shape[1], frame.shape[0]))
     if window is None:
         return None
     seen = frame[window.pixels][None].copy()
-    moved = torch.from_numpy(away / 255).movedim(-1, 0)[None].contiguous()
-    full = torch.from_numpy(levels)[None, None].float() / 255
-    moved, full = (spread_grid(x, grid, window) for x in (moved, full))
-    result = (unit(torch.from_numpy(seen)) + moved).clamp(0, 1)
+    source = unit(torch.from_numpy(seen))
+    moved = change_of(source, grid.cut(frame), made, drawn, grid, window)
+    full = spread_grid(torch.from_numpy(levels)[None, None].float() / 255, grid, window)
+    result = (source + moved).clamp(0, 1)
     return patch_of(window, seen, result, full.clamp(0, 1) * (full >= 1 / 255))
