@@ -32,6 +32,7 @@ from vidhair.stages.smooth import share_identity, smooth_styles
 pytestmark = pytest.mark.usefixtures("one_thread", "few_steps")
 
 FRAMES = 4
+REPLACE = {"compose.mode": "replace"}
 RUNS: dict[str, tuple[Callable[[], Pack], str, dict[str, Any]]] = {
     "StyleGAN3, color": (small.stylegan3_pack, "hair_color_latent", {}),
     "StyleGAN2, color": (small.stylegan2_pack, "hair_color_latent", {}),
@@ -40,16 +41,20 @@ RUNS: dict[str, tuple[Callable[[], Pack], str, dict[str, Any]]] = {
         small.stylegan2_pack, "attribute", {"edit.name": "age", "edit.strength": 2.0},
     ),
     "StyleGAN2, mapper": (
-        small.stylegan2_pack, "hair_length", {"edit.kind": "mapper", "edit.strength": 9.0},
+        small.stylegan2_pack, "hair_length",
+        {**REPLACE, "edit.kind": "mapper", "edit.strength": 9.0},
     ),
     "StyleGAN3, factorised": (
-        small.stylegan3_pack, "hair_length", {"edit.kind": "sefa", "edit.layers": "coarse"},
+        small.stylegan3_pack, "hair_length",
+        {**REPLACE, "edit.kind": "sefa", "edit.layers": "coarse"},
     ),
     "StyleGAN3, channels": (
-        small.stylegan3_pack, "hair_length", {"edit.kind": "channels", "edit.channels": "2_1,4_0"},
+        small.stylegan3_pack, "hair_length",
+        {**REPLACE, "edit.kind": "channels", "edit.channels": "2_1,4_0"},
     ),
     "StyleGAN2, channels": (
-        small.stylegan2_pack, "hair_length", {"edit.kind": "channels", "edit.channels": "2_1,4_0"},
+        small.stylegan2_pack, "hair_length",
+        {**REPLACE, "edit.kind": "channels", "edit.channels": "2_1,4_0"},
     ),
 }  # fmt: skip
 # As recipes have it by default; everything else here is tuned in float32.
