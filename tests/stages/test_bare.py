@@ -770,6 +770,23 @@ def test_a_hand_that_all_frames_show_is_no_body() -> None:
     assert away[0] < 12 and away[1] > 60
 
 
+def test_what_is_thin_next_to_hair_is_no_body() -> None:
+    """Tips that a matte lacks made a block of all that lies between them and the neck."""
+    seen, _, alpha, labels, mesh = scene(0)
+    alpha, labels = alpha.copy(), labels.copy()
+    rows, lock = slice(118, 134), slice(96, 102)
+    alpha[rows, lock] = 255
+    for wide, body in ((2, False), (12, True)):
+        tip = np.s_[rows, 105 : 105 + wide]
+        planes = labels.copy()
+        planes[:, rows, 90:], planes[0, rows, 90:] = 0, 255
+        planes[:, *tip] = 0
+        planes[Label.CLOTHES][tip] = planes[-1][tip] = 255
+        given = seen, alpha, planes, mesh, place(0), mean_skull(1), WINDOW, REGION, None
+        found = View(*given).body[tip][4:-4]
+        assert found[:, wide // 2].all() == body and found.any() == body
+
+
 def test_a_neighbour_is_no_body() -> None:
     own = np.ones((HIGH, WIDE), np.float32)
     own[:, 90:] = 0

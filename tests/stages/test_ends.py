@@ -126,10 +126,17 @@ class TestStages:
         assert abs(hair_end(*self.given([60, 60, 99])).y - 1) < 0.06
         assert hair_end(*self.given([0, 0, 0])).y == -np.inf
 
+    def test_clothes_that_are_taken_for_hair_tell_of_no_end(self) -> None:
+        matte, *rest = self.given([60, 60, 60])
+        alpha = matte.whole().alpha.copy()
+        alpha[:, 90:98, 5:30] = 255
+        with_scraps = InMemory(Matte(alpha, np.zeros(3, np.float32), np.zeros((3, 3), np.float32)))
+        assert abs(hair_end(with_scraps, *rest).y - 1) < 0.06
+
     def test_how_far_up_it_is_cut(self) -> None:
         cut = HairEnd(1.0).moved(np.array([-0.5, 0.0, 0.5, -1.5], np.float32)).cut
         assert 0 < cut[0] < 1 and np.isinf(cut[1:3]).all() and cut[3] == np.float32(HIGHEST)
-        longer = HairEnd(1.0).moved(np.array([-0.5, 0.0, 0.5], np.float32)).longer
+        longer = HairEnd(1.1).moved(np.array([-0.5, 0.0, 0.5], np.float32)).longer
         assert not longer[:2].any() and longer[2] > 0
         assert not HairEnd(0.2).moved(np.ones(1, np.float32)).longer.any(), "short hair is drawn"
         assert HairEnd(HIGHEST).highest and not HairEnd(1.0).highest

@@ -37,7 +37,8 @@ WALL, BODY = 0.15, 0.7  # probability of a person up to which, and from which on
 # what is lit; levels by which its color may be off; blur of what tells that.
 DARK_REACH, DARK, OFF_HAIR, HAIR_COLOR = 0.1, (0.15, 0.62), 12, 0.03
 LIGHT_HAIR = 60  # levels from which on shade can be told from it
-SLIVER = 0.015  # half the width of surroundings that tell nothing
+SLIVER = 0.015  # half the width of surroundings that tell nothing, and of a body next to hair
+TIPS = 0.12  # how far from hair tips of it are
 GLASSES = 0.05  # around the eyes
 MEETING = 0.02  # how round the corner is where skull and face meet
 UNLIKE_SKIN = 70  # levels from the usual skin of a face from which on something else is on it
@@ -314,9 +315,11 @@ class View:
 
     @cached_property
     def body(self) -> Mask:
-        """Neck and clothes."""
+        """Neck and clothes, without what is thin next to hair, as tips are that a matte lacks."""
         seen = self._low & ~self.near(BESIDE)
-        return seen & (self.label(Label.HAIR) < 0.5) & ~self.dark_hair
+        seen &= (self.label(Label.HAIR) < 0.5) & ~self.dark_hair
+        clear = ~grown(~seen, SLIVER * self.side)
+        return seen & (grown(clear, (HAIR_EDGE + SLIVER) * self.side) | ~self.near(TIPS))
 
     @cached_property
     def _low(self) -> Mask:

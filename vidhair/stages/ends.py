@@ -12,7 +12,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter, gaussian_filter1d
+from scipy.ndimage import gaussian_filter, gaussian_filter1d, label
 from torch import Tensor
 
 from vidhair.geometry import CropAxes, Grid
@@ -31,12 +31,15 @@ LOOKED_AT = 10  # frames
 # show less of it.
 LAST, LOWEST = 99, 75
 LEAST = 0.002  # of the crop's square, that hair is which ends anywhere
+LEAST_PART = (
+    0.15  # of the largest part of hair, that others have, which are no clothes of its color
+)
 # In half widths, how much an amount of one of length is; y above which hair is not cut, within the
 # upper half of ears, and by how much less it is not worth it.
 OF_LENGTH, HIGHEST, LEAST_CUT = 1.35, -0.2, 0.1
 # y below which hair that ends there falls further down where it becomes longer, as all of it does
 # below another one; and share of that length over which it begins to.
-LONG, BEGINS, BEGIN = 0.8, -0.5, 0.4
+LONG, BEGINS, BEGIN = 1.0, -0.5, 0.4
 UPRIGHT = 0.5  # how long the head's own axis is seen, at least, where it tells heights
 # Lengths are in sides of the face's crop. Streaks, as long and as wide as strands and locks are,
 # around the head, and the waves in which they hang.
@@ -98,6 +101,16 @@ def heights(at: Place, grid: Grid) -> Plane:
     y = grid.top + (np.arange(grid.height) + 0.5) * grid.step - at.shift[1]
     found: Plane = (x[None] * down[0] + y[:, None] * down[1]) / (at.scale * long)
     return found.astype(np.float32)
+
+
+def large_parts(hair: Mask) -> Mask:
+    """Of hair [h, w], what hangs together with enough of it: strays and what of clothes is taken
+    for hair tell of no end."""
+    parts, _ = label(hair)
+    size = np.bincount(parts.ravel())
+    size[0] = 0
+    found: Mask = hair & (size[parts] >= LEAST_PART * size.max())
+    return found
 
 
 def from_sides(hair: Mask, blur: float) -> Plane:
@@ -201,7 +214,7 @@ class HairEnd(Value):
         return HairFall(cut.astype(np.float32), longer.astype(np.float32), self.y)
 
 
-@stage()
+@stage(version=2)
 def hair_end(
     matte: Series[Matte],
     head_pose: Series[HeadPose],
@@ -214,7 +227,7 @@ def hair_end(
     found = []
     for row in chosen.tolist():
         one = row, row + 1
-        hair = matte.rows(*one).alpha[0] > 127
+        hair = large_parts(matte.rows(*one).alpha[0] > 127)
         if hair.sum() >= LEAST * hair_window.side**2:
             y = heights(Place.of(head_pose.rows(*one), 0), hair_window)
             found.append(np.percentile(y[hair], LAST))
