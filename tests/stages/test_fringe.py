@@ -9,7 +9,7 @@ from tests.stages.faces import face_track
 from tests.stages.series import InMemory
 from vidhair.geometry import Box
 from vidhair.stages.bent import Move, bent, on_face
-from vidhair.stages.fringe import Hairline, bared, combed, even_light, hairline
+from vidhair.stages.fringe import Hairline, bared, combed, even_light, hairline, shaded
 from vidhair.stages.matte import Matte
 from vidhair.stages.region import HairWindow
 
@@ -112,6 +112,15 @@ class TestLook:
         assert (got[:55] == 150).all() and (got[66:] == SKIN).all() and (changed[66:] == 255).all()
         down, _ = bared(made, there, none, self.move(), bare, WINDOW)
         assert np.array_equal(down, made)
+
+    def test_hair_that_fell_throws_a_shadow_below(self) -> None:
+        made, none = np.full((*SIZE, 3), SKIN, np.uint8), np.zeros(SIZE, np.uint8)
+        alpha, there = np.zeros(SIZE, np.float32), np.zeros(SIZE, np.float32)
+        alpha[:40], there[:60] = 1, 1
+        got, changed = shaded(made, none, there, alpha, WINDOW)
+        assert got[60].max() < 0.9 * SKIN and changed[60].all()
+        assert (got[:58] == SKIN).all() and (got[70:] == SKIN).all() and not changed[70:].any()
+        assert np.array_equal(shaded(made, none, alpha, alpha, WINDOW)[0], made), "nor of old hair"
 
     def test_strands_run_down_where_hair_fell(self) -> None:
         noise = np.random.default_rng(0).integers(80, 120, (*SIZE, 1)).astype(np.uint8)

@@ -24,7 +24,7 @@ from vidhair.stages.bare import Bare
 from vidhair.stages.bent import Bent, Move, bent, fuller, on_face, waved
 from vidhair.stages.ends import HairEnd, HairFall, locks_at
 from vidhair.stages.fade import Fade
-from vidhair.stages.fringe import Hairline, bared, combed, even_light, hairline
+from vidhair.stages.fringe import Hairline, bared, combed, even_light, hairline, shaded
 from vidhair.stages.in_front import InFront, in_front, under, usual_hair
 from vidhair.stages.layers import Layer, laid
 from vidhair.stages.matte import HairTone, Matte
@@ -336,7 +336,7 @@ class Fringe(MovedHair):
         drawn = makers(shown_fringe=self.seen, edited_codes=self.shown)
         return {**super().makers(), **drawn, **makers(hairline, bent=self.fallen)}
 
-    @stage(keep=False)
+    @stage(version=2, keep=False)
     def fallen(
         self,
         frames: Frames,
@@ -360,7 +360,7 @@ class Fringe(MovedHair):
             levels, changed, there = bent(seen, skin, none, alpha, move, axes, hair_window)
             levels = combed(seen, alpha, levels, there, move, places, hair_window)
             levels, changed = bared(levels, there, changed, move, skin, hair_window)
-            return levels, changed, there
+            return *shaded(levels, changed, there, alpha, hair_window), there
 
         shown = np.flatnonzero(track.present & (strength.values != 0))
         return bent_frames(frames, matte, in_front, hair_window, shown, moved, at_once)

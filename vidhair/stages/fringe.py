@@ -51,6 +51,8 @@ LIGHT_BLUR, EVEN, BOUNDS, FALLS = 0.06, 0.8, (0.6, 1.6), 0.08
 COMBED, FALLS_COMBED = 0.7, 0.18
 STREAKS, STREAK_LENGTH, CONTRAST = (0.002, 0.007), 0.3, 0.5
 ENDS = 0.012  # by how much locks end at different heights
+# Hair that fell throws a shadow on the skin below: how dark, how soft and how far down.
+DARK, DARK_BLUR, DARK_FALL = 0.3, 0.015, 0.02
 
 
 @dataclass(frozen=True)
@@ -157,6 +159,22 @@ def combed(
     mixed = made + share[..., None] * (strands - made)
     found: NDArray[np.uint8] = np.rint(mixed).clip(0, 255).astype(np.uint8)
     return found
+
+
+def shaded(
+    made: NDArray[np.uint8], changed: NDArray[np.uint8], there: Plane, alpha: Plane,
+    grid: HairWindow,
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:  # fmt: skip
+    """What is made of a picture [h, w, 3] and how far it is changed [h, w], with the shadow of hair
+    that is there [h, w] where none was, alpha [h, w]."""
+    came = gaussian_filter((there - alpha).clip(0), DARK_BLUR * grid.side)
+    fall = max(1, round(DARK_FALL * grid.side))
+    below = np.zeros_like(came)
+    below[fall:] = came[:-fall]
+    share = DARK * below * (1 - there)
+    share = np.where(share > 1 / 255, share, 0)
+    levels: NDArray[np.uint8] = np.rint(made * (1 - share[..., None])).astype(np.uint8)
+    return levels, np.maximum(changed, np.ceil(255 * share).astype(np.uint8))
 
 
 def profile(hair: Plane, axes: CropAxes, mesh: NDArray[Any], grid: HairWindow) -> tuple[Plane, ...]:
