@@ -177,7 +177,9 @@ class TestShorter:
         assert "edited" not in found or "reshaped" not in found
         assert edit.in_frames and not HairLength(amount=0.5).in_frames
 
-    def test_hair_goes_below_the_cut_alone(self) -> None:
+    def made(self, cut: float, longer: float) -> tuple[Any, Any]:
+        """The frame and what is made of hair from row 5 to 54, columns 12 to 27, of which a hand
+        hides the right third."""
         size, grid = (60, 40), HairWindow(0, 0, 1, 60, 40, 40.0)
         track = face_track([(20.0, 30.0, 8.0)], Box(0.0, 10.0, 40.0))
         alpha = np.zeros((1, *size), np.uint8)
@@ -188,11 +190,25 @@ class TestShorter:
         pose = HeadPose(np.eye(3)[None], np.full(1, 10.0), np.array([[20.0, 25.0]]))
         front = np.zeros_like(alpha)
         front[0, :, 24:] = 255
+        fall = HairFall(np.full(1, cut, np.float32), np.full(1, longer, np.float32), 1.0)
         made = HairLength(amount=-1.0).bent(
             Frames.of_pixels(seen), bare, Matte(alpha, *numbers), track, pose,
-            Skull(np.array(CENTRE), np.array(AXES)), InFront(front),
-            HairFall(np.ones(1, np.float32), np.zeros(1, np.float32), 1.0), grid, map,
+            Skull(np.array(CENTRE), np.array(AXES)), InFront(front), fall, grid, map,
         )  # fmt: skip
+        return seen, made
+
+    def test_hair_goes_below_the_cut_alone(self) -> None:
+        seen, made = self.made(1.0, 0.0)
         assert (made.levels[0, 40:, :22] == 200).all() and not made.alpha[0, 40:].any()
         assert np.array_equal(made.levels[0, :30], seen[0, :30])
         assert np.array_equal(made.levels[0, 40:, 26:], seen[0, 40:, 26:]), "a hand in front"
+
+    def test_long_hair_falls_further_down_in_the_frames(self) -> None:
+        edit = HairLength(amount=0.5, by="layer")
+        edit.check(pack_of(None), "edit")
+        with pytest.raises(InvalidSetting, match="moves the hair of the frames"):
+            edit.check_drawn(pack_of(space_of(("hair_length",))), "edit")
+        assert edit.in_frames and "moved" in edit.note
+        seen, made = self.made(np.inf, 0.5)
+        assert (made.levels[0, 57, 14:20] < 60).all() and made.alpha[0, 57, 14:20].min() > 200
+        assert np.array_equal(made.levels[0, :8], seen[0, :8])

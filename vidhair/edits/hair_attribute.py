@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 import torch
@@ -88,6 +88,23 @@ def same_tone(hair_tone: HairTone) -> HairTone:
     return hair_tone
 
 
+def laying(reshaped: Any) -> Makers:
+    """What lays over frames what a stage, of `Bent`, makes of their hair."""
+    return makers(
+        usual_hair, in_front, bent=reshaped, layer=laid_bent, shown_matte=bent_matte,
+        shown_tone=same_tone,
+    )  # fmt: skip
+
+
+def refuse_layer(by: str, place: str) -> None:
+    """Raises InvalidSetting where hair of the frames is to be moved, and the recipe draws them."""
+    if by == "layer":
+        raise InvalidSetting(
+            f"{place}.by = 'layer' moves the hair of the frames, and this recipe draws them; "
+            "leave out compose.mode and other edits, or give auto"
+        )
+
+
 @dataclass(frozen=True, kw_only=True)
 class HairAttribute(GradedEdit):
     """attribute: its name in packs. unit: how much of it an amount of one is."""
@@ -130,14 +147,25 @@ class HairLength(HairAttribute):
         low=-1.5,
         high=1.5,
     )
+    by: str = setting(
+        "auto",
+        "auto: the pack draws hair that comes where own hair is too short to fall further down; "
+        "layer: none is drawn, which takes seconds",
+        choices=("auto", "layer"),
+    )
 
     @property
     def amounts(self) -> Sequence[float]:
         return self.amount.values if isinstance(self.amount, Curve) else (self.amount,)
 
     @property
+    def longer(self) -> bool:
+        """Whether it ever makes hair longer."""
+        return max(self.amounts) > 0
+
+    @property
     def in_frames(self) -> bool:
-        return max(self.amounts) <= 0
+        return self.by == "layer" or not self.longer
 
     @property
     def keeps_hair(self) -> bool:
@@ -145,7 +173,7 @@ class HairLength(HairAttribute):
 
     @property
     def note(self) -> str:
-        return "the hair is the person's own, cut" if self.in_frames else ""
+        return f"the hair is the person's own, {'moved' if self.longer else 'cut'}"
 
     def served_by(self, files: PackFiles) -> bool:
         return self.in_frames or super().served_by(files)
@@ -156,22 +184,17 @@ class HairLength(HairAttribute):
             super().check(pack, place)
 
     def check_drawn(self, pack: Pack, place: str) -> None:
+        refuse_layer(self.by, place)
         super().check(pack, place)
 
     def makers(self) -> Makers:
-        return {
-            **super().makers(),
-            **makers(
-                usual_hair, in_front, self.hair_fall, self.bent, layer=laid_bent,
-                shown_matte=bent_matte, shown_tone=same_tone,
-            ),
-        }  # fmt: skip
+        return {**super().makers(), **laying(self.bent), **makers(self.hair_fall)}
 
     @stage(keep=False)
     def hair_fall(self, strength: Strength, hair_end: HairEnd) -> HairFall:
         return hair_end.moved(strength.values)
 
-    @stage(keep=False)
+    @stage(version=2, keep=False)
     def bent(
         self,
         frames: Frames,
@@ -185,10 +208,15 @@ class HairLength(HairAttribute):
         hair_window: HairWindow,
         at_once: AtOnce,
     ) -> Bent:
-        """The person with hair that was cut."""
+        """The person with hair that was cut, or falls further down."""
 
-        def cut(row: int, seen: NDArray[np.uint8], alpha: NDArray[np.float32]) -> Reshape:
-            places = on_face(track.axes_of(np.array([row])), hair_window)
+        def made(row: int, seen: NDArray[np.uint8], alpha: NDArray[np.float32]) -> Reshape:
+            axes = track.axes_of(np.array([row]))
+            if hair_fall.longer[row] > 0:
+                move = hair_fall.move(row, head_pose, axes, hair_window)
+                given = bare.over(row, seen), bare.scalp[row] / np.float32(255), alpha, move
+                return bent(seen, *given, axes, hair_window)
+            places = on_face(axes, hair_window)
             on_head = torch.from_numpy(places)[None]
             gone = hair_fall.gone(row, skull, head_pose, alpha, on_head, hair_window)
             gone = gone * (bare.changed[row] > 0)
@@ -196,8 +224,9 @@ class HairLength(HairAttribute):
             changed = np.ceil(gone * 255).astype(np.uint8)
             return np.rint(levels).astype(np.uint8), changed, alpha * (1 - gone)
 
-        shown = np.flatnonzero(track.present & np.isfinite(hair_fall.cut))
-        return bent_frames(frames, matte, in_front, hair_window, shown, cut, at_once)
+        changes = np.isfinite(hair_fall.cut) | (hair_fall.longer > 0)
+        shown = np.flatnonzero(track.present & changes)
+        return bent_frames(frames, matte, in_front, hair_window, shown, made, at_once)
 
 
 @dataclass(frozen=True)
@@ -272,21 +301,11 @@ class MovedHair(HairAttribute):
         """Moving needs nothing of a pack."""
 
     def check_drawn(self, pack: Pack, place: str) -> None:
-        if self.by == "layer":
-            raise InvalidSetting(
-                f"{place}.by = 'layer' moves the hair of the frames, and this recipe draws them; "
-                "leave out compose.mode and other edits, or give auto"
-            )
+        refuse_layer(self.by, place)
         super().check(pack, place)
 
     def makers(self) -> Makers:
-        return {
-            **super().makers(),
-            **makers(
-                usual_hair, in_front, self.bent, layer=laid_bent, shown_matte=bent_matte,
-                shown_tone=same_tone,
-            ),
-        }  # fmt: skip
+        return {**super().makers(), **laying(self.bent)}
 
     @stage(keep=False)
     def bent(
@@ -334,7 +353,7 @@ class Fringe(MovedHair):
 
     def makers(self) -> Makers:
         drawn = makers(shown_fringe=self.seen, edited_codes=self.shown)
-        return {**super().makers(), **drawn, **makers(hairline, bent=self.fallen)}
+        return {**super().makers(), **drawn, **laying(self.fallen), **makers(hairline)}
 
     @stage(version=2, keep=False)
     def fallen(

@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 
 from vidhair.cache import fingerprint
 from vidhair.edits import blending
-from vidhair.edits.hair_attribute import Fringe
+from vidhair.edits.hair_attribute import Fringe, HairLength
 from vidhair.edits.hair_color import former_dye
 from vidhair.edits.stack import stacked
 from vidhair.edits.style_space import StyleEdit, style_spread
@@ -82,6 +82,7 @@ from vidhair.stages import (
 )
 from vidhair.stages.bare_view import EARS
 from vidhair.stages.doubts import doubts
+from vidhair.stages.ends import HairEnd
 from vidhair.stages.fringe import Hairline
 from vidhair.types import Clip, Frames
 from vidhair.wiring import (
@@ -633,6 +634,16 @@ class Flow:
             if not any(one.seen(part) for one in colors)
         ]
 
+    def _of_longer_hair(self, ends: Sequence[HairEnd]) -> Iterator[str]:
+        """Of people whose hair becomes longer, whether drawing was needed, by where it ends."""
+        drawn = draws(self.recipe)
+        if drawn and len(self.recipe.edits) == 1 and ends and all(end.long for end in ends):
+            yield "long hair falls further down by itself: edit.by = layer takes seconds for it"
+        if not drawn and not all(end.long for end in ends):
+            yield (
+                "hair ends too high to fall further down, and stays: only edit.by = auto draws more"
+            )
+
     def _fringed(self, work: Work, unit: int) -> bool:
         """Whether a person has a fringe, or gets one, where the edit combs own hair."""
         adds = [edit for edit in self.recipe.edits if isinstance(edit, Fringe) and edit.adds]
@@ -674,6 +685,8 @@ class Flow:
                 "hair ends beside the ears already, above which hair_length cuts none; volume "
                 "lays it closer, and bald takes it away"
             )
+        if any(isinstance(edit, HairLength) and edit.longer for edit in self.recipe.edits):
+            notes += self._of_longer_hair(ends)
         if "hairline" in self.stages and not any(self._fringed(work, unit) for unit in units):
             notes.append("no fringe is seen that could be taken away, as fringe below 0 does")
         if not any(cuts or end.long for end in ends) and (
