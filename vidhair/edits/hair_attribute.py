@@ -150,7 +150,7 @@ class HairLength(HairAttribute):
     by: str = setting(
         "auto",
         "auto: the pack draws hair that comes where own hair is too short to fall further down; "
-        "layer: none is drawn, which takes seconds",
+        "layer: none is drawn, which takes no generator",
         choices=("auto", "layer"),
     )
 
@@ -179,7 +179,7 @@ class HairLength(HairAttribute):
         return self.in_frames or super().served_by(files)
 
     def check(self, pack: Pack, place: str) -> None:
-        """Cutting needs nothing of a pack."""
+        """Cutting and moving need nothing of a pack."""
         if not self.in_frames:
             super().check(pack, place)
 

@@ -35,7 +35,8 @@ log = logging.getLogger(__name__)
 
 GLANCE_EVERY = 4  # frames after which the whole frame is searched for new faces
 SCAN_EVERY = 16  # frames after which tiles of it are
-# A face the right way round scores .07 to .5 more than turned by half a circle.
+# By how much the detector has to be surer of a face that is turned by half a circle, so that those
+# of which it is as sure stay as they are found.
 SURER = 0.05
 CLOSE = 5 / 3  # sides of a region that the detector sees of it: the face takes up 0.4 of them
 _BLACK = np.zeros((64, 64, 3), np.uint8)
