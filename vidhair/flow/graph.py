@@ -638,7 +638,7 @@ class Flow:
         """Of people whose hair becomes longer, whether drawing was needed, by where it ends."""
         drawn = draws(self.recipe)
         if drawn and len(self.recipe.edits) == 1 and ends and all(end.long for end in ends):
-            yield "long hair falls further down by itself: edit.by = layer does so without a drawing"
+            yield "long hair falls further down by itself: edit.by = layer spares the drawing"
         if not drawn and not all(end.long for end in ends):
             yield (
                 "hair ends too high to fall further down, and stays: only edit.by = auto draws more"
