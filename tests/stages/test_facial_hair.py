@@ -21,9 +21,7 @@ from vidhair.recipe import load_recipe
 from vidhair.stages import facial_hair as stages
 from vidhair.stages.align import FaceTrack
 from vidhair.stages.facial_hair import (
-    BELOW_NOSE,
     BROWS,
-    JAW,
     LIPS,
     PARTS,
     SKIN,
@@ -34,7 +32,7 @@ from vidhair.stages.facial_hair import (
     prior_of,
 )
 from vidhair.stages.matte import NEIGHBOURS, Matte
-from vidhair.stages.region import HairWindow
+from vidhair.stages.region import BELOW_NOSE, HairWindow
 from vidhair.types import Frames
 from vidhair.wiring import AtOnce, Near, Span
 
@@ -236,8 +234,3 @@ def test_a_beard_that_nobody_has_is_told_of(
     assert len(found) == said and all("no beard can be told from the skin" in n for n in found)
     without = Flow(load_recipe("hair_color"), a_pack())
     assert without._unseen(cast(Any, None)) == []
-
-
-def test_the_jaw_goes_from_ear_to_ear() -> None:
-    assert JAW[0] == BELOW_NOSE[-1] == 454 and JAW[-1] == BELOW_NOSE[0] == 234
-    assert 152 in JAW and 10 not in JAW

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
 from tests.models.tiny import random
 from tests.stages.faces import face_track
@@ -15,8 +16,8 @@ from vidhair.geometry import Box
 from vidhair.imaging.color import levels_to_lab
 from vidhair.stages import matte as stages
 from vidhair.stages.align import FaceTrack
-from vidhair.stages.matte import NEIGHBOURS, Matte, MatteConfig, alpha_of, joined
-from vidhair.stages.region import HairWindow, HeadRegion
+from vidhair.stages.matte import NEIGHBOURS, Matte, MatteConfig, alpha_of, joined, own_hair
+from vidhair.stages.region import HairWindow, HeadParts, HeadRegion
 from vidhair.stages.segment import HairPrior
 from vidhair.types import Frames
 from vidhair.wiring import Near, Span
@@ -30,8 +31,8 @@ def test_a_face_too_small_to_see_hair_is_refused() -> None:
 
 
 class TestJoined:
-    HEAD = np.zeros((40, 40), np.float32)
-    HEAD[10:30, 10:30] = 1
+    HEAD = np.zeros((40, 40), bool)
+    HEAD[10:30, 10:30] = True
 
     def test_what_hangs_together_with_the_head_stays_however_far_it_reaches(self) -> None:
         prior = np.zeros((40, 40), np.float32)
@@ -73,7 +74,59 @@ class TestJoined:
         prior[33:38, 2:6] = 0.9
         assert not joined(prior, self.HEAD).any()
         assert not joined(0 * prior, self.HEAD).any()
-        assert not joined(prior + 0.9, 0 * self.HEAD).any()
+        assert not joined(prior + 0.9, ~(self.HEAD | True)).any()
+
+
+class TestOwnHair:
+    """A head of 40 samples: hair on top, ears' lobes in row 16, a jaw down to row 30."""
+
+    CROWN, HEAD, BEARD, LEFT, RIGHT = (np.zeros((48, 40), bool) for _ in range(5))
+    CROWN[:16, 8:32], HEAD[:34, 8:32], BEARD[20:32, 13:27] = True, True, True
+    LEFT[16:30, 4:11], RIGHT[16:30, 29:36] = True, True
+    PARTS = HeadParts(HEAD, CROWN, BEARD, [LEFT, RIGHT])
+
+    def prior(self, *places: tuple[int, int, int, int]) -> NDArray[Any]:
+        """Hair on top, and at other places: rows and columns, from and to."""
+        found = np.zeros((48, 40), np.float32)
+        for top, bottom, left, right in ((4, 12, 10, 30), *places):
+            found[top:bottom, left:right] = 0.9
+        return found
+
+    def test_a_collar_is_no_hair_though_it_lies_on_the_head(self) -> None:
+        collar = self.prior((30, 36, 8, 13), (30, 36, 27, 32))
+        assert (collar[self.HEAD] > 0).sum() > (self.prior()[self.HEAD] > 0).sum()
+        assert np.array_equal(own_hair(collar, self.PARTS), self.prior())
+
+    @pytest.mark.parametrize("sideburns", [False, True])
+    def test_a_beard_is_none_whether_sideburns_lead_to_it_or_not(self, sideburns: bool) -> None:
+        lead = [(12, 20, 13, 17), (12, 20, 23, 27)] if sideburns else []
+        bearded = self.prior(*lead, (20, 40, 13, 27))
+        got = own_hair(bearded, self.PARTS)
+        assert not got[self.BEARD].any() and not got[32:].any(), "and what hangs from the chin"
+        assert np.array_equal(got[:20], self.prior(*lead)[:20])
+
+    @pytest.mark.parametrize("left", [True, False])
+    def test_long_hair_may_lie_on_the_jaw(self, left: bool) -> None:
+        """On one side is enough."""
+        side = (10, 44, 4, 15) if left else (10, 44, 25, 36)
+        prior = self.prior(side)
+        assert (prior[self.BEARD] > 0).any()
+        assert np.array_equal(own_hair(prior, self.PARTS), prior)
+
+    def test_below_a_hat_hair_beside_the_jaw_counts(self) -> None:
+        prior = self.prior((17, 44, 4, 10), (17, 44, 30, 36))
+        prior[:16] = 0
+        assert np.array_equal(own_hair(prior, self.PARTS), prior)
+
+    def test_a_bald_head_has_no_hair_of_collar_or_beard(self) -> None:
+        prior = self.prior((20, 44, 13, 27), (30, 36, 8, 12))
+        prior[:16] = 0
+        assert not own_hair(prior, self.PARTS).any()
+
+    def test_what_the_frame_does_not_show_is_not_beside(self) -> None:
+        none = np.zeros_like(self.LEFT)
+        parts = HeadParts(self.HEAD, self.CROWN, self.BEARD, [none, none])
+        assert not own_hair(self.prior((20, 40, 13, 27)), parts)[self.BEARD].any()
 
 
 HAIR, SKIN = (0.2, 0.12, 0.08), (0.8, 0.6, 0.5)

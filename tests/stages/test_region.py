@@ -17,15 +17,21 @@ from vidhair.models.generators.stylegan3 import Extent
 from vidhair.stages import region as stages
 from vidhair.stages.align import FaceTrack
 from vidhair.stages.region import (
+    BELOW_JAW,
+    BELOW_NOSE,
+    BESIDE_JAW,
     FINEST_SIDE,
     HEAD,
+    JAW,
+    LOBES,
+    LONG_HAIR,
     MIDDLE,
     NECK,
     REACH,
     HairWindow,
     HeadRegion,
     face_part,
-    head_mask,
+    head_parts,
     on_canvas,
     own_share,
     plan_region,
@@ -163,14 +169,12 @@ class TestHairWindow:
         assert (got.left, got.top, got.height, got.width) == (27, 24, 161, 193)
 
 
-class TestHeadMask:
+class TestHeadParts:
     @pytest.mark.parametrize("step", [1.0, 0.5])
-    def test_it_is_an_ellipse_around_the_face(self, step: float) -> None:
+    def test_the_head_is_an_ellipse_around_the_face(self, step: float) -> None:
         grid = Grid(4.0, 6.0, step, round(120 / step), round(120 / step))
         track = face_track([None, (60.0, 70.0, 20.0)], Box(32.0, 39.4, 56.0))
-        mask = head_mask(track, 1, grid)
-        assert mask.min() == 0 and mask.max() == 1
-        inside = mask > 0.5
+        inside = head_parts(track, 1, grid).head
         rows, columns = (np.flatnonzero(inside.any(axis)) for axis in (1, 0))
         middle_y = grid.top + (rows[0] + rows[-1] + 1) / 2 * step
         middle_x = grid.left + (columns[0] + columns[-1] + 1) / 2 * step
@@ -183,12 +187,38 @@ class TestHeadMask:
     def test_it_turns_with_the_face(self) -> None:
         grid, box = Grid.of_pixels(160, 160), Box(52.0, 50.0, 56.0)
         upright, turned = (
-            head_mask(face_track([(80.0, 80.0, 20.0, angle)], box), 0, grid) for angle in (0, 90)
+            head_parts(face_track([(80.0, 80.0, 20.0, angle)], box), 0, grid) for angle in (0, 90)
         )
-        high, wide = (np.ptp(np.flatnonzero(upright.any(axis))) for axis in (1, 0))
+        high, wide = (np.ptp(np.flatnonzero(upright.head.any(axis))) for axis in (1, 0))
         assert high > wide + 5
-        assert np.ptp(np.flatnonzero(turned.any(0))) == pytest.approx(high, abs=2)
-        assert np.ptp(np.flatnonzero(turned.any(1))) == pytest.approx(wide, abs=2)
+        assert np.ptp(np.flatnonzero(turned.head.any(0))) == pytest.approx(high, abs=2)
+        assert np.ptp(np.flatnonzero(turned.head.any(1))) == pytest.approx(wide, abs=2)
+        for name in ("crown", "beard"):
+            one, other = getattr(upright, name), getattr(turned, name)
+            assert other.sum() == pytest.approx(one.sum(), rel=0.05)
+
+    def test_crown_and_beard_lie_above_and_below_the_lobes_and_hair_beside(self) -> None:
+        grid, place = Grid.of_pixels(160, 160), (80.0, 80.0, 30.0)
+        parts = head_parts(face_track([place], Box(38.0, 34.1, 84.0)), 0, grid)
+        # The crop's middle is 3.9 above the face's, whose chin is 30 below its own.
+        lobes, chin = 76.1 + LOBES * 84, 110
+        crown, beard, left, right = (
+            np.argwhere(x) + 0.5 for x in (parts.crown, parts.beard, *parts.beside)
+        )
+        assert (
+            crown[:, 0].max() == pytest.approx(lobes, abs=1) and (parts.head | ~parts.crown).all()
+        )
+        assert beard[:, 0].max() == pytest.approx(chin + (BELOW_JAW + BESIDE_JAW) * 84, abs=1.5)
+        for side in (left, right):
+            assert lobes - 1 < side[:, 0].min() and side[:, 0].max() < chin + 1
+        assert left[:, 1].max() < 80 < right[:, 1].min() and len(left) == len(right)
+        assert left[:, 1].min() == pytest.approx(80 - LONG_HAIR[1] * 84, abs=1)
+        assert not (parts.beard & (parts.beside[0] | parts.beside[1])).any()
+
+
+def test_the_jaw_goes_from_ear_to_ear() -> None:
+    assert JAW[0] == BELOW_NOSE[-1] == 454 and JAW[-1] == BELOW_NOSE[0] == 234
+    assert 152 in JAW and 10 not in JAW
 
 
 class TestFaceParts:

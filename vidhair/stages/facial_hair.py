@@ -30,14 +30,12 @@ from vidhair.stages.matte import (
     alpha_of,
     settled,
 )
-from vidhair.stages.region import HairWindow
+from vidhair.stages.region import HairWindow, beard_ring
 from vidhair.types import Clip, Frames
 from vidhair.wiring import AtOnce, Near, Series, Setting, Span, Value, stage
 
 PARTS = ("beard", "brows")
-# Of MediaPipe's mesh. The jaw from ear to ear, and the way back below the nose.
-JAW = FACE_OVAL[FACE_OVAL.index(454) : FACE_OVAL.index(234) + 1]
-BELOW_NOSE = (234, 147, 187, 206, 203, 98, 2, 327, 423, 426, 411, 376, 454)
+# Of MediaPipe's mesh.
 LIPS = (
     61, 146, 91, 181, 84, 17, 314, 405, 321, 375, 291, 409, 270, 269, 267, 0, 37, 39, 40, 185,
 )  # fmt: skip
@@ -55,9 +53,7 @@ SKIN = (
     (151, 108, 69, 104, 105, 66, 107, 9, 336, 296, 334, 333, 299, 337),
     (6, 122, 196, 3, 51, 45, 4, 275, 281, 248, 419, 351),
 )
-NOSE_TIP, CHIN_AND_TOP = 4, (152, 10)
 AROUND = 0.25  # around the mesh, in crop sides, that is looked at
-BELOW_JAW, BESIDE_JAW = 0.06, 0.05  # how far a beard reaches beyond the mesh, in crop sides
 SHADE = 0.6  # lightness of skin in the shadow of the jaw, as a share of that in the face
 FADING = 0.6  # exponent of the shade by which a and b fall
 BROW_EDGE = 0.012  # how far brows are looked for beside the mesh's, in crop sides
@@ -126,12 +122,7 @@ class Face:
         if part == "brows":
             reach = max(1, round(BROW_EDGE * self.side))
             return dilate(self._parts(*BROWS), 2 * reach + 1)
-        jaw = self._points[list(JAW)]
-        # Furthest at the chin, and not at all at the ears.
-        share = np.sin(np.linspace(0, np.pi, len(jaw)))[:, None] * self.side
-        down = _unit(self._points[CHIN_AND_TOP[0]] - self._points[CHIN_AND_TOP[1]])
-        jaw = jaw + share * (BELOW_JAW * down + BESIDE_JAW * _unit(jaw - self._points[NOSE_TIP]))
-        region = self._mask(np.concatenate([jaw, self._points[list(BELOW_NOSE)]]))
+        region = self._mask(beard_ring(self._points, self.side))
         return region * (1 - self._parts(LIPS))
 
     def core(self, part: str) -> Tensor:
@@ -168,11 +159,6 @@ class Face:
         if part.numel():
             alpha[..., rows, columns] = alpha_of(part, prior[..., rows, columns], self.side, edge)
         return alpha
-
-
-def _unit(ways: NDArray[np.float32]) -> NDArray[np.float32]:
-    found: NDArray[np.float32] = ways / (np.linalg.norm(ways, axis=-1, keepdims=True) + 1e-6)
-    return found
 
 
 def prior_of(face: Face, part: str, way: NDArray[np.float32]) -> Tensor:

@@ -29,7 +29,7 @@ from vidhair.imaging.warp import spread_grid
 from vidhair.media import MatteReader
 from vidhair.settings import setting
 from vidhair.stages.align import FaceTrack
-from vidhair.stages.region import HairWindow, HeadRegion, head_mask, own_share
+from vidhair.stages.region import HairWindow, HeadParts, HeadRegion, head_parts, own_share
 from vidhair.stages.segment import HairPrior
 from vidhair.types import Clip, Frames
 from vidhair.wiring import AtOnce, Near, Series, Span, Value, stage
@@ -41,6 +41,7 @@ THINNING = 2  # how many times further strands are looked for within hair than b
 JOINED = 0.2  # probability of hair over which it hangs together with what is on the head
 HANGS_BY = 3  # samples: what hangs together by less, such as the edge of a shelf, is not joined
 MORE_THAN_NOT = 0.5  # probability over which hair may have more of it around
+LONG = 0.2  # share of the places beside the jaw that hair covers, from which on it is long
 AROUND = 4  # samples of the prior around that which may show hair, too
 # Between those, the prior tells hair from none in this range.
 PRIOR_RANGE = (0.15, 0.85)
@@ -119,14 +120,29 @@ class HairTone(Value):
     mean_lab: NDArray[np.float32]
 
 
-def joined(prior: NDArray[np.float32], head: NDArray[np.float32]) -> NDArray[np.float32]:
+def joined(prior: NDArray[np.float32], head: NDArray[np.bool_]) -> NDArray[np.float32]:
     """The prior [h, w] around what is rather hair than not, and hangs together with hair on the
-    head, > 0 in [h, w]."""
+    head [h, w]."""
     parts, _ = label(binary_opening(prior > JOINED, np.ones((HANGS_BY, HANGS_BY))))
-    own = np.isin(parts, np.setdiff1d(parts[head > 0], 0)) & (prior > MORE_THAN_NOT)
+    own = np.isin(parts, np.setdiff1d(parts[head], 0)) & (prior > MORE_THAN_NOT)
     near = dilate(torch.from_numpy(own)[None, None], 2 * AROUND + 1)[0, 0].numpy()
     kept: NDArray[np.float32] = prior * near
     return kept
+
+
+def own_hair(prior: NDArray[np.float32], parts: HeadParts) -> NDArray[np.float32]:
+    """What of the prior [h, w] hangs together with hair on top of the head, or, below a hat, beside
+    the jaw. A beard is none of it: what lies where one may be, if no long hair hangs beside."""
+
+    def long(found: NDArray[np.float32]) -> bool:
+        hair = found > MORE_THAN_NOT
+        return any(hair[side].mean() > LONG for side in parts.beside if side.any())
+
+    found = joined(prior, parts.crown)
+    if not found.any():
+        below = joined(prior, parts.head)
+        return below if long(below) else found
+    return found if long(found) else joined(prior * ~parts.beard, parts.crown)
 
 
 def alpha_of(picture: Tensor, prior: Tensor, side: float, edge: float) -> Tensor:
@@ -206,7 +222,7 @@ def _told_by_colors(
 # ---- stages
 
 
-@stage(version=8, compress=True)
+@stage(version=9, compress=True)
 def matte(
     frames: Annotated[Frames, Near(NEIGHBOURS)],
     prior: Annotated[HairPrior, Near(NEIGHBOURS)],
@@ -222,8 +238,8 @@ def matte(
     def look(picture: NDArray[np.uint8], frame: int) -> NDArray[np.float32]:
         alpha = np.zeros(size, np.float32)
         grid = prior.grid(region)
-        head = head_mask(track, frame, grid)
-        likely = joined(prior.levels[frame].astype(np.float32) / 255, head)
+        parts = head_parts(track, frame, grid)
+        likely = own_hair(prior.levels[frame].astype(np.float32) / 255, parts)
         spread = spread_grid(torch.from_numpy(likely)[None, None], grid, hair_window)
         radius = round(COLOR_REACH * hair_window.side)
         rows, columns = span_of(spread[0, 0].numpy() > UNLIKELY, radius + 2)

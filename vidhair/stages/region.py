@@ -13,7 +13,7 @@ from torch import Tensor
 
 from vidhair.geometry import CropAxes, Grid
 from vidhair.imaging.warp import cut_grid, shrink
-from vidhair.models.faces.landmarks import MIDDLE_OF_FACE
+from vidhair.models.faces.landmarks import FACE_OVAL, MIDDLE_OF_FACE
 from vidhair.models.parsers.face_parser import polygon_mask
 from vidhair.stages.align import FACE, FaceTrack
 from vidhair.stages.render import Canvas, crops_of
@@ -83,6 +83,32 @@ NECK_LENGTH = 0.55  # in lengths of a face
 NECK_INSET = 0.06  # on either side, in widths of the jaw
 
 
+# The jaw from ear to ear, and the way back below the nose.
+JAW = FACE_OVAL[FACE_OVAL.index(454) : FACE_OVAL.index(234) + 1]
+BELOW_NOSE = (234, 147, 187, 206, 203, 98, 2, 327, 423, 426, 411, 376, 454)
+NOSE_TIP, CHIN_AND_TOP = 4, (152, 10)
+BELOW_JAW, BESIDE_JAW = 0.06, 0.05  # how far a beard reaches beyond the mesh, in crop sides
+LONG_HAIR = (0.1, 0.4)  # how far beside the mesh's jaw long hair hangs, and from the middle at most
+
+
+def beard_ring(points: NDArray[np.float32], side: float) -> NDArray[np.float32]:
+    """Around where a beard may be, [K, 2]: furthest beyond the chin, and not at all at the ears.
+
+    points: of a mesh [478, 2]; side: of its crop, in the same unit.
+    """
+    jaw = points[list(JAW)]
+    share = np.sin(np.linspace(0, np.pi, len(jaw)))[:, None] * side
+    down = _unit(points[CHIN_AND_TOP[0]] - points[CHIN_AND_TOP[1]])
+    jaw = jaw + share * (BELOW_JAW * down + BESIDE_JAW * _unit(jaw - points[NOSE_TIP]))
+    ring: NDArray[np.float32] = np.concatenate([jaw, points[list(BELOW_NOSE)]])
+    return ring
+
+
+def _unit(ways: NDArray[np.float32]) -> NDArray[np.float32]:
+    found: NDArray[np.float32] = ways / (np.linalg.norm(ways, axis=-1, keepdims=True) + 1e-6)
+    return found
+
+
 def _middle(mesh: NDArray[np.float32]) -> NDArray[np.float32]:
     return mesh[list(MIDDLE_OF_FACE)]
 
@@ -116,8 +142,8 @@ def face_part(
 
 
 OWN_BORDER = 0.04  # softness of the border between two persons' parts, in crop sides
-HEAD_CORNERS = 32
 HEAD = (1.45 * FACE[0], 1.45 * FACE[1])  # half width and half height with hair, in crop sides
+LOBES = 0.12  # height of the lobes of the ears, about that of the nose's tip, in crop sides
 
 
 def own_share(track: FaceTrack, frames: range, grid: Grid) -> Tensor:
@@ -147,13 +173,36 @@ def own_share(track: FaceTrack, frames: range, grid: Grid) -> Tensor:
     return torch.from_numpy(shares).view(len(frames), 1, grid.height, grid.width)
 
 
-def head_mask(track: FaceTrack, frame: int, grid: Grid) -> NDArray[np.float32]:
-    """[h, w]: one on a head with its hair, as an ellipse around the face; zero beside it."""
-    angle = np.linspace(0, 2 * np.pi, HEAD_CORNERS, endpoint=False)
+@dataclass(frozen=True)
+class HeadParts:
+    """Of a frame, on a grid [h, w]. head: on the head with its hair, as an ellipse around the face;
+    crown: its part above the lobes of the ears; beard: where one may be; beside: left and right of
+    the jaw, where long hair hangs."""
+
+    head: NDArray[np.bool_]
+    crown: NDArray[np.bool_]
+    beard: NDArray[np.bool_]
+    beside: list[NDArray[np.bool_]]
+
+
+def head_parts(track: FaceTrack, frame: int, grid: Grid) -> HeadParts:
+    size = grid.height, grid.width
+    rows, columns = (np.arange(n) + 0.5 for n in size)
+    x, y = np.meshgrid(grid.left + columns * grid.step, grid.top + rows * grid.step)
     axes = track.axes_of(np.array([frame]))
-    across, down = (2 * half * axis[0] for half, axis in zip(HEAD, (axes.x, axes.y), strict=True))
-    points = axes.centre[0] + np.outer(np.cos(angle), across) + np.outer(np.sin(angle), down)
-    return polygon_mask(grid.places(points), grid.height, grid.width)
+    place = axes.locate(np.stack([x, y], -1).reshape(1, -1, 2))[0]
+    head = np.hypot(*(place / HEAD).T).reshape(size) < 1
+    across, down = place.T.reshape(2, *size)
+    points, side = grid.places(track.mesh[frame]), float(axes.side[0]) / grid.step
+    chin = axes.locate(track.mesh[frame, [CHIN_AND_TOP[0]]][None])[0, 0, 1]
+    jaw = points[list(JAW)]
+    wider = jaw + LONG_HAIR[0] * side * _unit(jaw - points[NOSE_TIP])
+    face = polygon_mask(np.concatenate([wider, points[list(BELOW_NOSE)]]), *size) > 0.5
+    beside = ~face & (down > LOBES) & (down < chin) & (np.abs(across) < LONG_HAIR[1])
+    beard = polygon_mask(beard_ring(points, side), *size) > 0.5
+    return HeadParts(
+        head, head & (down < LOBES), beard, [beside & (across < 0), beside & (across > 0)]
+    )
 
 
 def _in_head(place: NDArray[np.float64]) -> NDArray[np.float64]:
