@@ -10,6 +10,7 @@ from vidhair.imaging.drawing import (
     BEHIND,
     FACE,
     MOST_PIXELS,
+    PAPER,
     Look,
     Parts,
     Sketch,
@@ -22,6 +23,7 @@ from vidhair.imaging.drawing import (
     sketch,
     working_size,
 )
+from vidhair.imaging.opencv import opencv
 
 Levels = NDArray[np.uint8]
 NO_INK = Look(ink=0)
@@ -72,10 +74,21 @@ class TestSketch:
         assert lines[32, 28:32].min() < -0.5 < lines[32, 4:20].min()
         assert lines[32, 33:37].min() > -0.2 and (lines <= 0).all()
 
-    def parts(self, **given: Any) -> Parts:
-        zero = np.zeros((64, 64), np.float32)
+    def parts(self, size: int = 64, **given: Any) -> Parts:
+        zero = np.zeros((size, size), np.float32)
         plain: dict[str, Any] = {"face": zero, "ink": zero + 1, "detail": zero, "features": []}
         return Parts(**plain | given)
+
+    def test_texture_without_direction_has_no_ink(self) -> None:
+        """Coarse grain, as of knits, is worms else. In a face, whose features are small, it has,
+        and so has an edge that runs through it."""
+        cells = np.random.default_rng(1).normal(0, 30, (43, 43))
+        grain = opencv().resize(cells, (128, 128), interpolation=2)
+        picture = (halves(128, light=230) + grain[..., None]).clip(0, 255).astype(np.uint8)
+        lines, place = sketch(picture).lines, np.s_[24:104, 12:44]
+        worms = sketch(picture, self.parts(128, face=np.ones((128, 128), np.float32))).lines
+        assert (worms[place] < PAPER).mean() > 0.1 > 0.03 > (lines[place] < PAPER).mean()
+        assert (lines[24:104, 56:64].min(1) < PAPER).mean() > 0.8
 
     def test_where_only_the_fine_pen_draws_lines_are_thinner(self) -> None:
         def inked(fine: float) -> int:

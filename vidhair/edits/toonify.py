@@ -156,7 +156,7 @@ class Toonify(Edit):
     def makers(self) -> Makers:
         return makers(heads, changes=self.drawn)
 
-    @stage(version=4, compress=True)
+    @stage(version=5, compress=True)
     def drawn(
         self,
         frames: Series[Frames],
