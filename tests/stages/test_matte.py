@@ -82,6 +82,7 @@ class TestOwnHair:
 
     CROWN, HEAD, BEARD, LEFT, RIGHT = (np.zeros((48, 40), bool) for _ in range(5))
     CROWN[:16, 8:32], HEAD[:34, 8:32], BEARD[20:32, 13:27] = True, True, True
+    CROWN[8:16, 14:26], BEARD[30:] = False, True
     LEFT[16:30, 4:11], RIGHT[16:30, 29:36] = True, True
     PARTS = HeadParts(HEAD, CROWN, BEARD, [LEFT, RIGHT])
 
@@ -112,6 +113,19 @@ class TestOwnHair:
         prior = self.prior(side)
         assert (prior[self.BEARD] > 0).any()
         assert np.array_equal(own_hair(prior, self.PARTS), prior)
+
+    def test_a_jacket_that_beard_and_sideburns_lead_to_is_none(self) -> None:
+        jacket = self.prior((12, 30, 11, 15), (28, 46, 4, 15), (30, 46, 4, 36))
+        got = own_hair(jacket, self.PARTS)
+        assert not got[30:].any() and np.array_equal(got[:12], jacket[:12])
+
+    def test_a_shine_on_the_forehead_is_none(self) -> None:
+        shine = self.prior()
+        shine[:] = 0
+        shine[0:4, 8:32] = 0.9
+        want = shine.copy()
+        shine[9:13, 18:23] = 0.9
+        assert np.array_equal(own_hair(shine, self.PARTS), want)
 
     def test_below_a_hat_hair_beside_the_jaw_counts(self) -> None:
         prior = self.prior((17, 44, 4, 10), (17, 44, 30, 36))

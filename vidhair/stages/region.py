@@ -14,7 +14,7 @@ from torch import Tensor
 from vidhair.geometry import CropAxes, Grid
 from vidhair.imaging.warp import cut_grid, shrink
 from vidhair.models.faces.landmarks import FACE_OVAL, MIDDLE_OF_FACE
-from vidhair.models.parsers.face_parser import polygon_mask
+from vidhair.models.parsers.face_parser import face_oval_mask, polygon_mask
 from vidhair.stages.align import FACE, FaceTrack
 from vidhair.stages.render import Canvas, crops_of
 from vidhair.types import Clip
@@ -88,7 +88,10 @@ JAW = FACE_OVAL[FACE_OVAL.index(454) : FACE_OVAL.index(234) + 1]
 BELOW_NOSE = (234, 147, 187, 206, 203, 98, 2, 327, 423, 426, 411, 376, 454)
 NOSE_TIP, CHIN_AND_TOP = 4, (152, 10)
 BELOW_JAW, BESIDE_JAW = 0.06, 0.05  # how far a beard reaches beyond the mesh, in crop sides
-LONG_HAIR = (0.1, 0.4)  # how far beside the mesh's jaw long hair hangs, and from the middle at most
+LONG_HAIR = (
+    0.05,
+    0.4,
+)  # how far beside the mesh's jaw long hair hangs, and from the middle at most
 
 
 def beard_ring(points: NDArray[np.float32], side: float) -> NDArray[np.float32]:
@@ -176,8 +179,8 @@ def own_share(track: FaceTrack, frames: range, grid: Grid) -> Tensor:
 @dataclass(frozen=True)
 class HeadParts:
     """Of a frame, on a grid [h, w]. head: on the head with its hair, as an ellipse around the face;
-    crown: its part above the lobes of the ears; beard: where one may be; beside: left and right of
-    the jaw, where long hair hangs."""
+    crown: its part above the lobes of the ears, without the face; beard: where one may be, on the
+    jaw, and all below the chin; beside: left and right of the mouth, where long hair hangs."""
 
     head: NDArray[np.bool_]
     crown: NDArray[np.bool_]
@@ -198,11 +201,11 @@ def head_parts(track: FaceTrack, frame: int, grid: Grid) -> HeadParts:
     jaw = points[list(JAW)]
     wider = jaw + LONG_HAIR[0] * side * _unit(jaw - points[NOSE_TIP])
     face = polygon_mask(np.concatenate([wider, points[list(BELOW_NOSE)]]), *size) > 0.5
-    beside = ~face & (down > LOBES) & (down < chin) & (np.abs(across) < LONG_HAIR[1])
-    beard = polygon_mask(beard_ring(points, side), *size) > 0.5
-    return HeadParts(
-        head, head & (down < LOBES), beard, [beside & (across < 0), beside & (across > 0)]
-    )
+    # As far down as the mouth, as collars may reach the chin.
+    beside = ~face & (down > LOBES) & (2 * down < LOBES + chin) & (np.abs(across) < LONG_HAIR[1])
+    beard = (polygon_mask(beard_ring(points, side), *size) > 0.5) | (down > chin)
+    crown = head & (down < LOBES) & (face_oval_mask(points, *size) < 0.5)
+    return HeadParts(head, crown, beard, [beside & (across < 0), beside & (across > 0)])
 
 
 def _in_head(place: NDArray[np.float64]) -> NDArray[np.float64]:
