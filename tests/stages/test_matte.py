@@ -78,12 +78,12 @@ class TestJoined:
 
 
 class TestOwnHair:
-    """A head of 40 samples: hair on top, ears' lobes in row 16, a jaw down to row 30."""
+    """A head of 40 samples: hair on top, lobes of ears in row 16, mouth in 24, chin in 30."""
 
     CROWN, HEAD, BEARD, LEFT, RIGHT = (np.zeros((48, 40), bool) for _ in range(5))
     CROWN[:16, 8:32], HEAD[:34, 8:32], BEARD[20:32, 13:27] = True, True, True
     CROWN[8:16, 14:26], BEARD[30:] = False, True
-    LEFT[16:30, 4:11], RIGHT[16:30, 29:36] = True, True
+    LEFT[16:24, 4:11], RIGHT[16:24, 29:36] = True, True
     PARTS = HeadParts(HEAD, CROWN, BEARD, [LEFT, RIGHT])
 
     def prior(self, *places: tuple[int, int, int, int]) -> NDArray[Any]:
