@@ -83,7 +83,7 @@ class TestOwnHair:
     CROWN, HEAD, BEARD, LEFT, RIGHT = (np.zeros((48, 40), bool) for _ in range(5))
     CROWN[:16, 8:32], HEAD[:34, 8:32], BEARD[20:32, 13:27] = True, True, True
     CROWN[8:16, 14:26], BEARD[30:] = False, True
-    LEFT[16:24, 4:11], RIGHT[16:24, 29:36] = True, True
+    LEFT[20:28, 4:11], RIGHT[20:28, 29:36] = True, True
     PARTS = HeadParts(HEAD, CROWN, BEARD, [LEFT, RIGHT])
 
     def prior(self, *places: tuple[int, int, int, int]) -> NDArray[Any]:
@@ -115,7 +115,7 @@ class TestOwnHair:
         assert np.array_equal(own_hair(prior, self.PARTS), prior)
 
     def test_a_jacket_that_beard_and_sideburns_lead_to_is_none(self) -> None:
-        jacket = self.prior((12, 30, 11, 15), (28, 46, 4, 15), (30, 46, 4, 36))
+        jacket = self.prior((12, 30, 9, 15), (27, 46, 4, 15), (30, 46, 4, 36))
         got = own_hair(jacket, self.PARTS)
         assert not got[30:].any() and np.array_equal(got[:12], jacket[:12])
 

@@ -215,8 +215,8 @@ class TestHeadParts:
             chin + (BELOW_JAW + BESIDE_JAW) * 84, abs=1.5
         )
         for side in (left, right):
-            assert lobes - 1 < side[:, 0].min()
-            assert side[:, 0].max() == pytest.approx((lobes + chin) / 2, abs=1)
+            high, low = ((lobes + chin) / 2 + way * LONG_HAIR[2] * 84 for way in (-1, 1))
+            assert (side[:, 0].min(), side[:, 0].max()) == pytest.approx((high, low), abs=1)
         assert left[:, 1].max() < 80 < right[:, 1].min() and len(left) == len(right)
         assert left[:, 1].min() == pytest.approx(80 - LONG_HAIR[1] * 84, abs=1)
         assert not (parts.beard & (parts.beside[0] | parts.beside[1])).any()

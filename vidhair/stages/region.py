@@ -88,10 +88,7 @@ JAW = FACE_OVAL[FACE_OVAL.index(454) : FACE_OVAL.index(234) + 1]
 BELOW_NOSE = (234, 147, 187, 206, 203, 98, 2, 327, 423, 426, 411, 376, 454)
 NOSE_TIP, CHIN_AND_TOP = 4, (152, 10)
 BELOW_JAW, BESIDE_JAW = 0.06, 0.05  # how far a beard reaches beyond the mesh, in crop sides
-LONG_HAIR = (
-    0.05,
-    0.4,
-)  # how far beside the mesh's jaw long hair hangs, and from the middle at most
+LONG_HAIR = (0.05, 0.4, 0.05)  # how far beside the jaw, from the middle and from the mouth's height
 
 
 def beard_ring(points: NDArray[np.float32], side: float) -> NDArray[np.float32]:
@@ -199,12 +196,13 @@ def head_parts(track: FaceTrack, frame: int, grid: Grid) -> HeadParts:
     points, side = grid.places(track.mesh[frame]), float(axes.side[0]) / grid.step
     chin = axes.locate(track.mesh[frame, [CHIN_AND_TOP[0]]][None])[0, 0, 1]
     jaw = points[list(JAW)]
-    wider = jaw + LONG_HAIR[0] * side * _unit(jaw - points[NOSE_TIP])
-    face = polygon_mask(np.concatenate([wider, points[list(BELOW_NOSE)]]), *size) > 0.5
-    # As far down as the mouth, as collars may reach the chin.
-    beside = ~face & (down > LOBES) & (2 * down < LOBES + chin) & (np.abs(across) < LONG_HAIR[1])
+    wider = np.concatenate([jaw + LONG_HAIR[0] * side * _unit(jaw - points[NOSE_TIP]), jaw[::-1]])
+    oval = face_oval_mask(points, *size) > 0.5
+    face = oval | (polygon_mask(wider, *size) > 0.5)
+    mouth = (LOBES + chin) / 2  # below sideburns and above collars
+    beside = ~face & (np.abs(down - mouth) < LONG_HAIR[2]) & (np.abs(across) < LONG_HAIR[1])
     beard = (polygon_mask(beard_ring(points, side), *size) > 0.5) | (down > chin)
-    crown = head & (down < LOBES) & (face_oval_mask(points, *size) < 0.5)
+    crown = head & (down < LOBES) & ~oval
     return HeadParts(head, crown, beard, [beside & (across < 0), beside & (across > 0)])
 
 
