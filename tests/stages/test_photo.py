@@ -108,6 +108,7 @@ def test_large_photos_are_reduced_to_what_a_window_holds(side: float) -> None:
     small, track = no_finer(picture.astype(np.uint8), _still(mesh))
     found = float(track.axes.side[0])
     assert found == pytest.approx(min(side, FINEST_SIDE - 1), rel=2e-3) and found <= FINEST_SIDE
+    assert small.flags.writeable, "torch warns of what is not"
     assert small.shape[1] / picture.shape[1] == pytest.approx(found / side, rel=4e-3)
     box = track.box.centre / small.shape[1::-1] - _still(mesh).box.centre / picture.shape[1::-1]
     assert np.abs(box).max() < 2e-3

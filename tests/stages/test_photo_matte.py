@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from tests.stages.photos import mesh_at, turned
 from vidhair.geometry import Grid
 from vidhair.stages.photo_matte import (
+    believed,
     hanging,
     hidden_crown,
     likelihood,
@@ -47,6 +48,15 @@ def test_walls_and_chairs_are_no_hair() -> None:
     assert (found[60:120, 160:180] < 0.01).all(), "beyond the silhouette there is none"
     assert (found[30:110, 114:118] < 0.5).float().mean() > 0.9, "within it colors tell"
     assert (found <= prior + 1e-6).all()
+
+
+def test_colors_that_would_take_the_hair_of_the_head_away_are_not_believed() -> None:
+    """Hair as grey as what is behind, of which nothing was left; elsewhere they may take all."""
+    prior, skull = scene()[1][0, 0].numpy(), np.zeros((140, 200), np.float32)
+    skull[10:110, 45:105] = 1
+    assert believed(0.2 * prior, prior, skull) is prior
+    less = 0.9 * prior * skull
+    assert believed(less, prior, skull) is less
 
 
 def test_without_a_background_the_silhouette_tells() -> None:

@@ -32,6 +32,7 @@ from vidhair.stages import labels, segment
 from vidhair.stages.align import FaceTrack, largest_face, turned
 from vidhair.stages.matte import MatteConfig, matte
 from vidhair.stages.photo_matte import (
+    believed,
     hanging,
     hidden_crown,
     near,
@@ -159,7 +160,7 @@ def no_finer(picture: NDArray[np.uint8], track: FaceTrack) -> tuple[NDArray[np.u
     width, height = (max(1, round(n * factor)) for n in picture.shape[1::-1])
     small = Image.fromarray(picture).resize((width, height), Image.Resampling.LANCZOS)
     along = np.array([width, height], np.float32) / picture.shape[1::-1]
-    return np.asarray(small), _still((track.mesh[0] * along).astype(np.float32))
+    return np.array(small), _still((track.mesh[0] * along).astype(np.float32))
 
 
 def cut_out(
@@ -225,6 +226,7 @@ def _likely(
     picture = torch.from_numpy(seen.copy()).movedim(-1, 0)[None].float() / 255
     face_plane = torch.from_numpy(face)[None, None]
     own = of_person(levels, person, picture, face_plane, window.side)[0, 0].numpy()
+    own = believed(own, levels[0, 0].numpy(), head)
     return hanging(own, face, head, window.side)
 
 

@@ -31,6 +31,7 @@ NOISE = 3.0  # deviation in Lab that colors have at least
 TOLD, MOST_TOLD = 0.5, 6.0  # how far logarithms of likelihoods are believed, and the most
 UNDOUBTED = -1.0  # logarithm from which on surely hair stays that
 SMOOTH = 0.006  # over which they are
+LEAST_OWN = 0.5  # share of likely hair on the skull that colors leave, if they tell anything
 BROWS = (
     (70, 63, 105, 66, 107, 55, 65, 52, 53, 46),
     (300, 293, 334, 296, 336, 285, 295, 282, 283, 276),
@@ -74,6 +75,12 @@ def of_person(prior: Tensor, person: Tensor, picture: Tensor, face: Tensor, side
     inner = erode(torch.maximum(person, face), 2 * round(BORDER * side) + 1)
     inner = blur(inner, BORDER * side / 4)
     return within * (told + inner * (prior - told))
+
+
+def believed(told: Plane, prior: Plane, skull: Plane) -> Plane:
+    """What `of_person` leaves of a prior, [h, w] each, or the prior itself where that takes the
+    hair of the head away: grey hair before what is grey and blurred. skull: [h, w], of the head."""
+    return told if (told * skull).sum() >= LEAST_OWN * (prior * skull).sum() else prior
 
 
 def likelihood(lab: Tensor, known: Tensor, side: float) -> Tensor:
