@@ -639,7 +639,13 @@ class Flow:
         drawn = draws(self.recipe)
         if drawn and len(self.recipe.edits) == 1 and ends and all(end.long for end in ends):
             yield "long hair falls further down by itself: edit.by = layer spares the drawing"
-        if not drawn and not all(end.long for end in ends):
+        short = not all(end.long for end in ends)
+        if drawn and short:
+            yield (
+                "short hair becomes longer as a drawing, plain and straight beside the face; "
+                "hair_reference with a photo of long hair looks better"
+            )
+        if not drawn and short:
             yield (
                 "hair ends too high to fall further down, and stays: only edit.by = auto draws more"
             )

@@ -38,6 +38,7 @@ from vidhair.stages.photo_matte import (
     of_person,
     solid,
     without_brows,
+    without_glasses,
 )
 from vidhair.stages.region import (
     FINEST_SIDE,
@@ -194,6 +195,7 @@ def cut_out(
     if found.area[0] < LEAST_HAIR:
         raise NoFaceFound(f"no hair is seen in {path}; give a photo that shows the hair to take")
     alpha = without_brows(found.alpha[0].astype(np.float32) / 255, mesh, side / window.step)
+    alpha = without_glasses(alpha, mesh, side / window.step)
     if hidden_crown(seen, alpha, head, mesh, window.side):
         raise NoFaceFound(
             f"what covers the head in {path} is no hair, but something such as a hat; give a photo "
