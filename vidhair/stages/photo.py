@@ -77,7 +77,7 @@ ENDS, SIDES = (0.12, 0.34), (0.0, 0.12)  # lengths of the strands' ends below an
 TAPERED = (0.08, 0.3)  # how far along the border they begin, below and beside it
 STRETCHED = 0.4  # how fast the reflection is run through that it goes on as
 SOFT_ENDS = 2.5  # the share of that in which they fade is its inverse
-ROUND = 0.55  # radius of a head with its hair
+ROUND, STEEP = 0.5, 0.65  # radius of a head with its hair; exponent of how its round begins
 LOCKS = (0.07, 0.012)  # how wide locks and strands are that end at different places
 WAVES = (0.3, 0.06)  # the same of what stands out at the sides
 OUTER = 0.6  # how far out hair may be that ears are seen before, as a share of the way there
@@ -424,14 +424,16 @@ def ended(alpha: NDArray[np.uint8], margin: int, side: float) -> NDArray[np.uint
 
 
 def _rounded(cut: NDArray[np.bool_], radius: float) -> NDArray[np.float64]:
-    """How high a round of a radius stands over the part of a line that cuts it, [n]."""
+    """How high hair stands over the part of a line that cuts it, [n]: as high as a round of a
+    radius, and steep where it begins, as what is seen of it is there."""
     there = np.flatnonzero(cut)
     if not len(there):
         return np.zeros(len(cut))
-    middle, half = float(there.mean()), float(there[-1] - there[0]) / 2
+    middle, half = float(there.mean()), max(float(there[-1] - there[0]) / 2, 0.5)
     radius = max(radius, half)
-    height = np.sqrt(np.maximum(radius**2 - (np.arange(len(cut)) - middle) ** 2, 0))
-    found: NDArray[np.float64] = np.maximum(height - np.sqrt(radius**2 - half**2), 0)
+    away = (np.arange(len(cut)) - middle) / half
+    high = radius - np.sqrt(radius**2 - half**2)
+    found: NDArray[np.float64] = high * np.maximum(1 - away**2, 0) ** STEEP
     return found
 
 
