@@ -17,6 +17,7 @@ from vidhair.stages.photo_matte import (
     of_person,
     solid,
     unlike,
+    upper_face,
     without_brows,
     without_glasses,
 )
@@ -104,6 +105,15 @@ def test_what_hangs_by_a_thread_is_not_the_heads() -> None:
     assert found[32:48, 42:88].min() > 0.9 and found[52:108, 86:98].min() > 0.9
     assert not found[60:90, 125:].any() and not found[110:, 20:40].any()
     assert found[70, 100:102].min() > 0.5, "strands that stand out stay"
+
+
+def test_what_touches_the_neck_alone_is_no_hair() -> None:
+    mesh = mesh_at(Place(np.eye(3), 40.0, np.array([80.0, 80.0])))
+    mesh[152] = 80, 125
+    likely, skull = np.zeros((200, 160), np.float32), np.zeros((200, 160), np.float32)
+    likely[20:50, 30:130], likely[140:190, 20:140] = 1, 1
+    found = hanging(likely, upper_face(mesh, *likely.shape), skull, SIDE)
+    assert found[26:44, 36:124].min() > 0.9 and not found[140:].any()
 
 
 class TestBrows:

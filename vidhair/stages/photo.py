@@ -37,6 +37,7 @@ from vidhair.stages.photo_matte import (
     near,
     of_person,
     solid,
+    upper_face,
     without_brows,
     without_glasses,
 )
@@ -227,7 +228,8 @@ def _likely(
     picture = torch.from_numpy(seen.copy()).movedim(-1, 0)[None].float() / 255
     face_plane = torch.from_numpy(face)[None, None]
     own = of_person(levels, person, picture, face_plane, window.side)[0, 0].numpy()
-    return hanging(own, face, head, window.side)
+    upper = upper_face(mesh, *seen.shape[:2])
+    return hanging(own, upper, head, window.side)
 
 
 def _on_grid(

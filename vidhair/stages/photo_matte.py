@@ -187,9 +187,21 @@ def hidden_crown(
     return bool(alpha[crown].mean() < LEAST_CROWN_HAIR and bare[crown].mean() < LEAST_BARE)
 
 
+def upper_face(mesh: NDArray[Any], height: int, width: int) -> Plane:
+    """A mask [height, width] of a face above the tip of its nose: what touches chin and neck alone
+    is clothes, a beard, or somebody behind. mesh: [478, 2]."""
+    (top, chin), _ = AXES
+    down = (mesh[chin] - mesh[top]).astype(np.float64)
+    rows, columns = np.indices((height, width)) + 0.5
+    above = (columns - mesh[NOSE, 0]) * down[0] + (rows - mesh[NOSE, 1]) * down[1] < 0
+    found: Plane = polygon_mask(mesh[list(FACE_OVAL)], height, width) * above
+    return found
+
+
 def hanging(likely: Plane, face: Plane, skull: Plane, side: float) -> Plane:
     """Of where hair is likely [h, w], what hangs together by more than strands with what lies
-    around the face [h, w], what is thin and lies on the skull [h, w], and strands beside both."""
+    around the upper half of the face [h, w], what is thin and lies on the skull [h, w], and strands
+    beside both."""
     size, around = (2 * max(1, round(reach * side)) + 1 for reach in (HANGS_BY, AROUND_FACE))
     core = erode(torch.from_numpy((likely > 0.5).astype(np.float32))[None, None], size)
     head = dilate(torch.from_numpy(face)[None, None], around)[0, 0].numpy() > 0.5
