@@ -28,6 +28,8 @@ from vidhair.stages.align import AlignConfig, Faces, FaceTrack, Shots, Thumbnail
 from vidhair.stages.bare_view import EARS
 from vidhair.stages.compose import Changes
 from vidhair.stages.doubts import Doubts
+from vidhair.stages.ends import HairEnd
+from vidhair.stages.fringe import Hairline
 from vidhair.stages.invert import Latents
 from vidhair.stages.people import Person
 from vidhair.stages.render import Drawer
@@ -501,3 +503,39 @@ def test_heads_that_lie_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Flow, "field", lambda self, work, name, field, unit=0: mesh)
     flow = Flow(load_recipe("bald"), small.pack())
     assert flow._lying(cast(Any, None), 0) == 1
+
+
+@pytest.mark.parametrize(
+    ("by", "end", "told"),
+    [
+        ("auto", 0.1, "hair_reference with a photo of long hair looks better"),
+        ("auto", 2.0, "spares the drawing"),
+        ("layer", 0.1, "hair ends too high"),
+    ],
+)
+def test_whose_hair_becomes_longer_is_told_how(by: str, end: float, told: str) -> None:
+    flow = Flow(load_recipe("hair_length", {"edit.by": by}), small.pack())
+    (note,) = flow._of_longer_hair([HairEnd(end)])
+    assert told in note
+
+
+@pytest.mark.parametrize(
+    ("amount", "end", "told"),
+    [
+        (1.0, np.nan, "no hair is seen above the forehead"),
+        (-1.0, np.nan, "no hair is seen above the forehead"),
+        (-1.0, 0.0, "no fringe is seen"),
+        (-1.0, 0.5, ""),
+        (1.0, 0.0, ""),
+    ],
+)
+def test_where_there_is_nothing_to_comb_it_is_told(
+    monkeypatch: pytest.MonkeyPatch, amount: float, end: float, told: str
+) -> None:
+    """end: where hair ends, of the way from where the forehead begins to the brows."""
+    ones, nothing = np.ones((1, 49), np.float32), np.zeros((1, 49), np.float32)
+    line = Hairline(nothing[:, 0], ones[:, 0], -ones, end * ones, ones, nothing, ones)
+    monkeypatch.setattr(Flow, "value", lambda *_: line)
+    flow = Flow(load_recipe("fringe", {"edit.amount": amount}), small.pack())
+    notes = list(flow._of_fringes(cast(Any, SimpleNamespace(frame_count=1)), range(1)))
+    assert [note for note in notes if told not in note] == [] and len(notes) == bool(told)

@@ -57,6 +57,19 @@ class TestHairline:
         line = seen_line(cap(0))
         assert np.isnan(line.end).all() and not line.move(0, PLACES, 1.0, NO_LOCKS).of.any()
 
+    def test_where_a_picture_ends_below_it_nothing_falls(self) -> None:
+        beside = cap(45, sides=True)
+        beside[:, 40:60] = 0
+        line = seen_line(np.maximum(beside, beside[:, ::-1]))
+        assert np.isnan(line.end).all() and not line.move(0, PLACES, 1.0, NO_LOCKS).of.any()
+
+    def test_a_sparse_fringe_is_one_and_a_low_forehead_is_none(self) -> None:
+        line = seen_line(cap(45))
+        bare, brows = (row_of(float(values[0, 24])) for values in (line.bare, line.brows))
+        ends = [seen_line(cap(round(bare + k * (brows - bare)))) for k in (0.04, 0.3)]
+        low, sparse = (one.fringed(0) for one in ends)
+        assert low == 0 < 0.3 < sparse
+
 
 class TestMove:
     def made(self, alpha: NDArray[Any], amount: float) -> Any:
@@ -130,3 +143,11 @@ class TestLook:
         assert np.array_equal(got[:60], seen[:60])
         before, after = (np.abs(np.diff(x[65:], axis=0)).mean() for x in (seen.astype(float), got))
         assert after < 0.5 * before and abs(got[65:].mean() - 100) < 8
+
+    def test_streaks_have_the_tones_of_hair_with_highlights(self) -> None:
+        seen = np.full((*SIZE, 3), (90, 60, 40), np.uint8)
+        seen[:, ::4] = (200, 170, 110)
+        got = combed(seen, self.ALPHA, seen, self.ALPHA, self.move(), PLACES, WINDOW)[66:]
+        red, blue = got[..., 0].astype(float), got[..., 2].astype(float)
+        assert np.ptp(red.mean(0)) > 40, "some are light, and some dark"
+        assert np.corrcoef(red.ravel(), blue.ravel())[0, 1] > 0.95

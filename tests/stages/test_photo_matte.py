@@ -7,7 +7,9 @@ from numpy.typing import NDArray
 
 from tests.stages.photos import mesh_at, turned
 from vidhair.geometry import Grid
+from vidhair.imaging.color import rgb_to_lab
 from vidhair.stages.photo_matte import (
+    BROWS,
     believed,
     hanging,
     hidden_crown,
@@ -15,7 +17,10 @@ from vidhair.stages.photo_matte import (
     near,
     of_person,
     solid,
+    unlike,
+    upper_face,
     without_brows,
+    without_glasses,
 )
 from vidhair.stages.skull import Place, look, mean_skull
 
@@ -59,6 +64,18 @@ def test_colors_that_would_take_the_hair_of_the_head_away_are_not_believed() -> 
     assert believed(less, prior, skull) is less
 
 
+def test_a_shadow_on_the_wall_is_no_hair_and_strands_before_the_wall_are() -> None:
+    picture, prior, person, _ = scene()
+    picture[..., 20:120, 112:125], picture[..., 70:72, 10:40] = 0.02, 0.22
+    prior[..., 20:120, 112:125], prior[..., 70:72, 10:40] = 0.95, 0.95
+    person[..., 110:118] = 0
+    light = torch.tensor([0.9, 0.8, 0.5])[:, None, None]
+    picture = torch.where(prior * person > 0, light, picture)
+    found = unlike(rgb_to_lab(picture), prior, person, SIDE)[0, 0]
+    assert (found[26:114, 116:122] > 0.9).all()
+    assert (found[:, :104] < 0.01).all()
+
+
 def test_without_a_background_the_silhouette_tells() -> None:
     picture, prior, person, face = scene()
     found = of_person(prior, torch.ones_like(person), picture, face, SIDE)
@@ -100,6 +117,15 @@ def test_what_hangs_by_a_thread_is_not_the_heads() -> None:
     assert found[70, 100:102].min() > 0.5, "strands that stand out stay"
 
 
+def test_what_touches_the_neck_alone_is_no_hair() -> None:
+    mesh = mesh_at(Place(np.eye(3), 40.0, np.array([80.0, 80.0])))
+    mesh[152] = 80, 125
+    likely, skull = np.zeros((200, 160), np.float32), np.zeros((200, 160), np.float32)
+    likely[20:50, 30:130], likely[140:190, 20:140] = 1, 1
+    found = hanging(likely, upper_face(mesh, *likely.shape), skull, SIDE)
+    assert found[26:44, 36:124].min() > 0.9 and not found[140:].any()
+
+
 class TestBrows:
     def test_hair_that_hangs_beside_a_brow_keeps_its_border(self) -> None:
         alpha = np.zeros((100, 120), np.float32)
@@ -118,6 +144,29 @@ class TestBrows:
         alpha = np.zeros((100, 120), np.float32)
         alpha[:70] = 1
         assert (without_brows(alpha, brows(), 100.0) == alpha).all()
+
+
+class TestGlasses:
+    def test_rims_and_arms_go_and_hair_beside_the_face_stays(self) -> None:
+        mesh, alpha = self.mesh(), np.zeros((160, 160), np.float32)
+        left, right, eyes = (int(v) for v in (mesh[234, 0], mesh[454, 0], mesh[168, 1] + 6))
+        alpha[eyes : eyes + 2, left - 4 : right + 4] = 1
+        alpha[20:140, left - 20 : left - 6] = 1
+        found = without_glasses(alpha, mesh, SIDE)
+        assert found[eyes : eyes + 2, left + 2 : right - 2].max() < 0.1
+        assert found[20:140, left - 20 : left - 8].min() > 0.9
+
+    def test_a_wide_fringe_stays_before_the_eyes(self) -> None:
+        mesh, alpha = self.mesh(), np.zeros((160, 160), np.float32)
+        alpha[: int(mesh[168, 1]) + 8, 50:110] = 1
+        found = without_glasses(alpha, mesh, SIDE)
+        assert (found[:, 54:106] >= 0.9 * alpha[:, 54:106]).mean() > 0.98
+
+    def mesh(self) -> NDArray[np.float32]:
+        mesh = mesh_at(Place(np.eye(3), 40.0, np.array([80.0, 80.0])))
+        mesh[[n for brow in BROWS for n in brow], 1] = 58
+        mesh[152] = 80, 125
+        return mesh
 
 
 def test_within_hair_on_a_head_nothing_is_seen_through() -> None:

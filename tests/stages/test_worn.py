@@ -46,20 +46,38 @@ def test_hair_lies_over_all() -> None:
     assert (levels == [200, 0, 0]).all() and (changed == 255).all()
 
 
+def beside() -> Any:
+    """Hair at both sides."""
+    alpha = plane()
+    alpha[:, :2] = alpha[:, -2:] = 1
+    return alpha
+
+
 def test_what_is_behind_is_hidden_by_face_and_body_and_is_darker() -> None:
     oval, person = plane(), plane()
     oval[:10], person[20:30] = 1, 1
-    levels, _ = worn(behind=plane(1.0), oval=oval, person=person, changed=np.zeros(SHAPE, np.uint8))
-    assert (levels[:10] == 120).all() and (levels[20:30] == 120).all()
-    assert (levels[12:18, :, 1] == 0).all() and (levels[12:18, :, 0] < 190).all()
+    given = {"behind": plane(1.0), "alpha": beside(), "oval": oval, "person": person}
+    levels, _ = worn(**given, changed=np.zeros(SHAPE, np.uint8))
+    inner = levels[:, 6:-6]
+    assert (inner[3:7] == 120).all() and (inner[23:27] == 120).all()
+    assert (inner[12:18, :, 1] == 0).all() and (inner[12:18, :, 0] < 190).all()
 
 
 def test_what_is_behind_is_hidden_by_a_body_that_is_drawn_as_by_one_that_is_seen() -> None:
     body = plane()
     body[20:] = 1
-    levels, _ = worn(behind=plane(1.0), person=plane(1.0), body=body)
-    assert (levels[:20, :25, 1] == 0).all() and (levels[:20, 25:] == 120).all()
-    assert (levels[20:] == 120).all()
+    levels, _ = worn(behind=plane(1.0), alpha=beside(), person=plane(1.0), body=body)
+    assert (levels[:20, 6:25, 1] == 0).all() and (levels[:20, 25:-6] == 120).all()
+    assert (levels[20:, 6:-6] == 120).all()
+
+
+def test_nothing_behind_is_seen_beyond_both_hair_and_person() -> None:
+    alpha, person = plane(), plane()
+    alpha[:15, 15:35], person[17:] = 1, 1
+    levels, _ = worn(behind=plane(1.0), alpha=alpha, person=person, side=80.0,
+                     changed=np.zeros(SHAPE, np.uint8))  # fmt: skip
+    assert (levels[:10, :14] == 120).all() and (levels[:10, 36:] == 120).all(), "no halo"
+    assert (levels[15:17, 20:30, 1] == 0).all(), "a gap is hair"
 
 
 def test_skin_below_hair_is_in_its_shadow() -> None:

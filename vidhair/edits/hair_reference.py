@@ -87,13 +87,13 @@ class HairReference(Edit):
             photo_cut=self.photo_cut, photo_hair=hair, layer=self.worn_hair, shown_tone=worn_tone,
         )  # fmt: skip
 
-    @stage(version=7)
+    @stage(version=10)
     def photo_cut(
         self, parser: Parser, segmenter: HairSegmenter | None, config: MatteConfig
     ) -> PhotoHair:
         return cut_out(read_image(self.style), self.style, parser, segmenter, config)
 
-    @stage(version=8)
+    @stage(version=11)
     def photo_hair(
         self,
         photo_cut: PhotoHair,
@@ -108,7 +108,7 @@ class HairReference(Edit):
         mirrored = np.ascontiguousarray(read_image(self.style)[:, ::-1])
         return replace(cut_out(mirrored, self.style, parser, segmenter, config), mirrored=1)
 
-    @stage(version=8)
+    @stage(version=11)
     def photo_hair_in_own_color(
         self,
         photo_cut: PhotoHair,

@@ -639,18 +639,33 @@ class Flow:
         drawn = draws(self.recipe)
         if drawn and len(self.recipe.edits) == 1 and ends and all(end.long for end in ends):
             yield "long hair falls further down by itself: edit.by = layer spares the drawing"
-        if not drawn and not all(end.long for end in ends):
+        short = not all(end.long for end in ends)
+        if drawn and short:
+            yield (
+                "short hair becomes longer as a drawing, plain and straight beside the face; "
+                "hair_reference with a photo of long hair looks better"
+            )
+        if not drawn and short:
             yield (
                 "hair ends too high to fall further down, and stays: only edit.by = auto draws more"
             )
 
-    def _fringed(self, work: Work, unit: int) -> bool:
-        """Whether a person has a fringe, or gets one, where the edit combs own hair."""
-        adds = [edit for edit in self.recipe.edits if isinstance(edit, Fringe) and edit.adds]
-        line: Hairline = self.value(work, "hairline", 0, work.frame_count, unit)
-        rows = np.flatnonzero(~np.isnan(line.left))
-        # A NaN is hair that is not seen.
-        return bool(adds) or any(line.fringed(row) > 0 for row in rows.tolist())
+    def _of_fringes(self, work: Work, units: range) -> Iterator[str]:
+        """Of people on whom there is nothing that an edit of fringes could comb."""
+        lines: list[Hairline] = [
+            self.value(work, "hairline", 0, work.frame_count, unit) for unit in units
+        ]
+        told = [
+            line.fringed(row)
+            for line in lines
+            for row in np.flatnonzero(~np.isnan(line.end).any(1)).tolist()
+        ]
+        if not told:
+            yield "no hair is seen above the forehead that could fall over it; fringe draws none"
+        elif not any(told) and not any(
+            isinstance(edit, Fringe) and edit.adds for edit in self.recipe.edits
+        ):
+            yield "no fringe is seen that could be taken away, as fringe below 0 does"
 
     def notes(self, work: Work) -> list[str]:
         """What a person should know about how the clip was read and edited."""
@@ -687,8 +702,8 @@ class Flow:
             )
         if any(isinstance(edit, HairLength) and edit.longer for edit in self.recipe.edits):
             notes += self._of_longer_hair(ends)
-        if "hairline" in self.stages and not any(self._fringed(work, unit) for unit in units):
-            notes.append("no fringe is seen that could be taken away, as fringe below 0 does")
+        if "hairline" in self.stages:
+            notes += self._of_fringes(work, units)
         if not any(cuts or end.long for end in ends) and (
             "reshaped" in self.stages and all(self._unchanged(work, unit) for unit in units)
         ):

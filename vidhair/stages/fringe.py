@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter, gaussian_filter1d
+from scipy.special import ndtr
 
 from vidhair.geometry import CropAxes
 from vidhair.imaging.motion import fetch, sample
@@ -35,21 +36,21 @@ SIDES = 0.22  # share of its width at either side, over which a fringe begins
 EYES = 0.14
 # How far below where it mostly ends hair ends, and shades skin; blur of the border of that.
 TIPS, SHADOW, BORDER = 0.04, 0.1, 0.015
-LEAST_HAIR = 0.3  # share of the columns that have hair
+LEAST_HAIR = 0.3  # share of the columns that have hair, and of the middle half of them
 # Deviations of means over frames and columns, and over those of what hangs beside the face.
 OVER_TIME, ACROSS, BESIDE = 2.0, 1.5, 3.0
 DEEP = 0.85  # share of the hair above a hairline that falls further down, from there
 LEAST_DEEP = 0.1
-FRINGED = (0.35, 0.55)  # share of a forehead under hair, from which on that is a fringe, and surely
+FRINGED = (0.12, 0.35)  # share of a forehead under hair, from which on that is a fringe, and surely
 SURE = 0.02  # how far above a hairline hair is that falls down to its new end: there it hides all
 # Of the light of hair that falls: blur that tells it from strands, and how far it becomes that of
 # all hair, by factors in bounds; and how far hair falls that fully does.
 LIGHT_BLUR, EVEN, BOUNDS, FALLS = 0.06, 0.8, (0.6, 1.6), 0.08
 # How far strands run down then, though those of a crown run aside, and how far hair falls that has
-# them fully; their widths and length, and contrast as a share of that of all hair, which has more
-# than strands.
+# them fully; their widths and length, of how many tones they are, and how far they go through them.
 COMBED, FALLS_COMBED = 0.7, 0.18
-STREAKS, STREAK_LENGTH, CONTRAST = (0.002, 0.007), 0.3, 0.5
+STREAKS, STREAK_LENGTH, TONES, CONTRAST = (0.002, 0.007), 0.3, 9, 0.8
+BARE = 3.0  # how many times further hair counts as fallen that comes where none was
 ENDS = 0.012  # by how much locks end at different heights
 # Hair that fell throws a shadow on the skin below: how dark, how soft and how far down.
 DARK, DARK_BLUR, DARK_FALL = 0.3, 0.015, 0.02
@@ -149,16 +150,27 @@ def combed(
     sure = alpha > 0.9
     if not sure.any():
         return made
-    color = np.median(seen[sure], axis=0).astype(np.float32)
     light, blur = seen.mean(-1, dtype=np.float32), LIGHT_BLUR * grid.side
-    even = gaussian_filter(light * alpha, blur) / (gaussian_filter(alpha, blur) + 1e-3)
-    streaks = hanging_at(torch.from_numpy(places)[None], STREAKS, STREAK_LENGTH).clip(-2, 2)
-    contrast = CONTRAST * (light - even)[sure].std() / max(float(color.mean()), 1.0)
-    strands = color * (1 + contrast * streaks)[..., None]
-    share = COMBED * there * np.clip(move.of[..., 1] / -FALLS_COMBED, 0, 1)
+    around = gaussian_filter(light * alpha, blur) / (gaussian_filter(alpha, blur) + 1e-3)
+    even = np.clip(np.median(light[sure]) / (around[sure] + 1), *BOUNDS)
+    tones = tones_of(seen[sure] * even[:, None])
+    streaks = hanging_at(torch.from_numpy(places)[None], STREAKS, STREAK_LENGTH)
+    level = (len(tones) - 1) * ndtr(CONTRAST * streaks)
+    low = np.minimum(level.astype(int), len(tones) - 2)
+    strands = tones[low] + (level - low)[..., None] * (tones[low + 1] - tones[low])
+    # Before a bare forehead nothing tells how strands lay there, so even little is combed.
+    falls = move.of[..., 1] / -FALLS_COMBED * (1 + BARE * (1 - gaussian_filter(alpha, blur)))
+    share = COMBED * there * np.clip(falls, 0, 1)
     mixed = made + share[..., None] * (strands - made)
     found: NDArray[np.uint8] = np.rint(mixed).clip(0, 255).astype(np.uint8)
     return found
+
+
+def tones_of(colors: NDArray[Any]) -> Plane:
+    """The mean color of each of TONES parts of equal size of colors [N, 3], from dark to light."""
+    order = np.argsort(colors.mean(1))
+    found = [colors[part].mean(0) for part in np.array_split(order, TONES) if len(part)]
+    return np.asarray(found * 2 if len(found) < 2 else found, np.float32)
 
 
 def shaded(
@@ -195,7 +207,8 @@ def profile(hair: Plane, axes: CropAxes, mesh: NDArray[Any], grid: HairWindow) -
     there = (grid.places(at.reshape(-1, 2)).reshape(at.shape) - 0.5).astype(np.float32)
     seen = sample(np.pad(hair, 1), there + 1) > 0.5
     known, columns = seen.any(0), np.arange(COLUMNS)
-    if known.mean() < LEAST_HAIR:
+    # A picture may end below the hairline, and show what hangs beside the face alone.
+    if min(known.mean(), known[COLUMNS // 4 : -COLUMNS // 4].mean()) < LEAST_HAIR:
         ends = np.full((3, COLUMNS), np.nan)
     else:
         rows = seen.argmax(0), ROWS - 1 - seen[::-1].argmax(0)
@@ -207,7 +220,7 @@ def profile(hair: Plane, axes: CropAxes, mesh: NDArray[Any], grid: HairWindow) -
     return tuple(np.asarray(one, np.float32) for one in found)
 
 
-@stage()
+@stage(version=2)
 def hairline(matte: Series[Matte], track: Series[FaceTrack], hair_window: HairWindow) -> Hairline:
     """Smooth over the frames of a shot."""
     present, shot = track.field("present"), np.cumsum(track.field("cuts"))

@@ -38,7 +38,9 @@ from vidhair.stages.photo_matte import (
     near,
     of_person,
     solid,
+    upper_face,
     without_brows,
+    without_glasses,
 )
 from vidhair.stages.region import (
     FINEST_SIDE,
@@ -77,7 +79,7 @@ ENDS, SIDES = (0.12, 0.34), (0.0, 0.12)  # lengths of the strands' ends below an
 TAPERED = (0.08, 0.3)  # how far along the border they begin, below and beside it
 STRETCHED = 0.4  # how fast the reflection is run through that it goes on as
 SOFT_ENDS = 2.5  # the share of that in which they fade is its inverse
-ROUND = 0.55  # radius of a head with its hair
+ROUND, STEEP = 0.5, 0.65  # radius of a head with its hair; exponent of how its round begins
 LOCKS = (0.07, 0.012)  # how wide locks and strands are that end at different places
 WAVES = (0.3, 0.06)  # the same of what stands out at the sides
 OUTER = 0.6  # how far out hair may be that ears are seen before, as a share of the way there
@@ -195,6 +197,7 @@ def cut_out(
     if found.area[0] < LEAST_HAIR:
         raise NoFaceFound(f"no hair is seen in {path}; give a photo that shows the hair to take")
     alpha = without_brows(found.alpha[0].astype(np.float32) / 255, mesh, side / window.step)
+    alpha = without_glasses(alpha, mesh, side / window.step)
     if hidden_crown(seen, alpha, head, mesh, window.side):
         raise NoFaceFound(
             f"what covers the head in {path} is no hair, but something such as a hat; give a photo "
@@ -227,7 +230,8 @@ def _likely(
     face_plane = torch.from_numpy(face)[None, None]
     own = of_person(levels, person, picture, face_plane, window.side)[0, 0].numpy()
     own = believed(own, levels[0, 0].numpy(), head)
-    return hanging(own, face, head, window.side)
+    upper = upper_face(mesh, *seen.shape[:2])
+    return hanging(own, upper, head, window.side)
 
 
 def _on_grid(
@@ -424,14 +428,16 @@ def ended(alpha: NDArray[np.uint8], margin: int, side: float) -> NDArray[np.uint
 
 
 def _rounded(cut: NDArray[np.bool_], radius: float) -> NDArray[np.float64]:
-    """How high a round of a radius stands over the part of a line that cuts it, [n]."""
+    """How high hair stands over the part of a line that cuts it, [n]: as high as a round of a
+    radius, and steep where it begins, as what is seen of it is there."""
     there = np.flatnonzero(cut)
     if not len(there):
         return np.zeros(len(cut))
-    middle, half = float(there.mean()), float(there[-1] - there[0]) / 2
+    middle, half = float(there.mean()), max(float(there[-1] - there[0]) / 2, 0.5)
     radius = max(radius, half)
-    height = np.sqrt(np.maximum(radius**2 - (np.arange(len(cut)) - middle) ** 2, 0))
-    found: NDArray[np.float64] = np.maximum(height - np.sqrt(radius**2 - half**2), 0)
+    away = (np.arange(len(cut)) - middle) / half
+    high = radius - np.sqrt(radius**2 - half**2)
+    found: NDArray[np.float64] = high * np.maximum(1 - away**2, 0) ** STEEP
     return found
 
 

@@ -32,11 +32,19 @@ TOLD, MOST_TOLD = 0.5, 6.0  # how far logarithms of likelihoods are believed, an
 UNDOUBTED = -1.0  # logarithm from which on surely hair stays that
 SMOOTH = 0.006  # over which they are
 LEAST_OWN = 0.5  # share of likely hair on the skull that colors leave, if they tell anything
+# Share of hair whose colors are as far from their mean as those of what is none; half the width of
+# that; samples that tell colors.
+RARE, WIDE, ENOUGH = 0.03, 0.01, 400
 BROWS = (
     (70, 63, 105, 66, 107, 55, 65, 52, 53, 46),
     (300, 293, 334, 296, 336, 285, 295, 282, 283, 276),
 )
 ABOVE, FRINGE = 0.35, 0.4  # of the way to the hairline; hair there, from which on it is a fringe
+# Of the mesh: from forehead to chin, and from one side to the other; the tip of the nose. Half the
+# width of rims of glasses; how far beside the face their arms are seen, in its half widths, and how
+# far down, of the way from the brows to the nose; alpha of what is seen.
+AXES, NOSE = ((10, 152), (234, 454)), 4
+RIM, ARMS, ARMS_END, SEEN = 0.014, 1.15, 1.0, 0.4
 BROW_EDGE, BROW_HIGH = 0.02, 0.13  # and how high one is, at most
 STRANDS = 0.014  # how far beyond likely hair single ones stand
 HANGS_BY, AROUND_FACE = 0.014, 0.12  # half the width of what hangs together; beside a face
@@ -69,6 +77,7 @@ def of_person(prior: Tensor, person: Tensor, picture: Tensor, face: Tensor, side
     log = likelihood(lab, core, side) - other
     if (own := core * (log > UNDOUBTED)).any():  # without what is rather of the others
         log = likelihood(lab, own, side) - other
+    within = within * (1 - unlike(lab, prior, person, side))
     log = blur((TOLD * log).clamp(-MOST_TOLD, MOST_TOLD), SMOOTH * side)
     odds = prior.clamp(0.03, 0.97).logit()
     told = torch.minimum(prior, torch.sigmoid(odds + log))
@@ -81,6 +90,25 @@ def believed(told: Plane, prior: Plane, skull: Plane) -> Plane:
     """What `of_person` leaves of a prior, [h, w] each, or the prior itself where that takes the
     hair of the head away: grey hair before what is grey and blurred. skull: [h, w], of the head."""
     return told if (told * skull).sum() >= LEAST_OWN * (prior * skull).sum() else prior
+
+
+def unlike(lab: Tensor, prior: Tensor, person: Tensor, side: float) -> Tensor:
+    """What of a prior is no hair, [1, 1, h, w] in 0 … 1: wide parts at the silhouette or beyond it,
+    of colors that this person's hair has nowhere else, such as the shadow that hair throws on a
+    wall. Single strands show what is behind them, so those may differ."""
+    inner = erode((person > SURE).float(), 2 * max(1, round(CORES[1] * side)) + 1)
+    hair, beyond = (prior > 0.5) & (inner > 0), (person < SURE).float()
+    own = lab.movedim(1, -1)[hair[:, 0]]
+    if len(own) < ENOUGH:
+        return torch.zeros_like(prior)
+    cov = own.t().cov() + NOISE**2 * torch.eye(3)
+    away = lab - own.mean(0)[:, None, None]
+    far = (away * torch.einsum("ij,njhw->nihw", cov.inverse(), away)).sum(1, keepdim=True)
+    odd = (far > torch.quantile(far[hair], 1 - RARE)).float() * (prior > 0.3)
+    reach = max(1, round(WIDE * side))
+    wide = dilate(erode(odd, 2 * reach + 1) * beyond, 8 * reach + 1)
+    found: Tensor = blur(dilate(odd, 2 * (reach // 2) + 1) * wide, SMOOTH * side).clamp(max=1)
+    return found
 
 
 def likelihood(lab: Tensor, known: Tensor, side: float) -> Tensor:
@@ -126,6 +154,28 @@ def without_brows(alpha: Plane, mesh: NDArray[Any], side: float) -> Plane:
     return found
 
 
+def without_glasses(alpha: Plane, mesh: NDArray[Any], side: float) -> Plane:
+    """A matte [h, w] without what is thin before a face, from the brows down, and beside its eyes:
+    rims and arms of glasses, and specks. mesh: [478, 2]."""
+    oval, brows, nose = mesh[list(FACE_OVAL)], mesh[[n for one in BROWS for n in one]], mesh[NOSE]
+    down, across = ((mesh[b] - mesh[a]) / np.linalg.norm(mesh[b] - mesh[a]) for a, b in AXES)
+    rows, columns = np.indices(alpha.shape) + 0.5
+    places = np.stack([columns, rows], -1)
+    out, beside = (places - nose) @ across, ARMS * ((oval - nose) @ across)
+    low = (places @ down - (brows @ down).mean()) / ((nose - brows) @ down).mean()
+    eyes = (low < ARMS_END) & (out > beside.min()) & (out < beside.max())
+    there = (low > 0) & (eyes | (polygon_mask(oval, *alpha.shape) > 0.5))
+    planes = np.stack([alpha > SEEN, there])[:, None].astype(np.float32)
+    hair, part = torch.from_numpy(planes).split(1)
+    size = 2 * max(1, round(RIM * side)) + 1
+    wide, part = (
+        blur(p, SMOOTH * side)[0, 0].clamp(0, 1).numpy()
+        for p in (dilate(erode(hair, size), size + 2), part)
+    )
+    found: Plane = (alpha * (1 - part * (1 - wide))).astype(np.float32)
+    return found
+
+
 def hidden_crown(
     picture: NDArray[np.uint8], alpha: Plane, skull: Plane, mesh: NDArray[Any], side: float
 ) -> bool:
@@ -144,9 +194,21 @@ def hidden_crown(
     return bool(alpha[crown].mean() < LEAST_CROWN_HAIR and bare[crown].mean() < LEAST_BARE)
 
 
+def upper_face(mesh: NDArray[Any], height: int, width: int) -> Plane:
+    """A mask [height, width] of a face above the tip of its nose: what touches chin and neck alone
+    is clothes, a beard, or somebody behind. mesh: [478, 2]."""
+    (top, chin), _ = AXES
+    down = (mesh[chin] - mesh[top]).astype(np.float64)
+    rows, columns = np.indices((height, width)) + 0.5
+    above = (columns - mesh[NOSE, 0]) * down[0] + (rows - mesh[NOSE, 1]) * down[1] < 0
+    found: Plane = polygon_mask(mesh[list(FACE_OVAL)], height, width) * above
+    return found
+
+
 def hanging(likely: Plane, face: Plane, skull: Plane, side: float) -> Plane:
     """Of where hair is likely [h, w], what hangs together by more than strands with what lies
-    around the face [h, w], what is thin and lies on the skull [h, w], and strands beside both."""
+    around the upper half of the face [h, w], what is thin and lies on the skull [h, w], and strands
+    beside both."""
     size, around = (2 * max(1, round(reach * side)) + 1 for reach in (HANGS_BY, AROUND_FACE))
     core = erode(torch.from_numpy((likely > 0.5).astype(np.float32))[None, None], size)
     head = dilate(torch.from_numpy(face)[None, None], around)[0, 0].numpy() > 0.5

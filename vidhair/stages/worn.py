@@ -10,6 +10,7 @@ from scipy.ndimage import gaussian_filter
 
 from vidhair.geometry import Grid
 from vidhair.imaging.blur import blur
+from vidhair.imaging.morphology import dilate, erode
 from vidhair.imaging.motion import sample
 from vidhair.imaging.warp import spread_grid
 from vidhair.models.faces.landmarks import FACE_OVAL
@@ -40,6 +41,7 @@ OUTWARDS = 0.3  # how far out of hair the scalp is covered, as a share of the wa
 TURNED_AWAY = (-0.02, 0.1)
 NAPE_HAIR, NAPE_SOFT = 0.25, 0.2
 DEEP = 0.72  # light on hair behind the neck
+GAP = 0.03  # half the width of gaps between hair and person that hair behind them fills, in sides
 TONE_STEP = 4  # samples between those that tell the mean color
 NOTHING = 3  # levels of alpha that show no hair
 
@@ -103,6 +105,7 @@ def over(
     kept = np.minimum(oval + skull + person * (1 - drawn) + body * drawn, 1)
     # So that nothing is seen between the two.
     back = np.maximum(behind - alpha, 0) / np.maximum(1 - alpha, 1e-3) * (1 - kept)
+    back *= between(alpha, kept, centre, side)
     result = bare.astype(np.float32)
     result += back[..., None] * (DEEP * hair + grain[..., None] - result)
     color, unknown = unseen
@@ -119,6 +122,23 @@ def over(
     share = 1 - (1 - drawn) * (1 - back) * (1 - alpha) * (1 - cover) * (shade < 1 / 255)
     levels = np.where(share[..., None] > 0, np.rint(result).clip(0, 255), bare).astype(np.uint8)
     return levels, np.ceil(share * 255).astype(np.uint8)
+
+
+def between(alpha: Plane, kept: Plane, centre: NDArray[np.float64], side: float) -> Plane:
+    """How far what lies behind the person is hair, [h, w] in 0 … 1: where hair is seen further out
+    in the same row, and in gaps between hair and person, but not beyond both, where it would widen
+    hair by a soft border. alpha, kept: of hair and the person, [h, w]; centre: [2], of the head;
+    side: of the face's crop, in samples."""
+    column = int(np.clip(round(float(centre[0])), 0, alpha.shape[1]))
+    left = np.maximum.accumulate(alpha[:, :column], axis=1)
+    right = np.maximum.accumulate(alpha[:, column:][:, ::-1], axis=1)[:, ::-1]
+    outside = np.concatenate([left, right], axis=1)
+    edge = round(GAP * side) + 1
+    both = np.pad(np.maximum(alpha, kept), edge)
+    plane = torch.from_numpy(both)[None, None]
+    closed = erode(dilate(plane, 2 * edge - 1), 2 * edge - 1)[0, 0, edge:-edge, edge:-edge]
+    found: Plane = np.maximum(outside, closed.numpy())
+    return found
 
 
 # ---- stages
@@ -146,7 +166,7 @@ def worn_tone(
     return HairTone(area, mean_lab.astype(np.float32))
 
 
-@stage(version=4, keep=False)
+@stage(version=5, keep=False)
 def worn(
     frames: Frames,
     bare: Bare,
