@@ -14,7 +14,7 @@ from tests.stages.hand import flat_hand
 from tests.stages.series import InMemory
 from vidhair.geometry import Box
 from vidhair.imaging.follow import STILL, inverse, moved
-from vidhair.models.faces.landmarks import FACE_OVAL, HAND_POINTS
+from vidhair.models.faces.landmarks import EYE_LEFT, FACE_OVAL, HAND_POINTS
 from vidhair.models.parsers.face_parser import Label, polygon_mask
 from vidhair.stages.align import FaceTrack
 from vidhair.stages.bare import Bare, _beside_hair, _margin, bare, carried, relit
@@ -364,7 +364,7 @@ def test_thin_hair_on_the_forehead_goes_and_colors_nothing() -> None:
     pixels, _, _ = copies_of(values)
     _, bald, alpha, *_ = scene(1)
     view = list(views_of(values))[1]
-    near = grown(alpha > 0, 8) & view.face & (alpha == 0) & ~view.features
+    near = grown(alpha > 0, 8) & view.face & (alpha == 0) & ~view.inner
     near &= np.arange(HIGH)[:, None] < place(1).shift[1] - 0.4 * SCALE
     pixels[1][near] = np.rint(0.7 * pixels[1][near] + 0.3 * np.array(HAIR))
     made = bared(frames=Frames.of_pixels(pixels))
@@ -645,12 +645,14 @@ def test_what_hair_hides_of_a_body_is_like_the_other_side() -> None:
 
 
 def a_view(
-    picture: Levels | None = None, alpha: Levels | None = None, own: NDArray[Any] | None = None
-) -> View:
-    """Of the first frame, or of another picture or matte in its place."""
-    seen, _, hair, labels, mesh = scene(0)
+    picture: Levels | None = None, alpha: Levels | None = None, own: NDArray[Any] | None = None,
+    labels: Levels | None = None,
+) -> View:  # fmt: skip
+    """Of the first frame, or of another picture, matte or labels in its place."""
+    seen, _, hair, planes, mesh = scene(0)
     given = seen if picture is None else picture, hair if alpha is None else alpha
-    return View(*given, labels, mesh, place(0), mean_skull(1), WINDOW, REGION, own)
+    planes = planes if labels is None else labels
+    return View(*given, planes, mesh, place(0), mean_skull(1), WINDOW, REGION, own)
 
 
 def test_an_ear_that_is_seen_is_no_hair_and_what_hangs_from_it_stays() -> None:
@@ -690,6 +692,43 @@ def test_an_ear_that_is_larger_than_most_stays_whole() -> None:
     view = a_view(picture=picture, alpha=alpha)
     inner = ~grown(~(ear | outer), 2)
     assert _margin(view)[inner].max() < 0.3
+
+
+def test_a_head_is_as_wide_as_the_ears_that_stand_on_it() -> None:
+    """The right one stands off the skull, with hair between them; above it the skull stays."""
+    picture, _, alpha, labels, _ = scene(0)
+    cover = ear_on(1, place(0), WINDOW)
+    assert cover is not None
+    rows, columns = np.nonzero(cover[1] > 0.5)
+    middle, edge = int(rows.mean()), columns.max()
+    own, gap = np.zeros(alpha.shape, bool), np.zeros(alpha.shape, bool)
+    own[middle - 9 : middle + 10, edge - 2 : edge + 6] = True
+    gap[middle - 12 : middle + 3, edge - 6 : edge - 2] = True
+    picture, alpha, labels = picture.copy(), alpha.copy(), labels.copy()
+    around = (cover[1] > 0) | own
+    picture[around], alpha[around], picture[gap], alpha[gap] = SKIN, 0, HAIR, 255
+    labels[-1][own] = 255
+    view = a_view(picture=picture, alpha=alpha, labels=labels)
+    assert view.look.inside[middle, edge - 3] < 0, "beyond the skull"
+    assert view.head[middle, edge - 6 : edge - 2].min() > 0.8
+    assert not view.head[: middle - 30, edge:].any() and not view.head[middle, edge + 1 :].any()
+
+
+def test_what_a_matte_takes_for_hair_in_the_middle_of_a_face_stays() -> None:
+    """Skin in the shade, as labels say, beside hair that hangs over a brow."""
+    picture, _, alpha, labels, mesh = scene(0)
+    nose = np.zeros(alpha.shape, bool)
+    x, y = np.rint(mesh[list(EYE_LEFT)].mean(0)).astype(int)
+    nose[y - 3 : y + 8, x - 3 : x + 9] = True
+    picture, alpha, labels = picture.copy(), alpha.copy(), labels.copy()
+    picture[nose], alpha[nose] = (90, 62, 50), 200
+    labels[1][nose] = 255
+    inner = ~grown(~nose, 2)
+    assert a_view(picture, alpha, labels=labels).alpha[inner].mean() < 0.1
+    labels[1][nose], labels[2][nose], alpha[nose] = 0, 255, 255
+    assert a_view(picture, alpha, labels=labels).alpha[inner].min() > 0.9, (
+        "what labels call hair is hair"
+    )
 
 
 def test_the_lobe_of_a_hidden_ear_stays_with_its_stud() -> None:

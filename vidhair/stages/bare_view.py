@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt, label
+from scipy.spatial import ConvexHull
 
 from vidhair.geometry import Grid
 from vidhair.imaging import morphology
@@ -39,12 +40,18 @@ DARK_REACH, DARK, OFF_HAIR, HAIR_COLOR = 0.1, (0.15, 0.62), 12, 0.03
 LIGHT_HAIR = 60  # levels from which on shade can be told from it
 SLIVER = 0.015  # half the width of surroundings that tell nothing, and of a body next to hair
 TIPS = 0.12  # how far from hair tips of it are
-GLASSES = 0.05  # around the eyes
+GLASSES, EYES_EDGE = 0.05, 0.03  # around the eyes
 MEETING = 0.02  # how round the corner is where skull and face meet
 UNLIKE_SKIN = 70  # levels from the usual skin of a face from which on something else is on it
 # Of an ear: how much of the matte may cover one that is seen, and how far that is rather its skin
 # than hair; and what may hang below it, with less hair than so much.
 MOST_HIDDEN, EAR_HAIR, LEAST_STRANDS = 0.5, (0.4, 0.8), 0.3
+INNER_HAIR = 0.5, 0.9  # alpha between which what the middle of a face shows is hair
+# How far ears reach beyond usual ones, and off shades of their skin; alpha that they do not have,
+# and half the width of threads that are hair;
+# shares of an ear between which it stands on the head, and how round that is above it.
+EAR_BEYOND, LIKE_SKIN, MOST_EAR_HAIR, EAR_THREAD = 0.07, 0.3, 0.6, 0.005
+EAR_ROWS, EAR_ROOT = (0.2, 0.75), 0.06
 # Alpha of hair, how far from a face's oval a beard may be, and share of it that is on the jaw.
 SOME_HAIR, JAW_EDGE, MOSTLY_JAW = 0.1, 0.025, 0.6
 # Around the usual place of an ear that is mostly hidden, and below it, where its lobe may be seen;
@@ -132,6 +139,7 @@ class View:
         self.worn = np.zeros(self.alpha.shape, np.float32)
         self._free_beard()
         self._free_ears()
+        self._free_inner()
 
     def _free_beard(self) -> None:
         """A beard that a matte takes for hair is none: what lies on the jaw, and hangs together
@@ -179,6 +187,17 @@ class View:
             if below.any() and self.alpha[below > 0.5].mean() < LEAST_STRANDS:
                 self.alpha = np.where(below > 0.5, less, self.alpha)
                 self.jewels |= below > 0.5
+
+    def _free_inner(self) -> None:
+        """Between brows and mouth only what is surely hair, and no skin by its labels, is any: else
+        a matte saw glasses, or a nose in the shade."""
+        low, high = INNER_HAIR
+        skin = self.label(Label.SKIN)
+        kept = np.clip((self.alpha - low) / (high - low), 0, 1)
+        kept *= np.clip((high - skin) / (high - low), 0, 1)
+        well = ~grown(~self.inner, HAIR_EDGE * self.side)
+        inner = soft(well, 0.5 * HAIR_EDGE * self.side)
+        self.alpha = self.alpha * (1 - inner * (1 - kept))
 
     def _lobe(self, ear: Mask, face: Mask, skin: NDArray[Any]) -> Mask:
         """What is seen next to a face [h, w] of an ear [h, w] that is mostly hidden, with what it
@@ -285,6 +304,62 @@ class View:
         return grown(self.parts(*BROWS, EYE_LEFT, EYE_RIGHT, LIPS), 0.5 * HAIR_EDGE * self.side)
 
     @cached_property
+    def inner(self) -> Mask:
+        """What lies from the brows down to the mouth, and glasses there: no roots stand on it, and
+        what is dark on it is its own."""
+        points = [number for part in (*BROWS, EYE_LEFT, EYE_RIGHT, MOUTH) for number in part]
+        around = np.asarray(points)[ConvexHull(self.mesh[points]).vertices]
+        eyes = grown(self.parts(EYE_LEFT, EYE_RIGHT), EYES_EDGE * self.side)
+        below = self._below(self.mesh[list(TEMPLES), 1].mean())
+        found: Mask = self.parts(around.tolist()) | self.features | (eyes & below)
+        return found
+
+    @cached_property
+    def own_ears(self) -> Mask:
+        """What is seen of ears: what is of the skin's color, rather than of the hair's, where ears
+        usually are and next to that, as some stand off further or are larger than most."""
+        sure, found = self.alpha > 0.95, np.zeros(self.alpha.shape, bool)
+        if not (sure.any() and self.skin.any()):
+            return found
+        skin, hair = (np.median(self.picture[mask], 0) for mask in (self.skin, sure))
+        for ear in self.ears:
+            there = np.zeros_like(found) if ear is None else ear[1] > 0.5
+            if there.any() and self.alpha[there].mean() < MOST_HIDDEN:
+                part = np.s_[span_of(there, round(EAR_BEYOND * self.side))]
+                picture = self.picture[part]
+                off_skin = shades_of(picture, skin)
+                like = (off_skin < LIKE_SKIN) & (off_skin < shades_of(picture, hair))
+                like &= picture.mean(-1) > LEAST_LIT * skin.mean()
+                like &= ~grown(self.alpha[part] > MOST_EAR_HAIR, 0.5 * EAR_THREAD * self.side)
+                thin = EAR_THREAD * self.side
+                like &= grown(~grown(~like, thin), 1.5 * thin)
+                parts, _ = label(like & grown(there[part], EAR_BEYOND * self.side))
+                found[part] |= np.isin(parts, np.setdiff1d(parts[there[part]], 0))
+        return found
+
+    @cached_property
+    def _up_to_ears(self) -> Mask:
+        """Between skull and ears that are seen, above their lobes: heads are as wide as ears stand
+        on them, and less and less so above."""
+        solid, reach = (self.look.inside > 0) | self.oval, EAR_ROOT * self.side
+        found, columns = np.zeros_like(solid), np.arange(solid.shape[1])
+        middle = self.mesh[list(EARS), 0].mean()
+        for side, ear in zip((-1, 1), self.ears, strict=True):
+            there = np.zeros_like(solid) if ear is None else ear[1] > 0.2
+            own = self.own_ears & grown(there, EAR_BEYOND * self.side) & (self.person > 0.5)
+            rows = np.flatnonzero(own.any(1))
+            if not len(rows):
+                continue
+            high, low = rows[0] + np.array(EAR_ROWS) * np.ptp(rows)
+            own[: int(high)] = own[int(low) + 1 :] = False
+            outwards = side * (columns - middle)
+            furthest_out = np.where(own, outwards, 0).max(1)[:, None]
+            found |= (outwards < furthest_out) & (outwards > 0)
+            above = grown(found, 2 * reach) & ~self._below(low)
+            found |= ~grown(~grown(found | solid, reach), reach) & above
+        return found & ~self.own_ears
+
+    @cached_property
     def eyes_and_ears(self) -> Mask:
         """With glasses, if there are any."""
         found = grown(self.parts(EYE_LEFT, EYE_RIGHT), GLASSES * self.side)
@@ -304,6 +379,8 @@ class View:
         wide = soft(oval, 2 * MEETING * self.side)
         meets = np.clip(8 * wide * (1 - wide), 0, 1) * (self.look.inside > -0.12 * self.side)
         found: Plane = np.maximum(solid, np.clip(rounded, 0, 1) * meets)
+        if self._up_to_ears.any():
+            found = np.maximum(found, soft(self._up_to_ears, 0.8))
         return found
 
     @cached_property
