@@ -48,10 +48,10 @@ UNLIKE_SKIN = 70  # levels from the usual skin of a face from which on something
 MOST_HIDDEN, EAR_HAIR, LEAST_STRANDS = 0.5, (0.4, 0.8), 0.3
 INNER_HAIR = 0.5, 0.9  # alpha between which what the middle of a face shows is hair
 # How far ears reach beyond usual ones, and off shades of their skin; alpha that they do not have,
-# and half the width of threads that are hair;
-# shares of an ear between which it stands on the head, and how round that is above it.
+# and half the width of threads that are hair; shares of an ear between which it stands on the head,
+# how round that is above it, and share of one that tells of it; levels off the wall beside it.
 EAR_BEYOND, LIKE_SKIN, MOST_EAR_HAIR, EAR_THREAD = 0.07, 0.3, 0.6, 0.005
-EAR_ROWS, EAR_ROOT = (0.2, 0.75), 0.06
+EAR_ROWS, EAR_ROOT, LEAST_EAR, UNLIKE_WALL = (0.2, 0.75), 0.06, 0.25, 25
 # Alpha of hair, how far from a face's oval a beard may be, and share of it that is on the jaw.
 SOME_HAIR, JAW_EDGE, MOSTLY_JAW = 0.1, 0.025, 0.6
 # Around the usual place of an ear that is mostly hidden, and below it, where its lobe may be seen;
@@ -347,8 +347,17 @@ class View:
         for side, ear in zip((-1, 1), self.ears, strict=True):
             there = np.zeros_like(solid) if ear is None else ear[1] > 0.2
             own = self.own_ears & grown(there, EAR_BEYOND * self.side) & (self.person > 0.5)
+            if not own.any():
+                continue
+            part = np.s_[span_of(there, round(2 * EAR_BEYOND * self.side))]
+            picture, wall = self.picture[part].astype(np.float32), self.wall[part]
+            if wall.any():  # of the skin's color, between strands
+                own[part] &= furthest(picture - np.median(picture[wall], 0)) > UNLIKE_WALL
+            thin = 2 * EAR_THREAD * self.side
+            own &= ~solid
+            own &= grown(~grown(~own, thin), thin)
             rows = np.flatnonzero(own.any(1))
-            if not len(rows):
+            if own.sum() < LEAST_EAR * (there & ~solid).sum() or not len(rows):
                 continue
             high, low = rows[0] + np.array(EAR_ROWS) * np.ptp(rows)
             own[: int(high)] = own[int(low) + 1 :] = False
