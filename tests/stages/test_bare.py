@@ -550,6 +550,19 @@ def test_a_beard_that_the_matte_takes_for_hair_stays() -> None:
     assert np.percentile(gained, 95) < 6 and np.mean(made.changed) < np.mean(plain.changed) + 1
 
 
+@pytest.mark.parametrize("called_hair", [False, True])
+def test_a_collar_that_the_matte_takes_for_hair_stays(called_hair: bool) -> None:
+    """It hangs together with no hair; labels know what it is."""
+    picture, _, alpha, labels, _ = scene(0)
+    collar = np.s_[125:135, 40:52]
+    assert not alpha[115:].any()
+    picture, alpha, labels = picture.copy(), alpha.copy(), labels.copy()
+    picture[collar], alpha[collar] = HAIR, 120
+    labels[2][collar] = 255 * called_hair
+    kept = a_view(picture, alpha, labels=labels).alpha[collar]
+    assert kept.min() > 0.4 if called_hair else not kept.any()
+
+
 def test_a_strand_before_clothes_goes_though_light_shines_through_it() -> None:
     """Brighter than the hair nearest, of its tint; the matte lacks it."""
     values = given()

@@ -52,8 +52,9 @@ INNER_HAIR = 0.5, 0.9  # alpha between which what the middle of a face shows is 
 # how round that is above it, and share of one that tells of it; levels off the wall beside it.
 EAR_BEYOND, LIKE_SKIN, MOST_EAR_HAIR, EAR_THREAD = 0.07, 0.3, 0.6, 0.005
 EAR_ROWS, EAR_ROOT, LEAST_EAR, UNLIKE_WALL = (0.2, 0.75), 0.06, 0.25, 25
-# Alpha of hair, how far from a face's oval a beard may be, and share of it that is on the jaw.
-SOME_HAIR, JAW_EDGE, MOSTLY_JAW = 0.1, 0.025, 0.6
+# Alpha of hair, how far from a face's oval a beard may be, share of it that is on the jaw, and the
+# least that labels call hair of what is some, though it hangs on none.
+SOME_HAIR, JAW_EDGE, MOSTLY_JAW, LEAST_CALLED = 0.1, 0.025, 0.6, 0.2
 # Around the usual place of an ear that is mostly hidden, and below it, where its lobe may be seen;
 # half the width of what is a lobe and no gap in hair; the least of one, of the crop's square.
 NEAR_EAR, BELOW_EAR, LOBE, LEAST_LOBE = 0.04, 0.07, 0.012, 0.0018
@@ -137,27 +138,30 @@ class View:
         self.jewels = np.zeros(self.alpha.shape, bool)
         self.lobes: dict[int, Mask] = {}
         self.worn = np.zeros(self.alpha.shape, np.float32)
-        self._free_beard()
+        self._free_low()
         self._free_ears()
         self._free_inner()
 
-    def _free_beard(self) -> None:
-        """A beard that a matte takes for hair is none: what lies on the jaw, and hangs together
-        with nothing above the ears' middle."""
-        shown = self.alpha > SOME_HAIR
-        jaw = grown(self.oval, JAW_EDGE * self.side) & self._below(self.mesh[list(EARS), 1].mean())
-        if not (shown & jaw).any():
+    def _free_low(self) -> None:
+        """What a matte takes for hair, and hangs together with nothing above the ears' middle, is
+        none if it lies on the jaw, as a beard does, or if labels hardly call it hair, as a collar
+        and the shade on a neck."""
+        shown, low = self.alpha > SOME_HAIR, self._below(self.mesh[list(EARS), 1].mean())
+        if not (shown & low).any():
             return
+        jaw = grown(self.oval, JAW_EDGE * self.side) & low
         parts, count = label(shown)
-        sizes, on_jaw = (
-            np.bincount(parts.ravel(), weight.ravel(), count + 1) for weight in (shown, shown & jaw)
+        sizes, on_jaw, called = (
+            np.bincount(parts.ravel(), np.asarray(weight, np.float64).ravel(), count + 1)
+            for weight in (shown, shown & jaw, shown * self.label(Label.HAIR))
         )
         above = parts[: max(0, int(self.mesh[list(EARS), 1].mean()))]
-        beard = on_jaw > MOSTLY_JAW * np.maximum(sizes, 1)
-        beard[np.unique(above)] = False
-        beard[0] = False
-        if beard.any():
-            around = grown(beard[parts], JAW_EDGE * self.side) & ~(shown & ~beard[parts])
+        other = on_jaw > MOSTLY_JAW * np.maximum(sizes, 1)
+        other |= called < LEAST_CALLED * sizes
+        other[np.unique(above)] = False
+        other[0] = False
+        if other.any():
+            around = grown(other[parts], JAW_EDGE * self.side) & ~(shown & ~other[parts])
             self.alpha = np.where(around, 0, self.alpha).astype(np.float32)
 
     def _free_ears(self) -> None:
