@@ -550,6 +550,18 @@ def test_a_beard_that_the_matte_takes_for_hair_stays() -> None:
     assert np.percentile(gained, 95) < 6 and np.mean(made.changed) < np.mean(plain.changed) + 1
 
 
+def test_a_wall_near_hair_stays_but_for_strands_before_it() -> None:
+    picture, _, alpha, labels, _ = scene(0)
+    above = np.flatnonzero(alpha[:, 62] > 0)[0] - np.array([5, 3])
+    empty = np.broadcast_to(np.array([120, 130, 110], np.uint8), picture.shape)
+    picture = np.where((labels[-1] > 0)[..., None], picture, empty)
+    plain = a_view(picture=picture.astype(np.uint8))
+    picture[above[0] - 4 : above[1], 62] = HAIR
+    drawn = [_margin(view)[slice(*above)] for view in (plain, a_view(picture=picture))]
+    assert drawn[0].max() < 0.2 and drawn[1][1, 62] > 0.5
+    assert plain.wall[above[0]].mean() > a_view(picture=picture).wall[above[0]].mean()
+
+
 @pytest.mark.parametrize("called_hair", [False, True])
 def test_a_collar_that_the_matte_takes_for_hair_stays(called_hair: bool) -> None:
     """It hangs together with no hair; labels know what it is."""

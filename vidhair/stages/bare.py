@@ -265,6 +265,7 @@ def _margin(view: View) -> Plane:
     roots *= 1 - inner * (1 - _ramp(sure, ROOTS[1] * side, 0.5 * ROOTS[1] * side))
     found = np.maximum(found, view.head * roots)
     strays = _ramp(sure, 0.8 * STRAY * side, 0.15 * STRAY * side)
+    strays *= soft(view.strays, 0.5 * HAIR_EDGE * side)
     found = np.maximum(found, strays * (view.person < 0.5) * (1 - view.head))
     own = (view.label(Label.SKIN) > 0.5) & ~view.face | view.jewels
     for ear in view.ears:
@@ -344,7 +345,7 @@ def part_with_hair(alpha: Picture, mesh: NDArray[np.float32], side: float) -> tu
 # ---- stages
 
 
-@stage(version=15, chunk=0, compress=True)
+@stage(version=16, chunk=0, compress=True)
 def bare(
     frames: Frames,
     matte: Matte,

@@ -29,6 +29,9 @@ Ear = tuple[Plane, Plane]
 # Lengths are in sides of the face's crop.
 HAIR_EDGE = 0.012  # around the matte, what may show hair that it lacks
 STRAY = 0.065  # around hair that is sure, where single strands stand out from it
+CLEAR = 0.025  # around hair, where some are taken for granted
+# How wide they are at most, and levels, and multiples of what is usual, by which they stand out.
+STRAND_WIDTH, STRAND_LEVELS, STRAND_NOISE = 0.006, 10, 3
 BESIDE = 0.035  # the same on clothes
 HAIRLINE = 0.08  # the same on the head, where roots and the hair's shadow lie on the skin
 OFF_CLOTHES = 30  # levels by which what are plainly clothes next to hair may be off others
@@ -52,9 +55,9 @@ INNER_HAIR = 0.5, 0.9  # alpha between which what the middle of a face shows is 
 # how round that is above it, and share of one that tells of it; levels off the wall beside it.
 EAR_BEYOND, LIKE_SKIN, MOST_EAR_HAIR, EAR_THREAD = 0.07, 0.3, 0.6, 0.005
 EAR_ROWS, EAR_ROOT, LEAST_EAR, UNLIKE_WALL = (0.2, 0.75), 0.06, 0.25, 25
-# Alpha of hair, how far from a face's oval a beard may be, share of it that is on the jaw, and the
-# least that labels call hair of what is some, though it hangs on none.
-SOME_HAIR, JAW_EDGE, MOSTLY_JAW, LEAST_CALLED = 0.1, 0.025, 0.6, 0.2
+# Alpha of hair, how far from a face's oval a beard may be, share of it that is on the jaw; the
+# least that labels call hair, or that alpha says of it, of what is some, though it hangs on none.
+SOME_HAIR, JAW_EDGE, MOSTLY_JAW, LEAST_CALLED, SURE_LOW = 0.1, 0.025, 0.6, 0.2, 0.7
 # Around the usual place of an ear that is mostly hidden, and below it, where its lobe may be seen;
 # half the width of what is a lobe and no gap in hair; the least of one, of the crop's square.
 NEAR_EAR, BELOW_EAR, LOBE, LEAST_LOBE = 0.04, 0.07, 0.012, 0.0018
@@ -144,20 +147,20 @@ class View:
 
     def _free_low(self) -> None:
         """What a matte takes for hair, and hangs together with nothing above the ears' middle, is
-        none if it lies on the jaw, as a beard does, or if labels hardly call it hair, as a collar
-        and the shade on a neck."""
+        none if it lies on the jaw, as a beard does, or if it is not sure and labels hardly call it
+        hair, as a collar and the shade on a neck."""
         shown, low = self.alpha > SOME_HAIR, self._below(self.mesh[list(EARS), 1].mean())
         if not (shown & low).any():
             return
         jaw = grown(self.oval, JAW_EDGE * self.side) & low
         parts, count = label(shown)
-        sizes, on_jaw, called = (
+        sizes, on_jaw, called, covered = (
             np.bincount(parts.ravel(), np.asarray(weight, np.float64).ravel(), count + 1)
-            for weight in (shown, shown & jaw, shown * self.label(Label.HAIR))
+            for weight in (shown, shown & jaw, shown * self.label(Label.HAIR), shown * self.alpha)
         )
         above = parts[: max(0, int(self.mesh[list(EARS), 1].mean()))]
         other = on_jaw > MOSTLY_JAW * np.maximum(sizes, 1)
-        other |= called < LEAST_CALLED * sizes
+        other |= (called < LEAST_CALLED * sizes) & (covered < SURE_LOW * sizes)
         other[np.unique(above)] = False
         other[0] = False
         if other.any():
@@ -256,6 +259,22 @@ class View:
     def near(self, reach: float) -> Mask:
         """What may show hair: the matte, and around hair that is sure, in crop sides."""
         return self.near_matte | grown(self.alpha > 0.5, reach * self.side)
+
+    @cached_property
+    def strays(self) -> Mask:
+        """Where single strands may stand out from hair: next to it, and further away where thin
+        things are seen that stand out from the noise."""
+        far = self.near(STRAY)
+        if not far.any():
+            return far
+        picture = torch.from_numpy(self.picture).movedim(-1, 0)[None].float()
+        size = 2 * max(1, round(STRAND_WIDTH * self.side)) + 1
+        dark = morphology.erode(morphology.dilate(picture, size), size) - picture
+        light = picture - morphology.dilate(morphology.erode(picture, size), size)
+        thin = torch.maximum(dark, light).amax(1)[0].numpy()
+        usual = float(np.median(thin[far]))
+        strands = thin > max(STRAND_LEVELS, STRAND_NOISE * usual)
+        return self.near(CLEAR) | (far & grown(strands, HAIR_EDGE * self.side))
 
     @cached_property
     def near_matte(self) -> Mask:
@@ -399,7 +418,7 @@ class View:
     @cached_property
     def wall(self) -> Mask:
         """Surroundings, without slivers between two things, whose borders they show."""
-        seen = (self.person < WALL) & ~self.near(STRAY)
+        seen = (self.person < WALL) & ~self.strays
         clear = ~grown(~seen, (HAIR_EDGE + SLIVER) * self.side)
         return grown(clear, SLIVER * self.side)
 
