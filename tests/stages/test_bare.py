@@ -35,6 +35,7 @@ from vidhair.stages.behind import (
     behind,
     between,
     body_of,
+    hidden_holes,
     in_one,
     in_own_light,
     kinds,
@@ -951,6 +952,16 @@ def test_bare_skin_hangs_together_with_the_neck() -> None:
     neck = np.array([[1, 1, 0, 0], [0, 0, 0, 1]], bool)
     assert part_with(share, neck).tolist() == [[0, 1, 0, 0], [0, 1, 0, 0]]
     assert np.array_equal(part_with(share, np.zeros_like(neck)), share)
+
+
+def test_a_hole_in_a_body_is_one_only_where_a_wall_is_seen() -> None:
+    cover, wall = np.zeros((60, 60), bool), np.zeros((60, 60), bool)
+    cover[20:] = True
+    cover[30:40, 10:20] = cover[30:40, 40:50] = False
+    wall[34:36, 14:16] = True
+    filled = hidden_holes(cover, wall)
+    assert filled[33:37, 43:47].min() > 0.9
+    assert not filled[33:37, 13:17].any() and not filled[:18].any()
 
 
 def test_a_body_is_one_piece_or_comes_in_from_below() -> None:
