@@ -14,7 +14,7 @@ from tests.stages.hand import flat_hand
 from tests.stages.series import InMemory
 from vidhair.geometry import Box
 from vidhair.imaging.follow import STILL, inverse, moved
-from vidhair.models.faces.landmarks import EYE_LEFT, FACE_OVAL, HAND_POINTS
+from vidhair.models.faces.landmarks import EYE_LEFT, EYE_RIGHT, FACE_OVAL, HAND_POINTS
 from vidhair.models.parsers.face_parser import Label, polygon_mask
 from vidhair.stages.align import FaceTrack
 from vidhair.stages.bare import Bare, _beside_hair, _margin, bare, carried, relit
@@ -250,6 +250,12 @@ def test_a_forehead_that_hair_reddens_does_not_color_the_scalp() -> None:
         assert np.allclose(made.mean(), reddened[0].mean())
         assert np.allclose(made / made.mean(), face[0] / face[0].mean())
     assert np.allclose(usual_color(face, upper[:20]), face[0]), "too little to tell"
+
+
+def test_what_is_around_the_eyes_does_not_color_the_scalp() -> None:
+    view = a_view()
+    pale = grown(view.parts(EYE_LEFT, EYE_RIGHT), 2)
+    assert pale.any() and not (view.skin & pale).any()
 
 
 def test_texture_is_carried_on_as_far_as_skin_has_it() -> None:

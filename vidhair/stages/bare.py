@@ -345,7 +345,7 @@ def part_with_hair(alpha: Picture, mesh: NDArray[np.float32], side: float) -> tu
 # ---- stages
 
 
-@stage(version=16, chunk=0, compress=True)
+@stage(version=17, chunk=0, compress=True)
 def bare(
     frames: Frames,
     matte: Matte,

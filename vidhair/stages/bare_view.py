@@ -458,8 +458,10 @@ class View:
 
     @cached_property
     def skin(self) -> Mask:
-        """Of the face above the mouth and of the forehead, away from hair."""
+        """Of the face above the mouth and of the forehead, away from hair, and from eyes, around
+        which skin is paler or darker."""
         seen = self.face & ~self.near(HAIRLINE) & ~self.features & (self.own > 0.5)
+        seen &= ~grown(self.parts(EYE_LEFT, EYE_RIGHT), EYES_EDGE * self.side)
         seen &= (self.label(Label.SKIN) > 0.6) & ~self._below(self.mesh[list(MOUTH), 1].mean())
         if seen.any():
             usual = np.median(self.picture[seen], 0)

@@ -640,7 +640,7 @@ def grain_of(views: Sequence[View], moves: Moves, wall: Picture) -> float:
 Parts = tuple[Picture, Picture, Picture, NDArray[np.float32], Place]
 
 
-@stage(version=24, compress=True)
+@stage(version=25, compress=True)
 def behind(
     frames: Series[Frames],
     matte: Series[Matte],
