@@ -14,7 +14,7 @@ from tests.stages.hand import flat_hand
 from tests.stages.series import InMemory
 from vidhair.geometry import Box
 from vidhair.imaging.follow import STILL, inverse, moved
-from vidhair.models.faces.landmarks import FACE_OVAL, HAND_POINTS
+from vidhair.models.faces.landmarks import EYE_LEFT, EYE_RIGHT, FACE_OVAL, HAND_POINTS
 from vidhair.models.parsers.face_parser import Label, polygon_mask
 from vidhair.stages.align import FaceTrack
 from vidhair.stages.bare import Bare, _beside_hair, _margin, bare, carried, relit
@@ -35,6 +35,7 @@ from vidhair.stages.behind import (
     behind,
     between,
     body_of,
+    hidden_holes,
     in_one,
     in_own_light,
     kinds,
@@ -251,6 +252,12 @@ def test_a_forehead_that_hair_reddens_does_not_color_the_scalp() -> None:
     assert np.allclose(usual_color(face, upper[:20]), face[0]), "too little to tell"
 
 
+def test_what_is_around_the_eyes_does_not_color_the_scalp() -> None:
+    view = a_view()
+    pale = grown(view.parts(EYE_LEFT, EYE_RIGHT), 2)
+    assert pale.any() and not (view.skin & pale).any()
+
+
 def test_texture_is_carried_on_as_far_as_skin_has_it() -> None:
     known = np.zeros((TEXELS, TEXELS), bool)
     known[60:200, 60:200] = True
@@ -364,7 +371,7 @@ def test_thin_hair_on_the_forehead_goes_and_colors_nothing() -> None:
     pixels, _, _ = copies_of(values)
     _, bald, alpha, *_ = scene(1)
     view = list(views_of(values))[1]
-    near = grown(alpha > 0, 8) & view.face & (alpha == 0) & ~view.features
+    near = grown(alpha > 0, 8) & view.face & (alpha == 0) & ~view.inner
     near &= np.arange(HIGH)[:, None] < place(1).shift[1] - 0.4 * SCALE
     pixels[1][near] = np.rint(0.7 * pixels[1][near] + 0.3 * np.array(HAIR))
     made = bared(frames=Frames.of_pixels(pixels))
@@ -550,6 +557,31 @@ def test_a_beard_that_the_matte_takes_for_hair_stays() -> None:
     assert np.percentile(gained, 95) < 6 and np.mean(made.changed) < np.mean(plain.changed) + 1
 
 
+def test_a_wall_near_hair_stays_but_for_strands_before_it() -> None:
+    picture, _, alpha, labels, _ = scene(0)
+    above = np.flatnonzero(alpha[:, 62] > 0)[0] - np.array([5, 3])
+    empty = np.broadcast_to(np.array([120, 130, 110], np.uint8), picture.shape)
+    picture = np.where((labels[-1] > 0)[..., None], picture, empty)
+    plain = a_view(picture=picture.astype(np.uint8))
+    picture[above[0] - 4 : above[1], 62] = HAIR
+    drawn = [_margin(view)[slice(*above)] for view in (plain, a_view(picture=picture))]
+    assert drawn[0].max() < 0.2 and drawn[1][1, 62] > 0.5
+    assert plain.wall[above[0]].mean() > a_view(picture=picture).wall[above[0]].mean()
+
+
+@pytest.mark.parametrize("called_hair", [False, True])
+def test_a_collar_that_the_matte_takes_for_hair_stays(called_hair: bool) -> None:
+    """It hangs together with no hair; labels know what it is."""
+    picture, _, alpha, labels, _ = scene(0)
+    collar = np.s_[125:135, 40:52]
+    assert not alpha[115:].any()
+    picture, alpha, labels = picture.copy(), alpha.copy(), labels.copy()
+    picture[collar], alpha[collar] = HAIR, 120
+    labels[2][collar] = 255 * called_hair
+    kept = a_view(picture, alpha, labels=labels).alpha[collar]
+    assert kept.min() > 0.4 if called_hair else not kept.any()
+
+
 def test_a_strand_before_clothes_goes_though_light_shines_through_it() -> None:
     """Brighter than the hair nearest, of its tint; the matte lacks it."""
     values = given()
@@ -645,12 +677,14 @@ def test_what_hair_hides_of_a_body_is_like_the_other_side() -> None:
 
 
 def a_view(
-    picture: Levels | None = None, alpha: Levels | None = None, own: NDArray[Any] | None = None
-) -> View:
-    """Of the first frame, or of another picture or matte in its place."""
-    seen, _, hair, labels, mesh = scene(0)
+    picture: Levels | None = None, alpha: Levels | None = None, own: NDArray[Any] | None = None,
+    labels: Levels | None = None,
+) -> View:  # fmt: skip
+    """Of the first frame, or of another picture, matte or labels in its place."""
+    seen, _, hair, planes, mesh = scene(0)
     given = seen if picture is None else picture, hair if alpha is None else alpha
-    return View(*given, labels, mesh, place(0), mean_skull(1), WINDOW, REGION, own)
+    planes = planes if labels is None else labels
+    return View(*given, planes, mesh, place(0), mean_skull(1), WINDOW, REGION, own)
 
 
 def test_an_ear_that_is_seen_is_no_hair_and_what_hangs_from_it_stays() -> None:
@@ -690,6 +724,43 @@ def test_an_ear_that_is_larger_than_most_stays_whole() -> None:
     view = a_view(picture=picture, alpha=alpha)
     inner = ~grown(~(ear | outer), 2)
     assert _margin(view)[inner].max() < 0.3
+
+
+def test_a_head_is_as_wide_as_the_ears_that_stand_on_it() -> None:
+    """The right one stands off the skull, with hair between them; above it the skull stays."""
+    picture, _, alpha, labels, _ = scene(0)
+    cover = ear_on(1, place(0), WINDOW)
+    assert cover is not None
+    rows, columns = np.nonzero(cover[1] > 0.5)
+    middle, edge = int(rows.mean()), columns.max()
+    own, gap = np.zeros(alpha.shape, bool), np.zeros(alpha.shape, bool)
+    own[middle - 9 : middle + 10, edge - 2 : edge + 6] = True
+    gap[middle - 12 : middle + 3, edge - 6 : edge - 2] = True
+    picture, alpha, labels = picture.copy(), alpha.copy(), labels.copy()
+    around = (cover[1] > 0) | own
+    picture[around], alpha[around], picture[gap], alpha[gap] = SKIN, 0, HAIR, 255
+    labels[-1][own] = 255
+    view = a_view(picture=picture, alpha=alpha, labels=labels)
+    assert view.look.inside[middle, edge - 3] < 0, "beyond the skull"
+    assert view.head[middle, edge - 6 : edge - 2].min() > 0.8
+    assert max(view.head[: middle - 30, edge:].max(), view.head[middle, edge + 1 :].max()) < 0.1
+
+
+def test_what_a_matte_takes_for_hair_in_the_middle_of_a_face_stays() -> None:
+    """Skin in the shade, as labels say, beside hair that hangs over a brow."""
+    picture, _, alpha, labels, mesh = scene(0)
+    nose = np.zeros(alpha.shape, bool)
+    x, y = np.rint(mesh[list(EYE_LEFT)].mean(0)).astype(int)
+    nose[y - 3 : y + 8, x - 3 : x + 9] = True
+    picture, alpha, labels = picture.copy(), alpha.copy(), labels.copy()
+    picture[nose], alpha[nose] = (90, 62, 50), 200
+    labels[1][nose] = 255
+    inner = ~grown(~nose, 2)
+    assert a_view(picture, alpha, labels=labels).alpha[inner].mean() < 0.1
+    labels[1][nose], labels[2][nose], alpha[nose] = 0, 255, 255
+    assert a_view(picture, alpha, labels=labels).alpha[inner].min() > 0.9, (
+        "what labels call hair is hair"
+    )
 
 
 def test_the_lobe_of_a_hidden_ear_stays_with_its_stud() -> None:
@@ -887,6 +958,16 @@ def test_bare_skin_hangs_together_with_the_neck() -> None:
     neck = np.array([[1, 1, 0, 0], [0, 0, 0, 1]], bool)
     assert part_with(share, neck).tolist() == [[0, 1, 0, 0], [0, 1, 0, 0]]
     assert np.array_equal(part_with(share, np.zeros_like(neck)), share)
+
+
+def test_a_hole_in_a_body_is_one_only_where_a_wall_is_seen() -> None:
+    cover, wall = np.zeros((60, 60), bool), np.zeros((60, 60), bool)
+    cover[20:] = True
+    cover[30:40, 10:20] = cover[30:40, 40:50] = False
+    wall[34:36, 14:16] = True
+    filled = hidden_holes(cover, wall)
+    assert filled[33:37, 43:47].min() > 0.9
+    assert not filled[33:37, 13:17].any() and not filled[:18].any()
 
 
 def test_a_body_is_one_piece_or_comes_in_from_below() -> None:

@@ -95,11 +95,11 @@ def test_short_hair_makes_the_skull_smaller_and_high_hair_does_not() -> None:
     rows = np.arange(GRID.height)[:, None] + 0.5
     top = AT.seen(skull.centre - skull.axes * [0, 1, 0])[1]
     everywhere = np.ones((GRID.height, GRID.width), bool)
-    for cap, least, most in ((-20, 1, 1), (2, 0.9, 0.97), (30, SMALLEST, SMALLEST)):
+    for cap, least, most in ((-20, 1, 1), (0, 0.86, 0.96), (30, SMALLEST, SMALLEST)):
         hidden = everywhere & (rows > top + cap)
         found = within_hair(skull, [AT], [hidden], GRID).axes[1] / skull.axes[1]
         assert least - 1e-9 <= found <= most + 1e-9
-    assert HAIR_THICKNESS > 0
+    assert min(HAIR_THICKNESS) > 0
 
 
 def test_both_ears_are_seen_from_before_and_one_from_aside() -> None:

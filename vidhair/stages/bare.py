@@ -18,7 +18,6 @@ from vidhair.imaging.blur import blur
 from vidhair.imaging.fill import fill
 from vidhair.imaging.follow import moved_back
 from vidhair.imaging.matting import split_colors
-from vidhair.imaging.morphology import span_of
 from vidhair.imaging.patches import spread
 from vidhair.imaging.warp import spread_grid
 from vidhair.models.parsers.face_parser import Label
@@ -28,8 +27,6 @@ from vidhair.stages.bare_view import (
     EARS,
     HAIR_EDGE,
     HAIRLINE,
-    LEAST_LIT,
-    MOST_HIDDEN,
     STRAY,
     Ear,
     Mask,
@@ -39,7 +36,6 @@ from vidhair.stages.bare_view import (
     furthest,
     grown,
     part_of,
-    shades_of,
     soft,
 )
 from vidhair.stages.behind import Behind
@@ -75,7 +71,6 @@ SHADOWS_FROM = 4  # levels by which the skin has to be lighter, for a shadow to 
 # How far from hair it is thin on a face; shares of hair and levels off the way to it, and levels by
 # which hair is unlike skin, from which on that is told; blur of its border.
 WISPS, LEAST_TINGED, OFF_TINGED, UNLIKE_HAIR, WISPS_EDGE = 0.1, 0.1, 30, 40, 0.01
-EAR_BEYOND, LIKE_SKIN = 0.07, 0.3  # how far ears reach beyond usual ones; off shades of their skin
 # Share of the way to the tint of hair from which on a strand is of it, how unlike the two are, as
 # logarithms of a channel beside the next, and levels below which tints are noise.
 GOLDEN, OTHER_TINT, TINT_FLOOR = 0.25, 0.25, 8
@@ -204,7 +199,7 @@ def _wisps(view: View, skin: Plane) -> Plane:
     hangs together with hair, and is on the way from skin [h, w, 3] to hair."""
     side, sure = view.side, view.alpha > SURE_ALPHA
     high = view.face & (np.arange(len(sure))[:, None] < view.mesh[list(EARS), 1].mean())
-    near = grown(sure, WISPS * side) & high & ~view.features
+    near = grown(sure, WISPS * side) & high & ~view.inner
     if not near.any() or not sure.any():
         return np.zeros_like(view.alpha)
     picture = view.picture.astype(np.float32)
@@ -216,7 +211,7 @@ def _wisps(view: View, skin: Plane) -> Plane:
     parts, _ = label(tinged | hair)
     found = tinged & np.isin(parts, np.setdiff1d(parts[sure], 0))
     found = ~grown(~grown(found | hair, WISPS_EDGE * side), WISPS_EDGE * side) & near
-    kept = soft(view.features, FEATURES_EDGE * side)
+    kept = soft(view.inner, FEATURES_EDGE * side)
     wisps: Plane = soft(grown(found, WISPS_EDGE * side), WISPS_EDGE * side) * view.head * (1 - kept)
     return wisps
 
@@ -266,36 +261,19 @@ def _margin(view: View) -> Plane:
     side, sure = view.side, view.alpha > 0.5
     found = _ramp(view.alpha > 0.04, 0.5 * HAIR_EDGE * side, 0.5 * HAIR_EDGE * side)
     roots = _ramp(sure, ROOTS[0] * side, ROOTS[1] * side)
+    inner = soft(view.inner, FEATURES_EDGE * side)
+    roots *= 1 - inner * (1 - _ramp(sure, ROOTS[1] * side, 0.5 * ROOTS[1] * side))
     found = np.maximum(found, view.head * roots)
     strays = _ramp(sure, 0.8 * STRAY * side, 0.15 * STRAY * side)
+    strays *= soft(view.strays, 0.5 * HAIR_EDGE * side)
     found = np.maximum(found, strays * (view.person < 0.5) * (1 - view.head))
     own = (view.label(Label.SKIN) > 0.5) & ~view.face | view.jewels
     for ear in view.ears:
         if ear is not None:
             own |= ear[1] > 0.2
-    own |= _beside_ears(view)
+    own |= view.own_ears
     kept = np.maximum(soft(view.features, FEATURES_EDGE * side), soft(own & ~sure, 1.0))
     return found * (1 - kept)
-
-
-def _beside_ears(view: View) -> Mask:
-    """What is of the skin's color, rather than of the hair's, next to ears that are seen, [h, w]:
-    those that stand off further or are larger than most."""
-    sure, found = view.alpha > SURE_ALPHA, np.zeros(view.alpha.shape, bool)
-    if not (sure.any() and view.skin.any()):
-        return found
-    skin, hair = (np.median(view.picture[mask], 0) for mask in (view.skin, sure))
-    for ear in view.ears:
-        there = np.zeros_like(found) if ear is None else ear[1] > 0.5
-        if there.any() and view.alpha[there].mean() < MOST_HIDDEN:
-            part = np.s_[span_of(there, round(EAR_BEYOND * view.side))]
-            picture = view.picture[part]
-            off_skin = shades_of(picture, skin)
-            like = (off_skin < LIKE_SKIN) & (off_skin < shades_of(picture, hair))
-            like &= picture.mean(-1) > LEAST_LIT * skin.mean()
-            parts, _ = label(like & grown(there[part], EAR_BEYOND * view.side))
-            found[part] = np.isin(parts, np.setdiff1d(parts[there[part]], 0))
-    return found
 
 
 def _strands(view: View, behind: Plane, cover: Plane) -> Plane:
@@ -322,6 +300,7 @@ def _strands(view: View, behind: Plane, cover: Plane) -> Plane:
     strands &= (near > 0.5) & ~view.features
     strands |= (_golden(picture, behind, hair) & (beside > 0.5) & (cover > 0.5)) & ~view.features
     strands |= view.dark_hair & (from_behind > high)
+    strands &= ~view.own_ears
     return near * soft(grown(strands, 0.5 * HAIR_EDGE * side), 0.25 * HAIR_EDGE * side)
 
 
@@ -366,7 +345,7 @@ def part_with_hair(alpha: Picture, mesh: NDArray[np.float32], side: float) -> tu
 # ---- stages
 
 
-@stage(version=13, chunk=0, compress=True)
+@stage(version=17, chunk=0, compress=True)
 def bare(
     frames: Frames,
     matte: Matte,

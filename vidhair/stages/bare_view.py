@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt, label
+from scipy.spatial import ConvexHull
 
 from vidhair.geometry import Grid
 from vidhair.imaging import morphology
@@ -28,6 +29,9 @@ Ear = tuple[Plane, Plane]
 # Lengths are in sides of the face's crop.
 HAIR_EDGE = 0.012  # around the matte, what may show hair that it lacks
 STRAY = 0.065  # around hair that is sure, where single strands stand out from it
+CLEAR = 0.025  # around hair, where some are taken for granted
+# How wide they are at most, and levels, and multiples of what is usual, by which they stand out.
+STRAND_WIDTH, STRAND_LEVELS, STRAND_NOISE = 0.006, 10, 3
 BESIDE = 0.035  # the same on clothes
 HAIRLINE = 0.08  # the same on the head, where roots and the hair's shadow lie on the skin
 OFF_CLOTHES = 30  # levels by which what are plainly clothes next to hair may be off others
@@ -39,14 +43,21 @@ DARK_REACH, DARK, OFF_HAIR, HAIR_COLOR = 0.1, (0.15, 0.62), 12, 0.03
 LIGHT_HAIR = 60  # levels from which on shade can be told from it
 SLIVER = 0.015  # half the width of surroundings that tell nothing, and of a body next to hair
 TIPS = 0.12  # how far from hair tips of it are
-GLASSES = 0.05  # around the eyes
+GLASSES, EYES_EDGE = 0.05, 0.03  # around the eyes
 MEETING = 0.02  # how round the corner is where skull and face meet
 UNLIKE_SKIN = 70  # levels from the usual skin of a face from which on something else is on it
 # Of an ear: how much of the matte may cover one that is seen, and how far that is rather its skin
 # than hair; and what may hang below it, with less hair than so much.
 MOST_HIDDEN, EAR_HAIR, LEAST_STRANDS = 0.5, (0.4, 0.8), 0.3
-# Alpha of hair, how far from a face's oval a beard may be, and share of it that is on the jaw.
-SOME_HAIR, JAW_EDGE, MOSTLY_JAW = 0.1, 0.025, 0.6
+INNER_HAIR = 0.5, 0.9  # alpha between which what the middle of a face shows is hair
+# How far ears reach beyond usual ones, and off shades of their skin; alpha that they do not have,
+# and half the width of threads that are hair; shares of an ear between which it stands on the head,
+# how round that is above it, and share of one that tells of it; levels off the wall beside it.
+EAR_BEYOND, LIKE_SKIN, MOST_EAR_HAIR, EAR_THREAD = 0.07, 0.3, 0.6, 0.005
+EAR_ROWS, EAR_ROOT, LEAST_EAR, UNLIKE_WALL = (0.2, 0.75), 0.06, 0.25, 25
+# Alpha of hair, how far from a face's oval a beard may be, share of it that is on the jaw; the
+# least that labels call hair, or that alpha says of it, of what is some, though it hangs on none.
+SOME_HAIR, JAW_EDGE, MOSTLY_JAW, LEAST_CALLED, SURE_LOW = 0.1, 0.025, 0.6, 0.2, 0.7
 # Around the usual place of an ear that is mostly hidden, and below it, where its lobe may be seen;
 # half the width of what is a lobe and no gap in hair; the least of one, of the crop's square.
 NEAR_EAR, BELOW_EAR, LOBE, LEAST_LOBE = 0.04, 0.07, 0.012, 0.0018
@@ -130,26 +141,30 @@ class View:
         self.jewels = np.zeros(self.alpha.shape, bool)
         self.lobes: dict[int, Mask] = {}
         self.worn = np.zeros(self.alpha.shape, np.float32)
-        self._free_beard()
+        self._free_low()
         self._free_ears()
+        self._free_inner()
 
-    def _free_beard(self) -> None:
-        """A beard that a matte takes for hair is none: what lies on the jaw, and hangs together
-        with nothing above the ears' middle."""
-        shown = self.alpha > SOME_HAIR
-        jaw = grown(self.oval, JAW_EDGE * self.side) & self._below(self.mesh[list(EARS), 1].mean())
-        if not (shown & jaw).any():
+    def _free_low(self) -> None:
+        """What a matte takes for hair, and hangs together with nothing above the ears' middle, is
+        none if it lies on the jaw, as a beard does, or if it is not sure and labels hardly call it
+        hair, as a collar and the shade on a neck."""
+        shown, low = self.alpha > SOME_HAIR, self._below(self.mesh[list(EARS), 1].mean())
+        if not (shown & low).any():
             return
+        jaw = grown(self.oval, JAW_EDGE * self.side) & low
         parts, count = label(shown)
-        sizes, on_jaw = (
-            np.bincount(parts.ravel(), weight.ravel(), count + 1) for weight in (shown, shown & jaw)
+        sizes, on_jaw, called, covered = (
+            np.bincount(parts.ravel(), np.asarray(weight, np.float64).ravel(), count + 1)
+            for weight in (shown, shown & jaw, shown * self.label(Label.HAIR), shown * self.alpha)
         )
         above = parts[: max(0, int(self.mesh[list(EARS), 1].mean()))]
-        beard = on_jaw > MOSTLY_JAW * np.maximum(sizes, 1)
-        beard[np.unique(above)] = False
-        beard[0] = False
-        if beard.any():
-            around = grown(beard[parts], JAW_EDGE * self.side) & ~(shown & ~beard[parts])
+        other = on_jaw > MOSTLY_JAW * np.maximum(sizes, 1)
+        other |= (called < LEAST_CALLED * sizes) & (covered < SURE_LOW * sizes)
+        other[np.unique(above)] = False
+        other[0] = False
+        if other.any():
+            around = grown(other[parts], JAW_EDGE * self.side) & ~(shown & ~other[parts])
             self.alpha = np.where(around, 0, self.alpha).astype(np.float32)
 
     def _free_ears(self) -> None:
@@ -179,6 +194,17 @@ class View:
             if below.any() and self.alpha[below > 0.5].mean() < LEAST_STRANDS:
                 self.alpha = np.where(below > 0.5, less, self.alpha)
                 self.jewels |= below > 0.5
+
+    def _free_inner(self) -> None:
+        """Between brows and mouth only what is surely hair, and no skin by its labels, is any: else
+        a matte saw glasses, or a nose in the shade."""
+        low, high = INNER_HAIR
+        skin = self.label(Label.SKIN)
+        kept = np.clip((self.alpha - low) / (high - low), 0, 1)
+        kept *= np.clip((high - skin) / (high - low), 0, 1)
+        well = ~grown(~self.inner, HAIR_EDGE * self.side)
+        inner = soft(well, 0.5 * HAIR_EDGE * self.side)
+        self.alpha = self.alpha * (1 - inner * (1 - kept))
 
     def _lobe(self, ear: Mask, face: Mask, skin: NDArray[Any]) -> Mask:
         """What is seen next to a face [h, w] of an ear [h, w] that is mostly hidden, with what it
@@ -235,6 +261,22 @@ class View:
         return self.near_matte | grown(self.alpha > 0.5, reach * self.side)
 
     @cached_property
+    def strays(self) -> Mask:
+        """Where single strands may stand out from hair: next to it, and further away where thin
+        things are seen that stand out from the noise."""
+        far = self.near(STRAY)
+        if not far.any():
+            return far
+        picture = torch.from_numpy(self.picture).movedim(-1, 0)[None].float()
+        size = 2 * max(1, round(STRAND_WIDTH * self.side)) + 1
+        dark = morphology.erode(morphology.dilate(picture, size), size) - picture
+        light = picture - morphology.dilate(morphology.erode(picture, size), size)
+        thin = torch.maximum(dark, light).amax(1)[0].numpy()
+        usual = float(np.median(thin[far]))
+        strands = thin > max(STRAND_LEVELS, STRAND_NOISE * usual)
+        return self.near(CLEAR) | (far & grown(strands, HAIR_EDGE * self.side))
+
+    @cached_property
     def near_matte(self) -> Mask:
         return grown(self.alpha > NOT_HAIR, HAIR_EDGE * self.side)
 
@@ -285,6 +327,71 @@ class View:
         return grown(self.parts(*BROWS, EYE_LEFT, EYE_RIGHT, LIPS), 0.5 * HAIR_EDGE * self.side)
 
     @cached_property
+    def inner(self) -> Mask:
+        """What lies from the brows down to the mouth, and glasses there: no roots stand on it, and
+        what is dark on it is its own."""
+        points = [number for part in (*BROWS, EYE_LEFT, EYE_RIGHT, MOUTH) for number in part]
+        around = np.asarray(points)[ConvexHull(self.mesh[points]).vertices]
+        eyes = grown(self.parts(EYE_LEFT, EYE_RIGHT), EYES_EDGE * self.side)
+        below = self._below(self.mesh[list(TEMPLES), 1].mean())
+        found: Mask = self.parts(around.tolist()) | self.features | (eyes & below)
+        return found
+
+    @cached_property
+    def own_ears(self) -> Mask:
+        """What is seen of ears: what is of the skin's color, rather than of the hair's, where ears
+        usually are and next to that, as some stand off further or are larger than most."""
+        sure, found = self.alpha > 0.95, np.zeros(self.alpha.shape, bool)
+        if not (sure.any() and self.skin.any()):
+            return found
+        skin, hair = (np.median(self.picture[mask], 0) for mask in (self.skin, sure))
+        for ear in self.ears:
+            there = np.zeros_like(found) if ear is None else ear[1] > 0.5
+            if there.any() and self.alpha[there].mean() < MOST_HIDDEN:
+                part = np.s_[span_of(there, round(EAR_BEYOND * self.side))]
+                picture = self.picture[part]
+                off_skin = shades_of(picture, skin)
+                like = (off_skin < LIKE_SKIN) & (off_skin < shades_of(picture, hair))
+                like &= picture.mean(-1) > LEAST_LIT * skin.mean()
+                like &= ~grown(self.alpha[part] > MOST_EAR_HAIR, 0.5 * EAR_THREAD * self.side)
+                thin = EAR_THREAD * self.side
+                like &= grown(~grown(~like, thin), 1.5 * thin)
+                parts, _ = label(like & grown(there[part], EAR_BEYOND * self.side))
+                found[part] |= np.isin(parts, np.setdiff1d(parts[there[part]], 0))
+        return found
+
+    @cached_property
+    def _up_to_ears(self) -> Mask:
+        """Between skull and ears that are seen, above their lobes: heads are as wide as ears stand
+        on them, and less and less so above."""
+        solid, reach = (self.look.inside > 0) | self.oval, EAR_ROOT * self.side
+        found, columns = np.zeros_like(solid), np.arange(solid.shape[1])
+        middle = self.mesh[list(EARS), 0].mean()
+        for side, ear in zip((-1, 1), self.ears, strict=True):
+            there = np.zeros_like(solid) if ear is None else ear[1] > 0.2
+            own = self.own_ears & grown(there, EAR_BEYOND * self.side) & (self.person > 0.5)
+            if not own.any():
+                continue
+            part = np.s_[span_of(there, round(2 * EAR_BEYOND * self.side))]
+            picture, wall = self.picture[part].astype(np.float32), self.wall[part]
+            if wall.any():  # of the skin's color, between strands
+                own[part] &= furthest(picture - np.median(picture[wall], 0)) > UNLIKE_WALL
+            thin = 2 * EAR_THREAD * self.side
+            own &= ~solid
+            own &= grown(~grown(~own, thin), thin)
+            rows = np.flatnonzero(own.any(1))
+            if own.sum() < LEAST_EAR * (there & ~solid).sum() or not len(rows):
+                continue
+            high, low = rows[0] + np.array(EAR_ROWS) * np.ptp(rows)
+            own[: int(high)] = own[int(low) + 1 :] = False
+            outwards = side * (columns - middle)
+            furthest_out = np.where(own, outwards, 0).max(1)[:, None]
+            found |= (outwards < furthest_out) & (outwards > 0)
+            above = grown(found, 2 * reach) & ~self._below(low)
+            found |= ~grown(~grown(found | solid, reach), reach) & above
+        return found & ~self.own_ears
+
+    @cached_property
     def eyes_and_ears(self) -> Mask:
         """With glasses, if there are any."""
         found = grown(self.parts(EYE_LEFT, EYE_RIGHT), GLASSES * self.side)
@@ -304,12 +411,14 @@ class View:
         wide = soft(oval, 2 * MEETING * self.side)
         meets = np.clip(8 * wide * (1 - wide), 0, 1) * (self.look.inside > -0.12 * self.side)
         found: Plane = np.maximum(solid, np.clip(rounded, 0, 1) * meets)
+        if self._up_to_ears.any():
+            found = np.maximum(found, soft(self._up_to_ears, 0.8))
         return found
 
     @cached_property
     def wall(self) -> Mask:
         """Surroundings, without slivers between two things, whose borders they show."""
-        seen = (self.person < WALL) & ~self.near(STRAY)
+        seen = (self.person < WALL) & ~self.strays
         clear = ~grown(~seen, (HAIR_EDGE + SLIVER) * self.side)
         return grown(clear, SLIVER * self.side)
 
@@ -349,8 +458,10 @@ class View:
 
     @cached_property
     def skin(self) -> Mask:
-        """Of the face above the mouth and of the forehead, away from hair."""
+        """Of the face above the mouth and of the forehead, away from hair, and from eyes, around
+        which skin is paler or darker."""
         seen = self.face & ~self.near(HAIRLINE) & ~self.features & (self.own > 0.5)
+        seen &= ~grown(self.parts(EYE_LEFT, EYE_RIGHT), EYES_EDGE * self.side)
         seen &= (self.label(Label.SKIN) > 0.6) & ~self._below(self.mesh[list(MOUTH), 1].mean())
         if seen.any():
             usual = np.median(self.picture[seen], 0)

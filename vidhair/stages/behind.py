@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.ndimage import distance_transform_edt, gaussian_filter1d, label
+from scipy.ndimage import binary_fill_holes, distance_transform_edt, gaussian_filter1d, label
 
 from vidhair.imaging.fill import fill
 from vidhair.imaging.follow import (
@@ -73,6 +73,7 @@ OFF_AXIS, OFF_AXIS_COST = 0.3, 1.0
 # Roll of a head, in radians, from which on its body may be inclined, too; what that costs beside
 # likeness, by radian.
 LEAST_TILT, TILT_COST = 0.17, 1.0
+HOLE_EDGE = 3  # samples by which holes in a body that hair leaves are wider than they look
 NECK_SPAN = 1.4  # half widths beside the middle, beyond which bare skin is that of arms
 SKIN_TINT, SKIN_TONE = 0.045, (0.5, 1.35)  # of a body's skin, beside the face's: off it, and shares
 DARKEST_SKIN = 0.3  # share of the face's tone that labels may call skin: others are dark clothes
@@ -341,6 +342,7 @@ def drawn_body(views: Sequence[View], told: Told) -> tuple[Plane, Plane]:
     inner[: max(0, int(mesh[CHIN_AND_BROW[0], 1]))] = False
     person, weight = np.where(inner, 1, person), np.where(inner, 1, weight)
     cover = in_one(_edge(soft(_spread(person, weight), 0.012 * side)), figure > 0.5)
+    cover = np.maximum(cover, hidden_holes(cover > 0.5, sure & (person <= 0.5)))
 
     # Where clothes begin is told by the other side, too, but not by arms, which end elsewhere.
     bare = np.minimum(1, skin / np.maximum(counted, 1e-6))
@@ -405,6 +407,14 @@ def in_one(cover: Plane, figure: Mask) -> Plane:
         return cover
     kept = np.bincount(parts[figure & (parts > 0)], minlength=count + 1)
     found: Plane = np.where(np.isin(parts, [*parts[-1], int(kept.argmax())]), cover, 0)
+    return found
+
+
+def hidden_holes(cover: Mask, wall: Mask) -> Plane:
+    """Holes in what covers [h, w] through which no wall [h, w] is seen: that is body, too."""
+    parts, count = label(binary_fill_holes(cover) & ~cover)
+    shown = np.bincount(parts.ravel(), wall.ravel(), count + 1) > 0
+    found: Plane = soft(grown((parts > 0) & ~shown[parts], HOLE_EDGE), 1.0)
     return found
 
 
@@ -630,7 +640,7 @@ def grain_of(views: Sequence[View], moves: Moves, wall: Picture) -> float:
 Parts = tuple[Picture, Picture, Picture, NDArray[np.float32], Place]
 
 
-@stage(version=21, compress=True)
+@stage(version=25, compress=True)
 def behind(
     frames: Series[Frames],
     matte: Series[Matte],

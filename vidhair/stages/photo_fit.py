@@ -371,7 +371,7 @@ def face_light(frames: Frames, track: FaceTrack) -> FaceLight:
     return FaceLight(found, white)
 
 
-@stage(version=4)
+@stage(version=5)
 def photo_fit(
     photo_hair: PhotoHair,
     track: Series[FaceTrack],

@@ -39,17 +39,19 @@ PAIRED = {
     (50, 280): (0.710, 0.163, -0.894), (108, 337): (0.242, -0.879, -1.007),
     (104, 333): (0.663, -0.828, -0.827),
 }  # fmt: skip
-# An ellipsoid that goes on from the forehead: with adults' mean height, breadth and length of the
-# head, it passes through the mesh's points on forehead and temples to a twentieth.
-CENTRE, AXES = (0.0, -0.75, 0.31), (1.07, 1.22, 1.39)
+# An ellipsoid that goes on from the forehead: with adults' mean breadth and length of the head, and
+# as high as cameras near a face see it, it passes through the mesh's points on forehead and temples
+# to a twentieth.
+CENTRE, AXES = (0.0, -0.75, 0.31), (1.07, 1.14, 1.39)
 # From there down to the nape another one, which is seen behind the ears.
 NAPE, NAPE_AXES = (0.0, -0.2, 0.3), (1.03, 0.95, 1.2)
 LONG = 0.6  # share of how long a face is, that of its head is
 TURNING, MOVING = 2.0, 0.8  # deviations, in frames, of the means over which a pose is followed
-# Of heads whose hair lies close: the smallest skull, as a share of it, and what hair adds.
-SMALLEST, HAIR_THICKNESS, STEPS = 0.86, 0.03, 15
+# Of heads whose hair lies close: the smallest skull, as a share of it, and what hair adds at the
+# sides and on top.
+SMALLEST, HAIR_THICKNESS, STEPS = 0.84, (0.03, 0.11), 15
 INSIDE = 0.9  # share of the outline that the hair has to hide
-UPPER = -0.55  # y above which the outline is hidden by hair or face
+UPPER = -0.8  # y above which the outline is hidden by hair
 OUTLINE = 96  # points
 LOOKED_AT = 10  # frames
 
@@ -244,7 +246,10 @@ def within_hair(
         inside = []
         for mask, at in zip(hidden, places, strict=True):
             flat, y = outline(smaller, at.rotation)
-            flat = flat + HAIR_THICKNESS * _outwards(flat)
+            beside, above = HAIR_THICKNESS
+            away = _outwards(flat)
+            high = np.square(away @ at.rotation[:2, 1])[:, None]
+            flat = flat + (beside + (above - beside) * high) * away
             seen = grid.places(flat * at.scale + at.shift)[y < UPPER]
             column, row = np.floor(seen).astype(int).T
             there = (row >= 0) & (row < grid.height) & (column >= 0) & (column < grid.width)
@@ -343,7 +348,7 @@ def head_pose(track: Series[FaceTrack]) -> HeadPose:
     return _posed(track)[0]
 
 
-@stage()
+@stage(version=2)
 def skull(track: Series[FaceTrack], matte: Series[Matte], hair_window: HairWindow) -> Skull:
     """Of the person, from LOOKED_AT frames that are spread over the clip."""
     pose, long = _posed(track)
