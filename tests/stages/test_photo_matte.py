@@ -16,6 +16,7 @@ from vidhair.stages.photo_matte import (
     likelihood,
     near,
     of_person,
+    parted,
     solid,
     unlike,
     upper_face,
@@ -74,6 +75,28 @@ def test_a_shadow_on_the_wall_is_no_hair_and_strands_before_the_wall_are() -> No
     found = unlike(rgb_to_lab(picture), prior, person, SIDE)[0, 0]
     assert (found[26:114, 116:122] > 0.9).all()
     assert (found[:, :104] < 0.01).all()
+
+
+def test_a_partings_shade_leaves_no_notch_on_top() -> None:
+    """Narrow ones are filled, wide ones where hair is somewhat likely, up to the hull of the top; a
+    forehead that hair lies above is none."""
+    mesh, rows = np.full((478, 2), 100, np.float32), np.arange(140)[:, None]
+    mesh[10, 1], mesh[152, 1] = 75, 135
+    across = np.abs(np.arange(200) - 100)[None]
+    top = float(mesh[10, 1])
+    arch = (
+        (rows > top - 60) & (rows < top - 30) & (across < 45) & ~((across < 5) & (rows < top - 35))
+    )
+    alpha, none = arch.astype(np.float32), np.zeros((140, 200), np.float32)
+    got = parted(alpha, none, mesh, SIDE)
+    gap = np.s_[int(top) - 56 : int(top) - 38, 97:104]
+    assert not alpha[gap].any() and (got[gap] > 0.9).all()
+    assert (got[int(top) - 24 : int(top)] == 0).all() and (got >= alpha).all()
+    assert got[: int(top) - 63].max() < 0.1, "nothing above the hull"
+    wide = alpha * (across > 10)
+    assert parted(wide, none, mesh, SIDE)[gap].max() < 0.1
+    assert (parted(wide, none + 0.2, mesh, SIDE)[gap] > 0.9).all()
+    assert parted(none, none, mesh, SIDE) is none
 
 
 def test_without_a_background_the_silhouette_tells() -> None:

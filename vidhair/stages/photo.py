@@ -37,6 +37,7 @@ from vidhair.stages.photo_matte import (
     hidden_crown,
     near,
     of_person,
+    parted,
     solid,
     upper_face,
     without_brows,
@@ -204,7 +205,7 @@ def cut_out(
             "that shows the hair of the whole head"
         )
     alpha = near(alpha, likely, window.side)
-    alpha = solid(alpha, likely, head, window.side)
+    alpha = parted(solid(alpha, likely, head, window.side), likely, mesh, window.side)
     alpha = ((alpha - VEIL) / (1 - 2 * VEIL)).clip(0, 1)
     return of_parts(seen, np.rint(alpha * 255).astype(np.uint8), track, window, size)
 

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.ndimage import label
+from scipy.spatial import ConvexHull
 from torch import Tensor
 
 from vidhair.imaging.blur import blur, wide_blur
@@ -50,6 +51,9 @@ STRANDS = 0.014  # how far beyond likely hair single ones stand
 HANGS_BY, AROUND_FACE = 0.014, 0.12  # half the width of what hangs together; beside a face
 SOLID = (0.008, 0.035)  # how far within the border hair shows what is behind, and shows nothing
 
+# Half the width of notches on top of a head, and how far they reach where hair is that likely; how
+# far from its middle they may be.
+NOTCH, SOMEWHAT, PARTING = (0.035, 0.06), 0.1, 0.25
 LEAST_CROWN = 0.03  # of a crop's square, that is seen above the forehead
 CROWN_FROM = 0.12  # how far above the hairline it begins, in heights of a face
 BARE_TINT, LEAST_BARE, LEAST_CROWN_HAIR = 0.05, 0.35, 0.25  # of skin there; shares of it
@@ -228,6 +232,31 @@ def near(alpha: Plane, likely: Plane, side: float) -> Plane:
     grown = blur(dilate(there, 2 * max(1, round(reach)) + 1), reach / 2)[0, 0].numpy()
     found: Plane = alpha * np.clip(1.3 * grown, 0, 1)
     return found
+
+
+def parted(alpha: Plane, likely: Plane, mesh: NDArray[Any], side: float) -> Plane:
+    """A matte [h, w] whose hair has no notch on top of the head, where the shade of a parting, or
+    thin hair before a bright wall, is taken for none: up to the convex hull of the top, in narrow
+    gaps and where hair is somewhat likely [h, w]. mesh: [478, 2]; side: of the face's crop, in
+    samples."""
+    up = (mesh[10] - mesh[152]).astype(np.float64)
+    rows, columns = np.indices(alpha.shape) + 0.5
+    away = np.stack([columns - mesh[10, 0], rows - mesh[10, 1]], -1)
+    aside = np.abs(away @ [up[1], -up[0]]) / np.hypot(*up)
+    top, hair = (away @ up > 0) & (aside < PARTING * side), alpha > 0.5
+    points = np.argwhere(top & hair)[:, ::-1]
+    if len(points) < 3 or min(np.ptp(points, 0)) == 0:
+        return alpha
+    hull = polygon_mask(points[ConvexHull(points).vertices] + 0.5, *alpha.shape)
+    narrow, near = (2 * max(1, round(reach * side)) + 1 for reach in NOTCH)
+    plane = torch.from_numpy(hair.astype(np.float32))[None, None]
+    gaps = erode(dilate(plane, narrow), narrow)[0, 0].numpy() > 0
+    gaps |= (likely > SOMEWHAT) & (dilate(plane, near)[0, 0].numpy() > 0)
+    gaps &= top & ~np.logical_or.accumulate(hair, 0)  # what lies below hair is the forehead
+    filled = torch.from_numpy(np.where(hair, 1, hull * gaps).astype(np.float32))[None, None]
+    filled = blur(filled, STRANDS / 4 * side)
+    found: Plane = np.maximum(alpha, gaps * filled[0, 0].numpy())
+    return found.astype(np.float32)
 
 
 def solid(alpha: Plane, likely: Plane, covered: Plane, side: float) -> Plane:
