@@ -127,6 +127,11 @@ class TestOwnHair:
         shine[9:13, 18:23] = 0.9
         assert np.array_equal(own_hair(shine, self.PARTS), want)
 
+    def test_of_long_hair_a_lock_may_come_out_from_behind_the_face(self) -> None:
+        """As of heads that are turned, on one side."""
+        prior = self.prior((10, 44, 25, 36), (24, 44, 8, 13))
+        assert np.array_equal(own_hair(prior, self.PARTS), prior)
+
     def test_below_a_hat_hair_beside_the_jaw_counts(self) -> None:
         prior = self.prior((17, 44, 4, 10), (17, 44, 30, 36))
         prior[:16] = 0

@@ -131,19 +131,20 @@ def joined(prior: NDArray[np.float32], head: NDArray[np.bool_]) -> NDArray[np.fl
 
 
 def own_hair(prior: NDArray[np.float32], parts: HeadParts) -> NDArray[np.float32]:
-    """What of the prior [h, w] hangs together with hair on top of the head, or, below a hat, beside
-    the mouth. Beards and collars are none of it: what lies where a beard may be, and below, if no
-    long hair hangs beside."""
+    """What of the prior [h, w] hangs together with hair on top of the head, or, if long hair hangs
+    beside the mouth, on the head. Else beards and collars are none of it: what lies where a beard
+    may be, and below."""
 
     def long(found: NDArray[np.float32]) -> bool:
         hair = found > MORE_THAN_NOT
         return any(hair[side].mean() > LONG for side in parts.beside if side.any())
 
     found = joined(prior, parts.crown)
-    if not found.any():
+    # Long hair is seen in parts where a turned face hides some; below a hat there is no other.
+    if long(found) or not found.any():
         below = joined(prior, parts.head)
         return below if long(below) else found
-    return found if long(found) else joined(prior * ~parts.beard, parts.crown)
+    return joined(prior * ~parts.beard, parts.crown)
 
 
 def alpha_of(picture: Tensor, prior: Tensor, side: float, edge: float) -> Tensor:
@@ -223,7 +224,7 @@ def _told_by_colors(
 # ---- stages
 
 
-@stage(version=9, compress=True)
+@stage(version=10, compress=True)
 def matte(
     frames: Annotated[Frames, Near(NEIGHBOURS)],
     prior: Annotated[HairPrior, Near(NEIGHBOURS)],
