@@ -87,7 +87,7 @@ class HairReference(Edit):
             photo_cut=self.photo_cut, photo_hair=hair, layer=self.worn_hair, shown_tone=worn_tone,
         )  # fmt: skip
 
-    @stage(version=13)
+    @stage(version=14)
     def photo_cut(
         self, parser: Parser, segmenter: HairSegmenter | None, config: MatteConfig
     ) -> PhotoHair:

@@ -41,7 +41,7 @@ THINNING = 2  # how many times further strands are looked for within hair than b
 JOINED = 0.2  # probability of hair over which it hangs together with what is on the head
 HANGS_BY = 3  # samples: what hangs together by less, such as the edge of a shelf, is not joined
 MORE_THAN_NOT = 0.5  # probability over which hair may have more of it around
-LONG = 0.6  # share of the places beside the mouth that hair covers, from which on it is long
+LONG = 0.4  # share of the places beside the mouth that hair covers, from which on it is long
 AROUND = 4  # samples of the prior around that which may show hair, too
 # Between those, the prior tells hair from none in this range.
 PRIOR_RANGE = (0.15, 0.85)
@@ -224,7 +224,7 @@ def _told_by_colors(
 # ---- stages
 
 
-@stage(version=10, compress=True)
+@stage(version=11, compress=True)
 def matte(
     frames: Annotated[Frames, Near(NEIGHBOURS)],
     prior: Annotated[HairPrior, Near(NEIGHBOURS)],
