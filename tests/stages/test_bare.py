@@ -29,6 +29,7 @@ from vidhair.stages.bare_skin import (
 )
 from vidhair.stages.bare_view import View, grown, tint
 from vidhair.stages.behind import (
+    NECK_SPAN,
     Behind,
     Moves,
     Told,
@@ -405,6 +406,31 @@ def test_clothes_of_the_other_side_are_lit_as_on_this_one() -> None:
     assert hidden[:, 3:5].mean() - hidden[:, [0, 10]].mean() > 5, "folds come with them"
     nothing = in_own_light(colors, np.zeros_like(known), columns[::-1])
     assert np.array_equal(nothing, colors[:, ::-1])
+
+
+def test_clothes_of_the_other_side_keep_their_tint() -> None:
+    """Where a red thing lies opposite of a blue one, neither side gets colors that nothing has."""
+    columns = np.arange(40)
+    colors = np.full((30, 40, 3), (120, 110, 100), np.float32)
+    colors[:, 14:20], colors[:, 20:26] = (200, 30, 30), (30, 60, 210)
+    known = np.ones((30, 40), bool)
+    known[:, :14] = False
+    found = in_own_light(colors, known, columns[::-1])[:, :14]
+    assert np.abs(tint(found) - tint(colors[0, -1])).max() < 0.01
+
+
+def test_bare_shoulders_go_on_where_hair_lay_on_them() -> None:
+    """Beside a top that is seen between them."""
+    picture, _, alpha, labels, mesh = scene(0)
+    axis, wide = middle_of(mesh.astype(np.float64))
+    outer = np.abs(np.arange(WIDE) + 0.5 - axis) > NECK_SPAN * wide
+    picture[(labels[Label.CLOTHES] > 0) & outer] = SKIN
+    alpha[100:143, :32] = 255
+    made, cover = body_of([a_view(picture, alpha)], Moves([STILL], [None]))
+    there = np.s_[136:143, :24]
+    hidden = made[there][cover[there] > 250].astype(int)
+    assert len(hidden) > 100
+    assert np.abs(hidden - SKIN).max(-1).mean() < 40, "of 140"
 
 
 def test_bare_arms_are_no_clothes() -> None:
