@@ -419,18 +419,36 @@ def test_clothes_of_the_other_side_keep_their_tint() -> None:
     assert np.abs(tint(found) - tint(colors[0, -1])).max() < 0.01
 
 
-def test_bare_shoulders_go_on_where_hair_lay_on_them() -> None:
+@pytest.mark.parametrize(("first_row", "color"), [(0, SKIN), (147, SHIRT)])
+def test_bare_shoulders_go_on_where_hair_lay_on_them_and_a_piece_of_an_arm_does_not(
+    first_row: int, color: tuple[int, int, int]
+) -> None:
     """Beside a top that is seen between them."""
     picture, _, alpha, labels, mesh = scene(0)
     axis, wide = middle_of(mesh.astype(np.float64))
     outer = np.abs(np.arange(WIDE) + 0.5 - axis) > NECK_SPAN * wide
+    outer = outer & (np.arange(HIGH) >= first_row)[:, None]
     picture[(labels[Label.CLOTHES] > 0) & outer] = SKIN
     alpha[100:143, :32] = 255
     made, cover = body_of([a_view(picture, alpha)], Moves([STILL], [None]))
     there = np.s_[136:143, :24]
     hidden = made[there][cover[there] > 250].astype(int)
     assert len(hidden) > 100
-    assert np.abs(hidden - SKIN).max(-1).mean() < 40, "of 140"
+    assert np.abs(hidden - color).max(-1).mean() < 40, "of 140"
+
+
+@pytest.mark.parametrize("hidden", [True, False])
+def test_clothes_between_strands_are_known_where_hair_hides_most_others(hidden: bool) -> None:
+    """Else those are what is bare between them."""
+    picture, _, alpha, labels, _ = scene(0)
+    gap = np.zeros_like(alpha, bool)
+    gap[138:, 10:14] = True
+    alpha[120:, : None if hidden else 40] = 255
+    alpha[gap] = 0
+    clothes = labels[Label.CLOTHES] > 0
+    body = a_view(picture, alpha).body
+    assert clothes[gap].all() and body[gap].mean() == hidden
+    assert (body & clothes).sum() < 100 or not hidden
 
 
 def test_bare_arms_are_no_clothes() -> None:

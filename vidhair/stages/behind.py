@@ -83,6 +83,7 @@ NECK, NECK_LENGTH = 0.7, 0.7  # half width, and length below the chin, in half w
 NECK_LEANS, NECK_BACK = 0.7, 0.28  # shares of what a head leans, and of what a face looks aside
 CHIN_AND_BROW = (152, 10)  # points of the mesh
 LEAST_PART = 0.004  # of a crop's square: of a body, that tells anything
+LEAST_BARE = 0.04  # of a crop's square: of bare arms, which are no pieces below sleeves
 LEAST_SKIN = 0.002  # of a crop's square, that tells the color of a neck, or of clothes
 STRANDS = (0.025, 0.055)  # share of green more, or of blue less, than a face has, that hair has
 IN_SHADE = 0.88  # tone of a neck beside that of its face, before these:
@@ -359,7 +360,7 @@ def drawn_body(views: Sequence[View], told: Told) -> tuple[Plane, Plane]:
     dressed = without_crumbs(seen & ~is_skin, LEAST_PART * side**2)  # as strands may be
     if dressed.sum() < LEAST_SKIN * side**2:  # clothes of the skin's color, or none that are seen
         dressed, flesh = seen, flesh if seen.any() else np.ones_like(flesh)
-    else:  # beyond the neck, bare arms and shoulders go on as clothes do
+    elif (seen & is_skin & beside).sum() > LEAST_BARE * side**2:  # bare arms go on as clothes do
         dressed = dressed | (seen & is_skin & beside)
     from_other = there & dressed[:, at] & ~grown(dressed, SEAM * side) & (alike > ALIKE)
     worn = np.where(from_other[..., None], in_own_light(colors, dressed, at), colors)
@@ -648,7 +649,7 @@ def grain_of(views: Sequence[View], moves: Moves, wall: Picture) -> float:
 Parts = tuple[Picture, Picture, Picture, NDArray[np.float32], Place]
 
 
-@stage(version=26, compress=True)
+@stage(version=27, compress=True)
 def behind(
     frames: Series[Frames],
     matte: Series[Matte],
