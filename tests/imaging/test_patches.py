@@ -40,6 +40,19 @@ def test_what_is_unlike_at_one_border_colors_that_border_alone() -> None:
     assert made[:, 126].min() > 70, "without a seam"
 
 
+def test_a_hole_with_little_around_it_keeps_the_colors_of_its_patches() -> None:
+    """Of sequins, whose steps do not agree and add up to other colors."""
+    sequins = np.random.default_rng(2).uniform(60, 220, (16, 16, 3)).repeat(4, 0).repeat(4, 1)
+    picture, source = np.zeros((64, 160, 3), np.float32), np.zeros((64, 160), bool)
+    picture[:, :64], source[:, :64] = sequins, True
+    hole = np.zeros_like(source)
+    hole[20:44, 64:150] = True
+    usual = picture[source].mean(0)
+    away = [inpaint(picture, hole, source, anchor)[24:40, 110:150] for anchor in (1e-3, 0.05)]
+    off = [np.abs(made.mean((0, 1)) - usual).max() for made in away]
+    assert off[1] < 8 < 20 < off[0]
+
+
 def test_what_is_in_neither_is_not_looked_at() -> None:
     picture, hole, hidden = stripes(), np.zeros((64, 64), bool), np.zeros((64, 64), bool)
     hole[20:30, 20:30], hidden[30:40, 20:30] = True, True

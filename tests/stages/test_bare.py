@@ -29,6 +29,7 @@ from vidhair.stages.bare_skin import (
 )
 from vidhair.stages.bare_view import View, grown, tint
 from vidhair.stages.behind import (
+    NECK_SPAN,
     Behind,
     Moves,
     Told,
@@ -405,6 +406,49 @@ def test_clothes_of_the_other_side_are_lit_as_on_this_one() -> None:
     assert hidden[:, 3:5].mean() - hidden[:, [0, 10]].mean() > 5, "folds come with them"
     nothing = in_own_light(colors, np.zeros_like(known), columns[::-1])
     assert np.array_equal(nothing, colors[:, ::-1])
+
+
+def test_clothes_of_the_other_side_keep_their_tint() -> None:
+    """Where a red thing lies opposite of a blue one, neither side gets colors that nothing has."""
+    columns = np.arange(40)
+    colors = np.full((30, 40, 3), (120, 110, 100), np.float32)
+    colors[:, 14:20], colors[:, 20:26] = (200, 30, 30), (30, 60, 210)
+    known = np.ones((30, 40), bool)
+    known[:, :14] = False
+    found = in_own_light(colors, known, columns[::-1])[:, :14]
+    assert np.abs(tint(found) - tint(colors[0, -1])).max() < 0.01
+
+
+@pytest.mark.parametrize(("first_row", "color"), [(0, SKIN), (147, SHIRT)])
+def test_bare_shoulders_go_on_where_hair_lay_on_them_and_a_piece_of_an_arm_does_not(
+    first_row: int, color: tuple[int, int, int]
+) -> None:
+    """Beside a top that is seen between them."""
+    picture, _, alpha, labels, mesh = scene(0)
+    axis, wide = middle_of(mesh.astype(np.float64))
+    outer = np.abs(np.arange(WIDE) + 0.5 - axis) > NECK_SPAN * wide
+    outer = outer & (np.arange(HIGH) >= first_row)[:, None]
+    picture[(labels[Label.CLOTHES] > 0) & outer] = SKIN
+    alpha[100:143, :32] = 255
+    made, cover = body_of([a_view(picture, alpha)], Moves([STILL], [None]))
+    there = np.s_[136:143, :24]
+    hidden = made[there][cover[there] > 250].astype(int)
+    assert len(hidden) > 100
+    assert np.abs(hidden - color).max(-1).mean() < 40, "of 140"
+
+
+@pytest.mark.parametrize("hidden", [True, False])
+def test_clothes_between_strands_are_known_where_hair_hides_most_others(hidden: bool) -> None:
+    """Else those are what is bare between them."""
+    picture, _, alpha, labels, _ = scene(0)
+    gap = np.zeros_like(alpha, bool)
+    gap[138:, 10:14] = True
+    alpha[120:, : None if hidden else 40] = 255
+    alpha[gap] = 0
+    clothes = labels[Label.CLOTHES] > 0
+    body = a_view(picture, alpha).body
+    assert clothes[gap].all() and body[gap].mean() == hidden
+    assert (body & clothes).sum() < 100 or not hidden
 
 
 def test_bare_arms_are_no_clothes() -> None:

@@ -20,24 +20,26 @@ Mask = NDArray[np.bool_]
 SPREAD_LEVELS = 8  # halvings over which colors spread where there is nothing to look at
 ROUNDS, TURNS = 4, (12, 3)  # of matching, and of matching and voting: at the coarsest, the finest
 TYPICAL = 75  # percentile of costs by which patches' votes are weighed
-ANCHOR = 1e-3  # weight of the colors that patches have, beside that of their steps
+ANCHOR = 1e-3  # usual weight of the colors that patches have, beside that of their steps
 FAINTER, LEAST_COUNT = 1.3, 0.1  # by how much a pixel further in counts less, and at least
 LEAST_SHARE = 0.4  # of a source, that patches can be taken from, at every size
 LEAST_SOURCE = 64  # patches, from which on there is something to choose
 
 
-def inpaint(picture: Picture, hole: Mask, source: Mask) -> Picture:
+def inpaint(picture: Picture, hole: Mask, source: Mask, anchor: float = ANCHOR) -> Picture:
     """A picture float32 [h, w, 3] with its hole [h, w] filled from patches of the source [h, w].
 
     What is in neither is not looked at.
 
     From coarse to fine, the hole is made so that every patch over it is like one of the source
     (Wexler et al. 2007, "Space-time completion of video", eq. 2 to 5). The same numbers always give
-    the same picture. Where there is too little of a source, it is what `fill` makes of it.
+    the same picture. Where there is too little of a source, it is what `fill` makes of it. anchor:
+    weight of the colors that patches have, beside that of their steps; the more, the nearer to them
+    is a hole with little around it, and the less well it joins that.
     """
     if not hole.any():
         return picture
-    found = _from_patches(picture, hole, source)
+    found = _from_patches(picture, hole, source, anchor)
     return np.where(hole[..., None], found, picture).astype(np.float32)
 
 
@@ -66,7 +68,7 @@ def nearest_through(hole: Mask, source: Mask) -> tuple[NDArray[np.intp], NDArray
     return np.where(through, row - 1, rows), np.where(through, column - 1, columns)
 
 
-def _from_patches(picture: Picture, hole: Mask, source: Mask) -> Picture:
+def _from_patches(picture: Picture, hole: Mask, source: Mask, anchor: float) -> Picture:
     # At first it goes on as at its border, so that edges reach into it.
     smooth = spread(picture, source)
     made = np.where(hole[..., None], picture[nearest_through(hole, source)], picture)
@@ -108,17 +110,19 @@ def _from_patches(picture: Picture, hole: Mask, source: Mask) -> Picture:
         change = np.ascontiguousarray(np.diff(result, axis=axis, append=0), np.float32)
         _kernels().vote(change, wanted, wanted, places, costs, typical)
         steps.append(change)
-    return _joined(result, hole, source, steps[0], steps[1])
+    return _joined(result, hole, source, steps[0], steps[1], anchor)
 
 
-def _joined(picture: Picture, hole: Mask, source: Mask, down: Picture, right: Picture) -> Picture:
+def _joined(
+    picture: Picture, hole: Mask, source: Mask, down: Picture, right: Picture, anchor: float
+) -> Picture:
     """The hole with these steps [h, w, 3] to the pixels below and beside, as nearly as what is
     around it allows: least squares (Perez et al. 2003, "Poisson image editing", eq. 7)."""
     numbers = np.full(hole.shape, -1)
     numbers[hole] = np.arange(hole.sum())
     known, count = hole | source, int(hole.sum())
-    diagonal = np.full(count, ANCHOR)
-    wanted = ANCHOR * picture[hole].astype(np.float64)
+    diagonal = np.full(count, anchor)
+    wanted = anchor * picture[hole].astype(np.float64)
     rows, columns = [], []
     ends = ((slice(None, -1), slice(1, None)), (slice(None), slice(None)))
     for change, (a, b) in (

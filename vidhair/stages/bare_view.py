@@ -43,6 +43,9 @@ DARK_REACH, DARK, OFF_HAIR, HAIR_COLOR = 0.1, (0.15, 0.62), 12, 0.03
 LIGHT_HAIR = 60  # levels from which on shade can be told from it
 SLIVER = 0.015  # half the width of surroundings that tell nothing, and of a body next to hair
 TIPS = 0.12  # how far from hair tips of it are
+# Probability of clothes that are seen between strands; of a crop's square, clothes that tell of
+# others without those.
+LEAST_WORN, LEAST_CLOTHES = 0.5, 0.004
 GLASSES, EYES_EDGE = 0.05, 0.03  # around the eyes
 MEETING = 0.02  # how round the corner is where skull and face meet
 UNLIKE_SKIN = 70  # levels from the usual skin of a face from which on something else is on it
@@ -424,11 +427,17 @@ class View:
 
     @cached_property
     def body(self) -> Mask:
-        """Neck and clothes, without what is thin next to hair, as tips are that a matte lacks."""
+        """Neck and clothes, without what is thin next to hair, as tips are that a matte lacks.
+        Where hair leaves hardly any clothes, those between its strands tell of them, too."""
         seen = self._low & ~self.near(BESIDE)
         seen &= (self.label(Label.HAIR) < 0.5) & ~self.dark_hair
         clear = ~grown(~seen, SLIVER * self.side)
-        return seen & (grown(clear, (HAIR_EDGE + SLIVER) * self.side) | ~self.near(TIPS))
+        found = seen & (grown(clear, (HAIR_EDGE + SLIVER) * self.side) | ~self.near(TIPS))
+        worn = self._low & (self.label(Label.CLOTHES) > LEAST_WORN) & (self.alpha <= NOT_HAIR)
+        if (found & worn).sum() < LEAST_CLOTHES * self.side**2:
+            thin = 0.5 * HAIR_EDGE * self.side
+            found |= grown(~grown(~worn, thin), thin)
+        return found
 
     @cached_property
     def _low(self) -> Mask:

@@ -64,6 +64,8 @@ SHOULDERS, MIRRORED = 0.12, 0.5
 # How far both sides have to be alike for clothes to be taken from the other one, and how far they
 # stay away from those that are seen, to which they are joined, in crop sides.
 ALIKE, SEAM = 0.5, 0.03
+LIGHT = 0.5, 2.0  # shares of the right side's light that the left side may have
+CLOTH_ANCHOR = 0.05  # in `inpaint`, as holes in clothes mostly have clothes on few sides
 LITTLE, ALIKE_CLOTHES = 0.15, 45  # share of what is hidden; levels by which one cloth may differ
 USUALLY_ALIKE = 0.1  # squares of half a face's width by which bodies are, before they are looked at
 RAISED = 0.13  # above usual shoulders, up to which hidden ones may be, likewise
@@ -81,6 +83,7 @@ NECK, NECK_LENGTH = 0.7, 0.7  # half width, and length below the chin, in half w
 NECK_LEANS, NECK_BACK = 0.7, 0.28  # shares of what a head leans, and of what a face looks aside
 CHIN_AND_BROW = (152, 10)  # points of the mesh
 LEAST_PART = 0.004  # of a crop's square: of a body, that tells anything
+LEAST_BARE = 0.04  # of a crop's square: of bare arms, which are no pieces below sleeves
 LEAST_SKIN = 0.002  # of a crop's square, that tells the color of a neck, or of clothes
 STRANDS = (0.025, 0.055)  # share of green more, or of blue less, than a face has, that hair has
 IN_SHADE = 0.88  # tone of a neck beside that of its face, before these:
@@ -357,6 +360,8 @@ def drawn_body(views: Sequence[View], told: Told) -> tuple[Plane, Plane]:
     dressed = without_crumbs(seen & ~is_skin, LEAST_PART * side**2)  # as strands may be
     if dressed.sum() < LEAST_SKIN * side**2:  # clothes of the skin's color, or none that are seen
         dressed, flesh = seen, flesh if seen.any() else np.ones_like(flesh)
+    elif (seen & is_skin & beside).sum() > LEAST_BARE * side**2:  # bare arms go on as clothes do
+        dressed = dressed | (seen & is_skin & beside)
     from_other = there & dressed[:, at] & ~grown(dressed, SEAM * side) & (alike > ALIKE)
     worn = np.where(from_other[..., None], in_own_light(colors, dressed, at), colors)
     hole, source = wanted & ~seen & ~from_other, dressed | (wanted & from_other)
@@ -364,7 +369,7 @@ def drawn_body(views: Sequence[View], told: Told) -> tuple[Plane, Plane]:
     if source.sum() < LITTLE * hole.sum():  # no pattern to go on, and borders of other things
         cloth = spread(worn, alike_part(worn, source))
     else:
-        cloth = inpaint(worn, hole, source)
+        cloth = inpaint(worn, hole, source, CLOTH_ANCHOR)
     shade = neck_shade(mesh, *size)[..., None]
     skin_color = neck_color(views, colors / shade, seen & is_skin & ~beside) * shade
     drawn = cloth + flesh * (skin_color - cloth)
@@ -374,12 +379,16 @@ def drawn_body(views: Sequence[View], told: Told) -> tuple[Plane, Plane]:
 
 
 def in_own_light(colors: Plane, known: Mask, at: NDArray[np.int64]) -> Plane:
-    """Colors [h, w, 3] of the other side, whose column of each is `at` [w], as bright as they are
-    next to them on this side, which may lie in less shade. known: [h, w], what is seen."""
-    other, both = colors[:, at], known & known[:, at]
-    own = spread(np.where(both[..., None], colors - other, 0), both)
-    found: Plane = (other + own).clip(0, 255)
-    return found
+    """Colors [h, w, 3] of the other side, whose column of each is `at` [w], as bright as what is
+    seen on both sides is on this one, which may lie in less light. known: [h, w], what is seen."""
+    tone, both = colors.mean(-1), known & known[:, at]
+    left = np.arange(len(at)) < at
+    sides = [tone[both & side] for side in (left, ~left)]
+    share = 1.0
+    if all(map(len, sides)):
+        share = float(np.clip((np.median(sides[0]) + 1) / (np.median(sides[1]) + 1), *LIGHT))
+    found: Plane = (colors[:, at] * np.where(left, share, 1 / share)[:, None]).clip(0, 255)
+    return found.astype(np.float32)
 
 
 def alike_part(colors: Plane, mask: Mask) -> Mask:
@@ -640,7 +649,7 @@ def grain_of(views: Sequence[View], moves: Moves, wall: Picture) -> float:
 Parts = tuple[Picture, Picture, Picture, NDArray[np.float32], Place]
 
 
-@stage(version=25, compress=True)
+@stage(version=27, compress=True)
 def behind(
     frames: Series[Frames],
     matte: Series[Matte],
