@@ -14,7 +14,7 @@ from torch import Tensor
 from vidhair.geometry import CropAxes, Grid
 from vidhair.imaging.warp import cut_grid, shrink
 from vidhair.models.faces.landmarks import FACE_OVAL, MIDDLE_OF_FACE
-from vidhair.models.parsers.face_parser import face_oval_mask, polygon_mask
+from vidhair.models.parsers.face_parser import polygon_mask
 from vidhair.stages.align import FACE, FaceTrack
 from vidhair.stages.render import Canvas, crops_of
 from vidhair.types import Clip
@@ -185,23 +185,28 @@ class HeadParts:
     beside: list[NDArray[np.bool_]]
 
 
+def _inside(ring: NDArray[np.float32], height: int, width: int) -> NDArray[np.bool_]:
+    return polygon_mask(ring, height, width, 1) > 0.5
+
+
 def head_parts(track: FaceTrack, frame: int, grid: Grid) -> HeadParts:
     size = grid.height, grid.width
     rows, columns = (np.arange(n) + 0.5 for n in size)
-    x, y = np.meshgrid(grid.left + columns * grid.step, grid.top + rows * grid.step)
     axes = track.axes_of(np.array([frame]))
-    place = axes.locate(np.stack([x, y], -1).reshape(1, -1, 2))[0]
-    head = np.hypot(*(place / HEAD).T).reshape(size) < 1
-    across, down = place.T.reshape(2, *size)
+    # As `CropAxes.locate` has it, of all samples.
+    (x, y), (along, up) = axes.centre[0], axes.x[0] * 2 / axes.side[0] ** 2
+    x, y = (grid.left + columns * grid.step - x)[None], (grid.top + rows * grid.step - y)[:, None]
+    across, down = x * along + y * up, y * along - x * up
+    head = (across / HEAD[0]) ** 2 + (down / HEAD[1]) ** 2 < 1
     points, side = grid.places(track.mesh[frame]), float(axes.side[0]) / grid.step
     chin = axes.locate(track.mesh[frame, [CHIN_AND_TOP[0]]][None])[0, 0, 1]
     jaw = points[list(JAW)]
     wider = np.concatenate([jaw + LONG_HAIR[0] * side * _unit(jaw - points[NOSE_TIP]), jaw[::-1]])
-    oval = face_oval_mask(points, *size) > 0.5
-    face = oval | (polygon_mask(wider, *size) > 0.5)
+    oval = _inside(points[list(FACE_OVAL)], *size)
+    face = oval | _inside(wider, *size)
     mouth = (LOBES + chin) / 2  # below sideburns and above collars
     beside = ~face & (np.abs(down - mouth) < LONG_HAIR[2]) & (np.abs(across) < LONG_HAIR[1])
-    beard = (polygon_mask(beard_ring(points, side), *size) > 0.5) | (down > chin)
+    beard = _inside(beard_ring(points, side), *size) | (down > chin)
     crown = head & (down < LOBES) & ~oval
     return HeadParts(head, crown, beard, [beside & (across < 0), beside & (across > 0)])
 
