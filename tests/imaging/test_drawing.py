@@ -16,6 +16,7 @@ from vidhair.imaging.drawing import (
     Sketch,
     Strokes,
     at_size,
+    changes,
     directions,
     finished,
     held,
@@ -44,7 +45,7 @@ def lab_of(picture: Levels) -> NDArray[np.float32]:
 class TestStrokes:
     def test_they_run_along_edges(self) -> None:
         for picture, along in ((halves(), 1), (halves().transpose(1, 0, 2), 0)):
-            x, y = directions(picture.astype(np.float32) / 255)
+            x, y = directions(changes(picture.astype(np.float32) / 255))
             part = np.s_[24:40, 24:40]
             assert (np.abs((x, y)[along][part]) > 0.99).all()
             assert np.allclose(np.hypot(x, y), 1, atol=1e-5)
@@ -59,7 +60,7 @@ class TestStrokes:
 
     def test_a_still_value_stays(self) -> None:
         values = np.full((20, 30), 0.3, np.float32)
-        along = directions(halves(30)[:20].astype(np.float32))
+        along = directions(changes(halves(30)[:20].astype(np.float32)))
         assert np.allclose(Strokes(along, 4).mean(values, 4), 0.3, atol=1e-6)
 
 

@@ -7,8 +7,8 @@ import pytest
 from numpy.typing import NDArray
 
 from vidhair.geometry import CropAxes
-from vidhair.stages.bent import Bent, Move, bent, fuller, on_face, waved
-from vidhair.stages.region import HairWindow
+from vidhair.stages.bent import Bent, Move, bent, fuller, waved
+from vidhair.stages.region import HairWindow, on_face
 
 Levels = NDArray[np.uint8]
 Plane = NDArray[np.float32]
@@ -30,13 +30,6 @@ def head() -> tuple[Levels, Levels, Plane]:
 def moved(move: Move) -> tuple[Levels, Levels, Plane]:
     seen, bare, alpha = head()
     return bent(seen, bare, np.zeros_like(alpha), alpha, move, AXES, GRID)
-
-
-def test_places_are_in_sides_along_the_face() -> None:
-    places = on_face(AXES, GRID)
-    assert np.allclose(places[80, 80], 0.5 / 80) and np.allclose(places[0, 0], -79.5 / 80)
-    turned = on_face(CropAxes(AXES.centre, np.array([[0.0, 40.0]])), GRID)
-    assert np.allclose(turned[..., 0], places[..., 1], atol=1e-6)
 
 
 @pytest.mark.parametrize("move", (waved, fuller))

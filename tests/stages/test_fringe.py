@@ -8,10 +8,10 @@ from numpy.typing import NDArray
 from tests.stages.faces import face_track
 from tests.stages.series import InMemory
 from vidhair.geometry import Box
-from vidhair.stages.bent import Move, bent, on_face
+from vidhair.stages.bent import Move, bent
 from vidhair.stages.fringe import Hairline, bared, combed, even_light, hairline, shaded
 from vidhair.stages.matte import Matte
-from vidhair.stages.region import HairWindow
+from vidhair.stages.region import HairWindow, on_face
 
 SIZE, SKIN, HAIR = (120, 100), 200, 60
 TRACK = face_track([(50.0, 70.0, 20.0)] * 2 + [None], Box(0.0, 10.0, 100.0))

@@ -74,7 +74,7 @@ class TestJoined:
         prior[33:38, 2:6] = 0.9
         assert not joined(prior, self.HEAD).any()
         assert not joined(0 * prior, self.HEAD).any()
-        assert not joined(prior + 0.9, ~(self.HEAD | True)).any()
+        assert not joined(prior + 0.9, np.zeros_like(self.HEAD)).any()
 
 
 class TestOwnHair:
@@ -120,8 +120,7 @@ class TestOwnHair:
         assert not got[30:].any() and np.array_equal(got[:12], jacket[:12])
 
     def test_a_shine_on_the_forehead_is_none(self) -> None:
-        shine = self.prior()
-        shine[:] = 0
+        shine = np.zeros_like(self.prior())
         shine[0:4, 8:32] = 0.9
         want = shine.copy()
         shine[9:13, 18:23] = 0.9

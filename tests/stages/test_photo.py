@@ -15,6 +15,7 @@ from vidhair.models.parsers.head_parser import Parser
 from vidhair.stages.align import largest_face
 from vidhair.stages.matte import MatteConfig
 from vidhair.stages.photo import (
+    _rounded,
     _still,
     continued,
     cut_out,
@@ -277,3 +278,14 @@ def test_a_photo_is_mirrored_that_looks_the_other_way(
     absent = np.full((478, 2), np.nan, np.float32)
     meshes = np.stack([absent, *(looking(turn) for turn in turns)])
     assert looks_away(replace(photo(), mesh=looking(photo_turn)), meshes) == away
+
+
+def test_a_crown_that_a_photo_cuts_off_is_round_and_begins_steeply() -> None:
+    """As high as a round of the radius over what is cut; no lower beside its middle than that."""
+    cut = np.zeros(120, bool)
+    cut[10:111] = True
+    got, circle = _rounded(cut, 100.0), np.sqrt(100.0**2 - np.arange(-50, 51) ** 2.0)
+    high = circle - circle[0]
+    assert got.argmax() == 60 and got.max() == pytest.approx(high.max())
+    assert not got[~cut].any() and (got[10:111] >= high - 1e-9).all()
+    assert got[13] > 1.3 * high[3], "without a corner"

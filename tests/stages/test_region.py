@@ -34,6 +34,7 @@ from vidhair.stages.region import (
     face_part,
     head_parts,
     on_canvas,
+    on_face,
     own_share,
     plan_region,
     plan_window,
@@ -168,6 +169,15 @@ class TestHairWindow:
         got = stages.hair_window(track, region, clip_of(400, 300, range(4)))
         assert got.side == pytest.approx(56, abs=0.1) and got.step == 1
         assert (got.left, got.top, got.height, got.width) == (27, 24, 161, 193)
+
+
+def test_places_are_in_sides_along_the_face() -> None:
+    """As the crop's axes locate them."""
+    grid = Grid(3.0, 5.0, 2.0, 30, 40)
+    axes = CropAxes(np.array([[40.0, 35.0]]), np.array([[24.0, 7.0]]))
+    y, x = np.mgrid[:30, :40] + 0.5
+    points = np.stack([3 + 2 * x, 5 + 2 * y], -1).reshape(1, -1, 2)
+    assert np.allclose(on_face(axes, grid).reshape(1, -1, 2), axes.locate(points), atol=1e-6)
 
 
 class TestHeadParts:

@@ -21,14 +21,14 @@ from vidhair.precision import resolve
 from vidhair.settings import Curve, setting
 from vidhair.stages.align import FaceTrack
 from vidhair.stages.bare import Bare
-from vidhair.stages.bent import Bent, Move, bent, fuller, on_face, waved
+from vidhair.stages.bent import Bent, Move, bent, fuller, waved
 from vidhair.stages.ends import HairEnd, HairFall, locks_at
 from vidhair.stages.fade import Fade
 from vidhair.stages.fringe import Hairline, bared, combed, even_light, hairline, shaded
 from vidhair.stages.in_front import InFront, in_front, under, usual_hair
 from vidhair.stages.layers import Layer, laid
 from vidhair.stages.matte import HairTone, Matte
-from vidhair.stages.region import HairWindow
+from vidhair.stages.region import HairWindow, on_face
 from vidhair.stages.render import Canvas, Codes, Drawer
 from vidhair.stages.skull import HeadPose, Skull
 from vidhair.stages.smooth import Pivots

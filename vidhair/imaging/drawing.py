@@ -7,7 +7,7 @@ abstraction"), and lines are differences of Gaussians along them (Winnemöller e
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -91,28 +91,29 @@ def _slopes(x: Floats) -> tuple[Floats, Floats]:
     )
 
 
-def _changes(lab: Floats, sigma: float) -> Iterator[Floats]:
-    """The structure tensor of a picture [h, w, 3]: its parts xx, xy and yy [h, w], blurred."""
+def changes(lab: Floats) -> Sequence[Floats]:
+    """The structure tensor of a picture [h, w, 3]: its parts xx, xy and yy, [h, w] each."""
     xx: Any = 0.0
     xy: Any = 0.0
     yy: Any = 0.0
     for channel in range(3):
         dx, dy = _slopes(np.ascontiguousarray(lab[..., channel]))
         xx, xy, yy = xx + dx * dx, xy + dx * dy, yy + dy * dy
-    return (_gauss(t, sigma) for t in (xx, xy, yy))
+    return xx, xy, yy
 
 
-def directions(lab: Floats) -> tuple[Floats, Floats]:
-    """Of strokes: unit vectors along which a picture [h, w, 3] changes least, x and y [h, w]."""
-    xx, xy, yy = _changes(lab, DIRECTION_BLUR)
+def directions(tensor: Sequence[Floats]) -> tuple[Floats, Floats]:
+    """Of strokes, by `changes`: unit vectors along which a picture changes least, x and y
+    [h, w]."""
+    xx, xy, yy = (_gauss(part, DIRECTION_BLUR) for part in tensor)
     angle = 0.5 * np.arctan2(2 * xy, xx - yy) + np.float32(np.pi / 2)
     return np.cos(angle), np.sin(angle)
 
 
-def ordered(lab: Floats) -> Floats:
-    """How far a picture [h, w, 3] has lines, and no mere texture, which changes alike on all ways:
-    grain, knits and plaster would be covered with worms of ink. [h, w] in 0 … 1."""
-    xx, xy, yy = _changes(lab, ORDER_BLUR)
+def ordered(tensor: Sequence[Floats]) -> Floats:
+    """How far a picture has lines, by `changes`, and no mere texture, which changes alike on all
+    ways: grain, knits and plaster would be covered with worms of ink. [h, w] in 0 … 1."""
+    xx, xy, yy = (_gauss(part, ORDER_BLUR) for part in tensor)
     order = np.hypot(xx - yy, 2 * xy) / (xx + yy + np.float32(1e-3))
     low, high = ORDER
     found: Floats = np.clip((order - low) / (high - low), 0, 1)
@@ -162,7 +163,8 @@ def sketch(picture: NDArray[np.uint8], parts: Parts | None = None) -> Sketch:
     """Of a picture uint8 [h, w, 3] in which the crop of a face has about FACE pixels a side."""
     cv2 = opencv()
     lab = cv2.cvtColor(picture / np.float32(255), cv2.COLOR_RGB2LAB)
-    strokes = Strokes(directions(lab), max(STROKE, LINE_STROKE))
+    tensor = changes(lab)
+    strokes = Strokes(directions(tensor), max(STROKE, LINE_STROKE))
     tones = lab
     fine = once = lab
     for number in range(ROUNDS):
@@ -179,7 +181,7 @@ def sketch(picture: NDArray[np.uint8], parts: Parts | None = None) -> Sketch:
     if parts is not None:
         broad *= 1 - parts.face
     lines = strokes.mean(gain * np.minimum(lines, broad), LINE_STROKE)
-    order = ordered(lab)
+    order = ordered(tensor)
     if parts is not None:
         order = np.maximum(order, parts.face)
     lines = _sparing(lines * order * in_focus(lab[..., 0], lines, parts))

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from vidhair.geometry import CropAxes, Grid
+from vidhair.geometry import CropAxes
 from vidhair.imaging.matting import split_colors
 from vidhair.imaging.motion import fetch
 from vidhair.stages.align import FACE
@@ -56,14 +56,6 @@ class Move:
     of: Plane
     light: Plane
     leaves: bool
-
-
-def on_face(axes: CropAxes, grid: Grid) -> Plane:
-    """Places [h, w, 2] of a grid in the crop of a face, in its sides from its middle."""
-    rows, columns = (np.arange(n) + 0.5 for n in (grid.height, grid.width))
-    points = np.stack(np.meshgrid(grid.left + columns * grid.step, grid.top + rows * grid.step), -1)
-    found: Plane = axes.locate(points.reshape(1, -1, 2)).reshape(points.shape).astype(np.float32)
-    return found
 
 
 def _ramp(values: Plane, ends: tuple[float, float]) -> Plane:

@@ -248,10 +248,10 @@ def parted(alpha: Plane, likely: Plane, mesh: NDArray[Any], side: float) -> Plan
     if len(points) < 3 or min(np.ptp(points, 0)) == 0:
         return alpha
     hull = polygon_mask(points[ConvexHull(points).vertices] + 0.5, *alpha.shape)
-    narrow, near = (2 * max(1, round(reach * side)) + 1 for reach in NOTCH)
+    narrow, wide = (2 * max(1, round(reach * side)) + 1 for reach in NOTCH)
     plane = torch.from_numpy(hair.astype(np.float32))[None, None]
     gaps = erode(dilate(plane, narrow), narrow)[0, 0].numpy() > 0
-    gaps |= (likely > SOMEWHAT) & (dilate(plane, near)[0, 0].numpy() > 0)
+    gaps |= (likely > SOMEWHAT) & (dilate(plane, wide)[0, 0].numpy() > 0)
     gaps &= top & ~np.logical_or.accumulate(hair, 0)  # what lies below hair is the forehead
     filled = torch.from_numpy(np.where(hair, 1, hull * gaps).astype(np.float32))[None, None]
     filled = blur(filled, STRANDS / 4 * side)

@@ -189,14 +189,22 @@ def _inside(ring: NDArray[np.float32], height: int, width: int) -> NDArray[np.bo
     return polygon_mask(ring, height, width, 1) > 0.5
 
 
-def head_parts(track: FaceTrack, frame: int, grid: Grid) -> HeadParts:
-    size = grid.height, grid.width
-    rows, columns = (np.arange(n) + 0.5 for n in size)
-    axes = track.axes_of(np.array([frame]))
-    # As `CropAxes.locate` has it, of all samples.
+def on_face(axes: CropAxes, grid: Grid) -> NDArray[np.float32]:
+    """Places [h, w, 2] of a grid in the crop of a face, in its sides from its middle: what
+    `CropAxes.locate` says of them, along lines. axes: of one face, [1, 2]."""
+    rows, columns = (np.arange(n) + 0.5 for n in (grid.height, grid.width))
     (x, y), (along, up) = axes.centre[0], axes.x[0] * 2 / axes.side[0] ** 2
     x, y = (grid.left + columns * grid.step - x)[None], (grid.top + rows * grid.step - y)[:, None]
-    across, down = x * along + y * up, y * along - x * up
+    places = np.stack([x * along + y * up, y * along - x * up], -1)
+    found: NDArray[np.float32] = places.astype(np.float32)
+    return found
+
+
+def head_parts(track: FaceTrack, frame: int, grid: Grid) -> HeadParts:
+    """Of the person, who is present in the frame, on a grid in pixels of it."""
+    size = grid.height, grid.width
+    axes = track.axes_of(np.array([frame]))
+    across, down = np.moveaxis(on_face(axes, grid), -1, 0)
     head = (across / HEAD[0]) ** 2 + (down / HEAD[1]) ** 2 < 1
     points, side = grid.places(track.mesh[frame]), float(axes.side[0]) / grid.step
     chin = axes.locate(track.mesh[frame, [CHIN_AND_TOP[0]]][None])[0, 0, 1]
