@@ -24,11 +24,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from vidhair.cache import DiskStore
-from vidhair.edits.colors import parse_color
 from vidhair.edits.hair_color import in_light
 from vidhair.errors import VidhairError
 from vidhair.flow.graph import GOAL, Flow
 from vidhair.flow.runner import Runner
+from vidhair.imaging.named_colors import parse_color
 from vidhair.media import ClipReader, open_clip, write_png
 from vidhair.metrics.hair import Recoloring, RecoloringMeter, regions_of
 from vidhair.models.faces.landmarks import PersonSegmenter

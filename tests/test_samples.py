@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 
 from vidhair.cache import MemoryStore
 from vidhair.checkpoints.packs import file_sha256
-from vidhair.edits.colors import parse_color
 from vidhair.flow.graph import Flow
 from vidhair.flow.runner import Runner
 from vidhair.geometry import Similarity, similarity_in_box
 from vidhair.imaging.color import delta_e_2000, rgb_to_lab
+from vidhair.imaging.named_colors import parse_color
 from vidhair.media import open_clip
 from vidhair.metrics import mean_lab
 from vidhair.models.pack import load_pack

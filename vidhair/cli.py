@@ -156,9 +156,12 @@ def _parser() -> argparse.ArgumentParser:
         help="change a setting, such as matte.edge; may be repeated",
     )  # fmt: skip
 
-    styles = add("hairstyles", _hairstyles, "show hair of photos on a frame of a clip, to choose")
+    styles = add("hairstyles", _hairstyles, "show other hair on a frame of a clip, to choose")
     styles.add_argument("clip", type=Path, help="the video")
-    styles.add_argument("photos", type=Path, nargs="+", metavar="PHOTO", help="of people with hair")
+    styles.add_argument(
+        "styles", nargs="*", metavar="STYLE",
+        help="photos of people with hair, or names such as bob; default: all that have a name",
+    )  # fmt: skip
     styles.add_argument(
         "-o", "--output", type=Path, help="a PNG (default: CLIP-hairstyles.png in this folder)"
     )
@@ -466,7 +469,7 @@ def _hairstyles(options: argparse.Namespace) -> int:
     target = options.output or Path(f"{options.clip.stem}-hairstyles.png")
     frame = hairstyles(
         options.clip,
-        options.photos,
+        options.styles,
         target,
         settings=_settings(options),
         pack=options.pack or BUNDLED,

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from vidhair.checkpoints.packs import file_sha256
-from vidhair.edits.colors import HAIR_COLORS, parse_color
 from vidhair.errors import InvalidSetting, SourceNotFound, os_errors
+from vidhair.imaging.named_colors import HAIR_COLORS, parse_color
 from vidhair.media import VideoWriter, check_distinct
 from vidhair.synthetic.clips import (
     SOUND_RATE,

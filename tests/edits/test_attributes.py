@@ -26,6 +26,7 @@ from tests.edits.codes import (
 from tests.edits.test_fitting import dark_is_hair
 from tests.edits.test_proxies import scene_of
 from tests.stages.faces import face_track
+from tests.stages.series import InMemory
 from vidhair.edits import Attribute, Fringe, HairLength, Volume, Wave
 from vidhair.edits.edit import GradedEdit, Strength
 from vidhair.edits.hair_attribute import FULL_FRINGE, Shown, share_seen
@@ -35,13 +36,14 @@ from vidhair.geometry import Box
 from vidhair.recipe import load_recipe
 from vidhair.settings import Curve
 from vidhair.stages.bare import Bare
-from vidhair.stages.ends import HairFall
+from vidhair.stages.ends import HairEnd, HairFall
 from vidhair.stages.in_front import InFront
-from vidhair.stages.matte import Matte
+from vidhair.stages.matte import HairTone, Matte
 from vidhair.stages.region import HairWindow
 from vidhair.stages.render import Codes
 from vidhair.stages.reshaped import lengthened_beside_face
 from vidhair.stages.skull import AXES, CENTRE, HeadPose, Skull
+from vidhair.stages.worn import Worn
 from vidhair.types import Frames
 
 
@@ -74,14 +76,13 @@ def test_frames_with_a_face_move_along_it_by_their_strength(
     np.testing.assert_allclose(change_of(stage, strength), want, atol=1e-6)
 
 
-@pytest.mark.parametrize("edit", [HairLength(), Attribute()])
-def test_a_pack_without_attributes_cannot(edit: GradedEdit) -> None:
-    edit.check(pack_of(SPACE), "edit")
-    with pytest.raises(InvalidSetting, match=rf"edit\.3\.kind = '{edit.kind}'.*another pack"):
-        edit.check(pack_of(None), "edit.3")
+def test_a_pack_without_attributes_cannot() -> None:
+    Attribute().check(pack_of(SPACE), "edit")
+    with pytest.raises(InvalidSetting, match=r"edit\.3\.kind = 'attribute'.*another pack"):
+        Attribute().check(pack_of(None), "edit.3")
 
 
-@pytest.mark.parametrize("edit", [Wave(), Volume(), Fringe()])
+@pytest.mark.parametrize("edit", [Wave(), Volume(), Fringe(), HairLength()])
 def test_hair_that_is_moved_needs_attributes_only_where_it_is_drawn(edit: GradedEdit) -> None:
     assert edit.in_frames and not type(edit)(by="latent").in_frames  # type: ignore[call-arg]
     edit.check(pack_of(None), "edit")
@@ -110,7 +111,7 @@ def test_an_unknown_attribute_is_said_with_those_there_are() -> None:
 
 def test_hair_length_where_the_pack_has_none() -> None:
     with pytest.raises(InvalidSetting, match="hair_length"):
-        HairLength().check(pack_of(space_of(("smile", "yaw"))), "edit")
+        HairLength().check_drawn(pack_of(space_of(("smile", "yaw"))), "edit")
 
 
 class TestFringe:
@@ -161,25 +162,24 @@ def test_longer_hair_keeps_all_that_there_is(amount: float | Curve, keeps: bool)
     drawn = load_recipe("hair_length", {"compose.mode": "replace"})
     recipe = replace(drawn, edits=(HairLength(amount=amount),))
     assert (makers_of(recipe)["reshaped"] is lengthened_beside_face) == keeps
-    assert makers_of(load_recipe("longer_auburn"))["reshaped"] is lengthened_beside_face
+    both = load_recipe("longer_auburn", {"compose.mode": "replace"})
+    assert makers_of(both)["reshaped"] is lengthened_beside_face
 
 
-class TestShorter:
-    """Hair is cut in the frames themselves, however little a pack would draw of it."""
+class TestLength:
+    """Hair is cut, falls or grows in the frames themselves, whatever a pack would draw of it."""
 
-    @pytest.mark.parametrize("amount", [-0.8, Curve([(0, 0.0), (1, -1.0)])])
+    @pytest.mark.parametrize("amount", [-0.8, 0.5, Curve([(0, 0.0), (1, -1.0)])])
     def test_it_needs_no_generator(self, amount: float | Curve) -> None:
         edit = HairLength(amount=amount)
         edit.check(pack_of(None), "edit")
-        with pytest.raises(InvalidSetting, match="needs a pack with attributes"):
-            edit.check_drawn(pack_of(None), "edit")
         found = makers_of(replace(load_recipe("hair_length"), edits=(edit,)))
         assert "edited" not in found or "reshaped" not in found
-        assert edit.in_frames and not HairLength(amount=0.5).in_frames
+        assert ("worn" in found) == edit.longer, "strands are rendered only where hair may grow"
 
-    def made(self, cut: float, longer: float) -> tuple[Any, Any]:
+    def made(self, cut: float, longer: float, grows: bool = False) -> tuple[Any, Any]:
         """The frame and what is made of hair from row 5 to 54, columns 12 to 27, of which a hand
-        hides the right third."""
+        hides the right third. What may be worn is grey, from row 5 to 58."""
         size, grid = (60, 40), HairWindow(0, 0, 1, 60, 40, 40.0)
         track = face_track([(20.0, 30.0, 8.0)], Box(0.0, 10.0, 40.0))
         alpha = np.zeros((1, *size), np.uint8)
@@ -190,11 +190,22 @@ class TestShorter:
         pose = HeadPose(np.eye(3)[None], np.full(1, 10.0), np.array([[20.0, 25.0]]))
         front = np.zeros_like(alpha)
         front[0, :, 24:] = 255
-        fall = HairFall(np.full(1, cut, np.float32), np.full(1, longer, np.float32), 1.0)
-        made = HairLength(amount=-1.0).bent(
+        fall = HairFall(
+            np.full(1, cut, np.float32), np.full(1, longer, np.float32), np.full(1, grows), 1.0
+        )
+        given = (
             Frames.of_pixels(seen), bare, Matte(alpha, *numbers), track, pose,
-            Skull(np.array(CENTRE), np.array(AXES)), InFront(front), fall, grid, map,
+            Skull(np.array(CENTRE), np.array(AXES)), InFront(front), fall,
         )  # fmt: skip
+        wig = np.zeros_like(alpha)
+        wig[0, 5:58, 12:28] = 255
+        levels = np.where(wig[..., None] > 0, 120, 200).astype(np.uint8).repeat(3, -1)
+        edit = HairLength(amount=0.5)
+        made = edit.grown(*given, Worn(levels, np.full_like(wig, 255), wig), grid, map)
+        if not (longer or grows):
+            alone = HairLength(amount=-1.0).shortened(*given, grid, map)
+            assert all(np.array_equal(a, b) for a, b in zip(vars(made).values(),
+                                                             vars(alone).values(), strict=True))
         return seen, made
 
     def test_hair_goes_below_the_cut_alone(self) -> None:
@@ -204,11 +215,22 @@ class TestShorter:
         assert np.array_equal(made.levels[0, 40:, 26:], seen[0, 40:, 26:]), "a hand in front"
 
     def test_long_hair_falls_further_down_in_the_frames(self) -> None:
-        edit = HairLength(amount=0.5, by="layer")
-        edit.check(pack_of(None), "edit")
-        with pytest.raises(InvalidSetting, match="moves the hair of the frames"):
-            edit.check_drawn(pack_of(space_of(("hair_length",))), "edit")
-        assert edit.in_frames and "moved" in edit.note
         seen, made = self.made(np.inf, 0.5)
         assert (made.levels[0, 57, 14:20] < 60).all() and made.alpha[0, 57, 14:20].min() > 200
         assert np.array_equal(made.levels[0, :8], seen[0, :8])
+
+    def test_short_hair_gives_way_to_what_grows(self) -> None:
+        seen, made = self.made(np.inf, 0.0, grows=True)
+        assert (made.levels[0, 6:57, 13:22] == 120).all() and made.alpha[0, 6:57, 13:22].all()
+        assert np.array_equal(made.levels[0, :, 26:], seen[0, :, 26:]), "a hand in front"
+
+    def test_where_it_grew_less_it_is_cut(self) -> None:
+        _, made = self.made(1.0, 0.0, grows=True)
+        assert (made.levels[0, 8:30, 13:22] == 120).all()
+        assert (made.levels[0, 42:, :22] == 200).all() and not made.alpha[0, 42:, :22].any()
+
+    def test_long_hair_has_nothing_rendered(self) -> None:
+        track = InMemory(face_track([(20.0, 30.0, 8.0)], Box(0.0, 10.0, 40.0)))
+        tone = InMemory(HairTone(np.zeros(1, np.float32), np.zeros((1, 3), np.float32)))
+        found = HairLength(amount=0.5).photo_hair(HairEnd(2.0), tone, track)
+        assert not found.alpha.any() and np.isfinite(found.rotation).all() and found.side > 0

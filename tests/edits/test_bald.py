@@ -125,7 +125,7 @@ def test_it_is_drawn_where_that_is_asked_for(changes: dict[str, Any], drawn: boo
 
 
 def test_beside_an_edit_that_is_drawn_it_is_drawn() -> None:
-    for other, drawn in (("hair_color", False), ("hair_length", True)):
+    for other, drawn in (("hair_color", False), ("hair_color_latent", True)):
         recipe = build("both", "", {"edit": [{"kind": "bald"}, {"kind": other}]})
         assert draws(recipe) == (mode_of(recipe) == "replace") == drawn
 

@@ -4,9 +4,9 @@ from typing import Any
 import pytest
 
 from vidhair.edits import EDITS, Bald, HairColor, HairLength, Reconstruct
-from vidhair.edits.colors import parse_color
 from vidhair.edits.edit import Edit
 from vidhair.errors import InvalidSetting
+from vidhair.imaging.named_colors import parse_color
 from vidhair.settings import configure
 
 

@@ -15,7 +15,6 @@ from tests.flow.made_up import a_pack, nodes_of
 from tests.stages.faces import clip_of, face_track
 from vidhair.edits import HairColor
 from vidhair.edits.area import PaintedArea, anywhere
-from vidhair.edits.colors import parse_color
 from vidhair.edits.edit import Strength
 from vidhair.edits.hair_color import (
     ENDS,
@@ -30,6 +29,7 @@ from vidhair.flow.graph import Flow
 from vidhair.flow.overlap import Workers
 from vidhair.geometry import Box, Grid
 from vidhair.imaging.color import lab_to_rgb, levels_to_lab, rgb_to_lab
+from vidhair.imaging.named_colors import parse_color
 from vidhair.media import write_png
 from vidhair.recipe import Recipe, build, load_recipe
 from vidhair.stages.facial_hair import FacialHair
@@ -384,7 +384,7 @@ def test_alone_a_color_needs_no_generator_nor_codes(recipe: Recipe) -> None:
     ("edits", "mode"),
     [
         ([LONGER, BLONDE], "replace"),
-        ([BLONDE, LONGER], "residual"),
+        ([BLONDE, LONGER], "replace"),
         ([BLONDE], "replace"),
         ([{"kind": "hair_color_latent", "color": "red"}, BLONDE], "residual"),
     ],

@@ -26,13 +26,13 @@ from tests.stages.series import InMemory
 from vidhair.cache import fingerprint
 from vidhair.edits import HairColorLatent
 from vidhair.edits import hair_color_latent as module
-from vidhair.edits.colors import HAIR_COLORS
 from vidhair.edits.edit import Strength
 from vidhair.edits.hair_color_latent import CodeChange, TargetColor
 from vidhair.errors import InvalidSetting
 from vidhair.flow.graph import Flow
 from vidhair.geometry import Box
 from vidhair.imaging.color import rgb_to_lab
+from vidhair.imaging.named_colors import HAIR_COLORS
 from vidhair.models.faces.landmarks import POINTS
 from vidhair.models.generators.aligned import AlignedGenerator
 from vidhair.models.generators.stylegan3 import Extent

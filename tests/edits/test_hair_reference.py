@@ -12,7 +12,7 @@ from tests.flow.made_up import a_pack, nodes_of
 from tests.stages.photos import photo
 from vidhair.cache import MemoryStore
 from vidhair.edits import Bald, HairColor, HairReference
-from vidhair.edits.hair_reference import in_color
+from vidhair.edits.own_color import in_color
 from vidhair.edits.stack import stacked
 from vidhair.errors import InvalidSetting, SourceNotFound
 from vidhair.flow import graph

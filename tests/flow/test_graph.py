@@ -508,9 +508,9 @@ def test_heads_that_lie_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("by", "end", "told"),
     [
-        ("auto", 0.1, "hair_reference with a photo of long hair looks better"),
-        ("auto", 2.0, "spares the drawing"),
-        ("layer", 0.1, "hair ends too high"),
+        ("auto", 0.1, "is rendered, strand by strand"),
+        ("auto", 2.0, "is the person's own"),
+        ("latent", 0.1, "is a drawing of the pack"),
     ],
 )
 def test_whose_hair_becomes_longer_is_told_how(by: str, end: float, told: str) -> None:

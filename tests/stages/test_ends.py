@@ -134,15 +134,22 @@ class TestStages:
         assert abs(hair_end(with_scraps, *rest).y - 1) < 0.06
 
     def test_how_far_up_it_is_cut(self) -> None:
-        cut = HairEnd(1.0).moved(np.array([-0.5, 0.0, 0.5, -1.5], np.float32)).cut
+        cut = HairEnd(1.0).moved(np.array([-0.5, 0.0, 0.5, -1.5], np.float32), 0.5).cut
         assert 0 < cut[0] < 1 and np.isinf(cut[1:3]).all() and cut[3] == np.float32(HIGHEST)
-        longer = HairEnd(1.1).moved(np.array([-0.5, 0.0, 0.5], np.float32)).longer
-        assert not longer[:2].any() and longer[2] > 0
-        assert not HairEnd(0.2).moved(np.ones(1, np.float32)).longer.any(), "short hair is drawn"
+        falls = HairEnd(1.1).moved(np.array([-0.5, 0.0, 0.5], np.float32), 0.5)
+        assert not falls.longer[:2].any() and falls.longer[2] > 0 and not falls.grows.any()
         assert HairEnd(HIGHEST).highest and not HairEnd(1.0).highest
 
+    def test_short_hair_gives_way_to_other_that_is_cut_where_it_grew_less(self) -> None:
+        end = HairEnd(0.2)
+        grown = end.moved(np.array([-0.1, 0.0, 0.3, 0.9], np.float32), 0.9)
+        assert grown.grows.tolist() == [False, False, True, True] and not grown.longer.any()
+        assert grown.cut[2] == pytest.approx(end.grown(0.3)) and np.isinf(grown.cut[[1, 3]]).all()
+        assert HairEnd(-np.inf).grown(0.5) == HairEnd(HIGHEST).grown(0.5), "a bald head has an end"
+
     def test_a_cut_is_of_each_frame(self) -> None:
-        cut = HairFall(np.array([0.5, np.inf, np.inf], np.float32), np.zeros(3, np.float32), 1.0)
+        none = np.zeros(3, np.float32)
+        cut = HairFall(np.array([0.5, np.inf, np.inf], np.float32), none, none > 0, 1.0)
         skull = Skull(np.array(CENTRE), np.array(AXES))
         given = skull, self.POSE, box(10, 90).astype(np.float32), TestCut.PLACES, WINDOW
         assert cut.gone(0, *given)[60:].all() and not cut.gone(1, *given).any()

@@ -199,7 +199,7 @@ class TestStage:
 
     def fall(self, cut: float, longer: float) -> HairFall:
         both = np.full((self.COUNT, 2), [cut, longer], np.float32)
-        return HairFall(both[:, 0], both[:, 1], 1.0)
+        return HairFall(both[:, 0], both[:, 1], np.zeros(self.COUNT, bool), 1.0)
 
     def layer(
         self,

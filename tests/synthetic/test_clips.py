@@ -8,8 +8,8 @@ import torch
 from numpy.typing import NDArray
 from scipy.ndimage import maximum_filter
 
-from vidhair.edits.colors import HAIR_COLORS
 from vidhair.imaging.color import delta_e_2000, rgb_to_lab
+from vidhair.imaging.named_colors import HAIR_COLORS
 from vidhair.synthetic.clips import (
     SOUND_RATE,
     ClipSpec,

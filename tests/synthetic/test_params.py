@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import torch
 
-from vidhair.edits.colors import HAIR_COLORS
+from vidhair.imaging.named_colors import HAIR_COLORS
 from vidhair.models.encoders.attributes import MOVING
 from vidhair.synthetic.params import (
     HAIR_STYLES,

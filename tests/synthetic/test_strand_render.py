@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from tests.synthetic.few import thinned
-from vidhair.edits.colors import HAIR_COLORS
 from vidhair.imaging.color import delta_e_2000, rgb_to_lab
+from vidhair.imaging.named_colors import HAIR_COLORS
 from vidhair.synthetic import strand_render
 from vidhair.synthetic.clips import ClipSpec, perform
 from vidhair.synthetic.occluders import OCCLUDERS, under_hat
@@ -61,7 +61,7 @@ def test_the_matte_composes_the_picture(
 
     def kept(drawn: Any, bald: Any, over: Any) -> Any:
         whole = drawn.light[..., :3].sum(0) + drawn.clear[..., None] * bald
-        shown.append(strand_render._reduced(whole))
+        shown.append(strand_render.reduced(whole))
         return behind(drawn, bald, over)
 
     behind = strand_render._behind

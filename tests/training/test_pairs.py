@@ -10,8 +10,8 @@ from torch import Tensor
 
 from tests.stages.faces import face_mesh
 from tests.training.world import InProcess
-from vidhair.edits.colors import HAIR_COLORS
 from vidhair.errors import InvalidSetting, NoFaceFound
+from vidhair.imaging.named_colors import HAIR_COLORS
 from vidhair.media.images import read_image, write_png
 from vidhair.synthetic.params import sample_faces
 from vidhair.synthetic.render import aligned_view, shade, trace

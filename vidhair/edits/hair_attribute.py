@@ -11,8 +11,10 @@ from torch import Tensor
 
 from vidhair.checkpoints.packs import PackFiles
 from vidhair.edits.edit import GradedEdit, Strength, check_attributes, has_attribute, moved
+from vidhair.edits.own_color import in_own_color
 from vidhair.edits.proxies import Scene, draw, scene_at
 from vidhair.errors import InvalidSetting
+from vidhair.geometry import CropAxes
 from vidhair.models.encoders.attributes import AttributeSpace
 from vidhair.models.pack import Pack
 from vidhair.models.parsers.face_parser import polygon_mask
@@ -28,13 +30,22 @@ from vidhair.stages.fringe import Hairline, bared, combed, even_light, hairline,
 from vidhair.stages.in_front import InFront, in_front, under, usual_hair
 from vidhair.stages.layers import Layer, laid
 from vidhair.stages.matte import HairTone, Matte
+from vidhair.stages.photo import PhotoHair
+from vidhair.stages.photo_fit import face_light, photo_fit
+from vidhair.stages.photo_look import photo_look
 from vidhair.stages.region import HairWindow, on_face
 from vidhair.stages.render import Canvas, Codes, Drawer
 from vidhair.stages.skull import HeadPose, Skull
 from vidhair.stages.smooth import Pivots
 from vidhair.stages.tune import choose_frames, traits
+from vidhair.stages.wig import hanging_to, strand_hair
+from vidhair.stages.worn import Worn, worn
+from vidhair.synthetic.wigs import HAIRSTYLES
 from vidhair.types import Frames
 from vidhair.wiring import AtOnce, Fact, Makers, Series, Setting, Value, makers, ranges, stage
+
+Picture = NDArray[np.uint8]
+Plane = NDArray[np.float32]
 
 # Points of the mesh around the forehead, from hairline to brows.
 FOREHEAD = (54, 103, 67, 109, 10, 338, 297, 332, 284, 300, 293, 334, 296, 336, 107, 66, 105, 63, 70)
@@ -45,13 +56,13 @@ SEEN_ON = 3  # keyframes
 
 # What is made of a picture [h, w, 3] with hair [h, w]: levels [h, w, 3], how far they are not the
 # picture's, [h, w] in levels, and the hair then.
-Reshape = tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.float32]]
+Reshape = tuple[Picture, Picture, Plane]
 
 
 def bent_frames(
     frames: Frames, matte: Matte, in_front: InFront, hair_window: HairWindow,
     rows: NDArray[np.intp],
-    make: Callable[[int, NDArray[np.uint8], NDArray[np.float32]], Reshape], at_once: AtOnce,
+    make: Callable[[int, Picture, Plane], Reshape], at_once: AtOnce,
 ) -> Bent:  # fmt: skip
     """Frames whose hair is reshaped in some rows [n], below what is in front of it."""
     pictures = [hair_window.cut(frame) for frame in frames]
@@ -134,143 +145,6 @@ class HairAttribute(GradedEdit):
 
 
 @dataclass(frozen=True, kw_only=True)
-class HairLength(HairAttribute):
-    """Longer hair is drawn, or own hair that falls further; shorter hair is cut."""
-
-    kind = "hair_length"
-    reshapes: ClassVar[bool] = True
-    attribute = "hair_length"
-    amount: float | Curve = setting(
-        0.5,
-        "how much longer (1 is from the chin to below the shoulders), or a curve of it over time; "
-        "below 0 how much shorter",
-        low=-1.5,
-        high=1.5,
-    )
-    by: str = setting(
-        "auto",
-        "auto: the pack draws hair that comes where own hair is too short to fall further down; "
-        "layer: none is drawn, which takes no generator",
-        choices=("auto", "layer"),
-    )
-
-    @property
-    def amounts(self) -> Sequence[float]:
-        return self.amount.values if isinstance(self.amount, Curve) else (self.amount,)
-
-    @property
-    def longer(self) -> bool:
-        """Whether it ever makes hair longer."""
-        return max(self.amounts) > 0
-
-    @property
-    def in_frames(self) -> bool:
-        return self.by == "layer" or not self.longer
-
-    @property
-    def keeps_hair(self) -> bool:
-        return min(self.amounts) >= 0
-
-    @property
-    def note(self) -> str:
-        return f"the hair is the person's own, {'moved' if self.longer else 'cut'}"
-
-    def served_by(self, files: PackFiles) -> bool:
-        return self.in_frames or super().served_by(files)
-
-    def check(self, pack: Pack, place: str) -> None:
-        """Cutting and moving need nothing of a pack."""
-        if not self.in_frames:
-            super().check(pack, place)
-
-    def check_drawn(self, pack: Pack, place: str) -> None:
-        refuse_layer(self.by, place)
-        super().check(pack, place)
-
-    def makers(self) -> Makers:
-        return {**super().makers(), **laying(self.bent), **makers(self.hair_fall)}
-
-    @stage(keep=False)
-    def hair_fall(self, strength: Strength, hair_end: HairEnd) -> HairFall:
-        return hair_end.moved(strength.values)
-
-    @stage(version=2, keep=False)
-    def bent(
-        self,
-        frames: Frames,
-        bare: Bare,
-        matte: Matte,
-        track: FaceTrack,
-        head_pose: HeadPose,
-        skull: Skull,
-        in_front: InFront,
-        hair_fall: HairFall,
-        hair_window: HairWindow,
-        at_once: AtOnce,
-    ) -> Bent:
-        """The person with hair that was cut, or falls further down."""
-
-        def made(row: int, seen: NDArray[np.uint8], alpha: NDArray[np.float32]) -> Reshape:
-            axes = track.axes_of(np.array([row]))
-            if hair_fall.longer[row] > 0:
-                move = hair_fall.move(row, head_pose, axes, hair_window)
-                given = bare.over(row, seen), bare.scalp[row] / np.float32(255), alpha, move
-                return bent(seen, *given, axes, hair_window)
-            places = on_face(axes, hair_window)
-            on_head = torch.from_numpy(places)[None]
-            gone = hair_fall.gone(row, skull, head_pose, alpha, on_head, hair_window)
-            gone = gone * (bare.changed[row] > 0)
-            levels = seen + gone[..., None] * (bare.over(row, seen) - seen.astype(np.float32))
-            changed = np.ceil(gone * 255).astype(np.uint8)
-            return np.rint(levels).astype(np.uint8), changed, alpha * (1 - gone)
-
-        changes = np.isfinite(hair_fall.cut) | (hair_fall.longer > 0)
-        shown = np.flatnonzero(track.present & changes)
-        return bent_frames(frames, matte, in_front, hair_window, shown, made, at_once)
-
-
-@dataclass(frozen=True)
-class Shown(Value):
-    """What is seen of an attribute that is moved. by: [S], 0 first; share: [S], of the forehead
-    that hair covers then."""
-
-    by: NDArray[np.float32]
-    share: NDArray[np.float32]
-
-    def needed(self, amounts: NDArray[np.float32]) -> NDArray[np.float32]:
-        """How far to move it so that as many full fringes [T] more are seen; or less, or as near
-        to it as it gets."""
-        found = np.zeros_like(amounts)
-        for row, amount in enumerate(amounts):
-            way = np.sign(amount)
-            there = self.by * way >= 0
-            order = np.argsort(np.abs(self.by[there]))
-            by = self.by[there][order]
-            more = way * (self.share[there][order] - self.share[0])
-            enough = np.flatnonzero(more >= abs(amount) * FULL_FRINGE)
-            last = int(enough[0]) if len(enough) else int(np.argmax(more))
-            if not len(enough) or not last:
-                found[row] = by[last]
-                continue
-            low, high = more[last - 1], more[last]
-            share = (abs(amount) * FULL_FRINGE - low) / (high - low)
-            found[row] = by[last - 1] + share * (by[last] - by[last - 1])
-        return found
-
-
-@torch.no_grad()
-def share_seen(scene: Scene, change: Tensor, part: Tensor) -> float:
-    """How much of a part [N, 1, R, R] of the pictures hair covers with a change of codes [D]."""
-    found = []
-    for row in range(len(scene.codes)):
-        one = slice(row, row + 1)
-        picture = draw(scene, change[None, None], "w+", torch.tensor([row]))
-        hair = scene.hair_of(scene.scores(picture, one))
-        found.append((hair * part[one]).sum() / part[one].sum().clamp_min(1e-6))
-    return float(torch.stack(found).mean())
-
-
-@dataclass(frozen=True, kw_only=True)
 class MovedHair(HairAttribute):
     """Moves the person's own hair, where the recipe draws nothing else."""
 
@@ -319,7 +193,7 @@ class MovedHair(HairAttribute):
         hair_window: HairWindow,
         at_once: AtOnce,
     ) -> Bent:
-        def moved(row: int, seen: NDArray[np.uint8], alpha: NDArray[np.float32]) -> Reshape:
+        def moved(row: int, seen: Picture, alpha: Plane) -> Reshape:
             axes = track.axes_of(np.array([row]))
             move = self.move(on_face(axes, hair_window), float(strength.values[row]))
             given = bare.over(row, seen), bare.scalp[row] / np.float32(255), alpha, move
@@ -327,6 +201,171 @@ class MovedHair(HairAttribute):
 
         shown = np.flatnonzero(track.present & (strength.values != 0))
         return bent_frames(frames, matte, in_front, hair_window, shown, moved, at_once)
+
+
+@dataclass(frozen=True, kw_only=True)
+class HairLength(MovedHair):
+    """Own hair is cut, or falls further down; where it is too short for that, other hair grows."""
+
+    kind = "hair_length"
+    attribute = "hair_length"
+    amount: float | Curve = setting(
+        0.5,
+        "how much longer (1 is from the chin to below the shoulders), or a curve of it over time; "
+        "below 0 how much shorter",
+        low=-1.5,
+        high=1.5,
+    )
+
+    @property
+    def amounts(self) -> Sequence[float]:
+        return self.amount.values if isinstance(self.amount, Curve) else (self.amount,)
+
+    @property
+    def longer(self) -> bool:
+        """Whether it ever makes hair longer."""
+        return max(self.amounts) > 0
+
+    @property
+    def keeps_hair(self) -> bool:
+        return min(self.amounts) >= 0
+
+    @property
+    def note(self) -> str:
+        return "" if self.longer else "the hair is the person's own, cut"
+
+    def makers(self) -> Makers:
+        found = {**super().makers(), **laying(self.shortened), **makers(self.hair_fall)}
+        if not self.longer:
+            return found
+        worn_hair = makers(face_light, photo_fit, photo_look, worn, photo_hair=self.photo_hair)
+        return {**found, **worn_hair, **laying(self.grown)}
+
+    @stage(keep=False)
+    def hair_fall(self, strength: Strength, hair_end: HairEnd) -> HairFall:
+        return hair_end.moved(strength.values, max(self.amounts))
+
+    @stage()
+    def photo_hair(
+        self, hair_end: HairEnd, hair_tone: Series[HairTone], track: Series[FaceTrack]
+    ) -> PhotoHair:
+        """What grows."""
+        if hair_end.long:
+            mesh = track.field("mesh")[track.field("present")]
+            return PhotoHair.none(np.median(mesh, axis=0))
+        end = hair_end.grown(max(self.amounts))
+        return in_own_color(strand_hair(hanging_to(HAIRSTYLES["long"], end)), hair_tone)
+
+    @stage(version=3, keep=False)
+    def shortened(
+        self,
+        frames: Frames,
+        bare: Bare,
+        matte: Matte,
+        track: FaceTrack,
+        head_pose: HeadPose,
+        skull: Skull,
+        in_front: InFront,
+        hair_fall: HairFall,
+        hair_window: HairWindow,
+        at_once: AtOnce,
+    ) -> Bent:
+        """The person with hair that was cut."""
+
+        def made(row: int, seen: Picture, alpha: Plane) -> Reshape:
+            pose = head_pose, track.axes_of(np.array([row]))
+            return cut(row, seen, alpha, bare.over(row, seen), hair_fall, skull, *pose, hair_window)
+
+        shown = np.flatnonzero(track.present & np.isfinite(hair_fall.cut))
+        return bent_frames(frames, matte, in_front, hair_window, shown, made, at_once)
+
+    @stage(keep=False)
+    def grown(
+        self,
+        frames: Frames,
+        bare: Bare,
+        matte: Matte,
+        track: FaceTrack,
+        head_pose: HeadPose,
+        skull: Skull,
+        in_front: InFront,
+        hair_fall: HairFall,
+        worn: Worn,
+        hair_window: HairWindow,
+        at_once: AtOnce,
+    ) -> Bent:
+        """The person with hair that was cut, falls further down, or grew."""
+
+        def made(row: int, seen: Picture, alpha: Plane) -> Reshape:
+            axes, below = track.axes_of(np.array([row])), bare.over(row, seen)
+            if hair_fall.longer[row] > 0:
+                move = hair_fall.move(row, head_pose, axes, hair_window)
+                scalp = bare.scalp[row] / np.float32(255)
+                return bent(seen, below, scalp, alpha, move, axes, hair_window)
+            grows = bool(hair_fall.grows[row])
+            if grows:
+                seen, alpha = worn.levels[row], worn.alpha[row] / np.float32(255)
+            pose = head_pose, axes, hair_window
+            levels, changed, alpha = cut(row, seen, alpha, below, hair_fall, skull, *pose)
+            return levels, np.maximum(changed, worn.changed[row]) if grows else changed, alpha
+
+        grows = (hair_fall.longer > 0) | hair_fall.grows
+        shown = np.flatnonzero(track.present & (np.isfinite(hair_fall.cut) | grows))
+        return bent_frames(frames, matte, in_front, hair_window, shown, made, at_once)
+
+
+def cut(
+    row: int, seen: Picture, alpha: Plane, bare: Picture, fall: HairFall, skull: Skull,
+    pose: HeadPose, axes: CropAxes, grid: HairWindow,
+) -> Reshape:  # fmt: skip
+    """What is made of a picture [h, w, 3] with hair [h, w] that is cut. bare: without any."""
+    on_head = torch.from_numpy(on_face(axes, grid))[None]
+    gone = fall.gone(row, skull, pose, alpha, on_head, grid)
+    gone = gone * (bare != seen).any(-1)
+    levels = seen + gone[..., None] * (bare - seen.astype(np.float32))
+    changed = np.ceil(gone * 255).astype(np.uint8)
+    return np.rint(levels).astype(np.uint8), changed, alpha * (1 - gone)
+
+
+@dataclass(frozen=True)
+class Shown(Value):
+    """What is seen of an attribute that is moved. by: [S], 0 first; share: [S], of the forehead
+    that hair covers then."""
+
+    by: NDArray[np.float32]
+    share: NDArray[np.float32]
+
+    def needed(self, amounts: NDArray[np.float32]) -> NDArray[np.float32]:
+        """How far to move it so that as many full fringes [T] more are seen; or less, or as near
+        to it as it gets."""
+        found = np.zeros_like(amounts)
+        for row, amount in enumerate(amounts):
+            way = np.sign(amount)
+            there = self.by * way >= 0
+            order = np.argsort(np.abs(self.by[there]))
+            by = self.by[there][order]
+            more = way * (self.share[there][order] - self.share[0])
+            enough = np.flatnonzero(more >= abs(amount) * FULL_FRINGE)
+            last = int(enough[0]) if len(enough) else int(np.argmax(more))
+            if not len(enough) or not last:
+                found[row] = by[last]
+                continue
+            low, high = more[last - 1], more[last]
+            share = (abs(amount) * FULL_FRINGE - low) / (high - low)
+            found[row] = by[last - 1] + share * (by[last] - by[last - 1])
+        return found
+
+
+@torch.no_grad()
+def share_seen(scene: Scene, change: Tensor, part: Tensor) -> float:
+    """How much of a part [N, 1, R, R] of the pictures hair covers with a change of codes [D]."""
+    found = []
+    for row in range(len(scene.codes)):
+        one = slice(row, row + 1)
+        picture = draw(scene, change[None, None], "w+", torch.tensor([row]))
+        hair = scene.hair_of(scene.scores(picture, one))
+        found.append((hair * part[one]).sum() / part[one].sum().clamp_min(1e-6))
+    return float(torch.stack(found).mean())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -368,7 +407,7 @@ class Fringe(MovedHair):
         hair_window: HairWindow,
         at_once: AtOnce,
     ) -> Bent:
-        def moved(row: int, seen: NDArray[np.uint8], alpha: NDArray[np.float32]) -> Reshape:
+        def moved(row: int, seen: Picture, alpha: Plane) -> Reshape:
             axes = track.axes_of(np.array([row]))
             places = on_face(axes, hair_window)
             locks = locks_at(torch.from_numpy(places)[None])

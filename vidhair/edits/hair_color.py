@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from vidhair.cache import fingerprint
 from vidhair.edits.area import PaintedArea, anywhere, check_area, check_area_fits
-from vidhair.edits.colors import HAIR_COLORS, is_picture, parse_color
 from vidhair.edits.dye import FRONT_REACH, Coat, Dyeing, lighter_strands
 from vidhair.edits.edit import Strength
 from vidhair.edits.hair_color_latent import HairColorLatent, TargetColor
@@ -26,6 +25,7 @@ from vidhair.imaging.color import (
     srgb_to_linear,
 )
 from vidhair.imaging.matting import split_reaches
+from vidhair.imaging.named_colors import HAIR_COLORS, is_picture, parse_color
 from vidhair.media import read_matte
 from vidhair.models.pack import Pack
 from vidhair.settings import setting

@@ -9,10 +9,10 @@ import torch
 from numpy.typing import NDArray
 
 from vidhair.cache import fingerprint
-from vidhair.edits.colors import HAIR_COLORS, is_picture, parse_color
 from vidhair.edits.edit import GradedEdit, Strength
 from vidhair.edits.recolor import Probe, solve_hair_color
 from vidhair.imaging.color import rgb_to_lab
+from vidhair.imaging.named_colors import HAIR_COLORS, is_picture, parse_color
 from vidhair.media import read_image
 from vidhair.models.encoders.attributes import AttributeSpace
 from vidhair.models.pack import Pack

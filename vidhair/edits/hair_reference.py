@@ -1,18 +1,15 @@
 """The hair of somebody on a photo, its own pixels, in place of the person's."""
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
 
 from vidhair.cache import fingerprint
-from vidhair.edits.dye import Dyeing
 from vidhair.edits.edit import Edit
 from vidhair.edits.hair_proxy import HairReferenceLatent
+from vidhair.edits.own_color import in_own_color
 from vidhair.errors import InvalidSetting
-from vidhair.imaging.color import levels_to_lab
 from vidhair.media import read_image
 from vidhair.models.pack import Pack
 from vidhair.models.parsers.hair_segmenter import HairSegmenter
@@ -21,13 +18,15 @@ from vidhair.settings import setting
 from vidhair.stages.align import FaceTrack
 from vidhair.stages.fade import Fade
 from vidhair.stages.in_front import in_front, usual_hair
-from vidhair.stages.layers import Layer, laid, unit
-from vidhair.stages.matte import SURE_ALPHA, HairTone, Matte, MatteConfig
+from vidhair.stages.layers import Layer, laid
+from vidhair.stages.matte import HairTone, Matte, MatteConfig
 from vidhair.stages.photo import PhotoHair, cut_out, looks_away
 from vidhair.stages.photo_fit import face_light, photo_fit
 from vidhair.stages.photo_look import photo_look
 from vidhair.stages.region import HairWindow
+from vidhair.stages.wig import strand_hair
 from vidhair.stages.worn import Worn, worn, worn_tone
+from vidhair.synthetic.wigs import HAIRSTYLES
 from vidhair.types import Frames
 from vidhair.wiring import AtOnce, Makers, Series, makers, stage
 
@@ -36,7 +35,11 @@ from vidhair.wiring import AtOnce, Makers, Series, makers, stage
 class HairReference(Edit):
     kind = "hair_reference"
     reshapes: ClassVar[bool] = True
-    style: str = setting("", "a photo of somebody from the front, whose hair is to be worn")
+    style: str = setting(
+        "",
+        "a photo of somebody from the front, whose hair is to be worn; or a hairstyle that is "
+        f"rendered, in the person's own color: {', '.join(HAIRSTYLES)}",
+    )
     by: str = setting(
         "layer",
         "layer: the photo's own pixels, turned with the head; latent: the pack draws such hair, as "
@@ -48,6 +51,11 @@ class HairReference(Edit):
     )
 
     @property
+    def rendered(self) -> bool:
+        """Whether the hair is that of no photo."""
+        return self.style in HAIRSTYLES
+
+    @property
     def in_frames(self) -> bool:
         return self.by == "layer"
 
@@ -57,17 +65,26 @@ class HairReference(Edit):
 
     @property
     def note(self) -> str:
-        return "the hair is the photo's own pixels, turned with the head"
+        whose = "rendered strands" if self.rendered else "the photo's own pixels"
+        return f"the hair is {whose}, turned with the head"
 
     def identity(self) -> dict[str, Any]:
-        return {**super().identity(), "style": fingerprint(read_image(self.style))}
+        of = asdict(HAIRSTYLES[self.style]) if self.rendered else read_image(self.style)
+        return {**super().identity(), "style": fingerprint(of)}
 
     def check(self, pack: Pack, place: str) -> None:
         if not self.style:
             raise InvalidSetting(
-                f"{place}.style is empty; give a photo of somebody whose hair is to be worn"
+                f"{place}.style is empty; give a photo of somebody whose hair is to be worn, or "
+                f"one of {', '.join(HAIRSTYLES)}"
             )
-        read_image(self.style)
+        if not self.rendered:
+            read_image(self.style)
+        elif self.by == "latent":
+            raise InvalidSetting(
+                f"{place}.by = 'latent' has the pack draw the hair of a photo, and "
+                f"{place}.style = {self.style!r} is none; give a photo, or leave out {place}.by"
+            )
 
     def check_drawn(self, pack: Pack, place: str) -> None:
         if self.by == "latent":
@@ -81,7 +98,8 @@ class HairReference(Edit):
     def makers(self) -> Makers:
         if self.by == "latent":
             return self._drawn.makers()
-        hair = self.photo_hair if self.color == "photo" else self.photo_hair_in_own_color
+        own = self.rendered or self.color == "own"
+        hair = self.photo_hair_in_own_color if own else self.photo_hair
         return makers(
             face_light, usual_hair, in_front, photo_fit, photo_look, worn, self.shown_matte,
             photo_cut=self.photo_cut, photo_hair=hair, layer=self.worn_hair, shown_tone=worn_tone,
@@ -91,6 +109,8 @@ class HairReference(Edit):
     def photo_cut(
         self, parser: Parser, segmenter: HairSegmenter | None, config: MatteConfig
     ) -> PhotoHair:
+        if self.rendered:
+            return strand_hair(HAIRSTYLES[self.style])
         return cut_out(read_image(self.style), self.style, parser, segmenter, config)
 
     @stage(version=11)
@@ -103,7 +123,7 @@ class HairReference(Edit):
         config: MatteConfig,
     ) -> PhotoHair:
         """As the person mostly looks."""
-        if not looks_away(photo_cut, track.field("mesh")):
+        if self.rendered or not looks_away(photo_cut, track.field("mesh")):
             return photo_cut
         mirrored = np.ascontiguousarray(read_image(self.style)[:, ::-1])
         return replace(cut_out(mirrored, self.style, parser, segmenter, config), mirrored=1)
@@ -119,11 +139,7 @@ class HairReference(Edit):
         config: MatteConfig,
     ) -> PhotoHair:
         found = self.photo_hair(photo_cut, track, parser, segmenter, config)
-        area, lab = hair_tone.field("area"), hair_tone.field("mean_lab")
-        if not area.any():
-            return found
-        own = (lab * area[:, None]).sum(0) / area.sum()
-        return in_color(found, own)
+        return in_own_color(found, hair_tone)
 
     @stage(keep=False)
     def worn_hair(
@@ -140,17 +156,3 @@ class HairReference(Edit):
     @stage(keep=False)
     def shown_matte(self, worn: Worn, shown_tone: HairTone) -> Matte:
         return Matte(worn.alpha, shown_tone.area, shown_tone.mean_lab)
-
-
-def in_color(photo: PhotoHair, lab: NDArray[np.float32]) -> PhotoHair:
-    """A photo's hair, dyed so that its mean is a color in Lab [3]."""
-    alpha = photo.alpha.astype(np.float32) / 255
-    sure = alpha > SURE_ALPHA
-    if not sure.any():
-        return photo
-    source = levels_to_lab(torch.from_numpy(photo.levels[sure])[None, None])[0, :, 0].mean(1)
-    dyeing = Dyeing(source, torch.from_numpy(np.float32(lab)), 1.0, photo.side)
-    whole = torch.ones(1, 1, *alpha.shape)
-    picture = unit(torch.from_numpy(photo.levels)[None])
-    dyed = dyeing.apply(picture, whole)[0].movedim(0, -1).numpy()
-    return replace(photo, levels=np.rint(dyed * 255).clip(0, 255).astype(np.uint8))

@@ -635,19 +635,19 @@ class Flow:
         ]
 
     def _of_longer_hair(self, ends: Sequence[HairEnd]) -> Iterator[str]:
-        """Of people whose hair becomes longer, whether drawing was needed, by where it ends."""
-        drawn = draws(self.recipe)
-        if drawn and len(self.recipe.edits) == 1 and ends and all(end.long for end in ends):
-            yield "long hair falls further down by itself: edit.by = layer spares the drawing"
-        short = not all(end.long for end in ends)
-        if drawn and short:
+        """Of people whose hair becomes longer, how, by where it ends."""
+        if draws(self.recipe):
             yield (
-                "short hair becomes longer as a drawing, plain and straight beside the face; "
-                "hair_reference with a photo of long hair looks better"
+                "hair that comes is a drawing of the pack; edit.by = layer lets long hair fall "
+                "further down by itself, and renders strands for short hair"
             )
-        if not drawn and short:
+            return
+        if any(end.long for end in ends):
+            yield "long hair is the person's own, and falls further down"
+        if not all(end.long for end in ends):
             yield (
-                "hair ends too high to fall further down, and stays: only edit.by = auto draws more"
+                "hair that was short is rendered, strand by strand, in the person's own color, "
+                "and parted; hair_reference wears other styles, and those of photos"
             )
 
     def _of_fringes(self, work: Work, units: range) -> Iterator[str]:

@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 
 from vidhair.cache import MemoryStore
 from vidhair.checkpoints.packs import BUNDLED
-from vidhair.edits.colors import is_picture, parse_color
 from vidhair.errors import InvalidSetting
 from vidhair.flow.graph import Flow
 from vidhair.flow.runner import Runner
 from vidhair.geometry import Grid
 from vidhair.imaging.color import rgb_to_lab
+from vidhair.imaging.named_colors import is_picture, parse_color
 from vidhair.imaging.warp import cut_grid
 from vidhair.media import ClipReader, open_clip
 from vidhair.metrics.hair import Recoloring, RecoloringMeter, regions_of

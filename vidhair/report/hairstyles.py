@@ -1,4 +1,4 @@
-"""Hair of several photos on one frame of a clip, to choose by looking."""
+"""Hair of photos, or of no photo, on one frame of a clip, to choose by looking."""
 
 import dataclasses
 import os
@@ -33,9 +33,11 @@ from vidhair.models.pack import Pack, load_pack
 from vidhair.recipe import load_recipe
 from vidhair.stages.align import frontal
 from vidhair.stages.photo import face_of_photo
+from vidhair.synthetic.wigs import HAIRSTYLES
 
 LOOKED_AT = 16  # frames of which the most frontal one is chosen
 HEIGHT, GAP, TEXT = 420, 4, 24  # pixels
+WIDTH = 1800  # of the sheet, if no tile is wider
 AROUND = 1.15  # half a side of what is shown of a frame, in crop sides
 
 Picture = NDArray[np.uint8]
@@ -43,7 +45,7 @@ Picture = NDArray[np.uint8]
 
 def hairstyles(
     clip: Path,
-    photos: Sequence[Path],
+    styles: Sequence[str | os.PathLike[str]],
     target: Path,
     *,
     settings: Mapping[str, Any] | None = None,
@@ -51,8 +53,9 @@ def hairstyles(
     device: str = "cpu",
     reporter: Reporter | None = None,
 ) -> int:
-    """Write a PNG: the most frontal of some frames, and in a row for every photo that photo and the
-    frame with its hair. Returns the number of the frame.
+    """Write a PNG: the most frontal of some frames, and the frame with the hair of every style,
+    beside the photo if it is that of one. styles: photos, or names of HAIRSTYLES; all of these if
+    there is none. Returns the number of the frame.
 
     Raises NoFaceFound if no frame that was looked at shows a face, InvalidSetting for a style among
     the settings, and what `Flow` and the photos raise.
@@ -60,9 +63,11 @@ def hairstyles(
     settings = settings or {}
     for name in settings.keys() & {"edit.style", "edit.1.style"}:
         raise InvalidSetting(
-            f"{name} = {settings[name]!r} says whose hair is worn, and so do the photos of the "
-            "sheet; leave it out, or name it among them"
+            f"{name} = {settings[name]!r} says whose hair is worn, and so does what is named for "
+            "the sheet; leave it out, or name it there"
         )
+    wanted = [os.fspath(style) for style in styles] or list(HAIRSTYLES)
+    photos = [Path(style) for style in wanted if style not in HAIRSTYLES]
     check_target(target, clip, *photos, suffixes=SHEET)
     for photo in photos:
         face_of_photo(read_image(photo), str(photo))
@@ -80,20 +85,18 @@ def hairstyles(
         still = Path(folder) / "frame.mkv"
         _write_still(reader, number, still)
         axes = crop_axes(*eyes_and_mouth(mesh))
-        rows = []
         with open_clip(still) as one:
             (frame,) = one.read(0, 1)
             shown = _around(frame, axes.centre, float(axes.side))
-            rows.append(_row(clip.stem, [frame[shown]]))
+            tiles = [_tile(clip.stem, [frame[shown]])]
             told = reporter or Silent()
-            with told.stage("hairstyles", len(photos), "photo") as meter:
-                for done, photo in enumerate(photos, 1):
-                    worn = _worn(one, photo, settings, models, store, _OfSteps(told))
-                    rows.append(_row(photo.name, [read_image(photo), worn[shown]]))
+            with told.stage("hairstyles", len(wanted), "hairstyle") as meter:
+                for done, style in enumerate(wanted, 1):
+                    worn = _worn(one, style, settings, models, store, _OfSteps(told))[shown]
+                    beside = [] if style in HAIRSTYLES else [read_image(style)]
+                    tiles.append(_tile(Path(style).name, [*beside, worn]))
                     meter(done)
-    width = max(row.shape[1] for row in rows)
-    padded = [np.pad(row, ((0, GAP), (0, width - row.shape[1]), (0, 0))) for row in rows]
-    write_png(target, np.concatenate(padded))
+    write_png(target, _sheet(tiles))
     return number
 
 
@@ -129,13 +132,13 @@ def _write_still(reader: ClipReader, number: int, target: Path) -> None:
 
 def _worn(
     reader: ClipReader,
-    photo: Path,
+    style: str,
     settings: Mapping[str, Any],
     pack: Pack,
     store: MemoryStore,
     reporter: Reporter,
 ) -> Picture:
-    flow = Flow(load_recipe("hair_reference", {**settings, "edit.style": str(photo)}), pack)
+    flow = Flow(load_recipe("hair_reference", {**settings, "edit.style": style}), pack)
     runner = Runner(store, reader, reporter)
     runner.run(flow.nodes())
     runner.run([node for node in flow.fanned_nodes(runner.work) if node.stage != GOAL])
@@ -162,15 +165,27 @@ def _around(frame: Picture, centre: NDArray[np.float64], side: float) -> tuple[s
     return found[0], found[1]
 
 
-def _row(name: str, pictures: Sequence[Picture]) -> Picture:
+def _tile(name: str, pictures: Sequence[Picture]) -> Picture:
     """Pictures of one height beside each other, with a name above."""
-    tiles = []
+    shown = []
     for picture in pictures:
         width = max(1, round(picture.shape[1] * HEIGHT / picture.shape[0]))
         image = Image.fromarray(picture).resize((width, HEIGHT), Image.Resampling.LANCZOS)
-        tiles += [np.asarray(image), np.zeros((HEIGHT, GAP, 3), np.uint8)]
-    row = np.concatenate(tiles[:-1], axis=1)
+        shown += [np.asarray(image), np.zeros((HEIGHT, GAP, 3), np.uint8)]
+    row = np.concatenate(shown[:-1], axis=1)
     title = Image.new("RGB", (row.shape[1], TEXT))
     font = ImageFont.load_default(TEXT * 2 // 3)
     ImageDraw.Draw(title).text((4, 2), name, fill="white", font=font)
     return np.concatenate([np.asarray(title), row])
+
+
+def _sheet(tiles: Sequence[Picture]) -> Picture:
+    """Tiles of one height, in rows about WIDTH wide."""
+    rows: list[list[Picture]] = [[]]
+    for tile in tiles:
+        if rows[-1] and sum(t.shape[1] + GAP for t in rows[-1]) + tile.shape[1] > WIDTH:
+            rows.append([])
+        rows[-1].append(np.pad(tile, ((0, GAP), (0, GAP), (0, 0))))
+    joined = [np.concatenate(row, axis=1) for row in rows]
+    width = max(row.shape[1] for row in joined)
+    return np.concatenate([np.pad(r, ((0, 0), (0, width - r.shape[1]), (0, 0))) for r in joined])

@@ -39,7 +39,7 @@ LEAST_PART = (
 OF_LENGTH, HIGHEST, LEAST_CUT = 1.35, -0.2, 0.1
 # y below which hair that ends there falls further down where it becomes longer, as all of it does
 # below another one; and share of that length over which it begins to.
-LONG, BEGINS, BEGIN = 1.0, -0.5, 0.4
+LONG, BEGINS, BEGIN = 0.6, -0.5, 0.4
 UPRIGHT = 0.5  # how long the head's own axis is seen, at least, where it tells heights
 # Lengths are in sides of the face's crop. Streaks, as long and as wide as strands and locks are,
 # around the head, and the waves in which they hang.
@@ -161,11 +161,13 @@ def further_down(y: Plane, end: float, longer: float) -> Plane:
 @dataclass(frozen=True)
 class HairFall(Value):
     """cut: [T] float32, the y where hair is cut; inf where it is not. longer: [T] float32, by how
-    many half widths own hair that is long falls further down. end: the y where it ends."""
+    many half widths own hair that is long falls further down. grows: [T] bool, whether other hair
+    is worn in place of what is too short for that, and cut. end: the y where own hair ends."""
 
-    ROWS: ClassVar[tuple[str, ...]] = ("cut", "longer")
+    ROWS: ClassVar[tuple[str, ...]] = ("cut", "longer", "grows")
     cut: NDArray[np.float32]
     longer: NDArray[np.float32]
+    grows: NDArray[np.bool_]
     end: float
 
     def move(self, row: int, pose: HeadPose, axes: CropAxes, grid: HairWindow) -> Move:
@@ -181,7 +183,8 @@ class HairFall(Value):
         grid: HairWindow,
     ) -> Plane:  # fmt: skip
         """How far hair is gone, [h, w] in 0 … 1, with a frame's cut. alpha: [h, w] in 0 … 1, of
-        own hair; places: [1, h, w, 2], on the head, in sides of the face's crop."""
+        own hair, or of what is worn; places: [1, h, w, 2], on the head, in sides of the face's
+        crop."""
         at, cut = Place.of(pose, row), float(self.cut[row])
         if not np.isfinite(cut):
             return np.zeros(alpha.shape, np.float32)
@@ -207,11 +210,19 @@ class HairEnd(Value):
         """Whether it ends too high to be cut."""
         return self.y < HIGHEST + LEAST_CUT
 
-    def moved(self, amounts: NDArray[np.float32]) -> "HairFall":
-        """Shorter by amounts [T], where these are below zero; longer, if it is long."""
+    def grown(self, amount: Any) -> Any:
+        """Where other hair ends that grew from here by an amount."""
+        return max(self.y, HIGHEST) + OF_LENGTH * amount
+
+    def moved(self, amounts: NDArray[np.float32], most: float) -> "HairFall":
+        """Shorter by amounts [T], where these are below zero; longer where above, by other hair if
+        it is not long. most: of all amounts of the clip."""
         cut = np.where(amounts < 0, np.maximum(self.y + OF_LENGTH * amounts, HIGHEST), np.inf)
         longer = OF_LENGTH * amounts.clip(0) * self.long
-        return HairFall(cut.astype(np.float32), longer.astype(np.float32), self.y)
+        grows = (amounts > 0) & (not self.long)
+        y = self.grown(amounts)
+        cut = np.where(grows & (y < self.grown(most) - LEAST_CUT), y, cut)
+        return HairFall(cut.astype(np.float32), longer.astype(np.float32), grows, self.y)
 
 
 @stage(version=2)
@@ -237,4 +248,4 @@ def hair_end(
 @stage(keep=False)
 def as_it_is(track: FaceTrack) -> HairFall:
     none = np.zeros(len(track.present), np.float32)
-    return HairFall(none + np.float32(np.inf), none, -np.inf)
+    return HairFall(none + np.float32(np.inf), none, none > 0, -np.inf)

@@ -89,6 +89,7 @@ BESIDE_FACE = 0.47  # how far from its middle they are, in its widths
 FAINT = 60  # levels of alpha that count as hair further out
 RAYS = 9  # places that are looked at along a ray
 VEIL = 0.1  # alpha up to which a photo's border is no strands, and as much short of one
+NOBODY = 64  # samples of a picture without hair
 BEHIND = 0.14  # how far hair reaches under the face and neck that hide it
 
 
@@ -115,6 +116,23 @@ class PhotoHair(Value):
     long: float
     side: float
     mirrored: int = 0
+
+    @classmethod
+    def none(cls, mesh: NDArray[np.float32]) -> "PhotoHair":
+        """No hair, of somebody with a face [478, 2]."""
+        low, size = mesh.min(0), float(np.ptp(mesh, 0).max())
+        mesh = ((mesh - low) * NOBODY / size).astype(np.float32)
+        pose, long = poses(mesh[None], np.ones(1, bool), np.ones(1, bool))
+        levels = np.full((NOBODY, NOBODY, 3), 128, np.uint8)
+        alpha, place = np.zeros((NOBODY, NOBODY), np.uint8), Place.of(pose, 0)
+        rest = (
+            place.rotation,
+            place.scale,
+            place.shift,
+            long,
+            float(crop_axes(*eyes_and_mouth(mesh)).side),
+        )
+        return cls(levels, alpha, alpha, levels, mesh, *rest)
 
 
 def looks_away(photo: PhotoHair, meshes: NDArray[np.float32]) -> bool:

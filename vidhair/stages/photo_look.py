@@ -197,6 +197,8 @@ def photo_look(
 ) -> PhotoLook:
     """By faces and hair of frames that are spread over the clip, and the photo's in their place."""
     present, begins = track.field("present"), track.field("cuts")
+    if not photo_hair.alpha.any():
+        return PhotoLook(0.0, 0.0, np.zeros((len(present), 2), np.float32))
     rows = np.flatnonzero(present)
     chosen = rows[np.linspace(0, len(rows) - 1, min(LOOKED_AT, len(rows))).astype(int)]
 

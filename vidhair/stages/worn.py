@@ -189,6 +189,8 @@ def worn(
     shown = [hair_window.cut(frame) for frame in frames]
     bared = [bare.over(row, picture) for row, picture in enumerate(shown)]
     made = Worn(np.stack(bared), bare.changed.copy(), np.zeros_like(bare.changed))
+    if not photo_hair.alpha.any():
+        return made
 
     def put_on(row: int) -> None:
         at = Place.of(photo_fit, row)

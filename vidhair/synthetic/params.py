@@ -15,7 +15,7 @@ from numbers import Integral
 import torch
 from torch import Tensor
 
-from vidhair.edits.colors import HAIR_COLORS
+from vidhair.imaging.named_colors import HAIR_COLORS
 
 COLOR = 3
 
@@ -181,7 +181,7 @@ def column_names() -> tuple[str, ...]:
     return tuple(names)
 
 
-_SHAPE = [f.name for f in fields(FaceParams)][:17]
+SHAPE = [f.name for f in fields(FaceParams)][:17]
 _STYLE = ("length", "volume", "wave", "fringe", "bun", "curl", "lift", "recede")
 
 
@@ -234,7 +234,7 @@ def sample_faces(
     active = 0.0 if neutral else 1.0
     blink = uniform(-3, 1).clamp_min(0) * active
     return FaceParams(
-        **{name: normal() for name in _SHAPE},
+        **{name: normal() for name in SHAPE},
         melanin=melanin,
         redness=normal(),
         lip_redness=uniform(0, 1.5),

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vidhair.edits.colors import HAIR_COLORS
+from vidhair.imaging.named_colors import HAIR_COLORS
 from vidhair.models.parsers.face_parser import polygon_mask
 from vidhair.synthetic import shape
 from vidhair.synthetic.params import COLOR, HAIR_STYLES, NATURAL_HAIR, FaceParams, sample_faces

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from vidhair.edits.colors import HAIR_COLORS
+from vidhair.imaging.named_colors import HAIR_COLORS
 from vidhair.synthetic.clips import OVERSAMPLE, Color, _place
 from vidhair.synthetic.params import FaceParams, sample_faces
 from vidhair.synthetic.render import shade, trace

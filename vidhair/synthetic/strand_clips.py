@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
-from vidhair.edits.colors import HAIR_COLORS, parse_color
+from vidhair.imaging.named_colors import HAIR_COLORS, parse_color
 from vidhair.synthetic import pigment
 from vidhair.synthetic.clips import ClipSpec, Color, Motion, perform
 from vidhair.synthetic.strand_render import OVERSAMPLE, Pigment, StrandFrame, render_strands

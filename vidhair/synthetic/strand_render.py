@@ -117,7 +117,7 @@ class StrandFrame:
         return picture
 
 
-class _Bald(World):
+class Bald(World):
     """Heads without the hair that is a solid."""
 
     def distances(self, p: Points) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -246,7 +246,7 @@ def _shadowed(seen: Visible, hair: NDArray[np.float32], lights: NDArray[np.float
     return replace(seen, shadow=seen.shadow * lamp, occlusion=seen.occlusion * sky)
 
 
-def _reduced(x: NDArray[Any]) -> NDArray[np.float32]:
+def reduced(x: NDArray[Any]) -> NDArray[np.float32]:
     """A picture [H, W, C] of half the size, as soft as a lens makes it: (1, 3, 3, 1) / 8."""
     for axis in (0, 1):
         edge = [(1, 1) if a == axis else (0, 0) for a in range(3)]
@@ -286,8 +286,10 @@ def _draw(
     grid: NDArray[np.float32],
     lights: NDArray[np.float32],
     powers: NDArray[np.float32],
+    limit: NDArray[np.float32],
 ) -> _Drawn:
-    """Light the segments and lay them before the body. absorption: [M, V, 3]."""
+    """Light the segments and lay them before the body. absorption: [M, V, 3]; limit: as `_limit`
+    has it."""
     from vidhair.kernels.strands._numba import draw, optical_depths, shine
 
     view = seen.view
@@ -312,7 +314,7 @@ def _draw(
     amount, clear = np.zeros((2, *frame), np.float32), np.ones(frame, np.float32)
     draw(
         np.argsort(far, kind="stable"), starts[chosen], ends[chosen], first[:, 2], last[:, 2],
-        (segments.widths * near)[chosen], colors, segments.kind[chosen], _limit(seen),
+        (segments.widths * near)[chosen], colors, segments.kind[chosen], limit,
         light, amount, clear,
     )  # fmt: skip
     return _Drawn(light, amount, clear)
@@ -329,7 +331,7 @@ def _behind(drawn: _Drawn, bald: Plane, over: Plane | None) -> Plane:
     if over is not None:
         light = light + over[..., :3] * over[..., 3:]
         shown = shown + over[..., 3:]
-    return _reduced(light) / _reduced(shown)
+    return reduced(light) / reduced(shown)
 
 
 def standing_points(strands: Strands, faces: FaceParams) -> NDArray[np.float32]:
@@ -352,15 +354,18 @@ class Wig:
         self.grid = _grid_of(self.segments)
         self.shadowed = _shadowed(seen, self.grid, self.lights)
 
-    def drawn(self, versions: Sequence[tuple[Pigment, Pigment]]) -> _Drawn:
-        """In several colorings: pigments of the hair and of the beard."""
+    def drawn(self, versions: Sequence[tuple[Pigment, Pigment]], through: bool = False) -> _Drawn:
+        """In several colorings: pigments of the hair and of the beard. through: whether it is seen
+        through the body."""
         absorption = [
             np.concatenate([worn[kind].absorption(s).reshape(-1, 3) for s, _, kind in self.grown])
             for worn in versions
         ]
+        limit = _limit(self.seen)
         return _draw(
-            self.seen, self.segments, np.stack(absorption, 1), self.grid, self.lights, self.powers
-        )
+            self.seen, self.segments, np.stack(absorption, 1), self.grid, self.lights, self.powers,
+            np.full_like(limit, -np.inf) if through else limit,
+        )  # fmt: skip
 
 
 @torch.inference_mode()
@@ -387,7 +392,7 @@ def render_strands(
     faces = motion.faces[index].replace(hair_volume=0.0)
     hair = under_hat(hair) if occluder == "hat" else hair
     grown = [(hair, HAIR)] if beard is None else [(hair, HAIR), (beard, BEARD)]
-    seen = trace(faces, motion.view(index, *size).finer(OVERSAMPLE), _Bald(faces))
+    seen = trace(faces, motion.view(index, *size).finer(OVERSAMPLE), Bald(faces))
     wig = Wig(seen, [(s, moved_points(s, motion, index, fps), k) for s, k in grown])
     wall = _place(0, 0, 0, 1, *size).finer(OVERSAMPLE)
     skin = shade(wig.shadowed, faces, wall=wall)
@@ -400,8 +405,8 @@ def render_strands(
         over = draw_occluder(occluder, seen, index / fps, wig.lights, wig.powers)
         drawn = drawn.behind_of(over)
 
-    alpha, bearded = (_reduced(a[..., None])[..., 0] for a in drawn.amount)
-    light = _reduced(drawn.light[HAIR])
+    alpha, bearded = (reduced(a[..., None])[..., 0] for a in drawn.amount)
+    light = reduced(drawn.light[HAIR])
     foregrounds = light / np.maximum(alpha, 1e-6)[..., None]
     foregrounds = foregrounds.reshape(*alpha.shape, len(pigments), 3).transpose(2, 0, 1, 3)
     return StrandFrame(

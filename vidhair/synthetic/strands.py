@@ -158,16 +158,18 @@ class Strands:
 
 
 class _Body:
-    """A person at rest, as distances that strands must keep."""
+    """A person at rest, as distances that strands must keep. keep_out: of what lies before the
+    face, too; clothed: and of clothes."""
 
-    def __init__(self, faces: FaceParams, keep_out: bool):
+    def __init__(self, faces: FaceParams, keep_out: bool, clothed: bool = True):
         self.head = shape.head_of(faces)
-        self.keep_out = keep_out
+        self.keep_out, self.clothed = keep_out, clothed
 
     def distance(self, p: Vectors) -> Floats:
         x, y, z = _points(p)
         d = torch.minimum(shape.skin((x, y, z), self.head), shape.neck(x, y, z))
-        d = torch.minimum(d, shape.clothes(x, y, z))
+        if self.clothed:
+            d = torch.minimum(d, shape.clothes(x, y, z))
         if self.keep_out:
             d = torch.minimum(d, shape.ellipsoid(x, y + 0.15, z - 0.8, 0.56, 0.95, 0.6))
         found: Floats = d[0].double().numpy()
@@ -356,12 +358,13 @@ def _shaped(
 
 
 def grow_strands(
-    faces: FaceParams, style: StrandStyle, seed: int, *, beard: bool = False
+    faces: FaceParams, style: StrandStyle, seed: int, *, beard: bool = False, clothed: bool = True
 ) -> Strands:
-    """Grow hair on one face ([1]); the same seed always grows the same."""
+    """Grow hair on one face ([1]); the same seed always grows the same. clothed: whether it lies on
+    clothes, or falls as if there were none."""
     rng = np.random.default_rng(seed)
     faces = faces.replace(hair_recede=style.recede, hair_fringe=0.0, hair_length=0.0, hair_curl=0.0)
-    bare = _Body(faces, keep_out=False)
+    bare = _Body(faces, keep_out=False, clothed=clothed)
     mask, centre = (_jaw, JAW_CENTRE) if beard else (_scalp, SCALP_CENTRE)
     root = _roots(bare, lambda p: mask(p, bare.head), centre, style.count, rng)
     normal = bare.gradient(root)
@@ -375,7 +378,7 @@ def grow_strands(
     way = _unit(way + 0.12 * rng.standard_normal(way.shape))
     lengths = _lengths(root, style, rng)
     long = style.top > 0.7 and not beard
-    curves = _grown(_Body(faces, keep_out=long), root, way, lengths, style, rng)
+    curves = _grown(_Body(faces, long, clothed), root, way, lengths, style, rng)
     in_fringe = np.zeros(style.count, bool)
     if style.fringe > 0:
         x, _, z = root.T

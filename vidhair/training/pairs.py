@@ -19,9 +19,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from tqdm import tqdm
 
-from vidhair.edits.colors import HAIR_COLORS
 from vidhair.errors import InvalidSetting, NoFaceFound
 from vidhair.geometry import CropAxes, crop_axes
+from vidhair.imaging.named_colors import HAIR_COLORS
 from vidhair.imaging.warp import cut_squares
 from vidhair.media.images import read_image
 from vidhair.models.faces.landmarks import eyes_and_mouth

@@ -5,9 +5,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vidhair.edits.colors import HAIR_COLORS, LEVELS, TONES, is_picture, parse_color
 from vidhair.errors import InvalidSetting
 from vidhair.imaging.color import rgb_to_lab
+from vidhair.imaging.named_colors import HAIR_COLORS, LEVELS, TONES, is_picture, parse_color
 
 
 @pytest.mark.parametrize("name", HAIR_COLORS)
