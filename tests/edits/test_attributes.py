@@ -204,8 +204,10 @@ class TestLength:
         made = edit.grown(*given, Worn(levels, np.full_like(wig, 255), wig), grid, map)
         if not (longer or grows):
             alone = HairLength(amount=-1.0).shortened(*given, grid, map)
-            assert all(np.array_equal(a, b) for a, b in zip(vars(made).values(),
-                                                             vars(alone).values(), strict=True))
+            assert all(
+                np.array_equal(a, b)
+                for a, b in zip(vars(made).values(), vars(alone).values(), strict=True)
+            )
         return seen, made
 
     def test_hair_goes_below_the_cut_alone(self) -> None:

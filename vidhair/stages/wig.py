@@ -41,7 +41,9 @@ def as_photo(made: WigPicture) -> PhotoHair:
     own = np.dstack([made.levels.astype(np.float32) / 255, sure])
     colors, known = torch.from_numpy(own).movedim(-1, 0)[None].split([3, 1], 1)
     filled = fill(colors.contiguous(), known.contiguous(), SPREAD_LEVELS)[0].movedim(0, -1).numpy()
-    hidden = np.minimum(hidden_hair(covered, mesh, side), np.rint(255 * made.behind))
+    bare = (2 * made.skin - 1).clip(0, 1)
+    hidden = np.maximum(hidden_hair(covered, mesh, side), 255 * (1 - bare))
+    hidden = np.minimum(hidden, np.rint(255 * made.behind))
     return PhotoHair(
         np.rint(255 * filled).clip(0, 255).astype(np.uint8),
         covered,

@@ -38,6 +38,7 @@ SHADOW, SHADOW_BLUR, SHADOW_FALL = 0.3, 0.02, 0.018
 # How far the skull faces the photo where that tells nothing of it, and where it does; y at which
 # hair ends in the neck, and how softly, in half widths of the face.
 OUTWARDS = 0.3  # how far out of hair the scalp is covered, as a share of the way from the middle
+FACE_SOFT = 0.03  # how softly that ends at the face, in crop sides
 TURNED_AWAY = (-0.02, 0.1)
 NAPE_HAIR, NAPE_SOFT = 0.25, 0.2
 DEEP = 0.72  # light on hair behind the neck
@@ -110,7 +111,8 @@ def over(
     result += back[..., None] * (DEEP * hair + grain[..., None] - result)
     color, unknown = unseen
     outer = towards(alpha, centre, -OUTWARDS)
-    cover = np.maximum(unknown, outer) * skull * (1 - oval)
+    face = gaussian_filter(oval, FACE_SOFT * side)
+    cover = np.maximum(unknown, outer) * skull * (1 - face)
     color = color + outer[..., None] * (hair - color)
     result += cover[..., None] * (color + grain[..., None] - result)
     kept = kept * (1 - cover)
@@ -166,7 +168,7 @@ def worn_tone(
     return HairTone(area, mean_lab.astype(np.float32))
 
 
-@stage(version=5, keep=False)
+@stage(version=6, keep=False)
 def worn(
     frames: Frames,
     bare: Bare,

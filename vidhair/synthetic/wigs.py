@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from vidhair.synthetic import pigment
 from vidhair.synthetic.clips import _place
 from vidhair.synthetic.params import SHAPE, FaceParams, sample_faces
-from vidhair.synthetic.render import shade, trace
+from vidhair.synthetic.render import Visible, shade, trace
 from vidhair.synthetic.shape import Points
 from vidhair.synthetic.strand_render import (
     OVERSAMPLE,
@@ -33,12 +33,12 @@ SEED = 4
 SIZE, SCALE = (720, 900), 0.72  # of the picture (width, height), and of the person in it
 COLOR = (0.36, 0.26, 0.18)  # in which strands show shine and shade alike
 # A head that is larger than most, and a face that is no longer.
-HEAD = {"cranium_height": 7.0, "cranium_width": 1.0, "chin_length": -1.5}
+HEAD = {"cranium_height": 8.5, "cranium_width": 1.0, "chin_length": -1.5}
 LIGHT = {"light_azimuth": 0.25, "light_elevation": 0.65, "light_strength": 1.0}
 LOOK = {"melanin": 0.2, "redness": 0.0, "hairline": 0.0}
 FRONT, BEHIND = 0, 1
 LIT = 0.35  # how far hair behind a neck is as light as the rest
-COVERED = 0.7  # length on top from which on hair lies over shorter one
+SHORTER = 0.6  # than hair, at least, is that below it
 BACK = -0.35  # z of roots behind which hair falls behind shoulders
 LONGER_ON_TOP = 0.55  # than at the sides, hair is that ends at one height
 
@@ -83,12 +83,13 @@ HAIRSTYLES = {
 class WigPicture:
     """picture: uint8 [H, W, 3], of somebody who wears it. levels: uint8 [H, W, 3], of the hair
     alone; alpha: float32 [H, W], of what falls before the shoulders, and is not hidden by face and
-    neck; behind: float32 [H, W], of all of it."""
+    neck; behind: float32 [H, W], of all of it. skin: float32 [H, W], of face and neck."""
 
     picture: Picture
     levels: Picture
     alpha: Plane
     behind: Plane
+    skin: Plane
 
 
 class _Bust(Bald):
@@ -106,7 +107,11 @@ def wig(style: StrandStyle) -> WigPicture:
     hair = grow_strands(faces, replace(style, flyaway=0.0), SEED, clothed=False)
     seen = trace(faces, _place(0, 0, 0, SCALE, *SIZE).finer(OVERSAMPLE), _Bust(faces))
     back = hair.points[:, 0, 2] < BACK
-    parts = [(_some(hair, ~back), FRONT), (_some(hair, back), BEHIND), *_undercoat(faces, style)]
+    parts = [
+        (_some(hair, ~back), FRONT),
+        (_some(hair, back), BEHIND),
+        (_undercoat(faces, style), FRONT),
+    ]
     grown = Wig(seen, [(part, standing_points(part, faces), kind) for part, kind in parts])
     dye = Pigment(color=COLOR)
     front, whole = (grown.drawn([(dye, dye)], through) for through in (False, True))
@@ -114,10 +119,11 @@ def wig(style: StrandStyle) -> WigPicture:
     picture = front.light.sum(0) + front.clear[..., None] * face
     alpha, color = _layer(front.light[FRONT], front.amount[FRONT])
     behind, deep = _layer(whole.light.sum(0), whole.amount.sum(0))
+    bare = reduced((front.clear * _hit(seen))[..., None])[..., 0]
     mean = (deep * behind[..., None]).sum((0, 1)) / behind.sum()
     deep += LIT * (mean - deep)
     levels = np.where(alpha[..., None] > 0.5, color, deep)
-    return WigPicture(_levels(reduced(picture)), _levels(levels), alpha, behind)
+    return WigPicture(_levels(reduced(picture)), _levels(levels), alpha, behind, bare.clip(0, 1))
 
 
 def _model() -> FaceParams:
@@ -127,15 +133,21 @@ def _model() -> FaceParams:
     return faces.replace(**(mean | HEAD | LOOK | LIGHT))
 
 
-def _undercoat(faces: FaceParams, style: StrandStyle) -> list[tuple[Strands, int]]:
+def _undercoat(faces: FaceParams, style: StrandStyle) -> Strands:
     """Short hair below the rest, which hides the scalp."""
-    if style.top < COVERED:
-        return []
     short = replace(
-        style, count=40000, points=6, width=0.003, top=0.2, sides=0.15, lift=0.25, volume=0.04,
-        clumping=0.0, fringe=0.0, wave=0.0, curl=0.0, flyaway=0.0,
+        style, count=40000, points=6, width=0.003, top=min(0.2, SHORTER * style.top),
+        sides=min(0.15, SHORTER * style.sides), lift=0.25, volume=0.04, clumping=0.0, fringe=0.0,
+        wave=0.0, curl=0.0, flyaway=0.0,
     )  # fmt: skip
-    return [(grow_strands(faces, short, SEED + 1), FRONT)]
+    return grow_strands(faces, short, SEED + 1)
+
+
+def _hit(seen: Visible) -> NDArray[np.bool_]:
+    """Where somebody is seen."""
+    found = np.zeros(seen.view.height * seen.view.width, bool)
+    found[seen.index[0][seen.hit[0]].numpy()] = True
+    return found.reshape(seen.view.height, seen.view.width)
 
 
 def _some(strands: Strands, chosen: NDArray[np.bool_]) -> Strands:
