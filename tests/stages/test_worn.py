@@ -63,6 +63,16 @@ def test_what_is_behind_is_hidden_by_face_and_body_and_is_darker() -> None:
     assert (inner[12:18, :, 1] == 0).all() and (inner[12:18, :, 0] < 190).all()
 
 
+def test_a_border_that_is_mixed_with_what_was_behind_is_hair() -> None:
+    """A bright wall would stand as a line between a jaw and dark hair behind it."""
+    person = plane()
+    person[:, 10:40] = 1
+    given = {"behind": plane(1.0), "alpha": beside(), "person": person, "side": 500.0}
+    levels, _ = worn(**given, changed=np.zeros(SHAPE, np.uint8))
+    assert (levels[:, 10:12, 1] == 0).all() and (levels[:, 38:40, 1] == 0).all()
+    assert (levels[:, 13:37] > 110).all()
+
+
 def test_what_is_behind_is_hidden_by_a_body_that_is_drawn_as_by_one_that_is_seen() -> None:
     body = plane()
     body[20:] = 1
@@ -94,6 +104,14 @@ def test_what_the_photo_does_not_show_is_hair_on_the_scalp_only() -> None:
     color = np.full((*SHAPE, 3), 30, np.float32)
     levels, _ = worn(scalp=scalp, unseen=(color, plane(1.0)))
     assert (levels[:20] == 30).all() and (levels[20:] == 120).all()
+
+
+def test_thin_hair_has_no_line_where_the_scalp_ends_and_the_face_begins() -> None:
+    scalp, alpha, oval = np.full(SHAPE, 255, np.uint8), plane(), plane()
+    alpha[:30], oval[12:] = 0.5, 1
+    levels, _ = worn(scalp=scalp, alpha=alpha, oval=oval, side=100.0)
+    steps = np.abs(np.diff(levels[:25, 25, 1].astype(int)))
+    assert levels[2, 25, 1] < 35 and levels[24, 25, 1] > 50 and steps.max() < 8
 
 
 def test_no_scalp_is_left_outside_of_the_hair_and_all_within() -> None:

@@ -42,6 +42,7 @@ FACE_SOFT = 0.03  # how softly that ends at the face, in crop sides
 TURNED_AWAY = (-0.02, 0.1)
 NAPE_HAIR, NAPE_SOFT = 0.25, 0.2
 DEEP = 0.72  # light on hair behind the neck
+MIXED = 0.004  # width of a border that is neither person nor what is behind, in crop sides
 GAP = 0.03  # half the width of gaps between hair and person that hair behind them fills, in sides
 TONE_STEP = 4  # samples between those that tell the mean color
 NOTHING = 3  # levels of alpha that show no hair
@@ -105,7 +106,9 @@ def over(
     # Of neighbours that meet, both count where the border between them is soft.
     kept = np.minimum(oval + skull + person * (1 - drawn) + body * drawn, 1)
     # So that nothing is seen between the two.
-    back = np.maximum(behind - alpha, 0) / np.maximum(1 - alpha, 1e-3) * (1 - kept)
+    # The border of what is kept is mixed with what was behind it.
+    within = erode(torch.from_numpy(kept)[None, None], 2 * round(MIXED * side) + 1)[0, 0].numpy()
+    back = np.maximum(behind - alpha, 0) / np.maximum(1 - alpha, 1e-3) * (1 - within)
     back *= between(alpha, kept, centre, side)
     result = bare.astype(np.float32)
     result += back[..., None] * (DEEP * hair + grain[..., None] - result)
