@@ -410,7 +410,7 @@ def main() -> None:
                         continue
                     if case.edit == "bald" and way in FOR_DRAWN:
                         continue
-                    if case.edit != "bald" and way == "by latent":
+                    if case.edit not in ("bald", "longer") and way == "by latent":
                         continue
                     made, flow, runner, seconds = edited_frames(
                         path, case, WAYS[way] | given, pack, store

@@ -90,6 +90,14 @@ def test_nothing_behind_is_seen_beyond_both_hair_and_person() -> None:
     assert (levels[15:17, 20:30, 1] == 0).all(), "a gap is hair"
 
 
+def test_the_soft_border_of_a_person_without_hair_beside_it_stays() -> None:
+    person = plane()
+    person[:, 10:40], person[:, [9, 40]] = 1, 0.5
+    levels, _ = worn(behind=plane(1.0), person=person, side=500.0,
+                     changed=np.zeros(SHAPE, np.uint8))  # fmt: skip
+    assert (levels == 120).all()
+
+
 def test_skin_below_hair_is_in_its_shadow() -> None:
     alpha = plane()
     alpha[:15] = 1

@@ -1,5 +1,6 @@
 """Hairstyles on nobody in particular: what falls in front, what lies behind, where it ends."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -13,7 +14,7 @@ FACE = (slice(70, 85), slice(65, 80))  # between the eyes and the mouth
 
 
 @pytest.fixture(autouse=True, scope="module")
-def _small() -> object:
+def _small() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(wigs, "SIZE", SIZE)
         yield

@@ -106,10 +106,15 @@ def over(
     # Of neighbours that meet, both count where the border between them is soft.
     kept = np.minimum(oval + skull + person * (1 - drawn) + body * drawn, 1)
     # So that nothing is seen between the two.
-    # The border of what is kept is mixed with what was behind it.
-    within = erode(torch.from_numpy(kept)[None, None], 2 * round(MIXED * side) + 1)[0, 0].numpy()
-    back = np.maximum(behind - alpha, 0) / np.maximum(1 - alpha, 1e-3) * (1 - within)
+    back = np.maximum(behind - alpha, 0) / np.maximum(1 - alpha, 1e-3)
     back *= between(alpha, kept, centre, side)
+    # Beside it, the border of what is kept is mixed with what was behind it.
+    reach = 2 * round(MIXED * side) + 1
+    back, within = (
+        grow(torch.from_numpy(x)[None, None], reach)[0, 0].numpy()
+        for grow, x in ((dilate, back * (1 - kept)), (erode, kept))
+    )
+    back = back * (1 - within)
     result = bare.astype(np.float32)
     result += back[..., None] * (DEEP * hair + grain[..., None] - result)
     color, unknown = unseen
@@ -139,10 +144,11 @@ def between(alpha: Plane, kept: Plane, centre: NDArray[np.float64], side: float)
     right = np.maximum.accumulate(alpha[:, column:][:, ::-1], axis=1)[:, ::-1]
     outside = np.concatenate([left, right], axis=1)
     edge = round(GAP * side) + 1
-    both = np.pad(np.maximum(alpha, kept), edge)
-    plane = torch.from_numpy(both)[None, None]
+    both = np.maximum(alpha, kept)
+    plane = torch.from_numpy(np.pad(both, edge))[None, None]
     closed = erode(dilate(plane, 2 * edge - 1), 2 * edge - 1)[0, 0, edge:-edge, edge:-edge]
-    found: Plane = np.maximum(outside, closed.numpy())
+    gaps = (closed.numpy() - both) / np.maximum(1 - both, 1e-3)
+    found: Plane = np.maximum(outside, gaps)
     return found
 
 
