@@ -9,14 +9,12 @@ import pytest
 from tests import small
 from tests.edits.test_stack import takes
 from tests.flow.made_up import a_pack, nodes_of
-from tests.stages.photos import photo
 from vidhair.cache import MemoryStore
 from vidhair.edits import Bald, HairColor, HairReference
-from vidhair.edits.own_color import in_color
 from vidhair.edits.stack import stacked
 from vidhair.errors import InvalidSetting, SourceNotFound
 from vidhair.flow import graph
-from vidhair.flow.graph import Flow, draws
+from vidhair.flow.graph import Flow, draws, makers_of
 from vidhair.media import open_clip, write_png
 from vidhair.recipe import load_recipe
 from vidhair.wiring import stage_of
@@ -116,13 +114,15 @@ class TestStack:
         assert in_frames(edits, "layer") == {"frames", "layer_1", "upper_3"}
 
 
-def test_hair_in_the_persons_own_color_keeps_its_strands() -> None:
-    given = photo()
-    dyed = in_color(given, np.array([20, 5, 8], np.float32))
-    hair = given.alpha > 250
-    assert dyed.levels[hair].mean() < 0.7 * given.levels[hair].mean()
-    assert dyed.levels[hair].std() > 3
-    assert (dyed.alpha == given.alpha).all()
+@pytest.mark.parametrize("name", ["bob", "afro"])
+def test_a_hairstyle_by_name_needs_no_photo_and_has_the_persons_color(name: str) -> None:
+    recipe = load_recipe("hairstyle", {"edit.style": name})
+    (edit,) = recipe.edits
+    assert isinstance(edit, HairReference) and not draws(recipe)
+    assert makers_of(recipe)["photo_hair"].__name__ == "photo_hair_in_own_color"
+    assert edit.identity() != HairReference(style="curly").identity()
+    with pytest.raises(InvalidSetting, match=f"edit.style = '{name}' is none; give a photo"):
+        HairReference(style=name, by="latent").check(a_pack(), "edit")
 
 
 def test_of_another_photo_only_what_shows_it_is_made(style: Path, tmp_path: Path) -> None:

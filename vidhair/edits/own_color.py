@@ -13,6 +13,8 @@ from vidhair.stages.matte import SURE_ALPHA, HairTone
 from vidhair.stages.photo import PhotoHair
 from vidhair.wiring import Series
 
+LEAST = 0.001  # share of what is looked at: less on a bald head is stubble, and of its skin's color
+
 
 def in_color(photo: PhotoHair, lab: NDArray[np.float32]) -> PhotoHair:
     """A photo's hair, dyed so that its mean is a color in Lab [3]."""
@@ -29,8 +31,8 @@ def in_color(photo: PhotoHair, lab: NDArray[np.float32]) -> PhotoHair:
 
 
 def in_own_color(photo: PhotoHair, hair_tone: Series[HairTone]) -> PhotoHair:
-    """A photo's hair in the mean color of a person's, if any of that is seen."""
+    """A photo's hair in the mean color of a person's, if enough of that is seen."""
     area, lab = hair_tone.field("area"), hair_tone.field("mean_lab")
-    if not area.any():
+    if area.max() < LEAST:
         return photo
     return in_color(photo, (lab * area[:, None]).sum(0) / area.sum())
