@@ -9,6 +9,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from tests import small
 from tests.edits.codes import (
     COUNT,
     LAYERS,
@@ -27,14 +28,17 @@ from tests.edits.test_fitting import dark_is_hair
 from tests.edits.test_proxies import scene_of
 from tests.stages.faces import face_track
 from tests.stages.series import InMemory
+from vidhair.cache import MemoryStore
 from vidhair.edits import Attribute, Fringe, HairLength, Volume, Wave
 from vidhair.edits.edit import GradedEdit, Strength
 from vidhair.edits.hair_attribute import FULL_FRINGE, Shown, share_seen
 from vidhair.errors import InvalidSetting
 from vidhair.flow.graph import makers_of
 from vidhair.geometry import Box
+from vidhair.media import open_clip
 from vidhair.recipe import load_recipe
 from vidhair.settings import Curve
+from vidhair.stages import ends
 from vidhair.stages.bare import Bare
 from vidhair.stages.ends import HairEnd, HairFall
 from vidhair.stages.in_front import InFront
@@ -44,6 +48,7 @@ from vidhair.stages.render import Codes
 from vidhair.stages.reshaped import lengthened_beside_face
 from vidhair.stages.skull import AXES, CENTRE, HeadPose, Skull
 from vidhair.stages.worn import Worn
+from vidhair.synthetic import wigs
 from vidhair.types import Frames
 
 
@@ -236,3 +241,20 @@ class TestLength:
         tone = InMemory(HairTone(np.zeros(1, np.float32), np.zeros((1, 3), np.float32)))
         found = HairLength(amount=0.5).photo_hair(HairEnd(2.0), tone, track)
         assert not found.alpha.any() and np.isfinite(found.rotation).all() and found.side > 0
+
+    @pytest.mark.slow
+    def test_a_whole_run(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Hair that counts as short gives way to strands of its color that hang below it."""
+        monkeypatch.setattr(ends, "LONG", 9.0)
+        monkeypatch.setattr(wigs, "SIZE", (400, 500))
+        with open_clip(small.clip()) as reader:
+            flow, runner = small.flow_on(
+                MemoryStore(), reader, name="hair_length", until="layer",
+                changes={"edit.amount": 0.7, "matte.segmenter": "none"},
+            )  # fmt: skip
+            count = reader.clip.frame_count
+            own, worn = (flow.value(runner.work, name, 0, count) for name in ("matte", "bent"))
+            frames, made = flow.pictures(runner.work, 0, count)[0], reader.read(0, count)
+        rows = [np.flatnonzero((m.alpha > 200).any((0, 2))) for m in (own, worn)]
+        assert rows[1].max() > rows[0].max() + 3
+        assert (frames != made).any() and (frames == made).mean() > 0.2

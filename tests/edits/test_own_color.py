@@ -23,7 +23,7 @@ def test_it_keeps_its_strands() -> None:
 @pytest.mark.parametrize("area", [0.0, LEAST / 2, 0.1])
 def test_the_color_is_the_mean_of_all_frames_if_enough_is_seen(area: float) -> None:
     given = photo()
-    tone = HairTone(np.float32([area, area, 0]), np.stack([DARK + 2, DARK - 2, 9 * DARK]))
+    tone = HairTone(np.array([area, area, 0], np.float32), np.stack([DARK + 2, DARK - 2, 9 * DARK]))
     found = in_own_color(given, InMemory(tone))
     want = given if area < LEAST else in_color(given, DARK)
     assert np.array_equal(found.levels, want.levels)
