@@ -15,9 +15,9 @@ from vidhair.imaging import morphology
 from vidhair.imaging.blur import blur
 from vidhair.imaging.morphology import span_of
 from vidhair.imaging.warp import shrink, spread_grid
-from vidhair.models.faces.landmarks import EYE_LEFT, EYE_RIGHT, FACE_OVAL
+from vidhair.models.faces.landmarks import BROWS, EYE_LEFT, EYE_RIGHT, FACE_OVAL
 from vidhair.models.parsers.face_parser import Label, polygon_mask
-from vidhair.stages.facial_hair import BROWS, LIPS
+from vidhair.stages.facial_hair import LIPS
 from vidhair.stages.region import HairWindow
 from vidhair.stages.skull import Look, Place, Skull, ear_on, hanging_from, look
 
