@@ -56,7 +56,7 @@ LEAST_FREE = 0.5  # share of a rim beside those
 # and at least so many levels; and up to a bound.
 USUAL, LEAST_USUAL, BOUND = 0.75, 1.5, 1.8
 # Weights of the mean of both rims, of the clearer one, and of the bridge; what they have to reach.
-WEIGHTS, WORN = (0.4, 0.3, 0.3), 1.49
+WEIGHTS, WORN = (0.4, 0.3, 0.3), 1.46
 # How far arms run down to the ear, and how far behind the eye that is; how far out they bend back,
 # how far behind the lens, and how far beside it they begin.
 ARM_DOWN, ARM_BACK = (-0.15, -0.05, 0.05), 0.75
@@ -71,6 +71,7 @@ SEEN = 0.6  # of the logarithm, from which on a line is seen
 GAP, SOFT = 0.1, 0.02  # the longest gap in it, and over which it begins and ends
 LATEST = 0.4  # share of an arm, in which it has to begin
 SMOOTH = 0.6  # over time, as in `MatteConfig`
+CLEAR_ARM, ARM_TELLS = 1.05, 0.3  # the same of an arm, and the share of it that tells how wide it is
 OFF_ARM = 30.0  # levels from which on what follows an arm has none of the colors of its beginning
 ALIKE, DARK = 20.0, 60.0  # levels up to which hair is as dark as an arm, and that is dark
 
@@ -306,7 +307,7 @@ def cover(
         told = ~_at(brows, around.places)
         add(around, _stands_out(around, glasses.usual, eyes.unit, told), closed=True)
         line = eyes.arm(side, glasses.lens, glasses.arms[side])
-        arm = trace(levels, line, reach, widths, glasses.usual, stiff=STIFF, clear=0.5)
+        arm = trace(levels, line, reach, widths, glasses.usual, stiff=STIFF, clear=ARM_TELLS)
         add(*_arm(levels, arm, glasses.usual, eyes.unit))
     over_nose = trace(levels, eyes.bridge(glasses.lens, *glasses.bridge, BRIDGE_PLACES), *given)
     add(over_nose, _stands_out(over_nose, glasses.usual, eyes.unit))
@@ -362,6 +363,8 @@ def _arm(picture: Plane, line: Trace, usual: float, unit: float) -> tuple[Trace,
     if not sums.any():
         return line, np.zeros(len(parts), bool)
     begin, end = np.flatnonzero(parts == sums.argmax())[[0, -1]] + [0, 1]
+    if np.log1p(np.median(line.strengths[begin:end]) / usual) < CLEAR_ARM:
+        return line, np.zeros(len(parts), bool)
     first = line.colors[begin : begin + max(1, (end - begin) // 2)]
     off = np.abs(line.colors[begin:end, None] - first).max(-1).min(-1) > OFF_ARM
     end = begin + (int(np.argmax(off)) if off.any() else end - begin)
