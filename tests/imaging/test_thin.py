@@ -101,5 +101,5 @@ class TestCovered:
 
     def test_none_outside_of_the_picture(self) -> None:
         picture, _ = wire(3.0, plain())
-        line = trace(picture, NEAR + [500, 0], 7.0, [2.5], 3.0)
+        line = trace(picture, NEAR + np.array([500, 0]), 7.0, [2.5], 3.0)
         assert not covered(picture, line, np.ones(80, np.float32)).any()

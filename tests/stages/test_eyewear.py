@@ -161,7 +161,8 @@ def grown_by(mask: Mask, reach: int) -> Mask:
 class TestMatte:
     def test_glasses_are_no_hair(self) -> None:
         frames, *_, hair = scene(None, 0.04, 0.0)
-        given = Matte(255 * hair.astype(np.uint8), np.ones(FRAMES), np.zeros((FRAMES, 3)))
+        told = np.ones(FRAMES, np.float32), np.zeros((FRAMES, 3), np.float32)
+        given = Matte(hair.astype(np.uint8) * np.uint8(255), *told)
         alpha = np.zeros((FRAMES, HIGH, WIDE), np.uint8)
         alpha[0, 100:110] = 255
         alpha[0, 110:112] = 51

@@ -55,6 +55,7 @@ LEAST_FREE = 0.5  # share of a rim beside those
 # Lines count by the logarithm of one and their strength, by that which USUAL of a face stay below
 # and at least so many levels; and up to a bound.
 USUAL, LEAST_USUAL, BOUND = 0.75, 1.5, 1.8
+FIRST, UNLIKELY = 3, 0.15  # frames that tell whether more are looked at, and what those lack if not
 # Weights of the mean of both rims, of the clearer one, and of the bridge; what they have to reach.
 WEIGHTS, WORN = (0.4, 0.3, 0.3), 1.46
 # How far arms run down to the ear, and how far behind the eye that is; how far out they bend back,
@@ -69,11 +70,12 @@ RIM_PLACES, ARM_PLACES, BRIDGE_PLACES, BESIDE = 160, 60, 40, 0.07
 ARM_BESIDE, STIFF = 0.06, 0.3  # of arms, and what every pixel costs that they are bent
 SEEN = 0.6  # of the logarithm, from which on a line is seen
 GAP, SOFT = 0.1, 0.02  # the longest gap in it, and over which it begins and ends
-LATEST = 0.4  # share of an arm, in which it has to begin
-SMOOTH = 0.6  # over time, as in `MatteConfig`
-CLEAR_ARM, ARM_TELLS = 1.05, 0.3  # the same of an arm, and the share of it that tells how wide it is
+# Of arms: share within which they have to begin, the logarithm that they have in the middle, and
+# share that tells how wide they are.
+LATEST, CLEAR_ARM, ARM_TELLS = 0.4, 1.05, 0.3
 OFF_ARM = 30.0  # levels from which on what follows an arm has none of the colors of its beginning
 ALIKE, DARK = 20.0, 60.0  # levels up to which hair is as dark as an arm, and that is dark
+SMOOTH = 0.6  # over time, as in `MatteConfig`
 
 
 @dataclass(frozen=True)
@@ -231,13 +233,13 @@ def lines_of(picture: NDArray[np.uint8], mesh: NDArray[np.float32], eyes: Eyes) 
         return grown(inside, round(edge * eyes.unit)) if edge else inside
 
     found = lines(part, [width * eyes.unit for width in WIDTHS])
-    usual = usual_strength(found, mask(tuple(FACE_OVAL), 0))
+    usual = usual_strength(found, mask(FACE_OVAL, 0))
     thick = np.maximum(found, lines(part, [THICK * eyes.unit]))
     bounds = np.array([BOUND, ARM_BOUND], np.float32)[:, None, None, None]
     worth = np.minimum(np.log1p(np.stack([found, thick]) / usual), bounds)
-    around = [(EYE_LEFT, EYE_EDGE), (EYE_RIGHT, EYE_EDGE)]
-    around += [(brow, BROW_EDGE) for brow in BROWS]
-    free = ~np.logical_or.reduce([mask(tuple(ring), edge) for ring, edge in around])
+    others = [mask(ring, EYE_EDGE) for ring in (EYE_LEFT, EYE_RIGHT)]
+    others += [mask(brow, BROW_EDGE) for brow in BROWS]
+    free = ~np.logical_or.reduce(others)
     loose = 2 * max(1, round(LOOSE * eyes.unit)) + 1
     worth, thick = dilate(torch.from_numpy(worth), loose).numpy()
     return Shown(worth, thick, free, corner.astype(np.float64), eyes, usual)
@@ -253,7 +255,8 @@ def fit(shown: list[Shown]) -> tuple[Glasses, float]:
     h, k = np.unravel_index(of_best.argmax(), of_best.shape)
     lens, bridge = shapes[best], np.array([HEIGHTS[h], ARCHED[k]])
     score, usual = float(np.mean([like.max() for like in likes])), [one.usual for one in shown]
-    return Glasses(score > WORN, lens, bridge, _arms(shown, lens), float(np.mean(usual))), score
+    arms = _arms(shown, lens) if score > WORN else np.zeros((2, 3))
+    return Glasses(score > WORN, lens, bridge, arms, float(np.mean(usual))), score
 
 
 def _likes(one: Shown, shapes: NDArray[np.float64]) -> tuple[Points, Points]:
@@ -283,14 +286,15 @@ def _arms(shown: list[Shown], lens: NDArray[np.float64]) -> NDArray[np.float64]:
         line = one.eyes.arm(side, lens, arm)
         step = np.hypot(*(line[1] - line[0])) / one.eyes.unit
         worth[side, k] += (one.along(line, False, one.thick)[0] - ARM_WORTH).sum() * step
-    return every[worth.argmax(1)]
+    found: Points = every[worth.argmax(1)]
+    return found
 
 
 def cover(
     picture: NDArray[np.uint8], mesh: NDArray[np.float32], glasses: Glasses, eyes: Eyes
 ) -> Plane:
     """How far a window [h, w, 3] shows glasses, [h, w] in 0 … 1. mesh: [478, 2], in its samples."""
-    levels, brows = picture.astype(np.float32), _brows(mesh, picture.shape[:2])
+    levels, brows = picture.astype(np.float32), _brows(mesh, (picture.shape[0], picture.shape[1]))
     found = np.zeros(brows.shape, np.float32)
     given = BESIDE * eyes.unit, [width * eyes.unit for width in FOLLOWED], glasses.usual
     reach, widths = ARM_BESIDE * eyes.unit, [width * eyes.unit for width in (*FOLLOWED, THICK)]
@@ -309,7 +313,8 @@ def cover(
         line = eyes.arm(side, glasses.lens, glasses.arms[side])
         arm = trace(levels, line, reach, widths, glasses.usual, stiff=STIFF, clear=ARM_TELLS)
         add(*_arm(levels, arm, glasses.usual, eyes.unit))
-    over_nose = trace(levels, eyes.bridge(glasses.lens, *glasses.bridge, BRIDGE_PLACES), *given)
+    height, arched = glasses.bridge
+    over_nose = trace(levels, eyes.bridge(glasses.lens, height, arched, BRIDGE_PLACES), *given)
     add(over_nose, _stands_out(over_nose, glasses.usual, eyes.unit))
     return found
 
@@ -349,8 +354,9 @@ def _stands_out(
     if told is not None:
         there |= ~told
     gap = max(1, round(GAP * unit / float(np.hypot(*np.diff(line.places, axis=0).T).mean())))
-    found: NDArray[np.bool_] = binary_closing(np.pad(there, gap, mode="wrap"), np.ones(gap))
-    return binary_opening(found, np.ones(max(1, gap // 2)))[gap:-gap]
+    closed = binary_closing(np.pad(there, gap, mode="wrap"), np.ones(gap))
+    found: NDArray[np.bool_] = binary_opening(closed, np.ones(max(1, gap // 2)))[gap:-gap]
+    return found
 
 
 def _arm(picture: Plane, line: Trace, usual: float, unit: float) -> tuple[Trace, NDArray[np.bool_]]:
@@ -392,12 +398,14 @@ def glasses(
     """From FRAMES that are spread over the clip."""
     present, pose = np.flatnonzero(track.field("present")), head_pose.whole()
     chosen = present[np.linspace(0, len(present) - 1, min(FRAMES, len(present))).astype(int)]
-    shown = []
-    for row in np.unique(chosen).tolist():
+    rows, shown = np.unique(chosen), list[Shown]()
+    for row in (int(row) for first in range(FIRST) for row in rows[first::FIRST]):
         eyes = Eyes.of(mesh := track.rows(row, row + 1).mesh[0], Place.of(pose, row), hair_window)
         if eyes.unit > SMALLEST:
             picture = hair_window.cut(frames.rows(row, row + 1).pixels[0])
             shown.append(lines_of(picture, hair_window.places(mesh), eyes))
+        if len(shown) == FIRST and fit(shown)[1] < WORN - UNLIKELY:
+            break
     if not shown:
         return Glasses(False, np.zeros(5), np.zeros(2), np.zeros((2, 3)), 0.0)
     return fit(shown)[0]
