@@ -64,15 +64,14 @@ ARM_DOWN, ARM_BACK = (-0.15, -0.05, 0.05), 0.75
 ARM_OUT, BENT, BESIDE_LENS = (0.52, 0.6, 0.7), 0.05, 0.02
 # What lines of an arm have to count, so that it is longer, and do at most; how wide they may be.
 ARM_WORTH, ARM_BOUND, THICK = 1.0, 4.0, 0.13
+LEAST_ARM = 0.015  # what is more than that along an arm, times its length
 # Places of lines that are followed, and how far beside the shape.
 FOLLOWED = 0.014, 0.02, 0.03, 0.045, 0.065, 0.09  # and their widths
 RIM_PLACES, ARM_PLACES, BRIDGE_PLACES, BESIDE = 160, 60, 40, 0.07
 ARM_BESIDE, STIFF = 0.06, 0.3  # of arms, and what every pixel costs that they are bent
 SEEN = 0.6  # of the logarithm, from which on a line is seen
 GAP, SOFT = 0.1, 0.02  # the longest gap in it, and over which it begins and ends
-# Of arms: share within which they have to begin, the logarithm that they have in the middle, and
-# share that tells how wide they are.
-LATEST, CLEAR_ARM, ARM_TELLS = 0.4, 1.05, 0.3
+LATEST, ARM_TELLS = 0.4, 0.3  # shares of arms, in which they have to begin, and that tell how wide
 OFF_ARM = 30.0  # levels from which on what follows an arm has none of the colors of its beginning
 ALIKE, DARK = 20.0, 60.0  # levels up to which hair is as dark as an arm, and that is dark
 SMOOTH = 0.6  # over time, as in `MatteConfig`
@@ -82,8 +81,8 @@ SMOOTH = 0.6  # over time, as in `MatteConfig`
 class Glasses(Value):
     """What glasses of a person are like, who wears some or not. lens: [5], their shape, as a row of
     `lenses`; bridge: [2], its height, and how far it is arched; arms: [2, 3], the height at which
-    each begins, how far out it is and by how much it runs down to the ear; usual: strength of what
-    is no line on the face, in levels."""
+    each begins, how far out it is and by how much it runs down to the ear, or NaN; usual: strength
+    of what is no line on the face, in levels."""
 
     worn: bool
     lens: NDArray[np.float64]
@@ -279,15 +278,16 @@ def _likes(one: Shown, shapes: NDArray[np.float64]) -> tuple[Points, Points]:
 
 
 def _arms(shown: list[Shown], lens: NDArray[np.float64]) -> NDArray[np.float64]:
-    """What both arms [2, 3] from lenses [5] lines are most like."""
+    """What both arms [2, 3] from lenses [5] lines are most like, NaN where none is seen."""
     every = np.array(list(product(HEIGHTS, ARM_OUT, ARM_DOWN)))
     worth = np.zeros((2, len(every)))
     for (k, arm), side, one in product(enumerate(every), (0, 1), shown):
         line = one.eyes.arm(side, lens, arm)
         step = np.hypot(*(line[1] - line[0])) / one.eyes.unit
         worth[side, k] += (one.along(line, False, one.thick)[0] - ARM_WORTH).sum() * step
-    found: Points = every[worth.argmax(1)]
-    return found
+    arms: Points = every[worth.argmax(1)]
+    arms[worth.max(1) < LEAST_ARM * len(shown)] = np.nan
+    return arms
 
 
 def cover(
@@ -310,6 +310,8 @@ def cover(
         around = trace(levels, near, *given, closed=True, told=~brows)
         told = ~_at(brows, around.places)
         add(around, _stands_out(around, glasses.usual, eyes.unit, told), closed=True)
+        if np.isnan(glasses.arms[side]).any():
+            continue
         line = eyes.arm(side, glasses.lens, glasses.arms[side])
         arm = trace(levels, line, reach, widths, glasses.usual, stiff=STIFF, clear=ARM_TELLS)
         add(*_arm(levels, arm, glasses.usual, eyes.unit))
@@ -369,20 +371,24 @@ def _arm(picture: Plane, line: Trace, usual: float, unit: float) -> tuple[Trace,
     if not sums.any():
         return line, np.zeros(len(parts), bool)
     begin, end = np.flatnonzero(parts == sums.argmax())[[0, -1]] + [0, 1]
-    if np.log1p(np.median(line.strengths[begin:end]) / usual) < CLEAR_ARM:
-        return line, np.zeros(len(parts), bool)
     first = line.colors[begin : begin + max(1, (end - begin) // 2)]
     off = np.abs(line.colors[begin:end, None] - first).max(-1).min(-1) > OFF_ARM
-    end = begin + (int(np.argmax(off)) if off.any() else end - begin)
-    color, way = np.median(first, 0), line.places[end - 1] - line.places[begin]
-    places, on = line.places.copy(), np.arange(1, len(parts) - end + 1)[:, None]
-    places[end:] = places[end - 1] + on * way / max(1, end - 1 - begin)
-    straight = line_at(picture, places, line.across, line.widths, line.strengths)
+    end = max(begin + 2, begin + int(np.argmax(off)) if off.any() else end)
+    straight = _straight(picture, line, slice(begin, end))
+    color = np.median(first, 0)
     like = (np.abs(straight.colors - color).max(-1) < ALIKE) & (color.mean() < DARK)
     like[begin:end] = True
     like[begin:] = np.logical_and.accumulate(like[begin:])
     like[:begin] = False
     return straight, like
+
+
+def _straight(picture: Plane, line: Trace, seen: slice) -> Trace:
+    """The straight line through what is seen of one."""
+    index, strong = np.arange(len(line.places)), line.strengths[seen] + 1e-3
+    through = [np.polyfit(index[seen], line.places[seen, k], 1, w=strong) for k in (0, 1)]
+    places = np.stack([np.polyval(one, index) for one in through], -1)
+    return line_at(picture, places, normals(places, False), line.widths, line.strengths)
 
 
 # ---- stages
