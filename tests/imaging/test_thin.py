@@ -81,6 +81,16 @@ class TestTrace:
         ]  # fmt: skip
         assert off[0] > 3 and off[1] < 1.2
 
+    def test_of_two_lines_it_is_the_one_of_its_color(self) -> None:
+        picture, _ = wire(2.0, plain())
+        rows, columns = np.mgrid[:HIGH, :WIDE] + 0.5
+        cover = (1.5 - np.abs(rows - middle(columns) - 6)).clip(0, 1)[..., None]
+        picture = (picture * (1 - cover)).astype(np.float32)
+        bright = trace(picture, NEAR, 9.0, [2.0], 3.0, color=np.array(WIRE, np.float32))
+        dark = trace(picture, NEAR, 9.0, [2.0], 3.0, color=np.zeros(3, np.float32))
+        off = [(line.places[30:50, 1] - middle(line.places[30:50, 0])) for line in (bright, dark)]
+        assert np.abs(off[0]).max() < 1.2 and off[1].min() > 3
+
     def test_a_closed_one_comes_back(self) -> None:
         turn = np.linspace(0, 2 * np.pi, 100, endpoint=False)
         around = np.stack([45 + 20 * np.cos(turn), 30 + 20 * np.sin(turn)], -1)

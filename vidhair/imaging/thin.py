@@ -24,6 +24,7 @@ BEND = 0.02  # what a path pays for every offset that it steps aside, in strengt
 EVEN = 5  # places along a line over which its colors are even
 CORE, BEYOND = 0.35, 1.5  # of a line's width: what is its middle, and how far out is what is beside
 LEAST_BESIDE = 2.0  # pixels of that
+OTHER = 80.0  # levels off the color of a line that cost a path as much as a strength is worth
 OUTLINE = 1.0  # pixels beside a line that show it and what is beside, mixed
 TOLD = 12.0  # levels by which a line differs from what is beside it, from which on colors tell it
 MIXED = (0.12, 0.85)  # shares of a line's color at which a pixel shows none of it, and it alone
@@ -94,14 +95,14 @@ class Trace:
 def trace(
     picture: Plane, near: NDArray[np.float64], reach: float, widths: Sequence[float], usual: float,
     closed: bool = False, told: NDArray[np.bool_] | None = None, stiff: float = BEND,
-    clear: float = 1.0,
+    clear: float = 1.0, color: Plane | None = None,
 ) -> Trace:  # fmt: skip
     """The line that stands out most of a picture [h, w, 3], near places [N, 2] of another one.
 
     reach, widths: in pixels; usual: strength of what is no line, in levels; closed: whether it
     comes back to where it begins; told: [h, w], where the picture tells of it; stiff: what every
     offset costs that it steps aside, in logarithms of strengths; clear: share of it, from its
-    beginning, that tells how wide it is.
+    beginning, that tells how wide it is; color: [3] in levels, that it mostly has.
     """
     across = normals(near, closed)
     margin = int(np.ceil(BEYOND * max(widths) / ACROSS)) + round((OUTLINE + LEAST_BESIDE) / ACROSS)
@@ -113,6 +114,9 @@ def trace(
     worth = np.log1p(strengths[margin:-margin] / usual)
     if told is not None:
         worth = worth * sample(told.astype(np.float32), there[margin:-margin])
+    if color is not None:
+        away = np.abs(strip[margin:-margin] - color).max(-1) / OTHER
+        worth = worth - away.clip(0, 1)
     rows, columns = margin + _path(worth, closed, stiff), np.arange(len(near))
     strong = strengths[rows, columns]
     first = slice(max(1, round(clear * len(near))))

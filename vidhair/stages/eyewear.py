@@ -308,6 +308,9 @@ def cover(
     for side in (0, 1):
         near = eyes.seen(side, rim(glasses.lens, RIM_PLACES))
         around = trace(levels, near, *given, closed=True, told=~brows)
+        clear = around.strengths >= np.median(around.strengths)
+        color = np.median(around.colors[clear], 0)
+        around = trace(levels, near, *given, closed=True, told=~brows, color=color)
         told = ~_at(brows, around.places)
         add(around, _stands_out(around, glasses.usual, eyes.unit, told), closed=True)
         if np.isnan(glasses.arms[side]).any():
@@ -371,7 +374,9 @@ def _arm(picture: Plane, line: Trace, usual: float, unit: float) -> tuple[Trace,
     if not sums.any():
         return line, np.zeros(len(parts), bool)
     begin, end = np.flatnonzero(parts == sums.argmax())[[0, -1]] + [0, 1]
-    first = line.colors[begin : begin + max(1, (end - begin) // 2)]
+    first = line.colors[
+        begin : begin + max(1, min((end - begin) // 2, round(ARM_TELLS * len(parts))))
+    ]
     off = np.abs(line.colors[begin:end, None] - first).max(-1).min(-1) > OFF_ARM
     end = max(begin + 2, begin + int(np.argmax(off)) if off.any() else end)
     straight = _straight(picture, line, slice(begin, end))
