@@ -35,9 +35,10 @@ def in_line(one: Plane, other: Plane) -> Plane:
 
     one, other: [..., 3], the middle minus either side. A step between two sides is none.
     """
-    both = (one * other).sum(-1).clip(0)
-    most = np.maximum(np.square(one).sum(-1), np.square(other).sum(-1))
-    found: Plane = both / np.sqrt(most + 1e-3)
+    both, first, second = (
+        np.einsum("...k,...k->...", *two) for two in ((one, other), (one, one), (other, other))
+    )
+    found: Plane = both.clip(0) / np.sqrt(np.maximum(first, second) + 1e-3)
     return found
 
 
