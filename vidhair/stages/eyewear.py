@@ -57,7 +57,7 @@ LEAST_FREE = 0.5  # share of a rim beside those
 USUAL, LEAST_USUAL, BOUND = 0.75, 1.5, 1.8
 FIRST, UNLIKELY = 3, 0.15  # frames that tell whether more are looked at, and what those lack if not
 # Weights of the mean of both rims, of the clearer one, and of the bridge; what they have to reach.
-WEIGHTS, WORN = (0.4, 0.3, 0.3), 1.46
+WEIGHTS, WORN = (0.4, 0.3, 0.3), 1.49
 # How far arms run down to the ear, and how far behind the eye that is; how far out they bend back,
 # how far behind the lens, and how far beside it they begin.
 ARM_DOWN, ARM_BACK = (-0.15, -0.05, 0.05), 0.75
