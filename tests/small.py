@@ -77,13 +77,14 @@ QUICK: dict[str, Any] = {
 }
 STAGES = [
     "target_color", "faces", "thumbnails", "shots", "tracks", "looks", "people", "track", "latents",
-    "shot_codes", "pivots", "labels", "tuned", "rendered", "hair_colors", "prior", "matte",
-    "code_change", "edited", "doubts", "changes",
+    "shot_codes", "pivots", "labels", "tuned", "rendered", "hair_colors", "prior", "glasses",
+    "eyewear", "matte", "code_change", "edited", "doubts", "changes",
 ]  # fmt: skip
 # Those of `hair_color`, which draws nothing.
 DYEING = [
     "target_color", "faces", "thumbnails", "shots", "tracks", "looks", "people", "track", "labels",
-    "hair_colors", "prior", "matte", "clip_light", "hair_light", "doubts", "changes",
+    "hair_colors", "prior", "glasses", "eyewear", "matte", "clip_light", "hair_light", "doubts",
+    "changes",
 ]  # fmt: skip
 
 

@@ -40,7 +40,7 @@ EDITED = {"code_change", "edited", "changes"}
 DRAWN = {"rendered"} | EDITED
 TUNED = {"tuned"} | DRAWN
 SMOOTH = {"pivots"} | TUNED
-MATTED = {"matte", "doubts"}
+MATTED, WORN = {"matte", "doubts"}, {"glasses", "eyewear"}
 BARED = {"skull", "hands", "behind", "bare", "usual_hair", "in_front"}
 PARSE = {"labels", "hair_colors", "prior"} | MATTED | TUNED
 TRACK = STAGES - {"target_color", "thumbnails", "faces", "shots", "tracks", "looks", "people"}
@@ -75,7 +75,7 @@ EXPECTED: dict[str, tuple[Any, set[str]]] = {
     "render.precision": ("bfloat16", {"rendered", "edited", "changes"}),
     "render.batch": (1, set()),
     "render.memory": (256, set()),
-    "matte.size": (64, PARSE),
+    "matte.size": (64, PARSE | WORN),
     "matte.color_weight": (0.5, {"prior"} | MATTED | EDITED),
     "matte.smooth": (0.2, MATTED | EDITED),
     "matte.edge": (0.05, MATTED | EDITED),
@@ -218,7 +218,7 @@ def test_a_recipe_without_an_edit_shares_everything() -> None:
     color, plain = keys(load_recipe(small.RECIPE)), keys(load_recipe("reconstruct"))
     assert changed(color, plain) == {"changes"}
     gone = set(color) - set(plain)
-    assert gone == {"target_color", "hair_colors", "prior", "code_change", "edited"} | MATTED
+    assert gone == {"target_color", "hair_colors", "prior", "code_change", "edited"} | MATTED | WORN
 
 
 def test_what_a_recipe_does_not_read_is_not_made() -> None:

@@ -755,6 +755,42 @@ def test_an_ear_that_is_seen_is_no_hair_and_what_hangs_from_it_stays() -> None:
     assert a_view(picture=picture, alpha=alpha).alpha[above].min() > 0.3
 
 
+def test_what_hangs_before_hair_stays() -> None:
+    """A ring below an ear that hair hides; a strand as thin as it, which a matte lacks, goes."""
+    picture, _, alpha, _, _ = scene(0)
+    cover = ear_on(1, place(0), WINDOW)
+    assert cover is not None
+    bottom, column = np.argwhere(cover[1] > 0.5).max(0)[0], 84
+    hair, ring, strand = (np.zeros(alpha.shape, bool) for _ in range(3))
+    hair[bottom - 30 : bottom + 20, 74:100] = True
+    ring[bottom + 4 : bottom + 6, column - 4 : column + 5] = True
+    strand[bottom + 10 : bottom + 12, column - 4 : column + 5] = True
+    picture, alpha = picture.copy(), alpha.copy()
+    picture[hair], alpha[hair] = HAIR, 255
+    picture[ring], alpha[ring | strand] = (230, 200, 90), 0
+    view = a_view(picture, alpha)
+    assert view.jewels[ring].all() and not view.jewels[strand].any()
+    assert _margin(view)[ring].mean() < 0.5 < _margin(view)[strand].mean()
+
+
+def test_the_shade_in_an_ear_is_no_hair() -> None:
+    picture, _, alpha, _, _ = scene(0)
+    cover = ear_on(1, place(0), WINDOW)
+    assert cover is not None
+    ear = cover[1] > 0.5
+    middle = np.rint(np.argwhere(ear).mean(0)).astype(int)
+    shade = np.zeros_like(ear)
+    shade[middle[0] - 2 : middle[0] + 3, middle[1] - 1 : middle[1] + 2] = True
+    picture, alpha = picture.copy(), alpha.copy()
+    picture[cover[1] > 0], alpha[grown(cover[1] > 0, 2)] = SKIN, 0
+    picture[shade], alpha[shade] = HAIR, 200
+    assert a_view(picture, alpha).alpha[shade].max() == 0
+    lock = np.zeros_like(ear)  # over the ear, from above
+    lock[: middle[0], middle[1] - 1 : middle[1] + 2] = True
+    picture[lock], alpha[lock] = HAIR, 255
+    assert a_view(picture, alpha).alpha[shade & lock].min() > 0.9
+
+
 def test_an_ear_that_is_larger_than_most_stays_whole() -> None:
     """Its outer half, which labels take for the wall, lies next to hair."""
     picture, _, alpha, _, _ = scene(0)

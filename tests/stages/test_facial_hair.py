@@ -15,13 +15,12 @@ from vidhair.flow.graph import Flow
 from vidhair.flow.overlap import Workers
 from vidhair.geometry import Box
 from vidhair.imaging.color import levels_to_lab
-from vidhair.models.faces.landmarks import FACE_OVAL
+from vidhair.models.faces.landmarks import BROWS, FACE_OVAL
 from vidhair.models.parsers.face_parser import polygon_mask
 from vidhair.recipe import load_recipe
 from vidhair.stages import facial_hair as stages
 from vidhair.stages.align import FaceTrack
 from vidhair.stages.facial_hair import (
-    BROWS,
     LIPS,
     PARTS,
     SKIN,

@@ -73,7 +73,8 @@ class TestHairline:
 
 class TestMove:
     def made(self, alpha: NDArray[Any], amount: float) -> Any:
-        seen = np.where(alpha, HAIR, SKIN).astype(np.uint8)[..., None].repeat(3, -1)
+        mixed = np.rint(SKIN + alpha / 255 * (HAIR - SKIN))
+        seen = mixed.astype(np.uint8)[..., None].repeat(3, -1)
         move = seen_line(alpha).move(0, PLACES, amount, NO_LOCKS)
         bare, share = np.full_like(seen, SKIN), alpha.astype(np.float32) / 255
         return seen, bent(seen, bare, np.zeros_like(share), share, move, AXES, WINDOW)
@@ -87,6 +88,13 @@ class TestMove:
         assert levels[45 : brows - 3, 50, 0].max() < 80 and there[brows - 3, 50] > 0.9
         assert np.array_equal(levels[brows + 8 :], seen[brows + 8 :])
         assert np.array_equal(levels[:, :20], seen[:, :20]) and (there >= alpha / 255).all()
+
+    def test_ends_thin_out_where_thin_hair_lies_below_a_hairline(self) -> None:
+        alpha = cap(45)
+        alpha[45:50, 30:70] = 110
+        _, (_, _, there) = self.made(alpha, 1.0)
+        brows = int(row_of(float(seen_line(alpha).brows[0, 24])))
+        assert there[brows - 2, 50] > 0.9 and there[brows + 1, 50] < 0.2, "it is cut in a line"
 
     def test_a_fringe_goes_up_to_where_the_forehead_begins(self) -> None:
         brows = int(row_of(float(seen_line(cap(45)).brows[0, 24])))

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from tests.stages.hand import flat_hand
 from tests.stages.series import InMemory
 from tests.stages.test_bare import FRAMES, NO_HANDS, REGION, SKIN, WINDOW, given, scene
+from vidhair.stages.eyewear import Eyewear
 from vidhair.stages.hands import Hands, hands_on
 from vidhair.stages.in_front import (
     InFront,
@@ -27,6 +28,7 @@ from vidhair.wiring import Span
 
 Mask = NDArray[np.bool_]
 NOTHING = slice(0, 0), slice(0, 0)
+NO_GLASSES = Eyewear(np.zeros((FRAMES, WINDOW.height, WINDOW.width), np.uint8))
 HELD = slice(52, 125), slice(78, 96)  # before hair, cheek and shoulder
 
 
@@ -36,9 +38,10 @@ def found(
     frame: int = 1,
     bare: tuple[slice, slice] | None = None,
     hands: Hands = NO_HANDS,
+    worn: Eyewear = NO_GLASSES,
 ) -> InFront:
     """What is found if a thing of a color comes in one frame, that nothing was told of. bare: where
-    all frames show skin instead of hair. hands: what was found of them."""
+    all frames show skin instead of hair. hands, worn: what was found of them."""
     values = given()
     pictures = values["frames"].pixels.copy()
     alpha, labels = values["matte"].alpha.copy(), values["labels"].planes.copy()
@@ -56,7 +59,7 @@ def found(
     series = {name: InMemory(values[name]) for name in ("matte", "track", "head_pose")}
     usual = usual_hair(**series, hair_window=WINDOW)
     return in_front(
-        **values, hands=hands, usual_hair=usual, region=REGION, hair_window=WINDOW,
+        **values, hands=hands, eyewear=worn, usual_hair=usual, region=REGION, hair_window=WINDOW,
         span=Span(0, FRAMES), at_once=map,
     )  # fmt: skip
 
@@ -106,6 +109,11 @@ class TestFound:
         """Between hair and skin there are colors of neither."""
         forehead, line = (slice(38, 52), slice(50, 80)), (slice(38, 45), slice(50, 80))
         assert not found(line, (150, 75, 40), bare=forehead).alpha.any()
+
+    def test_glasses_are(self) -> None:
+        worn = Eyewear(NO_GLASSES.alpha.copy())
+        worn.alpha[1, 60:63, 40:80] = 200
+        assert np.array_equal(found(NOTHING, (0, 0, 0), worn=worn).alpha, worn.alpha)
 
     def test_nothing_where_nothing_is(self) -> None:
         assert not found(NOTHING, SKIN).alpha.any()

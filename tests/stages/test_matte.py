@@ -286,7 +286,7 @@ class TestMatteStage:
         low, high = Near(NEIGHBOURS).range(start - first, stop - first, self.COUNT - first)
         frames, prior, track = (value.rows(low + first, high + first) for value in clip)
         span = Span(start - first, stop - first)
-        return stages.matte(
+        return stages.found_matte(
             frames, prior, track, REGION, given["window"], span, given["config"], given["at_once"]
         )
 

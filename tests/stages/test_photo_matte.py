@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 from tests.stages.photos import mesh_at, turned
 from vidhair.geometry import Grid
 from vidhair.imaging.color import rgb_to_lab
+from vidhair.models.faces.landmarks import BROWS
 from vidhair.stages.photo_matte import (
-    BROWS,
     believed,
     hanging,
     hidden_crown,

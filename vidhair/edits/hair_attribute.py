@@ -394,7 +394,7 @@ class Fringe(MovedHair):
         drawn = makers(shown_fringe=self.seen, edited_codes=self.shown)
         return {**super().makers(), **drawn, **laying(self.fallen), **makers(hairline)}
 
-    @stage(version=3, keep=False)
+    @stage(version=4, keep=False)
     def fallen(
         self,
         frames: Frames,

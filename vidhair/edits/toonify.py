@@ -29,13 +29,13 @@ from vidhair.imaging.drawing import (
 from vidhair.imaging.motion import fetch
 from vidhair.imaging.opencv import opencv
 from vidhair.models.faces.effects import Effect, pack_effects
-from vidhair.models.faces.landmarks import EYE_LEFT, EYE_RIGHT, FACE_OVAL, eyes_and_mouth
+from vidhair.models.faces.landmarks import BROWS, EYE_LEFT, EYE_RIGHT, FACE_OVAL, eyes_and_mouth
 from vidhair.models.pack import Pack
 from vidhair.models.parsers.face_parser import polygon_mask
 from vidhair.settings import setting
 from vidhair.stages.align import Faces, Shots
 from vidhair.stages.difference import dense
-from vidhair.stages.facial_hair import BROWS, LIPS
+from vidhair.stages.facial_hair import LIPS
 from vidhair.stages.people import Tracks
 from vidhair.stages.smooth import smooth_over_time
 from vidhair.types import Clip, Frames

@@ -267,12 +267,13 @@ def _margin(view: View) -> Plane:
     strays = _ramp(sure, 0.8 * STRAY * side, 0.15 * STRAY * side)
     strays *= soft(view.strays, 0.5 * HAIR_EDGE * side)
     found = np.maximum(found, strays * (view.person < 0.5) * (1 - view.head))
-    own = (view.label(Label.SKIN) > 0.5) & ~view.face | view.jewels
+    own = (view.label(Label.SKIN) > 0.5) & ~view.face
     for ear in view.ears:
         if ear is not None:
             own |= ear[1] > 0.2
     own |= view.own_ears
     kept = np.maximum(soft(view.features, FEATURES_EDGE * side), soft(own & ~sure, 1.0))
+    kept = np.maximum(kept, soft(grown(view.jewels, 1), 1.0))  # which may be as thin as a wire
     return found * (1 - kept)
 
 
@@ -300,7 +301,7 @@ def _strands(view: View, behind: Plane, cover: Plane) -> Plane:
     strands &= (near > 0.5) & ~view.features
     strands |= (_golden(picture, behind, hair) & (beside > 0.5) & (cover > 0.5)) & ~view.features
     strands |= view.dark_hair & (from_behind > high)
-    strands &= ~view.own_ears
+    strands &= ~view.own_ears & ~view.jewels
     return near * soft(grown(strands, 0.5 * HAIR_EDGE * side), 0.25 * HAIR_EDGE * side)
 
 
@@ -345,7 +346,7 @@ def part_with_hair(alpha: Picture, mesh: NDArray[np.float32], side: float) -> tu
 # ---- stages
 
 
-@stage(version=17, chunk=0, compress=True)
+@stage(version=18, chunk=0, compress=True)
 def bare(
     frames: Frames,
     matte: Matte,

@@ -15,9 +15,9 @@ from vidhair.imaging import morphology
 from vidhair.imaging.blur import blur
 from vidhair.imaging.morphology import span_of
 from vidhair.imaging.warp import shrink, spread_grid
-from vidhair.models.faces.landmarks import EYE_LEFT, EYE_RIGHT, FACE_OVAL
+from vidhair.models.faces.landmarks import BROWS, EYE_LEFT, EYE_RIGHT, FACE_OVAL
 from vidhair.models.parsers.face_parser import Label, polygon_mask
-from vidhair.stages.facial_hair import BROWS, LIPS
+from vidhair.stages.facial_hair import LIPS
 from vidhair.stages.region import HairWindow
 from vidhair.stages.skull import Look, Place, Skull, ear_on, hanging_from, look
 
@@ -52,6 +52,7 @@ UNLIKE_SKIN = 70  # levels from the usual skin of a face from which on something
 # Of an ear: how much of the matte may cover one that is seen, and how far that is rather its skin
 # than hair; and what may hang below it, with less hair than so much.
 MOST_HIDDEN, EAR_HAIR, LEAST_STRANDS = 0.5, (0.4, 0.8), 0.3
+UNLIKE_STRANDS = 60  # levels from which on what a matte leaves out below an ear is no strand
 INNER_HAIR = 0.5, 0.9  # alpha between which what the middle of a face shows is hair
 # How far ears reach beyond usual ones, and off shades of their skin; alpha that they do not have,
 # and half the width of threads that are hair; shares of an ear between which it stands on the head,
@@ -185,6 +186,8 @@ class View:
             there = np.zeros(self.alpha.shape, bool) if ear is None else ear[1] > 0.5
             if not there.any():
                 continue
+            below = polygon_mask(self.grid.places(self.at.seen(hanging_from(side))), *there.shape)
+            self.jewels |= self._before_hair(below > 0.5)
             if self.alpha[there].mean() > MOST_HIDDEN:
                 self.lobes[side] = self._lobe(there, face, usual)
                 continue
@@ -193,10 +196,29 @@ class View:
             colors = tint(self.picture[part])
             like_skin = furthest(colors - skin) < furthest(colors - strands)
             self.alpha[part] = np.where(there[part] & like_skin, less[part], self.alpha[part])
-            below = polygon_mask(self.grid.places(self.at.seen(hanging_from(side))), *there.shape)
+            self.alpha = np.where(self._within(there), 0, self.alpha).astype(np.float32)
             if below.any() and self.alpha[below > 0.5].mean() < LEAST_STRANDS:
                 self.alpha = np.where(below > 0.5, less, self.alpha)
                 self.jewels |= below > 0.5
+
+    def _before_hair(self, below: Mask) -> Mask:
+        """What a matte leaves out below an ear [h, w], and is plainly no hair: a ring, a pearl."""
+        sure, free = below & (self.alpha > 0.95), below & (self.alpha < LEAST_STRANDS)
+        if not (sure.any() and free.any()):
+            return np.zeros_like(below)
+        usual = np.median(self.picture[sure], 0)
+        found: Mask = free & (furthest(self.picture - usual) > UNLIKE_STRANDS)
+        return found
+
+    def _within(self, ear: Mask) -> Mask:
+        """What a matte takes for hair of an ear that is seen [h, w], and hangs on none beside it:
+        its shade."""
+        shown = self.alpha > NOT_HAIR
+        around = grown(ear, EAR_BEYOND * self.side)
+        parts, _ = label(shown)
+        own = np.setdiff1d(parts[ear & shown], parts[shown & ~around])
+        found: Mask = np.isin(parts, own[own > 0])
+        return found
 
     def _free_inner(self) -> None:
         """Between brows and mouth only what is surely hair, and no skin by its labels, is any: else

@@ -649,7 +649,7 @@ def grain_of(views: Sequence[View], moves: Moves, wall: Picture) -> float:
 Parts = tuple[Picture, Picture, Picture, NDArray[np.float32], Place]
 
 
-@stage(version=27, compress=True)
+@stage(version=28, compress=True)
 def behind(
     frames: Series[Frames],
     matte: Series[Matte],

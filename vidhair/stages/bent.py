@@ -51,11 +51,12 @@ class Bent(Value):
 class Move:
     """of: [h, w, 2], from where a place's hair is taken, in sides of the crop, along the face's
     own axes; light: [h, w], a factor of that hair's light; leaves: whether hair stays below that
-    which moves, too."""
+    which moves, too; thins: [h, w] or one for all, alpha up to which hair that moved is none."""
 
     of: Plane
     light: Plane
     leaves: bool
+    thins: Plane | float = 0.0
 
 
 def _ramp(values: Plane, ends: tuple[float, float]) -> Plane:
@@ -117,8 +118,8 @@ def bent(
     )
     own = found[0].movedim(0, -1).numpy() * (255 * alpha[..., None])
     taken = fetch(np.dstack([own, alpha]), motion)
-    there = taken[..., 3]
-    hair = taken[..., :3] * move.light[..., None]
+    there = ((taken[..., 3] - move.thins) / np.maximum(1 - move.thins, 1e-3)).clip(0, 1)
+    hair = taken[..., :3] * (move.light * there / np.maximum(taken[..., 3], 1e-3))[..., None]
     kept = np.ones_like(alpha)
     if not move.leaves:
         kept = soft(grown(scalp > HIDDEN, edge), 0.5 * edge)

@@ -19,7 +19,7 @@ from vidhair.imaging.blur import blur, blur_
 from vidhair.imaging.color import levels_to_lab
 from vidhair.imaging.fill import fill
 from vidhair.imaging.morphology import dilate, span_of
-from vidhair.models.faces.landmarks import FACE_OVAL
+from vidhair.models.faces.landmarks import BROWS, FACE_OVAL
 from vidhair.models.parsers.face_parser import polygon_mask
 from vidhair.stages.align import FaceTrack
 from vidhair.stages.matte import (
@@ -43,9 +43,6 @@ UPPER_LIP = (203, 98, 2, 327, 423, 426, 291, 409, 270, 269, 267, 0, 37, 39, 40, 
 CHIN = (
     17, 314, 405, 321, 375, 291, 365, 379, 378, 400, 377, 152, 148, 176, 149, 150, 136, 61, 146,
     91, 181, 84,
-)  # fmt: skip
-BROWS = (
-    (70, 63, 105, 66, 107, 55, 65, 52, 53, 46), (300, 293, 334, 296, 336, 285, 295, 282, 283, 276),
 )  # fmt: skip
 SKIN = (
     (117, 118, 119, 100, 142, 36, 205, 187, 123, 116),

@@ -110,7 +110,10 @@ class Hairline(Value):
         source -= ENDS * locks * down.clip(0, 1) ** 4 * np.abs(away) / (np.abs(away) + ENDS)
         below = np.maximum(until, end) + (TIPS if amount > 0 else SHADOW)
         of = np.where((y > begins) & (y < below) & (share > 0), source - y, 0).astype(np.float32)
-        return Move(np.stack([np.zeros_like(of), of], -1), light, leaves=amount > 0)
+        # Ends thin out, as what is faint below a hairline would end in a line where it is cut.
+        thins = ((y - until) / TIPS).clip(0, 1) if amount > 0 else np.zeros_like(y)
+        move = np.stack([np.zeros_like(of), of], -1)
+        return Move(move, light, amount > 0, thins.astype(np.float32))
 
 
 def even_light(

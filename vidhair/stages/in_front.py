@@ -1,8 +1,9 @@
-"""What comes in front of a head: hands, microphones.
+"""What comes in front of a head: hands, microphones, glasses.
 
-Hands are found as such. Nothing says what else looks like, so that is what is left over: no hair of
-the person's own, and unlike the surroundings, the body and the skin that frames of the shot show at
-that place. What goes on behind the person is left over as well, but covers nothing of it.
+Hands and glasses are found as such. Nothing says what else looks like, so that is what is left
+over: no hair of the person's own, and unlike the surroundings, the body and the skin that frames of
+the shot show at that place. What goes on behind the person is left over as well, but covers nothing
+of it.
 """
 
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ from vidhair.stages.bare import LIGHT_BLUR, relit
 from vidhair.stages.bare_skin import on_head
 from vidhair.stages.bare_view import Mask, Plane, View, coarse_view, furthest, grown, tint
 from vidhair.stages.behind import SKIN_TINT, Behind
+from vidhair.stages.eyewear import Eyewear
 from vidhair.stages.hands import Hands, hands_on
 from vidhair.stages.labels import Labels
 from vidhair.stages.matte import NEIGHBOURS, SURE_ALPHA, Matte, alpha_of, settled
@@ -322,7 +324,7 @@ def usual_hair(
     return made
 
 
-@stage(version=7, compress=True)
+@stage(version=8, compress=True)
 def in_front(
     frames: Annotated[Frames, Near(NEIGHBOURS)],
     matte: Annotated[Matte, Near(NEIGHBOURS)],
@@ -331,6 +333,7 @@ def in_front(
     head_pose: Annotated[HeadPose, Near(NEIGHBOURS)],
     behind: Annotated[Behind, Near(NEIGHBOURS)],
     hands: Annotated[Hands, Near(NEIGHBOURS)],
+    eyewear: Eyewear,
     usual_hair: UsualHair,
     skull: Skull,
     region: HeadRegion,
@@ -385,4 +388,4 @@ def in_front(
     made = settled(frames, track, hair_window, span, SMOOTH, look, at_once)
     low, high = DECIDED
     levels = [np.rint(((alpha - low) / (high - low)).clip(0, 1) * 255) for _, alpha in made]
-    return InFront(np.stack(levels).astype(np.uint8))
+    return InFront(np.maximum(np.stack(levels).astype(np.uint8), eyewear.alpha))

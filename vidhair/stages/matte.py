@@ -224,8 +224,8 @@ def _told_by_colors(
 # ---- stages
 
 
-@stage(version=11, compress=True)
-def matte(
+@stage(version=11, keep=False)
+def found_matte(
     frames: Annotated[Frames, Near(NEIGHBOURS)],
     prior: Annotated[HairPrior, Near(NEIGHBOURS)],
     track: Annotated[FaceTrack, Near(NEIGHBOURS)],

@@ -30,7 +30,8 @@ from vidhair.models.parsers.hair_segmenter import HairSegmenter
 from vidhair.models.parsers.head_parser import Parser
 from vidhair.stages import labels, segment
 from vidhair.stages.align import FaceTrack, largest_face, turned
-from vidhair.stages.matte import MatteConfig, matte
+from vidhair.stages.eyewear import Eyes, matte, worn_on
+from vidhair.stages.matte import MatteConfig, found_matte
 from vidhair.stages.photo_matte import (
     believed,
     hanging,
@@ -212,7 +213,9 @@ def cut_out(
     head = soft_edge(inside, 0.02 * window.side)
     likely = _likely(seen, prior, mesh, head, region, window)
     prior = _on_grid(likely, prior, region, window)
-    found = matte(frames, prior, track, region, window, Span(0, 1), config, map)
+    worn = worn_on(seen, mesh, Eyes.of(track.mesh[0], Place.of(pose, 0), window))
+    found = found_matte(frames, prior, track, region, window, Span(0, 1), config, map)
+    found = matte(frames, found, worn, window, map)
     if found.area[0] < LEAST_HAIR:
         raise NoFaceFound(f"no hair is seen in {path}; give a photo that shows the hair to take")
     alpha = without_brows(found.alpha[0].astype(np.float32) / 255, mesh, side / window.step)

@@ -18,7 +18,7 @@ from vidhair.imaging.blur import blur, wide_blur
 from vidhair.imaging.color import rgb_to_lab
 from vidhair.imaging.fill import fill
 from vidhair.imaging.morphology import dilate, erode
-from vidhair.models.faces.landmarks import FACE_OVAL
+from vidhair.models.faces.landmarks import BROWS, FACE_OVAL
 from vidhair.models.parsers.face_parser import polygon_mask
 
 # Lengths are in sides of the face's crop.
@@ -36,10 +36,6 @@ LEAST_OWN = 0.5  # share of likely hair on the skull that colors leave, if they 
 # Share of hair whose colors are as far from their mean as those of what is none; half the width of
 # that; samples that tell colors.
 RARE, WIDE, ENOUGH = 0.03, 0.01, 400
-BROWS = (
-    (70, 63, 105, 66, 107, 55, 65, 52, 53, 46),
-    (300, 293, 334, 296, 336, 285, 295, 282, 283, 276),
-)
 ABOVE, FRINGE = 0.35, 0.4  # of the way to the hairline; hair there, from which on it is a fringe
 # Of the mesh: from forehead to chin, and from one side to the other; the tip of the nose. Half the
 # width of rims of glasses; how far beside the face their arms are seen, in its half widths, and how

@@ -61,6 +61,10 @@ HAND_POINTS = 21  # wrist, and four of each finger
 # Mesh indices. "Left" is the viewer's left, as everywhere in vidhair.
 EYE_LEFT = (33, 7, 163, 144, 145, 153, 154, 155, 133, 173, 157, 158, 159, 160, 161, 246)
 EYE_RIGHT = (263, 249, 390, 373, 374, 380, 381, 382, 362, 398, 384, 385, 386, 387, 388, 466)
+BROWS = (
+    (70, 63, 105, 66, 107, 55, 65, 52, 53, 46),
+    (300, 293, 334, 296, 336, 285, 295, 282, 283, 276),
+)
 IRIS_LEFT, IRIS_RIGHT = tuple(range(468, 473)), tuple(range(473, 478))  # centre, then rim
 MOUTH_LEFT, MOUTH_RIGHT = 61, 291
 FACE_OVAL = (
