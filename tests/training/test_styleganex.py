@@ -330,24 +330,24 @@ class TestSmall:
     def test_cartoons_are_learned_of_windows_then_of_whole_pictures(self) -> None:
         training = self.training("toonify")
         training.config, training.steps = replace(self.CONFIG, side=320), 10
-        seen: list[tuple[int, int]] = []
+        sizes: list[tuple[int, int]] = []
         draw = training.drawn
 
-        def noted(shown: Shown, picture: Tensor | None = None) -> tuple[Tensor, Tensor]:
-            seen.append((len(shown.seen), shown.seen.shape[-1]))
-            return draw(shown, picture)
+        def noted(shown: Shown, seen: Tensor | None = None) -> tuple[Tensor, Tensor]:
+            sizes.append((len(shown.seen), shown.seen.shape[-1]))
+            return draw(shown, seen)
 
         training.drawn = noted  # type: ignore[method-assign]
         for step in (0, 6, 7, 9):
             training.step = step
             training.take_step(Large(side=320), 1)
-        assert seen == [(2, 160), (2, 160), (1, 320), (1, 320)]
+        assert sizes == [(2, 160), (2, 160), (1, 320), (1, 320)]
 
     def test_matrices_of_cartoons_are_turned_by_a_share_of_their_size(self) -> None:
         training = self.training("toonify")
         begin_away_from_nothing(training.network)
-        block = training.network.encoder.backbone.blocks[0].main
-        weight = next(p for p in block.parameters() if p.ndim == 4)
+        backbone = training.network.encoder.backbone
+        weight = next(p for p in backbone.blocks.parameters() if p.ndim == 4)
         before = weight.detach().clone()
         training.step, training.steps = WARM_UP - 1, 10 * WARM_UP
         training.take_step(Large(), 1)
