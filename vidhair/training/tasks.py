@@ -78,7 +78,7 @@ SMALL = {
     ),
     "edit": Task(**_ADDED, window=160, recolored=True),
     "toonify": Task(
-        **_ADDED | {"perceptual": 0.8}, window=160, batch=2, whole=0.7, matrices=0.006
+        **_ADDED | {"perceptual": 0.8}, window=160, batch=2, whole=0.4, matrices=0.006
     ),
 }  # fmt: skip
 
