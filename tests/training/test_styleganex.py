@@ -329,7 +329,8 @@ class TestSmall:
 
     def test_cartoons_are_learned_of_windows_then_of_whole_pictures(self) -> None:
         training = self.training("toonify")
-        training.config, training.steps = replace(self.CONFIG, side=320), 10
+        training.config, training.steps = replace(self.CONFIG, side=320), 100
+        change = round(training.task.whole * training.steps)
         sizes: list[tuple[int, int]] = []
         draw = training.drawn
 
@@ -338,7 +339,7 @@ class TestSmall:
             return draw(shown, seen)
 
         training.drawn = noted  # type: ignore[method-assign]
-        for step in (0, 6, 7, 9):
+        for step in (0, change - 1, change, 99):
             training.step = step
             training.take_step(Large(side=320), 1)
         assert sizes == [(2, 160), (2, 160), (1, 320), (1, 320)]
