@@ -8,6 +8,7 @@ from torch import nn
 from vidhair.training.optim import (
     Average,
     Muon,
+    MuonAdam,
     Optimisers,
     Ranger,
     constant_then_linear,
@@ -75,6 +76,15 @@ def test_muon_leaves_parameters_without_a_gradient_alone() -> None:
     p = nn.Parameter(random(16, 16))
     before = p.detach().clone()
     Muon([p], lr=1.0).step()
+    assert torch.equal(p, before)
+
+
+@pytest.mark.parametrize("kind", [Muon, MuonAdam])
+def test_muon_stays_where_layers_behind_give_no_gradient(kind: Any) -> None:
+    p = nn.Parameter(random(16, 16))
+    before = p.detach().clone()
+    p.grad = torch.zeros(16, 16)
+    kind([{"params": [p], "matrices": True}], lr=0.1).step()
     assert torch.equal(p, before)
 
 
@@ -199,6 +209,46 @@ def test_the_learning_rate_warms_up_stays_and_falls() -> None:
     assert constant_then_linear(8000, total) == pytest.approx((1 + 0.03) / 2)
     assert factors[-1] == pytest.approx(0.03)
     assert constant_then_linear(500, 1000, constant=0.4, end=0.0) == pytest.approx(5 / 6)
+
+
+class TestMuonAdam:
+    """Matrices as by Muon, the others as by Adam."""
+
+    def both(self, net: Net) -> MuonAdam:
+        rest = [net.head.weight, net.head.bias, net.body.bias]
+        groups: list[dict[str, Any]] = [
+            {"params": [net.body.weight], "lr": 1e-2, "matrices": True}, {"params": rest},
+        ]  # fmt: skip
+        return MuonAdam(groups, lr=1e-3)
+
+    def learn(self, net: Net, optimiser: Any, steps: int, seed: int = 5) -> None:
+        for step in range(steps):
+            x = random(32, 20, seed=seed + step)
+            net.zero_grad()
+            (net(x) - x[:, :3]).square().mean().backward()
+            optimiser.step()
+
+    def test_each_does_as_it_would_alone(self) -> None:
+        net, other = Net(), Net()
+        self.learn(net, self.both(net), 1)
+        muon = Muon([other.body.weight], lr=1e-2)
+        adam = torch.optim.Adam([other.head.weight, other.head.bias, other.body.bias], lr=1e-3)
+        self.learn(other, muon, 1)
+        other.body.weight.grad = None
+        adam.step()
+        for name, value in net.state_dict().items():
+            assert torch.equal(value, other.state_dict()[name]), name
+
+    def test_its_state_goes_through_a_file(self) -> None:
+        first, second = Net(), Net()
+        a, b = self.both(first), self.both(second)
+        self.learn(first, a, 5)
+        second.load_state_dict(first.state_dict())
+        load_state_tensors(b, {n: t.clone() for n, t in state_tensors(a).items()})
+        self.learn(first, a, 3, seed=50)
+        self.learn(second, b, 3, seed=50)
+        for name, value in first.state_dict().items():
+            assert torch.equal(second.state_dict()[name], value), name
 
 
 class TestRanger:

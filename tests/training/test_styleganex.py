@@ -18,9 +18,18 @@ from vidhair.models.parsers.face_parser import FaceParser
 from vidhair.models.styleganex.network import LAYOUT_CODES, StyleGANEX
 from vidhair.training import pairs, styleganex
 from vidhair.training.generator import Standardiser
+from vidhair.training.optim import WARM_UP
 from vidhair.training.pairs import RenderedPairs, Sample
 from vidhair.training.placement import Placement, shifted, still
-from vidhair.training.styleganex import Judges, Training, fill, step_seed, train, vector_of
+from vidhair.training.styleganex import (
+    Judges,
+    Shown,
+    Training,
+    fill,
+    step_seed,
+    train,
+    vector_of,
+)
 from vidhair.training.styleganex_pack import Request, train_styleganex
 from vidhair.training.tasks import CONFIGS, TASKS
 from vidhair.training.views import middle, resized
@@ -318,6 +327,34 @@ class TestSmall:
             assert drawn.grad is not None and bool(drawn.grad.any())
         assert lost["right"] < 0.1 < 5 < lost["wrong"]
 
+    def test_cartoons_are_learned_of_windows_then_of_whole_pictures(self) -> None:
+        training = self.training("toonify")
+        training.config, training.steps = replace(self.CONFIG, side=320), 100
+        change = round(training.task.whole * training.steps)
+        sizes: list[tuple[int, int]] = []
+        draw = training.drawn
+
+        def noted(shown: Shown, seen: Tensor | None = None) -> tuple[Tensor, Tensor]:
+            sizes.append((len(shown.seen), shown.seen.shape[-1]))
+            return draw(shown, seen)
+
+        training.drawn = noted  # type: ignore[method-assign]
+        for step in (0, change - 1, change, 99):
+            training.step = step
+            training.take_step(Large(side=320), 1)
+        assert sizes == [(2, 160), (2, 160), (1, 320), (1, 320)]
+
+    def test_matrices_of_cartoons_are_turned_by_a_share_of_their_size(self) -> None:
+        training = self.training("toonify")
+        begin_away_from_nothing(training.network)
+        backbone = training.network.encoder.backbone
+        weight = next(p for p in backbone.blocks.parameters() if p.ndim == 4)
+        before = weight.detach().clone()
+        training.step, training.steps = WARM_UP - 1, 10 * WARM_UP
+        training.take_step(Large(), 1)
+        moved, size = (x.square().mean().sqrt() for x in (weight.detach() - before, before))
+        assert float(moved / size) == pytest.approx(training.task.matrices, rel=1e-3)
+
     def test_a_step_of_each_and_what_is_held_out(self) -> None:
         for name in self.CONFIG.tasks:
             training = self.training(name)
@@ -327,12 +364,24 @@ class TestSmall:
             assert training.held_out(Large(1)) > 0
 
 
+def begin_away_from_nothing(network: StyleGANEX) -> None:
+    """So that all layers have a gradient."""
+    with torch.no_grad():
+        for block in network.synthesis.blocks:
+            block.torgb.weight.normal_()
+
+
 class Large(Noise):
     """Of the side of small networks."""
 
+    def __init__(self, count: int = 5, side: int = 160):
+        super().__init__(count)
+        self.side = side
+
     def take(self, indices: list[int]) -> Sample:
+        size = (self.side, self.side)
         return {
-            n: torch.nn.functional.interpolate(t, size=(160, 160)) if t.ndim == 4 else t
+            n: torch.nn.functional.interpolate(t, size=size) if t.ndim == 4 else t
             for n, t in super().take(indices).items()
         }
 
@@ -390,6 +439,19 @@ def test_a_pack_comes_out_after_all_that_the_task_goes_on_from(tmp_path: Path) -
     train_styleganex(again, tmp_path / "more", tmp_path / "other", seed=1, device="cpu")
     assert {p.stem for p in (tmp_path / "more").glob("*.csv")} == {"inversion"}
     assert load_pack(tmp_path / "other").build("styleganex").config.attention_depth == 0
+
+
+@pytest.mark.usefixtures("small_world")
+def test_what_was_trained_before_is_as_long_as_it_was_asked_for(tmp_path: Path) -> None:
+    """And no task behind it goes on with it."""
+    work = tmp_path / "work"
+    for task, steps in (("pretrain", 2), ("inversion", 3)):
+        request = Request(task=task, config=CONFIG, steps=steps)
+        train_styleganex(request, work, tmp_path / task, seed=1, device="cpu")
+    last = {n: (work / f"{n}.csv").read_text().split()[-1] for n in ("pretrain", "inversion")}
+    assert {n: int(row.partition(",")[0]) for n, row in last.items()} == {
+        "pretrain": 2, "inversion": 3,
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,8 @@ from torch import Tensor, nn
 
 from vidhair.models.generators.mapping import MAPPING_LR_MULTIPLIER
 
+MOMENTUM = 0.95
+LEAST_UPDATE = 1e-12
 LEAST_MATRIX = 16  # rows and columns from which on orthogonalising a matrix is worth it
 
 
@@ -27,6 +29,22 @@ def orthogonalise(g: Tensor, steps: int = 5) -> Tensor:
     return result
 
 
+def is_matrix(p: Tensor, least: int = LEAST_MATRIX) -> bool:
+    """Whether a weight has so many rows and columns that orthogonalising it is worth it."""
+    return p.ndim >= 2 and min(p.shape[0], p[0].numel()) >= least
+
+
+def muon_step(p: Tensor, moving: Tensor, lr: float, momentum: float = MOMENTUM) -> None:
+    """One step of `Muon` for a matrix whose gradient is there. moving: its average, which goes
+    on."""
+    assert p.grad is not None
+    moving.lerp_(p.grad, 1 - momentum)
+    update = orthogonalise(p.grad.lerp(moving, momentum).flatten(1))  # Nesterov
+    # Behind layers that begin with zeros there is no gradient, and no step.
+    update = update / update.square().mean().sqrt().clamp_min(LEAST_UPDATE)
+    p.add_(update.view_as(p), alpha=-lr)
+
+
 class Muon(torch.optim.Optimizer):
     """Momentum whose update of every matrix is made orthogonal, then scaled to an RMS of one.
 
@@ -34,7 +52,7 @@ class Muon(torch.optim.Optimizer):
     square of the change per step, as it nearly is for Adam.
     """
 
-    def __init__(self, params: Iterable[Tensor], lr: float, momentum: float = 0.95):
+    def __init__(self, params: Iterable[Tensor], lr: float, momentum: float = MOMENTUM):
         super().__init__(params, {"lr": lr, "momentum": momentum})
 
     @torch.no_grad()
@@ -46,11 +64,25 @@ class Muon(torch.optim.Optimizer):
                 state = self.state[p]
                 if not state:
                     state["momentum"] = torch.zeros_like(p)
-                moving = state["momentum"].lerp_(p.grad, 1 - group["momentum"])
-                ahead = p.grad.lerp(moving, group["momentum"])  # Nesterov
-                update = orthogonalise(ahead.flatten(1))
-                update = update / update.square().mean().sqrt()
-                p.add_(update.view_as(p), alpha=-group["lr"])
+                muon_step(p, state["momentum"], group["lr"], group["momentum"])
+
+
+class MuonAdam(torch.optim.Adam):
+    """Muon for the groups that say `matrices`, Adam for the others."""
+
+    @torch.no_grad()
+    def step(self, closure: None = None) -> None:  # type: ignore[override]
+        for group in self.param_groups:
+            for p in group["params"] if group.get("matrices") else []:
+                if p.grad is None:
+                    continue
+                state = self.state[p]
+                if not state:
+                    # With the entry that Adam looks for where a state is loaded.
+                    state.update(step=torch.zeros(()), momentum=torch.zeros_like(p))
+                muon_step(p, state["momentum"], group["lr"])
+                p.grad = None  # of which Adam makes nothing
+        super().step()
 
 
 class Optimisers:
@@ -63,7 +95,7 @@ class Optimisers:
                 continue
             if "mapping" in name:
                 small.append(p)
-            elif p.ndim >= 2 and min(p.shape[0], p[0].numel()) >= LEAST_MATRIX:
+            elif is_matrix(p):
                 matrices.append(p)
             else:
                 rest.append(p)

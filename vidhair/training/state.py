@@ -29,6 +29,15 @@ def load_state(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
         return {name: file.get_tensor(name) for name in file.keys()}, meta  # noqa: SIM118
 
 
+def load_meta(path: Path) -> dict[str, Any] | None:
+    """What was told beside the tensors of a state, or None if there is nothing yet."""
+    if not path.exists():
+        return None
+    with safe_open(path, "pt") as file:
+        meta: dict[str, Any] = json.loads(file.metadata()["meta"])
+    return meta
+
+
 def prefixed(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return {f"{prefix}.{n}": t for n, t in tensors.items()}
 

@@ -41,7 +41,14 @@ from vidhair.training.discriminator import (
     windows,
 )
 from vidhair.training.generator import Standardiser, to_images
-from vidhair.training.optim import Ranger, constant_then_linear, load_state_tensors, state_tensors
+from vidhair.training.optim import (
+    MuonAdam,
+    Ranger,
+    constant_then_linear,
+    is_matrix,
+    load_state_tensors,
+    state_tensors,
+)
 from vidhair.training.pairs import (
     WIDER,
     Examples,
@@ -49,7 +56,7 @@ from vidhair.training.pairs import (
     in_other_colors,
 )
 from vidhair.training.placement import Placement, still, unaligned
-from vidhair.training.state import Table, load_state, prefixed, save_state, strip
+from vidhair.training.state import Table, load_meta, load_state, prefixed, save_state, strip
 from vidhair.training.tasks import TrainingConfig
 from vidhair.training.views import (
     as_picture,
@@ -65,6 +72,7 @@ from vidhair.training.views import (
 
 R1_EVERY = 16
 GENERATOR_FACTOR = 5.0  # of its rate, in small networks
+FEWEST = 8  # rows and columns of a convolution that Muon turns
 HELD_OUT = 16  # pictures, at most, that a network is measured on
 SHOWN = 6  # of them on a sheet
 LEAST_PERCEIVED = 32  # pixels of a side, of which the perceptual distance makes something
@@ -142,12 +150,7 @@ class Training:
         pretrain = name == "pretrain"
         self.steps = config.pretrain_steps if pretrain else config.steps
         self.lr = config.pretrain_lr if pretrain else config.lr
-        groups = self._groups()
-        self.optimiser: torch.optim.Optimizer = (
-            torch.optim.Adam(groups, lr=self.lr, betas=(0.9, config.memory), foreach=True)
-            if self.task.start is None
-            else Ranger(groups, lr=self.lr, memory=config.memory)
-        )
+        self.optimiser = self._optimiser()
         self.discriminator: Discriminator | None = None
         if self.task.adversarial:
             side = 1 << (round(config.aligned * config.times)).bit_length() - 1
@@ -170,19 +173,43 @@ class Training:
             found += [p for n, p in network.generator.named_parameters() if "noise" not in n]
         return found
 
+    def _optimiser(self) -> torch.optim.Optimizer:
+        memory = self.config.memory
+        if self.task.matrices:
+            return MuonAdam(self._groups(), lr=self.lr, betas=(0.9, memory))
+        if self.task.start is None:
+            return torch.optim.Adam(self._groups(), lr=self.lr, betas=(0.9, memory), foreach=True)
+        return Ranger(self._groups(), lr=self.lr, memory=memory)
+
     def _groups(self) -> list[dict[str, Any]]:
         """What learns, with the factor of its rate. The weights of a generator that begins with
-        nothing are scaled when they are used, those of a mapping by a hundredth."""
-        generator = self.network.generator
+        nothing are scaled when they are used, those of a mapping by a hundredth. Matrices that
+        Muon turns have a rate that goes with their size."""
+        generator, share = self.network.generator, self.task.matrices
+        turned = [p for p in self.learning if share and p.ndim == 4 and is_matrix(p, FEWEST)]
+        sizes = [float(p.detach().square().mean().sqrt()) for p in turned]
+        groups: list[dict[str, Any]] = [
+            {"params": [p], "lr": share * size, "factor": share * size / self.lr, "matrices": True}
+            for p, size in zip(turned, sizes, strict=True)
+        ]
+        turned_ids = {id(p) for p in turned}
         factors = dict.fromkeys(self.learning, 1.0)
         if self.config.small:
             factors |= dict.fromkeys(generator.synthesis.parameters(), GENERATOR_FACTOR)
         factors |= dict.fromkeys(generator.mapping.parameters(), 1 / MAPPING_LR_MULTIPLIER)
-        return [
+        rest = [p for p in self.learning if id(p) not in turned_ids]
+        return groups + [
             {"params": part, "lr": factor * self.lr, "factor": factor}
             for factor in sorted(set(factors.values()))
-            if (part := [p for p in self.learning if factors[p] == factor])
+            if (part := [p for p in rest if factors[p] == factor])
         ]
+
+    @property
+    def window(self) -> int:
+        """Side of what is seen at once."""
+        task = self.task
+        late = self.step >= task.whole * self.steps
+        return self.config.side if late or not task.window else task.window
 
     # ---- what is shown
 
@@ -193,7 +220,7 @@ class Training:
             sample = sample | in_other_colors(sample, c.edit, generator)
         image, wanted, side = sample["image"], sample["target"], c.side
         if self.task.window and not whole:
-            side = self.task.window
+            side = self.window
             image, wanted = windowed(image, wanted, side / c.side, generator)
         image, wanted = to_images(image, "cpu"), to_images(wanted, "cpu")
         seen, wanted = resized(image, side), resized(wanted, round(side * c.times))
@@ -325,7 +352,10 @@ class Training:
         own = step_seed(seed, self.name, self.step)
         generator = torch.Generator().manual_seed(own)
         torch.manual_seed(own)
-        chosen = torch.randint(len(data), (self.config.batch,), generator=generator).tolist()
+        # As many pixels, whatever the windows' side.
+        share = (self.task.window / self.window) ** 2 if self.task.window else 1.0
+        count = max(1, round((self.task.batch or self.config.batch) * share))
+        chosen = torch.randint(len(data), (count,), generator=generator).tolist()
         sample = data.take(chosen)
         shown = self.shown(sample, generator)
         self.network.train()
@@ -406,7 +436,8 @@ class Training:
             tensors |= prefixed("against", state_tensors(self.against))
         if self.editing is not None:
             tensors["editing"] = self.editing
-        save_state(path, tensors, {"step": self.step, "seconds": self.seconds})
+        meta = {"step": self.step, "seconds": self.seconds, "steps": self.steps}
+        save_state(path, tensors, meta)
 
     def load(self, path: Path) -> bool:
         loaded = load_state(path)
@@ -488,6 +519,16 @@ def vector_of(network: StyleGANEX, data: Examples, config: TrainingConfig, count
     return (total / weight)[None]
 
 
+def state_path(folder: Path, name: str) -> Path:
+    return folder / f"{name}.safetensors"
+
+
+def asked_steps(folder: Path, name: str) -> int | None:
+    """How many steps a task whose state lies in a folder was last asked for, if any does."""
+    meta = load_meta(state_path(folder, name))
+    return None if meta is None else meta.get("steps")
+
+
 def train(
     training: Training,
     data: Examples,
@@ -500,7 +541,7 @@ def train(
     in `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
     name, config = training.name, training.config
-    state = folder / f"{name}.safetensors"
+    state = state_path(folder, name)
     if not training.load(state) and name == "edit":
         training.editing = training.begun_vector(data).to(training.device)
     table = Table(folder / f"{name}.csv", COLUMNS, training.step)

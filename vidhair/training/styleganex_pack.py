@@ -26,7 +26,7 @@ from vidhair.training.pairs import (
     paired,
     rendered_pairs,
 )
-from vidhair.training.styleganex import Judges, Training, train
+from vidhair.training.styleganex import Judges, Training, asked_steps, train
 from vidhair.training.tasks import TrainingConfig
 from vidhair.training.views import one_hot, parsed
 
@@ -177,7 +177,9 @@ def _trained(
     """The training of a task, done, after those that it goes on from."""
     task, start = request.config.tasks[request.task], given
     if start is None and task.start is not None:
-        before = replace(request, task=task.start, generator=None, steps=None)
+        # Who has trained it here before decides how long.
+        steps = asked_steps(work, task.start)
+        before = replace(request, task=task.start, generator=None, steps=steps)
         if request.task in NEED_PAIRS and request.pairs is not None:
             before = replace(before, pairs=None, pictures=request.pairs / "source")
         options: dict[str, Any] = {"seed": seed, "device": device}

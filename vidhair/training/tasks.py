@@ -23,7 +23,10 @@ class Task:
     network. window: side of what is seen at once, in place of whole pictures; 0: these. told:
     share of a batch whose style comes from the parameters of rendered people by the mapping,
     not from their faces. falls: whether the rate does, in the end. recolored: whether rendered
-    people get each other's colors of hair."""
+    people get each other's colors of hair. batch: pictures of a step; 0: those of the preset.
+    whole: share of the steps behind which whole pictures are seen in place of windows. matrices:
+    how far Muon turns a convolution's weights in a step, as a share of their size; 0: it does
+    not, and all learns by the same rate."""
 
     start: str | None
     skips: int = 0
@@ -44,6 +47,9 @@ class Task:
     told: float = 0.0
     falls: bool = False
     recolored: bool = False
+    batch: int = 0
+    whole: float = 1.0
+    matrices: float = 0.0
 
 
 TASKS = {
@@ -71,7 +77,9 @@ SMALL = {
         falls=True,
     ),
     "edit": Task(**_ADDED, window=160, recolored=True),
-    "toonify": Task(**_ADDED | {"perceptual": 0.8}, window=160),
+    "toonify": Task(
+        **_ADDED | {"perceptual": 0.8}, window=160, batch=2, whole=0.4, matrices=0.006
+    ),
 }  # fmt: skip
 
 
