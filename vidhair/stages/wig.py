@@ -5,15 +5,12 @@ Lengths are in sides of the face's crop.
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from vidhair.imaging.fill import fill
 from vidhair.stages.photo import SPREAD_LEVELS, PhotoHair, face_of_photo, hidden_hair
 from vidhair.stages.skull import poses
 from vidhair.synthetic.strands import StrandStyle
 from vidhair.synthetic.wigs import WigPicture, hanging, wig
-
-Plane = NDArray[np.float32]
 
 # y where hair ends that is no length below the ears, and by how much lower for one more of it.
 ENDS = (-0.3, 1.53)

@@ -38,6 +38,7 @@ LIGHT = {"light_azimuth": 0.25, "light_elevation": 0.65, "light_strength": 1.0}
 LOOK = {"melanin": 0.2, "redness": 0.0, "hairline": 0.0}
 FRONT, BEHIND = 0, 1
 LIT = 0.35  # how far hair behind a neck is as light as the rest
+MOSTLY = 0.5  # alpha from which on hair in front has its own color
 SHORTER = 0.6  # than hair, at least, is that below it
 BACK = -0.35  # z of roots behind which hair falls behind shoulders
 LONGER_ON_TOP = 0.55  # than at the sides, hair is that ends at one height
@@ -122,7 +123,7 @@ def wig(style: StrandStyle) -> WigPicture:
     bare = reduced((front.clear * _hit(seen))[..., None])[..., 0]
     mean = (deep * behind[..., None]).sum((0, 1)) / behind.sum()
     deep += LIT * (mean - deep)
-    levels = np.where(alpha[..., None] > 0.5, color, deep)
+    levels = np.where(alpha[..., None] > MOSTLY, color, deep)
     return WigPicture(_levels(reduced(picture)), _levels(levels), alpha, behind, bare.clip(0, 1))
 
 
