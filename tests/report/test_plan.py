@@ -55,7 +55,8 @@ def test_how_much_is_seen_of_each() -> None:
     assert told["track"] == (True, "faces …, tracks …, shots …, person")
     assert told["person → each"] == (False, "people")
     assert told["composed"] == (False, "frames, every layer")
-    assert told["matte"] == (True, "frames ± 2, prior ± 2, track ± 2, region, hair_window")
+    assert told["found_matte"] == (True, "frames ± 2, prior ± 2, track ± 2, region, hair_window")
+    assert told["matte"] == (True, "frames, found_matte, eyewear, hair_window")
     assert told["target_color"] == (True, "nothing")
     assert told["hair_window"] == (False, "track …, region")
 
@@ -74,7 +75,7 @@ def test_passes_over_the_clip() -> None:
     lines = plan_text(load_recipe("hair_color_latent")).splitlines()
     passes = [line for line in lines if line.startswith("# pass")]
     assert passes[0] == "# pass 1 over the clip: faces, thumbnails"
-    assert passes[1] == "# pass 2 over the clip: latents, labels"
+    assert passes[1] == "# pass 2 over the clip: latents, labels, eyewear"
     assert "composed" in passes[-1] and len(passes) == 5
 
 
@@ -82,7 +83,9 @@ def test_a_dye_takes_no_more_than_four() -> None:
     """What needs none of the frames waits for none of them."""
     lines = plan_text(load_recipe("hair_color")).splitlines()
     passes = [line.partition(": ")[2] for line in lines if line.startswith("# pass")]
-    want = "faces, thumbnails, dye", "labels", "prior, matte", "layer, composed, changes"
+    want = (
+        "faces, thumbnails, dye", "labels, eyewear", "prior, matte", "layer, composed, changes",
+    )  # fmt: skip
     assert passes == list(want)
 
 
