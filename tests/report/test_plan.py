@@ -55,7 +55,7 @@ def test_how_much_is_seen_of_each() -> None:
     assert told["track"] == (True, "faces …, tracks …, shots …, person")
     assert told["person → each"] == (False, "people")
     assert told["composed"] == (False, "frames, every layer")
-    assert told["found_matte"] == (True, "frames ± 2, prior ± 2, track ± 2, region, hair_window")
+    assert told["found_matte"] == (False, "frames ± 2, prior ± 2, track ± 2, region, hair_window")
     assert told["matte"] == (True, "frames, found_matte, eyewear, hair_window")
     assert told["target_color"] == (True, "nothing")
     assert told["hair_window"] == (False, "track …, region")
@@ -84,7 +84,8 @@ def test_a_dye_takes_no_more_than_four() -> None:
     lines = plan_text(load_recipe("hair_color")).splitlines()
     passes = [line.partition(": ")[2] for line in lines if line.startswith("# pass")]
     want = (
-        "faces, thumbnails, dye", "labels, eyewear", "prior, matte", "layer, composed, changes",
+        "faces, thumbnails, dye", "labels, eyewear", "prior, found_matte, matte",
+        "layer, composed, changes",
     )  # fmt: skip
     assert passes == list(want)
 
