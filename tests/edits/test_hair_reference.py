@@ -36,6 +36,7 @@ class TestRefusals:
     def test_no_photo(self, style: Path) -> None:
         assert self.refused({}).startswith("edit.style is empty; give a photo")
         assert "nowhere.jpg" in self.refused({"edit.style": "nowhere.jpg"})
+        assert "'mohawk' is no photo" in self.refused({"edit.style": "mohawk"})
 
     def test_frames_that_are_drawn(self, style: Path) -> None:
         told = self.refused({"edit.style": str(style), "compose.mode": "replace"})

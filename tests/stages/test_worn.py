@@ -22,7 +22,7 @@ def plane(value: float = 0.0) -> Any:
     return np.full(SHAPE, value, np.float32)
 
 
-def worn(**given: Any) -> Any:
+def all_worn(**given: Any) -> Any:
     """A grey head, skin at its left, the frame's own at the right half, under red hair."""
     changed = np.zeros(SHAPE, np.uint8)
     changed[:, :25] = 255
@@ -34,6 +34,10 @@ def worn(**given: Any) -> Any:
         "centre": np.array([25.0, 20.0]), "side": 60.0, "grain": plane(),
     }  # fmt: skip
     return over(**(usual | given))
+
+
+def worn(**given: Any) -> Any:
+    return all_worn(**given)[:2]
 
 
 def test_without_hair_the_bare_head_is_shown_bit_for_bit() -> None:
@@ -71,6 +75,18 @@ def test_a_border_that_is_mixed_with_what_was_behind_is_hair() -> None:
     levels, _ = worn(**given, changed=np.zeros(SHAPE, np.uint8))
     assert (levels[:, 10:12, 1] == 0).all() and (levels[:, 38:40, 1] == 0).all()
     assert (levels[:, 13:37] > 110).all()
+
+
+def test_all_that_is_seen_of_new_hair_is_hair_for_what_comes_next() -> None:
+    """A dye, which would leave what lies behind a neck in its own color."""
+    person, scalp = plane(), np.zeros(SHAPE, np.uint8)
+    person[20:], scalp[5:10, 20:30] = 1, 255
+    given = {"behind": plane(1.0), "alpha": beside(), "person": person, "scalp": scalp}
+    levels, _, hair = all_worn(
+        **given, unseen=(np.zeros((*SHAPE, 3)), plane(1.0)), changed=np.zeros(SHAPE, np.uint8)
+    )
+    assert hair[:18].min() > 0.99 and not hair[23:, 6:-6].any()
+    assert ((levels[..., 1] < 60) == (hair > 0.5)).mean() > 0.95
 
 
 def test_what_is_behind_is_hidden_by_a_body_that_is_drawn_as_by_one_that_is_seen() -> None:

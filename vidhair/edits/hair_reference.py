@@ -1,6 +1,7 @@
 """The hair of somebody on a photo, its own pixels, in place of the person's."""
 
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -77,6 +78,11 @@ class HairReference(Edit):
             raise InvalidSetting(
                 f"{place}.style is empty; give a photo of somebody whose hair is to be worn, or "
                 f"one of {', '.join(HAIRSTYLES)}"
+            )
+        if not self.rendered and not (Path(self.style).suffix or Path(self.style).exists()):
+            raise InvalidSetting(
+                f"{place}.style = {self.style!r} is no photo, and no hairstyle that has a name; "
+                f"give a photo, or one of {', '.join(HAIRSTYLES)}"
             )
         if not self.rendered:
             read_image(self.style)

@@ -649,7 +649,7 @@ class Flow:
         if not all(end.long for end in ends):
             yield (
                 "hair that was short is rendered, strand by strand, in the person's own color, "
-                "and parted; hair_reference wears other styles, and those of photos"
+                "and parted; hairstyle has others, and hair_reference those of photos"
             )
 
     def _of_fringes(self, work: Work, units: range) -> Iterator[str]:

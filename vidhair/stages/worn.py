@@ -51,8 +51,8 @@ NOTHING = 3  # levels of alpha that show no hair
 @dataclass(frozen=True)
 class Worn(Value):
     """The person with the photo's hair, in the hair's window. levels: uint8 [T, h, w, 3]; changed:
-    uint8 [T, h, w], how far a sample is not the frame's; alpha: uint8 [T, h, w], of the new hair.
-    """
+    uint8 [T, h, w], how far a sample is not the frame's; alpha: uint8 [T, h, w], of the new hair,
+    that behind the person, too."""
 
     ROWS = ("levels", "changed", "alpha")
     levels: Picture
@@ -92,8 +92,9 @@ def over(
     centre: NDArray[np.float64],
     side: float,
     grain: Plane,
-) -> tuple[Picture, Picture]:
-    """The head without hair, with new hair over it, and how far that is not the frame.
+) -> tuple[Picture, Picture, Plane]:
+    """The head without hair, with new hair over it, how far that is not the frame, and how far it
+    is hair, in front or behind.
 
     bare, changed, scalp: as in `Bare`, of one frame. person: how far skin and clothes are seen in
     it, body: how far neck and clothes are, where they are drawn; oval: how far the face is; hair:
@@ -129,9 +130,10 @@ def over(
     shade = SHADOW * np.clip(fallen, 0, 1) * np.maximum(kept, oval) * (1 - alpha)
     result *= 1 - shade[..., None]
     result += alpha[..., None] * (hair + grain[..., None] - result)
-    share = 1 - (1 - drawn) * (1 - back) * (1 - alpha) * (1 - cover) * (shade < 1 / 255)
+    shown = 1 - (1 - back) * (1 - alpha) * (1 - cover)
+    share = 1 - (1 - drawn) * (1 - shown) * (shade < 1 / 255)
     levels = np.where(share[..., None] > 0, np.rint(result).clip(0, 255), bare).astype(np.uint8)
-    return levels, np.ceil(share * 255).astype(np.uint8)
+    return levels, np.ceil(share * 255).astype(np.uint8), shown
 
 
 def between(alpha: Plane, kept: Plane, centre: NDArray[np.float64], side: float) -> Plane:
@@ -177,7 +179,7 @@ def worn_tone(
     return HairTone(area, mean_lab.astype(np.float32))
 
 
-@stage(version=6, keep=False)
+@stage(version=7, keep=False)
 def worn(
     frames: Frames,
     bare: Bare,
@@ -219,14 +221,14 @@ def worn(
         oval = gaussian_filter(oval.astype(np.float32), 1.0)
         frame = span.start + row
         grain = np.roll(random, (17 * frame, 29 * frame), (0, 1)).astype(np.float32)
-        levels, changed = over(
+        levels, changed, seen = over(
             bared[row], bare.changed[row], bare.scalp[row],
             _person(labels, row, region, hair_window), behind.covers(row), oval, hair, alpha, deep,
             (color, cover), middle, hair_window.side, photo_look.grain * grain,
         )  # fmt: skip
         front = in_front.alpha[row].astype(np.float32) / 255
         made.levels[row], made.changed[row], alpha = under(
-            levels, changed, alpha, shown[row], front, hair_window.side
+            levels, changed, seen, shown[row], front, hair_window.side
         )
         made.alpha[row] = np.rint(alpha * 255)
 
