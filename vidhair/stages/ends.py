@@ -39,7 +39,7 @@ LEAST_PART = (
 OF_LENGTH, HIGHEST, LEAST_CUT = 1.35, -0.2, 0.1
 # y below which hair that ends there falls further down where it becomes longer, as all of it does
 # below another one; and share of that length over which it begins to.
-LONG, BEGINS, BEGIN = 0.6, -0.5, 0.4
+LONG, BEGINS, BEGIN = 1.0, -0.5, 0.4
 UPRIGHT = 0.5  # how long the head's own axis is seen, at least, where it tells heights
 # Lengths are in sides of the face's crop. Streaks, as long and as wide as strands and locks are,
 # around the head, and the waves in which they hang.
