@@ -41,6 +41,7 @@ from vidhair.settings import Curve
 from vidhair.stages import ends
 from vidhair.stages.bare import Bare
 from vidhair.stages.ends import HairEnd, HairFall
+from vidhair.stages.fringe import Hairline
 from vidhair.stages.in_front import InFront
 from vidhair.stages.matte import HairTone, Matte
 from vidhair.stages.region import HairWindow
@@ -239,7 +240,9 @@ class TestLength:
     def test_long_hair_has_nothing_rendered(self) -> None:
         track = InMemory(face_track([(20.0, 30.0, 8.0)], Box(0.0, 10.0, 40.0)))
         tone = InMemory(HairTone(np.zeros(1, np.float32), np.zeros((1, 3), np.float32)))
-        found = HairLength(amount=0.5).photo_hair(HairEnd(2.0), tone, track)
+        none = np.full((1, 49), np.nan, np.float32)
+        line = InMemory(Hairline(none[:, 0], none[:, 0], *[none] * 5))
+        found = HairLength(amount=0.5).photo_hair(HairEnd(2.0), line, tone, track)
         assert not found.alpha.any() and np.isfinite(found.rotation).all() and found.side > 0
 
     @pytest.mark.slow

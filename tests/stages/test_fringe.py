@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 
 from tests.stages.faces import face_track
@@ -159,3 +160,14 @@ class TestLook:
         red, blue = got[..., 0].astype(float), got[..., 2].astype(float)
         assert np.ptp(red.mean(0)) > 40, "some are light, and some dark"
         assert np.corrcoef(red.ravel(), blue.ravel())[0, 1] > 0.95
+
+
+@pytest.mark.parametrize(
+    ("ends", "fringed"), [((0.9, 0.9, 0.05), True), ((0.9, 0.05, 0.05), False)]
+)
+def test_a_fringe_is_told_by_most_frames_with_hair(ends: tuple[float, ...], fringed: bool) -> None:
+    """ends: of the way from where a forehead begins to the brows, in frames that show hair."""
+    end = np.repeat(np.array([*ends, np.nan], np.float32)[:, None], 49, 1)
+    ones, none = np.ones_like(end), np.zeros_like(end)
+    line = Hairline(none[:, 0], ones[:, 0], -ones, end, ones, none, ones)
+    assert line.mostly_fringed == fringed

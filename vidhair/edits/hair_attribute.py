@@ -238,7 +238,9 @@ class HairLength(MovedHair):
         found = {**super().makers(), **laying(self.shortened), **makers(self.hair_fall)}
         if not self.longer:
             return found
-        worn_hair = makers(face_light, photo_fit, photo_look, worn, photo_hair=self.photo_hair)
+        worn_hair = makers(
+            face_light, hairline, photo_fit, photo_look, worn, photo_hair=self.photo_hair
+        )
         return {**found, **worn_hair, **laying(self.grown)}
 
     @stage(keep=False)
@@ -247,14 +249,19 @@ class HairLength(MovedHair):
 
     @stage()
     def photo_hair(
-        self, hair_end: HairEnd, hair_tone: Series[HairTone], track: Series[FaceTrack]
+        self,
+        hair_end: HairEnd,
+        hairline: Series[Hairline],
+        hair_tone: Series[HairTone],
+        track: Series[FaceTrack],
     ) -> PhotoHair:
-        """What grows."""
+        """What grows, with a fringe where there is one."""
         if hair_end.long:
             mesh = track.field("mesh")[track.field("present")]
             return PhotoHair.none(np.median(mesh, axis=0))
         end = hair_end.grown(max(self.amounts))
-        return in_own_color(strand_hair(hanging_to(HAIRSTYLES["long"], end)), hair_tone)
+        style = HAIRSTYLES["long_fringe" if hairline.whole().mostly_fringed else "long"]
+        return in_own_color(strand_hair(hanging_to(style, end)), hair_tone)
 
     @stage(version=3, keep=False)
     def shortened(

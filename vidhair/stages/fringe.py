@@ -42,6 +42,7 @@ OVER_TIME, ACROSS, BESIDE = 2.0, 1.5, 3.0
 DEEP = 0.85  # share of the hair above a hairline that falls further down, from there
 LEAST_DEEP = 0.1
 FRINGED = (0.12, 0.35)  # share of a forehead under hair, from which on that is a fringe, and surely
+MOSTLY = 0.7  # how far hair hangs over the forehead, that is a fringe of its own
 SURE = 0.02  # how far above a hairline hair is that falls down to its new end: there it hides all
 # Of the light of hair that falls: blur that tells it from strands, and how far it becomes that of
 # all hair, by factors in bounds; and how far hair falls that fully does.
@@ -80,6 +81,12 @@ class Hairline(Value):
         low, high = FRINGED
         covered = float(np.median((end - bare) / np.maximum(brows - bare, 1e-3)))
         return float(np.clip((covered - low) / (high - low), 0, 1))
+
+    @property
+    def mostly_fringed(self) -> bool:
+        """Whether a fringe is seen in most frames with hair."""
+        told = [self.fringed(row) for row in np.flatnonzero(~np.isnan(self.end).any(1)).tolist()]
+        return bool(told) and float(np.median(told)) > MOSTLY
 
     def move(self, row: int, places: Plane, amount: float, locks: Plane) -> Move:
         """Of hair that falls by so much of the way to the brows further down, or if that is below
