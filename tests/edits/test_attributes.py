@@ -27,9 +27,10 @@ from tests.edits.codes import (
 from tests.edits.test_fitting import dark_is_hair
 from tests.edits.test_proxies import scene_of
 from tests.stages.faces import face_track
+from tests.stages.photos import photo
 from tests.stages.series import InMemory
 from vidhair.cache import MemoryStore
-from vidhair.edits import Attribute, Fringe, HairLength, Volume, Wave
+from vidhair.edits import Attribute, Fringe, HairLength, Volume, Wave, hair_attribute
 from vidhair.edits.edit import GradedEdit, Strength
 from vidhair.edits.hair_attribute import FULL_FRINGE, Shown, share_seen
 from vidhair.errors import InvalidSetting
@@ -44,12 +45,14 @@ from vidhair.stages.ends import HairEnd, HairFall
 from vidhair.stages.fringe import Hairline
 from vidhair.stages.in_front import InFront
 from vidhair.stages.matte import HairTone, Matte
+from vidhair.stages.photo import PhotoHair
 from vidhair.stages.region import HairWindow
 from vidhair.stages.render import Codes
 from vidhair.stages.reshaped import lengthened_beside_face
 from vidhair.stages.skull import AXES, CENTRE, HeadPose, Skull
 from vidhair.stages.worn import Worn
 from vidhair.synthetic import wigs
+from vidhair.synthetic.strands import StrandStyle
 from vidhair.types import Frames
 
 
@@ -244,6 +247,26 @@ class TestLength:
         line = InMemory(Hairline(none[:, 0], none[:, 0], *[none] * 5))
         found = HairLength(amount=0.5).photo_hair(HairEnd(2.0), line, tone, track)
         assert not found.alpha.any() and np.isfinite(found.rotation).all() and found.side > 0
+
+    @pytest.mark.parametrize("fringed", [False, True])
+    def test_what_grows_is_as_long_as_asked_and_keeps_a_fringe(
+        self, monkeypatch: pytest.MonkeyPatch, fringed: bool
+    ) -> None:
+        rendered: list[StrandStyle] = []
+
+        def render(style: StrandStyle) -> PhotoHair:
+            rendered.append(style)
+            return photo()
+
+        monkeypatch.setattr(hair_attribute, "strand_hair", render)
+        ones, none = np.ones((1, 49), np.float32), np.zeros((1, 49), np.float32)
+        line = Hairline(none[:, 0], ones[:, 0], -ones, fringed * ones, ones, none, ones)
+        track = InMemory(face_track([(20.0, 30.0, 8.0)], Box(0.0, 10.0, 40.0)))
+        tone = InMemory(HairTone(np.zeros(1, np.float32), np.zeros((1, 3), np.float32)))
+        for amount in (0.3, 0.9):
+            HairLength(amount=amount).photo_hair(HairEnd(0.2), InMemory(line), tone, track)
+        assert [style.fringe > 0 for style in rendered] == [fringed, fringed]
+        assert rendered[1].sides > rendered[0].sides + 0.4
 
     @pytest.mark.slow
     def test_a_whole_run(self, monkeypatch: pytest.MonkeyPatch) -> None:

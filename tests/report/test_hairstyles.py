@@ -11,8 +11,9 @@ import pytest
 from tests import small
 from vidhair.errors import InvalidSetting, NoFaceFound, OutputNotWritable, SourceNotFound
 from vidhair.flow.runner import Meter
-from vidhair.media import write_png
+from vidhair.media import ClipReader, read_image, write_png
 from vidhair.report import hairstyles
+from vidhair.synthetic.wigs import HAIRSTYLES
 
 
 class Listed:
@@ -74,3 +75,22 @@ def test_the_sheet_says_how_many_photos_are_done(tmp_path: Path) -> None:
     hairstyles.hairstyles(small.clip(), photos, tmp_path / "sheet.png", reporter=told)
     assert ("hairstyles", 2) in told.stages and {1, 2} <= set(told.done)
     assert all(total > 1 for _, total in told.stages)
+
+
+def test_without_photos_all_that_have_a_name_are_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown: list[str] = []
+
+    def worn(reader: ClipReader, style: str, *_: object) -> hairstyles.Picture:
+        shown.append(style)
+        return reader.read(0, 1)[0]
+
+    monkeypatch.setattr(hairstyles, "_worn", worn)
+    hairstyles.hairstyles(small.clip(), [], tmp_path / "sheet.png")
+    assert shown == list(HAIRSTYLES)
+    hairstyles.hairstyles(small.clip(), ["bob"], tmp_path / "one.png")
+    all_of_them, one = (read_image(tmp_path / f"{name}.png") for name in ("sheet", "one"))
+    assert all_of_them.shape[0] > 2 * one.shape[0], "in several rows"
+    with pytest.raises(InvalidSetting, match="'mohawk' is no photo"):
+        hairstyles.hairstyles(small.clip(), ["bob", "mohawk"], tmp_path / "none.png")

@@ -74,19 +74,8 @@ class HairReference(Edit):
         return {**super().identity(), "style": fingerprint(of)}
 
     def check(self, pack: Pack, place: str) -> None:
-        if not self.style:
-            raise InvalidSetting(
-                f"{place}.style is empty; give a photo of somebody whose hair is to be worn, or "
-                f"one of {', '.join(HAIRSTYLES)}"
-            )
-        if not self.rendered and not (Path(self.style).suffix or Path(self.style).exists()):
-            raise InvalidSetting(
-                f"{place}.style = {self.style!r} is no photo, and no hairstyle that has a name; "
-                f"give a photo, or one of {', '.join(HAIRSTYLES)}"
-            )
-        if not self.rendered:
-            read_image(self.style)
-        elif self.by == "latent":
+        check_style(self.style, f"{place}.style")
+        if self.rendered and self.by == "latent":
             raise InvalidSetting(
                 f"{place}.by = 'latent' has the pack draw the hair of a photo, and "
                 f"{place}.style = {self.style!r} is none; give a photo, or leave out {place}.by"
@@ -162,3 +151,25 @@ class HairReference(Edit):
     @stage(keep=False)
     def shown_matte(self, worn: Worn, shown_tone: HairTone) -> Matte:
         return Matte(worn.alpha, shown_tone.area, shown_tone.mean_lab)
+
+
+def check_style(style: str, called: str) -> None:
+    """Refuse what is neither the name of a hairstyle nor a picture. called: what says so, in
+    messages.
+
+    Raises InvalidSetting, and what `read_image` does.
+    """
+    names = ", ".join(HAIRSTYLES)
+    if not style:
+        raise InvalidSetting(
+            f"{called} is empty; give a photo of somebody whose hair is to be worn, or one of "
+            f"{names}"
+        )
+    if style in HAIRSTYLES:
+        return
+    if not (Path(style).suffix or Path(style).exists()):
+        raise InvalidSetting(
+            f"{called} = {style!r} is no photo, and no hairstyle that has a name; give a photo, or "
+            f"one of {names}"
+        )
+    read_image(style)

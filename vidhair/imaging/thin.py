@@ -80,9 +80,8 @@ def normals(line: NDArray[np.float64], closed: bool) -> NDArray[np.float64]:
 @dataclass(frozen=True)
 class Trace:
     """A line as it is found in a picture. near: [N, 2], where it was looked for, in pixels; places:
-    [N, 2]; across: [N, 2]; widths: [N],
-    in pixels; strengths: [N], as of `in_line`; colors, sides: [N, 3] and [2, N, 3], of the line and
-    of what is beside it, in levels."""
+    [N, 2]; across: [N, 2]; widths: [N], in pixels; strengths: [N], as of `in_line`; colors, sides:
+    [N, 3] and [2, N, 3], of the line and of what is beside it, in levels."""
 
     near: NDArray[np.float64]
     places: NDArray[np.float64]

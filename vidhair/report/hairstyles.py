@@ -15,6 +15,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from vidhair.cache import MemoryStore
 from vidhair.checkpoints.packs import BUNDLED
+from vidhair.edits.hair_reference import check_style
 from vidhair.errors import InvalidSetting, NoFaceFound
 from vidhair.flow.graph import GOAL, Flow
 from vidhair.flow.runner import Meter, Reporter, Runner, Silent
@@ -70,6 +71,7 @@ def hairstyles(
     photos = [Path(style) for style in wanted if style not in HAIRSTYLES]
     check_target(target, clip, *photos, suffixes=SHEET)
     for photo in photos:
+        check_style(str(photo), "STYLE")
         face_of_photo(read_image(photo), str(photo))
     models, store = load_pack(pack, device=device), MemoryStore()
     with (

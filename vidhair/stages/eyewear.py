@@ -180,9 +180,8 @@ class Eyes:
 @dataclass(frozen=True)
 class Shown:
     """The lines of one frame around its eyes. worth: [ORIENTATIONS, h, w]; thick: the same with
-    lines as thick as arms; free: [h, w], where they
-    may be glasses'; corner: [2], where that lies, in samples of the window; eyes: in it; usual:
-    strength of what is no line, in levels."""
+    lines as thick as arms; free: [h, w], where they may be glasses'; corner: [2], where that lies,
+    in samples of the window; eyes: in it; usual: strength of what is no line, in levels."""
 
     worth: Plane
     thick: Plane
