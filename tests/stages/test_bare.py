@@ -27,9 +27,10 @@ from vidhair.stages.bare_skin import (
     uneven,
     usual_color,
 )
-from vidhair.stages.bare_view import View, grown, tint
+from vidhair.stages.bare_view import View, furthest, grown, tint
 from vidhair.stages.behind import (
     NECK_SPAN,
+    SKIN_TINT,
     Behind,
     Moves,
     Told,
@@ -47,6 +48,7 @@ from vidhair.stages.behind import (
     neck_shade,
     neck_ways,
     part_with,
+    rounded,
     tilt_of,
     usual_body,
     wall_of,
@@ -417,6 +419,107 @@ def test_clothes_of_the_other_side_keep_their_tint() -> None:
     known[:, :14] = False
     found = in_own_light(colors, known, columns[::-1])[:, :14]
     assert np.abs(tint(found) - tint(colors[0, -1])).max() < 0.01
+
+
+def test_a_strap_opposite_of_a_bare_shoulder_tells_nothing_of_the_light() -> None:
+    columns = np.arange(40)
+    colors = np.full((30, 40, 3), (200, 150, 125), np.float32)
+    colors[:, 22:38] = 240, 240, 235  # cloth that the other side shows little of
+    known = np.ones((30, 40), bool)
+    known[6:20, 10:18] = False
+    found = in_own_light(colors, known, columns[::-1])[6:20, 10:18]
+    assert np.array_equal(found, np.broadcast_to((240, 240, 235), found.shape))
+
+
+def bare_chest(beside: Levels) -> tuple[Levels, Levels, Levels]:
+    """A picture, its matte and labels, of somebody without clothes, with a block of hair before
+    the chest and something of a color beside it that the matte lacks."""
+    picture, _, alpha, labels, _ = scene(0)
+    shirt = labels[Label.CLOTHES] > 0
+    labels[Label.SKIN][shirt], labels[Label.CLOTHES][shirt] = 255, 0
+    picture[shirt], block = SKIN, np.s_[125:145, 30:50]
+    picture[block], alpha[block] = HAIR, 255
+    picture[STRAND] = beside
+    return picture, alpha, labels
+
+
+STRAND = np.s_[130:140, 50:55]
+
+
+@pytest.mark.parametrize(
+    ("color", "goes"), [(HAIR, True), ((120, 88, 72), True), (SKIN, False), ((40, 60, 200), False)]
+)
+def test_strands_on_bare_skin_and_their_shade_go(color: tuple[int, int, int], goes: bool) -> None:
+    """Which a matte lacks. Something of another color stays."""
+    picture, alpha, labels = bare_chest(np.array(color))
+    view = a_view(picture, alpha, None, labels)
+    assert view.body[STRAND][2:-2, 3:].any()
+    shown = view.hair_on_skin[STRAND]
+    assert shown.min() > 0.9 if goes else shown.max() == 0
+    assert not view.clear_body[STRAND].any() or not goes
+    away = np.ones_like(view.body)
+    away[120:150, 25:60] = False
+    assert not view.hair_on_skin[away].any()
+    made, _ = body_of([view], Moves([STILL], [None]))
+    assert not goes or np.abs(made[STRAND].astype(int) - SKIN).max() < 25
+
+
+def test_skin_that_hangs_together_with_a_hand_is_no_body() -> None:
+    picture, alpha, labels = bare_chest(np.array(SKIN))
+    own = np.ones(alpha.shape, np.float32)
+    own[140:, 90:110] = 0
+    body, with_hand = a_view(picture, alpha, None, labels).body, a_view(picture, alpha, own, labels)
+    near = np.s_[142:, 84:88]
+    assert body[near].all() and not with_hand.body[near].any()
+    assert with_hand.body[128:, 54:60].any(), "what is far from it stays"
+
+
+def test_corners_and_fingers_that_hair_leaves_of_a_body_are_rounded_off() -> None:
+    cover, known = np.zeros((40, 60), np.float32), np.zeros((40, 60), bool)
+    cover[20:] = 1
+    cover[8:10, 4:20] = cover[10:20, 30:60] = 1
+    found = rounded(cover, known, 6.0)
+    assert found[9, 4:20].max() == 0 and found[10, 30] == 0 and found[22, 2] == 1
+    assert found[16, 44:].min() == 1, "it goes on beyond the border"
+    known[8:10, 4:20] = True
+    assert rounded(cover, known, 6.0)[9, 4:20].min() == 1
+
+
+def test_tanned_shoulders_are_bare_as_the_neck_says() -> None:
+    """Labels took them for clothes, and they are not quite of the face's color."""
+    view = list(views_of(given()))[1]
+    view.picture = view.picture.copy()
+    tanned = (215, 132, 88)
+    neck = view.body & (view.label(Label.SKIN) > 0.9)
+    arms = view.body & (view.label(Label.CLOTHES) > 0.9)
+    assert furthest(tint(np.array(tanned)) - tint(np.array(SKIN))) > SKIN_TINT
+    view.picture[arms] = tanned
+    assert not kinds(view)[1][arms].any()
+    view.picture[neck] = 208, 140, 105
+    assert kinds(view)[1][arms].all()
+
+
+def test_strands_on_a_cheek_go_where_long_hair_hangs_beside_it() -> None:
+    """Next to short hair they are a beard, or the shade of the cheek."""
+    values = given()
+    gone = []
+    for long in (True, False):
+        pixels, alpha, planes = copies_of(values)
+        view = list(views_of(values))[1]
+        low = view.mesh[152, 1]
+        rows = np.arange(HIGH)[:, None]
+        beside = grown(view.oval, 8) & ~view.oval & (rows > 60) & (rows < low)
+        if long:
+            pixels[1][beside], alpha[1][beside] = HAIR, 255
+        strand = grown(~view.oval, 4) & view.oval & (rows > low - 22) & (rows < low - 12)
+        pixels[1][strand & (alpha[1] == 0)] = (90, 66, 54)
+        made = bared(
+            frames=Frames.of_pixels(pixels), matte=replace(values["matte"], alpha=alpha),
+            labels=Labels(planes),
+        )  # fmt: skip
+        inside = strand & grown(~view.oval, 3)
+        gone.append(float((made.levels[1][inside].astype(int).mean(-1) > 95).mean()))
+    assert gone[0] > 0.7 and gone[1] < 0.3, gone
 
 
 @pytest.mark.parametrize(("first_row", "color"), [(0, SKIN), (147, SHIRT)])

@@ -68,9 +68,9 @@ MOST_DRAWN = 0.7  # share of skin that is drawn, up to which the face's own tell
 WITHIN_CELL = 0.25  # square of the distance to what is known in the same cell
 FEATURES_EDGE = 0.006  # blur of the border of brows and eyes, that are not drawn over
 SHADOWS_FROM = 4  # levels by which the skin has to be lighter, for a shadow to be one
-# How far from hair it is thin on a face; shares of hair and levels off the way to it, and levels by
-# which hair is unlike skin, from which on that is told; blur of its border.
-WISPS, LEAST_TINGED, OFF_TINGED, UNLIKE_HAIR, WISPS_EDGE = 0.1, 0.1, 30, 40, 0.01
+# How far from hair it is thin on a face; shares of hair, on cheeks and above, and levels off the
+# way to it, and levels by which hair is unlike skin, from which on that is told; its border's blur.
+WISPS, LEAST_TINGED, OFF_TINGED, UNLIKE_HAIR, WISPS_EDGE = 0.1, (0.3, 0.1), 30, 40, 0.01
 # Share of the way to the tint of hair from which on a strand is of it, how unlike the two are, as
 # logarithms of a channel beside the next, and levels below which tints are noise.
 GOLDEN, OTHER_TINT, TINT_FLOOR = 0.25, 0.25, 8
@@ -143,7 +143,7 @@ def without_hair(view: View, layers: Layers) -> tuple[Picture, Picture, Picture,
     side, alpha = view.side, view.alpha
     skin = relit(layers.skin, view.picture, view.skin, side, LIGHT_BLUR)
     back, light = _beside_hair(view, skin)
-    body = relit(layers.body, view.picture, view.body, side, LIGHT_BLUR)
+    body = relit(layers.body, view.picture, view.clear_body, side, LIGHT_BLUR)
     new = relit(layers.wall, view.picture, view.wall, side, LIGHT_BLUR)
     new += layers.cover[..., None] * (body - new)
     margin = np.maximum(_margin(view), _strands(view, new, layers.cover))
@@ -195,23 +195,26 @@ def _beside_hair(view: View, skin: Plane) -> tuple[Plane, Plane]:
 
 
 def _wisps(view: View, skin: Plane) -> Plane:
-    """How far the forehead shows thin hair, roots or their shade that the matte lacks, [h, w]: what
-    hangs together with hair, and is on the way from skin [h, w, 3] to hair."""
+    """How far the face shows thin hair, roots or their shade that the matte lacks, [h, w]: what
+    hangs together with hair, and is on the way from skin [h, w, 3] to hair. Below the forehead that
+    is some where long hair hangs beside it: else it is a beard, or the shade of a cheek."""
     side, sure = view.side, view.alpha > SURE_ALPHA
     high = view.face & (np.arange(len(sure))[:, None] < view.mesh[list(EARS), 1].mean())
-    near = grown(sure, WISPS * side) & high & ~view.inner
+    cheeks = view.beside_long_hair & (~high | view.inner)
+    inner = view.features | (view.inner & (view.around_eyes | ~view.beside_long_hair))
+    near = grown(sure, WISPS * side) & (high | cheeks) & ~inner
     if not near.any() or not sure.any():
         return np.zeros_like(view.alpha)
     picture = view.picture.astype(np.float32)
     way = spread(picture, sure) - skin
     share = ((picture - skin) * way).sum(-1) / (np.square(way).sum(-1) + 1)
-    tinged = (share > LEAST_TINGED) & (furthest(way) > UNLIKE_HAIR) & near
+    tinged = (share > np.where(cheeks, *LEAST_TINGED)) & (furthest(way) > UNLIKE_HAIR) & near
     tinged &= furthest(picture - skin - share.clip(0, 1)[..., None] * way) < OFF_TINGED
     hair = view.near(0.5 * HAIR_EDGE)
     parts, _ = label(tinged | hair)
     found = tinged & np.isin(parts, np.setdiff1d(parts[sure], 0))
     found = ~grown(~grown(found | hair, WISPS_EDGE * side), WISPS_EDGE * side) & near
-    kept = soft(view.inner, FEATURES_EDGE * side)
+    kept = soft(inner, FEATURES_EDGE * side)
     wisps: Plane = soft(grown(found, WISPS_EDGE * side), WISPS_EDGE * side) * view.head * (1 - kept)
     return wisps
 
@@ -302,7 +305,8 @@ def _strands(view: View, behind: Plane, cover: Plane) -> Plane:
     strands |= (_golden(picture, behind, hair) & (beside > 0.5) & (cover > 0.5)) & ~view.features
     strands |= view.dark_hair & (from_behind > high)
     strands &= ~view.own_ears & ~view.jewels
-    return near * soft(grown(strands, 0.5 * HAIR_EDGE * side), 0.25 * HAIR_EDGE * side)
+    found = near * soft(grown(strands, 0.5 * HAIR_EDGE * side), 0.25 * HAIR_EDGE * side)
+    return np.maximum(found, soft(view.hair_on_skin, 0.25 * HAIR_EDGE * side) * (cover > 0.5))
 
 
 def _golden(picture: Plane, behind: Plane, hair: Plane) -> Mask:
@@ -346,7 +350,7 @@ def part_with_hair(alpha: Picture, mesh: NDArray[np.float32], side: float) -> tu
 # ---- stages
 
 
-@stage(version=18, chunk=0, compress=True)
+@stage(version=20, chunk=0, compress=True)
 def bare(
     frames: Frames,
     matte: Matte,

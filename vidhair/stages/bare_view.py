@@ -14,6 +14,7 @@ from vidhair.geometry import Grid
 from vidhair.imaging import morphology
 from vidhair.imaging.blur import blur
 from vidhair.imaging.morphology import span_of
+from vidhair.imaging.patches import spread
 from vidhair.imaging.warp import shrink, spread_grid
 from vidhair.models.faces.landmarks import BROWS, EYE_LEFT, EYE_RIGHT, FACE_OVAL
 from vidhair.models.parsers.face_parser import Label, polygon_mask
@@ -41,11 +42,16 @@ WALL, BODY = 0.15, 0.7  # probability of a person up to which, and from which on
 # what is lit; levels by which its color may be off; blur of what tells that.
 DARK_REACH, DARK, OFF_HAIR, HAIR_COLOR = 0.1, (0.15, 0.62), 12, 0.03
 LIGHT_HAIR = 60  # levels from which on shade can be told from it
+# Shares of the way from skin to hair, from which on it shows some and is drawn, and levels that it
+# is off that.
+SHADE, OFF_SHADE = (0.1, 0.25), 40
+BESIDE_FACE, LONG_HAIR = 0.06, 0.6  # next to a face; share of that which long hair covers
+WRIST = 0.3  # how far from a hand skin that hangs together with it is that of a wrist
 SLIVER = 0.015  # half the width of surroundings that tell nothing, and of a body next to hair
 TIPS = 0.12  # how far from hair tips of it are
-# Probability of clothes that are seen between strands; of a crop's square, clothes that tell of
-# others without those.
-LEAST_WORN, LEAST_CLOTHES = 0.5, 0.004
+# Probability of clothes that are seen between strands; of a crop's square, and of what hair hides
+# below the chin, clothes that tell of others without those.
+LEAST_WORN, LEAST_CLOTHES, LEAST_SHARE = 0.5, 0.004, 0.2
 GLASSES, EYES_EDGE = 0.05, 0.03  # around the eyes
 MEETING = 0.02  # how round the corner is where skull and face meet
 UNLIKE_SKIN = 70  # levels from the usual skin of a face from which on something else is on it
@@ -357,9 +363,26 @@ class View:
         what is dark on it is its own."""
         points = [number for part in (*BROWS, EYE_LEFT, EYE_RIGHT, MOUTH) for number in part]
         around = np.asarray(points)[ConvexHull(self.mesh[points]).vertices]
-        eyes = grown(self.parts(EYE_LEFT, EYE_RIGHT), EYES_EDGE * self.side)
         below = self._below(self.mesh[list(TEMPLES), 1].mean())
-        found: Mask = self.parts(around.tolist()) | self.features | (eyes & below)
+        found: Mask = self.parts(around.tolist()) | self.features | (self.around_eyes & below)
+        return found
+
+    @cached_property
+    def around_eyes(self) -> Mask:
+        """Eyes, and next to them what may be painted or in the shade."""
+        return grown(self.parts(EYE_LEFT, EYE_RIGHT), EYES_EDGE * self.side)
+
+    @cached_property
+    def beside_long_hair(self) -> Mask:
+        """The halves of the face beside which hair hangs from the ears down to the mouth."""
+        found, middle = np.zeros_like(self.oval), self.mesh[NOSE, 0]
+        ears, mouth = (self._below(self.mesh[list(part), 1].mean()) for part in (EARS, MOUTH))
+        beside = grown(self.oval, BESIDE_FACE * self.side) & ~self.oval & ears & ~mouth
+        left = np.broadcast_to(np.arange(found.shape[1]) < middle, found.shape)
+        for half in (left, ~left):
+            there = beside & half
+            if there.any() and (self.alpha[there] > 0.5).mean() > LONG_HAIR:
+                found |= self.face & half
         return found
 
     @cached_property
@@ -450,24 +473,64 @@ class View:
     @cached_property
     def body(self) -> Mask:
         """Neck and clothes, without what is thin next to hair, as tips are that a matte lacks.
-        Where hair leaves hardly any clothes, those between its strands tell of them, too."""
+        Where hair leaves hardly any clothes, those between its strands tell of them, too; where it
+        hides most, those of which nothing else is seen do."""
         seen = self._low & ~self.near(BESIDE)
         seen &= (self.label(Label.HAIR) < 0.5) & ~self.dark_hair
         clear = ~grown(~seen, SLIVER * self.side)
         found = seen & (grown(clear, (HAIR_EDGE + SLIVER) * self.side) | ~self.near(TIPS))
         worn = self._low & (self.label(Label.CLOTHES) > LEAST_WORN) & (self.alpha <= NOT_HAIR)
-        if (found & worn).sum() < LEAST_CLOTHES * self.side**2:
+        seen = (found & worn).sum()
+        hidden = (self.alpha > 0.5) & self._below(self.mesh[:, 1].max())
+        if seen < max(LEAST_CLOTHES * self.side**2, LEAST_SHARE * hidden.sum()):
             thin = 0.5 * HAIR_EDGE * self.side
-            found |= grown(~grown(~worn, thin), thin)
+            parts, _ = label(grown(~grown(~worn, thin), thin))
+            known = parts[found] if seen > LEAST_CLOTHES * self.side**2 else []
+            found |= (parts > 0) & ~np.isin(parts, known)
         return found
+
+    @cached_property
+    def clear_body(self) -> Mask:
+        """The body where neither strands nor their shade lie on it."""
+        return self.body & ~grown(self.hair_on_skin > 0.5, HAIR_EDGE * self.side)
+
+    @cached_property
+    def hair_on_skin(self) -> Plane:
+        """How far a body's skin shows strands that a matte lacks, or their shade, [h, w]: what
+        hangs together with hair, and lies on the way to it from skin that is further away."""
+        sure, near = self.alpha > 0.5, self.near(TIPS)
+        bare = self._low & (self.label(Label.SKIN) > self.label(Label.CLOTHES)) & ~self.dark_hair
+        if not (sure.any() and (bare & ~near).any()):
+            return np.zeros_like(self.alpha)
+        picture = self.picture.astype(np.float32)
+        usual = spread(picture, bare & ~near)
+        way = self._hair_nearest(picture, sure) - usual
+        share = ((picture - usual) * way).sum(-1) / (np.square(way).sum(-1) + 1)
+        found = (share > SHADE[0]) & (furthest(way) > UNLIKE_STRANDS) & bare & near
+        found &= furthest(picture - usual - share[..., None] * way) < OFF_SHADE
+        parts, _ = label(found | self.near(HAIR_EDGE))
+        found &= np.isin(parts, np.setdiff1d(parts[sure], 0))
+        shown: Plane = found * np.clip((share - SHADE[0]) / (SHADE[1] - SHADE[0]), 0, 1)
+        return shown
 
     @cached_property
     def _low(self) -> Mask:
         """The person below head and ears."""
         below = ~grown(self.oval | (self.look.inside > 0), HAIR_EDGE * self.side)
         below &= self._below(self.mesh[list(EARS), 1].mean())
-        found: Mask = below & (self.person > BODY) & (self.own > 0.5)
+        found: Mask = below & (self.person > BODY) & (self.own > 0.5) & ~self._wrists
         return found
+
+    @cached_property
+    def _wrists(self) -> Mask:
+        """Skin that hangs together with a hand, and is near it."""
+        hand = np.broadcast_to(self.own < 0.5, self.alpha.shape)
+        if not hand.any():
+            return hand
+        skin = (self.label(Label.SKIN) > 0.5) & grown(hand, WRIST * self.side) & ~self.face
+        parts, _ = label(skin | hand)
+        found: Mask = np.isin(parts, np.setdiff1d(parts[hand], 0)) & skin
+        return grown(found, HAIR_EDGE * self.side)
 
     @cached_property
     def clothes_by_hair(self) -> Mask:
@@ -492,7 +555,7 @@ class View:
         """Of the face above the mouth and of the forehead, away from hair, and from eyes, around
         which skin is paler or darker."""
         seen = self.face & ~self.near(HAIRLINE) & ~self.features & (self.own > 0.5)
-        seen &= ~grown(self.parts(EYE_LEFT, EYE_RIGHT), EYES_EDGE * self.side)
+        seen &= ~self.around_eyes
         seen &= (self.label(Label.SKIN) > 0.6) & ~self._below(self.mesh[list(MOUTH), 1].mean())
         if seen.any():
             usual = np.median(self.picture[seen], 0)

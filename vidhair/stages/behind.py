@@ -64,7 +64,9 @@ SHOULDERS, MIRRORED = 0.12, 0.5
 # How far both sides have to be alike for clothes to be taken from the other one, and how far they
 # stay away from those that are seen, to which they are joined, in crop sides.
 ALIKE, SEAM = 0.5, 0.03
-LIGHT = 0.5, 2.0  # shares of the right side's light that the left side may have
+# Shares of the right side's light that the left side may have, and of what is seen on both sides
+# that has to be one thing, to tell of it.
+LIGHT, LEAST_TOLD = (0.5, 2.0), 0.3
 CLOTH_ANCHOR = 0.05  # in `inpaint`, as holes in clothes mostly have clothes on few sides
 LITTLE, ALIKE_CLOTHES = 0.15, 45  # share of what is hidden; levels by which one cloth may differ
 USUALLY_ALIKE = 0.1  # squares of half a face's width by which bodies are, before they are looked at
@@ -77,13 +79,16 @@ OFF_AXIS, OFF_AXIS_COST = 0.3, 1.0
 LEAST_TILT, TILT_COST = 0.17, 1.0
 HOLE_EDGE = 3  # samples by which holes in a body that hair leaves are wider than they look
 NECK_SPAN = 1.4  # half widths beside the middle, beyond which bare skin is that of arms
+ROUND = 0.09  # radius of the corners of shoulders, in crop sides
 SKIN_TINT, SKIN_TONE = 0.045, (0.5, 1.35)  # of a body's skin, beside the face's: off it, and shares
 DARKEST_SKIN = 0.3  # share of the face's tone that labels may call skin: others are dark clothes
 NECK, NECK_LENGTH = 0.7, 0.7  # half width, and length below the chin, in half widths of a face
 NECK_LEANS, NECK_BACK = 0.7, 0.28  # shares of what a head leans, and of what a face looks aside
 CHIN_AND_BROW = (152, 10)  # points of the mesh
 LEAST_PART = 0.004  # of a crop's square: of a body, that tells anything
-LEAST_BARE = 0.04  # of a crop's square: of bare arms, which are no pieces below sleeves
+# Of bare shoulders, which are no arms below sleeves: of a crop's square, and how far below
+# a body's outline, in half widths of a face.
+LEAST_BARE, BELOW_SHOULDERS = 0.008, 0.5
 LEAST_SKIN = 0.002  # of a crop's square, that tells the color of a neck, or of clothes
 STRANDS = (0.025, 0.055)  # share of green more, or of blue less, than a face has, that hair has
 IN_SHADE = 0.88  # tone of a neck beside that of its face, before these:
@@ -259,7 +264,7 @@ class Told:
 
     @classmethod
     def by(cls, views: Sequence[View], moves: Moves) -> "Told":
-        colors, seen = put_together(views, [view.body for view in views], moves)
+        colors, seen = put_together(views, [view.clear_body for view in views], moves)
         seen = without_crumbs(seen, LEAST_PART * views[0].side ** 2)
         shown = zip(*(kinds(view) for view in views), strict=True)
         wall, skin, clothes = (np.sum(moves.shares(list(masks)), axis=0) for masks in shown)
@@ -346,22 +351,30 @@ def drawn_body(views: Sequence[View], told: Told) -> tuple[Plane, Plane]:
     person, weight = np.where(inner, 1, person), np.where(inner, 1, weight)
     cover = in_one(_edge(soft(_spread(person, weight), 0.012 * side)), figure > 0.5)
     cover = np.maximum(cover, hidden_holes(cover > 0.5, sure & (person <= 0.5)))
+    cover = rounded(cover, (sure & (person > 0.5)) | (neck > 0.5), ROUND * side)
+    cover = in_one(cover, figure > 0.5)
 
-    # Where clothes begin is told by the other side, too, but not by arms, which end elsewhere.
+    # Where clothes begin is told by the other side, too, but not by arms, which end elsewhere,
+    # unless shoulders are bare: then so is what is between, if nothing tells of clothes.
     bare = np.minimum(1, skin / np.maximum(counted, 1e-6))
-    known = (counted > 0.5) & ~(beside & (bare > 0.5))
-    at, there, _ = mirrored(bare, known, mesh)
-    neckline = np.where(known, bare, np.where(there, bare[:, at], neck))
-    weight = np.where(known, 1, np.where(there, MIRRORED, SHOULDERS))
-    flesh = _edge(soft(_spread(neckline, weight), 0.012 * side))
-    flesh = part_with(flesh, neck > 0.5)[..., None]
-    wanted = told.wanted & (cover > 0)
     is_skin = bare > 0.5
+    deep = np.arange(size[0])[:, None] - (cover > 0.5).argmax(0)
+    on_top = beside & (deep < BELOW_SHOULDERS * wide)
+    shoulders = (seen & is_skin & on_top).sum() > LEAST_BARE * side**2
+    if shoulders:
+        beside = np.zeros_like(beside)
+    known = without_crumbs(counted * ~is_skin > 0.5, LEAST_PART * side**2)
+    known |= (counted > 0.5) & is_skin & ~beside
+    at, there, _ = mirrored(bare, known, mesh)
+    neckline = np.where(there, bare[:, at], figure if shoulders else neck)
+    weight = np.where(known, 1, np.where(there, MIRRORED, SHOULDERS))
+    flesh = _edge(soft(_spread(np.where(known, bare, neckline), weight), 0.012 * side))
+    flesh = flesh if shoulders else part_with(flesh, neck > 0.5)
+    flesh = np.where(binary_fill_holes(flesh > 0.5) & ~known, 1, flesh)[..., None]
+    wanted = told.wanted & (cover > 0)
     dressed = without_crumbs(seen & ~is_skin, LEAST_PART * side**2)  # as strands may be
     if dressed.sum() < LEAST_SKIN * side**2:  # clothes of the skin's color, or none that are seen
         dressed, flesh = seen, flesh if seen.any() else np.ones_like(flesh)
-    elif (seen & is_skin & beside).sum() > LEAST_BARE * side**2:  # bare arms go on as clothes do
-        dressed = dressed | (seen & is_skin & beside)
     from_other = there & dressed[:, at] & ~grown(dressed, SEAM * side) & (alike > ALIKE)
     worn = np.where(from_other[..., None], in_own_light(colors, dressed, at), colors)
     hole, source = wanted & ~seen & ~from_other, dressed | (wanted & from_other)
@@ -380,14 +393,18 @@ def drawn_body(views: Sequence[View], told: Told) -> tuple[Plane, Plane]:
 
 def in_own_light(colors: Plane, known: Mask, at: NDArray[np.int64]) -> Plane:
     """Colors [h, w, 3] of the other side, whose column of each is `at` [w], as bright as what is
-    seen on both sides is on this one, which may lie in less light. known: [h, w], what is seen."""
-    tone, both = colors.mean(-1), known & known[:, at]
-    left = np.arange(len(at)) < at
-    sides = [tone[both & side] for side in (left, ~left)]
-    share = 1.0
-    if all(map(len, sides)):
-        share = float(np.clip((np.median(sides[0]) + 1) / (np.median(sides[1]) + 1), *LIGHT))
-    found: Plane = (colors[:, at] * np.where(left, share, 1 / share)[:, None]).clip(0, 255)
+    seen on both sides is on this one, which may lie in less light. known: [h, w], what is seen.
+
+    Only what is of one tint and of about one tone on both sides tells of the light: else those are
+    different things, as a strap beside a bare shoulder.
+    """
+    tone, left = colors.mean(-1) + 1, np.arange(len(at)) < at
+    share = np.where(left, tone / tone[:, at], tone[:, at] / tone)
+    both = known & known[:, at]
+    told = both & (furthest(tint(colors) - tint(colors[:, at])) < SKIN_TINT)
+    told &= (share >= LIGHT[0]) & (share <= LIGHT[1])
+    light = float(np.median(share[told])) if told.sum() > LEAST_TOLD * both.sum() else 1.0
+    found: Plane = (colors[:, at] * np.where(left, light, 1 / light)[:, None]).clip(0, 255)
     return found.astype(np.float32)
 
 
@@ -427,6 +444,18 @@ def hidden_holes(cover: Mask, wall: Mask) -> Plane:
     return found
 
 
+def rounded(cover: Plane, known: Mask, radius: float) -> Plane:
+    """What covers [h, w], without corners and fingers that are narrower than circles, in samples,
+    but where it is known [h, w]: shoulders have none. It goes on beyond the borders."""
+    beyond = round(2 * radius) + 1
+    shape = np.pad((cover > 0.5) | known, beyond, "edge")
+    core = distance_transform_edt(shape) > radius
+    away = distance_transform_edt(~core) if core.any() else np.full(shape.shape, np.inf)
+    share = (radius + 0.5 - away).clip(0, 1)[beyond:-beyond, beyond:-beyond]
+    found: Plane = np.where(known, cover, np.minimum(cover, share)).astype(np.float32)
+    return found
+
+
 def _spread(values: NDArray[Any], weight: NDArray[Any]) -> Plane:
     """Values [h, w] where their weight is high, and evenly on from there."""
     known, trust = (torch.from_numpy(p.astype(np.float32))[None, None] for p in (values, weight))
@@ -439,12 +468,16 @@ def kinds(view: View) -> tuple[Mask, Mask, Mask]:
     take for clothes, are told from them by the color of the face, and so are dark clothes that
     labels take for skin."""
     skin = view.label(Label.SKIN) > view.label(Label.CLOTHES)
-    face = view.picture[view.skin]
+    face, neck = view.picture[view.skin], view.picture[view.body & skin]
     if len(face):
         usual = np.median(face, 0)
-        away = furthest(tint(view.picture) - tint(usual))
         tone = view.picture.mean(-1) / max(1.0, float(usual.mean()))
         skin &= tone > DARKEST_SKIN
+        away = furthest(tint(view.picture) - tint(usual))
+        if len(neck) > LEAST_SKIN * view.side**2:
+            usual = np.median(neck, 0)
+            if furthest(tint(usual) - tint(np.median(face, 0))) < SKIN_TINT:
+                away = np.minimum(away, furthest(tint(view.picture) - tint(usual)))
         skin |= (away < SKIN_TINT) & (tone > SKIN_TONE[0]) & (tone < SKIN_TONE[1])
     # Strays, which colors keep away from, do not hide where the body ends.
     wall = view.wall | ((view.person < WALL) & ~view.near_matte)
@@ -649,7 +682,7 @@ def grain_of(views: Sequence[View], moves: Moves, wall: Picture) -> float:
 Parts = tuple[Picture, Picture, Picture, NDArray[np.float32], Place]
 
 
-@stage(version=28, compress=True)
+@stage(version=30, compress=True)
 def behind(
     frames: Series[Frames],
     matte: Series[Matte],

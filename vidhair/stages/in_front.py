@@ -130,7 +130,7 @@ def left_over(view: View, known: Known) -> tuple[Mask, Mask, Mask]:
     wall and no hair, [h, w] each."""
     side, picture = view.side, view.picture.astype(np.float32)
     wall = relit(known.wall, view.picture, view.wall, side, LIGHT_BLUR)
-    body = relit(known.body, view.picture, view.body, side, LIGHT_BLUR)
+    body = relit(known.body, view.picture, view.clear_body, side, LIGHT_BLUR)
     # What is mostly under hair is known of frames in which that may have been such a thing.
     free = known.usual < 0.5
 
@@ -148,6 +148,7 @@ def left_over(view: View, known: Known) -> tuple[Mask, Mask, Mask]:
         wonder = ~(skin & skin_places(view, known))
     wonder &= ~(view.oval & grown(view.features, FEATURES * side))
     alike = like_colors(view.picture, view.alpha > 0.95) & view.near(NEAR_HAIR)
+    wonder &= ~grown(view.hair_on_skin > 0, 1)
     maybe = (unlike > UNLIKE) & (view.alpha < OWN_HAIR)
     surely = (unlike > SURELY_UNLIKE) & ~alike & ~view.near_matte
     something = (off_wall > UNLIKE) & (view.alpha < OWN_HAIR) & ~view.oval
@@ -324,7 +325,7 @@ def usual_hair(
     return made
 
 
-@stage(version=8, compress=True)
+@stage(version=10, compress=True)
 def in_front(
     frames: Annotated[Frames, Near(NEIGHBOURS)],
     matte: Annotated[Matte, Near(NEIGHBOURS)],
