@@ -464,6 +464,42 @@ def test_strands_on_bare_skin_and_their_shade_go(color: tuple[int, int, int], go
     assert not goes or np.abs(made[STRAND].astype(int) - SKIN).max() < 25
 
 
+def test_a_neck_in_the_shade_of_hair_is_skin() -> None:
+    """Labels say so, and what is as dark elsewhere is worn."""
+    shade = (44, 32, 26)
+    picture, alpha, labels = bare_chest(np.array(shade))
+    picture[136:146, 90:100] = shade
+    _, skin, clothes = kinds(a_view(picture, alpha, None, labels))
+    assert skin[132:138, 53:55].all() and not clothes[STRAND].any()
+    assert clothes[138:144, 92:98].all()
+
+
+@pytest.mark.parametrize("tee", [20, 90])
+def test_a_jacket_between_strands_counts_beside_a_tee_of_which_little_is_seen(tee: int) -> None:
+    """Else all that hair hides is like what is worn below it."""
+    picture, _, alpha, labels, _ = scene(0)
+    alpha[112:] = 255
+    wide = np.s_[136:, 65 - tee // 2 : 65 + tee // 2]
+    picture[wide], alpha[wide] = (240, 240, 235), 0
+    for left in (6, 14, 116):
+        gap = np.s_[126:, left : left + 4]
+        alpha[gap] = 0
+    clothes = labels[Label.CLOTHES] > 0
+    body = a_view(picture, alpha).body & clothes
+    assert body[wide].any() and body[138:, 7:9].all() == (tee == 20)
+
+
+def test_a_forearm_before_the_chest_is_no_bare_shoulder() -> None:
+    picture, _, alpha, labels, _ = scene(0)
+    alpha[100:143, :40] = 255
+    arm = np.s_[138:, 98:130]
+    picture[arm] = SKIN
+    labels[Label.SKIN][arm], labels[Label.CLOTHES][arm] = 255, 0
+    made, cover = body_of([a_view(picture, alpha, None, labels)], Moves([STILL], [None]))
+    hidden = made[130:142, 6:30][cover[130:142, 6:30] > 250].astype(int)
+    assert len(hidden) > 100 and np.median(np.abs(hidden - SHIRT).max(-1)) < 12, "of 140"
+
+
 def test_skin_that_hangs_together_with_a_hand_is_no_body() -> None:
     picture, alpha, labels = bare_chest(np.array(SKIN))
     own = np.ones(alpha.shape, np.float32)
@@ -874,6 +910,23 @@ def test_what_hangs_before_hair_stays() -> None:
     view = a_view(picture, alpha)
     assert view.jewels[ring].all() and not view.jewels[strand].any()
     assert _margin(view)[ring].mean() < 0.5 < _margin(view)[strand].mean()
+
+
+@pytest.mark.parametrize(("rows", "stays"), [((4, 14), True), ((4, 44), False), ((16, 19), False)])
+def test_what_hangs_from_an_ear_stays_or_goes_as_a_whole(
+    rows: tuple[int, int], stays: bool
+) -> None:
+    """Of a pendant that is longer than what is looked at a stump was left, and of one that hangs by
+    a hidden hook a piece in the air."""
+    picture, _, alpha, _, _ = scene(0)
+    cover = ear_on(1, place(0), WINDOW)
+    assert cover is not None
+    bottom, column = np.argwhere(cover[1] > 0.5).max(0)[0], 84
+    picture[bottom - 30 : bottom + 50, 74:100], alpha[bottom - 30 : bottom + 50, 74:100] = HAIR, 255
+    pendant = np.s_[bottom + rows[0] : bottom + rows[1], column - 2 : column + 3]
+    picture[pendant], alpha[pendant] = (230, 200, 90), 0
+    jewels = a_view(picture, alpha).jewels[pendant]
+    assert jewels.any() == stays
 
 
 def test_the_shade_in_an_ear_is_no_hair() -> None:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from tests.stages.hand import flat_hand
 from tests.stages.series import InMemory
-from tests.stages.test_bare import FRAMES, NO_HANDS, REGION, SKIN, WINDOW, given, scene
+from tests.stages.test_bare import FRAMES, HAIR, NO_HANDS, REGION, SKIN, WINDOW, given, scene
 from vidhair.stages.eyewear import Eyewear
 from vidhair.stages.hands import Hands, hands_on
 from vidhair.stages.in_front import (
@@ -114,6 +114,26 @@ class TestFound:
         worn = Eyewear(NO_GLASSES.alpha.copy())
         worn.alpha[1, 60:63, 40:80] = 200
         assert np.array_equal(found(NOTHING, (0, 0, 0), worn=worn).alpha, worn.alpha)
+
+    def test_strands_on_a_neck_that_a_matte_lacks_are_not(self) -> None:
+        """Hair goes on in them, and so does what takes hair away."""
+        below, values = np.s_[108:124, 66:78], given()
+        pictures, labels = values["frames"].pixels.copy(), values["labels"].planes.copy()
+        alpha = values["matte"].alpha.copy()
+        pictures[1][below], alpha[1][below] = HAIR, 255
+        strand = np.s_[112:124, 59:66]
+        pictures[1][strand] = HAIR
+        matte = Matte(alpha, values["matte"].area, values["matte"].mean_lab)
+        changes = {"frames": Frames.of_pixels(pictures), "matte": matte, "labels": Labels(labels)}
+        series = {name: InMemory((values | changes)[name]) for name in ("matte", "track")}
+        usual = usual_hair(
+            **series, head_pose=InMemory(values["head_pose"]), hair_window=WINDOW
+        )  # fmt: skip
+        found = in_front(
+            **(values | changes), hands=NO_HANDS, eyewear=NO_GLASSES, usual_hair=usual,
+            region=REGION, hair_window=WINDOW, span=Span(0, FRAMES), at_once=map,
+        )  # fmt: skip
+        assert found.alpha[1][strand].max() < 60
 
     def test_nothing_where_nothing_is(self) -> None:
         assert not found(NOTHING, SKIN).alpha.any()

@@ -68,9 +68,11 @@ MOST_DRAWN = 0.7  # share of skin that is drawn, up to which the face's own tell
 WITHIN_CELL = 0.25  # square of the distance to what is known in the same cell
 FEATURES_EDGE = 0.006  # blur of the border of brows and eyes, that are not drawn over
 SHADOWS_FROM = 4  # levels by which the skin has to be lighter, for a shadow to be one
-# How far from hair it is thin on a face; shares of hair, on cheeks and above, and levels off the
-# way to it, and levels by which hair is unlike skin, from which on that is told; its border's blur.
-WISPS, LEAST_TINGED, OFF_TINGED, UNLIKE_HAIR, WISPS_EDGE = 0.1, (0.3, 0.1), 30, 40, 0.01
+# How far from hair it is thin on a face; shares of hair and levels off the way to it, and levels by
+# which hair is unlike skin, from which on that is told; blur of its border; share from which on it
+# is no shade of a cheek, if not by its tint.
+WISPS, LEAST_TINGED, OFF_TINGED, UNLIKE_HAIR, WISPS_EDGE = 0.1, 0.1, 30, 40, 0.01
+HAIR_ON_CHEEK = 0.7
 # Share of the way to the tint of hair from which on a strand is of it, how unlike the two are, as
 # logarithms of a channel beside the next, and levels below which tints are noise.
 GOLDEN, OTHER_TINT, TINT_FLOOR = 0.25, 0.25, 8
@@ -206,14 +208,16 @@ def _wisps(view: View, skin: Plane) -> Plane:
     if not near.any() or not sure.any():
         return np.zeros_like(view.alpha)
     picture = view.picture.astype(np.float32)
-    way = spread(picture, sure) - skin
+    hair = spread(picture, sure)
+    way = hair - skin
     share = ((picture - skin) * way).sum(-1) / (np.square(way).sum(-1) + 1)
-    tinged = (share > np.where(cheeks, *LEAST_TINGED)) & (furthest(way) > UNLIKE_HAIR) & near
+    tinged = (share > LEAST_TINGED) & (furthest(way) > UNLIKE_HAIR) & near
+    tinged &= ~cheeks | (share > HAIR_ON_CHEEK) | _golden(picture, skin, hair)
     tinged &= furthest(picture - skin - share.clip(0, 1)[..., None] * way) < OFF_TINGED
-    hair = view.near(0.5 * HAIR_EDGE)
-    parts, _ = label(tinged | hair)
+    beside = view.near(0.5 * HAIR_EDGE)
+    parts, _ = label(tinged | beside)
     found = tinged & np.isin(parts, np.setdiff1d(parts[sure], 0))
-    found = ~grown(~grown(found | hair, WISPS_EDGE * side), WISPS_EDGE * side) & near
+    found = ~grown(~grown(found | beside, WISPS_EDGE * side), WISPS_EDGE * side) & near
     kept = soft(inner, FEATURES_EDGE * side)
     wisps: Plane = soft(grown(found, WISPS_EDGE * side), WISPS_EDGE * side) * view.head * (1 - kept)
     return wisps
@@ -350,7 +354,7 @@ def part_with_hair(alpha: Picture, mesh: NDArray[np.float32], side: float) -> tu
 # ---- stages
 
 
-@stage(version=20, chunk=0, compress=True)
+@stage(version=21, chunk=0, compress=True)
 def bare(
     frames: Frames,
     matte: Matte,

@@ -58,6 +58,7 @@ UNLIKE_SKIN = 70  # levels from the usual skin of a face from which on something
 # Of an ear: how much of the matte may cover one that is seen, and how far that is rather its skin
 # than hair; and what may hang below it, with less hair than so much.
 MOST_HIDDEN, EAR_HAIR, LEAST_STRANDS = 0.5, (0.4, 0.8), 0.3
+HANGS = 0.35  # share of what is below an ear from its top, in which what hangs from it begins
 UNLIKE_STRANDS = 60  # levels from which on what a matte leaves out below an ear is no strand
 INNER_HAIR = 0.5, 0.9  # alpha between which what the middle of a face shows is hair
 # How far ears reach beyond usual ones, and off shades of their skin; alpha that they do not have,
@@ -208,13 +209,19 @@ class View:
                 self.jewels |= below > 0.5
 
     def _before_hair(self, below: Mask) -> Mask:
-        """What a matte leaves out below an ear [h, w], and is plainly no hair: a ring, a pearl."""
+        """What a matte leaves out below an ear [h, w], and is plainly no hair: a ring, a pearl. It
+        hangs from the ear and ends there: of what is longer, hair and all would leave a piece."""
         sure, free = below & (self.alpha > 0.95), below & (self.alpha < LEAST_STRANDS)
         if not (sure.any() and free.any()):
             return np.zeros_like(below)
         usual = np.median(self.picture[sure], 0)
-        found: Mask = free & (furthest(self.picture - usual) > UNLIKE_STRANDS)
-        return found
+        found = free & (furthest(self.picture - usual) > UNLIKE_STRANDS)
+        rows = np.flatnonzero(below.any(1))
+        high, end = np.quantile(rows, [HANGS, 1])
+        parts, _ = label(grown(found, 1))
+        whole = np.setdiff1d(parts[: int(high) + 1], parts[int(end) - 1 :])
+        kept: Mask = found & np.isin(parts, np.setdiff1d(whole, 0))
+        return kept
 
     def _within(self, ear: Mask) -> Mask:
         """What a matte takes for hair of an ear that is seen [h, w], and hangs on none beside it:

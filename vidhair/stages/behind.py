@@ -79,7 +79,7 @@ OFF_AXIS, OFF_AXIS_COST = 0.3, 1.0
 LEAST_TILT, TILT_COST = 0.17, 1.0
 HOLE_EDGE = 3  # samples by which holes in a body that hair leaves are wider than they look
 NECK_SPAN = 1.4  # half widths beside the middle, beyond which bare skin is that of arms
-ROUND = 0.09  # radius of the corners of shoulders, in crop sides
+ROUND = 0.06  # radius of the corners of shoulders, in crop sides
 SKIN_TINT, SKIN_TONE = 0.045, (0.5, 1.35)  # of a body's skin, beside the face's: off it, and shares
 DARKEST_SKIN = 0.3  # share of the face's tone that labels may call skin: others are dark clothes
 NECK, NECK_LENGTH = 0.7, 0.7  # half width, and length below the chin, in half widths of a face
@@ -370,7 +370,7 @@ def drawn_body(views: Sequence[View], told: Told) -> tuple[Plane, Plane]:
     weight = np.where(known, 1, np.where(there, MIRRORED, SHOULDERS))
     flesh = _edge(soft(_spread(np.where(known, bare, neckline), weight), 0.012 * side))
     flesh = flesh if shoulders else part_with(flesh, neck > 0.5)
-    flesh = np.where(binary_fill_holes(flesh > 0.5) & ~known, 1, flesh)[..., None]
+    flesh = np.maximum(flesh, hidden_holes(flesh > 0.5, known & ~is_skin))[..., None]
     wanted = told.wanted & (cover > 0)
     dressed = without_crumbs(seen & ~is_skin, LEAST_PART * side**2)  # as strands may be
     if dressed.sum() < LEAST_SKIN * side**2:  # clothes of the skin's color, or none that are seen
@@ -437,7 +437,8 @@ def in_one(cover: Plane, figure: Mask) -> Plane:
 
 
 def hidden_holes(cover: Mask, wall: Mask) -> Plane:
-    """Holes in what covers [h, w] through which no wall [h, w] is seen: that is body, too."""
+    """Holes in what covers [h, w] through which no wall [h, w], or what else lies behind, is seen:
+    that covers, too."""
     parts, count = label(binary_fill_holes(cover) & ~cover)
     shown = np.bincount(parts.ravel(), wall.ravel(), count + 1) > 0
     found: Plane = soft(grown((parts > 0) & ~shown[parts], HOLE_EDGE), 1.0)
@@ -479,6 +480,7 @@ def kinds(view: View) -> tuple[Mask, Mask, Mask]:
             if furthest(tint(usual) - tint(np.median(face, 0))) < SKIN_TINT:
                 away = np.minimum(away, furthest(tint(view.picture) - tint(usual)))
         skin |= (away < SKIN_TINT) & (tone > SKIN_TONE[0]) & (tone < SKIN_TONE[1])
+    skin |= view.hair_on_skin > 0.5
     # Strays, which colors keep away from, do not hide where the body ends.
     wall = view.wall | ((view.person < WALL) & ~view.near_matte)
     return wall, view.body & skin, (view.body | view.clothes_by_hair) & ~skin
@@ -682,7 +684,7 @@ def grain_of(views: Sequence[View], moves: Moves, wall: Picture) -> float:
 Parts = tuple[Picture, Picture, Picture, NDArray[np.float32], Place]
 
 
-@stage(version=30, compress=True)
+@stage(version=31, compress=True)
 def behind(
     frames: Series[Frames],
     matte: Series[Matte],

@@ -325,7 +325,7 @@ def usual_hair(
     return made
 
 
-@stage(version=10, compress=True)
+@stage(version=11, compress=True)
 def in_front(
     frames: Annotated[Frames, Near(NEIGHBOURS)],
     matte: Annotated[Matte, Near(NEIGHBOURS)],
