@@ -17,7 +17,15 @@ from vidhair.imaging.follow import STILL, inverse, moved
 from vidhair.models.faces.landmarks import EYE_LEFT, EYE_RIGHT, FACE_OVAL, HAND_POINTS
 from vidhair.models.parsers.face_parser import Label, polygon_mask
 from vidhair.stages.align import FaceTrack
-from vidhair.stages.bare import Bare, _beside_hair, _margin, bare, carried, relit
+from vidhair.stages.bare import (
+    Bare,
+    _beside_hair,
+    _margin,
+    _strands,
+    bare,
+    carried,
+    relit,
+)
 from vidhair.stages.bare_skin import (
     TEXELS,
     from_atlas,
@@ -489,17 +497,6 @@ def test_a_jacket_between_strands_counts_beside_a_tee_of_which_little_is_seen(te
     assert body[wide].any() and body[138:, 7:9].all() == (tee == 20)
 
 
-def test_a_forearm_before_the_chest_is_no_bare_shoulder() -> None:
-    picture, _, alpha, labels, _ = scene(0)
-    alpha[100:143, :40] = 255
-    arm = np.s_[138:, 98:130]
-    picture[arm] = SKIN
-    labels[Label.SKIN][arm], labels[Label.CLOTHES][arm] = 255, 0
-    made, cover = body_of([a_view(picture, alpha, None, labels)], Moves([STILL], [None]))
-    hidden = made[130:142, 6:30][cover[130:142, 6:30] > 250].astype(int)
-    assert len(hidden) > 100 and np.median(np.abs(hidden - SHIRT).max(-1)) < 12, "of 140"
-
-
 def test_skin_that_hangs_together_with_a_hand_is_no_body() -> None:
     picture, alpha, labels = bare_chest(np.array(SKIN))
     own = np.ones(alpha.shape, np.float32)
@@ -547,13 +544,13 @@ def test_strands_on_a_cheek_go_where_long_hair_hangs_beside_it() -> None:
         beside = grown(view.oval, 8) & ~view.oval & (rows > 60) & (rows < low)
         if long:
             pixels[1][beside], alpha[1][beside] = HAIR, 255
-        strand = grown(~view.oval, 4) & view.oval & (rows > low - 22) & (rows < low - 12)
-        pixels[1][strand & (alpha[1] == 0)] = (90, 66, 54)
+        strand = grown(~view.oval, 9) & view.oval & (rows > low - 24) & (rows < low - 14)
+        pixels[1][strand & (alpha[1] == 0)] = (60, 43, 33)
         made = bared(
             frames=Frames.of_pixels(pixels), matte=replace(values["matte"], alpha=alpha),
             labels=Labels(planes),
         )  # fmt: skip
-        inside = strand & grown(~view.oval, 3)
+        inside = strand & ~grown(~view.oval, 5) & grown(~view.oval, 8)
         gone.append(float((made.levels[1][inside].astype(int).mean(-1) > 95).mean()))
     assert gone[0] > 0.7 and gone[1] < 0.3, gone
 
@@ -960,6 +957,23 @@ def test_an_ear_that_is_larger_than_most_stays_whole() -> None:
     view = a_view(picture=picture, alpha=alpha)
     inner = ~grown(~(ear | outer), 2)
     assert _margin(view)[inner].max() < 0.3
+
+
+def test_the_rim_of_an_ear_stays_beside_strands_that_go() -> None:
+    """They are drawn over with their borders, which took notches out of it."""
+    picture, _, alpha, labels, _ = scene(0)
+    lock, end, ear = np.s_[60:72, 114:126], np.s_[72:78, 116:124], np.s_[73:77, 124:128]
+    picture[lock], alpha[lock], picture[end] = (150, 105, 70), 255, (120, 95, 76)
+    labels[-1][lock] = labels[-1][end] = 255
+    shares = []
+    for known in (False, True):
+        view = a_view(picture, alpha, None, labels)
+        vars(view)["own_ears"] = np.zeros(alpha.shape, bool)
+        view.own_ears[ear] = known
+        found = _strands(view, wall().astype(np.float32), np.zeros(alpha.shape, np.float32))
+        assert found[end].mean() > 0.5
+        shares.append(float(found[ear][1:-1, 0].max()))
+    assert shares[0] > 0.9 and shares[1] < 0.6, shares
 
 
 def test_a_head_is_as_wide_as_the_ears_that_stand_on_it() -> None:

@@ -9,13 +9,27 @@ from numpy.typing import NDArray
 
 from tests.stages.hand import flat_hand
 from tests.stages.series import InMemory
-from tests.stages.test_bare import FRAMES, HAIR, NO_HANDS, REGION, SKIN, WINDOW, given, scene
+from tests.stages.test_bare import (
+    FRAMES,
+    HAIR,
+    NO_HANDS,
+    REGION,
+    SKIN,
+    STRAND,
+    WINDOW,
+    a_view,
+    bare_chest,
+    given,
+    scene,
+)
 from vidhair.stages.eyewear import Eyewear
 from vidhair.stages.hands import Hands, hands_on
 from vidhair.stages.in_front import (
     InFront,
+    Known,
     beyond,
     in_front,
+    left_over,
     like_colors,
     rather_hair,
     under,
@@ -115,26 +129,6 @@ class TestFound:
         worn.alpha[1, 60:63, 40:80] = 200
         assert np.array_equal(found(NOTHING, (0, 0, 0), worn=worn).alpha, worn.alpha)
 
-    def test_strands_on_a_neck_that_a_matte_lacks_are_not(self) -> None:
-        """Hair goes on in them, and so does what takes hair away."""
-        below, values = np.s_[108:124, 66:78], given()
-        pictures, labels = values["frames"].pixels.copy(), values["labels"].planes.copy()
-        alpha = values["matte"].alpha.copy()
-        pictures[1][below], alpha[1][below] = HAIR, 255
-        strand = np.s_[112:124, 59:66]
-        pictures[1][strand] = HAIR
-        matte = Matte(alpha, values["matte"].area, values["matte"].mean_lab)
-        changes = {"frames": Frames.of_pixels(pictures), "matte": matte, "labels": Labels(labels)}
-        series = {name: InMemory((values | changes)[name]) for name in ("matte", "track")}
-        usual = usual_hair(
-            **series, head_pose=InMemory(values["head_pose"]), hair_window=WINDOW
-        )  # fmt: skip
-        found = in_front(
-            **(values | changes), hands=NO_HANDS, eyewear=NO_GLASSES, usual_hair=usual,
-            region=REGION, hair_window=WINDOW, span=Span(0, FRAMES), at_once=map,
-        )  # fmt: skip
-        assert found.alpha[1][strand].max() < 60
-
     def test_nothing_where_nothing_is(self) -> None:
         assert not found(NOTHING, SKIN).alpha.any()
 
@@ -142,6 +136,19 @@ class TestFound:
         beside = slice(20, 80), slice(108, 128)
         assert not (scene(1)[3][4][beside] > 0).any(), "beside the person"
         assert not found(beside, (30, 30, 160)).alpha.any()
+
+
+@pytest.mark.parametrize(("color", "is_thing"), [(HAIR, False), ((40, 60, 200), True)])
+def test_strands_on_a_chest_that_a_matte_lacks_are_nothing_in_front(
+    color: tuple[int, int, int], is_thing: bool
+) -> None:
+    """They stayed before what is drawn where the hair was."""
+    picture, alpha, labels = bare_chest(np.array(color))
+    none = np.zeros(alpha.shape, np.float32)
+    body = np.broadcast_to(np.float32(SKIN), picture.shape)
+    known = Known(0 * body, body, none + 1, none, none)
+    maybe = left_over(a_view(picture, alpha, None, labels), known)[0]
+    assert maybe[STRAND][1:-1, 2:-1].any() == is_thing
 
 
 def test_a_layer_that_has_moved_a_little_explains_what_is_seen() -> None:

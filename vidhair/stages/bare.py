@@ -310,7 +310,8 @@ def _strands(view: View, behind: Plane, cover: Plane) -> Plane:
     strands |= view.dark_hair & (from_behind > high)
     strands &= ~view.own_ears & ~view.jewels
     found = near * soft(grown(strands, 0.5 * HAIR_EDGE * side), 0.25 * HAIR_EDGE * side)
-    return np.maximum(found, soft(view.hair_on_skin, 0.25 * HAIR_EDGE * side) * (cover > 0.5))
+    found = np.maximum(found, soft(view.hair_on_skin, 0.25 * HAIR_EDGE * side) * (cover > 0.5))
+    return found * (1 - soft(view.own_ears & ~(view.alpha > 0.5), 1.0))
 
 
 def _golden(picture: Plane, behind: Plane, hair: Plane) -> Mask:
@@ -354,7 +355,7 @@ def part_with_hair(alpha: Picture, mesh: NDArray[np.float32], side: float) -> tu
 # ---- stages
 
 
-@stage(version=21, chunk=0, compress=True)
+@stage(version=22, chunk=0, compress=True)
 def bare(
     frames: Frames,
     matte: Matte,
