@@ -145,7 +145,7 @@ def test_strands_on_a_chest_that_a_matte_lacks_are_nothing_in_front(
     """They stayed before what is drawn where the hair was."""
     picture, alpha, labels = bare_chest(np.array(color))
     none = np.zeros(alpha.shape, np.float32)
-    body = np.broadcast_to(np.float32(SKIN), picture.shape)
+    body = np.broadcast_to(np.array(SKIN, np.float32), picture.shape)
     known = Known(0 * body, body, none + 1, none, none)
     maybe = left_over(a_view(picture, alpha, None, labels), known)[0]
     assert maybe[STRAND][1:-1, 2:-1].any() == is_thing
