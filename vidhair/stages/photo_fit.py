@@ -317,10 +317,12 @@ def light_on_hair(
     present: NDArray[np.bool_],
     begins: NDArray[np.bool_],
     whites: NDArray[np.floating[Any]] | None = None,
+    lit: bool = False,
 ) -> NDArray[np.float32]:
     """How the light of frames [T, 3, 3] differs from a photo's [3, 3], as far as it is the light's
     and not the skin's: over time wholly, and on the whole by a share. whites: [3], how the
-    logarithm of the white of eyes differs, if it is seen in both."""
+    logarithm of the white of eyes differs, if it is seen in both. lit: whether the hair has the
+    colors of the frames' light already, and only its sides differ."""
     rows = np.flatnonzero(present)
     found = np.zeros_like(frames)
     if not len(rows):
@@ -336,7 +338,8 @@ def light_on_hair(
         run = rows[shot[rows] == number]
         found[run] = gaussian_filter1d(frames[run] - usual, LIGHT_FRAMES, 0, mode="nearest")
     found[rows, :, 1:] = np.clip(found[rows, :, 1:] * SLOPE_TOLD, -MOST_SLOPE, MOST_SLOPE)
-    found[rows] += np.concatenate([(told + tint)[:, None], slope], 1)
+    middle = np.zeros_like(tint) if lit else told + tint
+    found[rows] += np.concatenate([middle[:, None], slope], 1)
     return found
 
 
@@ -371,7 +374,7 @@ def face_light(frames: Frames, track: FaceTrack) -> FaceLight:
     return FaceLight(found, white)
 
 
-@stage(version=5)
+@stage(version=6)
 def photo_fit(
     photo_hair: PhotoHair,
     track: Series[FaceTrack],
@@ -403,5 +406,6 @@ def photo_fit(
     whites = face_light.field("white")
     seen = whites[np.isfinite(whites).all(1)] - white_light(photo_hair.picture, photo_hair.mesh)
     differ = np.median(seen, 0) if np.isfinite(seen).all() and len(seen) else None
-    light = light_on_hair(face_light.field("log"), photo_light, present, begins, differ)
+    given = face_light.field("log"), photo_light, present, begins, differ
+    light = light_on_hair(*given, lit=bool(photo_hair.lit))
     return PhotoFit(exact.rotation, exact.scale, exact.shift, bent, usual, light, long)
