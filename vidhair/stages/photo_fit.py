@@ -67,6 +67,9 @@ MELANIN, OF_MELANIN = np.array([1, 0, -1]) / np.sqrt(2), 0.15
 REDDEST = 2.0  # linear red of the white of eyes over its green
 AGREED_TOLD = 0.7  # of that in which the white of the eyes agrees
 MOST_LIGHTNESS, MOST_TINT, MOST_SLOPE = 0.3, 0.16, 0.12  # of the logarithm
+# The same from side to side of hair in its own colors: people's own hair is lighter on the side on
+# which their face is, and above and below it tells nothing of faces.
+SIDES_TOLD, MOST_SIDES = 0.6, 0.35
 
 
 @dataclass(frozen=True)
@@ -333,6 +336,9 @@ def light_on_hair(
     told = np.clip(LIGHTNESS_TOLD * mean, -MOST_LIGHTNESS, MOST_LIGHTNESS)
     tint = np.clip(light_color(base[:, 0], whites), -MOST_TINT, MOST_TINT)
     slope = np.clip(SLOPE_TOLD * base[:, 1:], -MOST_SLOPE, MOST_SLOPE)
+    if lit:
+        slope[:, 0] = np.clip(SIDES_TOLD * base[:, 1].mean(), -MOST_SIDES, MOST_SIDES)
+        slope[:, 1] = 0
     shot = np.cumsum(begins)
     for number in np.unique(shot[rows]):
         run = rows[shot[rows] == number]
@@ -374,7 +380,7 @@ def face_light(frames: Frames, track: FaceTrack) -> FaceLight:
     return FaceLight(found, white)
 
 
-@stage(version=6)
+@stage(version=7)
 def photo_fit(
     photo_hair: PhotoHair,
     track: Series[FaceTrack],
