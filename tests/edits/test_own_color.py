@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from tests.stages.photos import photo
 from tests.stages.series import InMemory
-from vidhair.edits.own_color import LEAST, in_colors, in_own_color, shifted
+from vidhair.edits.own_color import in_colors, in_own_color, shifted
 from vidhair.imaging.color import levels_to_lab
-from vidhair.stages.hair_look import SHARES, HairLook
+from vidhair.stages.hair_look import LEAST, SHARES, HairLook
 from vidhair.stages.matte import HairTone
 from vidhair.stages.photo import PhotoHair
 
@@ -66,6 +66,7 @@ def test_the_color_is_the_mean_of_all_frames_if_enough_is_seen(area: float) -> N
     given, look = photo(), HairLook(0.1, palette(10, 40), 1.0)
     tone = HairTone(np.array([area, area, 0], np.float32), np.stack([MEAN + 2, MEAN - 2, 9 * MEAN]))
     found = in_own_color(given, look, InMemory(tone))
-    want = given if area < LEAST else in_colors(given, shifted(look.palette, MEAN))
-    assert np.array_equal(found.levels, want.levels)
-    assert in_own_color(given, replace(look, area=0.0), InMemory(tone)) is given
+    own = look.palette if area < LEAST else shifted(look.palette, MEAN)
+    assert np.array_equal(found.levels, in_colors(given, own).levels)
+    nothing = replace(look, area=0.0, palette=0 * look.palette)
+    assert in_own_color(given, nothing, InMemory(tone)) is given

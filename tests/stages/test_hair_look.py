@@ -9,11 +9,13 @@ from numpy.typing import NDArray
 from tests.stages.faces import face_track
 from tests.stages.series import InMemory
 from vidhair.geometry import Box
+from vidhair.models.faces.landmarks import BROWS
 from vidhair.stages.hair_look import (
     CURLY,
     SHARES,
     HairLook,
     agreement,
+    brow_colors,
     grey,
     hair_look,
     palette_of,
@@ -113,3 +115,14 @@ def test_a_clip_has_one_look_of_all_its_frames() -> None:
 def test_nobodys_hair_has_no_look() -> None:
     found = seen(np.full((1, 40, 40, 3), 90, np.uint8), np.zeros((1, 40, 40), np.uint8))
     assert found.area == 0 and found.agree == 1 and not (found.curly or found.wavy)
+
+
+def test_of_brows_the_darkest_tell_the_color() -> None:
+    picture, mesh = np.full((60, 80, 3), 200, np.uint8), np.zeros((478, 2), np.float32)
+    for brow, x in zip(BROWS, (20, 60), strict=True):
+        turn = np.arange(len(brow)) / len(brow) * 2 * np.pi
+        mesh[list(brow)] = np.stack([x + 12 * np.cos(turn), 30 + 6 * np.sin(turn)], -1)
+    picture[28:33] = (75, 30, 30)
+    found = brow_colors(picture, mesh)
+    assert len(found) > 50 and np.ptp(found[:, 0]) < 1 and 14 < found[0, 0] < 22
+    assert found[:, 1].max() < 6, "skin that shines through is redder"

@@ -8,14 +8,13 @@ from numpy.typing import NDArray
 
 from vidhair.edits.dye import BLACK
 from vidhair.imaging.color import lab_to_rgb, levels_to_lab
-from vidhair.stages.hair_look import SHARES, HairLook
+from vidhair.stages.hair_look import LEAST, SHARES, HairLook
 from vidhair.stages.matte import SURE_ALPHA, HairTone
 from vidhair.stages.photo import PhotoHair
 from vidhair.wiring import Series
 
 Palette = NDArray[np.float32]
 
-LEAST = 0.001  # share of what is looked at: less on a bald head is stubble, and of its skin's color
 BRIGHTER = 0.5  # how much further than the palette what is lighter than most goes
 
 
@@ -46,9 +45,9 @@ def shifted(palette: Palette, mean: Palette) -> Palette:
 
 
 def in_own_color(photo: PhotoHair, look: HairLook, hair_tone: Series[HairTone]) -> PhotoHair:
-    """A photo's hair in the colors of a person's, if enough of that is seen: of the mean of all
-    frames, also where that was dyed."""
+    """A photo's hair in the colors of a person's, of the mean of all frames, also where that was
+    dyed; of somebody without hair in those of the brows, if these are seen."""
     area, lab = hair_tone.field("area"), hair_tone.field("mean_lab")
     if min(area.max(), look.area) < LEAST:
-        return photo
+        return in_colors(photo, look.palette) if look.palette.any() else photo
     return in_colors(photo, shifted(look.palette, (lab * area[:, None]).sum(0) / area.sum()))

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from scipy.ndimage import binary_erosion, gaussian_filter
 
 from vidhair.imaging.color import levels_to_lab
+from vidhair.models.faces.landmarks import BROWS
+from vidhair.models.parsers.face_parser import polygon_mask
 from vidhair.stages.align import FaceTrack
 from vidhair.stages.matte import SURE_ALPHA, Matte
 from vidhair.stages.region import HairWindow
@@ -27,10 +29,14 @@ SHARES = np.linspace(0.02, 0.98, 17)
 BESIDE = 1.5  # of their steps, over which a color's hue is the mean
 # How far from its usual hue hair is, in Lab and as a share of its chroma: what differs more is a
 # scarf or a wall that was taken for some of it.
-ASIDE, ASIDE_SHARE = 3.0, 0.35
+ASIDE, ASIDE_SHARE = 2.0, 0.35
 # How far darker and lighter than most hair is, in ranges of its middle half: what differs more is
 # a shadow or skin.
 TAILS = (2.2, 3.0)
+LEAST = 0.001  # share of a window: less on a bald head is stubble, and of its skin's color
+# Share of what lies within brows, that is their darkest; and a and b per lightness of brown hair,
+# as skin that shines through is redder.
+BROWN, BROWNEST = 0.25, (0.25, 0.5)
 MOST_COLORS = 20000  # that are looked at, of a frame
 # How wide strands are, at least in samples; over how much their direction is told, and over how
 # much it is compared.
@@ -45,8 +51,8 @@ NEXT, CURLY, WAVY = 0.25, 0.39, 0.43
 @dataclass(frozen=True)
 class HairLook(Value):
     """area: share of frames that is hair. palette: [17, 3] Lab, from the darkest to the lightest;
-    SHARES of its hair are darker. agree: how far strands next to each other run one way, in
-    0 … 1, 1 where nothing tells."""
+    SHARES of its hair are darker; that of the brows where there is less than LEAST. agree: how far
+    strands next to each other run one way, in 0 … 1, 1 where nothing tells."""
 
     area: float
     palette: Plane
@@ -115,10 +121,28 @@ def agreement(light: Plane, hair: Mask, side: float) -> float:
     return float(coherent[inner].mean() * mean**NEXT)
 
 
+def brow_colors(picture: Picture, mesh: NDArray[np.float32]) -> Plane:
+    """Of brows, Lab [n, 3], in a picture [h, w, 3]: their darkest, no redder than brown hair,
+    as the rest is skin between them. mesh: [478, 2], in its samples."""
+    size = picture.shape[0], picture.shape[1]
+    lab = [lab_of(picture[polygon_mask(mesh[list(brow)], *size) > 0.5]) for brow in BROWS]
+    found = np.concatenate(lab)
+    if len(found):
+        found = found[found[:, 0] <= np.quantile(found[:, 0], BROWN)]
+        found[:, 1:] = np.minimum(found[:, 1:], found[:, :1] * np.float32(BROWNEST))
+    return found
+
+
+def lab_of(levels: Picture) -> Plane:
+    """Colors [n, 3] in Lab [n, 3]."""
+    found: Plane = levels_to_lab(torch.from_numpy(levels)[None, None])[0, :, 0].numpy().T
+    return found
+
+
 # ---- the stage
 
 
-@stage()
+@stage(version=3)
 def hair_look(
     frames: Series[Frames],
     matte: Series[Matte],
@@ -128,20 +152,23 @@ def hair_look(
     """From LOOKED_AT frames that are spread over the clip."""
     present = np.flatnonzero(track.field("present"))
     chosen = present[np.linspace(0, len(present) - 1, min(LOOKED_AT, len(present))).astype(int)]
-    areas, colors, agree = [0.0], list[Plane](), list[float]()
+    areas, agree = [0.0], list[float]()
+    colors, brows = list[Plane](), list[Plane]()
     for row in chosen.tolist():
         one = row, row + 1
         picture = hair_window.cut(frames.rows(*one).pixels[0])
         sure = matte.rows(*one).alpha[0] > 255 * SURE_ALPHA
         areas.append(float(sure.mean()))
         if sure.any():
-            lab = levels_to_lab(torch.from_numpy(picture[sure])[None, None])[0, :, 0].numpy().T
+            lab = lab_of(picture[sure])
             colors.append(lab[:: -(-len(lab) // MOST_COLORS)])
             agree.append(agreement(grey(picture), sure, hair_window.side))
+        brows.append(brow_colors(picture, hair_window.places(track.rows(*one).mesh[0])))
     known = [a for a in agree if np.isfinite(a)]
     palette = np.zeros((len(SHARES), 3), np.float32)
-    if colors:
-        palette = palette_of(np.concatenate(colors)).round(3)
+    told = np.concatenate(colors if max(areas) >= LEAST else brows or [palette[:0]])
+    if len(told):
+        palette = palette_of(told).round(3)
     return HairLook(max(areas), palette, round(float(np.median(known)), 4) if known else 1.0)
 
 
