@@ -26,6 +26,7 @@ from tests.edits.codes import (
 )  # fmt: skip
 from tests.edits.test_fitting import dark_is_hair
 from tests.edits.test_proxies import scene_of
+from tests.stages.composing import without_arms
 from tests.stages.faces import face_track
 from tests.stages.photos import photo
 from tests.stages.series import InMemory
@@ -43,7 +44,7 @@ from vidhair.stages import ends
 from vidhair.stages.bare import Bare
 from vidhair.stages.ends import HairEnd, HairFall
 from vidhair.stages.fringe import Hairline
-from vidhair.stages.in_front import InFront
+from vidhair.stages.hair_look import CURLY, WAVY, HairLook
 from vidhair.stages.matte import HairTone, Matte
 from vidhair.stages.photo import PhotoHair
 from vidhair.stages.region import HairWindow
@@ -204,7 +205,7 @@ class TestLength:
         )
         given = (
             Frames.of_pixels(seen), bare, Matte(alpha, *numbers), track, pose,
-            Skull(np.array(CENTRE), np.array(AXES)), InFront(front), fall,
+            Skull(np.array(CENTRE), np.array(AXES)), without_arms(front), fall,
         )  # fmt: skip
         wig = np.zeros_like(alpha)
         wig[0, 5:58, 12:28] = 255
@@ -245,12 +246,15 @@ class TestLength:
         tone = InMemory(HairTone(np.zeros(1, np.float32), np.zeros((1, 3), np.float32)))
         none = np.full((1, 49), np.nan, np.float32)
         line = InMemory(Hairline(none[:, 0], none[:, 0], *[none] * 5))
-        found = HairLength(amount=0.5).photo_hair(HairEnd(2.0), line, tone, track)
+        look = HairLook(0.0, np.zeros((17, 3), np.float32), 1.0)
+        found = HairLength(amount=0.5).photo_hair(HairEnd(2.0), line, look, tone, track)
         assert not found.alpha.any() and np.isfinite(found.rotation).all() and found.side > 0
 
-    @pytest.mark.parametrize("fringed", [False, True])
-    def test_what_grows_is_as_long_as_asked_and_keeps_a_fringe(
-        self, monkeypatch: pytest.MonkeyPatch, fringed: bool
+    @pytest.mark.parametrize(
+        ("fringed", "agree"), [(False, 1.0), (True, 1.0), (True, WAVY - 0.01), (False, CURLY - 0.1)]
+    )
+    def test_what_grows_is_as_long_as_asked_as_curly_and_keeps_a_fringe(
+        self, monkeypatch: pytest.MonkeyPatch, fringed: bool, agree: float
     ) -> None:
         rendered: list[StrandStyle] = []
 
@@ -264,9 +268,12 @@ class TestLength:
         track = InMemory(face_track([(20.0, 30.0, 8.0)], Box(0.0, 10.0, 40.0)))
         tone = InMemory(HairTone(np.zeros(1, np.float32), np.zeros((1, 3), np.float32)))
         for amount in (0.3, 0.9):
-            HairLength(amount=amount).photo_hair(HairEnd(0.2), InMemory(line), tone, track)
+            end, look = HairEnd(0.2), HairLook(0.0, np.zeros((17, 3), np.float32), agree)
+            HairLength(amount=amount).photo_hair(end, InMemory(line), look, tone, track)
         assert [style.fringe > 0 for style in rendered] == [fringed, fringed]
         assert rendered[1].sides > rendered[0].sides + 0.4
+        assert {style.curl > 0 for style in rendered} == {agree < CURLY}
+        assert {style.wave > 0.03 for style in rendered} == {CURLY < agree < WAVY}
 
     @pytest.mark.slow
     def test_a_whole_run(self, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,6 +17,7 @@ from tests.edits.codes import (
     steady,
     styles,
 )  # fmt: skip
+from tests.stages.composing import without_arms
 from tests.stages.faces import face_track
 from tests.stages.series import InMemory
 from vidhair.edits import Bald
@@ -32,7 +33,6 @@ from vidhair.stages.bare import Bare
 from vidhair.stages.bare_skin import TEXELS
 from vidhair.stages.behind import Behind
 from vidhair.stages.fade import Fade
-from vidhair.stages.in_front import InFront
 from vidhair.stages.layers import fold
 from vidhair.stages.matte import Matte
 from vidhair.stages.region import HairWindow
@@ -168,7 +168,7 @@ def layer_of(
     track = face_track([(20.0, 20.0, 10.0)] * 2, Box(0, 0, 30.0))
     layer = Bald(**settings).bared_head(
         frames, bare, behind, matte, track, pose, mean_skull(1),
-        InFront(np.zeros_like(changed) if front is None else front), Fade(np.ones(2)),
+        without_arms(np.zeros_like(changed) if front is None else front), Fade(np.ones(2)),
         Strength(np.array([strength, 0], np.float32)), window, map,
     )  # fmt: skip
     return layer, frames.pixels

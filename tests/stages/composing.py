@@ -12,6 +12,7 @@ from vidhair.imaging.color import rgb_to_lab
 from vidhair.models.generators.stylegan3 import Extent
 from vidhair.stages.compose import ComposeConfig, composed
 from vidhair.stages.fade import Fade
+from vidhair.stages.in_front import InFront
 from vidhair.stages.layers import Patch, fold
 from vidhair.stages.matte import Matte
 from vidhair.stages.region import HairWindow, HeadRegion
@@ -29,6 +30,11 @@ LEFT, TOP = 12, 8  # corner of the matte's grid
 GRID = Grid.of_pixels(24, 28, LEFT, TOP)
 INSIDE, BORDER = np.s_[:, 14:26, 18:34], np.s_[:, 12:28, 16:36]
 COUNT = 7
+
+
+def without_arms(alpha: NDArray[np.uint8]) -> InFront:
+    """What is in front [T, h, w], of which nothing is glasses."""
+    return InFront(alpha, np.zeros(alpha.shape, bool))
 
 
 def levels(*rgb: float, size: tuple[int, int] = (HEIGHT, WIDTH), count: int = 2) -> NDArray[Any]:

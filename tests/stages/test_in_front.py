@@ -22,7 +22,7 @@ from tests.stages.test_bare import (
     given,
     scene,
 )
-from vidhair.stages.eyewear import Eyewear
+from vidhair.stages.eyewear import Eyewear, Glasses
 from vidhair.stages.hands import Hands, hands_on
 from vidhair.stages.in_front import (
     InFront,
@@ -43,6 +43,7 @@ from vidhair.wiring import Span
 Mask = NDArray[np.bool_]
 NOTHING = slice(0, 0), slice(0, 0)
 NO_GLASSES = Eyewear(np.zeros((FRAMES, WINDOW.height, WINDOW.width), np.uint8))
+LENSES = Glasses(True, np.array([0.1, 0.05, 0.35, 0.25, 2.0]), np.zeros(2), np.zeros((2, 3)), 1.0)
 HELD = slice(52, 125), slice(78, 96)  # before hair, cheek and shoulder
 
 
@@ -73,8 +74,8 @@ def found(
     series = {name: InMemory(values[name]) for name in ("matte", "track", "head_pose")}
     usual = usual_hair(**series, hair_window=WINDOW)
     return in_front(
-        **values, hands=hands, eyewear=worn, usual_hair=usual, region=REGION, hair_window=WINDOW,
-        span=Span(0, FRAMES), at_once=map,
+        **values, hands=hands, eyewear=worn, glasses=LENSES, usual_hair=usual, region=REGION,
+        hair_window=WINDOW, span=Span(0, FRAMES), at_once=map,
     )  # fmt: skip
 
 
@@ -128,6 +129,17 @@ class TestFound:
         worn = Eyewear(NO_GLASSES.alpha.copy())
         worn.alpha[1, 60:63, 40:80] = 200
         assert np.array_equal(found(NOTHING, (0, 0, 0), worn=worn).alpha, worn.alpha)
+
+    def test_their_arms_lie_below_new_hair(self) -> None:
+        """And what is of their lenses before it."""
+        worn = Eyewear(NO_GLASSES.alpha.copy())
+        worn.alpha[1, 60:63, 30:102] = 255
+        front = found(NOTHING, (0, 0, 0), worn=worn)
+        hair = np.zeros(worn.alpha.shape[1:], np.float32)
+        assert (front.over(1, hair)[61, 30:102] == 1).all(), "nothing hides them"
+        over = front.over(1, hair + 1)[61]
+        assert not over[30:34].any() and not over[98:102].any()
+        assert (over[50:80] == 1).all()
 
     def test_nothing_where_nothing_is(self) -> None:
         assert not found(NOTHING, SKIN).alpha.any()

@@ -161,6 +161,20 @@ def test_a_fade_is_followed_wholly_and_the_skins_difference_in_part() -> None:
     assert not light_on_hair(frames, other, ~seen, begins).any()
 
 
+def test_hair_that_has_the_colors_of_the_light_gets_no_more_of_it() -> None:
+    """But it is lighter on the side from which that comes, and follows it over time."""
+    frames, photo_light = np.zeros((40, 3, 3), np.float32), np.zeros((3, 3), np.float32)
+    frames[:, 2, 0], frames[:, :, 1] = -1, 0.2
+    frames[20:, :, 0] -= 2
+    given = frames, photo_light, np.ones(40, bool), np.arange(40) == 0
+    found = light_on_hair(*given, lit=True)
+    middle = np.median(found[:, :, 0], 0)
+    assert np.ptp(middle) < 1e-6, "no tint"
+    assert np.ptp(light_on_hair(*given)[0, :, 0]) > 0.05
+    assert found[0, :, 1] == pytest.approx([0.6 * 0.2] * 3)
+    assert found[0, 0, 0] - found[-1, 0, 0] > 1.5
+
+
 def test_what_skins_differ_in_is_not_taken_for_light() -> None:
     """Tanned skin beside pale skin, and skin in greenish light beside skin in daylight."""
     seen, begins = np.ones(1, bool), np.ones(1, bool)

@@ -7,6 +7,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from tests.stages.composing import without_arms
 from tests.stages.faces import face_track
 from vidhair.geometry import Box, Grid
 from vidhair.imaging.color import lab_to_rgb, levels_to_lab
@@ -18,7 +19,6 @@ from vidhair.stages.compose import ComposeConfig
 from vidhair.stages.ends import HairFall
 from vidhair.stages.fade import Fade
 from vidhair.stages.hair_texture import STRANDS, HairTexture
-from vidhair.stages.in_front import InFront
 from vidhair.stages.matte import Matte
 from vidhair.stages.region import HairWindow
 from vidhair.stages.regrown import (
@@ -228,8 +228,8 @@ class TestStage:
             given, Reshaped(levels, numbers[1]), Matte(alpha, *numbers),
             Pivots(np.zeros((self.COUNT, 1, 1), np.float32), np.array([[0, 0, 0, 1.0]] * 2)),
             face_track(places, Box(8.0, 18.0, self.SIDE)), Bare(bare, *[alpha] * 3),
-            self.behind(grain), InFront(np.zeros_like(alpha) if front is None else front), texture,
-            self.fall(cut, longer), self.POSE,
+            self.behind(grain), without_arms(np.zeros_like(alpha) if front is None else front),
+            texture, self.fall(cut, longer), self.POSE,
             Skull(np.array(CENTRE), np.array(AXES)),
             Fade(np.ones(self.COUNT)), Span(0, self.COUNT), self.CANVAS,
             HairWindow(0, 0, 1, *SIZE, self.SIDE), ComposeConfig(mode="replace"),

@@ -1,7 +1,7 @@
 """Longer or shorter hair, a fringe, waves, volume: one attribute of the pack each."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, ClassVar
 
 import numpy as np
@@ -27,6 +27,7 @@ from vidhair.stages.bent import Bent, Move, bent, fuller, waved
 from vidhair.stages.ends import HairEnd, HairFall, locks_at
 from vidhair.stages.fade import Fade
 from vidhair.stages.fringe import Hairline, bared, combed, even_light, hairline, shaded
+from vidhair.stages.hair_look import HairLook, hair_look
 from vidhair.stages.in_front import InFront, in_front, under, usual_hair
 from vidhair.stages.layers import Layer, laid
 from vidhair.stages.matte import HairTone, Matte
@@ -40,7 +41,8 @@ from vidhair.stages.smooth import Pivots
 from vidhair.stages.tune import choose_frames, traits
 from vidhair.stages.wig import hanging_to, strand_hair
 from vidhair.stages.worn import Worn, worn
-from vidhair.synthetic.wigs import HAIRSTYLES
+from vidhair.synthetic.strands import StrandStyle
+from vidhair.synthetic.wigs import FRINGE, HAIRSTYLES
 from vidhair.types import Frames
 from vidhair.wiring import AtOnce, Fact, Makers, Series, Setting, Value, makers, ranges, stage
 
@@ -69,8 +71,9 @@ def bent_frames(
     made = Bent(np.stack(pictures), np.zeros_like(matte.alpha), matte.alpha.copy())
 
     def put(row: int) -> None:
-        seen, front = pictures[row], in_front.alpha[row].astype(np.float32) / 255
+        seen = pictures[row]
         levels, changed, alpha = make(row, seen, matte.alpha[row].astype(np.float32) / 255)
+        front = in_front.over(row, alpha)
         made.levels[row], made.changed[row], alpha = under(
             levels, changed, alpha, seen, front, hair_window.side
         )
@@ -239,7 +242,13 @@ class HairLength(MovedHair):
         if not self.longer:
             return found
         worn_hair = makers(
-            face_light, hairline, photo_fit, photo_look, worn, photo_hair=self.photo_hair
+            face_light,
+            hair_look,
+            hairline,
+            photo_fit,
+            photo_look,
+            worn,
+            photo_hair=self.photo_hair,
         )
         return {**found, **worn_hair, **laying(self.grown)}
 
@@ -247,21 +256,22 @@ class HairLength(MovedHair):
     def hair_fall(self, strength: Strength, hair_end: HairEnd) -> HairFall:
         return hair_end.moved(strength.values, max(self.amounts))
 
-    @stage()
+    @stage(version=3)
     def photo_hair(
         self,
         hair_end: HairEnd,
         hairline: Series[Hairline],
+        hair_look: HairLook,
         hair_tone: Series[HairTone],
         track: Series[FaceTrack],
     ) -> PhotoHair:
-        """What grows, with a fringe where there is one."""
+        """What grows: as curly as own hair, with a fringe where there is one."""
         if hair_end.long:
             mesh = track.field("mesh")[track.field("present")]
             return PhotoHair.none(np.median(mesh, axis=0))
         end = hair_end.grown(max(self.amounts))
-        style = HAIRSTYLES["long_fringe" if hairline.whole().mostly_fringed else "long"]
-        return in_own_color(strand_hair(hanging_to(style, end)), hair_tone)
+        style = growing(hair_look, fringed=hairline.whole().mostly_fringed)
+        return in_own_color(strand_hair(hanging_to(style, end)), hair_look, hair_tone)
 
     @stage(version=3, keep=False)
     def shortened(
@@ -319,6 +329,14 @@ class HairLength(MovedHair):
         grows = (hair_fall.longer > 0) | hair_fall.grows
         shown = np.flatnonzero(track.present & (np.isfinite(hair_fall.cut) | grows))
         return bent_frames(frames, matte, in_front, hair_window, shown, made, at_once)
+
+
+def growing(look: HairLook, fringed: bool) -> StrandStyle:
+    """Hair that grows where there is such hair. fringed: whether it hangs over the forehead."""
+    if look.curly:
+        return HAIRSTYLES["curly"]
+    style = HAIRSTYLES["wavy" if look.wavy else "long"]
+    return replace(style, **FRINGE) if fringed else style
 
 
 def cut(

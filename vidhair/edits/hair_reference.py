@@ -18,6 +18,7 @@ from vidhair.models.parsers.head_parser import Parser
 from vidhair.settings import setting
 from vidhair.stages.align import FaceTrack
 from vidhair.stages.fade import Fade
+from vidhair.stages.hair_look import HairLook, hair_look
 from vidhair.stages.in_front import in_front, usual_hair
 from vidhair.stages.layers import Layer, laid
 from vidhair.stages.matte import HairTone, Matte, MatteConfig
@@ -96,11 +97,12 @@ class HairReference(Edit):
         own = self.rendered or self.color == "own"
         hair = self.photo_hair_in_own_color if own else self.photo_hair
         return makers(
-            face_light, usual_hair, in_front, photo_fit, photo_look, worn, self.shown_matte,
-            photo_cut=self.photo_cut, photo_hair=hair, layer=self.worn_hair, shown_tone=worn_tone,
+            face_light, hair_look, usual_hair, in_front, photo_fit, photo_look, worn,
+            self.shown_matte, photo_cut=self.photo_cut, photo_hair=hair, layer=self.worn_hair,
+            shown_tone=worn_tone,
         )  # fmt: skip
 
-    @stage(version=14)
+    @stage(version=15)
     def photo_cut(
         self, parser: Parser, segmenter: HairSegmenter | None, config: MatteConfig
     ) -> PhotoHair:
@@ -108,7 +110,7 @@ class HairReference(Edit):
             return strand_hair(HAIRSTYLES[self.style])
         return cut_out(read_image(self.style), self.style, parser, segmenter, config)
 
-    @stage(version=11)
+    @stage(version=12)
     def photo_hair(
         self,
         photo_cut: PhotoHair,
@@ -123,18 +125,19 @@ class HairReference(Edit):
         mirrored = np.ascontiguousarray(read_image(self.style)[:, ::-1])
         return replace(cut_out(mirrored, self.style, parser, segmenter, config), mirrored=1)
 
-    @stage(version=11)
+    @stage(version=12)
     def photo_hair_in_own_color(
         self,
         photo_cut: PhotoHair,
         track: Series[FaceTrack],
+        hair_look: HairLook,
         hair_tone: Series[HairTone],
         parser: Parser,
         segmenter: HairSegmenter | None,
         config: MatteConfig,
     ) -> PhotoHair:
         found = self.photo_hair(photo_cut, track, parser, segmenter, config)
-        return in_own_color(found, hair_tone)
+        return in_own_color(found, hair_look, hair_tone)
 
     @stage(keep=False)
     def worn_hair(

@@ -18,7 +18,7 @@ HANDED_ON = {
 # The same of edits that reshape the hair in the frames themselves.
 IN_FRAMES = {"frames": "shown", "matte": "shown_matte", "hair_tone": "shown_tone"}
 # What hair changes nothing of: it reads the clip, and is made sooner.
-OF_CLIP = ("face_light", "photo_look", "clip_light", "usual_hair", "in_front")
+OF_CLIP = ("face_light", "hair_look", "photo_look", "clip_light", "usual_hair", "in_front")
 
 
 def stacked(edits: Sequence[Edit], in_frames: bool = False) -> dict[str, Callable[..., Any]]:

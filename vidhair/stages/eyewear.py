@@ -62,6 +62,7 @@ WEIGHTS, WORN = (0.4, 0.3, 0.3), 1.49
 # how far behind the lens, and how far beside it they begin.
 ARM_DOWN, ARM_BACK = (-0.15, -0.05, 0.05), 0.75
 ARM_OUT, BENT, BESIDE_LENS = (0.52, 0.6, 0.7), 0.05, 0.02
+HINGE = 0.05  # how far beyond a lens its arm begins to lie beside the head
 # What lines of an arm have to count, so that it is longer, and do at most; how wide they may be.
 ARM_WORTH, ARM_BOUND, THICK = 1.0, 4.0, 0.13
 LEAST_ARM = 0.015  # what is more than that along an arm, times its length
@@ -320,6 +321,20 @@ def cover(
     height, arched = glasses.bridge
     over_nose = trace(levels, eyes.bridge(glasses.lens, height, arched, BRIDGE_PLACES), *given)
     add(over_nose, _stands_out(over_nose, glasses.usual, eyes.unit))
+    return found
+
+
+def beyond_lenses(
+    lens: NDArray[np.float64], eyes: Eyes, size: tuple[int, int]
+) -> NDArray[np.bool_]:
+    """Where a window of a size (h, w) shows what is further out than both lenses [5], as arms."""
+    rows, columns = np.indices(size)
+    samples = np.stack([columns, rows], -1) + 0.5
+    across = eyes.turn[:, 0] / max(float(eyes.turn[:, 0] @ eyes.turn[:, 0]), 1e-6)
+    found = np.zeros(size, bool)
+    for side in (0, 1):
+        end = eyes.seen(side, np.array([lens[0] + lens[2] + HINGE, lens[1]]))
+        found |= (2 * side - 1) * ((samples - end) @ across) > 0
     return found
 
 

@@ -28,7 +28,7 @@ from vidhair.stages.bare import LIGHT_BLUR, relit
 from vidhair.stages.bare_skin import on_head
 from vidhair.stages.bare_view import Mask, Plane, View, coarse_view, furthest, grown, tint
 from vidhair.stages.behind import SKIN_TINT, Behind
-from vidhair.stages.eyewear import Eyewear
+from vidhair.stages.eyewear import Eyes, Eyewear, Glasses, beyond_lenses
 from vidhair.stages.hands import Hands, hands_on
 from vidhair.stages.labels import Labels
 from vidhair.stages.matte import NEIGHBOURS, SURE_ALPHA, Matte, alpha_of, settled
@@ -70,10 +70,18 @@ LIKELIER = 2.0, 5.0  # logarithms from which on, and up to which, colors are rat
 
 @dataclass(frozen=True)
 class InFront(Value):
-    """alpha: uint8 [T, h, w] in the hair's window, how far a sample shows what is in front."""
+    """alpha: uint8 [T, h, w] in the hair's window, how far a sample shows what is in front. arms:
+    bool [T, h, w], where that is arms of glasses, which lie below hair that is drawn there."""
 
-    ROWS = ("alpha",)
+    ROWS = ("alpha", "arms")
     alpha: Picture
+    arms: Mask
+
+    def over(self, row: int, hair: Plane) -> Plane:
+        """How far what is in front of new hair [h, w] is seen, [h, w] in 0 … 1."""
+        alpha = self.alpha[row].astype(np.float32) / 255
+        found: Plane = np.where(self.arms[row], alpha * (1 - hair), alpha)
+        return found
 
 
 @dataclass(frozen=True)
@@ -325,7 +333,7 @@ def usual_hair(
     return made
 
 
-@stage(version=11, compress=True)
+@stage(version=12, compress=True)
 def in_front(
     frames: Annotated[Frames, Near(NEIGHBOURS)],
     matte: Annotated[Matte, Near(NEIGHBOURS)],
@@ -335,6 +343,7 @@ def in_front(
     behind: Annotated[Behind, Near(NEIGHBOURS)],
     hands: Annotated[Hands, Near(NEIGHBOURS)],
     eyewear: Eyewear,
+    glasses: Glasses,
     usual_hair: UsualHair,
     skull: Skull,
     region: HeadRegion,
@@ -389,4 +398,11 @@ def in_front(
     made = settled(frames, track, hair_window, span, SMOOTH, look, at_once)
     low, high = DECIDED
     levels = [np.rint(((alpha - low) / (high - low)).clip(0, 1) * 255) for _, alpha in made]
-    return InFront(np.maximum(np.stack(levels).astype(np.uint8), eyewear.alpha))
+    other = np.stack(levels).astype(np.uint8)
+    arms = eyewear.alpha > other
+    core = span.core(NEIGHBOURS)
+    for number, row in enumerate(range(core.start, core.stop)):
+        if arms[number].any():
+            eyes = Eyes.of(track.mesh[row], Place.of(head_pose, row), hair_window)
+            arms[number] &= beyond_lenses(glasses.lens, eyes, arms.shape[1:])
+    return InFront(np.maximum(other, eyewear.alpha), arms)

@@ -104,7 +104,8 @@ class PhotoHair(Value):
     [h, w]; behind: uint8 [h, w], the same of hair that face and neck may hide. picture: uint8
     [h, w, 3], what the photo shows. mesh: [478, 2], in samples of these. rotation, scale, shift:
     as a row of `HeadPose`, in samples; long: of the face, beside the mean one. side: of the face's
-    crop, in samples. mirrored: 1 if it is the photo in a mirror, else 0."""
+    crop, in samples. mirrored: 1 if it is the photo in a mirror, else 0. lit: 1 if its colors are
+    seen in the light of the clip already, else 0."""
 
     levels: NDArray[np.uint8]
     alpha: NDArray[np.uint8]
@@ -117,6 +118,7 @@ class PhotoHair(Value):
     long: float
     side: float
     mirrored: int = 0
+    lit: int = 0
 
     @classmethod
     def none(cls, mesh: NDArray[np.float32]) -> "PhotoHair":

@@ -67,6 +67,9 @@ MELANIN, OF_MELANIN = np.array([1, 0, -1]) / np.sqrt(2), 0.15
 REDDEST = 2.0  # linear red of the white of eyes over its green
 AGREED_TOLD = 0.7  # of that in which the white of the eyes agrees
 MOST_LIGHTNESS, MOST_TINT, MOST_SLOPE = 0.3, 0.16, 0.12  # of the logarithm
+# The same from side to side of hair in its own colors: people's own hair is lighter on the side on
+# which their face is, and above and below it tells nothing of faces.
+SIDES_TOLD, MOST_SIDES = 0.6, 0.35
 
 
 @dataclass(frozen=True)
@@ -317,10 +320,12 @@ def light_on_hair(
     present: NDArray[np.bool_],
     begins: NDArray[np.bool_],
     whites: NDArray[np.floating[Any]] | None = None,
+    lit: bool = False,
 ) -> NDArray[np.float32]:
     """How the light of frames [T, 3, 3] differs from a photo's [3, 3], as far as it is the light's
     and not the skin's: over time wholly, and on the whole by a share. whites: [3], how the
-    logarithm of the white of eyes differs, if it is seen in both."""
+    logarithm of the white of eyes differs, if it is seen in both. lit: whether the hair has the
+    colors of the frames' light already, and only its sides differ."""
     rows = np.flatnonzero(present)
     found = np.zeros_like(frames)
     if not len(rows):
@@ -331,12 +336,16 @@ def light_on_hair(
     told = np.clip(LIGHTNESS_TOLD * mean, -MOST_LIGHTNESS, MOST_LIGHTNESS)
     tint = np.clip(light_color(base[:, 0], whites), -MOST_TINT, MOST_TINT)
     slope = np.clip(SLOPE_TOLD * base[:, 1:], -MOST_SLOPE, MOST_SLOPE)
+    if lit:
+        slope[:, 0] = np.clip(SIDES_TOLD * base[:, 1].mean(), -MOST_SIDES, MOST_SIDES)
+        slope[:, 1] = 0
     shot = np.cumsum(begins)
     for number in np.unique(shot[rows]):
         run = rows[shot[rows] == number]
         found[run] = gaussian_filter1d(frames[run] - usual, LIGHT_FRAMES, 0, mode="nearest")
     found[rows, :, 1:] = np.clip(found[rows, :, 1:] * SLOPE_TOLD, -MOST_SLOPE, MOST_SLOPE)
-    found[rows] += np.concatenate([(told + tint)[:, None], slope], 1)
+    middle = np.zeros_like(tint) if lit else told + tint
+    found[rows] += np.concatenate([middle[:, None], slope], 1)
     return found
 
 
@@ -371,7 +380,7 @@ def face_light(frames: Frames, track: FaceTrack) -> FaceLight:
     return FaceLight(found, white)
 
 
-@stage(version=5)
+@stage(version=7)
 def photo_fit(
     photo_hair: PhotoHair,
     track: Series[FaceTrack],
@@ -403,5 +412,6 @@ def photo_fit(
     whites = face_light.field("white")
     seen = whites[np.isfinite(whites).all(1)] - white_light(photo_hair.picture, photo_hair.mesh)
     differ = np.median(seen, 0) if np.isfinite(seen).all() and len(seen) else None
-    light = light_on_hair(face_light.field("log"), photo_light, present, begins, differ)
+    given = face_light.field("log"), photo_light, present, begins, differ
+    light = light_on_hair(*given, lit=bool(photo_hair.lit))
     return PhotoFit(exact.rotation, exact.scale, exact.shift, bent, usual, light, long)

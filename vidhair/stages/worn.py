@@ -179,7 +179,7 @@ def worn_tone(
     return HairTone(area, mean_lab.astype(np.float32))
 
 
-@stage(version=7, keep=False)
+@stage(version=8, keep=False)
 def worn(
     frames: Frames,
     bare: Bare,
@@ -226,7 +226,7 @@ def worn(
             _person(labels, row, region, hair_window), behind.covers(row), oval, hair, alpha, deep,
             (color, cover), middle, hair_window.side, photo_look.grain * grain,
         )  # fmt: skip
-        front = in_front.alpha[row].astype(np.float32) / 255
+        front = in_front.over(row, alpha)
         made.levels[row], made.changed[row], alpha = under(
             levels, changed, seen, shown[row], front, hair_window.side
         )

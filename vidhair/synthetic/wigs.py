@@ -39,6 +39,7 @@ LOOK = {"melanin": 0.2, "redness": 0.0, "hairline": 0.0}
 FRONT, BEHIND = 0, 1
 LIT = 0.35  # how far hair behind a neck is as light as the rest
 MOSTLY = 0.5  # alpha from which on hair in front has its own color
+LONG_TOP, BACKWARDS = 0.5, (0.0, -1.0)  # length from which on hair below is combed so
 SHORTER = 0.6  # than hair, at least, is that below it
 BACK = -0.35  # z of roots behind which hair falls behind shoulders
 LONGER_ON_TOP = 0.55  # than at the sides, hair is that ends at one height
@@ -53,6 +54,11 @@ def _style(base: str, **changes: Any) -> StrandStyle:
     return replace(STRAND_STYLES[base], **changes)
 
 
+# Strands of a lock turn together only if they are of one length: else curls blur to wool.
+RINGLETS: dict[str, Any] = {
+    "curl": 0.048, "curl_length": 0.32, "clumps": 280, "clumping": 1.0, "frizz": 0.004,
+    "spread": 0.03, "volume": 0.27,
+}  # fmt: skip
 FRINGE: dict[str, Any] = {"fringe": 0.45, "comb": (0.1, 1.0)}
 # By names that barbers have for them.
 HAIRSTYLES = {
@@ -74,8 +80,11 @@ HAIRSTYLES = {
     "long": _style("long", part=-0.2),
     "long_fringe": _style("long", **FRINGE),
     "wavy": STRAND_STYLES["wavy"],
-    "curls": _style("curly", count=26000, top=0.6, sides=0.3),
-    "curly": STRAND_STYLES["curly"],
+    "curls": replace(
+        _style("curly", **RINGLETS), count=26000, top=0.6, sides=0.3, clumps=420, curl=0.04,
+        curl_length=0.26,
+    ),
+    "curly": _style("curly", **RINGLETS),
     "afro": STRAND_STYLES["afro"],
 }  # fmt: skip
 
@@ -135,11 +144,11 @@ def _model() -> FaceParams:
 
 
 def _undercoat(faces: FaceParams, style: StrandStyle) -> Strands:
-    """Short hair below the rest, which hides the scalp."""
+    """Short hair below the rest, which hides the scalp: below long hair it leaves the forehead."""
     short = replace(
         style, count=40000, points=6, width=0.003, top=min(0.2, SHORTER * style.top),
         sides=min(0.15, SHORTER * style.sides), lift=0.25, volume=0.04, clumping=0.0, fringe=0.0,
-        wave=0.0, curl=0.0, flyaway=0.0,
+        wave=0.0, curl=0.0, flyaway=0.0, comb=BACKWARDS if style.top > LONG_TOP else style.comb,
     )  # fmt: skip
     return grow_strands(faces, short, SEED + 1)
 
