@@ -21,8 +21,8 @@ MAX_FACES = 4
 # draws, and finer than that a face is found in one frame and missed in the next.
 LEAST_FACE = 48
 DOUBTFUL = 0.3  # a confidence that finds more tilted and dark faces; below, walls have faces too
-# By `facing`, where an edit begins to be trusted, and where it is fully: one that shows a face or hair
-# as it is from the front, and one of what is seen, for which the mesh has to lie on the head.
+# By `facing`, where an edit begins to be trusted, and where it is fully: one that shows a face or
+# hair as it is from the front, and one of what is seen, for which the mesh has to lie on the head.
 TURNED, ASIDE = (0.05, 0.2), (-2.0, -1.0)
 # How much of a face is hidden where it is still trusted fully, and where no longer.
 HIDDEN = 0.3, 0.7

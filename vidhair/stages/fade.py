@@ -80,7 +80,7 @@ def fade_of_edits(
     clip: Clip,
     fade_seconds: Annotated[float, Setting("compose.fade_seconds")],
 ) -> Fade:
-    """The same again, and where no edit changes anything: there a drawn head would replace its like."""
+    """The same again, and where no edit changes anything: a drawn head would replace its like."""
     seen = []
     for some in ranges(track.count):
         changed = (codes.rows(*some).styles != edited_codes.rows(*some).styles).any((1, 2))
