@@ -3,10 +3,10 @@
 import torch
 from torch import Tensor
 
-from vidhair.kernels.cached import forget, prepared
+from vidhair.kernels.cached import prepared
 
 
-def test_it_is_made_once_until_the_tensor_changes_or_is_forgotten() -> None:
+def test_it_is_made_once_until_the_tensor_changes() -> None:
     made = []
 
     def twice(tensor: Tensor) -> Tensor:
@@ -20,8 +20,3 @@ def test_it_is_made_once_until_the_tensor_changes_or_is_forgotten() -> None:
     assert len(made) == 2
     weight += 1
     assert torch.equal(prepared(weight, "twice", twice), 2 * weight) and len(made) == 3
-    forget([weight, torch.zeros(1)])
-    prepared(weight, "twice", twice)
-    assert len(made) == 4
-    prepared(other, "twice", twice)
-    assert len(made) == 4, "another one is kept"

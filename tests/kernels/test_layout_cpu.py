@@ -72,6 +72,15 @@ class TestBufferPool:
             assert tensor.dtype == dtype and len(tensor) == 2 * SMALLEST + 3
             assert tensor.data_ptr() % LINE == 0
 
+    def test_small_results_do_not_take_large_pieces(self) -> None:
+        """What kernels prepare of weights stays: it would hold the memory of a whole picture."""
+        buffer_pool = BufferPool()
+        held = [buffer_pool.take(8 * self.SIZE, torch.float32)]
+        large = held.pop().data_ptr()
+        held.append(buffer_pool.take(self.SIZE, torch.float32))
+        assert held[0].data_ptr() != large
+        assert held[0].untyped_storage().nbytes() < 2 * 4 * self.SIZE
+
     def test_kept_memory_is_bounded_by_what_was_in_use(self) -> None:
         buffer_pool = BufferPool()
         for size in range(1, 12):

@@ -139,6 +139,16 @@ def test_a_network_of_labels_keeps_its_statistics() -> None:
     assert not norms(without(pictures))
 
 
+def test_what_sees_one_picture_of_a_place_keeps_its_weights_in_the_file() -> None:
+    """The heads for styles hold three quarters of the weights of StyleGANEX."""
+    network = tiny_styleganex()
+    places = [p.data_ptr() for p in network.encoder.heads.parameters()]  # type: ignore[attr-defined]
+    want = network.encode_style(image := random(1, 3, 256, 256))
+    ready = folded(network)
+    assert [p.data_ptr() for p in ready.encoder.heads.parameters()] == places
+    assert relative_error(ready.encode_style(image), want) < 1e-4
+
+
 @pytest.mark.parametrize("bias", [True, False])
 def test_gradients_pass_through(bias: bool) -> None:
     """Of pictures, as losses on features want them."""

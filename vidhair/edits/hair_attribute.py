@@ -25,7 +25,7 @@ from vidhair.stages.align import FaceTrack
 from vidhair.stages.bare import Bare
 from vidhair.stages.bent import Bent, Move, bent, fuller, waved
 from vidhair.stages.ends import HairEnd, HairFall, locks_at
-from vidhair.stages.fade import Fade
+from vidhair.stages.fade import Fade, fade_of_fronts
 from vidhair.stages.fringe import Hairline, bared, combed, even_light, hairline, shaded
 from vidhair.stages.hair_look import HairLook, hair_look
 from vidhair.stages.in_front import InFront, in_front, under, usual_hair
@@ -249,6 +249,7 @@ class HairLength(MovedHair):
             photo_look,
             worn,
             photo_hair=self.photo_hair,
+            fade=fade_of_fronts,
         )
         return {**found, **worn_hair, **laying(self.grown)}
 

@@ -17,7 +17,7 @@ from vidhair.models.parsers.hair_segmenter import HairSegmenter
 from vidhair.models.parsers.head_parser import Parser
 from vidhair.settings import setting
 from vidhair.stages.align import FaceTrack
-from vidhair.stages.fade import Fade
+from vidhair.stages.fade import Fade, fade_of_fronts
 from vidhair.stages.hair_look import HairLook, hair_look
 from vidhair.stages.in_front import in_front, usual_hair
 from vidhair.stages.layers import Layer, laid
@@ -99,7 +99,7 @@ class HairReference(Edit):
         return makers(
             face_light, hair_look, usual_hair, in_front, photo_fit, photo_look, worn,
             self.shown_matte, photo_cut=self.photo_cut, photo_hair=hair, layer=self.worn_hair,
-            shown_tone=worn_tone,
+            shown_tone=worn_tone, fade=fade_of_fronts,
         )  # fmt: skip
 
     @stage(version=15)

@@ -20,7 +20,6 @@ from vidhair.edits.edit import Edit, GradedEdit, Strength
 from vidhair.errors import InvalidSetting
 from vidhair.geometry import Grid
 from vidhair.imaging.resize import bicubic_shrink
-from vidhair.kernels.cached import forget
 from vidhair.models.pack import EditingVector, Pack
 from vidhair.models.styleganex.network import StyleGANEX
 from vidhair.models.styleganex.tiles import draw
@@ -191,7 +190,6 @@ class WideEdit(Edit):
             face = aligned_face(self.picture(frame, where, place), grid, crop)
             with torch.no_grad(), working(config, device):
                 codes[place] = network.encode_style(face.to(device))[0].float().cpu().numpy()
-        forget(network.encoder.parameters())  # most belong to heads, which draw no frame
         return Styles(codes)
 
     def picture(self, frame: NDArray[np.uint8], places: Places, place: int) -> Tensor:

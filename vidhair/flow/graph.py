@@ -150,7 +150,8 @@ def makers_of(recipe: Recipe, segmenter: bool = False) -> Makers:
     tuned = recipe.tune.steps + recipe.tune.refine_steps > 0
     edits = stacked(recipe.edits, in_frames=not draws(recipe))
     if draws(recipe):
-        edits.pop("layer", None)
+        for value in ("layer", "fade"):
+            edits.pop(value, None)
     mode = mode_of(recipe)
     layers = {"replace": replaced.replaced, "difference": difference.warped}
     layer = residual.dyed if "hair_change" in edits else residual.residual
@@ -158,6 +159,8 @@ def makers_of(recipe: Recipe, segmenter: bool = False) -> Makers:
         "edited": render.edited if "edited_codes" in edits else compose.unedited,
         "layer": layers.get(mode, layer),
     }
+    if draws(recipe):
+        ends |= makers(fade=fade.fade_of_fronts)
     if mode == "replace" and "edited_codes" in edits:
         ends |= makers(fade=fade.fade_of_edits)
         if recipe.compose.region == "hair":

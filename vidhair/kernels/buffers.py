@@ -13,6 +13,7 @@ from torch import Tensor
 
 SMALLEST = 1 << 20  # bytes; less than that the allocator keeps itself
 LINE = 64  # bytes of a cache line, with which pieces begin
+FITS = 2.0  # how much larger a piece may be than what is asked for: small results may stay for long
 SPARE = 1.25  # how much may be kept, relative to the most that was in use at once
 
 
@@ -45,7 +46,7 @@ class BufferPool:
 
     def _piece(self, needed: int) -> np.ndarray:
         free = [piece for piece in self._pieces if self._free(piece)]
-        fitting = [piece for piece in free if piece.nbytes >= needed]
+        fitting = [piece for piece in free if needed <= piece.nbytes <= FITS * needed]
         if fitting:
             return min(fitting, key=len)
         used = self.kept - sum(piece.nbytes for piece in free)

@@ -1,6 +1,6 @@
 """What kernels make of weights and filters, kept as long as those stay as they are."""
 
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable
 from typing import TypeVar
 
 import torch
@@ -24,10 +24,3 @@ def prepared(tensor: Tensor, what: Hashable, prepare: Callable[[Tensor], T]) -> 
         with torch.inference_mode(False), torch.no_grad():
             results[what] = prepare(tensor.detach())
     return results[what]
-
-
-def forget(tensors: Iterable[Tensor]) -> None:
-    """Drop what was made of tensors that are not needed again soon: it may be four times as large
-    as they are."""
-    for tensor in tensors:
-        _known.pop(tensor, None)

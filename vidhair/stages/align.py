@@ -21,9 +21,11 @@ MAX_FACES = 4
 # draws, and finer than that a face is found in one frame and missed in the next.
 LEAST_FACE = 48
 DOUBTFUL = 0.3  # a confidence that finds more tilted and dark faces; below, walls have faces too
-# How frontal a face is where an edit of it begins to be trusted, and where it is fully; how much of
-# it is hidden where it is still trusted fully, and where no longer.
-TURNED, HIDDEN = (0.05, 0.2), (0.3, 0.7)
+# By `facing`, where an edit begins to be trusted, and where it is fully: one that shows a face or
+# hair as it is from the front, and one of what is seen, for which the mesh has to lie on the head.
+TURNED, ASIDE = (0.05, 0.2), (-2.0, -1.0)
+# How much of a face is hidden where it is still trusted fully, and where no longer.
+HIDDEN = 0.3, 0.7
 THUMBNAIL = (24, 32)  # height, width
 WARM_UP = 2  # frames that let the face tracker settle before a chunk begins
 
@@ -156,10 +158,18 @@ class FaceTrack(Value):
 
     @property
     def certainty(self) -> NDArray[np.float64]:
-        """How far an edit of the face can be trusted, [T] in 0 … 1: less where it is turned far
-        away or nearer faces hide it, and 0 where it is absent."""
+        """How far an edit that knows faces from the front can be trusted, [T] in 0 … 1: less where
+        the face is turned away or nearer ones hide it, and 0 where it is absent."""
+        return self._trusted(TURNED)
+
+    @property
+    def sight(self) -> NDArray[np.float64]:
+        """The same for an edit of what is seen, which holds for heads that are turned far aside."""
+        return self._trusted(ASIDE)
+
+    def _trusted(self, turned: tuple[float, float]) -> NDArray[np.float64]:
         axes = self.axes
-        away = (frontal(self.mesh, axes) - TURNED[0]) / (TURNED[1] - TURNED[0])
+        away = (facing(self.mesh, axes) - turned[0]) / (turned[1] - turned[0])
         seen = 1 - (hidden_share(axes, self.neighbours) - HIDDEN[0]) / (HIDDEN[1] - HIDDEN[0])
         return np.where(self.present, np.clip(away, 0, 1) * np.clip(seen, 0, 1), 0)
 
@@ -172,14 +182,20 @@ class FaceTrack(Value):
 NOSE, CHEEKS = 1, (234, 454)  # points of the mesh
 
 
-def frontal(meshes: NDArray[np.float32], axes: CropAxes) -> NDArray[np.float32]:
-    """How far faces [..., 478, 2] are seen from the front, [...] in 1 … 0: where the nose lies
-    between the outlines of the cheeks."""
+def facing(meshes: NDArray[np.float32], axes: CropAxes) -> NDArray[np.float64]:
+    """How far faces [..., 478, 2] look here, [...]: where the nose lies between the outlines of the
+    cheeks. 1 from the front, 0 where it reaches one of them, turned by 35 to 40°, and less
+    beyond: −1 at some 55°."""
     across = axes.x / np.hypot(axes.x[..., :1], axes.x[..., 1:])
     nose, left, right = ((meshes[..., p, :] * across).sum(-1) for p in (NOSE, *CHEEKS))
     nearer = np.minimum(nose - left, right - nose)
     share: NDArray[np.float64] = 2 * nearer / np.maximum(right - left, 1e-6)
-    return np.clip(share, 0, 1).astype(np.float32)
+    return share
+
+
+def frontal(meshes: NDArray[np.float32], axes: CropAxes) -> NDArray[np.float32]:
+    """`facing`, in 0 … 1."""
+    return np.clip(facing(meshes, axes), 0, 1).astype(np.float32)
 
 
 def turned(meshes: NDArray[np.float32], axes: CropAxes) -> NDArray[np.float64]:

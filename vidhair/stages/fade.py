@@ -55,7 +55,18 @@ def fade(
     clip: Clip,
     fade_seconds: Annotated[float, Setting("compose.fade_seconds")],
 ) -> Fade:
-    """To the source, where the face comes, goes, turns away or is hidden by a nearer one."""
+    """To the source, where the face comes, goes, turns its back or is hidden by a nearer one."""
+    seen = [track.rows(*some).sight for some in ranges(track.count)]
+    return _faded(seen, track, clip, fade_seconds)
+
+
+@stage(keep=False)
+def fade_of_fronts(
+    track: Series[FaceTrack],
+    clip: Clip,
+    fade_seconds: Annotated[float, Setting("compose.fade_seconds")],
+) -> Fade:
+    """The same for what is drawn as it is from the front: where the face turns away."""
     seen = [track.rows(*some).certainty for some in ranges(track.count)]
     return _faded(seen, track, clip, fade_seconds)
 
@@ -69,7 +80,7 @@ def fade_of_edits(
     clip: Clip,
     fade_seconds: Annotated[float, Setting("compose.fade_seconds")],
 ) -> Fade:
-    """The same, and where no edit changes anything: there a drawn head would replace its like."""
+    """The same again, and where no edit changes anything: a drawn head would replace its like."""
     seen = []
     for some in ranges(track.count):
         changed = (codes.rows(*some).styles != edited_codes.rows(*some).styles).any((1, 2))

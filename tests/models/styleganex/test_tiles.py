@@ -7,7 +7,7 @@ import torch
 
 from tests.models.tiny import random, tiny_styleganex
 from vidhair.models.styleganex.network import StyleGANEX, StyleGANEXConfig
-from vidhair.models.styleganex.tiles import CONTEXT, Plan, draw, planned, tiles, use_own_statistics
+from vidhair.models.styleganex.tiles import Leg, Plans, draw, planned, tiles, use_own_statistics
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -26,13 +26,16 @@ def both(network: StyleGANEX, memory: int, editing: bool = False) -> tuple[Any, 
     return whole, draw(network, layout, ws, editing=v, memory=memory)
 
 
-@pytest.mark.parametrize("memory", [1, 40_000, 200_000, 1 << 40])
+def in_one(legs: tuple[Leg, ...]) -> bool:
+    return len(legs) == 1
+
+
+@pytest.mark.parametrize("memory", [1, 40_000, 200_000, 400_000, 1 << 40])
 @pytest.mark.parametrize("skips", [0, 4, 6])
 def test_tiles_leave_no_seam(memory: int, skips: int) -> None:
     network = large(skips=skips)
     whole, got = both(network, memory)
-    plan = planned(network, 25, 5, False, memory)
-    assert (plan.split == len(network.config.generator.sizes)) == (memory == 1 << 40)
+    assert in_one(planned(network, 25, 5, False, memory)) == (memory == 1 << 40)
     assert torch.allclose(got, whole, atol=1e-5 * float(whole.abs().max()), rtol=0)
 
 
@@ -47,42 +50,62 @@ def test_tiles_are_added_to_the_picture() -> None:
 
 def test_where_masks_see_the_whole_picture_only_later_blocks_run_in_tiles() -> None:
     network = large(skips=5, attention_depth=1)
-    plan = planned(network, 25, 5, True, 1)
-    assert plan.split == 5 and planned(network, 25, 5, False, 1).split == 4
+    begun, *_ = planned(network, 25, 5, True, 1)
+    earlier, *_ = planned(network, 25, 5, False, 1)
+    assert (begun.stop, earlier.stop) == (5, 4)
     whole, got = both(network, 1, editing=True)
     assert torch.allclose(got, whole, atol=1e-5 * float(whole.abs().max()), rtol=0)
 
 
 def test_less_around_a_tile_would_leave_seams(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("vidhair.models.styleganex.tiles.CONTEXT", 1)
+    monkeypatch.setattr("vidhair.models.styleganex.tiles.REACH", 1)
     whole, got = both(large(skips=6), 1)
     assert not torch.allclose(got, whole, atol=1e-4 * float(whole.abs().max()), rtol=0)
 
 
-def test_less_memory_makes_earlier_splits_and_smaller_tiles() -> None:
+def test_less_memory_makes_more_tiles() -> None:
     network = large(skips=4)
-    plans = [planned(network, 200, 100, False, memory) for memory in (1 << 24, 1 << 22, 1 << 20)]
-    assert [plan.split for plan in plans] == sorted((p.split for p in plans), reverse=True)
-    assert all(plan.rows > 0 for plan in plans[1:])
+    plans = [planned(network, 200, 100, False, 1 << bits) for bits in (30, 24, 22, 20)]
+    counts = [sum(len(list(tiles(200, 100, leg))) for leg in legs if leg.start) for legs in plans]
+    assert counts[0] == 0 and counts == sorted(counts) and counts[1] < counts[-1]
+
+
+def test_legs_follow_each_other_and_only_the_last_one_makes_the_picture_alone() -> None:
+    for bits in range(16, 32):
+        legs = planned(large(skips=4), 200, 100, False, 1 << bits)
+        assert [leg.start for leg in legs] == [0, *[leg.stop for leg in legs[:-1]]]
+        assert legs[-1].stop == 7 and [leg.last for leg in legs] == [False] * (len(legs) - 1) + [
+            len(legs) > 1
+        ]
 
 
 def test_tiles_cover_every_sample_once() -> None:
-    covered = torch.zeros(47, 33)
-    for inner, outer in tiles(47, 33, Plan(4, 10, 15)):
+    covered, leg = torch.zeros(47, 33), Leg(4, 6, 10, 15)
+    for inner, outer in tiles(47, 33, leg):
         covered[inner] += 1
         for a, b, length in zip(inner, outer, (47, 33), strict=True):
-            assert b.start == max(0, a.start - CONTEXT) and b.stop == min(length, a.stop + CONTEXT)
+            assert b.start == max(0, a.start - 8) and b.stop == min(length, a.stop + 8)
     assert bool((covered == 1).all())
 
 
-def test_wide_pictures_are_tiled_both_ways() -> None:
-    """Strips of a few rows would be drawn several times over for what lies around them."""
-    config = StyleGANEXConfig(skips=7, fuse_rgb=True, task="toonify")
+def published() -> StyleGANEX:
     with torch.device("meta"):
-        network = StyleGANEX(config)
-    plan = planned(network, 92, 160, False, 1 << 30)
-    sides = plan.rows + 2 * CONTEXT, plan.columns + 2 * CONTEXT
-    assert plan.columns < 160 * 2 and sides[0] * sides[1] < 2.5 * plan.rows * plan.columns
+        return StyleGANEX(StyleGANEXConfig(skips=7, fuse_rgb=True, task="toonify"))
+
+
+@pytest.mark.parametrize("mebibytes", [512, 1024, 2048])
+def test_little_is_drawn_twice_where_memory_is_scarce(mebibytes: int) -> None:
+    """The network as it was published, of the largest picture: in one leg from where its maps no
+    longer fit, tiles of 512 MiB would draw all of it thirty times."""
+    network = published()
+    legs = planned(network, 92, 160, False, mebibytes << 20)
+    plans = Plans(network, 92, 160)
+    least = sum(plans.work(Leg(k, k + 1, *plans.sides(k))) for k in range(legs[-1].stop))
+    assert sum(map(plans.work, legs)) < 2 * least
+    assert all(
+        plans.held(leg.start) + (0 if leg.last else plans.held(leg.stop)) < mebibytes << 20
+        for leg in legs[1:]
+    )
 
 
 @torch.no_grad()

@@ -19,6 +19,8 @@ class StyleHead(nn.Module):
     pooled: average what is left, so that maps of any size and shape are taken (StyleGANEX).
     """
 
+    folds = True
+
     def __init__(self, inputs: int, outputs: int, size: int, *, pooled: bool = False):
         super().__init__()
         assert size > 1 and size.bit_count() == 1, f"a map of {size} pixels cannot be halved to one"

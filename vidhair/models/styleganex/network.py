@@ -157,6 +157,8 @@ class WideEncoder(GradualEncoder):
     def __init__(self, config: StyleGANEXConfig):
         super().__init__(config.encoder, pooled=True)
         self.residual, self.styled = config.residual, config.styled
+        for head in self.heads:
+            head.folds = False  # they see one picture of a place: their weights stay in the file
         if not config.styled:
             del self.heads, self.lateral_middle, self.lateral_fine
         self.layout_taps = (*FEATURE_TAPS, *SKIP_TAPS[: config.skips])
@@ -181,6 +183,11 @@ class WideEncoder(GradualEncoder):
         if self.styled:
             return super().forward(image)
         return image.new_zeros(len(image), self.config.num_ws, self.config.w_dim)
+
+    def codes(self, fine: Tensor, middle: Tensor, coarse: Tensor) -> Tensor:
+        """As pSp's, without kernels that prepare weights: these are most of the network's."""
+        features = self.layer_features(fine, middle, coarse)
+        return torch.stack([head(x) for head, x in zip(self.heads, features, strict=True)], 1)
 
     def layout(self, image: Tensor) -> Layout:
         return self._layout(image, self.taps(image, self.layout_taps))

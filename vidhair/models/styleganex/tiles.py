@@ -1,13 +1,14 @@
 """Drawing a picture tile by tile, so that what the layers need of memory stays below a bound.
 
 What looks at the whole picture runs once over all of it: the encoder, whose gates pool it, and the
-fusions with an editing vector, which normalise by its means. Of the blocks behind, which hold the
-largest maps, each tile is drawn with what lies around it and it depends on, so there is no seam:
-the picture is the same but for rounding.
+fusions with an editing vector, which normalise by its means. The blocks behind hold the largest
+maps. They run in legs: of a leg, each tile is drawn with what lies around it and it depends on, so
+there is no seam, and the picture is the same but for rounding. The more blocks a leg has, the more
+lies around a tile; the fewer, the more maps between legs are held whole.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 
@@ -18,53 +19,106 @@ from vidhair.models.generators.stylegan2 import Canvas
 from vidhair.models.styleganex.generator import FEATURE_SIZE, fusing
 from vidhair.models.styleganex.network import Layout, StyleGANEX
 
-CONTEXT = 10  # samples of a block's input around a tile on which it and later blocks may depend
-LEAST = 2  # sides of a tile, in samples of that input
+REACH = 5  # samples of a block's input around a pixel on which it depends at most
+LEAST = 2  # sides of a tile, in samples of its leg's input
 BYTES = 4  # of a number
 MAPS = 7  # as large as a block's output, that it holds at once on a CPU (measured)
 
 
 @dataclass(frozen=True)
-class Plan:
-    """split: the first block that runs in tiles; the number of blocks where none does. rows,
-    columns: of a tile, in samples of that block's input."""
+class Leg:
+    """Blocks start … stop − 1. rows, columns: of a tile, in samples of the first one's input.
+    last: of it, nothing but the picture is wanted."""
 
-    split: int
-    rows: int = 0
-    columns: int = 0
+    start: int
+    stop: int
+    rows: int
+    columns: int
+    last: bool = False
 
-
-def needed(network: StyleGANEX, index: int, pixels: int, fused: bool) -> int:
-    """About the bytes that a block holds at once. pixels: of its input."""
-    c = network.config.generator
-    size = c.sizes[index]
-    before = c.channels(c.sizes[max(0, index - 1)])
-    times = 4 if size > FEATURE_SIZE else 1
-    merged = MAPS * before * pixels if fused else before * pixels
-    return BYTES * max(MAPS * c.channels(size) * times * pixels, merged)
+    @property
+    def around(self) -> int:
+        """Samples around a tile on which it may depend: a later block's are half as large."""
+        return math.ceil(sum(REACH / (1 << k) for k in range(self.stop - self.start)))
 
 
-def planned(network: StyleGANEX, height: int, width: int, edited: bool, memory: int | None) -> Plan:
-    """How a picture with a feature of height × width is drawn. edited: with an editing vector."""
+@dataclass(frozen=True)
+class Plans:
+    """What the blocks of a network take for a picture with a feature of height × width."""
+
+    network: StyleGANEX
+    height: int
+    width: int
+
+    def sides(self, index: int) -> tuple[int, int]:
+        """Of a block's input."""
+        times = max(1, self.network.config.generator.sizes[index] // FEATURE_SIZE // 2)
+        return self.height * times, self.width * times
+
+    def channels(self, index: int) -> tuple[int, int]:
+        """Of a block's input and output."""
+        c = self.network.config.generator
+        return c.channels(c.sizes[max(0, index - 1)]), c.channels(c.sizes[index])
+
+    def held(self, index: int) -> int:
+        """Bytes of a block's input, feature and picture."""
+        return BYTES * math.prod(self.sides(index)) * (self.channels(index)[0] + 3)
+
+    def needed(self, index: int) -> int:
+        """About the bytes that a block holds at once."""
+        (before, after), pixels = self.channels(index), math.prod(self.sides(index))
+        times = 4 if self.network.config.generator.sizes[index] > FEATURE_SIZE else 1
+        merged = MAPS * before if 0 < index <= self.network.config.skips else before
+        return BYTES * pixels * max(MAPS * after * times, merged)
+
+    def leg(self, start: int, stop: int, memory: int) -> Leg:
+        """With the largest tiles that so many bytes allow."""
+        height, width = self.sides(start)
+        last = stop == len(self.network.config.generator.sizes)
+        most = max(self.needed(index) for index in range(start, stop))
+        samples = height * width * memory // most
+        if samples >= height * width:
+            return Leg(start, stop, height, width, last)
+        around = 2 * Leg(start, stop, 0, 0).around
+        side = math.isqrt(samples)
+        columns = width if width <= side else max(LEAST, side - around)
+        rows = samples // min(width, columns + around) - around
+        return Leg(start, stop, min(height, max(LEAST, rows)), columns, last)
+
+    def work(self, leg: Leg) -> float:
+        """Of what is drawn, and drawn again around each tile."""
+        area = math.prod(
+            1 + 2 * leg.around / own if own < all_ else 1
+            for own, all_ in zip((leg.rows, leg.columns), self.sides(leg.start), strict=True)
+        )
+        blocks = range(leg.start, leg.stop)
+        return area * sum(math.prod((*self.channels(k), *self.sides(k))) for k in blocks)
+
+
+def planned(
+    network: StyleGANEX, height: int, width: int, edited: bool, memory: int | None
+) -> tuple[Leg, ...]:
+    """How a picture with a feature of height × width is drawn. edited: with an editing vector.
+    memory: bytes, or None for any."""
     sizes, skips = network.config.generator.sizes, network.config.skips
-    count = len(sizes)
-    if memory is None:
-        return Plan(count)
-    pixels = [height * width * max(1, size // FEATURE_SIZE // 2) ** 2 for size in sizes]
-    bytes_of = [needed(network, index, pixels[index], 0 < index <= skips) for index in range(count)]
-    first = next((i for i, size in enumerate(sizes) if size > FEATURE_SIZE), count)
+    count, plans = len(sizes), Plans(network, height, width)
+    whole = next((i for i, size in enumerate(sizes) if size > FEATURE_SIZE), count)
     if edited and network.config.attention_depth:
-        first = max(first, skips)  # behind the last of its masks
-    if max(bytes_of) <= memory or first >= count:
-        return Plan(count)
-    # The later the split, the less is drawn twice.
-    split = next((i for i in range(count - 1, first, -1) if max(bytes_of[:i]) <= memory), first)
-    across = width * (sizes[split] // FEATURE_SIZE // 2)
-    samples = pixels[split] * memory // max(bytes_of[split:])
-    side = math.isqrt(samples)
-    columns = across if across <= side else max(LEAST, side - 2 * CONTEXT)
-    rows = samples // min(across, columns + 2 * CONTEXT) - 2 * CONTEXT
-    return Plan(split, max(LEAST, rows), columns)
+        whole = max(whole, skips)  # behind the last of its masks
+    while whole < count and (memory is None or plans.needed(whole) <= memory):
+        whole += 1
+    begun = Leg(0, whole, height, width)
+    if memory is None or whole == count:
+        return (begun,)
+    choices = []
+    for last in range(whole, count):  # where the leg begins that makes no map but the picture
+        between = range(whole, last)
+        spare = [memory - plans.held(k) - plans.held(k + 1) for k in between]
+        if min(spare, default=1) > 0:
+            legs = [plans.leg(k, k + 1, most) for k, most in zip(between, spare, strict=True)]
+            ended = plans.leg(last, count, max(1, memory - plans.held(last)))
+            choices.append((begun, *legs, ended))
+    return min(choices, key=lambda legs: sum(map(plans.work, legs)))
 
 
 def draw(
@@ -76,57 +130,78 @@ def draw(
     memory: int | None = None,
 ) -> Tensor:
     """As `StyleGANEX.render` without noise. memory: bytes that layers may take at once."""
-    synthesis, fusions = network.synthesis, network.fusions
     height, width = layout.feature.shape[2:]
-    plan = planned(network, height, width, editing is not None, memory)
-    quiet = synthesis.no_noise()
-    codes = ws if editing is None else ws + editing
-    styles = synthesis.styles(codes)
-    whole = synthesis.run(
-        Canvas(layout.feature),
-        styles,
-        quiet,
-        stop=plan.split,
-        before=fusing(layout.skips, fusions, editing),
-    )
-    if plan.split == len(synthesis.blocks):
-        return layout.added(whole.picture)
-    masked = editing is not None and network.config.attention_depth > 0
-    if masked:
-        whole = fusing(layout.skips, fusions, editing)(plan.split, whole)
-    feature, rgb = whole.feature, whole.picture
-    times = 2 ** (len(synthesis.blocks) - plan.split)
-    size = feature.shape[2] * times, feature.shape[3] * times
-    picture = rgb.new_empty((len(feature), 3, *size))
-    for inner, outer in tiles(feature.shape[2], feature.shape[3], plan):
-        canvas = Canvas(_cut(feature, outer), _cut(rgb, outer))
-        # A skip lies ahead of its block at the size of the canvas there.
-        skips = [
-            skip if k + 1 < plan.split else _cut(skip, _times(outer, 2 ** (k + 1 - plan.split)))
-            for k, skip in enumerate(layout.skips)
-        ]
-        fuse = None if masked else fusing(skips, fusions, editing)
-        made = synthesis.run(canvas, styles, quiet, start=plan.split, before=fuse).picture
-        lead = _from(inner, outer)
-        _cut(picture, _times(inner, times)).copy_(_cut(made, _times(lead, times)))
-    return layout.added(picture)
+    edited = editing is not None
+    masked = edited and network.config.attention_depth > 0
+    styles = network.synthesis.styles(ws if editing is None else ws + editing)
+
+    def run(leg: Leg, canvas: Canvas, skips: Sequence[Tensor]) -> Canvas:
+        fuse = fusing(skips, network.fusions, editing)
+        quiet = network.synthesis.no_noise()
+        return network.synthesis.run(
+            canvas, styles, quiet, start=leg.start, stop=leg.stop, before=fuse
+        )
+
+    canvas = Canvas(layout.feature)
+    for leg in planned(network, height, width, edited, memory):
+        skips: Sequence[Tensor] = layout.skips
+        if masked and leg.start == network.config.skips:
+            canvas, skips = fusing(skips, network.fusions, editing)(leg.start, canvas), ()
+        canvas = _in_tiles(leg, canvas, skips, run)
+    return layout.added(canvas.picture)
 
 
 Area = tuple[slice, slice]  # rows and columns
 
 
-def tiles(height: int, width: int, plan: Plan) -> Iterator[tuple[Area, Area]]:
+def _in_tiles(
+    leg: Leg, canvas: Canvas, skips: Sequence[Tensor], run: Callable[..., Canvas]
+) -> Canvas:
+    """What `run(leg, canvas, skips)` gives, for one tile after the other."""
+    height, width = canvas.feature.shape[2:]
+    parts = list(tiles(height, width, leg))
+    if len(parts) == 1:
+        return run(leg, canvas, skips)
+    whole: list[Tensor] = []
+    for inner, outer in parts:
+        # A skip lies ahead of its block at the size of the canvas there.
+        cut = [
+            skip if k + 1 < leg.start else _cut(skip, _times(outer, 2 ** (k + 1 - leg.start)))
+            for k, skip in enumerate(skips)
+        ]
+        part = Canvas(_cut(canvas.feature, outer), _cut(canvas.picture, outer))
+        made = run(leg, part, cut)
+        maps = [made.picture, *([] if leg.last else [made.feature])]
+        times = made.feature.shape[2] // part.feature.shape[2]
+        if not whole:
+            whole = [_empty_like(x, (height * times, width * times)) for x in maps]
+        for all_of_it, drawn in zip(whole, maps, strict=True):
+            own = _cut(drawn, _times(_from(inner, outer), times))
+            _cut(all_of_it, _times(inner, times)).copy_(own)
+    picture, *feature = whole
+    return Canvas(feature[0] if feature else picture, picture)
+
+
+def _empty_like(x: Tensor, sides: Sequence[int]) -> Tensor:
+    """Memory for as many channels [B, C] of other sides."""
+    shape = (*x.shape[:2], *sides)
+    kind = torch.channels_last
+    return torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=kind)
+
+
+def tiles(height: int, width: int, leg: Leg) -> Iterator[tuple[Area, Area]]:
     """What is drawn, and what it is drawn from."""
-    for rows, columns in product(_parts(height, plan.rows), _parts(width, plan.columns)):
+    parts = (_parts(n, own, leg.around) for n, own in ((height, leg.rows), (width, leg.columns)))
+    for rows, columns in product(*parts):
         yield (rows[0], columns[0]), (rows[1], columns[1])
 
 
-def _parts(length: int, step: int) -> list[tuple[slice, slice]]:
+def _parts(length: int, step: int, around: int) -> list[tuple[slice, slice]]:
     """Parts of a side, and the same with what lies around them."""
     return [
         (
             slice(start, min(length, start + step)),
-            slice(max(0, start - CONTEXT), min(length, start + step + CONTEXT)),
+            slice(max(0, start - around), min(length, start + step + around)),
         )
         for start in range(0, length, step)
     ]
