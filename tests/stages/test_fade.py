@@ -1,10 +1,15 @@
+from typing import Any
+
 import numpy as np
+import pytest
 
 from tests.stages.composing import Scene
 from tests.stages.faces import clip_of, face_track
 from tests.stages.series import InMemory
+from vidhair.flow.graph import makers_of
 from vidhair.geometry import Box
-from vidhair.stages.fade import Fade, fade, fade_of_edits, strengths
+from vidhair.recipe import load_recipe
+from vidhair.stages.fade import Fade, fade, fade_of_edits, fade_of_fronts, strengths
 from vidhair.stages.render import (
     Codes,
     no_drawn_change,
@@ -74,3 +79,33 @@ class TestFading:
         got, source = scene.residual().astype(int), scene.pixels.astype(int)
         assert np.array_equal(got[2], source[2]) and np.array_equal(got[3], whole[3])
         np.testing.assert_allclose(got[0], (source[0] + whole[0]) / 2, atol=1)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "settings", "front"),
+    [
+        ("hair_color", {}, False),
+        ("bald", {}, False),
+        ("wave", {}, False),
+        ("hair_length", {"edit.amount": -0.5}, False),
+        ("hair_length", {"edit.amount": 0.5}, True),
+        ("hairstyle", {}, True),
+        ("longer_auburn", {}, True),
+        ("bald", {"edit.by": "latent"}, True),
+        ("hair_color_latent", {}, True),
+        ("smile", {}, True),
+    ],
+)
+def test_only_what_knows_heads_from_the_front_fades_where_they_turn(
+    recipe: str, settings: dict[str, Any], front: bool
+) -> None:
+    maker = makers_of(load_recipe(recipe).override(settings))["fade"]
+    assert maker.__name__ in (["fade_of_fronts", "fade_of_edits"] if front else ["fade"])
+
+
+def test_turned_aside_only_what_is_seen_is_changed() -> None:
+    track = face_track([(30.0, 30.0, 20.0)] * 2, Box(0.0, 0.0, 56.0))
+    clip = clip_of(64, 64, [0, 100])
+    track.mesh[1, [234, 454]] = track.mesh[1, 1] + np.array([[20.0, 0], [60.0, 0]])
+    assert fade(InMemory(track), clip, 0).strength.tolist() == [1, 1]
+    assert fade_of_fronts(InMemory(track), clip, 0).strength.tolist() == [1, 0]

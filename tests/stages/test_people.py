@@ -553,8 +553,16 @@ class TestCertainty:
         track.mesh[0, [234, 454]] = track.mesh[0, 1] + cheeks
         assert track.certainty[0] == pytest.approx(want, abs=1e-3)
 
+    @pytest.mark.parametrize(("nose", "want"), [(0.0, 1.0), (-1.0, 1.0), (-1.5, 0.5), (-2.0, 0.0)])
+    def test_what_is_seen_is_trusted_farther(self, nose: float, want: float) -> None:
+        track = follow([[HERE]])
+        cheeks = np.array([[-40 * nose, 0], [80 - 40 * nose, 0]])
+        track.mesh[0, [234, 454]] = track.mesh[0, 1] + cheeks
+        assert track.sight[0] == pytest.approx(want, abs=1e-3)
+        assert track.certainty[0] == 0
+
     @pytest.mark.parametrize(("size", "certain"), [(70.0, 0), (50.0, 1)])
     def test_only_a_nearer_face_hides_it(self, size: float, certain: int) -> None:
         track = follow([[(200.0, 150.0, 60.0), (212.0, 150.0, size)]])
         track.mesh[:, [234, 454]] = track.mesh[:, [1]] + np.array([[-40, 0], [40, 0]], np.float32)
-        assert track.certainty[0] == certain
+        assert track.certainty[0] == track.sight[0] == certain

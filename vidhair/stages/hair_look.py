@@ -129,7 +129,7 @@ def brow_colors(picture: Picture, mesh: NDArray[np.float32]) -> Plane:
     found = np.concatenate(lab)
     if len(found):
         found = found[found[:, 0] <= np.quantile(found[:, 0], BROWN)]
-        found[:, 1:] = np.minimum(found[:, 1:], found[:, :1] * np.float32(BROWNEST))
+        found[:, 1:] = np.minimum(found[:, 1:], found[:, :1] * np.array(BROWNEST, np.float32))
     return found
 
 
