@@ -45,6 +45,7 @@ from vidhair.stages.behind import (
     behind,
     between,
     body_of,
+    collar_above,
     hidden_holes,
     in_one,
     in_own_light,
@@ -56,6 +57,7 @@ from vidhair.stages.behind import (
     neck_shade,
     neck_ways,
     part_with,
+    plain,
     rounded,
     tilt_of,
     usual_body,
@@ -285,6 +287,38 @@ def test_shoulders_are_below_the_face() -> None:
     figure, neck = usual_body(mesh.astype(np.float64), HIGH, WIDE)
     assert figure[-1, 62] == 1 and figure[40].max() == 0
     assert neck[110, 62] == 1 and figure[-1].sum() > 2 * neck[110].sum()
+
+
+def test_a_collar_goes_on_beside_the_neck_as_high_as_it_is_seen() -> None:
+    mesh = scene(0)[-1].astype(np.float64)
+    axis, wide = middle_of(mesh)
+    _, usual = usual_body(mesh, HIGH, WIDE)
+    column = int(axis)
+    ends = int(np.flatnonzero(usual[:, column])[-1])
+    above = np.arange(HIGH)[:, None] < ends - 0.3 * wide
+    seen = np.abs(np.arange(WIDE) - column) < 0.2 * wide
+    skin, cloth = above & seen, ~above & seen
+    told = collar_above(mesh, skin, cloth)
+    assert told == pytest.approx(0.3, abs=0.15)
+    _, neck = usual_body(mesh, HIGH, WIDE, told)
+    aside = int(axis + 0.6 * wide)
+    assert 0 < neck[:, aside].sum() < usual[:, aside].sum()
+    nothing = np.zeros_like(skin)
+    lower = np.arange(HIGH)[:, None] < ends + 0.3 * wide
+    for known in ((skin, nothing), (nothing, cloth), (lower & seen, ~lower & seen)):
+        assert collar_above(mesh, *known) == 0
+
+
+def test_a_neckline_that_hair_hides_has_no_bends() -> None:
+    side, columns = 100.0, np.arange(80)
+    border = 40 + 4 * np.sin(columns * 0.6)
+    share = (np.arange(80)[:, None] < border).astype(np.float32)
+
+    def bends(known: NDArray[np.bool_]) -> float:
+        return float(plain(share, known, side).sum(0)[15:-15].std())
+
+    hidden = np.zeros_like(share, bool)
+    assert bends(hidden) < 0.4 < 2 < bends(~hidden)
 
 
 def test_values_have_rows() -> None:

@@ -78,11 +78,17 @@ OFF_AXIS, OFF_AXIS_COST = 0.3, 1.0
 # likeness, by radian.
 LEAST_TILT, TILT_COST = 0.17, 1.0
 HOLE_EDGE = 3  # samples by which holes in a body that hair leaves are wider than they look
+PLAIN = 0.06  # over which a neckline that hair hides has no bends, in crop sides
 NECK_SPAN = 1.4  # half widths beside the middle, beyond which bare skin is that of arms
 ROUND = 0.06  # radius of the corners of shoulders, in crop sides
 SKIN_TINT, SKIN_TONE = 0.045, (0.5, 1.35)  # of a body's skin, beside the face's: off it, and shares
 DARKEST_SKIN = 0.3  # share of the face's tone that labels may call skin: others are dark clothes
 NECK, NECK_LENGTH = 0.7, 0.7  # half width, and length below the chin, in half widths of a face
+# From the chin to its base, in half widths of a face; below that, the ends of the usual neckline,
+# which are so far aside, and its lowest point. How far above it collars are looked for, between how
+# much of skin and cloth, and across how much.
+NECK_BASE, NECKLINE, NECKLINE_WIDE = 0.32, (0.3, 0.7), 1.15 * NECK
+HIGHEST_COLLAR, NECKLINE_GAP, NECKLINE_SEEN = 0.6, 0.15, 0.2
 NECK_LEANS, NECK_BACK = 0.7, 0.28  # shares of what a head leans, and of what a face looks aside
 CHIN_AND_BROW = (152, 10)  # points of the mesh
 LEAST_PART = 0.004  # of a crop's square: of a body, that tells anything
@@ -363,12 +369,13 @@ def drawn_body(views: Sequence[View], told: Told) -> tuple[Plane, Plane]:
     shoulders = (seen & is_skin & on_top).sum() > LEAST_BARE * side**2
     if shoulders:
         beside = np.zeros_like(beside)
-    known = without_crumbs(counted * ~is_skin > 0.5, LEAST_PART * side**2)
-    known |= (counted > 0.5) & is_skin & ~beside
+    garment = without_crumbs(counted * ~is_skin > 0.5, LEAST_PART * side**2)
+    known = garment | ((counted > 0.5) & is_skin & ~beside)
     at, there, _ = mirrored(bare, known, mesh)
+    _, neck = usual_body(mesh, *size, collar_above(mesh, known & is_skin, garment))
     neckline = np.where(there, bare[:, at], figure if shoulders else neck)
     weight = np.where(known, 1, np.where(there, MIRRORED, SHOULDERS))
-    flesh = _edge(soft(_spread(np.where(known, bare, neckline), weight), 0.012 * side))
+    flesh = plain(_spread(np.where(known, bare, neckline), weight), known, side)
     flesh = flesh if shoulders else part_with(flesh, neck > 0.5)
     flesh = np.maximum(flesh, hidden_holes(flesh > 0.5, known & ~is_skin))[..., None]
     wanted = told.wanted & (cover > 0)
@@ -455,6 +462,13 @@ def rounded(cover: Plane, known: Mask, radius: float) -> Plane:
     share = (radius + 0.5 - away).clip(0, 1)[beyond:-beyond, beyond:-beyond]
     found: Plane = np.where(known, cover, np.minimum(cover, share)).astype(np.float32)
     return found
+
+
+def plain(share: Plane, known: Mask, side: float) -> Plane:
+    """With a border of two samples where a share [h, w] passes one half, which has no bends where
+    it is not known [h, w]. side: of the crop."""
+    hidden = soft((share > 0.5).astype(np.float32), PLAIN * side)
+    return _edge(soft(np.where(known, share, hidden), 0.012 * side))
 
 
 def _spread(values: NDArray[Any], weight: NDArray[Any]) -> Plane:
@@ -600,22 +614,47 @@ def _edge(share: Plane) -> Plane:
     return found
 
 
-def usual_body(mesh: NDArray[np.float64], height: int, width: int) -> tuple[Plane, Plane]:
-    """Where neck and shoulders mostly are below a face [478, 2], and which part is the neck."""
+def usual_body(
+    mesh: NDArray[np.float64], height: int, width: int, above: float = 0.0
+) -> tuple[Plane, Plane]:
+    """Where neck and shoulders mostly are below a face [478, 2], and which part is the neck, whose
+    neckline may lie above the usual one, in half widths of the face."""
     left, right, chin, brow = mesh[[*EARS, *CHIN_AND_BROW]]
     wide, middle = np.hypot(*(right - left)) / 2, (left + right) / 2
     lean, back = neck_ways(mesh)
-    base = np.array([middle[0] + lean + back, chin[1] + 0.32 * wide])
+    base = np.array([middle[0] + lean + back, chin[1] + NECK_BASE * wide])
     jaw = middle + 0.5 * wide * np.array([0.3 * (chin - brow)[0] / np.hypot(*(chin - brow)), 1])
     jaw[0] += back
     half = [(NECK, -0.1), (0.84, 0.1), (1.1, 0.25), (1.6, 0.42), (2.3, 0.66), (2.7, 1.3), (2.7, 9)]
     sides = [base + wide * np.array([[-x, y], [x, y]]) for x, y in half]
     top = [jaw + wide * np.array([x, 0]) for x in (-NECK, NECK)]
     figure = [top[0], *(pair[0] for pair in sides), *(pair[1] for pair in sides[::-1]), top[1]]
-    half = [(-1.15 * NECK, 0.3), (0, 0.7), (1.15 * NECK, 0.3)]
+    ends, lowest_row = NECKLINE
+    half = [(-NECKLINE_WIDE, ends - above), (0, lowest_row - above), (NECKLINE_WIDE, ends - above)]
     neck = [top[0], *(base + wide * np.array(place) for place in half), top[1]]
     planes = [polygon_mask(np.array(p, np.float32), height, width) for p in (figure, neck)]
     return planes[0], planes[1]
+
+
+def collar_above(mesh: NDArray[np.float64], skin: Mask, cloth: Mask) -> float:
+    """How far a neckline lies above the usual one of a face [478, 2], in half widths of it, by
+    where cloth is seen [h, w] to begin below skin; 0 where it is not, or lies lower. A collar that
+    is seen in the middle goes on to both sides."""
+    axis, wide = middle_of(mesh)
+    chin = max(0, int(mesh[CHIN_AND_BROW[0], 1]))
+    cloth, skin = cloth[chin:], skin[chin:]
+    if not len(cloth):
+        return 0.0
+    first = cloth.argmax(0)
+    rows = np.arange(len(cloth))[:, None]
+    last = np.where(skin & (rows < first), rows, -len(cloth)).max(0)
+    aside = np.abs(np.arange(cloth.shape[1]) + 0.5 - axis) / (NECKLINE_WIDE * wide)
+    told = cloth.any(0) & (first - last < NECKLINE_GAP * wide) & (aside < 1)
+    if told.sum() < NECKLINE_SEEN * wide:
+        return 0.0
+    ends, lowest_row = NECKLINE
+    usual = wide * (NECK_BASE + lowest_row + (ends - lowest_row) * aside[told])
+    return float(np.clip(np.median(usual - first[told]) / wide, 0, HIGHEST_COLLAR))
 
 
 def neck_rows(mesh: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -684,7 +723,7 @@ def grain_of(views: Sequence[View], moves: Moves, wall: Picture) -> float:
 Parts = tuple[Picture, Picture, Picture, NDArray[np.float32], Place]
 
 
-@stage(version=31, compress=True)
+@stage(version=32, compress=True)
 def behind(
     frames: Series[Frames],
     matte: Series[Matte],
