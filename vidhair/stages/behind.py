@@ -372,7 +372,7 @@ def drawn_body(views: Sequence[View], told: Told) -> tuple[Plane, Plane]:
     garment = without_crumbs(counted * ~is_skin > 0.5, LEAST_PART * side**2)
     known = garment | ((counted > 0.5) & is_skin & ~beside)
     at, there, _ = mirrored(bare, known, mesh)
-    _, neck = usual_body(mesh, *size, collar_above(mesh, known & is_skin, garment))
+    _, neck = usual_body(mesh, size[0], size[1], collar_above(mesh, known & is_skin, garment))
     neckline = np.where(there, bare[:, at], figure if shoulders else neck)
     weight = np.where(known, 1, np.where(there, MIRRORED, SHOULDERS))
     flesh = plain(_spread(np.where(known, bare, neckline), weight), known, side)
