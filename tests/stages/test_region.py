@@ -231,6 +231,16 @@ class TestHeadParts:
         assert left[:, 1].min() == pytest.approx(80 - LONG_HAIR[1] * 84, abs=1)
         assert not (parts.beard & (parts.beside[0] | parts.beside[1])).any()
 
+    def test_of_a_turned_head_long_hair_is_looked_for_where_its_back_is(self) -> None:
+        grid, place = Grid.of_pixels(160, 160), (80.0, 80.0, 30.0)
+        track = face_track([place], Box(38.0, 34.1, 84.0))
+        left, right = head_parts(track, 0, grid).beside
+        track.mesh[0, [234, 454], 0] -= 2
+        nearer, further = head_parts(track, 0, grid).beside
+        ends = [int(np.flatnonzero(x.any(0))[k]) for x, k in ((left, 0), (right, -1))]
+        turned = [int(np.flatnonzero(x.any(0))[k]) for x, k in ((nearer, 0), (further, -1))]
+        assert [b - a for a, b in zip(ends, turned, strict=True)] == [-3, -3]
+
 
 def test_the_jaw_goes_from_ear_to_ear() -> None:
     assert JAW[0] == BELOW_NOSE[-1] == 454 and JAW[-1] == BELOW_NOSE[0] == 234

@@ -459,7 +459,7 @@ def eyewear(
     return Eyewear(np.stack([np.rint(255 * alpha) for _, alpha in made]).astype(np.uint8))
 
 
-@stage(version=12, compress=True)
+@stage(version=13, compress=True)
 def matte(
     frames: Frames,
     found_matte: Matte,

@@ -224,7 +224,7 @@ def _told_by_colors(
 # ---- stages
 
 
-@stage(version=11, keep=False)
+@stage(version=12, keep=False)
 def found_matte(
     frames: Annotated[Frames, Near(NEIGHBOURS)],
     prior: Annotated[HairPrior, Near(NEIGHBOURS)],

@@ -88,6 +88,7 @@ JAW = FACE_OVAL[FACE_OVAL.index(454) : FACE_OVAL.index(234) + 1]
 BELOW_NOSE = (234, 147, 187, 206, 203, 98, 2, 327, 423, 426, 411, 376, 454)
 NOSE_TIP, CHIN_AND_TOP = 4, (152, 10)
 BELOW_JAW, BESIDE_JAW = 0.06, 0.05  # how far a beard reaches beyond the mesh, in crop sides
+BACK = 1.5  # how far the back of a turned head lies aside, as a share of the middle of its ears
 LONG_HAIR = (0.05, 0.4, 0.05)  # how far beside the jaw, from the middle and from the mouth's height
 
 
@@ -213,7 +214,9 @@ def head_parts(track: FaceTrack, frame: int, grid: Grid) -> HeadParts:
     oval = _inside(points[list(FACE_OVAL)], *size)
     face = oval | _inside(wider, *size)
     mouth = (LOBES + chin) / 2  # below sideburns and above collars
-    beside = ~face & (np.abs(down - mouth) < LONG_HAIR[2]) & (np.abs(across) < LONG_HAIR[1])
+    ears = axes.locate(track.mesh[frame, [JAW[0], JAW[-1]]][None])[0, :, 0]
+    aside = np.abs(across - BACK * ears.mean())  # of a turned head, long hair hangs behind the jaw
+    beside = ~face & (np.abs(down - mouth) < LONG_HAIR[2]) & (aside < LONG_HAIR[1])
     beard = _inside(beard_ring(points, side), *size) | (down > chin)
     crown = head & (down < LOBES) & ~oval
     return HeadParts(head, crown, beard, [beside & (across < 0), beside & (across > 0)])
