@@ -184,8 +184,8 @@ NOSE, CHEEKS = 1, (234, 454)  # points of the mesh
 
 def facing(meshes: NDArray[np.float32], axes: CropAxes) -> NDArray[np.float64]:
     """How far faces [..., 478, 2] look here, [...]: where the nose lies between the outlines of the
-    cheeks. 1 from the front, 0 where it reaches one of them, turned by 35 to 40°, and less
-    beyond: −1 at some 55°."""
+    cheeks. 1 from the front, 0 where it reaches one of them, turned by 35 to 40°, and less beyond:
+    −0.5 at some 50°, from where on the mesh follows less and less."""
     across = axes.x / np.hypot(axes.x[..., :1], axes.x[..., 1:])
     nose, left, right = ((meshes[..., p, :] * across).sum(-1) for p in (NOSE, *CHEEKS))
     nearer = np.minimum(nose - left, right - nose)
