@@ -1,10 +1,11 @@
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.tolerances import gradient
-from vidhair.imaging.color import delta_e_2000, lab_to_rgb, levels_to_lab, rgb_to_lab
+from vidhair.imaging.color import delta_e_2000, lab_to_rgb, levels_to_lab, luma, rgb_to_lab
 
 # Sharma, Wu, Dalal 2005, table 1: L1 a1 b1 L2 a2 b2 ΔE00.
 SHARMA = """
@@ -125,3 +126,9 @@ def test_bytes_become_the_lab_of_what_they_mean() -> None:
     levels = torch.randint(0, 256, (2, 9, 7, 3), dtype=torch.uint8)
     want = rgb_to_lab(levels.movedim(-1, 1).double() / 255)
     torch.testing.assert_close(levels_to_lab(levels).double(), want, atol=1e-4, rtol=0)
+
+
+def test_luma_is_that_of_a_grey_and_green_is_brighter_than_blue() -> None:
+    colors = np.array([[[80, 80, 80], [0, 200, 0], [0, 0, 200]]], np.uint8)
+    grey, green, blue = luma(colors)[0]
+    assert grey == pytest.approx(80) and green > 100 > 50 > blue > 0

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from tests.stages.faces import face_track
 from tests.stages.series import InMemory
 from vidhair.geometry import Box
+from vidhair.imaging.color import luma
 from vidhair.models.faces.landmarks import BROWS
 from vidhair.stages.hair_look import (
     CURLY,
@@ -16,7 +17,6 @@ from vidhair.stages.hair_look import (
     HairLook,
     agreement,
     brow_colors,
-    grey,
     hair_look,
     palette_of,
 )
@@ -65,7 +65,7 @@ def rendered(style: StrandStyle) -> float:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(wigs, "SIZE", (360, 450))
         made = wig(replace(style, count=14000, width=0.005))
-    return agreement(grey(made.levels), made.alpha > 0.95, SIDE)
+    return agreement(luma(made.levels), made.alpha > 0.95, SIDE)
 
 
 @pytest.mark.parametrize("name", ["curly", "afro"])

@@ -1,8 +1,11 @@
 """sRGB ↔ CIE Lab (D65) and color differences. Tensors with the channels in dimension `dim`."""
 
 import math
+from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 _TO_XYZ = (
@@ -12,6 +15,7 @@ _TO_XYZ = (
 )
 _WHITE = (0.95047, 1.0, 1.08883)
 _DELTA = 6 / 29
+LUMA = 0.3, 0.59, 0.11  # weights of red, green and blue
 
 
 def _transform(x: Tensor, matrix: Tensor, dim: int) -> Tensor:
@@ -104,3 +108,9 @@ def delta_e_2000(lab1: Tensor, lab2: Tensor, dim: int = 1) -> Tensor:
     dc = (c2 - c1) / (1 + 0.045 * c_mean)
     dh = big_h / (1 + 0.015 * c_mean * t)
     return (dl**2 + dc**2 + dh**2 + rotation * dc * dh).clamp_min(0).sqrt()
+
+
+def luma(levels: NDArray[Any]) -> NDArray[np.float32]:
+    """How bright pictures [..., 3] are, [...], in their levels."""
+    found: NDArray[np.float32] = levels.astype(np.float32) @ np.array(LUMA, np.float32)
+    return found

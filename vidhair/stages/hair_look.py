@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from scipy.ndimage import binary_erosion, gaussian_filter
 
-from vidhair.imaging.color import levels_to_lab
+from vidhair.imaging.color import levels_to_lab, luma
 from vidhair.models.faces.landmarks import BROWS
 from vidhair.models.parsers.face_parser import polygon_mask
 from vidhair.stages.align import FaceTrack
@@ -162,7 +162,7 @@ def hair_look(
         if sure.any():
             lab = lab_of(picture[sure])
             colors.append(lab[:: -(-len(lab) // MOST_COLORS)])
-            agree.append(agreement(grey(picture), sure, hair_window.side))
+            agree.append(agreement(luma(picture), sure, hair_window.side))
         brows.append(brow_colors(picture, hair_window.places(track.rows(*one).mesh[0])))
     known = [a for a in agree if np.isfinite(a)]
     palette = np.zeros((len(SHARES), 3), np.float32)
@@ -170,9 +170,3 @@ def hair_look(
     if len(told):
         palette = palette_of(told).round(3)
     return HairLook(max(areas), palette, round(float(np.median(known)), 4) if known else 1.0)
-
-
-def grey(picture: Picture) -> Plane:
-    """The lightness [h, w] of a picture [h, w, 3], in levels."""
-    found: Plane = picture.astype(np.float32) @ np.array([0.3, 0.59, 0.11], np.float32)
-    return found

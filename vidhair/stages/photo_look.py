@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import binary_erosion, gaussian_filter, laplace
 
 from vidhair.imaging.blur import blur
+from vidhair.imaging.color import luma
 from vidhair.imaging.motion import sample
 from vidhair.imaging.opencv import opencv
 from vidhair.models.faces.landmarks import FACE_OVAL
@@ -178,11 +179,6 @@ def stiller(row: int, speed: NDArray[np.float64], usable: Mask) -> int:
     return low + int(np.argmin(np.where(usable[low:high], speed[low:high], np.inf)))
 
 
-def _grey(picture: NDArray[Any]) -> Plane:
-    found: Plane = picture.astype(np.float32) @ np.array([0.3, 0.59, 0.11], np.float32)
-    return found
-
-
 # ---- stages
 
 
@@ -205,7 +201,7 @@ def photo_look(
     def seen(frame: int) -> tuple[Plane, NDArray[np.float32], Mask]:
         """In grey, with the mesh, and the inner face."""
         one = frame, frame + 1
-        picture = _grey(hair_window.cut(frames.rows(*one).pixels[0]))
+        picture = luma(hair_window.cut(frames.rows(*one).pixels[0]))
         mesh = hair_window.places(track.rows(*one).mesh[0])
         inner = (mesh[list(FACE_OVAL)] - mesh[4]) * 0.8 + mesh[4]
         return picture, mesh, polygon_mask(inner, *picture.shape) > 0.5
@@ -218,7 +214,7 @@ def photo_look(
         places = photo_places(
             photo_hair, Place.of(fit, 0), fit.bent[0], fit.long, hair_window, fit.usual[0]
         )
-        photo = _grey(taken(photo_hair.picture, places))
+        photo = luma(taken(photo_hair.picture, places))
         if not face.any():
             continue
         grains.append(noise_of(picture, face))

@@ -7,7 +7,7 @@ import torch
 
 from tests.models.tiny import random, tiny_styleganex
 from vidhair.models.styleganex.network import StyleGANEX, StyleGANEXConfig
-from vidhair.models.styleganex.tiles import Leg, Plans, draw, planned, tiles, use_own_statistics
+from vidhair.models.styleganex.tiles import Costs, Leg, draw, planned, tiles, use_own_statistics
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -99,11 +99,11 @@ def test_little_is_drawn_twice_where_memory_is_scarce(mebibytes: int) -> None:
     longer fit, tiles of 512 MiB would draw all of it thirty times."""
     network = published()
     legs = planned(network, 92, 160, False, mebibytes << 20)
-    plans = Plans(network, 92, 160)
-    least = sum(plans.work(Leg(k, k + 1, *plans.sides(k))) for k in range(legs[-1].stop))
-    assert sum(map(plans.work, legs)) < 2 * least
+    costs = Costs(network, 92, 160)
+    least = sum(costs.work(Leg(k, k + 1, *costs.sides(k))) for k in range(legs[-1].stop))
+    assert sum(map(costs.work, legs)) < 2 * least
     assert all(
-        plans.held(leg.start) + (0 if leg.last else plans.held(leg.stop)) < mebibytes << 20
+        costs.held(leg.start) + (0 if leg.last else costs.held(leg.stop)) < mebibytes << 20
         for leg in legs[1:]
     )
 

@@ -43,7 +43,7 @@ class Leg:
 
 
 @dataclass(frozen=True)
-class Plans:
+class Costs:
     """What the blocks of a network take for a picture with a feature of height × width."""
 
     network: StyleGANEX
@@ -101,11 +101,11 @@ def planned(
     """How a picture with a feature of height × width is drawn. edited: with an editing vector.
     memory: bytes, or None for any."""
     sizes, skips = network.config.generator.sizes, network.config.skips
-    count, plans = len(sizes), Plans(network, height, width)
+    count, costs = len(sizes), Costs(network, height, width)
     whole = next((i for i, size in enumerate(sizes) if size > FEATURE_SIZE), count)
     if edited and network.config.attention_depth:
         whole = max(whole, skips)  # behind the last of its masks
-    while whole < count and (memory is None or plans.needed(whole) <= memory):
+    while whole < count and (memory is None or costs.needed(whole) <= memory):
         whole += 1
     begun = Leg(0, whole, height, width)
     if memory is None or whole == count:
@@ -113,12 +113,12 @@ def planned(
     choices = []
     for last in range(whole, count):  # where the leg begins that makes no map but the picture
         between = range(whole, last)
-        spare = [memory - plans.held(k) - plans.held(k + 1) for k in between]
+        spare = [memory - costs.held(k) - costs.held(k + 1) for k in between]
         if min(spare, default=1) > 0:
-            legs = [plans.leg(k, k + 1, most) for k, most in zip(between, spare, strict=True)]
-            ended = plans.leg(last, count, max(1, memory - plans.held(last)))
+            legs = [costs.leg(k, k + 1, most) for k, most in zip(between, spare, strict=True)]
+            ended = costs.leg(last, count, max(1, memory - costs.held(last)))
             choices.append((begun, *legs, ended))
-    return min(choices, key=lambda legs: sum(map(plans.work, legs)))
+    return min(choices, key=lambda legs: sum(map(costs.work, legs)))
 
 
 def draw(
