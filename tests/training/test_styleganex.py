@@ -164,7 +164,7 @@ class TestLosses:
         training.network.w_avg.fill_(0.0)
         ws = training.network.train().encode_style(shown.face)
         assert found["codes"].item() == pytest.approx(
-            1e-3 * float(ws.flatten(1).norm(dim=1).mean()), rel=1e-3
+            1e-3 * float(ws.detach().flatten(1).norm(dim=1).mean()), rel=1e-3
         )
 
     def test_flicker_counts_in_the_second_half_and_grows(self) -> None:

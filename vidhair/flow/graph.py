@@ -149,9 +149,6 @@ def makers_of(recipe: Recipe, segmenter: bool = False) -> Makers:
     """Who makes the values of a recipe. segmenter: whether there is one that finds hair."""
     tuned = recipe.tune.steps + recipe.tune.refine_steps > 0
     edits = stacked(recipe.edits, in_frames=not draws(recipe))
-    if draws(recipe):
-        for value in ("layer", "fade"):
-            edits.pop(value, None)
     mode = mode_of(recipe)
     layers = {"replace": replaced.replaced, "difference": difference.warped}
     layer = residual.dyed if "hair_change" in edits else residual.residual
@@ -161,6 +158,7 @@ def makers_of(recipe: Recipe, segmenter: bool = False) -> Makers:
     }
     if draws(recipe):
         ends |= makers(fade=fade.fade_of_fronts)
+        edits = {value: make for value, make in edits.items() if value not in ("layer", "fade")}
     if mode == "replace" and "edited_codes" in edits:
         ends |= makers(fade=fade.fade_of_edits)
         if recipe.compose.region == "hair":

@@ -49,7 +49,7 @@ class Fade(Derived):
         return Fade(self.strength[start:stop])
 
 
-@stage(keep=False)
+@stage(version=2, keep=False)
 def fade(
     track: Series[FaceTrack],
     clip: Clip,
