@@ -309,6 +309,19 @@ def test_a_collar_goes_on_beside_the_neck_as_high_as_it_is_seen() -> None:
         assert collar_above(mesh, *known) == 0
 
 
+@pytest.mark.parametrize(
+    ("name", "values"), [("collar_above", (lambda *_: 0.0, lambda *_: 0.6)), ("PLAIN", (1e-3, 0.3))]
+)
+def test_collars_and_hidden_necklines_count_in_what_is_drawn(
+    name: str, values: tuple[Any, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    views, made = list(views_of(given())), []
+    for value in values:
+        monkeypatch.setattr(f"vidhair.stages.behind.{name}", value)
+        made.append(body_of(views, Moves([STILL] * len(views), [None] * len(views)))[0])
+    assert not np.array_equal(made[0], made[1])
+
+
 def test_a_neckline_that_hair_hides_has_no_bends() -> None:
     side, columns = 100.0, np.arange(80)
     border = 40 + 4 * np.sin(columns * 0.6)
